@@ -1,0 +1,1 @@
+"""populace: societies of LLM-driven agents that can be forked, replayed and trusted."""

@@ -1,0 +1,1 @@
+"""What an agent is: its state, its turn, what it may ask, and the model stack that answers."""

@@ -1,0 +1,149 @@
+"""What an answer may be: the type that an ask names, compiled once to a JSON schema and a reader.
+
+Answer types are a msgspec Struct, a pydantic model, any type that msgspec reads from JSON (a dataclass, `int`,
+`list[str]`, ...), `str` for free text, or `Choice` for one of a few labels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, Final, Literal
+
+import msgspec
+import pydantic
+
+from populace.core.errors import BadAsk
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """The answer to a `Choice`: the label, and the model's probabilities over all labels where it gives them."""
+
+    label: str
+    probabilities: dict[str, float] | None = None
+
+
+class Choice:
+    """An answer that is one of a few labels, read from the model's probabilities where the endpoint gives them.
+
+    Labels should begin differently ('agree', 'disagree'), since an endpoint gives the probabilities of a first
+    token. Raises ValueError on fewer than two labels, on empty and on repeated ones.
+    """
+
+    __slots__ = ("labels",)
+
+    def __init__(self, *labels: str) -> None:
+        if len(labels) < 2 or len(set(labels)) < len(labels) or not all(labels):
+            raise ValueError(f"Choice needs two or more different labels that are not empty, got {labels}")
+        self.labels = labels
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Choice) and other.labels == self.labels
+
+    def __hash__(self) -> int:
+        return hash(self.labels)
+
+    def __repr__(self) -> str:
+        return f"Choice{self.labels}"
+
+
+class AnswerSpec:
+    """A compiled answer type.
+
+    `kind` is `text`, `choice` or `json`; `schema` is the JSON schema to send (None for text); `labels` are those
+    of a choice; `key` identifies the type in content keys; `read(text)` gives the typed answer and raises
+    ValueError, with a message fit to show the model, when the text does not fit.
+    """
+
+    __slots__ = ("key", "kind", "labels", "name", "read", "schema")
+
+    def __init__(
+        self,
+        name: str,
+        kind: Literal["text", "choice", "json"],
+        schema: Mapping[str, Any] | None,
+        read: Callable[[str], Any],
+        labels: tuple[str, ...] = (),
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.schema = schema
+        self.labels = labels
+        self.read = read
+        self.key = blake2b(json.dumps([kind, schema, labels], sort_keys=True).encode(), digest_size=16).digest()
+
+
+_CHOSEN: Final = msgspec.json.Decoder(Chosen)
+
+
+@lru_cache(maxsize=1024)
+def compile_answer(answer: Any) -> AnswerSpec:
+    """Compile an answer type. Raises BadAsk, naming the type, for one that has no JSON schema."""
+    if answer is str:
+        return AnswerSpec("text", "text", None, _read_text)
+    if isinstance(answer, Choice):
+        return _choice_spec(answer)
+    name = getattr(answer, "__name__", repr(answer))
+    try:
+        if isinstance(answer, type) and issubclass(answer, pydantic.BaseModel):
+            return AnswerSpec(name, "json", answer.model_json_schema(), answer.model_validate_json)
+        schema = _inline(msgspec.json.schema(answer))
+        return AnswerSpec(name, "json", schema, msgspec.json.Decoder(answer).decode)
+    except (TypeError, ValueError, pydantic.errors.PydanticUserError) as error:
+        raise BadAsk(
+            f"{name} cannot be an answer type: {error}. Use a msgspec.Struct, a pydantic model, Choice(...) or str."
+        ) from error
+
+
+def _read_text(text: str) -> str:
+    text = text.strip()
+    if not text:
+        raise ValueError("the answer is empty")
+    return text
+
+
+def _choice_spec(choice: Choice) -> AnswerSpec:
+    labels = frozenset(choice.labels)
+
+    def read(text: str) -> Chosen:
+        chosen = _CHOSEN.decode(text)
+        if chosen.label not in labels:
+            raise ValueError(f"label must be one of {list(choice.labels)}, not {chosen.label!r}")
+        return chosen
+
+    schema = {
+        "type": "object",
+        "properties": {"label": {"type": "string", "enum": list(choice.labels)}},
+        "required": ["label"],
+        "additionalProperties": False,
+    }
+    return AnswerSpec(repr(choice), "choice", schema, read, choice.labels)
+
+
+def _inline(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with its top-level `$ref` replaced by what it refers to; endpoints want an object at the top."""
+    reference = schema.get("$ref")
+    if reference is None:
+        return schema
+    definitions = dict(schema["$defs"])
+    top = dict(definitions.pop(reference.rpartition("/")[2]))
+    if definitions:
+        top["$defs"] = definitions
+    return top
+
+
+def content_key(
+    model: str,
+    messages: tuple[tuple[str, str], ...],
+    spec: AnswerSpec,
+    max_tokens: int,
+    temperature: float,
+) -> bytes:
+    """The content key of an ask: BLAKE2b-128 over model, messages, parameters and answer type."""
+    content = _pack((model, messages, spec.key, max_tokens, temperature))
+    return blake2b(content, digest_size=16, person=b"populace.ask1").digest()
+
+
+_pack: Final = msgspec.msgpack.Encoder().encode

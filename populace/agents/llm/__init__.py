@@ -1,0 +1,1 @@
+"""The model stack, outermost first: Replay, Cache, Retry, Throttle, HTTP."""

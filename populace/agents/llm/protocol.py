@@ -1,0 +1,48 @@
+"""The one seam between the kernel and whatever answers: a `Gateway` takes asks and gives answers back.
+
+Asks come in batches and answers go back in batches, each as soon as it is there and in any order: the kernel does
+not depend on the order. A layer of the stack is a gateway that holds another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from populace.core.records import Answer, Ask
+
+Deliver: TypeAlias = Callable[[Sequence[Answer]], None]
+"""Takes a batch of answers; called in the event loop's thread, possibly before `offer` returns."""
+
+
+class Pressure(msgspec.Struct):
+    """What a gateway has on its hands at this moment."""
+
+    waiting: int = 0
+    in_flight: int = 0
+
+
+class Gateway(Protocol):
+    """Answers asks. Every ask offered is delivered exactly once, as an answer or an abstention.
+
+    Only failures that no later call could mend (an unknown key, an unknown model, no quota left) are errors: they
+    are raised as ModelError by `failure`, and every ask still open is delivered as abstained first.
+    """
+
+    async def open(self) -> None:
+        """Make ready: connect, start what has to be started. Raises ModelError."""
+
+    def offer(self, asks: Sequence[Ask], deliver: Deliver) -> None:
+        """Take a batch of asks; never blocks and never raises for an ask."""
+
+    def pressure(self) -> Pressure:
+        """How much is waiting and in flight now."""
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why no further ask can succeed, or None."""
+
+    async def close(self) -> None:
+        """Stop everything that `open` started; asks still open are delivered as abstained('interrupted')."""

@@ -1,0 +1,1 @@
+"""Who runs where: shards, the barrier, the bus, and the transports that carry them."""

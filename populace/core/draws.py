@@ -1,0 +1,179 @@
+"""Keyed draws: every random number is a pure function of (seed, agent, tick, purpose, count).
+
+A stream's block `k` is BLAKE2b over the fixed-width fields (seed, agent, tick, k) followed by the purpose's
+bytes, so each field is hashed in turn and no two keys meet but by a 128-bit collision. Eight 64-bit words come
+out of a block. Because nothing is shared or advanced between agents, the draws do not depend on the number of
+shards, on the order of turns, or on what other agents drew: two arms with one seed share their draws event by
+event (common random numbers).
+
+Where a part of the world needs one number for each of many agents, `column` gives them at NumPy speed.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterable, MutableSequence, Sequence
+from hashlib import blake2b
+from statistics import NormalDist
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+WORLD: Final = -1
+"""The id under which the world itself draws, sends and receives."""
+
+_PERSON: Final = b"populace.draws1"
+_FIELDS: Final = struct.Struct("<Qqqq").pack
+_WORDS: Final = struct.Struct("<8Q").unpack
+_TWO_WORDS: Final = struct.Struct("<2Q").unpack
+_NORMAL: Final = NormalDist()
+_UNIT: Final = 2.0**-53
+_MASK: Final = (1 << 64) - 1
+
+
+class Stream:
+    """One keyed stream of draws.
+
+    >>> a = Stream(seed=7, agent=3, tick=0, purpose="partner")
+    >>> b = Stream(seed=7, agent=3, tick=0, purpose="partner")
+    >>> a.random() == b.random()
+    True
+    """
+
+    __slots__ = ("_agent", "_at", "_block", "_purpose", "_seed", "_tick", "_words")
+
+    def __init__(self, seed: int, agent: int, tick: int, purpose: str) -> None:
+        self._seed = seed & _MASK
+        self._agent = agent
+        self._tick = tick
+        self._purpose = purpose.encode()
+        self._block = 0
+        self._at = 8
+        self._words: tuple[int, ...] = ()
+
+    def word(self) -> int:
+        """The next 64 random bits, as an integer in [0, 2**64)."""
+        at = self._at
+        if at == 8:
+            message = _FIELDS(self._seed, self._agent, self._tick, self._block) + self._purpose
+            self._words = _WORDS(blake2b(message, digest_size=64, person=_PERSON).digest())
+            self._block += 1
+            at = 0
+        self._at = at + 1
+        return self._words[at]
+
+    def random(self) -> float:
+        """A float in [0, 1), on the grid of 2**-53."""
+        return (self.word() >> 11) * _UNIT
+
+    def uniform(self, low: float, high: float) -> float:
+        """A float between `low` and `high`."""
+        return low + (high - low) * self.random()
+
+    def integer(self, n: int) -> int:
+        """An integer in [0, n), each equally likely (rejection, so without modulo bias)."""
+        if n <= 0:
+            raise ValueError(f"integer(n) needs n of at least 1, got {n}")
+        limit = (1 << 64) - (1 << 64) % n
+        while (word := self.word()) >= limit:
+            pass
+        return word % n
+
+    def bernoulli(self, p: float) -> bool:
+        """True with probability `p`."""
+        return self.random() < p
+
+    def normal(self, mean: float = 0.0, sd: float = 1.0) -> float:
+        """A normal deviate, by inversion of one uniform."""
+        return mean + sd * _NORMAL.inv_cdf(((self.word() >> 12) + 0.5) * 2.0**-52)
+
+    def lognormal(self, mean: float = 0.0, sd: float = 1.0) -> float:
+        """exp of a normal deviate with this mean and standard deviation (of the logarithm)."""
+        return math.exp(self.normal(mean, sd))
+
+    def exponential(self, mean: float = 1.0) -> float:
+        """An exponential deviate with this mean."""
+        return -mean * math.log1p(-self.random())
+
+    def choice(self, items: Sequence[T]) -> T:
+        """One of `items`, each equally likely. Raises IndexError when there are none."""
+        if not items:
+            raise IndexError("choice from an empty sequence: test for it before you draw")
+        return items[self.integer(len(items))]
+
+    def weighted(self, items: Sequence[T], weights: Iterable[float]) -> T:
+        """One of `items`, with probability proportional to its weight.
+
+        Raises ValueError when the weights are not one for each item, finite, non-negative and somewhere positive.
+        """
+        table = [float(weight) for weight in weights]
+        total = math.fsum(table)
+        if len(table) != len(items) or not (0.0 < total < math.inf) or min(table) < 0.0:
+            raise ValueError(f"weighted needs one finite weight >= 0 for each of {len(items)} items, got {table}")
+        mark = self.random() * total
+        for item, weight in zip(items, table, strict=True):
+            mark -= weight
+            if mark < 0.0:
+                return item
+        return next(item for item, weight in zip(reversed(items), reversed(table), strict=True) if weight > 0.0)
+
+    def shuffle(self, items: MutableSequence[T]) -> None:
+        """Shuffle `items` in place (Fisher and Yates)."""
+        for last in range(len(items) - 1, 0, -1):
+            other = self.integer(last + 1)
+            items[last], items[other] = items[other], items[last]
+
+    def sample(self, items: Sequence[T], k: int) -> list[T]:
+        """`k` different ones of `items`, in random order. Raises ValueError when there are fewer."""
+        if not 0 <= k <= len(items):
+            raise ValueError(f"a sample of {k} from {len(items)} items")
+        pool = list(items)
+        for at in range(k):
+            other = at + self.integer(len(pool) - at)
+            pool[at], pool[other] = pool[other], pool[at]
+        return pool[:k]
+
+
+class Draws:
+    """The draws of one agent (or of the world) in one tick: `ctx.draw("partner").choice(friends)`."""
+
+    __slots__ = ("_agent", "_seed", "_tick")
+
+    def __init__(self, seed: int, agent: int = WORLD, tick: int = 0) -> None:
+        self._seed = seed
+        self._agent = agent
+        self._tick = tick
+
+    def __call__(self, purpose: str) -> Stream:
+        """The stream for this purpose, from its beginning; name purposes apart and they are independent."""
+        return Stream(self._seed, self._agent, self._tick, purpose)
+
+    def column(self, purpose: str, ids: NDArray[np.integer]) -> NDArray[np.float64]:
+        """One uniform in [0, 1) for each id; see `column`."""
+        return column(self._seed, self._tick, purpose, ids)
+
+
+def column(seed: int, tick: int, purpose: str, ids: NDArray[np.integer]) -> NDArray[np.float64]:
+    """One uniform draw in [0, 1) for each id, as float64 of the shape of `ids`.
+
+    The value of an id depends on (seed, tick, purpose, id) only, never on which other ids are asked for. A
+    128-bit key is hashed from (seed, tick, purpose); each id is then mixed with both words of it by the finaliser
+    of SplitMix64 (Steele, Lea, Flood 2014, doi:10.1145/2660193.2660195).
+    """
+    message = _FIELDS(seed & _MASK, WORLD, tick, 0) + purpose.encode()
+    first, second = _TWO_WORDS(blake2b(message, digest_size=16, person=b"populace.column").digest())
+    word = np.asarray(ids).astype(np.int64).view(np.uint64)
+    with np.errstate(over="ignore"):
+        word = _mix(word * np.uint64(0x9E3779B97F4A7C15) + np.uint64(first))
+        word = _mix(word ^ np.uint64(second))
+    return (word >> np.uint64(11)).astype(np.float64) * _UNIT
+
+
+def _mix(word: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return word ^ (word >> np.uint64(31))

@@ -1,0 +1,108 @@
+"""Every error that populace raises on purpose.
+
+```
+PopulaceError
+├── SettingsError          a setting, a key or a file that cannot be used        (exit code 2)
+├── ScenarioError          a society that cannot be loaded or built              (exit code 2)
+├── ModelError             the model cannot be reached or refuses for good       (exit code 4)
+│   └── WeightsError       the embedded model's weights are missing or wrong
+├── TransportError         a shard, the environment service or Ray was lost      (exit code 5)
+├── BusError               a frame of messages that cannot be read
+├── ConservationError      messages or asks do not add up: a bug in populace     (exit code 70)
+├── RunFailed              the run passed a limit of its settings                (exit code 3)
+├── Interrupted            Ctrl-C or SIGTERM ended the run                       (exit code 130)
+└── TurnError              one agent's turn went wrong; ends that turn only
+    ├── ForeignAwaitable   something other than an effect was awaited
+    ├── NotAwaited         an effect was made and never awaited
+    ├── BadMessage         a body or an address that cannot be sent
+    ├── BadAction          an action that the world does not know
+    ├── BadAsk             an ask that cannot be put to a model
+    └── BadField           a public field holds a value of another type
+```
+"""
+
+from __future__ import annotations
+
+
+class PopulaceError(Exception):
+    """Base of every error that populace raises on purpose."""
+
+    exit_code = 1
+
+
+class SettingsError(PopulaceError):
+    """A setting, a key or a file that cannot be used; the message names key and file."""
+
+    exit_code = 2
+
+
+class ScenarioError(PopulaceError):
+    """A society that cannot be loaded or built; the message names the file."""
+
+    exit_code = 2
+
+
+class ModelError(PopulaceError):
+    """The model cannot be reached, or refuses for good (unknown key, unknown model, no quota)."""
+
+    exit_code = 4
+
+
+class WeightsError(ModelError):
+    """The embedded model's weights are missing or are not what they should be."""
+
+
+class TransportError(PopulaceError):
+    """A shard, the environment service or Ray itself was lost."""
+
+    exit_code = 5
+
+
+class BusError(PopulaceError):
+    """A frame of messages that cannot be read; the message names the frame."""
+
+
+class ConservationError(PopulaceError):
+    """Messages or asks do not add up. It is a bug in populace: please report it."""
+
+    exit_code = 70
+
+
+class RunFailed(PopulaceError):
+    """The run passed a limit that its settings name; everything up to there is saved."""
+
+    exit_code = 3
+
+
+class Interrupted(PopulaceError):
+    """Ctrl-C or SIGTERM ended the run; everything up to there is saved."""
+
+    exit_code = 130
+
+
+class TurnError(PopulaceError):
+    """One agent's turn went wrong. It ends that turn only; the run goes on."""
+
+
+class ForeignAwaitable(TurnError):
+    """A turn awaited something that is not an effect of its `ctx`."""
+
+
+class NotAwaited(TurnError):
+    """A turn made an effect (`ctx.ask`, `ctx.look`) and never awaited it."""
+
+
+class BadMessage(TurnError):
+    """A message body or an address that cannot be sent."""
+
+
+class BadAction(TurnError):
+    """An action that the world does not know, or whose arguments cannot be sent."""
+
+
+class BadAsk(TurnError):
+    """An ask that cannot be put to a model."""
+
+
+class BadField(TurnError):
+    """A public field holds a value of another type than it declares."""

@@ -1,0 +1,206 @@
+"""What passes between an agent, the kernel and the model, as plain data.
+
+`Ask` and `Look` are effects: a turn awaits them, and the kernel answers. `Answer` is what the model stack gives
+back for an ask, before the agent's type is read from its text. All of them encode to MessagePack as they stand.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Generator
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+Settled: TypeAlias = Literal["answered", "cached", "replayed", "abstained"]
+"""How an ask ends; every ask ends in exactly one of these ways."""
+
+LATENCY_BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+"""Upper edges, in seconds, of the buckets in which model latency is counted (the last bucket is +Inf)."""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A message as its receiver reads it.
+
+    `sender` is an agent's id, or -1 for the world and for levers; `tick` is the tick it was sent in; `body` is
+    what was sent, as plain data (None, bool, int, float, str, bytes, list, dict).
+    """
+
+    sender: int
+    tick: int
+    body: Any
+
+
+class Abstained(msgspec.Struct, frozen=True):
+    """What an agent gets when its ask has no usable answer; never a default in its place.
+
+    `reason` is one word that counts can be grouped by: `deadline`, `refusal`, `schema`, `error`, `budget`, ...;
+    `detail` says more to a person.
+    """
+
+    reason: str
+    detail: str = ""
+
+
+class Ask(msgspec.Struct):
+    """An effect: one question to the model.
+
+    Its identity is (run's seed, `agent`, `tick`, `nth`); `key` is the content key, BLAKE2b-128 over model,
+    messages, parameters and schema (`populace.agents.answers.content_key`), in which neither agent nor arm stands.
+    `messages` are (role, content) pairs; `spec` is the compiled answer type.
+    """
+
+    agent: int
+    tick: int
+    nth: int
+    purpose: str
+    messages: tuple[tuple[str, str], ...]
+    spec: Any
+    max_tokens: int
+    temperature: float
+    key: bytes
+
+    def __await__(self) -> Generator[Ask, Any, Any]:
+        """Hand the ask to the kernel; the value sent back is the typed answer or `Abstained`."""
+        return (yield self)
+
+
+class Look(msgspec.Struct):
+    """An effect: one read-only question to the world's snapshot, as of the start of the tick."""
+
+    agent: int
+    query: str
+    args: dict[str, Any]
+
+    def __await__(self) -> Generator[Look, Any, Any]:
+        """Hand the look to the kernel; the value sent back is the part's answer, as plain data."""
+        return (yield self)
+
+
+class Answer(msgspec.Struct):
+    """How an ask ended. `text` is what the model said (JSON where a schema was asked for), '' on abstention.
+
+    `calls` counts billed model calls, repairs and retries among them. `latency_s` is wall time and stands in no
+    hash. `cost_usd` is 0.0 where no price is known.
+    """
+
+    agent: int
+    tick: int
+    nth: int
+    settled: Settled
+    text: str = ""
+    reason: str = ""
+    detail: str = ""
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost_usd: float = 0.0
+    latency_s: float = 0.0
+
+
+class Purpose(msgspec.Struct):
+    """What the asks of one purpose came to."""
+
+    asks: int = 0
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost_usd: float = 0.0
+
+
+class Counts(msgspec.Struct):
+    """What happened, added up: over a shard's tick, a tick, or a run. All integers but `cost_usd`.
+
+    Two sides count independently, so that a loss shows: senders count `sent` and receivers count the fates;
+    turns count `asked` and the model stack's answers count how each ended.
+    """
+
+    turns: int = 0
+    turns_failed: int = 0
+    sent: int = 0
+    delivered: int = 0
+    expired: int = 0
+    refused: dict[str, int] = {}
+    acted: int = 0
+    applied: int = 0
+    acts_refused: dict[str, int] = {}
+    asked: int = 0
+    answered: int = 0
+    cached: int = 0
+    replayed: int = 0
+    abstained: dict[str, int] = {}
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost_usd: float = 0.0
+    purposes: dict[str, Purpose] = {}
+    latency: list[int] = []
+
+    def add(self, other: Counts) -> None:
+        """Add another count to this one."""
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for mine, theirs in (
+            (self.refused, other.refused),
+            (self.abstained, other.abstained),
+            (self.acts_refused, other.acts_refused),
+        ):
+            for reason, n in theirs.items():
+                mine[reason] = mine.get(reason, 0) + n
+        for name, purpose in other.purposes.items():
+            total = self.purposes.setdefault(name, Purpose())
+            for field in Purpose.__struct_fields__:
+                setattr(total, field, getattr(total, field) + getattr(purpose, field))
+        if other.latency:
+            mine_latency = self.latency or [0] * (len(LATENCY_BUCKETS_S) + 1)
+            self.latency = [a + b for a, b in zip(mine_latency, other.latency, strict=True)]
+
+    def settle(self, answer: Answer, purpose: str) -> None:
+        """Count one answer."""
+        match answer.settled:
+            case "answered":
+                self.answered += 1
+            case "cached":
+                self.cached += 1
+            case "replayed":
+                self.replayed += 1
+            case "abstained":
+                self.abstained[answer.reason] = self.abstained.get(answer.reason, 0) + 1
+        self.calls += answer.calls
+        self.tokens_in += answer.tokens_in
+        self.tokens_out += answer.tokens_out
+        self.cost_usd += answer.cost_usd
+        total = self.purposes.get(purpose)
+        if total is None:
+            total = self.purposes[purpose] = Purpose()
+        total.asks += 1
+        total.calls += answer.calls
+        total.tokens_in += answer.tokens_in
+        total.tokens_out += answer.tokens_out
+        total.cost_usd += answer.cost_usd
+        if answer.calls:
+            if not self.latency:
+                self.latency = [0] * (len(LATENCY_BUCKETS_S) + 1)
+            self.latency[bisect_left(LATENCY_BUCKETS_S, answer.latency_s)] += 1
+
+    def imbalance(self) -> list[str]:
+        """What does not add up, as sentences; empty when every ask and every message is accounted for.
+
+        Valid at the end of a run, when what was sent last has been marked expired.
+        """
+        wrong = []
+        settled = self.answered + self.cached + self.replayed + sum(self.abstained.values())
+        if self.asked != settled:
+            wrong.append(f"{self.asked} asks were made and {settled} ended")
+        fates = self.delivered + self.expired + sum(self.refused.values())
+        if self.sent != fates:
+            wrong.append(f"{self.sent} messages were sent and {fates} were delivered, expired or refused")
+        acted = self.applied + sum(self.acts_refused.values())
+        if self.acted != acted:
+            wrong.append(f"{self.acted} actions were taken and {acted} were applied or refused")
+        return wrong
+
+
+_SUMS: Final = tuple(
+    field.name for field in msgspec.structs.fields(Counts) if field.type in (int, float)
+)

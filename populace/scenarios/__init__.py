@@ -1,0 +1,1 @@
+"""Societies that ship with populace, a file each."""

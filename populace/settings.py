@@ -1,0 +1,218 @@
+"""The settings of a run: one pydantic model, read from TOML and `--set key=value`, unknown keys refused.
+
+A settings file mirrors the model:
+
+```toml
+agents = 200
+ticks = 20
+seed = 7
+
+[model]
+kind = "openai"
+base_url = "http://127.0.0.1:8000/v1"
+name = "Qwen/Qwen2.5-1.5B-Instruct"
+
+[society]            # the scenario's own parameters
+homophily = 0.9
+```
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from populace.core.errors import SettingsError
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class _Section(pydantic.BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Latency(_Section):
+    """Latency of the scripted model: lognormal, drawn for each ask from its own keyed stream."""
+
+    median_s: NonNegativeFloat = 0.0
+    sigma: NonNegativeFloat = 0.0
+
+
+class Price(_Section):
+    """What a model costs."""
+
+    usd_per_million_tokens_in: NonNegativeFloat = 0.0
+    usd_per_million_tokens_out: NonNegativeFloat = 0.0
+
+
+class Throttle(_Section):
+    """Limits on model calls, for the whole run: they are divided among the shards."""
+
+    concurrency: PositiveInt = 64
+    requests_per_minute: PositiveFloat | None = None
+    tokens_per_minute: PositiveFloat | None = None
+
+
+class Model(_Section):
+    """Which model answers, and how it is asked.
+
+    `kind` is `embedded` (a small model on this machine), `openai` (any OpenAI-compatible endpoint at `base_url`)
+    or `scripted` (deterministic answers, no model). `path` gives the embedded model other weights (a GGUF file).
+    The key for `openai` comes from the environment variable that `api_key_env` names, or from the file
+    `api_key_file`; it is never a setting.
+    """
+
+    kind: Literal["embedded", "openai", "scripted"] = "embedded"
+    name: str = ""
+    base_url: str = "https://api.openai.com/v1"
+    path: Path | None = None
+    api_key_env: str = "OPENAI_API_KEY"
+    api_key_file: Path | None = None
+    temperature: NonNegativeFloat = 0.8
+    max_tokens: PositiveInt = 200
+    timeout_s: PositiveFloat = 60.0
+    retries: NonNegativeInt = 3
+    repairs: Annotated[int, Field(ge=0, le=2)] = 2
+    choice_probabilities: bool | None = None
+    threads: PositiveInt | None = None
+    context_tokens: PositiveInt = 4096
+    latency: Latency = Latency()
+    prices: dict[str, Price] = {}
+    throttle: Throttle = Throttle()
+
+    @property
+    def label(self) -> str:
+        """The name that stands in content keys, tables and price look-ups."""
+        return self.name or (self.path.stem if self.path else self.kind)
+
+
+class Bus(_Section):
+    """Bounds on messages, at the sender and at the receiver."""
+
+    body_bytes: PositiveInt = 65_536
+    sends_per_turn: PositiveInt = 10_000
+    inbox_messages: PositiveInt = 10_000
+    frame_bytes: PositiveInt = 33_554_432
+
+
+class Limits(_Section):
+    """When a run has failed, and how much it may hold at once.
+
+    `failed_turns` is the share of turns that may end in an exception, over the run so far; `live_turns` is how
+    many turns a shard keeps open at once while they wait for the model.
+    """
+
+    failed_turns: Share = 0.05
+    live_turns: PositiveInt = 10_000
+
+
+class Record(_Section):
+    """What the run's tables hold. `agents` is every agent at every tick (`all`), or only rows that changed."""
+
+    agents: Literal["changed", "all", "none"] = "changed"
+    messages: bool = True
+    asks: bool = True
+
+
+class Settings(_Section):
+    """Everything about a run but the scenario."""
+
+    agents: PositiveInt | None = None
+    ticks: PositiveInt | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    shards: PositiveInt = 1
+    transport: Literal["local", "ray"] = "local"
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    metrics_host: str = "127.0.0.1"
+    model: Model = Model()
+    bus: Bus = Bus()
+    limits: Limits = Limits()
+    record: Record = Record()
+    society: dict[str, Any] = {}
+
+
+def load_settings(file: Path | None = None, assignments: Iterable[str] = (), **options: Any) -> Settings:
+    """Read settings from a TOML file, then `key=value` assignments, then options (None ones are skipped).
+
+    A value of an assignment is read as TOML (`3`, `true`, `[1, 2]`, `"text"`) and, failing that, as plain text.
+    Later sources win. Raises SettingsError, naming key and source, with the keys there are.
+    """
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    if file is not None:
+        _merge(values, _read_toml(file), sources, str(file))
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key.strip():
+            raise SettingsError(f"--set {assignment}: write it as key=value, for example --set model.temperature=0.2")
+        _merge(values, _nest(key.strip(), _read_value(text)), sources, f"--set {key.strip()}")
+    for key, value in options.items():
+        if value is not None:
+            name = key.replace("__", ".")
+            _merge(values, _nest(name, value), sources, f"--{name.rpartition('.')[2].replace('_', '-')}")
+    try:
+        return Settings.model_validate(values)
+    except pydantic.ValidationError as error:
+        raise SettingsError(_explain(error, sources)) from None
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{file}: cannot be read ({error.strerror}). Check the path given to --settings.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: is not valid TOML: {error}") from None
+
+
+def _read_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _nest(key: str, value: Any) -> dict[str, Any]:
+    for name in reversed(key.split(".")):
+        value = {name: value}
+    return dict(value)
+
+
+def _merge(into: dict[str, Any], new: Mapping[str, Any], sources: dict[str, str], source: str, at: str = "") -> None:
+    for key, value in new.items():
+        path = f"{at}{key}"
+        if isinstance(value, Mapping) and isinstance(into.get(key, {}), dict):
+            _merge(into.setdefault(key, {}), value, sources, source, f"{path}.")
+        else:
+            into[key] = value
+        sources[path] = source
+
+
+def _explain(error: pydantic.ValidationError, sources: Mapping[str, str]) -> str:
+    lines = []
+    for problem in error.errors():
+        path = [str(step) for step in problem["loc"]]
+        source = next((sources[key] for n in range(len(path), 0, -1) if (key := ".".join(path[:n])) in sources), "")
+        name = ".".join(path)
+        if problem["type"] == "extra_forbidden":
+            known = ", ".join(_keys_at(path[:-1]))
+            lines.append(f"{source}: unknown key '{name}'. Keys there are: {known}.")
+        else:
+            lines.append(f"{source}: '{name}' = {json.dumps(problem['input'], default=str)}: {problem['msg']}.")
+    return "\n".join(lines)
+
+
+def _keys_at(path: list[str]) -> list[str]:
+    model: Any = Settings
+    for step in path:
+        field = model.model_fields.get(step) if hasattr(model, "model_fields") else None
+        if field is None:
+            return []
+        model = field.annotation
+    return sorted(getattr(model, "model_fields", {}))
