@@ -1,0 +1,67 @@
+"""What the coordinator tells those who watch a run, as plain data, and who may watch.
+
+Observers are called from the coordinator's one thread, in the order begin, (pulse | tick | note)*, end. They watch
+only: nothing that they do stands in a trace hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from populace.core.records import Counts
+
+
+class TickReport(msgspec.Struct):
+    """What a tick came to, told at its end.
+
+    `tick` counts the ticks completed, of `ticks` planned; `counts` are this tick's and `total` the run's so far.
+    After the last tick one more report may follow with the same `tick`: what expired at the run's end.
+    `stages_s` is wall seconds of this tick by stage ('turns', 'resolve', 'record', ...), `wall_s` wall seconds
+    since the run began; neither stands in any hash.
+    """
+
+    tick: int
+    ticks: int
+    agents: int
+    counts: Counts
+    total: Counts
+    stages_s: dict[str, float]
+    outcomes: dict[str, float]
+    wall_s: float
+
+
+class Pulse(msgspec.Struct):
+    """How far the tick under way has come, told about twice a second.
+
+    `tick` counts the ticks completed; `turns_due` and `turns_done` are of the tick under way; `asks_waiting` wait
+    for a permit and `asks_in_flight` are with the model; `wall_s` is wall seconds since the run began.
+    """
+
+    tick: int
+    turns_due: int
+    turns_done: int
+    asks_waiting: int
+    asks_in_flight: int
+    wall_s: float
+
+
+class Observer(Protocol):
+    """Watches a run."""
+
+    def begin(self, scenario: str, agents: int, ticks: int, shards: int, model: str) -> None:
+        """The run begins; `model` is the model's label."""
+
+    def pulse(self, pulse: Pulse) -> None:
+        """A sign of life between two ticks."""
+
+    def tick(self, report: TickReport) -> None:
+        """A tick has ended."""
+
+    def note(self, text: str) -> None:
+        """A line for the person: a failed turn, a warning."""
+
+    def end(self, status: str, manifest: Mapping[str, Any]) -> None:
+        """The run is over; `status` is the manifest's."""
