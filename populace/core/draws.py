@@ -92,7 +92,7 @@ class Stream:
         return mean + sd * _NORMAL.inv_cdf(((self.word() >> 12) + 0.5) * 2.0**-52)
 
     def lognormal(self, mean: float = 0.0, sd: float = 1.0) -> float:
-        """exp of a normal deviate with this mean and standard deviation (of the logarithm)."""
+        """The exponential of a normal deviate with this mean and standard deviation (of the logarithm)."""
         return math.exp(self.normal(mean, sd))
 
     def exponential(self, mean: float = 1.0) -> float:
@@ -139,18 +139,25 @@ class Stream:
 
 
 class Draws:
-    """The draws of one agent (or of the world) in one tick: `ctx.draw("partner").choice(friends)`."""
+    """The draws of one agent (or of the world) in one tick: `ctx.draw("partner").choice(friends)`.
 
-    __slots__ = ("_agent", "_seed", "_tick")
+    Purposes named apart are independent; the same purpose named again goes on where it left off.
+    """
+
+    __slots__ = ("_agent", "_seed", "_streams", "_tick")
 
     def __init__(self, seed: int, agent: int = WORLD, tick: int = 0) -> None:
         self._seed = seed
         self._agent = agent
         self._tick = tick
+        self._streams: dict[str, Stream] = {}
 
     def __call__(self, purpose: str) -> Stream:
-        """The stream for this purpose, from its beginning; name purposes apart and they are independent."""
-        return Stream(self._seed, self._agent, self._tick, purpose)
+        """The stream for this purpose."""
+        stream = self._streams.get(purpose)
+        if stream is None:
+            stream = self._streams[purpose] = Stream(self._seed, self._agent, self._tick, purpose)
+        return stream
 
     def column(self, purpose: str, ids: NDArray[np.integer]) -> NDArray[np.float64]:
         """One uniform in [0, 1) for each id; see `column`."""

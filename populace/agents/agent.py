@@ -1,0 +1,70 @@
+"""An agent: typed state and a turn.
+
+State is what the class declares as fields, and nothing else: an agent is a `msgspec.Struct`, so it is small, its
+types are checked when it is made, and a snapshot of it is plain data.
+"""
+
+from __future__ import annotations
+
+import typing
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import msgspec
+
+from populace.core.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from populace.agents.turn import Context
+
+T = TypeVar("T")
+
+_PUBLIC = msgspec.Meta(extra={"populace": "public"})
+
+Public = Annotated[T, _PUBLIC]
+"""Marks a field that the world and the tables see: `attitude: Public[float]` (float, int, bool or str)."""
+
+_COLUMN_TYPES = (float, int, bool, str)
+
+
+class Agent(msgspec.Struct, kw_only=True):
+    """Subclass it, declare its state as fields, and say in `turn` what it does when it is due.
+
+    ```python
+    class Citizen(Agent):
+        profile: str
+        attitude: Public[float] = 5.0
+
+        async def turn(self, ctx):
+            answer = await ctx.ask(f"{self.profile} ...", Opinion)
+    ```
+
+    A turn is straight-line code. It may await effects only (`ctx.ask`, `ctx.look`); what it sends and does takes
+    effect at the end of the tick. An exception ends this turn: its messages and actions are dropped, what it
+    changed in its own fields stays, and the run goes on.
+    """
+
+    async def turn(self, ctx: Context) -> None:
+        """What the agent does in a tick in which it is due."""
+
+
+def public_fields(agent_type: type[Agent]) -> dict[str, type]:
+    """The public fields of an agent type, in order of declaration, each with float, int, bool or str.
+
+    Raises ScenarioError, naming class and field, for a public field of any other type, and for a class whose
+    fields cannot be written down as plain data.
+    """
+    fields: dict[str, type] = {}
+    for name, hint in typing.get_type_hints(agent_type, include_extras=True).items():
+        if _PUBLIC in getattr(hint, "__metadata__", ()):
+            declared: Any = hint.__origin__
+            if declared not in _COLUMN_TYPES:
+                raise ScenarioError(
+                    f"{agent_type.__name__}.{name}: a public field is a float, int, bool or str, not {declared}. "
+                    "Keep other state in fields that are not Public."
+                )
+            fields[name] = declared
+    try:
+        msgspec.msgpack.Decoder(agent_type)
+    except TypeError as error:
+        raise ScenarioError(f"{agent_type.__name__}: its fields must be plain data: {error}") from None
+    return fields

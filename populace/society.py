@@ -1,0 +1,172 @@
+"""A society: what a scenario file declares."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from populace.agents.activation import Activation, EveryTick
+from populace.agents.agent import Agent, public_fields
+from populace.agents.population import Population
+from populace.core.draws import Draws, Stream
+from populace.core.errors import ScenarioError, SettingsError
+from populace.core.records import Ask
+from populace.env import World
+
+
+class NoParameters(msgspec.Struct, frozen=True):
+    """The parameters of a society that has none."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a scenario builds its population and its world from.
+
+    `agents` is how many there are to be; `parameters` the scenario's own; `draw` the keyed draws of the world at
+    tick 0.
+    """
+
+    agents: int
+    seed: int
+    parameters: Any
+    tick_seconds: float
+
+    @property
+    def draw(self) -> Draws:
+        """Keyed draws: `setup.draw("population")`."""
+        return Draws(self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Society:
+    """A society of agents in a world, and what is measured of it.
+
+    `population(setup)` gives a row an agent; `world(setup, population)` gives the world; `outcomes` are functions
+    of the world, called after every tick; `parameters` is a msgspec Struct instance with the defaults;
+    `scripted(ask, draw)` gives the scripted model's answer to an ask. `ticks` and `size` are what a run has unless
+    its settings say otherwise. Raises ScenarioError where the agent's fields cannot be used.
+    """
+
+    name: str
+    agent: type[Agent]
+    population: Callable[[Setup], Population]
+    world: Callable[[Setup, Population], World] = lambda _setup, _people: World()
+    outcomes: Mapping[str, Callable[[World], float]] = field(default_factory=dict)
+    parameters: msgspec.Struct = NoParameters()
+    activation: Activation = EveryTick()
+    scripted: Callable[[Ask, Stream], Any] | None = None
+    size: int = 100
+    ticks: int = 10
+    tick_seconds: float = 86_400.0
+    about: str = ""
+
+    def __post_init__(self) -> None:
+        self.fields  # noqa: B018  # a field that cannot be used is an error where it is declared
+
+    @property
+    def fields(self) -> dict[str, type]:
+        """The public fields of the agents."""
+        return public_fields(self.agent)
+
+    def with_parameters(self, changes: Mapping[str, Any]) -> Any:
+        """The parameters with some changed. Raises SettingsError, naming key and keys there are."""
+        known = self.parameters.__struct_fields__
+        for key in changes:
+            if key not in known:
+                keys = ", ".join(known) or "none"
+                raise SettingsError(f"unknown key 'society.{key}'. The parameters of {self.name} are: {keys}.")
+        values = msgspec.structs.asdict(self.parameters) | dict(changes)
+        try:
+            return msgspec.convert(values, type(self.parameters))
+        except msgspec.ValidationError as error:
+            raise SettingsError(f"[society] of {self.name}: {error}") from None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a society comes from, as plain data that another process can load it from.
+
+    `name` is a module's name for a scenario of an installed package, or a file's path with its `source` text.
+    """
+
+    name: str
+    source: str | None = None
+
+
+_LOADED: Final[dict[Origin, Society]] = {}
+
+
+def find_society(name: str) -> Origin:
+    """The origin of a society by its name: a file's path, a dotted module, or a scenario that ships with populace.
+
+    Raises ScenarioError, with the names there are, when there is no such file, module or scenario.
+    """
+    if name.endswith(".py"):
+        path = Path(name)
+        try:
+            return Origin(str(path.resolve()), path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ScenarioError(f"{name}: cannot be read ({error.strerror}). Check the path.") from None
+    for module in (f"populace.scenarios.{name}", name):
+        try:
+            if importlib.util.find_spec(module) is not None:
+                return Origin(module)
+        except (ImportError, ValueError):
+            continue
+    known = ", ".join(sorted(shipped()))
+    raise ScenarioError(f"no scenario {name!r}. Those that ship with populace: {known}. Or give a path ending in .py.")
+
+
+def shipped() -> list[str]:
+    """The names of the scenarios that ship with populace."""
+    folder = Path(__file__).parent / "scenarios"
+    names = [path.stem for path in folder.glob("*.py")] + [path.parent.name for path in folder.glob("*/__init__.py")]
+    return sorted(name for name in names if not name.startswith("_"))
+
+
+def load_society(origin: Origin) -> Society:
+    """Load the one `Society` that a module or file holds.
+
+    A file runs from the text in `origin`, so that every process runs the same text. Raises ScenarioError, naming
+    the file and the line, when it cannot be run or does not hold exactly one society.
+    """
+    if origin not in _LOADED:
+        module = _run_module(origin)
+        found = [value for value in vars(module).values() if isinstance(value, Society)]
+        if len(found) != 1:
+            raise ScenarioError(
+                f"{origin.name}: holds {len(found)} societies and must hold one: write `society = Society(...)`."
+            )
+        _LOADED[origin] = found[0]
+    return _LOADED[origin]
+
+
+def _run_module(origin: Origin) -> Any:
+    try:
+        if origin.source is None:
+            return importlib.import_module(origin.name)
+        path = Path(origin.name)
+        name = f"populace_scenario_{path.stem}"
+        spec = importlib.util.spec_from_loader(name, loader=None, origin=str(path))
+        assert spec is not None
+        module = importlib.util.module_from_spec(spec)
+        module.__file__ = str(path)
+        if str(path.parent) not in sys.path:
+            sys.path.append(str(path.parent))
+        sys.modules[name] = module
+        exec(compile(origin.source, str(path), "exec"), vars(module))  # noqa: S102  # it is the user's program
+    except ScenarioError:
+        raise
+    except Exception as error:
+        frames: Sequence[Any] = traceback.extract_tb(error.__traceback__)
+        line = next((f":{frame.lineno}" for frame in reversed(frames) if frame.filename == origin.name), "")
+        raise ScenarioError(f"{origin.name}{line}: cannot be loaded: {type(error).__name__}: {error}") from error
+    return module
