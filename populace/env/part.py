@@ -1,0 +1,179 @@
+"""A part of the world: what it sees at the opening, which actions it takes, which questions it answers.
+
+A part owns state that agents share. Write one by subclassing `Part`:
+
+```python
+class Fund(Part):
+    def open(self, opening):
+        self.paid = np.zeros(opening.agents)
+
+    def observe(self, tick, agents):
+        return {"paid": self.paid[agents], "total": [float(self.paid.sum())] * len(agents)}
+
+    @action
+    def pay(self, tick, batch):
+        for i, (agent, args) in enumerate(zip(batch.agents, batch.args)):
+            if args["amount"] <= 0:
+                batch.refuse(i, "not_positive")
+            else:
+                self.paid[agent] += args["amount"]
+
+    @query
+    def paid_by(self, agents, args):
+        return [float(self.paid[one["agent"]]) for one in args]
+
+    def state(self):
+        return {"paid": self.paid}
+
+    def restore(self, state):
+        self.paid = state["paid"].copy()
+```
+
+An agent sees `ctx.world["fund.paid"]`, acts with `ctx.act("fund.pay", amount=3.0)` and asks with
+`await ctx.look("fund.paid_by", agent=7)`.
+
+A part is pure: no clock, no I/O, no global random numbers. What it draws comes from `self.world.draw(purpose)`,
+with the part's name in the purpose. What it gives out is plain data (None, bool, int, float, str, bytes, lists,
+dicts) or NumPy arrays of them, never a set, since a set has no order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from populace.core.draws import Draws
+
+if TYPE_CHECKING:
+    from populace.env.world import World
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+_MARK = "_populace_handles"
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """What a world is opened with, once, before tick 0.
+
+    `agents` is how many there are (ids 0 to agents - 1); `tick_seconds` is the simulated length of a tick;
+    `parameters` are the scenario's; `columns` holds the initial values of the agents' fields, one for each agent;
+    `fields` says which of them are public, and of which type (float, int, bool, str); `draw` gives the world's
+    keyed streams for the opening.
+    """
+
+    agents: int
+    seed: int
+    tick_seconds: float
+    parameters: Any
+    columns: Mapping[str, Sequence[Any] | NDArray[Any]]
+    draw: Draws
+    fields: Mapping[str, type] = {}
+
+
+class Action(msgspec.Struct, frozen=True):
+    """One action of one agent: its `nth` of the tick; `kind` is 'part.action'."""
+
+    agent: int
+    nth: int
+    kind: str
+    args: dict[str, Any]
+
+
+class Batch:
+    """Consecutive actions of one kind, in total order: `agents` (int32) and `args`, aligned."""
+
+    __slots__ = ("agents", "args", "refused")
+
+    def __init__(self, agents: NDArray[np.int32], args: list[dict[str, Any]]) -> None:
+        self.agents = agents
+        self.args = args
+        self.refused: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self.args)
+
+    def refuse(self, i: int, reason: str) -> None:
+        """Refuse the action at place `i`; it must have changed nothing. The first reason stands.
+
+        `reason` is one word that counts can be grouped by, such as 'unknown_target'.
+        """
+        if not 0 <= i < len(self.args):
+            raise IndexError(f"refuse({i}, {reason!r}): the batch has {len(self.args)} actions")
+        if not reason.isidentifier():
+            raise ValueError(f"refuse({i}, {reason!r}): a reason is one word, for example 'unknown_target'")
+        self.refused.setdefault(i, reason)
+
+
+class LookFailed(msgspec.Struct, frozen=True):
+    """What stands in place of an answer when a query could not use the arguments that an agent gave it."""
+
+    query: str
+    reason: str
+
+
+def action(method: Handler) -> Handler:
+    """Mark a method `(self, tick, batch)` of a part as the handler of the action that bears its name.
+
+    It applies the batch in order, refuses what it must with `batch.refuse(i, reason)`, and may give back or yield
+    messages as (to_agent, body). An exception in it is an error in the scenario and ends the run.
+    """
+    setattr(method, _MARK, "action")
+    return method
+
+
+def query(method: Handler) -> Handler:
+    """Mark a method `(self, agents, args)` of a part as the query that bears its name.
+
+    It changes nothing and gives one plain answer for each asking agent. ValueError says that the arguments of an
+    agent are no good: it fails that agent's look only. Any other exception is an error in the scenario.
+    """
+    setattr(method, _MARK, "query")
+    return method
+
+
+class Part:
+    """Base class of the parts of a world; see the module for an example.
+
+    `name` is unique in a world. It is the class's attribute, the class's name in lower case where it has none, or
+    what the constructor is given. `world` is the world that the part belongs to, from `World(...)` on.
+    """
+
+    name: str = ""
+    world: World
+
+    def __init__(self, name: str | None = None) -> None:
+        if name is not None:
+            self.name = name
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not cls.name:
+            cls.name = cls.__name__.lower()
+
+    def open(self, opening: Opening) -> None:
+        """Make the part's state as of the start of tick 0. Called once, in the order of the parts."""
+
+    def observe(self, tick: int, agents: NDArray[np.int32]) -> Mapping[str, Sequence[Any] | NDArray[Any]] | None:
+        """What these agents see, as columns aligned with `agents`; None where there is nothing to see."""
+        return None
+
+    def advance(self, tick: int) -> Iterable[tuple[int, Any]] | None:
+        """End the tick, after its actions; give back or yield messages as (to_agent, body)."""
+        return None
+
+    def state(self) -> dict[str, Any]:
+        """The part's state as plain data and NumPy arrays (no object arrays), for a checkpoint."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take the state that `state` gave; the part has been opened before. Copy what will be changed."""
+
+
+def handlers(part: Part, mark: Literal["action", "query"]) -> list[str]:
+    """The names of a part's methods that are marked so, sorted."""
+    cls = type(part)
+    return [name for name in dir(cls) if getattr(getattr(cls, name), _MARK, None) == mark]

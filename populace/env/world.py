@@ -1,0 +1,266 @@
+"""The environment service's heart: a world of parts, with one snapshot a tick and one total order of actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from populace.core.draws import WORLD, Draws
+from populace.core.errors import ScenarioError
+from populace.env.columns import Columns
+from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, handlers, query
+
+__all__ = ["Action", "Batch", "LookFailed", "Opening", "Part", "Resolved", "World", "action", "query"]
+
+
+class Resolved(msgspec.Struct):
+    """What the end of a tick brought: messages (to_agent, body) in order, and what became of the actions.
+
+    Every action is either applied (counted) or refused (with its reason; in total order).
+    """
+
+    emissions: list[tuple[int, Any]]
+    applied: int
+    refused: list[tuple[Action, str]]
+
+
+class World:
+    """The parts of a world. Each is an attribute by its name: `world.network`, `world.feed`, `world.clock`.
+
+    `columns` and `start` are the agents' public fields now and at tick 0, by name; `tick` is the tick that the
+    snapshot belongs to; `agents` is how many agents there are; `draw` gives the world's keyed streams of this
+    tick; `actions` and `queries` are all that agents can do and ask ('part.name'); `observes` is True where any
+    part shows agents something.
+    """
+
+    def __init__(self, *parts: Part) -> None:
+        """A world of these parts, in this order, and of `Columns`. Raises ScenarioError for names that clash."""
+        self.parts: dict[str, Part] = {}
+        self.tick = 0
+        self.agents = 0
+        self.draw = Draws(0)
+        self._opening: Opening | None = None
+        public = next((part for part in parts if isinstance(part, Columns)), None)
+        self._columns = public or Columns()
+        for part in (*parts, *(() if public else (self._columns,))):
+            self._add(part)
+        self.actions = self._names("action")
+        self.queries = self._names("query")
+        self.observes = any(type(part).observe is not Part.observe for part in self.parts.values())
+
+    def _names(self, mark: Literal["action", "query"]) -> frozenset[str]:
+        return frozenset(f"{name}.{method}" for name, part in self.parts.items() for method in handlers(part, mark))
+
+    def _add(self, part: Part) -> None:
+        name = part.name
+        if name in self.parts:
+            raise ScenarioError(f"two parts are named '{name}'. Give one another name: {type(part).__name__}(name=...)")
+        if not name.isidentifier() or name.startswith("_") or name in vars(self):
+            raise ScenarioError(f"a part cannot be named '{name}': it is no name, or a world has such an attribute")
+        if hasattr(type(self), name) and not isinstance(part, Columns):
+            raise ScenarioError(f"a part cannot be named '{name}': a world has an attribute of that name")
+        if "world" in vars(part):
+            raise ScenarioError(f"part '{name}' already belongs to a world: make a new one for each world")
+        part.world = self
+        self.parts[name] = part
+
+    def __getattr__(self, name: str) -> Any:
+        parts = self.__dict__.get("parts", {})
+        if name in parts:
+            return parts[name]
+        raise AttributeError(f"the world has no part '{name}'; there are: {', '.join(parts)}")
+
+    @property
+    def columns(self) -> Mapping[str, NDArray[Any]]:
+        """The agents' public fields as of the start of the tick, by name; read-only, and following the run."""
+        return self._columns.values
+
+    @property
+    def start(self) -> Mapping[str, NDArray[Any]]:
+        """The agents' public fields as of tick 0, by name; read-only."""
+        return self._columns.start
+
+    def open(self, opening: Opening) -> None:
+        """Open every part, in order. Raises ScenarioError when it was opened before, or when a part cannot open."""
+        if self._opening is not None:
+            raise ScenarioError("a world is opened once: make a new one for each run")
+        if not 0 < opening.agents < 2**31:
+            raise ScenarioError(f"a world has 1 to {2**31 - 1} agents, not {opening.agents}")
+        self._opening = opening
+        self.agents = opening.agents
+        self.draw = Draws(opening.seed, WORLD, 0)
+        for part in self.parts.values():
+            _guard(f"part '{part.name}', open", part.open, opening)
+
+    def observe(self, agents: Sequence[int] | NDArray[np.integer]) -> list[dict[str, Any]]:
+        """What each of `agents` sees of the snapshot, as one plain dict an agent with keys 'part.column'."""
+        self._opened()
+        ids = np.asarray(agents, dtype=np.int32)
+        columns: dict[str, list[Any]] = {}
+        for part in self.parts.values():
+            if type(part).observe is Part.observe:
+                continue
+            where = f"part '{part.name}', observe"
+            for name, values in (_guard(where, part.observe, self.tick, ids) or {}).items():
+                columns[f"{part.name}.{name}"] = _plain_column(f"{where}, column '{name}'", values, len(ids))
+        if not columns:
+            return [{} for _ in range(len(ids))]
+        keys = tuple(columns)
+        return [dict(zip(keys, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def look(self, query: str, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[Any]:
+        """Answer one query for several agents, each with its own arguments: one plain answer an agent.
+
+        `LookFailed` stands in place of an answer whose arguments are no good. Raises LookupError for a query that
+        there is not, and ScenarioError, naming part, query and agents, when the part fails.
+        """
+        self._opened()
+        if query not in self.queries:
+            there = ", ".join(sorted(self.queries))
+            raise LookupError(f"the world has no query '{query}'; there are: {there}")
+        name, _, method = query.partition(".")
+        return self._answers(query, getattr(self.parts[name], method), agents, args)
+
+    def _answers(
+        self, query: str, handler: Callable[..., Any], agents: Sequence[int], args: Sequence[dict[str, Any]]
+    ) -> list[Any]:
+        """The batch's answers; where its arguments are no good, the bad ones are found by halving."""
+        where = f"query '{query}', {_name(agents)}"
+        try:
+            answers = _guard(where, handler, agents, args, passing=ValueError)
+        except ValueError as error:
+            if len(agents) == 1:
+                return [LookFailed(query, str(error))]
+            half = len(agents) // 2
+            return [
+                *self._answers(query, handler, agents[:half], args[:half]),
+                *self._answers(query, handler, agents[half:], args[half:]),
+            ]
+        return _plain_column(where, answers, len(agents))
+
+    def put_fields(
+        self, agents: NDArray[np.int32], fields: Mapping[str, Sequence[Any] | NDArray[Any]]
+    ) -> NDArray[np.int32]:
+        """Set public fields of `agents`; gives those of which any value changed, sorted. NaN equals NaN."""
+        self._opened()
+        return self._columns.put(agents, fields)
+
+    def resolve(self, actions: Sequence[Action]) -> Resolved:
+        """Apply the tick's actions, given in total order (agent, nth), end the tick, and step to the next.
+
+        Part after part takes its actions, in batches of consecutive ones of a kind; then each part's `advance`.
+        Raises ScenarioError, naming part, action and agents, when a handler fails.
+        """
+        self._opened()
+        by_part: dict[str, list[int]] = {name: [] for name in self.parts}
+        reasons: dict[int, str] = {}
+        for at, one in enumerate(actions):
+            if one.kind in self.actions:
+                by_part[one.kind.partition(".")[0]].append(at)
+            else:
+                reasons[at] = "unknown_action"
+        emissions: list[tuple[int, Any]] = []
+        for part_name, places in by_part.items():
+            for run in _runs(places, actions):
+                batch = Batch(
+                    np.array([actions[at].agent for at in run], dtype=np.int32), [actions[at].args for at in run]
+                )
+                kind = actions[run[0]].kind
+                where = f"action '{kind}', {_name([int(agent) for agent in batch.agents])}"
+                handler = getattr(self.parts[part_name], kind.partition(".")[2])
+                emissions += self._emitted(where, handler, self.tick, batch)
+                reasons.update((run[i], reason) for i, reason in batch.refused.items())
+        for part in self.parts.values():
+            emissions += self._emitted(f"part '{part.name}', advance", part.advance, self.tick)
+        self._step(self.tick + 1)
+        refused = [(actions[at], reasons[at]) for at in sorted(reasons)]
+        return Resolved(emissions, len(actions) - len(refused), refused)
+
+    def _emitted(self, where: str, handler: Callable[..., Any], *args: Any) -> list[tuple[int, Any]]:
+        emitted = _guard(where, lambda: list(handler(*args) or ()))
+        if not emitted:
+            return []
+        plain = _guard(f"{where}, messages", _plain, emitted)
+        for one in plain:
+            if not (isinstance(one, tuple) and len(one) == 2 and type(one[0]) is int and 0 <= one[0] < self.agents):
+                raise ScenarioError(
+                    f"{where}: emits (to_agent, body), with an id from 0 to {self.agents - 1}, not {str(one)[:200]}"
+                )
+        return list(plain)
+
+    def state(self) -> dict[str, Any]:
+        """The world's state between two ticks, as plain data and NumPy arrays."""
+        self._opened()
+        return {"tick": self.tick, "parts": {name: part.state() for name, part in self.parts.items()}}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take what `state` gave; open the world as that one was opened before. ScenarioError if it has other parts."""
+        self._opened()
+        if set(state["parts"]) != set(self.parts):
+            raise ScenarioError(f"the checkpoint has the parts {sorted(state['parts'])}, not {sorted(self.parts)}")
+        for name, part in self.parts.items():
+            _guard(f"part '{name}', restore", part.restore, state["parts"][name])
+        self._step(int(state["tick"]))
+
+    def _step(self, tick: int) -> None:
+        assert self._opening is not None
+        self.tick = tick
+        self.draw = Draws(self._opening.seed, WORLD, tick)
+
+    def _opened(self) -> None:
+        if self._opening is None:
+            raise ScenarioError("the world is not open: call world.open(Opening(...)) first")
+
+
+def _runs(places: Iterable[int], actions: Sequence[Action]) -> Iterable[list[int]]:
+    """The places, split where the kind of action changes."""
+    run: list[int] = []
+    for at in places:
+        if run and actions[run[-1]].kind != actions[at].kind:
+            yield run
+            run = []
+        run.append(at)
+    if run:
+        yield run
+
+
+def _guard(where: str, call: Callable[..., Any], *args: Any, passing: type[Exception] | tuple[()] = ()) -> Any:
+    """Call, and turn any exception but `passing` into a ScenarioError that says where."""
+    try:
+        return call(*args)
+    except passing:
+        raise
+    except Exception as error:
+        raise ScenarioError(f"{where}: {type(error).__name__}: {error}") from error
+
+
+def _name(agents: Sequence[int]) -> str:
+    shown = ", ".join(str(agent) for agent in agents[:5])
+    return f"agent {shown}" if len(agents) == 1 else f"agents {shown}{', ...' if len(agents) > 5 else ''}"
+
+
+def _plain_column(where: str, values: Any, size: int) -> list[Any]:
+    """The values as a list of plain Python data that shares nothing with the part."""
+    if len(values) != size:
+        raise ScenarioError(f"{where}: {len(values)} values for {size} agents")
+    if isinstance(values, np.ndarray) and values.dtype.kind in "biufU":
+        return list(values.tolist())
+    return list(_guard(where, _plain, values))
+
+
+def _plain(values: Any) -> Any:
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    return msgspec.to_builtins(values, enc_hook=_unwrap, builtin_types=(bytes,))
+
+
+def _unwrap(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is not plain data: give None, bool, int, float, str, bytes, list or dict")
+
+
