@@ -109,10 +109,11 @@ class Purpose(msgspec.Struct):
 
 
 class Counts(msgspec.Struct):
-    """What happened, added up: over a shard's tick, a tick, or a run. All integers but `cost_usd`.
+    """What happened, added up: over a shard's tick, a tick, or a run. All integers but `cost_usd` and `latency_s`.
 
     Two sides count independently, so that a loss shows: senders count `sent` and receivers count the fates;
-    turns count `asked` and the model stack's answers count how each ended.
+    turns count `asked` and the model stack's answers count how each ended. `latency_s` is the sum of what `latency`
+    counts in buckets: wall time, so it stands in no hash.
     """
 
     turns: int = 0
@@ -135,6 +136,7 @@ class Counts(msgspec.Struct):
     cost_usd: float = 0.0
     purposes: dict[str, Purpose] = {}
     latency: list[int] = []
+    latency_s: float = 0.0
 
     def add(self, other: Counts) -> None:
         """Add another count to this one."""
@@ -182,6 +184,7 @@ class Counts(msgspec.Struct):
             if not self.latency:
                 self.latency = [0] * (len(LATENCY_BUCKETS_S) + 1)
             self.latency[bisect_left(LATENCY_BUCKETS_S, answer.latency_s)] += 1
+            self.latency_s += answer.latency_s
 
     def imbalance(self) -> list[str]:
         """What does not add up, as sentences; empty when every ask and every message is accounted for.
