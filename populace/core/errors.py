@@ -9,6 +9,10 @@ PopulaceError
 ├── TransportError         a shard, the environment service or Ray was lost      (exit code 5)
 ├── BusError               a frame of messages that cannot be read
 ├── ConservationError      messages or asks do not add up: a bug in populace     (exit code 70)
+├── StorageError           a file of the run cannot be written or read           (exit code 6)
+│   ├── JournalDamaged     a journal holds something that was never written
+│   ├── CheckpointDamaged  no checkpoint there is what was written
+│   └── DiskFull           no space (or quota) is left for the run's files       (exit code 7)
 ├── RunFailed              the run passed a limit of its settings                (exit code 3)
 ├── Interrupted            Ctrl-C or SIGTERM ended the run                       (exit code 130)
 └── TurnError              one agent's turn went wrong; ends that turn only
@@ -66,6 +70,26 @@ class ConservationError(PopulaceError):
     """Messages or asks do not add up. It is a bug in populace: please report it."""
 
     exit_code = 70
+
+
+class StorageError(PopulaceError):
+    """A file of the run cannot be written or read; the message names the file."""
+
+    exit_code = 6
+
+
+class JournalDamaged(StorageError):
+    """A journal holds something that was never written; the message names file, offset and next step."""
+
+
+class CheckpointDamaged(StorageError):
+    """A checkpoint is not what was written; the message names the file and what is wrong."""
+
+
+class DiskFull(StorageError):
+    """No space, or no quota, is left for the run's files; what was saved before is intact."""
+
+    exit_code = 7
 
 
 class RunFailed(PopulaceError):
