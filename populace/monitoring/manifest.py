@@ -1,0 +1,253 @@
+"""`manifest.json`: what a run was and what it came to. Written whole or not at all, and never with a key in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePath
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import psutil
+
+from populace.core.errors import PopulaceError, SettingsError
+from populace.core.records import Counts
+
+MANIFEST: Final = "manifest.json"
+
+REQUIRED: Final = (
+    "trace_hash",
+    "scenario",
+    "settings",
+    "seed",
+    "versions",
+    "agents",
+    "ticks",
+    "turns",
+    "messages",
+    "asks",
+    "calls_billed",
+    "tokens_in",
+    "tokens_out",
+    "cost_usd",
+    "wall_s",
+    "peak_rss_mb",
+)
+"""The keys that every manifest has."""
+
+REDACTED: Final = "[redacted]"
+
+_PACKAGES: Final = (
+    "populace",
+    "aiohttp",
+    "asyncio-throttle",
+    "igraph",
+    "msgpack",
+    "msgspec",
+    "numpy",
+    "prometheus-client",
+    "psutil",
+    "pyarrow",
+    "pydantic",
+    "ray",
+    "rich",
+    "statsmodels",
+    "typer",
+    "xllamacpp",
+)
+
+_SECRET_NAME: Final = re.compile(
+    r"(?:^|[_\-. ])(?:(?:api|access|private|secret)[_\-]?key|key|token|secret|passw(?:or)?d|passphrase|bearer|"
+    r"credentials?|authorization)$",
+    re.IGNORECASE,
+)
+_HASH_NAME: Final = re.compile(r"(?:^|[_\-. ])(?:hash|sha256|digest|checksum)$", re.IGNORECASE)
+_VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
+_SECRET_TEXT: Final = re.compile(
+    r"""
+    (?<=://)[^/?\#@\s]+(?=@)                                               # user:password@ of an address
+    | (?<=[?&])(?:api[_-]?key|key|(?:access_|auth_)?token|sig|signature|secret|password)=[^&\#\s]+   # ?api_key=...
+    | (?<![A-Za-z0-9])(?:sk|pk|rk|hf|gsk|xai|ghp|gho|ghs|glpat|pplx|nvapi|r8|csk|fw|xox[abprs])
+      [-_](?=[A-Za-z_\-]*[0-9])[A-Za-z0-9_\-]{12,}                          # a maker's prefix, then a digit somewhere
+    | (?<![A-Za-z0-9])github_pat_\w{20,}
+    | (?<![A-Za-z0-9])AIza[A-Za-z0-9_\-]{30,}
+    | (?<![A-Za-z0-9])A(?:KIA|SIA)[A-Z0-9]{16}(?![A-Za-z0-9])
+    | (?<![A-Za-z0-9])eyJ[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]*   # JSON web token
+    | (?i:(?<=bearer\s)\S+)
+    | (?<![A-Za-z0-9])(?=[A-Za-z0-9]*[a-z])(?=[A-Za-z0-9]*[A-Z])(?=[A-Za-z0-9]*[0-9])[A-Za-z0-9]{24,}
+    """,
+    re.VERBOSE,
+)
+_BARE_HEX: Final = re.compile(r"[0-9a-fA-F]{32,}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def redact(value: Any, name: str = "") -> Any:
+    """A copy of `value` as plain data in which nothing that looks like a key stands; `name` is what it is called.
+
+    Text is blotted out whole under a name such as `api_key` or `password`, when it is nothing but 32 or more hex
+    digits (unless its name says that it is a hash), and when it stands where the name of an environment variable
+    belongs (`api_key_env`) and cannot be one. In any other text, what looks like a key is blotted out: known
+    prefixes, passwords and keys in addresses, and long unbroken words of mixed case and digits. It errs on the
+    side of blotting out too much. Raises TypeError for a value that is not plain data.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): redact(item, str(key)) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [redact(item, name) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, bytes):
+        return redact(value.hex(), name)
+    if not isinstance(value, (str, PurePath)):
+        raise TypeError(f"manifest: '{name}' holds a {type(value).__name__}, which is not plain data")
+    text = str(value)
+    if not text:
+        return text
+    if name.endswith("_env"):
+        return text if _VARIABLE.fullmatch(text) else REDACTED
+    if _SECRET_NAME.search(name) or (_BARE_HEX.fullmatch(text) and not _HASH_NAME.search(name)):
+        return REDACTED
+    return _SECRET_TEXT.sub(REDACTED, text)
+
+
+def tally(total: Counts) -> dict[str, Any]:
+    """The part of a manifest that counts: turns, messages, actions, asks, calls, tokens and cost of a run."""
+    return {
+        "turns": total.turns,
+        "turns_failed": total.turns_failed,
+        "messages": {
+            "sent": total.sent,
+            "delivered": total.delivered,
+            "expired": total.expired,
+            "refused": sum(total.refused.values()),
+            "refused_by_reason": dict(sorted(total.refused.items())),
+        },
+        "actions": {
+            "taken": total.acted,
+            "applied": total.applied,
+            "refused": sum(total.acts_refused.values()),
+            "refused_by_reason": dict(sorted(total.acts_refused.items())),
+        },
+        "asks": {
+            "made": total.asked,
+            "answered": total.answered,
+            "cached": total.cached,
+            "replayed": total.replayed,
+            "abstained": sum(total.abstained.values()),
+            "by_reason": dict(sorted(total.abstained.items())),
+            "by_purpose": {name: msgspec.to_builtins(total.purposes[name]) for name in sorted(total.purposes)},
+        },
+        "calls_billed": total.calls,
+        "tokens_in": total.tokens_in,
+        "tokens_out": total.tokens_out,
+        "cost_usd": total.cost_usd,
+    }
+
+
+def write_manifest(out: Path, manifest: Mapping[str, Any]) -> Path:
+    """Write `manifest.json` into the folder `out`, whole or not at all; give its path.
+
+    Everything passes `redact` first; NaN and infinities, which JSON lacks, become null. Raises ValueError, naming
+    them, when keys of `REQUIRED` are missing, and PopulaceError when the disk refuses.
+    """
+    missing = [key for key in REQUIRED if key not in manifest]
+    if missing:
+        raise ValueError(f"manifest lacks {', '.join(missing)}")
+    content = msgspec.json.format(msgspec.json.encode(redact(manifest)), indent=2) + b"\n"
+    path = out / MANIFEST
+    part = path.with_name(f"{MANIFEST}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        sync_folder(out)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise PopulaceError(
+            f"{path}: cannot be written ({error.strerror}). Free some space or choose another folder with --out."
+        ) from error
+    return path
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the disk keep the names in `folder` as they are now (where the system can: not on Windows)."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_manifest(run: Path) -> dict[str, Any]:
+    """The manifest of a run, given its folder or the file itself.
+
+    Raises SettingsError, naming the file and what to do, when there is none or it is not one.
+    """
+    path = run if run.name == MANIFEST else run / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{path}: there is no such file. Give the folder that a run was told with --out; "
+            "a run writes its manifest at its end."
+        ) from None
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}).") from None
+    except ValueError as error:
+        raise SettingsError(f"{path}: is not JSON ({error}). It was cut or edited: run again.") from None
+    missing = [key for key in REQUIRED if key not in manifest] if isinstance(manifest, dict) else list(REQUIRED)
+    if missing:
+        raise SettingsError(f"{path}: is not the manifest of a run: it lacks {', '.join(missing)}.")
+    return dict(manifest)
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python, of populace and of what it stands on; 'not installed' where that is so."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def peak_rss_mb() -> float:
+    """The most resident memory of this process and of its living descendants, in units of 10**6 bytes.
+
+    It sums each process' own peak, which is at least what they held together at any one time; pages that they
+    share count once for each. Processes on other machines and descendants that have ended are not in it, so ask
+    before the shards are stopped.
+    """
+    me = psutil.Process()
+    total = 0
+    for process in (me, *me.children(recursive=True)):
+        try:
+            total += _peak_bytes(process)
+        except psutil.NoSuchProcess:
+            continue
+    return total / 1e6
+
+
+def _peak_bytes(process: Any) -> int:
+    if sys.platform == "linux":
+        try:
+            status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii", errors="replace")
+        except OSError:  # it ended, or /proc is closed to us
+            status = ""
+        if peak := re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE):
+            return int(peak[1]) * 1024
+    memory = process.memory_info()
+    return int(getattr(memory, "peak_wset", memory.rss))
