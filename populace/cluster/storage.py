@@ -1,0 +1,74 @@
+"""Files of a run on a local disk: the few ways in which they are created, written, synced and renamed.
+
+Journal and checkpoints touch the disk through these functions only, so that what a full disk does, and where a run
+directory may lie, is decided in one place. Every failure of the system is a StorageError that names the file; no
+space or no quota is its subclass DiskFull.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from populace.core.errors import DiskFull, StorageError
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def storage_error(error: OSError, path: Path, doing: str) -> StorageError:
+    """The error to raise for what the system said about this file; `doing` reads 'cannot be ...'."""
+    why = error.strerror or str(error)
+    if error.errno in _FULL:
+        return DiskFull(
+            f"{path}: cannot be {doing}: {why}. What was saved before is intact: free some space on the disk of "
+            f"{path.parent}, then resume the run."
+        )
+    return StorageError(f"{path}: cannot be {doing}: {why}. Check that the folder exists, is yours and is writable.")
+
+
+@contextmanager
+def naming(path: Path, doing: str) -> Iterator[None]:
+    """Turn an OSError inside the block into a StorageError about this file."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, path, doing) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder with its parents, where it is missing. Raises StorageError."""
+    with naming(folder, "created"):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def create_file(path: Path) -> int:
+    """Create a new file for appending and give its descriptor. Raises StorageError when it exists already."""
+    with naming(path, "created"):
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+
+def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    """Write all of it, however the system may split it. Raises OSError; a part may have been written then."""
+    view = memoryview(data).cast("B")
+    while len(view):
+        view = view[os.write(descriptor, view) :]
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder (created, renamed, deleted) survive a lost machine. Raises StorageError."""
+    with naming(folder, "synced"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_file(path: Path) -> None:
+    """Delete a file, if it is there. Raises StorageError."""
+    with naming(path, "deleted"):
+        path.unlink(missing_ok=True)
