@@ -30,6 +30,11 @@ def storage_error(error: OSError, path: Path, doing: str) -> StorageError:
     return StorageError(f"{path}: cannot be {doing}: {why}. Check that the folder exists, is yours and is writable.")
 
 
+def unreadable(error: StorageError) -> bool:
+    """Whether the disk itself failed at reading (EIO), so that the file counts as damaged."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EIO
+
+
 @contextmanager
 def naming(path: Path, doing: str) -> Iterator[None]:
     """Turn an OSError inside the block into a StorageError about this file."""
