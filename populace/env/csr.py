@@ -1,0 +1,121 @@
+"""Weighted directed edges in compressed sparse rows: for each agent the sorted targets of its edges."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from populace.core.errors import ScenarioError
+
+
+class Csr:
+    """Edges sorted by (source, target), without repeats.
+
+    `offsets` (int64, agents + 1) bounds each source's slice of `targets` (int32) and `weights` (float64). Treat
+    all three as read-only: `edit` gives new ones.
+    """
+
+    __slots__ = ("offsets", "targets", "weights")
+
+    def __init__(self, offsets: NDArray[np.int64], targets: NDArray[np.int32], weights: NDArray[np.float64]) -> None:
+        self.offsets = offsets
+        self.targets = targets
+        self.weights = weights
+
+    @property
+    def size(self) -> int:
+        """How many agents there are."""
+        return len(self.offsets) - 1
+
+    def sources(self) -> NDArray[np.int32]:
+        """The source of each edge, aligned with `targets`."""
+        return np.repeat(np.arange(self.size, dtype=np.int32), np.diff(self.offsets))
+
+    def of(self, agent: int) -> NDArray[np.int32]:
+        """The targets of one agent, ascending; a view."""
+        return self.targets[self.offsets[agent] : self.offsets[agent + 1]]
+
+    def weights_of(self, agent: int) -> NDArray[np.float64]:
+        """The weights of one agent's edges, aligned with `of`; a view."""
+        return self.weights[self.offsets[agent] : self.offsets[agent + 1]]
+
+    def has(self, source: int, target: int) -> bool:
+        """Whether there is an edge from source to target."""
+        targets = self.of(source)
+        at = int(np.searchsorted(targets, target))
+        return at < len(targets) and int(targets[at]) == target
+
+    def reverse(self) -> Csr:
+        """The same edges with source and target exchanged."""
+        return _from_keys(self.size, *_sort(self.targets, self.sources(), self.weights, self.size))
+
+    def edit(
+        self, source: NDArray[np.integer], target: NDArray[np.integer], weight: NDArray[np.float64]
+    ) -> Csr:
+        """New rows with these (different) edges set to their weights; a NaN weight removes the edge."""
+        keys, weights = _sort(source, target, weight, self.size)
+        old = self.sources().astype(np.int64) * self.size + self.targets
+        keep = np.ones(len(old), dtype=np.bool_)
+        at = np.searchsorted(old, keys)
+        there = at < len(old)
+        there[there] = old[at[there]] == keys[there]
+        keep[at[there]] = False
+        stays = ~np.isnan(weights)
+        keys = np.concatenate([old[keep], keys[stays]])
+        weights = np.concatenate([self.weights[keep], weights[stays]])
+        order = np.argsort(keys, kind="stable")
+        return _from_keys(self.size, keys[order], weights[order])
+
+
+def build(size: int, source: ArrayLike, target: ArrayLike, weight: ArrayLike | None, where: str) -> Csr:
+    """Rows of these edges; weights are 1.0 where none are given.
+
+    Raises ScenarioError, beginning with `where` and naming the edge, for ids that are not integers from 0 to
+    size - 1, self loops, repeated edges, weights that are not finite, and columns of different lengths.
+    """
+    sources, targets = _ids(source, f"{where}, source"), _ids(target, f"{where}, target")
+    weights = np.ones(len(sources)) if weight is None else np.asarray(weight)
+    if weights.dtype.kind not in "fiu" and weights.size:
+        raise ScenarioError(f"{where}: weights are numbers, got {weights.dtype}")
+    if not len(sources) == len(targets) == len(weights):
+        raise ScenarioError(f"{where}: {len(sources)} sources, {len(targets)} targets, {len(weights)} weights")
+    weights = weights.astype(np.float64)
+    for ids in (sources, targets):
+        if bad := _first((ids < 0) | (ids >= size)):
+            raise ScenarioError(f"{where}: edge {bad[0]} names agent {ids[bad[0]]}, but ids go from 0 to {size - 1}")
+    if bad := _first(sources == targets):
+        raise ScenarioError(f"{where}: edge {bad[0]} goes from agent {sources[bad[0]]} to itself")
+    if bad := _first(~np.isfinite(weights)):
+        raise ScenarioError(f"{where}: the weight of edge {bad[0]} is {weights[bad[0]]}")
+    keys, weights = _sort(sources, targets, weights, size)
+    if bad := _first(keys[1:] == keys[:-1]):
+        source_id, target_id = divmod(int(keys[bad[0]]), size)
+        raise ScenarioError(f"{where}: the edge from agent {source_id} to agent {target_id} is there more than once")
+    return _from_keys(size, keys, weights)
+
+
+def _ids(values: ArrayLike, where: str) -> NDArray[np.int64]:
+    ids = np.asarray(values)
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+        raise ScenarioError(f"{where}: ids are a column of integers, got {ids.dtype} of shape {ids.shape}")
+    return ids.astype(np.int64)
+
+
+def _first(bad: NDArray[np.bool_]) -> tuple[int] | None:
+    return (int(np.argmax(bad)),) if bad.any() else None
+
+
+def _sort(
+    source: NDArray[np.integer], target: NDArray[np.integer], weight: NDArray[np.float64], size: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Keys source * size + target, ascending, and their weights."""
+    keys = source.astype(np.int64) * size + target
+    order = np.argsort(keys, kind="stable")
+    return keys[order], weight[order]
+
+
+def _from_keys(size: int, keys: NDArray[np.int64], weights: NDArray[np.float64]) -> Csr:
+    source, target = np.divmod(keys, size)
+    offsets = np.zeros(size + 1, dtype=np.int64)
+    np.cumsum(np.bincount(source, minlength=size), out=offsets[1:])
+    return Csr(offsets, target.astype(np.int32), weights)

@@ -1,0 +1,148 @@
+"""Random graphs from igraph, driven by a keyed stream: each gives the two ends of its edges.
+
+igraph has one global generator. Here it draws from a `Stream` while a graph is made, and is set back to igraph's
+default (Python's `random` module) afterwards. With one version of igraph, a seed gives the same graph on every run
+and machine; another version may give another graph, which is why a run's manifest names versions. The network's name
+is part of the key, so two networks of one world are drawn apart.
+"""
+
+from __future__ import annotations
+
+import random as igraph_default
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import igraph
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from populace.core.draws import Draws, Stream
+from populace.core.errors import ScenarioError
+
+Ends = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+class Setup(Protocol):
+    """What a network is made for: how many agents, and the keyed streams to draw from."""
+
+    @property
+    def agents(self) -> int:
+        """How many agents there are."""
+
+    @property
+    def draw(self) -> Draws:
+        """The world's keyed streams for the opening."""
+
+
+class _Generator:
+    """A keyed stream with the methods that igraph calls."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.random = stream.random
+        self.gauss = stream.normal
+        self._stream = stream
+
+    def randint(self, low: int, high: int) -> int:
+        return low + self._stream.integer(high - low + 1)
+
+    def getrandbits(self, bits: int) -> int:
+        if not 0 < bits <= 64:
+            raise ValueError(f"getrandbits gives 1 to 64 bits, not {bits}")
+        return self._stream.word() >> (64 - bits)
+
+
+@contextmanager
+def _drawing_from(stream: Stream) -> Iterator[None]:
+    igraph.set_random_number_generator(_Generator(stream))
+    try:
+        yield
+    finally:
+        igraph.set_random_number_generator(igraph_default)
+
+
+def _make(setup: Setup, name: str, generator: str, make: Callable[[], Any]) -> Ends:
+    try:
+        with _drawing_from(setup.draw(f"{name}.{generator}")):
+            graph = make()
+    except igraph.InternalError as error:
+        raise ScenarioError(f"Network.{generator}: igraph says: {error}") from None
+    ends = np.array(graph.get_edgelist(), dtype=np.int64).reshape(-1, 2)
+    return ends[:, 0], ends[:, 1]
+
+
+def watts_strogatz(setup: Setup, name: str, *, neighbours: int, rewire: float) -> Ends:
+    """Ties of a small world: a ring with `neighbours` ties for each agent, rewired with probability `rewire`.
+
+    Watts and Strogatz 1998, doi:10.1038/30918; igraph rewires both ends of a tie.
+    """
+    if neighbours < 2 or neighbours % 2 or neighbours >= setup.agents:
+        raise ScenarioError(
+            f"Network.watts_strogatz: neighbours={neighbours} must be even, at least 2, "
+            f"and less than the {setup.agents} agents"
+        )
+    if not 0 <= rewire <= 1:
+        raise ScenarioError(f"Network.watts_strogatz: rewire={rewire} must be from 0 to 1")
+    make = igraph.Graph.Watts_Strogatz
+    return _make(setup, name, "watts_strogatz", lambda: make(1, setup.agents, neighbours // 2, rewire))
+
+
+def barabasi_albert(setup: Setup, name: str, *, links: int) -> Ends:
+    """Ties from each newcomer to `links` earlier agents, drawn in proportion to the ties that these have.
+
+    Barabasi and Albert 1999, doi:10.1126/science.286.5439.509. Each pair is (newcomer, earlier agent).
+    """
+    if not 1 <= links < setup.agents:
+        raise ScenarioError(
+            f"Network.barabasi_albert: links={links} must be at least 1 and less than the {setup.agents} agents"
+        )
+    make = igraph.Graph.Barabasi
+    return _make(setup, name, "barabasi_albert", lambda: make(setup.agents, links, directed=True, outpref=True))
+
+
+def stochastic_block(
+    setup: Setup,
+    name: str,
+    *,
+    sizes: Sequence[int] | None,
+    blocks: ArrayLike | None,
+    probabilities: ArrayLike,
+    mutual: bool,
+) -> Ends:
+    """Ties whose probability depends on the blocks of both ends; see `Network.stochastic_block`.
+
+    Holland, Laskey and Leinhardt 1983, doi:10.1016/0378-8733(83)90021-7.
+    """
+    where = "Network.stochastic_block"
+    chances = np.asarray(probabilities, dtype=np.float64)
+    if chances.ndim != 2 or chances.shape[0] != chances.shape[1]:
+        raise ScenarioError(f"{where}: probabilities are a square table, got the shape {chances.shape}")
+    if not ((chances >= 0) & (chances <= 1)).all():
+        raise ScenarioError(f"{where}: probabilities are from 0 to 1")
+    if mutual and not np.array_equal(chances, chances.T):
+        raise ScenarioError(f"{where}: probabilities of mutual ties are symmetric; set mutual=False for others")
+    if (sizes is None) == (blocks is None):
+        raise ScenarioError(f"{where}: give either sizes (agents in each block) or blocks (the block of each agent)")
+    if blocks is None:
+        counts = np.asarray(sizes)
+        order = np.arange(setup.agents)
+        if counts.dtype.kind not in "iu" or (counts < 0).any() or counts.sum() != setup.agents:
+            raise ScenarioError(f"{where}: sizes={sizes} are integers that add up to the {setup.agents} agents")
+    else:
+        labels = np.asarray(blocks)
+        if labels.shape != (setup.agents,) or labels.dtype.kind not in "iu":
+            raise ScenarioError(f"{where}: blocks are one integer for each of {setup.agents} agents")
+        if labels.min() < 0 or labels.max() >= len(chances):
+            raise ScenarioError(f"{where}: blocks go from 0 to {len(chances) - 1}, one for each row of probabilities")
+        counts = np.bincount(labels, minlength=len(chances))
+        order = np.argsort(labels, kind="stable")
+    if len(counts) != len(chances):
+        raise ScenarioError(f"{where}: {len(counts)} blocks, but probabilities for {len(chances)}")
+    source, target = _make(
+        setup,
+        name,
+        "stochastic_block",
+        lambda: igraph.Graph.SBM(pref_matrix=chances.tolist(), block_sizes=counts.tolist(), directed=not mutual),
+    )
+    return order[source], order[target]
+

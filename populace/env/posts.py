@@ -1,0 +1,192 @@
+"""The posts of a feed, in columns: a ring of the newest ones, with a chain from each post to its author's last."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+NONE: Final = -1
+"""Stands for no post, and for no author."""
+
+_COLUMNS: Final = {
+    "author": np.int32,
+    "tick": np.int32,
+    "parent": np.int64,
+    "original": np.int64,
+    "original_author": np.int32,
+    "likes": np.int32,
+    "reposts": np.int32,
+    "previous": np.int64,
+}
+
+
+class Posts:
+    """Posts by id, which counts from 0 in the order of posting; the last `keep` are kept.
+
+    Columns are rings of up to `keep` rows that grow as posts come: post `id` stands at `id % keep`.
+    """
+
+    def __init__(self, keep: int, agents: int) -> None:
+        self.keep = keep
+        self.written = 0
+        """How many posts there have been, the kept and the dropped ones."""
+        self.last = np.full(agents, NONE, dtype=np.int64)
+        """Each agent's newest post."""
+        self._columns = {name: np.zeros(0, dtype=dtype) for name, dtype in _COLUMNS.items()}
+        self._texts: list[str] = []
+        self._likers: list[set[int]] = []
+
+    @property
+    def oldest(self) -> int:
+        """The oldest kept post's id."""
+        return max(0, self.written - self.keep)
+
+    def kept(self, post: int) -> bool:
+        """Whether the post is there and kept."""
+        return self.oldest <= post < self.written
+
+    def ids(self) -> NDArray[np.int64]:
+        """The kept posts, oldest first."""
+        return np.arange(self.oldest, self.written, dtype=np.int64)
+
+    def column(self, name: str, posts: NDArray[np.int64]) -> NDArray[Any]:
+        """A column's values for kept posts: author, tick, parent, original, original_author, likes, reposts."""
+        return self._columns[name][posts % self.keep]
+
+    def add(
+        self,
+        author: int,
+        tick: int,
+        text: str,
+        *,
+        parent: int = NONE,
+        original: int = NONE,
+        original_author: int = NONE,
+    ) -> int:
+        """Append a post, dropping the oldest one when the ring is full; gives its id."""
+        post = self.written
+        at = post % self.keep
+        if at == len(self._texts):
+            self._grow(at + 1)
+            self._texts.append(text)
+            self._likers.append(set())
+        else:
+            self._texts[at] = text
+            self._likers[at] = set()
+        values = (author, tick, parent, original, original_author, 0, 0, int(self.last[author]))
+        for column, value in zip(self._columns.values(), values, strict=True):
+            column[at] = value
+        self.last[author] = post
+        self.written += 1
+        return post
+
+    def _grow(self, rows: int) -> None:
+        capacity = len(self._columns["author"])
+        if rows > capacity:
+            more = min(self.keep, max(256, 2 * capacity)) - capacity
+            for name, column in self._columns.items():
+                self._columns[name] = np.concatenate([column, np.zeros(more, dtype=column.dtype)])
+
+    def text_of(self, post: int) -> str:
+        """A kept post's text; a repost bears the original's."""
+        return self._texts[post % self.keep]
+
+    def author_of(self, post: int) -> int:
+        """A kept post's author; that of a repost is who reposted."""
+        return int(self._columns["author"][post % self.keep])
+
+    def original_of(self, post: int) -> int:
+        """The post itself, or what a repost shows (which may be kept no longer)."""
+        original = int(self._columns["original"][post % self.keep])
+        return post if original == NONE else original
+
+    def count_repost(self, post: int) -> None:
+        """Count one more repost of a kept post."""
+        self._columns["reposts"][post % self.keep] += 1
+
+    def like(self, post: int, agent: int) -> bool:
+        """Count a like of a kept post; False, and no like, when the agent likes it already."""
+        likers = self._likers[post % self.keep]
+        if agent in likers:
+            return False
+        likers.add(agent)
+        self._columns["likes"][post % self.keep] += 1
+        return True
+
+    def newest(self, n: int) -> NDArray[np.int64]:
+        """The n newest kept posts, newest first."""
+        return np.arange(self.written - 1, max(self.oldest, self.written - n) - 1, -1, dtype=np.int64)
+
+    def by_score(self) -> NDArray[np.int64]:
+        """The kept posts by likes and reposts, most first, and newer ones first among equals."""
+        posts = self.ids()
+        score = self.column("likes", posts) + self.column("reposts", posts)
+        return posts[np.lexsort((-posts, -score))]
+
+    def of_author(self, author: int, n: int) -> list[int]:
+        """An agent's n newest kept posts, newest first."""
+        found: list[int] = []
+        post = int(self.last[author])
+        while len(found) < n and self.kept(post):
+            found.append(post)
+            post = int(self._columns["previous"][post % self.keep])
+        return found
+
+    def replies_to(self, post: int, n: int) -> list[int]:
+        """The first n kept replies to a post, oldest first."""
+        posts = self.ids()
+        found: list[int] = posts[self.column("parent", posts) == post][:n].tolist()
+        return found
+
+    def rows(self, posts: NDArray[np.int64]) -> list[dict[str, Any]]:
+        """Kept posts as plain data, in the order given."""
+        parts = [self.column(name, posts).tolist() for name in list(_COLUMNS)[:7]]
+        return [
+            {
+                "id": post,
+                "author": author,
+                "tick": tick,
+                "text": self._texts[post % self.keep],
+                "likes": likes,
+                "reposts": reposts,
+                "reply_to": None if parent == NONE else parent,
+                "repost_of": None if original == NONE else original,
+                "original_author": None if original_author == NONE else original_author,
+            }
+            for post, author, tick, parent, original, original_author, likes, reposts in zip(
+                posts.tolist(), *parts, strict=True
+            )
+        ]
+
+    def state(self) -> dict[str, Any]:
+        """The kept posts, oldest first, and who likes them, as (post, agent) pairs in order."""
+        posts = self.ids()
+        slots = (posts % self.keep).tolist()
+        pairs = zip(posts.tolist(), slots, strict=True)
+        likes = [(post, liker) for post, at in pairs for liker in sorted(self._likers[at])]
+        return {
+            "keep": self.keep,
+            "written": self.written,
+            "columns": {name: self.column(name, posts) for name in _COLUMNS},
+            "texts": [self._texts[at] for at in slots],
+            "likes": np.array(likes, dtype=np.int64).reshape(-1, 2),
+            "last": self.last.copy(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take a state of a feed with the same `keep` and number of agents."""
+        self.written = int(state["written"])
+        self.last = np.array(state["last"], dtype=np.int64)
+        slots = self.ids() % self.keep
+        size = len(slots)
+        self._columns = {name: np.zeros(size, dtype=dtype) for name, dtype in _COLUMNS.items()}
+        for name, column in self._columns.items():
+            column[slots] = state["columns"][name]
+        self._texts = [""] * size
+        self._likers = [set() for _ in range(size)]
+        for at, text in zip(slots.tolist(), state["texts"], strict=True):
+            self._texts[at] = text
+        for post, liker in np.asarray(state["likes"]).tolist():
+            self._likers[post % self.keep].add(liker)
