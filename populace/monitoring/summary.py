@@ -1,0 +1,156 @@
+"""The closing lines of a run, for a person: what came out, what it cost, where it is, and how far to trust it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from populace.monitoring.pace import duration_text
+from populace.monitoring.progress import money
+
+_BLOCKS: Final = "▁▂▃▄▅▆▇█"
+_SPARK_CELLS: Final = 24
+
+EMBEDDED_CAVEAT: Final = (
+    "The answers came from the embedded model of 135 million parameters: this run shows that the machine works, "
+    "not what people think. A larger model is one setting away: model.path or model.base_url."
+)
+SCRIPTED_CAVEAT: Final = "The answers were scripted and no model was asked: this run says nothing about people."
+
+
+def print_summary(
+    manifest: Mapping[str, Any], outcomes: Mapping[str, Sequence[float]], out: Path, stream: TextIO
+) -> None:
+    """Print the closing lines of a run to `stream`: tables on a terminal, plain text otherwise.
+
+    `outcomes` holds each outcome's values in order of ticks (`populace.monitoring.tables.outcome_series`).
+    """
+    if not stream.isatty():
+        stream.write(summary_text(manifest, outcomes, out))
+        stream.flush()
+        return
+    console = Console(file=stream, highlight=False)
+    if outcomes:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        table.add_column("outcome")
+        table.add_column("first", justify="right", no_wrap=True)
+        table.add_column("last", justify="right", no_wrap=True)
+        table.add_column("over time", no_wrap=True)
+        for name, values in outcomes.items():
+            first, last = _ends(values)
+            table.add_row(Text(name), first, Text(last, style="bold"), Text(sparkline(values), style="cyan"))
+        console.print(table)
+        console.print()
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, text in _facts(manifest, out):
+        facts.add_row(name, Text(text))
+    console.print(facts)
+    for text in caveats(manifest):
+        console.print()
+        console.print(Text(text, style="yellow"))
+
+
+def summary_text(manifest: Mapping[str, Any], outcomes: Mapping[str, Sequence[float]], out: Path) -> str:
+    """The closing lines as plain text in ASCII (but for what the scenario itself names), a line for each thing."""
+    lines = []
+    for name, values in outcomes.items():
+        first, last = _ends(values)
+        lines.append(f"outcome {name}: {first} -> {last}")
+    lines += [f"{name}: {text}" for name, text in _facts(manifest, out)]
+    lines += caveats(manifest)
+    return "\n".join(lines) + "\n"
+
+
+def caveats(manifest: Mapping[str, Any]) -> list[str]:
+    """What a reader of this run must know before believing it."""
+    model = manifest["settings"].get("model", {})
+    found = []
+    if model.get("kind") == "embedded" and not model.get("path"):
+        found.append(EMBEDDED_CAVEAT)
+    if model.get("kind") == "scripted":
+        found.append(SCRIPTED_CAVEAT)
+    asks = manifest["asks"]
+    ended = sum(asks[how] for how in ("answered", "cached", "replayed", "abstained"))
+    if asks["abstained"] * 10 > ended:
+        share = 100 * asks["abstained"] / ended
+        found.append(f"{share:.0f}% of the asks have no answer: see reason and detail in asks.parquet.")
+    if manifest.get("turns_failed"):
+        found.append(f"{manifest['turns_failed']:,} turns ended by an exception: see failures.parquet.")
+    return found
+
+
+def _facts(manifest: Mapping[str, Any], out: Path) -> list[tuple[str, str]]:
+    messages, asks = manifest["messages"], manifest["asks"]
+    reasons = ", ".join(f"{reason} {n:,}" for reason, n in asks["by_reason"].items())
+    rows = [
+        (
+            "run",
+            f"{manifest['scenario']}, {manifest['agents']:,} agents, {manifest['ticks']:,} ticks, "
+            f"{manifest['turns']:,} turns in {duration_text(manifest['wall_s'])}",
+        ),
+        (
+            "messages",
+            f"{messages['sent']:,} sent: {messages['delivered']:,} delivered, {messages['expired']:,} expired, "
+            f"{messages['refused']:,} refused",
+        ),
+        (
+            "asks",
+            f"{asks['answered']:,} answered, {asks['cached']:,} cached, {asks['replayed']:,} replayed, "
+            f"{asks['abstained']:,} abstained" + (f" ({reasons})" if reasons else ""),
+        ),
+        (
+            "cost",
+            f"{money(manifest['cost_usd'])} for {manifest['calls_billed']:,} calls, "
+            f"{manifest['tokens_in']:,} tokens in, {manifest['tokens_out']:,} out",
+        ),
+        ("memory", f"{manifest['peak_rss_mb']:,.0f} MB at most"),
+        ("trace hash", str(manifest["trace_hash"])),
+        ("tables", str(out)),
+    ]
+    if status := manifest.get("status"):
+        rows.insert(0, ("status", str(status)))
+    return rows
+
+
+def _ends(values: Sequence[float]) -> tuple[str, str]:
+    return (_number(values[0]), _number(values[-1])) if values else ("none", "none")
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if math.isfinite(value) else "undefined"
+
+
+def sparkline(values: Sequence[float], cells: int = _SPARK_CELLS) -> str:
+    """Values over time in at most `cells` characters, from their least (lowest) to their greatest.
+
+    When there are more values than cells, each cell shows the mean of its share of them. A cell without a finite
+    value is blank; values that are all alike are a line at half height.
+    """
+    n = min(cells, len(values))
+    means = []
+    for cell in range(n):
+        share = values[cell * len(values) // n : (cell + 1) * len(values) // n]
+        finite = [value for value in share if math.isfinite(value)]
+        means.append(math.fsum(finite) / len(finite) if finite else math.nan)
+    known = [mean for mean in means if not math.isnan(mean)]
+    if not known:
+        return " " * n
+    low, high = min(known), max(known)
+    top = len(_BLOCKS) - 1
+    marks = []
+    for mean in means:
+        if math.isnan(mean):
+            marks.append(" ")
+        elif high == low:
+            marks.append(_BLOCKS[top // 2])
+        else:
+            marks.append(_BLOCKS[round(top * ((mean - low) / (high - low)))])
+    return "".join(marks)
