@@ -69,8 +69,8 @@ class JournalIndex:
         kept = ~repeated
         self._code, self._place, self._offset = code[kept], self._place[kept], self._offset[kept]
         first, bounds = np.unique(tick[kept], return_index=True)
-        stops = [*bounds[1:].tolist(), len(self._code)]
-        self._ticks = {t: (a, b) for t, a, b in zip(first.tolist(), bounds.tolist(), stops, strict=True)}
+        stops = np.append(bounds, len(self._code))[1:]
+        self._ticks = {t: (a, b) for t, a, b in zip(first.tolist(), bounds.tolist(), stops.tolist(), strict=True)}
         words = np.frombuffer(bytes(keys), dtype=np.uint64).reshape(-1, KEY_BYTES // 8)[order][kept]
         self._by_key = np.argsort(words[:, 0], kind="stable")
         self._words = words[self._by_key]
