@@ -50,7 +50,7 @@ def print_summary(
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
-    for name, text in _facts(manifest, out):
+    for name, text in _facts(manifest, out).items():
         facts.add_row(name, Text(text))
     console.print(facts)
     for text in caveats(manifest):
@@ -64,7 +64,7 @@ def summary_text(manifest: Mapping[str, Any], outcomes: Mapping[str, Sequence[fl
     for name, values in outcomes.items():
         first, last = _ends(values)
         lines.append(f"outcome {name}: {first} -> {last}")
-    lines += [f"{name}: {text}" for name, text in _facts(manifest, out)]
+    lines += [f"{name}: {text}" for name, text in _facts(manifest, out).items()]
     lines += caveats(manifest)
     return "\n".join(lines) + "\n"
 
@@ -87,37 +87,30 @@ def caveats(manifest: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _facts(manifest: Mapping[str, Any], out: Path) -> list[tuple[str, str]]:
+def _facts(manifest: Mapping[str, Any], out: Path) -> dict[str, str]:
     messages, asks = manifest["messages"], manifest["asks"]
+    facts = {"status": str(manifest["status"])} if manifest.get("status") else {}
+    facts["run"] = (
+        f"{manifest['scenario']}, {manifest['agents']:,} agents, {manifest['ticks']:,} ticks, "
+        f"{manifest['turns']:,} turns in {duration_text(manifest['wall_s'])}"
+    )
+    facts["messages"] = (
+        f"{messages['sent']:,} sent: {messages['delivered']:,} delivered, {messages['expired']:,} expired, "
+        f"{messages['refused']:,} refused"
+    )
     reasons = ", ".join(f"{reason} {n:,}" for reason, n in asks["by_reason"].items())
-    rows = [
-        (
-            "run",
-            f"{manifest['scenario']}, {manifest['agents']:,} agents, {manifest['ticks']:,} ticks, "
-            f"{manifest['turns']:,} turns in {duration_text(manifest['wall_s'])}",
-        ),
-        (
-            "messages",
-            f"{messages['sent']:,} sent: {messages['delivered']:,} delivered, {messages['expired']:,} expired, "
-            f"{messages['refused']:,} refused",
-        ),
-        (
-            "asks",
-            f"{asks['answered']:,} answered, {asks['cached']:,} cached, {asks['replayed']:,} replayed, "
-            f"{asks['abstained']:,} abstained" + (f" ({reasons})" if reasons else ""),
-        ),
-        (
-            "cost",
-            f"{money(manifest['cost_usd'])} for {manifest['calls_billed']:,} calls, "
-            f"{manifest['tokens_in']:,} tokens in, {manifest['tokens_out']:,} out",
-        ),
-        ("memory", f"{manifest['peak_rss_mb']:,.0f} MB at most"),
-        ("trace hash", str(manifest["trace_hash"])),
-        ("tables", str(out)),
-    ]
-    if status := manifest.get("status"):
-        rows.insert(0, ("status", str(status)))
-    return rows
+    facts["asks"] = (
+        f"{asks['answered']:,} answered, {asks['cached']:,} cached, {asks['replayed']:,} replayed, "
+        f"{asks['abstained']:,} abstained" + (f" ({reasons})" if reasons else "")
+    )
+    facts["cost"] = (
+        f"{money(manifest['cost_usd'])} for {manifest['calls_billed']:,} calls, "
+        f"{manifest['tokens_in']:,} tokens in, {manifest['tokens_out']:,} out"
+    )
+    facts["memory"] = f"{manifest['peak_rss_mb']:,.0f} MB at most"
+    facts["trace hash"] = str(manifest["trace_hash"])
+    facts["tables"] = str(out)
+    return facts
 
 
 def _ends(values: Sequence[float]) -> tuple[str, str]:
