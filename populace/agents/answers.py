@@ -128,7 +128,10 @@ def _inline(schema: dict[str, Any]) -> dict[str, Any]:
     if reference is None:
         return schema
     definitions = dict(schema["$defs"])
-    top = dict(definitions.pop(reference.rpartition("/")[2]))
+    name = reference.rpartition("/")[2]
+    top = dict(definitions[name])
+    if json.dumps(reference) not in json.dumps(definitions):  # a recursive type still refers to itself
+        del definitions[name]
     if definitions:
         top["$defs"] = definitions
     return top
