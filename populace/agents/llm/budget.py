@@ -62,6 +62,7 @@ class Amount(msgspec.Struct, frozen=True):
         return self.pico_usd / PICO_USD
 
 
+NOTHING: Final = Amount()
 UNLIMITED: Final = Amount(2**62, 2**62)
 """A ceiling that is never reached."""
 
@@ -141,8 +142,8 @@ class Ledger(msgspec.Struct):
     """
 
     ceiling: Amount = UNLIMITED
-    spent: Amount = Amount()
-    held: Amount = Amount()
+    spent: Amount = NOTHING
+    held: Amount = NOTHING
     refused: int = 0
     overruns: int = 0
     by: dict[tuple[str, str], Spent] = {}
@@ -192,7 +193,7 @@ class Ledger(msgspec.Struct):
         grant = wanted.at_most(self.room.or_nothing())
         if not least.fits(grant):
             self.refused += 1
-            return Amount()
+            return NOTHING
         self.held += grant
         return grant
 
@@ -226,7 +227,7 @@ class Ledger(msgspec.Struct):
     def after_crash(self) -> None:
         """Book all that is held as spent: what was in flight when its holder died may have been billed."""
         self.spent += self.held
-        self.held = Amount()
+        self.held = NOTHING
 
     def _free(self, amount: Amount) -> None:
         _check(amount)
