@@ -142,7 +142,7 @@ def decode_block(shape: Shape, data: bytearray | np.ndarray[Any, Any]) -> Any:
     if shape.kind == "bytes":
         return bytes(data)
     if shape.kind == "plain":
-        return msgpack.unpackb(data, strict_map_key=False, ext_hook=_refuse_extension, max_buffer_size=PLAIN_BYTES)
+        return msgpack.unpackb(data, strict_map_key=False, ext_hook=_refuse_extension)
     texts = np.empty(math.prod(shape.shape), dtype=object)
     texts[:] = _strings_of(data)
     return texts.reshape(shape.shape)
