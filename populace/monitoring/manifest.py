@@ -111,8 +111,8 @@ def redact(value: Any, name: str = "") -> Any:
     text = str(value)
     if not text:
         return text
-    if name.endswith("_env"):
-        return text if _VARIABLE.fullmatch(text) else REDACTED
+    if name.endswith("_env") and not _VARIABLE.fullmatch(text):
+        return REDACTED
     if _SECRET_NAME.search(name) or (_BARE_HEX.fullmatch(text) and not _HASH_NAME.search(name)):
         return REDACTED
     return _SECRET_TEXT.sub(REDACTED, text)

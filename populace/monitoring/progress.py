@@ -269,7 +269,7 @@ def _reasons(by_reason: Mapping[str, int]) -> str:
 
 
 def money(usd: float) -> str:
-    """An amount of US dollars, to the cent, or to two figures when it is less than one."""
+    """An amount of US dollars, to the cent, or to two figures when it is less than ten cents."""
     if usd == 0.0:
         return "$0"
-    return f"${usd:,.2f}" if usd >= 0.995 else f"${usd:.2g}" if usd >= 0.0001 else "less than $0.0001"
+    return f"${usd:,.2f}" if usd >= 0.095 else f"${usd:.2g}" if usd >= 0.0001 else "less than $0.0001"
