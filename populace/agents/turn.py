@@ -68,7 +68,7 @@ class Context:
     the order (sender, nth); `seen` is what the world's parts show the agent, as of the start of the tick.
     """
 
-    __slots__ = ("_agent", "_answers", "_asks", "_bodies", "_coroutine", "_draws", "_failure", "_made", "_performed",
+    __slots__ = ("_agent", "_answers", "_asks", "_before", "_bodies", "_coroutine", "_draws", "_failure", "_made", "_performed",
                  "_scope", "_to", "_wakes", "id", "inbox", "seen", "tick")  # fmt: skip
 
     def __init__(self, agent: Agent, id: int, scope: Scope, inbox: Sequence[Message]) -> None:  # noqa: A002
@@ -84,6 +84,7 @@ class Context:
         self._answers: list[Answer] | None = None
         self._draws: Draws | None = None
         self._wakes: list[int] | None = None
+        self._before: Any = None
         self._made = 0
         self._performed = 0
         self._failure: Failure | None = None
@@ -212,13 +213,15 @@ class Context:
 def step(ctx: Context, value: Any) -> Ask | Look | None:
     """Resume a turn with the value of the effect it awaits (None to begin); the next effect, or None at its end.
 
+    A LookupError is raised where the turn awaits: it is a look that could not be answered.
+
     An exception ends the turn and is put down as `ctx._failure`.
     """
     coroutine = ctx._coroutine
     try:
         if coroutine is None:
             coroutine = ctx._coroutine = ctx._agent.turn(ctx)
-        effect = coroutine.send(value)
+        effect = coroutine.throw(value) if isinstance(value, LookupError) else coroutine.send(value)
     except StopIteration:
         if ctx._made != ctx._performed:
             n = ctx._made - ctx._performed
@@ -228,17 +231,17 @@ def step(ctx: Context, value: Any) -> Ask | Look | None:
     except Exception as error:  # noqa: BLE001  # an agent may raise anything; it ends its own turn only
         ctx._failure = _failure(ctx, error, _raised_at(error))
         return None
-    if type(effect) is Ask:
+    if (type(effect) is Ask or type(effect) is Look) and effect.agent == ctx.id and ctx._performed < ctx._made:
         ctx._performed += 1
-        ctx._asks.append(effect)  # type: ignore[union-attr]
+        if type(effect) is Ask:
+            ctx._asks.append(effect)  # type: ignore[union-attr]
         return effect
-    if type(effect) is Look:
-        ctx._performed += 1
-        return effect
-    where = _waiting_at(coroutine)
     kind = type(effect).__name__
-    error = ForeignAwaitable(f"a turn may await ctx.ask and ctx.look only; this awaited something that yields a {kind}")
-    ctx._failure = _failure(ctx, error, where)
+    error = ForeignAwaitable(
+        "a turn may await its own ctx.ask and ctx.look only, each once; "
+        f"this awaited something else, which yielded a {kind}"
+    )
+    ctx._failure = _failure(ctx, error, _waiting_at(coroutine))
     coroutine.close()
     return None
 

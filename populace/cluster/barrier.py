@@ -1,0 +1,194 @@
+"""The barrier: opens ticks, waits for every shard and then for the world, and chains the trace. No I/O.
+
+What shards send to one another passes through as parcels that the barrier does not open: frames in one process,
+references into Ray's object store on a cluster.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from populace.core.draws import WORLD
+from populace.core.errors import ConservationError
+from populace.core.records import Counts
+from populace.core.trace import Trace
+
+
+class Begin(msgspec.Struct, frozen=True):
+    """Event: the run begins."""
+
+
+class ShardDone(msgspec.Struct, frozen=True):
+    """Event: a shard's turns of a tick have ended. `parcels` go to a shard's index, or to the world at -1."""
+
+    shard: int
+    attempt: int
+    tick: int
+    agents: NDArray[np.int32]
+    digests: bytes
+    counts: Counts
+    parcels: list[tuple[int, Any]]
+
+
+class WorldClosed(msgspec.Struct, frozen=True):
+    """Event: the world has taken the tick's actions. `parcels` are what it sent, by shard."""
+
+    tick: int
+    digest: bytes
+    counts: Counts
+    parcels: list[tuple[int, Any]]
+
+
+class ShardEnded(msgspec.Struct, frozen=True):
+    """Event: a shard has closed its books."""
+
+    shard: int
+    counts: Counts
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Event: end the run at this tick's end."""
+
+
+Event: TypeAlias = Begin | ShardDone | WorldClosed | ShardEnded | Stop
+
+
+class Open(msgspec.Struct, frozen=True):
+    """Effect: open a tick on a shard and hand it its parcels."""
+
+    shard: int
+    tick: int
+    parcels: list[Any]
+
+
+class Resolve(msgspec.Struct, frozen=True):
+    """Effect: hand the world the tick's parcels, let it end the tick."""
+
+    tick: int
+    parcels: list[Any]
+
+
+class TickClosed(msgspec.Struct, frozen=True):
+    """Effect: a tick is committed; `counts` are the tick's, `trace` the run's hash up to here."""
+
+    tick: int
+    counts: Counts
+    trace: str
+
+
+class End(msgspec.Struct, frozen=True):
+    """Effect: no tick follows; hand the shard the parcels that nobody will read."""
+
+    shard: int
+    parcels: list[Any]
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """Effect: the run is over; `counts` are what the books' closing added."""
+
+    counts: Counts
+
+
+Effect: TypeAlias = Open | Resolve | TickClosed | End | Finished
+
+
+class Barrier:
+    """Closes ticks `first` to `ticks - 1` over `shards` shards. `total` counts the run so far."""
+
+    def __init__(self, shards: int, ticks: int, first: int = 0) -> None:
+        self.shards = shards
+        self.ticks = ticks
+        self.tick = first
+        self.attempts = [0] * shards
+        self.trace = Trace()
+        self.total = Counts()
+        self.stopping = False
+        self.ended = False
+        self._done: dict[int, ShardDone] = {}
+        self._mail: dict[int, list[Any]] = {}
+        self._ends: dict[int, ShardEnded] = {}
+
+    def handle(self, event: Event) -> list[Effect]:
+        """Take an event, give the effects that follow from it. A late or doubled event changes nothing."""
+        match event:
+            case Begin():
+                return self._open_or_end()
+            case ShardDone():
+                return self._shard_done(event)
+            case WorldClosed():
+                return self._world_closed(event)
+            case ShardEnded():
+                return self._shard_ended(event)
+            case Stop():
+                self.stopping = True
+        return []
+
+    def _open_or_end(self) -> list[Effect]:
+        mail, self._mail = self._mail, {}
+        if self.tick < self.ticks and not self.stopping:
+            return [Open(shard, self.tick, mail.get(shard, [])) for shard in range(self.shards)]
+        self.ended = True
+        return [End(shard, mail.get(shard, [])) for shard in range(self.shards)]
+
+    def _shard_done(self, event: ShardDone) -> list[Effect]:
+        if event.tick != self.tick or event.attempt != self.attempts[event.shard] or event.shard in self._done:
+            return []
+        self._done[event.shard] = event
+        if len(self._done) < self.shards:
+            return []
+        return [Resolve(self.tick, self._route(WORLD))]
+
+    def _route(self, destination: int) -> list[Any]:
+        """The tick's parcels to one destination, in the order of the shards they come from."""
+        return [
+            parcel
+            for shard in range(self.shards)
+            for target, parcel in self._done[shard].parcels
+            if target == destination
+        ]
+
+    def _world_closed(self, event: WorldClosed) -> list[Effect]:
+        if event.tick != self.tick or len(self._done) < self.shards:
+            return []
+        for shard in range(self.shards):
+            self._mail[shard] = self._route(shard)
+        for target, parcel in event.parcels:
+            self._mail[target].append(parcel)
+        counts = Counts()
+        for done in self._done.values():
+            counts.add(done.counts)
+        counts.add(event.counts)
+        self.total.add(counts)
+        turns = [(done.agents, done.digests) for done in self._done.values()]
+        closed = TickClosed(self.tick, counts, self.trace.commit(self.tick, turns, event.digest))
+        self._done = {}
+        self.tick += 1
+        return [closed, *self._open_or_end()]
+
+    def _shard_ended(self, event: ShardEnded) -> list[Effect]:
+        if not self.ended or event.shard in self._ends:
+            return []
+        self._ends[event.shard] = event
+        if len(self._ends) < self.shards:
+            return []
+        counts = Counts()
+        for end in self._ends.values():
+            counts.add(end.counts)
+        self.total.add(counts)
+        wrong = self.total.imbalance()
+        if wrong:
+            raise ConservationError("the books do not balance: " + "; ".join(wrong))
+        return [Finished(counts)]
+
+    def validate(self) -> None:
+        """Raise AssertionError where the barrier's state contradicts itself."""
+        assert 0 <= self.tick <= self.ticks
+        assert len(self._done) <= self.shards
+        assert all(done.tick == self.tick for done in self._done.values())
+        if self.ended:
+            assert not self._done, "a shard is at work after the end"
+

@@ -1,0 +1,292 @@
+"""The bus: messages as columns, routed by shard, put in the total order, bounded, decoded only when read.
+
+A tick's messages from one shard to another are one `Frame`: int32 columns of sender, receiver and place in the
+turn, offsets into one joined body, and nothing that costs Python time a message. A receiving shard collates its
+frames into `Mail`: one sort by (receiver, sender, nth), after which an agent's inbox is a range of it.
+
+The agent `i` lives on shard `i mod n`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from typing import Any, Final, overload
+
+import msgpack
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from populace.core.draws import WORLD
+from populace.core.errors import BusError
+from populace.core.records import Message
+
+VERSION: Final = 1
+_WINDOW: Final = 4096
+NO_MAIL: Final[tuple[Message, ...]] = ()
+
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """The messages of tick `tick` from one shard to one destination, in the order (sender, nth).
+
+    `source` and `destination` are shard indices, or -1 for the world. `sender`, `receiver` and `nth` are int32 of
+    length n; `offsets` is int64 of length n + 1; message `i`'s body is `body[offsets[i]:offsets[i + 1]]`, packed
+    by msgpack. `attempt` counts the source's restarts, so that a former life's frames can be refused.
+    """
+
+    tick: int
+    attempt: int
+    source: int
+    destination: int
+    sender: Int32
+    receiver: Int32
+    nth: Int32
+    offsets: Int64
+    body: bytes
+
+    def __len__(self) -> int:
+        return len(self.sender)
+
+    def pack(self) -> bytes:
+        """The frame as MessagePack, little-endian columns."""
+        columns = (self.sender, self.receiver, self.nth)
+        packed: bytes = msgpack.packb(
+            (VERSION, self.tick, self.attempt, self.source, self.destination, len(self.sender))
+            + tuple(column.astype("<i4", copy=False).tobytes() for column in columns)
+            + (self.offsets.astype("<i8", copy=False).tobytes(), self.body)
+        )
+        return packed
+
+
+def unpack_frame(packed: bytes, most_bytes: int) -> Frame:
+    """Read a frame. Raises BusError, saying what is wrong, for anything but a whole, consistent frame."""
+    if len(packed) > most_bytes:
+        raise BusError(f"a frame of {len(packed)} bytes; at most {most_bytes} are read")
+    try:
+        fields = msgpack.unpackb(packed, max_array_len=11, max_map_len=0, max_bin_len=most_bytes, use_list=False)
+        version, tick, attempt, source, destination, n, sender, receiver, nth, offsets, body = fields
+    except (ValueError, TypeError, msgpack.exceptions.UnpackException) as error:
+        raise BusError(f"a frame of {len(packed)} bytes is not readable: {error}") from None
+    name = f"frame of tick {tick} from shard {source} to shard {destination}"
+    if version != VERSION:
+        raise BusError(f"{name}: version {version}; this populace reads version {VERSION}")
+    integers = (tick, attempt, source, destination, n)
+    if not all(type(field) is int for field in integers) or not all(
+        type(column) is bytes for column in (sender, receiver, nth, offsets, body)
+    ):
+        raise BusError(f"{name}: a field is of the wrong type")
+    if not len(sender) == len(receiver) == len(nth) == 4 * n or len(offsets) != 8 * (n + 1):
+        raise BusError(f"{name}: its columns are not of one length")
+    frame = Frame(
+        tick,
+        attempt,
+        source,
+        destination,
+        np.frombuffer(sender, "<i4"),
+        np.frombuffer(receiver, "<i4"),
+        np.frombuffer(nth, "<i4"),
+        np.frombuffer(offsets, "<i8"),
+        body,
+    )
+    if frame.offsets[0] != 0 or frame.offsets[-1] != len(body) or (np.diff(frame.offsets) < 0).any():
+        raise BusError(f"{name}: its offsets do not fit its body")
+    return frame
+
+
+class Outgoing(msgspec.Struct):
+    """What a shard's turns sent in a tick, in the order (sender, nth): columns, and the packed bodies."""
+
+    tick: int
+    sender: Int32
+    receiver: Int32
+    nth: Int32
+    bodies: list[bytes]
+
+
+def gather(tick: int, turns: Sequence[tuple[int, list[int], list[bytes]]]) -> Outgoing:
+    """Columns from (sender, receivers, bodies) a turn; the turns must be sorted by sender."""
+    counts = np.fromiter((len(to) for _, to, _ in turns), np.int64, len(turns))
+    senders = np.fromiter((sender for sender, _, _ in turns), np.int32, len(turns))
+    total = int(counts.sum())
+    receiver = np.fromiter((one for _, to, _ in turns for one in to), np.int32, total)
+    starts = np.cumsum(counts) - counts
+    nth = (np.arange(total, dtype=np.int64) - np.repeat(starts, counts)).astype(np.int32)
+    bodies = [body for _, _, packed in turns for body in packed]
+    return Outgoing(tick, np.repeat(senders, counts), receiver, nth, bodies)
+
+
+def route(out: Outgoing, *, source: int, shards: int, attempt: int, frame_bytes: int) -> list[Frame]:
+    """Split what was sent by destination: frames to shards, and those to the world, each in order.
+
+    Receivers must exist. A destination gets more than one frame when a body would exceed `frame_bytes`.
+    """
+    if not len(out.sender):
+        return []
+    destination = np.where(out.receiver == WORLD, WORLD, out.receiver % shards)
+    frames: list[Frame] = []
+    for target in np.unique(destination).tolist():
+        rows = np.flatnonzero(destination == target)
+        everything = len(rows) == len(out.sender)
+        bodies = out.bodies if everything else _take(out.bodies, rows)
+        ends = np.cumsum(np.fromiter(map(len, bodies), np.int64, len(bodies)))
+        sender, receiver, nth = out.sender[rows], out.receiver[rows], out.nth[rows]
+        start = 0
+        while start < len(rows):
+            base = int(ends[start - 1]) if start else 0
+            stop = max(start + 1, int(np.searchsorted(ends, base + frame_bytes, side="right")))
+            offsets = np.zeros(stop - start + 1, np.int64)
+            offsets[1:] = ends[start:stop] - base
+            part = slice(start, stop)
+            frames.append(
+                Frame(out.tick, attempt, source, target, sender[part], receiver[part], nth[part], offsets,
+                      b"".join(bodies[part]))
+            )  # fmt: skip
+            start = stop
+    return frames
+
+
+def _take(bodies: list[bytes], rows: NDArray[np.intp]) -> list[bytes]:
+    if len(rows) == 1:
+        return [bodies[rows[0]]]
+    return list(itemgetter(*rows.tolist())(bodies))
+
+
+class Mail:
+    """A shard's incoming messages of one tick, in the order (receiver, sender, nth).
+
+    `receivers` are the agents that have mail, sorted, int32. `refused` are the positions of messages that an inbox
+    had no room for. Columns are read through `order`; bodies stay packed until an inbox is read.
+    """
+
+    __slots__ = ("_edges", "_row_of", "_window", "_window_start", "_window_stop", "body", "nth", "order", "receiver",
+                 "receivers", "refused", "sender", "starts", "stops", "tick")  # fmt: skip
+
+    def __init__(self, frames: Sequence[Frame], inbox_messages: int) -> None:
+        self.tick = frames[0].tick if frames else -1
+        single = len(frames) == 1
+        self.sender: Int32 = frames[0].sender if single else _join([frame.sender for frame in frames])
+        self.receiver: Int32 = frames[0].receiver if single else _join([frame.receiver for frame in frames])
+        self.nth: Int32 = frames[0].nth if single else _join([frame.nth for frame in frames])
+        self.body = frames[0].body if single else b"".join([frame.body for frame in frames])
+        self.starts, self.stops = _bounds(frames)
+        order = total_order(self.receiver, self.sender, self.nth)
+        sorted_receiver = self.receiver[order]
+        edges = np.flatnonzero(np.diff(sorted_receiver, prepend=-(2**31)))
+        counts = np.diff(edges, append=len(order))
+        if len(counts) and int(counts.max()) > inbox_messages:
+            rank = np.arange(len(order)) - np.repeat(edges, counts)
+            self.refused = order[rank >= inbox_messages]
+            order = order[rank < inbox_messages]
+            counts = np.minimum(counts, inbox_messages)
+        else:
+            self.refused = order[:0]
+        self.order = order
+        self.receivers: Int32 = sorted_receiver[edges]
+        self._edges: list[int] = np.concatenate(([0], np.cumsum(counts))).tolist()
+        self._row_of: dict[int, int] | None = None
+        self._window: tuple[list[int], list[int], list[int]] = ([], [], [])
+        self._window_start = self._window_stop = 0
+
+    def __len__(self) -> int:
+        """How many messages are delivered."""
+        return len(self.order)
+
+    def inbox(self, agent: int) -> Sequence[Message]:
+        """The messages of one agent, decoded when they are read."""
+        rows = self._row_of
+        if rows is None:
+            rows = self._row_of = {one: row for row, one in enumerate(self.receivers.tolist())}
+        row = rows.get(agent)
+        return NO_MAIL if row is None else Inbox(self, self._edges[row], self._edges[row + 1])
+
+    def window(self, start: int, stop: int) -> tuple[list[int], list[int], list[int]]:
+        """Senders, and where bodies start and stop, of the delivered messages `start` to `stop`, as lists.
+
+        Lists are made of thousands of messages at once: turns begin in the order of their agents, so inboxes are
+        read one after the other.
+        """
+        if start < self._window_start or stop > self._window_stop:
+            rows = self.order[start : max(stop, start + _WINDOW)]
+            self._window = (self.sender[rows].tolist(), self.starts[rows].tolist(), self.stops[rows].tolist())
+            self._window_start, self._window_stop = start, start + len(rows)
+        part = slice(start - self._window_start, stop - self._window_start)
+        senders, starts, stops = self._window
+        return senders[part], starts[part], stops[part]
+
+    def bodies(self, rows: NDArray[np.intp]) -> list[bytes]:
+        """The packed bodies of these rows."""
+        body = self.body
+        return [body[a:b] for a, b in zip(self.starts[rows].tolist(), self.stops[rows].tolist(), strict=True)]
+
+
+def total_order(receiver: Int32, sender: Int32, nth: Int32) -> NDArray[np.intp]:
+    """The permutation that sorts by (receiver, sender, nth); equal to `np.lexsort((nth, sender, receiver))`.
+
+    One stable sort of a combined 64-bit key is faster, and frames come already sorted by (sender, nth), which a
+    merge sort uses.
+    """
+    key = (receiver.astype(np.int64) << 32) | (sender.astype(np.int64) + 2)
+    order = np.argsort(key, kind="stable")
+    ranked = nth[order]
+    tied = np.diff(key[order]) == 0
+    if (tied & (np.diff(ranked) < 0)).any():
+        return np.lexsort((nth, sender, receiver))
+    return order
+
+
+def _join(columns: list[Int32]) -> Int32:
+    return np.concatenate(columns) if columns else np.empty(0, np.int32)
+
+
+def _bounds(frames: Sequence[Frame]) -> tuple[Int64, Int64]:
+    if not frames:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    base, starts, stops = 0, [], []
+    for frame in frames:
+        starts.append(frame.offsets[:-1] + base)
+        stops.append(frame.offsets[1:] + base)
+        base += len(frame.body)
+    return np.concatenate(starts), np.concatenate(stops)
+
+
+class Inbox(Sequence[Message]):
+    """One agent's messages, in the order (sender, nth): a range of the shard's mail, decoded as it is read."""
+
+    __slots__ = ("_mail", "_start", "_stop")
+
+    def __init__(self, mail: Mail, start: int, stop: int) -> None:
+        self._mail = mail
+        self._start = start
+        self._stop = stop
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    def __iter__(self) -> Iterator[Message]:
+        mail = self._mail
+        body, tick = mail.body, mail.tick
+        for sender, start, stop in zip(*mail.window(self._start, self._stop), strict=True):
+            yield Message(sender, tick, unpack_body(body[start:stop]))
+
+    @overload
+    def __getitem__(self, at: int) -> Message: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Message]: ...
+    def __getitem__(self, at: int | slice) -> Message | Sequence[Message]:
+        if isinstance(at, slice):
+            return list(self)[at]
+        row = range(self._start, self._stop)[at]
+        mail, i = self._mail, self._mail.order[row]
+        return Message(int(mail.sender[i]), mail.tick, unpack_body(mail.body[mail.starts[i] : mail.stops[i]]))
+
+    def __repr__(self) -> str:
+        return f"Inbox({list(self)!r})"
+
+
+def unpack_body(packed: bytes) -> Any:
+    """A message's body. Its size was bounded when it was sent."""
+    return msgpack.unpackb(packed, strict_map_key=False)

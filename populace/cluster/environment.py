@@ -1,0 +1,142 @@
+"""The environment service: owns the world, shows it, applies a tick's actions in the total order, measures outcomes.
+
+Pure: a transport carries it. What it shows leaves it packed, so that a turn can neither change the world nor see
+other types in one process than in several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgpack
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from populace.cluster.bus import Frame, Mail, Outgoing, route, unpack_body
+from populace.core.draws import WORLD
+from populace.core.errors import ScenarioError
+from populace.core.records import Counts, Look
+from populace.core.trace import DIGEST_BYTES
+from populace.env import Action, World
+from populace.env.part import LookFailed
+
+_pack: Final = msgpack.Packer(autoreset=True).pack
+_NO_LIMIT: Final = 2**31
+
+
+class Reports(msgspec.Struct, frozen=True):
+    """What one shard's turns report of a tick: public fields, one column a field, for `agents` (int32, sorted)."""
+
+    agents: NDArray[np.int32]
+    fields: dict[str, list[Any]]
+
+
+class WorldDone(msgspec.Struct, frozen=True):
+    """What a tick's end came to in the world.
+
+    `frames` are the world's messages, by shard; `changed` (int32, sorted) are the agents of which a public field
+    changed and `fields` their values now; `outcomes` are measured after the tick; `digest` covers what the world
+    sent and refused.
+    """
+
+    tick: int
+    frames: list[Frame]
+    changed: NDArray[np.int32]
+    fields: dict[str, list[Any]]
+    outcomes: dict[str, float]
+    counts: Counts
+    digest: bytes
+
+
+class Environment:
+    """Wraps an opened world for a run of `shards` shards."""
+
+    def __init__(
+        self,
+        world: World,
+        outcomes: Mapping[str, Callable[[World], float]],
+        *,
+        shards: int,
+        frame_bytes: int,
+    ) -> None:
+        self.world = world
+        self.outcomes = outcomes
+        self._shards = shards
+        self._frame_bytes = frame_bytes
+
+    def measure(self) -> dict[str, float]:
+        """The outcomes now. Raises ScenarioError, naming the outcome, for one that fails or is not a number."""
+        values: dict[str, float] = {}
+        for name, outcome in self.outcomes.items():
+            try:
+                values[name] = float(outcome(self.world))
+            except Exception as error:
+                raise ScenarioError(f"outcome {name!r}: {type(error).__name__}: {error}") from error
+        return values
+
+    def observe(self, agents: NDArray[np.int32]) -> bytes:
+        """What each of these agents sees, packed; see `read_values`."""
+        return bytes(_pack([(True, seen) for seen in self.world.observe(agents)]))
+
+    def look(self, looks: Sequence[Look]) -> bytes:
+        """The replies to these looks, in their order, packed; see `read_values`."""
+        by_query: dict[str, list[int]] = {}
+        for at, look in enumerate(looks):
+            by_query.setdefault(look.query, []).append(at)
+        replies: list[tuple[bool, Any]] = [(False, "")] * len(looks)
+        for query, rows in by_query.items():
+            values = self.world.look(query, [looks[at].agent for at in rows], [looks[at].args for at in rows])
+            for at, value in zip(rows, values, strict=True):
+                failed = isinstance(value, LookFailed)
+                replies[at] = (False, f"{query}: {value.reason}") if failed else (True, value)
+        return bytes(_pack(replies))
+
+    def close_tick(self, tick: int, frames: Sequence[Frame], reports: Sequence[Reports]) -> WorldDone:
+        """Take what the tick's turns reported and did; move the world to the next tick; measure."""
+        changed = [self.world.put_fields(one.agents, one.fields) for one in reports if len(one.agents) and one.fields]
+        actions = [
+            Action(sender, nth, kind, args)
+            for sender, nth, (kind, args) in _in_order(Mail(frames, _NO_LIMIT))
+        ]
+        resolved = self.world.resolve(actions)
+        counts = Counts()
+        counts.applied = resolved.applied
+        for _, reason in resolved.refused:
+            counts.acts_refused[reason] = counts.acts_refused.get(reason, 0) + 1
+        counts.sent = len(resolved.emissions)
+        out = Outgoing(
+            tick,
+            np.full(len(resolved.emissions), WORLD, np.int32),
+            np.fromiter((to for to, _ in resolved.emissions), np.int32, len(resolved.emissions)),
+            np.arange(len(resolved.emissions), dtype=np.int32),
+            [_pack(body) for _, body in resolved.emissions],
+        )
+        agents = np.unique(np.concatenate(changed)).astype(np.int32) if changed else np.empty(0, np.int32)
+        refused = [(action.agent, action.nth, reason) for action, reason in resolved.refused]
+        digest = blake2b(_pack((out.receiver.tolist(), out.bodies, refused)), digest_size=DIGEST_BYTES).digest()
+        return WorldDone(
+            tick=tick,
+            frames=route(out, source=WORLD, shards=self._shards, attempt=0, frame_bytes=self._frame_bytes),
+            changed=agents,
+            fields={name: column[agents].tolist() for name, column in self.world.columns.items()},
+            outcomes=self.measure(),
+            counts=counts,
+            digest=digest,
+        )
+
+
+def _in_order(mail: Mail) -> list[tuple[int, int, Any]]:
+    """(sender, nth, body) of the mail to the world, which has one receiver: so in the order (sender, nth)."""
+    rows = mail.order
+    bodies = map(unpack_body, mail.bodies(rows))
+    return list(zip(mail.sender[rows].tolist(), mail.nth[rows].tolist(), bodies, strict=True))
+
+
+def read_values(packed: bytes) -> list[Any]:
+    """What `observe` and `look` packed: plain values, and a LookupError in place of one that could not be had."""
+    return [
+        value if good else LookupError(value) for good, value in msgpack.unpackb(packed, strict_map_key=False)
+    ]

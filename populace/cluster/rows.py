@@ -1,0 +1,102 @@
+"""Columns for the tables a run leaves, made from what a shard has at a tick's end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from populace.agents.turn import Context
+from populace.cluster.bus import Frame, Mail, Outgoing
+
+Columns = dict[str, Any]
+
+NEVER: Final = -1
+"""Stands in `tick_read` for a message that no turn read."""
+
+
+def message_rows(mail: Mail, tick: int, unknown: Columns) -> Columns:
+    """The messages that reached this shard's inboxes in `tick`, were refused by them, or had no recipient."""
+    rows = np.concatenate((mail.order, mail.refused)).astype(np.intp)
+    delivered, refused = len(mail.order), len(mail.refused)
+    return {
+        "tick_sent": np.concatenate((np.full(len(rows), mail.tick, np.int32), unknown["tick_sent"])),
+        "tick_read": np.concatenate(
+            (np.full(delivered, tick, np.int32), np.full(refused, NEVER, np.int32), unknown["tick_read"])
+        ),
+        "sender": np.concatenate((mail.sender[rows], unknown["sender"])),
+        "receiver": np.concatenate((mail.receiver[rows], unknown["receiver"])),
+        "nth": np.concatenate((mail.nth[rows], unknown["nth"])),
+        "body": mail.bodies(rows) + unknown["body"],
+        "fate": ["delivered"] * delivered + ["refused:inbox_full"] * refused + unknown["fate"],
+    }
+
+
+def unknown_rows(out: Outgoing) -> Columns:
+    """Messages refused at the sender, since their recipient does not exist."""
+    return _fated(out, "refused:unknown_recipient")
+
+
+def expired_rows(frames: Sequence[Frame]) -> Columns:
+    """Messages that nobody will read, since no tick follows."""
+    parts = [
+        _fated(
+            Outgoing(frame.tick, frame.sender, frame.receiver, frame.nth, _bodies(frame)),
+            "expired",
+        )
+        for frame in frames
+    ]
+    if not parts:
+        return {}
+    return {
+        name: sum((part[name] for part in parts), [])
+        if isinstance(parts[0][name], list)
+        else np.concatenate([part[name] for part in parts])
+        for name in parts[0]
+    }
+
+
+def ask_rows(turns: Sequence[Context]) -> Columns:
+    """The asks of these turns, in the order (agent, nth), with prompt and answer."""
+    pairs = [
+        (ask, answer)
+        for ctx in turns
+        if ctx._asks is not None
+        for ask, answer in zip(ctx._asks, ctx._answers, strict=True)  # type: ignore[arg-type]
+    ]
+    return {
+        "tick": [ask.tick for ask, _ in pairs],
+        "agent": [ask.agent for ask, _ in pairs],
+        "nth": [ask.nth for ask, _ in pairs],
+        "purpose": [ask.purpose for ask, _ in pairs],
+        "settled": [answer.settled for _, answer in pairs],
+        "reason": [answer.reason for _, answer in pairs],
+        "detail": [answer.detail for _, answer in pairs],
+        "prompt": [ask.messages for ask, _ in pairs],
+        "answer": [answer.text for _, answer in pairs],
+        "tokens_in": [answer.tokens_in for _, answer in pairs],
+        "tokens_out": [answer.tokens_out for _, answer in pairs],
+        "cost_usd": [answer.cost_usd for _, answer in pairs],
+        "calls": [answer.calls for _, answer in pairs],
+        "latency_s": [answer.latency_s for _, answer in pairs],
+        "key": [ask.key for ask, _ in pairs],
+    }
+
+
+def _fated(out: Outgoing, fate: str) -> Columns:
+    n = len(out.sender)
+    return {
+        "tick_sent": np.full(n, out.tick, np.int32),
+        "tick_read": np.full(n, NEVER, np.int32),
+        "sender": out.sender,
+        "receiver": out.receiver,
+        "nth": out.nth,
+        "body": out.bodies,
+        "fate": [fate] * n,
+    }
+
+
+def _bodies(frame: Frame) -> list[bytes]:
+    ends = frame.offsets.tolist()
+    return [frame.body[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]

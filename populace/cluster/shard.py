@@ -1,0 +1,326 @@
+"""A shard: hosts agents, finds who is due, drives their turns, commits what they did when the tick ends.
+
+It is a state machine without I/O: `handle(event)` returns effects, and whoever runs the shard carries them out and
+hands back their results as events. Results may come in any order and in any grouping; the shard's effects at a
+tick's end do not depend on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from populace.agents.activation import Activation
+from populace.agents.agent import Agent
+from populace.agents.turn import Context, Failure, Scope, fail, step
+from populace.cluster.bus import Frame, Mail, Outgoing, gather, route
+from populace.cluster.events import (
+    Answered,
+    AskModel,
+    Effect,
+    EndRun,
+    Event,
+    Looked,
+    LookWorld,
+    Observe,
+    OpenTick,
+    RunDone,
+    Seen,
+    TickDone,
+)
+from populace.cluster.rows import ask_rows, expired_rows, message_rows, unknown_rows
+from populace.core.draws import WORLD
+from populace.core.errors import BadField, TransportError
+from populace.core.records import Abstained, Answer, Ask, Counts, Look
+from populace.core.trace import DIGEST_BYTES
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+class ShardPlan(msgspec.Struct, frozen=True):
+    """What a shard has to know besides its agents. `index` of `shards`; bounds are those of the settings."""
+
+    index: int
+    shards: int
+    attempt: int
+    observes: bool
+    live_turns: int
+    inbox_messages: int
+    frame_bytes: int
+    record_messages: bool
+    record_asks: bool
+
+
+class Shard:
+    """Hosts the agents `index`, `index + shards`, `index + 2 * shards`, ... of the population.
+
+    `agents` are theirs in that order; `fields` the public fields of their type.
+    """
+
+    def __init__(
+        self,
+        plan: ShardPlan,
+        scope: Scope,
+        agents: Sequence[Agent],
+        fields: dict[str, type],
+        activation: Activation,
+    ) -> None:
+        self.plan = plan
+        self.scope = scope
+        self.agents = agents
+        self.ids: NDArray[np.int32] = np.arange(plan.index, scope.population, plan.shards, dtype=np.int32)
+        self.timers: dict[int, list[int]] = {}
+        self.activation = activation
+        self.turns_due = 0
+        self._fields = fields
+        self._read_fields = attrgetter(*fields) if fields else None
+        self._mail = Mail([], plan.inbox_messages)
+        self._due: list[int] = []
+        self._seen: list[dict[str, Any]] | None = None
+        self._next = 0
+        self._waiting: dict[int, Context] = {}
+        self._looking: dict[int, list[Context]] = {}
+        self._batches = 0
+        self._finished: list[Context] = []
+        self._asks: list[Ask] = []
+        self._looks: list[Look] = []
+        self._lookers: list[Context] = []
+        self._counts = Counts()
+        self._open = False
+
+    @property
+    def turns_done(self) -> int:
+        """How many turns of this tick have ended."""
+        return len(self._finished)
+
+    def handle(self, event: Event) -> list[Effect]:
+        """Take an event, give the effects that follow from it."""
+        match event:
+            case Answered(answers):
+                for answer in answers:
+                    self._answer(answer)
+            case Looked(batch, values):
+                for ctx, value in zip(self._looking.pop(batch, ()), values, strict=True):
+                    self._advance(ctx, value)
+            case OpenTick(tick, frames):
+                self._open_tick(tick, frames)
+                if self.plan.observes and self._due:
+                    return [Observe(np.array(self._due, np.int32))]
+            case Seen(values):
+                self._seen = values
+            case EndRun(frames):
+                return [self._end_run(frames)]
+        return self._go_on()
+
+    def _open_tick(self, tick: int, frames: Sequence[Frame]) -> None:
+        if self._open:
+            raise TransportError(f"shard {self.plan.index}: tick {tick} was opened while {self.scope.tick} is open")
+        for frame in frames:
+            if frame.destination != self.plan.index or frame.tick != tick - 1:
+                raise TransportError(
+                    f"shard {self.plan.index}, tick {tick}: got a frame of tick {frame.tick} for {frame.destination}"
+                )
+        self._open = True
+        self.scope.tick = tick
+        self._mail = Mail(frames, self.plan.inbox_messages)
+        mask = self.activation.due(self.scope.seed, tick, self.ids)
+        timers = np.array(self.timers.pop(tick, ()), np.int32)
+        self._due = np.unique(np.concatenate((self.ids[mask], self._mail.receivers, timers))).tolist()
+        self.turns_due = len(self._due)
+        self._next = 0
+        self._seen = None
+        self._counts = counts = Counts()
+        counts.delivered = len(self._mail)
+        if len(self._mail.refused):
+            counts.refused["inbox_full"] = len(self._mail.refused)
+
+    def _go_on(self) -> list[Effect]:
+        """Begin turns while there is room, then say what is wanted."""
+        if not self._open:
+            return []
+        due, room = self._due, self.plan.live_turns
+        agents, shards, scope, inbox, seen = self.agents, self.plan.shards, self.scope, self._mail.inbox, self._seen
+        read = self._read_fields
+        while self._next < len(due) and len(self._waiting) + len(self._lookers) < room:
+            at = self._next
+            self._next = at + 1
+            id = due[at]  # noqa: A001
+            agent = agents[id // shards]
+            ctx = Context(agent, id, scope, inbox(id))
+            if read is not None:
+                ctx._before = read(agent)
+            if seen is not None:
+                ctx.seen = seen[at]
+            self._advance(ctx, None)
+        effects: list[Effect] = []
+        if self._looks:
+            self._batches += 1
+            self._looking[self._batches] = self._lookers
+            effects.append(LookWorld(self._batches, self._looks))
+            self._looks, self._lookers = [], []
+        if self._asks:
+            effects.append(AskModel(self._asks))
+            self._asks = []
+        if not effects and not self._waiting and not self._looking and self._next == len(due):
+            effects.append(self._close_tick())
+        return effects
+
+    def _advance(self, ctx: Context, value: Any) -> None:
+        effect = step(ctx, value)
+        if effect is None:
+            self._finished.append(ctx)
+        elif type(effect) is Ask:
+            self._waiting[ctx.id] = ctx
+            self._asks.append(effect)
+        else:
+            self._lookers.append(ctx)
+            self._looks.append(effect)  # type: ignore[arg-type]
+
+    def _answer(self, answer: Answer) -> None:
+        ctx = self._waiting.get(answer.agent)
+        if ctx is None or answer.tick != self.scope.tick:
+            return
+        ask = ctx._asks[-1]  # type: ignore[index]
+        if ask.nth != answer.nth:
+            return
+        del self._waiting[answer.agent]
+        value: Any
+        if answer.settled == "abstained":
+            value = Abstained(answer.reason, answer.detail)
+        else:
+            try:
+                value = ask.spec.read(answer.text)
+            except ValueError as error:
+                value = Abstained("schema", str(error)[:500])
+                answer = msgspec.structs.replace(answer, settled="abstained", reason="schema", detail=value.detail)
+        self._counts.settle(answer, ask.purpose)
+        ctx._answers.append(answer)  # type: ignore[union-attr]
+        self._advance(ctx, value)
+
+    def _close_tick(self) -> TickDone:
+        turns = sorted(self._finished, key=_by_id)
+        fields = self._read_public(turns)
+        digests: list[bytes] = []
+        sent: list[tuple[int, list[int], list[bytes]]] = []
+        failures: list[Failure] = []
+        asked = 0
+        rows = zip(*fields.values(), strict=True) if fields else [()] * len(turns)
+        for ctx, row in zip(turns, rows, strict=True):
+            failure = ctx._failure
+            said = ()
+            if ctx._asks is not None:
+                asked += len(ctx._asks)
+                said = [
+                    (ask.key, answer.settled == "abstained", answer.reason, answer.text)
+                    for ask, answer in zip(ctx._asks, ctx._answers, strict=True)  # type: ignore[arg-type,assignment]
+                ]
+            if failure is not None:
+                failures.append(failure)
+                committed = (ctx.id, failure.error, said, row)
+            else:
+                committed = (ctx.id, ctx._to, ctx._bodies, said, row)  # type: ignore[assignment]
+                if ctx._to:
+                    sent.append((ctx.id, ctx._to, ctx._bodies))
+                if ctx._wakes is not None:
+                    for tick in ctx._wakes:
+                        self.timers.setdefault(tick, []).append(ctx.id)
+            digests.append(blake2b(_encode(committed), digest_size=DIGEST_BYTES).digest())
+        plan, counts, tick = self.plan, self._counts, self.scope.tick
+        out, unknown = self._split_unknown(gather(tick, sent))
+        counts.turns = len(turns)
+        counts.turns_failed = len(failures)
+        counts.asked = asked
+        counts.acted = int((out.receiver == WORLD).sum())
+        counts.sent = len(out.sender) - counts.acted + len(unknown.sender)
+        if len(unknown.sender):
+            counts.refused["unknown_recipient"] = len(unknown.sender)
+        messages: dict[str, Any] = {}
+        if plan.record_messages:
+            messages = message_rows(self._mail, tick, unknown_rows(unknown))
+        asks = ask_rows(turns) if plan.record_asks and asked else {}
+        done = TickDone(
+            tick=tick,
+            shard=plan.index,
+            agents=np.fromiter((ctx.id for ctx in turns), np.int32, len(turns)),
+            digests=b"".join(digests),
+            fields=fields,
+            frames=route(
+                out, source=plan.index, shards=plan.shards, attempt=plan.attempt, frame_bytes=plan.frame_bytes
+            ),
+            counts=counts,
+            failures=failures,
+            messages=messages,
+            asks=asks,
+        )
+        self._finished = []
+        self._mail = Mail([], plan.inbox_messages)
+        self._seen = None
+        self._open = False
+        return done
+
+    def _split_unknown(self, out: Outgoing) -> tuple[Outgoing, Outgoing]:
+        """What can be delivered, and what has a recipient that does not exist."""
+        known = (out.receiver >= WORLD) & (out.receiver < self.scope.population)
+        if known.all():
+            none = out.sender[:0]
+            return out, Outgoing(out.tick, none, none, none, [])
+        return _rows_of(out, known), _rows_of(out, ~known)
+
+    def _read_public(self, turns: Sequence[Context]) -> dict[str, list[Any]]:
+        """The public fields of these agents, as columns; a value of a wrong type fails its agent's turn."""
+        if self._read_fields is None or not turns:
+            return {name: [] for name in self._fields}
+        values = [self._read_fields(ctx._agent) for ctx in turns]
+        columns = [values] if len(self._fields) == 1 else list(zip(*values, strict=True))
+        fields = {}
+        for at, ((name, kind), column) in enumerate(zip(self._fields.items(), columns, strict=True)):
+            if set(map(type, column)) <= {kind}:
+                fields[name] = list(column)
+            else:
+                fields[name] = [self._coerce(ctx, at, name, kind, v) for ctx, v in zip(turns, column, strict=True)]
+        return fields
+
+    def _coerce(self, ctx: Context, at: int, name: str, kind: type, value: Any) -> Any:
+        """The value as the field's type; one of another type fails the turn and is put back as it was before."""
+        plain = value.item() if isinstance(value, np.generic) else value
+        if isinstance(plain, kind) or (kind is float and isinstance(plain, int)):
+            plain = kind(plain)
+        else:
+            if ctx._failure is None:
+                fail(ctx, BadField(f"{type(ctx._agent).__name__}.{name} is a {kind.__name__}, not {value!r:.100}"))
+            plain = ctx._before[at] if len(self._fields) > 1 else ctx._before
+        setattr(ctx._agent, name, plain)
+        return plain
+
+    def _end_run(self, frames: Sequence[Frame]) -> RunDone:
+        counts = Counts()
+        counts.expired = sum(map(len, frames))
+        return RunDone(self.plan.index, counts, expired_rows(frames) if self.plan.record_messages else {})
+
+    def validate(self) -> None:
+        """Raise AssertionError where the shard's state contradicts itself; every test ends with it."""
+        assert len(self.agents) == len(self.ids)
+        assert 0 <= self._next <= len(self._due)
+        assert all(ctx._coroutine is not None for ctx in self._waiting.values())
+        live = len(self._waiting) + sum(map(len, self._looking.values())) + len(self._lookers)
+        if self._open:
+            assert live + len(self._finished) == self._next, "a turn was lost"
+        else:
+            assert not live, "a turn is alive between ticks"
+            assert not self._finished
+            assert len(self._mail) == 0
+        assert all(tick > self.scope.tick for tick in self.timers), "a timer lies in the past"
+
+
+_by_id: Final = attrgetter("id")
+
+
+def _rows_of(out: Outgoing, mask: NDArray[np.bool_]) -> Outgoing:
+    bodies: Iterable[tuple[bytes, bool]] = zip(out.bodies, mask.tolist(), strict=True)
+    return Outgoing(out.tick, out.sender[mask], out.receiver[mask], out.nth[mask], [body for body, yes in bodies if yes])
