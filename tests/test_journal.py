@@ -138,7 +138,7 @@ def test_a_tail_torn_at_any_byte_is_reported_and_costs_no_more_than_itself(tmp_p
     assert len(whole) == end
     start = before  # under `machine` a mark stands between the fourth record and the fifth
     if policy == "machine":
-        start += form.FRAME_BYTES + 8
+        start += form.FRAME_BYTES + form.MARK_BYTES
     for cut in range(before, end + 1):
         file.write_bytes(whole[:cut])
         report = Report()
@@ -165,7 +165,7 @@ def test_a_wrong_byte_in_an_open_journal_is_damage_unless_it_may_never_have_been
     data = file.read_bytes()
     for n, start in enumerate(starts):
         changed = bytearray(data)
-        changed[start + 40] ^= 8
+        changed[start + (75 if policy == "machine" else 40)] ^= 8
         file.write_bytes(changed)
         got, damage = read_until_damage(tmp_path, report := Report())
         assert got == pairs[:n]
@@ -176,6 +176,37 @@ def test_a_wrong_byte_in_an_open_journal_is_damage_unless_it_may_never_have_been
     report = Report()
     assert read(tmp_path, report=report) == pairs
     assert [(torn.offset, torn.lost_bytes) for torn in report.torn] == [(len(data), 700)]
+
+
+def test_a_mark_vouches_only_for_what_was_appended_before_its_sync_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path, run="r", shard=0, attempt=0, policy="machine")
+    journal.append([answer(0)])
+    ends = [journal.position.offset]
+    real = os.fdatasync
+
+    def append_meanwhile(descriptor: int) -> None:
+        real(descriptor)
+        journal.append([answer(1)])
+        ends.append(journal.position.offset)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", append_meanwhile)
+        journal.commit()
+    journal.append([answer(2)])
+    os.close(journal._fd)
+    file = tmp_path / form.segment_name(0, 0, 0)
+    data = file.read_bytes()
+    assert data.count(form.MARK_MAGIC) == 1
+    assert data.index(form.MARK_MAGIC) > ends[1]
+    for n, torn in ((0, 0), (1, 1)):
+        changed = bytearray(data)
+        changed[ends[n] - 20] ^= 1
+        file.write_bytes(changed)
+        got, damage = read_until_damage(tmp_path, report := Report())
+        assert got == [answer(0)][:n]
+        assert (len(report.torn), bool(damage)) == (torn, not torn)
 
 
 def test_a_file_torn_within_its_first_bytes_is_no_error(tmp_path: Path) -> None:

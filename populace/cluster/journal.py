@@ -50,7 +50,9 @@ with another one to follow or not."""
 
 HEAD: Final = struct.Struct("<BI")
 U32: Final = struct.Struct("<I")
-U64: Final = struct.Struct("<Q")
+MARK_MAGIC: Final = b"\x00synced\xff"
+MARK_FIELDS: Final = struct.Struct("<8sQQ")
+MARK_BYTES: Final = MARK_FIELDS.size + U32.size
 HEAD_BYTES: Final = HEAD.size + U32.size
 FRAME_BYTES: Final = HEAD_BYTES + U32.size
 
@@ -90,6 +92,17 @@ def frame(kind: int, payload: bytes, chain: int) -> tuple[bytes, int]:
     head_crc = checksum(head, chain)
     chain = checksum(payload, head_crc)
     return b"".join((head, U32.pack(head_crc), payload, U32.pack(chain))), chain
+
+
+def mark_payload(synced: int, at: int, seed: int) -> bytes:
+    """The payload of a mark whose frame is at byte `at`: everything before byte `synced` was on the disk by then.
+
+    It has a checksum of its own, seeded with the one after the segment's header, so that a reader finds it beyond
+    damage, where the chain of checksums is lost: that tells damage to what was synced from what a lost machine never
+    wrote.
+    """
+    fields = MARK_FIELDS.pack(MARK_MAGIC, synced, at)
+    return fields + U32.pack(checksum(fields, seed))
 
 
 def segment_name(shard: int, attempt: int, segment: int) -> str:
@@ -168,6 +181,7 @@ class Journal:
         self._at = (0, 0, 0)
         self._records_before = 0
         self._synced = self._marked = 0
+        self._seed = 0
         self._writing = False
         self._open_segment(0, 0, 0)
 
@@ -206,7 +220,7 @@ class Journal:
                 self._rotate()
                 offset, chain, records = self._at
             if self._synced > self._marked:
-                mark, chain = frame(MARK, U64.pack(self._synced), chain)
+                mark, chain = frame(MARK, mark_payload(self._synced, offset, self._seed), chain)
                 parts.append(mark)
                 size += len(mark)
             for payload in payloads:
@@ -314,7 +328,7 @@ class Journal:
         former, at = self._fd, (len(MAGIC) + len(data), chain, records)
         # Nothing is called between these, so that no signal's handler (Ctrl-C) can leave them half changed.
         self._fd, self._path, self._segment, self._at = descriptor, path, segment, at
-        self._records_before = records
+        self._records_before, self._seed = records, chain
         self._synced = self._marked = 0
         self._writing = False
         if former >= 0:

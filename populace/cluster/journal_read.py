@@ -5,8 +5,8 @@ How a segment may end, and what it means:
 - with its end frame: it is whole, and any byte of it that is wrong is damage;
 - without one, in the last segment of an attempt: the writer was killed (or is still at work). A last frame that is
   cut short, or nothing but zeros (a lost machine left the length and not the data), is a torn tail: it is reported,
-  and is no error. Under policy `machine`, so is anything after the last mark of what was synced, since it may never
-  have reached the disk; under policy `process` a wrong byte there is damage, since a kill cuts and does nothing else;
+  and is no error. Under policy `machine`, so is any wrong byte of which no later mark says that it was synced, since
+  it may never have reached the disk; under policy `process` it is damage, since a kill cuts and does nothing else;
 - without one, in a segment with a successor: damage.
 
 That whole records are missing at the very end of an open journal cannot be seen in the journal. A checkpoint's
@@ -33,9 +33,11 @@ from populace.cluster.journal import (
     KEY_BYTES,
     MAGIC,
     MARK,
+    MARK_BYTES,
+    MARK_FIELDS,
+    MARK_MAGIC,
     ROTATED,
     U32,
-    U64,
     Header,
     Position,
 )
@@ -169,7 +171,7 @@ class _Segment:
         self._chain_before = chain_before
         self._last = last
         self._record_bytes = record_bytes
-        self._synced = 0
+        self._seed = 0
 
     def read(self, report: Report) -> Iterator[Recorded]:
         """The segment's answers. Raises JournalDamaged."""
@@ -198,8 +200,8 @@ class _Segment:
                 self.records += 1
                 report.records += 1
                 yield Recorded(key, answer, self.path, attempt, offset)
-            elif kind == MARK and len(payload) == U64.size:
-                self._synced = int(U64.unpack(payload)[0])
+            elif kind == MARK and len(payload) == MARK_BYTES:
+                pass
             elif kind in (ROTATED, CLOSED) and not payload:
                 self.ended = kind
             else:
@@ -222,6 +224,7 @@ class _Segment:
         if kind != HEADER:
             self._damaged("it has no header", len(MAGIC))
         header: Header = self._decode(_header_of, payload, len(MAGIC))
+        self._seed = self.chain
         self.header = header
         if self.path.name != journal.segment_name(header.shard, header.attempt, header.segment):
             self._damaged(f"its header says shard {header.shard}, attempt {header.attempt}, segment {header.segment}")
@@ -233,7 +236,7 @@ class _Segment:
             if size < self._since.offset:
                 self._damaged(f"it ends after {size} bytes, and a checkpoint refers to byte {self._since.offset}", size)
             file.seek(self._since.offset)
-            self.offset, self.chain, self._synced = self._since.offset, self._since.chain, self._since.offset
+            self.offset, self.chain = self._since.offset, self._since.chain
         return True
 
     def _frame(self, file: BinaryIO, size: int, report: Report) -> tuple[int, bytes] | None:
@@ -263,13 +266,31 @@ class _Segment:
 
     def _wrong(self, file: BinaryIO, size: int, why: str, report: Report) -> None:
         """A checksum that does not fit at `offset`: a torn tail where that can come of a lost machine, or damage."""
-        unsynced = self.header is not None and self.header.policy == "machine" and self.offset >= self._synced
+        machine = self.header is not None and self.header.policy == "machine"
         if self._last and self._zeros(file, self.offset):
             self._tear(size, "nothing but zeros from there on", report)
-        elif self._last and unsynced:
+        elif self._last and machine and not self._was_synced(file):
             self._tear(size, f"{why}, and it was not known to be synced", report)
         else:
             self._damaged(why)
+
+    def _was_synced(self, file: BinaryIO) -> bool:
+        """Whether a whole mark further on in the file says that the frame at `offset` was on the disk."""
+        file.seek(self.offset)
+        before, window = self.offset, b""
+        while chunk := file.read(_BUFFER_BYTES):
+            window += chunk
+            at = window.find(MARK_MAGIC)
+            while 0 <= at <= len(window) - MARK_BYTES:
+                _, synced, place = MARK_FIELDS.unpack_from(window, at)
+                mark = journal.mark_payload(synced, place, self._seed)
+                if window[at : at + MARK_BYTES] == mark and place + HEAD_BYTES == before + at and synced > self.offset:
+                    return True
+                at = window.find(MARK_MAGIC, at + 1)
+            kept = min(len(window), MARK_BYTES - 1)
+            before += len(window) - kept
+            window = window[len(window) - kept :]
+        return False
 
     def _tear(self, size: int, why: str, report: Report) -> bool:
         if not self._last:
