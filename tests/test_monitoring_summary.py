@@ -88,6 +88,10 @@ def test_sparklines() -> None:
     assert sparkline([math.nan, math.inf]) == "  "
     assert sparkline([]) == ""
     assert sparkline(range(100), cells=4) == "▁▃▆█"
+    assert sparkline([-1.7e308, 0.0, 1.7e308]) == "▁▅█"
+    assert sparkline([1.7e308] * 3, cells=1) == "▄"
+    assert sparkline([0.0, 5e-324]) == "▁█"
+    assert sparkline([0.0, 0.0]) == "▄▄"
 
 
 @given(st.lists(st.floats(), max_size=200), st.integers(1, 40))

@@ -19,7 +19,7 @@ _SPARK_CELLS: Final = 24
 
 EMBEDDED_CAVEAT: Final = (
     "The answers came from the embedded model of 135 million parameters: this run shows that the machine works, "
-    "not what people think. A larger model is one setting away: model.path or model.base_url."
+    "not what people think. A larger one is one setting away: model.path (a GGUF file), or model.kind=openai."
 )
 SCRIPTED_CAVEAT: Final = "The answers were scripted and no model was asked: this run says nothing about people."
 
@@ -128,11 +128,12 @@ def sparkline(values: Sequence[float], cells: int = _SPARK_CELLS) -> str:
     value is blank; values that are all alike are a line at half height.
     """
     n = min(cells, len(values))
+    scale = max((abs(value) for value in values if math.isfinite(value)), default=1.0) or 1.0  # sums must not overflow
     means = []
     for cell in range(n):
         share = values[cell * len(values) // n : (cell + 1) * len(values) // n]
         finite = [value for value in share if math.isfinite(value)]
-        means.append(math.fsum(finite) / len(finite) if finite else math.nan)
+        means.append(math.fsum(value / scale for value in finite) / len(finite) if finite else math.nan)
     known = [mean for mean in means if not math.isnan(mean)]
     if not known:
         return " " * n
