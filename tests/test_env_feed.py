@@ -191,6 +191,16 @@ def test_bad_settings_and_states():
         opened(2, Feed(keep=30)).restore(state)
 
 
+def test_likes_go_with_the_post_that_is_dropped():
+    world = opened(2, Feed(keep=1, show=1))
+    for tick in range(3):
+        world.resolve(acts((0, "feed.post", {"text": "again"})))
+        likes = acts((1, "feed.like", {"post": tick}), (1, "feed.like", {"post": tick}))
+        # The first like is of this post, and the second one is refused: by this post's likes, not by earlier ones.
+        assert world.resolve(likes).refused == [(likes[1], "already_liked")]
+        assert look(world, "feed.latest")[0]["likes"] == 1
+
+
 def test_memory_is_bounded():
     world = opened(10, Feed(keep=50))
     for _ in range(40):

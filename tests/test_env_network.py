@@ -102,6 +102,23 @@ def test_changes_show_from_the_next_tick_on():
     assert look(world, "network.ties") == {"agents": [2], "weights": [3.0]}
 
 
+def test_an_agent_meets_its_own_changes_of_the_tick():
+    world = opened(3, Network.edges(Setup(3), [0], [1]))
+    assert look(world, "network.followers", agent=1) == [0]
+    to = {"target": 1}
+    rows = [("unfollow", to), ("unfollow", to), ("set_weight", to | {"weight": 2}), ("follow", to | {"weight": 4.0})]
+    rows += [("follow", to), ("set_weight", to | {"weight": 5.0}), ("follow", {"target": 2}), ("unfollow", {"target": 2})]
+    actions = acts(*((0, f"network.{kind}", args) for kind, args in rows), (2, "network.follow", to))
+    refused = world.resolve(actions).refused
+    assert [(one.nth, reason) for one, reason in refused] == [
+        (1, "not_following"),
+        (2, "not_following"),
+        (4, "already_following"),
+    ]
+    assert look(world, "network.ties") == {"agents": [1], "weights": [5.0]}
+    assert look(world, "network.followers", agent=1) == [0, 2]
+
+
 def test_queries_of_another_agent_and_bad_ones():
     world = opened(3, Network.edges(Setup(3), [0, 2], [1, 0]))
     assert look(world, "network.neighbors", agent=0) == [1]
