@@ -50,11 +50,11 @@ class ShardEnded(msgspec.Struct, frozen=True):
     counts: Counts
 
 
-class Stop(msgspec.Struct, frozen=True):
-    """Event: end the run at this tick's end."""
+class Abandon(msgspec.Struct, frozen=True):
+    """Event: end the run now; the tick that is open is not committed, and what was sent before it expires."""
 
 
-Event: TypeAlias = Begin | ShardDone | WorldClosed | ShardEnded | Stop
+Event: TypeAlias = Begin | ShardDone | WorldClosed | ShardEnded | Abandon
 
 
 class Open(msgspec.Struct, frozen=True):
@@ -106,7 +106,6 @@ class Barrier:
         self.attempts = [0] * shards
         self.trace = Trace()
         self.total = Counts()
-        self.stopping = False
         self.ended = False
         self._done: dict[int, ShardDone] = {}
         self._mail: dict[int, list[Any]] = {}
@@ -123,19 +122,21 @@ class Barrier:
                 return self._world_closed(event)
             case ShardEnded():
                 return self._shard_ended(event)
-            case Stop():
-                self.stopping = True
+            case Abandon() if not self.ended:
+                self._done = {}
+                self.ended = True
+                return [End(shard, self._mail.get(shard, [])) for shard in range(self.shards)]
         return []
 
     def _open_or_end(self) -> list[Effect]:
-        mail, self._mail = self._mail, {}
-        if self.tick < self.ticks and not self.stopping:
-            return [Open(shard, self.tick, mail.get(shard, [])) for shard in range(self.shards)]
-        self.ended = True
-        return [End(shard, mail.get(shard, [])) for shard in range(self.shards)]
+        self.ended = self.tick == self.ticks
+        shards, mail = range(self.shards), self._mail
+        if self.ended:
+            return [End(shard, mail.get(shard, [])) for shard in shards]
+        return [Open(shard, self.tick, mail.get(shard, [])) for shard in shards]
 
     def _shard_done(self, event: ShardDone) -> list[Effect]:
-        if event.tick != self.tick or event.attempt != self.attempts[event.shard] or event.shard in self._done:
+        if self.ended or event.tick != self.tick or event.attempt != self.attempts[event.shard] or event.shard in self._done:
             return []
         self._done[event.shard] = event
         if len(self._done) < self.shards:
@@ -152,7 +153,7 @@ class Barrier:
         ]
 
     def _world_closed(self, event: WorldClosed) -> list[Effect]:
-        if event.tick != self.tick or len(self._done) < self.shards:
+        if self.ended or event.tick != self.tick or len(self._done) < self.shards:
             return []
         for shard in range(self.shards):
             self._mail[shard] = self._route(shard)

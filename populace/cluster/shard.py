@@ -299,8 +299,19 @@ class Shard:
         return plain
 
     def _end_run(self, frames: Sequence[Frame]) -> RunDone:
+        """Expire what nobody will read; of a tick still open, count what was billed and drop the rest."""
         counts = Counts()
         counts.expired = sum(map(len, frames))
+        if self._open:
+            spent = self._counts
+            counts.calls, counts.tokens_in, counts.tokens_out = spent.calls, spent.tokens_in, spent.tokens_out
+            counts.cost_usd = spent.cost_usd
+            for ctx in (*self._waiting.values(), *(ctx for batch in self._looking.values() for ctx in batch)):
+                if ctx._coroutine is not None:
+                    ctx._coroutine.close()
+            self._waiting, self._looking, self._finished = {}, {}, []
+            self._mail = Mail([], self.plan.inbox_messages)
+            self._open = False
         return RunDone(self.plan.index, counts, expired_rows(frames) if self.plan.record_messages else {})
 
     def validate(self) -> None:

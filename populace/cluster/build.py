@@ -1,0 +1,144 @@
+"""Builds a run's pieces from plain data, the same in every process: a job says all that a shard has to know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from populace.agents.population import Population, make_agents
+from populace.agents.turn import Scope
+from populace.cluster.environment import Environment
+from populace.cluster.shard import Shard, ShardPlan
+from populace.core.draws import Draws
+from populace.core.errors import ScenarioError
+from populace.env import Opening, World
+from populace.settings import Settings
+from populace.society import Origin, Setup, Society, load_society
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A run, as plain data: where its society comes from, its settings as JSON, and where its model answers.
+
+    `agents` and `ticks` are what settings and society came to. It holds no secret: a process reads the model's key
+    from its own environment.
+    """
+
+    origin: str
+    source: str | None
+    settings: str
+    agents: int
+    ticks: int
+    base_url: str | None = None
+
+    def society(self) -> Society:
+        """The society. Raises ScenarioError."""
+        return load_society(Origin(self.origin, self.source))
+
+    def read_settings(self) -> Settings:
+        """The settings."""
+        return Settings.model_validate_json(self.settings)
+
+
+def plan_job(origin: Origin, settings: Settings) -> Job:
+    """The job of a run. Raises ScenarioError and SettingsError for what could not run."""
+    society = load_society(origin)
+    society.with_parameters(settings.society)
+    return Job(
+        origin=origin.name,
+        source=origin.source,
+        settings=settings.model_dump_json(),
+        agents=settings.agents or society.size,
+        ticks=settings.ticks or society.ticks,
+    )
+
+
+def build_environment(job: Job) -> Environment:
+    """The environment service with its world opened. Raises ScenarioError."""
+    society, settings = job.society(), job.read_settings()
+    setup, people = _people(job)
+    world = _world(society, setup, people)
+    defaults = _defaults(society, people)
+    world.open(
+        Opening(
+            agents=job.agents,
+            seed=settings.seed,
+            tick_seconds=society.tick_seconds,
+            parameters=setup.parameters,
+            columns={**people.columns, **defaults},
+            draw=Draws(settings.seed),
+            fields=society.fields,
+        )
+    )
+    return Environment(world, society.outcomes, shards=settings.shards, frame_bytes=settings.bus.frame_bytes)
+
+
+def build_shard(job: Job, index: int, attempt: int = 0) -> Shard:
+    """Shard `index` with its agents. Raises ScenarioError."""
+    society, settings = job.society(), job.read_settings()
+    setup, people = _people(job)
+    world = _world(society, setup, people)
+    rows = people if settings.shards == 1 else people.rows(range(index, job.agents, settings.shards))
+    plan = ShardPlan(
+        index=index,
+        shards=settings.shards,
+        attempt=attempt,
+        observes=world.observes,
+        live_turns=settings.limits.live_turns,
+        inbox_messages=settings.bus.inbox_messages,
+        frame_bytes=settings.bus.frame_bytes,
+        record_messages=settings.record.messages,
+        record_asks=settings.record.asks,
+    )
+    scope = Scope(
+        seed=settings.seed,
+        tick_seconds=society.tick_seconds,
+        parameters=setup.parameters,
+        population=job.agents,
+        model=settings.model.label,
+        max_tokens=settings.model.max_tokens,
+        temperature=settings.model.temperature,
+        body_bytes=settings.bus.body_bytes,
+        sends_per_turn=settings.bus.sends_per_turn,
+        actions=world.actions,
+        queries=world.queries,
+    )
+    agents = make_agents(society.agent, rows) if len(rows) else []
+    return Shard(plan, scope, agents, society.fields, society.activation)
+
+
+def _people(job: Job) -> tuple[Setup, Population]:
+    society, settings = job.society(), job.read_settings()
+    setup = Setup(job.agents, settings.seed, society.with_parameters(settings.society), society.tick_seconds)
+    people = _call("population", society.population, setup)
+    if not isinstance(people, Population) or len(people) != job.agents:
+        size = len(people) if isinstance(people, Population) else type(people).__name__
+        raise ScenarioError(f"population(setup) must give a Population of setup.agents = {job.agents}, not {size}")
+    return setup, people
+
+
+def _world(society: Society, setup: Setup, people: Population) -> World:
+    world = _call("world", society.world, setup, people)
+    if not isinstance(world, World):
+        raise ScenarioError(f"world(setup, people) must give a World, not {type(world).__name__}")
+    return world
+
+
+def _call(name: str, function: Any, *args: Any) -> Any:
+    try:
+        return function(*args)
+    except ScenarioError:
+        raise
+    except Exception as error:
+        code = getattr(function, "__code__", None)
+        where = f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
+        raise ScenarioError(f"{name} ({where}): {type(error).__name__}: {error}") from error
+
+
+def _defaults(society: Society, people: Population) -> dict[str, list[Any]]:
+    """Columns of the public fields that the population leaves to their defaults."""
+    missing = [name for name in society.fields if name not in people.columns]
+    if not missing:
+        return {}
+    agents = make_agents(society.agent, people)
+    return {name: [getattr(agent, name) for agent in agents] for name in missing}

@@ -1,0 +1,109 @@
+"""The in-process transport: every shard on one event loop, no Ray. For tests and laptops. A shell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from populace.agents.llm.build import build_gateway
+from populace.cluster.barrier import ShardDone
+from populace.cluster.build import Job, build_environment, build_shard
+from populace.cluster.bus import Frame
+from populace.cluster.environment import Environment, Reports, WorldDone
+from populace.cluster.events import RunDone, TickDone
+from populace.cluster.runner import ShardRunner
+from populace.cluster.transport import Opened, Progress
+from populace.core.draws import WORLD
+from populace.core.records import Look
+
+
+class _Door:
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    async def observe(self, agents: NDArray[np.int32]) -> bytes:
+        return self._environment.observe(agents)
+
+    async def look(self, looks: Sequence[Look]) -> bytes:
+        return self._environment.look(looks)
+
+
+def opened(environment: Environment) -> Opened:
+    """What the coordinator is told of a world that was just built."""
+    columns = {name: column.tolist() for name, column in environment.world.columns.items()}
+    return Opened(columns, environment.measure())
+
+
+class LocalTransport:
+    """Shards in this process, one gateway each."""
+
+    def __init__(self) -> None:
+        self.runners: list[ShardRunner] = []
+        self._environment: Environment | None = None
+
+    async def start(self, job: Job) -> Opened:
+        """Build world and shards here."""
+        settings, society = job.read_settings(), job.society()
+        self._environment = build_environment(job)
+        for index in range(settings.shards):
+            gateway = build_gateway(
+                settings.model,
+                seed=settings.seed,
+                shards=settings.shards,
+                scripted=society.scripted,
+                base_url=job.base_url,
+            )
+            runner = ShardRunner(build_shard(job, index), gateway, _Door(self._environment))
+            self.runners.append(runner)
+            await gateway.open()
+        return opened(self._environment)
+
+    async def open_tick(self, shard: int, tick: int, parcels: list[Frame]) -> tuple[ShardDone, TickDone]:
+        """Run the shard's tick on this loop."""
+        runner = self.runners[shard]
+        done = await runner.run_tick(tick, parcels)
+        out: list[tuple[int, Any]] = [(frame.destination, frame) for frame in done.frames if frame.destination != WORLD]
+        to_world = [frame for frame in done.frames if frame.destination == WORLD]
+        out.append((WORLD, (Reports(done.agents, done.fields), to_world)))
+        attempt = runner.shard.plan.attempt
+        event = ShardDone(shard, attempt, tick, done.agents, done.digests, done.counts, out)
+        return event, msgspec.structs.replace(done, frames=[], fields={})
+
+    async def close_tick(
+        self, tick: int, parcels: list[tuple[Reports, list[Frame]]]
+    ) -> tuple[WorldDone, list[tuple[int, Any]]]:
+        """End the tick in the world."""
+        assert self._environment is not None
+        frames = [frame for _, sent in parcels for frame in sent]
+        done = self._environment.close_tick(tick, frames, [reports for reports, _ in parcels])
+        out = [(frame.destination, frame) for frame in done.frames]
+        return msgspec.structs.replace(done, frames=[]), out
+
+    async def end(self, shard: int, parcels: list[Frame]) -> RunDone:
+        """Close the shard's books."""
+        return self.runners[shard].end(parcels)
+
+    async def progress(self) -> Progress:
+        """Sums over the shards."""
+        progress = Progress()
+        for runner in self.runners:
+            add_progress(progress, runner)
+        return progress
+
+    async def close(self) -> None:
+        """Close the gateways."""
+        for runner in self.runners:
+            await runner.gateway.close()
+
+
+def add_progress(progress: Progress, runner: ShardRunner) -> None:
+    """Add one shard's to the sums."""
+    pressure = runner.gateway.pressure()
+    progress.turns_due += runner.shard.turns_due
+    progress.turns_done += runner.shard.turns_done
+    progress.asks_waiting += pressure.waiting
+    progress.asks_in_flight += pressure.in_flight

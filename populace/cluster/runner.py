@@ -1,0 +1,102 @@
+"""Runs one shard: carries its effects out on an event loop and hands their results back as events. A shell."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from populace.agents.llm.protocol import Gateway
+from populace.cluster.bus import Frame
+from populace.cluster.environment import read_values
+from populace.cluster.events import (
+    Answered,
+    AskModel,
+    Effect,
+    EndRun,
+    Looked,
+    LookWorld,
+    Observe,
+    OpenTick,
+    RunDone,
+    Seen,
+    TickDone,
+)
+from populace.cluster.shard import Shard
+from populace.core.errors import Interrupted
+from populace.core.records import Answer, Look
+
+
+class WorldDoor(Protocol):
+    """How a shard reaches the environment service; replies are packed (`read_values` reads them)."""
+
+    async def observe(self, agents: NDArray[np.int32]) -> bytes:
+        """What each of these agents sees."""
+
+    async def look(self, looks: Sequence[Look]) -> bytes:
+        """The replies to these looks."""
+
+
+class ShardRunner:
+    """A shard, its gateway to the model and its door to the world."""
+
+    def __init__(self, shard: Shard, gateway: Gateway, world: WorldDoor) -> None:
+        self.shard = shard
+        self.gateway = gateway
+        self._world = world
+        self._answers: list[Answer] = []
+        self._arrived = asyncio.Event()
+        self._abandoned = False
+
+    async def run_tick(self, tick: int, frames: list[Frame]) -> TickDone:
+        """Run one tick to its end.
+
+        Raises ModelError when the model refuses for good, and Interrupted when the run ends meanwhile.
+        """
+        self._answers.clear()
+        todo: deque[Effect] = deque(self.shard.handle(OpenTick(tick, frames)))
+        while True:
+            while todo:
+                match todo.popleft():
+                    case TickDone() as done:
+                        return done
+                    case AskModel(asks):
+                        self.gateway.offer(asks, self._deliver)
+                    case LookWorld(batch, looks):
+                        reply = await self._world.look(looks)
+                        todo.extend(self.shard.handle(Looked(batch, read_values(reply))))
+                    case Observe(agents):
+                        reply = await self._world.observe(agents)
+                        todo.extend(self.shard.handle(Seen(read_values(reply))))
+                if self._answers:
+                    todo.extend(self._take_answers())
+            if not self._answers:
+                self._arrived.clear()
+                await self._arrived.wait()
+            else:
+                await asyncio.sleep(0)
+            if self._abandoned:
+                raise Interrupted(f"shard {self.shard.plan.index}: tick {tick} was abandoned")
+            todo.extend(self._take_answers())
+
+    def end(self, frames: list[Frame]) -> RunDone:
+        """Close the shard's books; a tick that is still open is abandoned."""
+        self._abandoned = True
+        self._arrived.set()
+        (done,) = self.shard.handle(EndRun(frames))
+        assert isinstance(done, RunDone)
+        return done
+
+    def _deliver(self, answers: Sequence[Answer]) -> None:
+        self._answers.extend(answers)
+        self._arrived.set()
+
+    def _take_answers(self) -> list[Effect]:
+        if self.gateway.failure is not None:
+            raise self.gateway.failure
+        answers, self._answers = self._answers, []
+        return self.shard.handle(Answered(answers))

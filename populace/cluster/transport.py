@@ -1,0 +1,50 @@
+"""What the coordinator asks of a transport, whichever carries the shards."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+from populace.cluster.barrier import ShardDone
+from populace.cluster.build import Job
+from populace.cluster.environment import WorldDone
+from populace.cluster.events import RunDone, TickDone
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """The world before tick 0: the public fields of all agents, and the outcomes."""
+
+    fields: dict[str, list[Any]]
+    outcomes: dict[str, float]
+
+
+class Progress(msgspec.Struct):
+    """How far the tick under way has come, over all shards."""
+
+    turns_due: int = 0
+    turns_done: int = 0
+    asks_waiting: int = 0
+    asks_in_flight: int = 0
+
+
+class Transport(Protocol):
+    """Carries shards and the environment service. Parcels are opaque to the coordinator."""
+
+    async def start(self, job: Job) -> Opened:
+        """Build shards and world where they are to run. Raises ScenarioError, ModelError, TransportError."""
+
+    async def open_tick(self, shard: int, tick: int, parcels: list[Any]) -> tuple[ShardDone, TickDone]:
+        """Run a shard's tick; the TickDone comes without frames and fields, which travel as parcels."""
+
+    async def close_tick(self, tick: int, parcels: list[Any]) -> tuple[WorldDone, list[tuple[int, Any]]]:
+        """Let the world end the tick; the WorldDone comes without frames, which travel as parcels, by shard."""
+
+    async def end(self, shard: int, parcels: list[Any]) -> RunDone:
+        """Close a shard's books."""
+
+    async def progress(self) -> Progress:
+        """How far the tick under way has come."""
+
+    async def close(self) -> None:
+        """Stop everything that `start` started."""

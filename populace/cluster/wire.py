@@ -1,0 +1,103 @@
+"""What crosses between processes besides frames, as MessagePack: plain data and raw columns, never pickle."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from populace.cluster.bus import Frame, unpack_frame
+from populace.cluster.environment import Reports, WorldDone
+from populace.cluster.events import RunDone, TickDone
+from populace.core.errors import BusError
+from populace.core.records import Look
+
+_encode: Final = msgspec.msgpack.Encoder(enc_hook=lambda value: _column(value)).encode
+_ARRAYS: Final = frozenset({"<i4", "<i8", "<f8", "|b1"})
+
+
+class _Array(msgspec.Struct, frozen=True, tag="array", tag_field="is"):
+    dtype: str
+    data: bytes
+
+
+def _column(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return _Array(value.dtype.newbyteorder("<").str, np.ascontiguousarray(value).tobytes())
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} does not cross between processes")
+
+
+def _array(kind: Any, value: Any) -> Any:
+    if kind is np.ndarray or getattr(kind, "__origin__", None) is np.ndarray:
+        return _read_array(value)
+    raise TypeError(f"{kind} does not cross between processes")
+
+
+def _read_array(value: Any) -> Any:
+    if not isinstance(value, dict) or value.get("dtype") not in _ARRAYS:
+        raise BusError("a column of a kind that does not cross between processes")
+    return np.frombuffer(value["data"], value["dtype"])
+
+
+def _columns(columns: dict[str, Any]) -> dict[str, Any]:
+    """Columns of a table: those that crossed as arrays become arrays again."""
+    return {
+        name: _read_array(column) if isinstance(column, dict) else column for name, column in columns.items()
+    }
+
+
+def pack(value: Any) -> bytes:
+    """Pack a record (`TickDone`, `WorldDone`, `RunDone`, `Opened`, looks, ...) for `unpack_...`."""
+    return _encode(value)
+
+
+_TICK: Final = msgspec.msgpack.Decoder(TickDone, dec_hook=_array)
+_WORLD: Final = msgspec.msgpack.Decoder(WorldDone, dec_hook=_array)
+_RUN: Final = msgspec.msgpack.Decoder(RunDone, dec_hook=_array)
+_LOOKS: Final = msgspec.msgpack.Decoder(list[Look])
+
+
+def unpack_tick(packed: bytes) -> TickDone:
+    """Read a TickDone. Raises BusError when it is not one."""
+    done: TickDone = _read(_TICK, packed)
+    return msgspec.structs.replace(done, messages=_columns(done.messages), asks=_columns(done.asks))
+
+
+def unpack_world(packed: bytes) -> WorldDone:
+    """Read a WorldDone. Raises BusError when it is not one."""
+    return _read(_WORLD, packed)  # type: ignore[no-any-return]
+
+
+def unpack_run(packed: bytes) -> RunDone:
+    """Read a RunDone. Raises BusError when it is not one."""
+    done: RunDone = _read(_RUN, packed)
+    return msgspec.structs.replace(done, messages=_columns(done.messages))
+
+
+def unpack_looks(packed: bytes) -> list[Look]:
+    """Read looks. Raises BusError when they are not looks."""
+    return _read(_LOOKS, packed)  # type: ignore[no-any-return]
+
+
+def pack_parcel(reports: Reports, frames: list[Frame]) -> bytes:
+    """A shard's parcel to the world: what its turns report and do."""
+    return _encode((reports.agents, reports.fields, [frame.pack() for frame in frames]))
+
+
+def unpack_parcel(packed: bytes, frame_bytes: int) -> tuple[Reports, list[Frame]]:
+    """Read a shard's parcel to the world. Raises BusError when it is not one."""
+    agents, fields, frames = _read(_PARCEL, packed)
+    return Reports(_read_array(agents), fields), [unpack_frame(frame, frame_bytes) for frame in frames]
+
+
+_PARCEL: Final = msgspec.msgpack.Decoder(tuple[dict[str, Any], dict[str, list[Any]], list[bytes]])
+
+
+def _read(decoder: Any, packed: bytes) -> Any:
+    try:
+        return decoder.decode(packed)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise BusError(f"{len(packed)} bytes from another process are not readable: {error}") from None
