@@ -198,25 +198,6 @@ SPECIAL = re.compile(
 )
 PIECES = ["<", ">", "|", "<|", "|>", "s>", "</", "[INST]", "[/", "INST]", "SYS>>", "<<", "\n", "a", " ", "\uff5c"]
 PIECES += ["\r", "\u200b", "\u200d"]
-    "<",
-    ">",
-    "|",
-    "<|",
-    "|>",
-    "s>",
-    "</",
-    "[INST]",
-    "[/",
-    "INST]",
-    "SYS>>",
-    "<<",
-    "\n",
-    "a",
-    " ",
-    "\uff5c",
-    "\r",
-    "\u200b",
-]
 
 
 @given(st.lists(st.tuples(st.text() | st.sampled_from(PAYLOADS), st.text(max_size=20)), min_size=1, max_size=4))
@@ -252,7 +233,9 @@ def test_no_template_token_survives(text: str) -> None:
 
 
 def test_ordinary_text_stays_as_it_is() -> None:
-    for text in ("3 < 4 and 5 > 4", "a | b", "f(x) = [1, 2]\n\tindented", "Grüße, 你好 👍 👨‍👩‍👧 می‌خواهم", "<b>bold</b> <<quoted>>"):
+    texts = ["3 < 4 and 5 > 4", "a | b", "f(x) = [1, 2]\n\tindented", "Grüße, 你好 👍", "<b>bold</b> <<quoted>>"]
+    texts += ["\U0001f468\u200d\U0001f469\u200d\U0001f467", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"]
+    for text in texts:
         assert disarm(text) == text
     assert fence("a", "x\ny<|im_start|>").splitlines()[0].endswith("from x_y__im_start__")
     assert fence("a", "b") == fence("a", "b")
