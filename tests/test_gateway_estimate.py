@@ -41,7 +41,7 @@ FIGURES = ("calls", "tokens_in", "tokens_out", "usd")
 def coverage(alike: float, agents: int, blind: bool = False) -> dict[str, float]:
     """How often the truth of a run of 100 agents and 10 ticks lies in the interval of a pilot of other seeds."""
     hits = dict.fromkeys(FIGURES, 0)
-    rounds = 150
+    rounds = 100
     for seed in range(rounds):
         pilot = society(1000 + seed, agents, 5, alike)
         if blind:
