@@ -107,7 +107,8 @@ def test_an_agent_meets_its_own_changes_of_the_tick():
     assert look(world, "network.followers", agent=1) == [0]
     to = {"target": 1}
     rows = [("unfollow", to), ("unfollow", to), ("set_weight", to | {"weight": 2}), ("follow", to | {"weight": 4.0})]
-    rows += [("follow", to), ("set_weight", to | {"weight": 5.0}), ("follow", {"target": 2}), ("unfollow", {"target": 2})]
+    rows += [("follow", to), ("set_weight", to | {"weight": 5.0})]
+    rows += [("follow", {"target": 2}), ("unfollow", {"target": 2})]
     actions = acts(*((0, f"network.{kind}", args) for kind, args in rows), (2, "network.follow", to))
     refused = world.resolve(actions).refused
     assert [(one.nth, reason) for one, reason in refused] == [

@@ -17,7 +17,8 @@ def newest_of_followed(posts: Posts, follows: Csr, agents: NDArray[np.int64], n:
     passes over the followed ones who have kept posts, and no Python an agent.
     """
     found = np.full((len(agents), n), NONE, dtype=np.int64)
-    starts, lengths = follows.offsets[agents], np.diff(follows.offsets)[agents]
+    starts = follows.offsets[agents]
+    lengths = follows.offsets[agents + 1] - starts
     total = int(lengths.sum())
     row = np.repeat(np.arange(len(agents)), lengths)
     before = np.concatenate([[0], np.cumsum(lengths)[:-1]]) if len(agents) else lengths
