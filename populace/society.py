@@ -22,8 +22,8 @@ from populace.core.records import Ask
 from populace.env import World
 
 
-class NoParameters(msgspec.Struct, frozen=True):
-    """The parameters of a society that has none."""
+class Parameters(msgspec.Struct, frozen=True):
+    """Subclass it for the parameters of a scenario: typed fields with defaults, set by `--set society.name=value`."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Society:
     """A society of agents in a world, and what is measured of it.
 
     `population(setup)` gives a row an agent; `world(setup, population)` gives the world; `outcomes` are functions
-    of the world, called after every tick; `parameters` is a msgspec Struct instance with the defaults;
+    of the world, called after every tick; `parameters` holds the defaults of what a run may set;
     `scripted(ask, draw)` gives the scripted model's answer to an ask. `ticks` and `size` are what a run has unless
     its settings say otherwise. Raises ScenarioError where the agent's fields cannot be used.
     """
@@ -60,7 +60,7 @@ class Society:
     population: Callable[[Setup], Population]
     world: Callable[[Setup, Population], World] = lambda _setup, _people: World()
     outcomes: Mapping[str, Callable[[World], float]] = field(default_factory=dict)
-    parameters: msgspec.Struct = NoParameters()
+    parameters: Parameters = Parameters()
     activation: Activation = EveryTick()
     scripted: Callable[[Ask, Stream], Any] | None = None
     size: int = 100

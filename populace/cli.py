@@ -1,0 +1,179 @@
+"""The command line, and the place where a run is put together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from populace.core.errors import PopulaceError, SettingsError
+from populace.settings import Settings, load_settings
+
+app = typer.Typer(
+    name="populace",
+    help="Societies of LLM-driven agents: run them, measure them, trust them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.command()
+def run(
+    scenario: Annotated[str, typer.Argument(help="A scenario's name, a module, or a path ending in .py.")],
+    agents: Annotated[int | None, typer.Option(help="How many agents.")] = None,
+    ticks: Annotated[int | None, typer.Option(help="How many ticks.")] = None,
+    model: Annotated[str | None, typer.Option(help="embedded, openai or scripted.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The run's seed.")] = None,
+    shards: Annotated[int | None, typer.Option(help="How many shards; the result is the same on any number.")] = None,
+    transport: Annotated[str | None, typer.Option(help="local (this process) or ray.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for what the run leaves; default: a new one in runs/.")] = None,
+    settings: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on this loopback port.")] = None,
+) -> None:
+    """Run a society and leave its tables and its manifest in --out."""
+    from populace.society import find_society, load_society
+
+    chosen = load_settings(
+        settings,
+        set_ or (),
+        agents=agents,
+        ticks=ticks,
+        model__kind=model,
+        seed=seed,
+        shards=shards,
+        transport=transport,
+        metrics_port=metrics_port,
+    )
+    origin = find_society(scenario)
+    folder = out or _fresh_folder(load_society(origin).name)
+    if (folder / "manifest.json").exists():
+        raise SettingsError(f"{folder}: holds a run already. Choose another folder with --out, or remove it.")
+    _run(origin, chosen, folder)
+
+
+def _run(origin: Any, settings: Settings, out: Path) -> None:
+    from populace.cluster.coordinator import Coordinator
+    from populace.monitoring.metrics import Metrics
+    from populace.monitoring.progress import choose_progress
+    from populace.monitoring.summary import print_summary
+    from populace.monitoring.tables import outcome_series
+
+    progress = choose_progress(sys.stderr)
+    observers: list[Any] = [progress]
+    metrics = None
+    if settings.metrics_port is not None:
+        metrics = Metrics(settings.metrics_host, settings.metrics_port)
+        observers.append(metrics)
+    coordinator = Coordinator(origin, settings, make_transport(settings), out, observers)
+    try:
+        asyncio.run(_until_stopped(coordinator))
+    finally:
+        progress.close()
+        if metrics is not None:
+            metrics.close()
+        if (out / "manifest.json").exists():
+            from populace.monitoring.manifest import read_manifest
+
+            print_summary(read_manifest(out), outcome_series(out), out, sys.stdout)
+
+
+def make_transport(settings: Settings) -> Any:
+    """The transport that the settings name; Ray is imported only for Ray."""
+    if settings.transport == "ray":
+        from populace.cluster.ray_actors import RayTransport
+
+        return RayTransport()
+    from populace.cluster.local import LocalTransport
+
+    return LocalTransport()
+
+
+async def _until_stopped(coordinator: Any) -> None:
+    loop = asyncio.get_running_loop()
+    pressed = 0
+
+    def stop() -> None:
+        nonlocal pressed
+        pressed += 1
+        if pressed > 1:
+            os._exit(130)
+        sys.stderr.write("\nstopping: what is committed is being saved (once more to quit at once)\n")
+        coordinator.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    await coordinator.run()
+
+
+def _fresh_folder(name: str) -> Path:
+    number = 1
+    while (folder := Path("runs") / f"{name}-{number}").exists():
+        number += 1
+    return folder
+
+
+@app.command()
+def scenarios() -> None:
+    """List the scenarios that ship with populace."""
+    from populace.society import find_society, load_society, shipped
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("scenario", "agents", "ticks", "about", "parameters"):
+        table.add_column(column)
+    for name in shipped():
+        society = load_society(find_society(name))
+        parameters = ", ".join(society.parameters.__struct_fields__)
+        table.add_row(name, str(society.size), str(society.ticks), society.about, parameters)
+    Console().print(table)
+
+
+@app.command()
+def doctor(
+    settings: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")] = None,
+    model: Annotated[str | None, typer.Option(help="embedded, openai or scripted.")] = None,
+) -> None:
+    """Check Python, Ray, the model and the disk, and say what to do."""
+    from populace.doctor import examine
+
+    chosen = load_settings(settings, set_ or (), model__kind=model)
+    findings = asyncio.run(examine(chosen))
+    console = Console(highlight=False)
+    for finding in findings:
+        mark = "[green]ok[/]   " if finding.good else "[red]wrong[/]"
+        console.print(f"{mark} {finding.what}: ", end="")
+        console.print(finding.found, markup=False)
+        if finding.remedy:
+            console.print(f"      → {finding.remedy}", markup=False)
+    if not all(finding.good for finding in findings):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; an error of populace's own is one clear message and its exit code.
+
+    A set of strings is iterated in an order that Python draws for each process, which would make a scenario's
+    prompts differ between runs; so the order is fixed before anything else is loaded.
+    """
+    if os.environ.get("PYTHONHASHSEED") is None and sys.argv and Path(sys.argv[0]).exists():
+        os.environ["PYTHONHASHSEED"] = "0"
+        os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606  # it is this very program
+    try:
+        app()
+    except PopulaceError as error:
+        sys.stderr.write(f"populace: {error}\n")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

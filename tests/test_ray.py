@@ -1,0 +1,75 @@
+"""Runs on a real Ray: the same trace as in one process, and clear ends."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from running import SOCIETIES, run_local, settings_of
+
+from populace.cluster.coordinator import Coordinator
+from populace.core.errors import TransportError
+from populace.monitoring.manifest import read_manifest
+from populace.monitoring.tables import read_table
+from populace.society import find_society
+
+pytestmark = pytest.mark.ray
+
+
+def run_on_ray(out, scenario=SOCIETIES, observers=(), **options):
+    from populace.cluster.ray_actors import RayTransport
+
+    settings = settings_of(transport="ray", **options)
+    transport = RayTransport()
+    coordinator = Coordinator(find_society(scenario), settings, transport, out, observers)
+    return asyncio.run(coordinator.run())
+
+
+@pytest.mark.parametrize("shards", [1, 2, 5])
+def test_invariant_1_ray_gives_the_trace_of_one_process(tmp_path, ray_cluster, shards):  # noqa: ARG001
+    here = run_local(tmp_path / "here")
+    there = run_on_ray(tmp_path / "there", shards=shards)
+    assert there["trace_hashes"] == here["trace_hashes"]
+    for key in ("messages", "asks", "actions", "turns", "turns_failed", "calls_billed"):
+        assert there[key] == here[key], key
+    for name in ("agents", "messages", "outcomes", "failures"):
+        assert read_table(tmp_path / "here", name).equals(read_table(tmp_path / "there", name)), name
+
+
+def test_polarization_runs_on_ray_unchanged(tmp_path, ray_cluster):  # noqa: ARG001
+    here = run_local(tmp_path / "here", "polarization", agents=30, ticks=3)
+    there = run_on_ray(tmp_path / "there", "polarization", agents=30, ticks=3, shards=2)
+    assert there["trace_hash"] == here["trace_hash"]
+
+
+def test_a_lost_shard_ends_the_run_with_a_clear_error_and_its_tables(tmp_path, ray_cluster):
+    """The shard's process is killed after its second tick."""
+    from populace.cluster.ray_actors import RayTransport
+
+    class Killing(RayTransport):
+        async def open_tick(self, shard, tick, parcels):
+            if shard == 1 and tick == 2:
+                ray_cluster.kill(self._shards[1])
+            return await super().open_tick(shard, tick, parcels)
+
+    settings = settings_of(transport="ray", shards=2, ticks=5)
+    coordinator = Coordinator(find_society(SOCIETIES), settings, Killing(), tmp_path)
+    with pytest.raises(TransportError, match="was lost"):
+        asyncio.run(coordinator.run())
+    manifest = read_manifest(tmp_path)
+    assert manifest["status"] == "failed"
+    assert manifest["ticks"] == 2
+    assert read_table(tmp_path, "outcomes").num_rows == 2 * 3
+
+
+def test_an_error_of_the_scenario_comes_out_of_ray_as_itself(tmp_path, ray_cluster):  # noqa: ARG001
+    from populace.core.errors import ScenarioError
+
+    path = tmp_path / "broken.py"
+    path.write_text(
+        "from populace import *\n"
+        "def people(setup): raise ValueError('no people here')\n"
+        "society = Society(name='broken', agent=Agent, population=people)\n"
+    )
+    with pytest.raises(ScenarioError, match="no people here"):
+        run_on_ray(tmp_path / "out", str(path), shards=2)
