@@ -65,7 +65,8 @@ class Model(_Section):
     `kind` is `embedded` (a small model on this machine), `openai` (any OpenAI-compatible endpoint at `base_url`)
     or `scripted` (deterministic answers, no model). `path` gives the embedded model other weights (a GGUF file).
     The key for `openai` comes from the environment variable that `api_key_env` names, or from the file
-    `api_key_file`; it is never a setting.
+    `api_key_file`; it is never a setting. `timeout_s` is the deadline of one call; `outage_s` is how long an endpoint
+    may answer nothing at all (or ask us to wait) before the run stops.
     """
 
     kind: Literal["embedded", "openai", "scripted"] = "embedded"
@@ -78,6 +79,7 @@ class Model(_Section):
     max_tokens: PositiveInt = 200
     timeout_s: PositiveFloat = 60.0
     retries: NonNegativeInt = 3
+    outage_s: PositiveFloat = 300.0
     repairs: Annotated[int, Field(ge=0, le=2)] = 2
     choice_probabilities: bool | None = None
     threads: PositiveInt | None = None

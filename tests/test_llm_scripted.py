@@ -168,7 +168,7 @@ def test_latency_is_drawn_for_each_ask_and_reported() -> None:
         return got, gateway
 
     got, gateway = asyncio.run(run())
-    assert 0.003 < min(a.latency_s for a in got) < 0.01 < max(a.latency_s for a in got) < 0.04
+    assert 0.003 < min(a.latency_s for a in got) < 0.01 < max(a.latency_s for a in got) < 0.1
     assert len({a.latency_s for a in got}) == 50
     assert gateway.pressure().in_flight == 0
     plain = {a.agent: a.text for a in replies(Scripted(seed=1), [ask(agent, str) for agent in range(50)])}

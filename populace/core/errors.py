@@ -5,7 +5,8 @@ PopulaceError
 ├── SettingsError          a setting, a key or a file that cannot be used        (exit code 2)
 ├── ScenarioError          a society that cannot be loaded or built              (exit code 2)
 ├── ModelError             the model cannot be reached or refuses for good       (exit code 4)
-│   └── WeightsError       the embedded model's weights are missing or wrong
+│   ├── WeightsError       the embedded model's weights are missing or wrong
+│   └── BudgetSpent        the run reached its ceiling of money or tokens       (exit code 8)
 ├── TransportError         a shard, the environment service or Ray was lost      (exit code 5)
 ├── BusError               a frame of messages that cannot be read
 ├── ConservationError      messages or asks do not add up: a bug in populace     (exit code 70)
@@ -54,6 +55,12 @@ class ModelError(PopulaceError):
 
 class WeightsError(ModelError):
     """The embedded model's weights are missing or are not what they should be."""
+
+
+class BudgetSpent(ModelError):
+    """The run reached its ceiling of money or tokens; everything up to there is saved, and it can be resumed."""
+
+    exit_code = 8
 
 
 class TransportError(PopulaceError):

@@ -1,0 +1,117 @@
+"""What a run starts once for all its shards: the embedded model's server; and whether a model can be reached."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from populace.agents.llm.embedded import NO_XLLAMACPP, EmbeddedServer, threads_for
+from populace.agents.llm.http import Http, Reply
+from populace.agents.llm.keys import is_loopback, read_key
+from populace.agents.llm.outcomes import Late
+from populace.agents.llm.weights import Progress, cache_folder, is_cached, weights_path
+from populace.core.errors import ModelError, PopulaceError
+from populace.settings import Model
+
+_PROBE_TIMEOUT_S: Final = 10.0
+
+
+class Probe(NamedTuple):
+    """Whether a model can be used: what was found, and what to do next ('' when nothing has to be done)."""
+
+    ok: bool
+    found: str
+    next_step: str = ""
+
+
+class ModelHost:
+    """Opened once a run, by its coordinator, before the shards' gateways.
+
+    `base_url` is where the embedded model serves while the host is open; None for the other kinds, for which opening
+    only looks whether the endpoint can be reached and takes the key.
+    """
+
+    def __init__(self, model: Model, progress: Progress | None = None) -> None:
+        self._model = model
+        self._progress = progress
+        self._server: EmbeddedServer | None = None
+        self.base_url: str | None = None
+
+    async def open(self) -> str | None:
+        """Start what has to be started, and give `base_url`. Raises ModelError, which says what to do."""
+        if self._model.kind == "embedded":
+            self._server = EmbeddedServer(self._model, self._progress)
+            self.base_url = await self._server.open()
+        elif self._model.kind == "openai":
+            probe = await self.probe()
+            if not probe.ok:
+                raise ModelError(f"{probe.found} {probe.next_step}")
+        return self.base_url
+
+    async def close(self) -> None:
+        """End what `open` started."""
+        server, self._server, self.base_url = self._server, None, None
+        if server is not None:
+            await server.close()
+
+    async def probe(self) -> Probe:
+        """Whether the model can be used. Starts nothing, downloads nothing, costs nothing, raises nothing."""
+        try:
+            match self._model.kind:
+                case "scripted":
+                    return Probe(True, "The scripted model needs nothing.")
+                case "embedded":
+                    return await asyncio.to_thread(_probe_embedded, self._model)
+                case _:
+                    return await _probe_endpoint(self._model)
+        except PopulaceError as error:
+            return Probe(False, str(error))
+
+
+def _probe_embedded(model: Model) -> Probe:
+    if importlib.util.find_spec("xllamacpp") is None:
+        return Probe(False, "The embedded model cannot run:", NO_XLLAMACPP)
+    if model.path is not None:
+        return Probe(True, f"The embedded model is {weights_path(model.path)}, on {threads_for(model)} threads.")
+    if is_cached():
+        return Probe(True, f"The embedded model's weights are in {cache_folder()}; {threads_for(model)} threads.")
+    return Probe(True, "The embedded model's weights are not here yet; the first run fetches them (93 MB).")
+
+
+async def _probe_endpoint(model: Model) -> Probe:
+    """Ask the endpoint for its models. Servers that don't list them are taken as they are."""
+    loopback = is_loopback(model.base_url)
+    key = read_key(model, required=not loopback)
+    http = Http(model.base_url, key=key, connections=1, timeout_s=_PROBE_TIMEOUT_S)
+    await http.open()
+    try:
+        reply = await http.get("/models")
+    finally:
+        await http.close()
+    url = http.base_url
+    if not isinstance(reply, Reply):
+        step = "Start its server" if loopback else "Look at the network"
+        said = "does not answer" if isinstance(reply, Late) else "cannot be reached"
+        return Probe(False, f"{url} {said} ({reply.detail}).", f"{step}, or set model.base_url to where it is.")
+    if reply.status in (401, 403):
+        where = model.api_key_file or f"the environment variable {model.api_key_env}"
+        if key is None:
+            return Probe(False, f"{url} wants an API key ({reply.status}).", f"Put one into {where}.")
+        return Probe(False, f"{url} refuses the API key ({reply.status}).", f"Put a valid one into {where}.")
+    names = _names(reply.body) if reply.status == 200 else []
+    if names and model.name and model.name not in names:
+        shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+        # Some endpoints serve more than they list, so this alone stops nothing.
+        return Probe(True, f"{url} answers, and lists no model {model.name!r}.", f"It lists: {shown}.")
+    return Probe(True, f"{url} answers{f' and has {model.name}' if names and model.name else ''}.")
+
+
+def _names(body: bytes) -> list[str]:
+    try:
+        listed: Any = msgspec.json.decode(body)
+        return [str(entry["id"]) for entry in listed["data"]]
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+        return []
