@@ -63,6 +63,7 @@ def run(
 
 def _run(origin: Any, settings: Settings, out: Path) -> None:
     from populace.cluster.coordinator import Coordinator
+    from populace.monitoring.manifest import read_manifest
     from populace.monitoring.metrics import Metrics
     from populace.monitoring.progress import choose_progress
     from populace.monitoring.summary import print_summary
@@ -82,9 +83,8 @@ def _run(origin: Any, settings: Settings, out: Path) -> None:
         if metrics is not None:
             metrics.close()
         if (out / "manifest.json").exists():
-            from populace.monitoring.manifest import read_manifest
-
-            print_summary(read_manifest(out), outcome_series(out), out, sys.stdout)
+            outcomes = outcome_series(out) if (out / "outcomes.parquet").exists() else {}
+            print_summary(read_manifest(out), outcomes, out, sys.stdout)
 
 
 def make_transport(settings: Settings) -> Any:

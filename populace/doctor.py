@@ -13,8 +13,7 @@ from typing import Final
 import msgspec
 import psutil
 
-from populace.agents.llm.build import ModelHost
-from populace.core.errors import PopulaceError
+from populace.agents.llm.host import ModelHost
 from populace.monitoring.manifest import versions
 from populace.settings import Settings
 
@@ -82,9 +81,5 @@ def _ray() -> Finding:
 
 
 async def _model(settings: Settings) -> Finding:
-    host = ModelHost(settings.model)
-    name = f"model ({settings.model.kind})"
-    try:
-        return Finding(name, True, await host.probe())
-    except PopulaceError as error:
-        return Finding(name, False, str(error), "then run `populace doctor` again; --model scripted needs no model")
+    probe = await ModelHost(settings.model).probe()
+    return Finding(f"model ({settings.model.kind})", probe.ok, probe.found, probe.next_step)

@@ -9,14 +9,14 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
-from populace.agents.llm.build import ModelHost
+from populace.agents.llm.host import ModelHost
 from populace.cluster.barrier import (
     Abandon,
     Barrier,
@@ -84,16 +84,16 @@ class Coordinator:
         job = plan_job(self.origin, self.settings)
         society = job.society()
         self.out.mkdir(parents=True, exist_ok=True)
-        host = ModelHost(self.settings.model)
+        host = ModelHost(self.settings.model, self._fetching(asyncio.get_running_loop()))
         failure: PopulaceError | None = None
         manifest: dict[str, Any] = {}
         try:
-            base_url = await host.open()
-            job = self._job = Job(job.origin, job.source, job.settings, job.agents, job.ticks, base_url)
             self._barrier = Barrier(self.settings.shards, job.ticks)
             model = self.settings.model.label
             for observer in self._observers:
                 observer.begin(society.name, job.agents, job.ticks, self.settings.shards, model)
+            base_url = await host.open()
+            job = self._job = msgspec.structs.replace(job, base_url=base_url)
             opened = await self._transport.start(job)
             self._tables = Tables(self.out, society.fields, self.settings.record)
             everyone = np.arange(job.agents, dtype=np.int32)
@@ -256,6 +256,18 @@ class Coordinator:
     def _note(self, text: str) -> None:
         for observer in self._observers:
             observer.note(text)
+
+    def _fetching(self, loop: asyncio.AbstractEventLoop) -> Callable[[str, int, int], None]:
+        """What tells of a download, from any thread: a note each tenth of the way."""
+        told: set[str] = set()
+
+        def tell(what: str, done: int, total: int) -> None:
+            text = f"{what}: {10 * (10 * done // total) if total else 0} % of {total / 1e6:.0f} MB"
+            if text not in told:
+                told.add(text)
+                loop.call_soon_threadsafe(self._note, text)
+
+        return tell
 
     def _tick_report(self, tick: int, counts: Counts) -> None:
         assert self._job is not None
