@@ -115,6 +115,8 @@ def find_society(name: str) -> Origin:
             return Origin(str(path.resolve()), path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ScenarioError(f"{name}: cannot be read ({error.strerror}). Check the path.") from None
+        except UnicodeDecodeError as error:
+            raise ScenarioError(f"{name}: is not UTF-8 text: {error}. Save it as UTF-8.") from None
     for module in (f"populace.scenarios.{name}", name):
         try:
             if importlib.util.find_spec(module) is not None:
@@ -162,11 +164,19 @@ def _run_module(origin: Origin) -> Any:
         if str(path.parent) not in sys.path:
             sys.path.append(str(path.parent))
         sys.modules[name] = module
-        exec(compile(origin.source, str(path), "exec"), vars(module))  # noqa: S102  # it is the user's program
-    except ScenarioError:
-        raise
+        code = compile(origin.source, str(path), "exec", dont_inherit=True)
+        exec(code, vars(module))  # noqa: S102  # it is the user's program
     except Exception as error:
-        frames: Sequence[Any] = traceback.extract_tb(error.__traceback__)
-        line = next((f":{frame.lineno}" for frame in reversed(frames) if frame.filename == origin.name), "")
-        raise ScenarioError(f"{origin.name}{line}: cannot be loaded: {type(error).__name__}: {error}") from error
+        what = str(error) if isinstance(error, ScenarioError) else f"{type(error).__name__}: {error}"
+        raise ScenarioError(f"{_place(origin, error)}: cannot be loaded: {what}") from error
     return module
+
+
+def _place(origin: Origin, error: Exception) -> str:
+    """The file and line of the scenario in which an error was raised."""
+    if isinstance(error, SyntaxError) and error.filename == origin.name:
+        return f"{origin.name}:{error.lineno}"
+    spec = importlib.util.find_spec(origin.name) if origin.source is None else None
+    files = {origin.name, spec.origin if spec else None}
+    frames: Sequence[Any] = traceback.extract_tb(error.__traceback__)
+    return next((f"{one.filename}:{one.lineno}" for one in reversed(frames) if one.filename in files), origin.name)

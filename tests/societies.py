@@ -61,7 +61,7 @@ def population(setup: Setup) -> Population:
     return Population({"mood": [draw.random() for _ in range(setup.agents)]})
 
 
-def world(setup: Setup, people: Population) -> World:  # noqa: ARG001
+def world(setup: Setup, people: Population) -> World:
     return World(Network.watts_strogatz(setup, neighbours=4, rewire=0.2), Feed(keep=100, notify=True))
 
 

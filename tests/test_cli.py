@@ -35,7 +35,7 @@ def test_a_run_leaves_tables_and_a_manifest(tmp_path):
     assert manifest["parameters"]["homophily"] == 2.5
     assert manifest["trace_hash"] in done.stdout
     events = [json.loads(line) for line in done.stderr.splitlines()]
-    assert [event["event"] for event in events][0] == "begin"
+    assert events[0]["event"] == "begin"
     assert events[-1]["event"] == "end"
     assert read_table(tmp_path / "a", "asks").num_rows == manifest["asks"]["made"]
     again = populace("run", "polarization", "--out", "a", cwd=tmp_path)

@@ -16,7 +16,7 @@ from populace.agents.llm.chat import LLAMA, OPENAI, Writer, read_completion, rea
 from populace.agents.llm.choices import choose, label_probabilities
 from populace.agents.llm.outcomes import Fatal, Fault, Late, Limited, Refused, Rejected, Said
 from populace.agents.llm.retry import Again, Job, Retry
-from populace.agents.llm.schemas import strict_schema
+from populace.agents.llm.schemas import label_grammar, strict_schema
 from populace.core.records import Answer, Ask
 
 
@@ -72,7 +72,30 @@ def test_a_schema_is_sent_as_response_format_or_as_a_compact_grammar() -> None:
 def test_probabilities_are_asked_of_one_token() -> None:
     body = json.loads(Writer("m", LLAMA).request(ask(Choice("yes", "no")), "labels", 1))
     assert (body["max_tokens"], body["logprobs"], body["top_logprobs"]) == (1, True, 200)
-    assert "grammar" not in body
+    assert body["grammar"] == 'root ::= " "? ("yes" | "YES" | "Yes" | "no" | "NO" | "No")'
+    assert (body["post_sampling_probs"], body["temperature"]) == (True, 1.0)
+    plain = json.loads(Writer("m", OPENAI).request(ask(Choice("yes", "no")), "labels", 1))
+    assert (plain["max_tokens"], plain["logprobs"], plain["top_logprobs"]) == (1, True, 20)
+    assert not {"grammar", "post_sampling_probs", "cache_prompt"} & plain.keys()
+
+
+def test_probabilities_are_read_in_both_forms() -> None:
+    top = [{"token": "Yes", "prob": 0.2}, {"token": "no", "prob": 0.6}, {"token": "y", "prob": 0.2}]
+    body = completion("no", logprobs={"content": [{"token": "no", "prob": 0.6, "top_probs": top}]})
+    outcome = read_completion(body, ("yes", "no"), 0)
+    assert isinstance(outcome, Said)
+    assert outcome.probabilities == {"yes": 0.25, "no": 0.75}
+
+
+def test_a_grammar_lets_no_other_keys_through_and_keeps_maps_open() -> None:
+    body = json.loads(Writer("m", LLAMA).request(ask(dict[str, int]), "schema", 1))
+    assert json.loads(body["grammar"].partition("%json ")[2])["additionalProperties"] == {"type": "integer"}
+    body = json.loads(Writer("m", LLAMA).request(ask(Opinion), "schema", 1))
+    assert json.loads(body["grammar"].partition("%json ")[2])["additionalProperties"] is False
+
+
+def test_labels_are_quoted_in_the_grammar() -> None:
+    assert label_grammar(('a"b', "c\\d\n")) == 'root ::= " "? ("a\\"b" | "A\\"B" | "A\\"b" | "c\\\\d\\n" | "C\\\\D\\n" | "C\\\\d\\n")'
 
 
 def test_what_strict_endpoints_refuse_is_not_sent_as_strict() -> None:

@@ -26,7 +26,7 @@ def run_on_ray(out, scenario=SOCIETIES, observers=(), **options):
 
 
 @pytest.mark.parametrize("shards", [1, 2, 5])
-def test_invariant_1_ray_gives_the_trace_of_one_process(tmp_path, ray_cluster, shards):  # noqa: ARG001
+def test_invariant_1_ray_gives_the_trace_of_one_process(tmp_path, ray_cluster, shards):
     here = run_local(tmp_path / "here")
     there = run_on_ray(tmp_path / "there", shards=shards)
     assert there["trace_hashes"] == here["trace_hashes"]
@@ -36,7 +36,7 @@ def test_invariant_1_ray_gives_the_trace_of_one_process(tmp_path, ray_cluster, s
         assert read_table(tmp_path / "here", name).equals(read_table(tmp_path / "there", name)), name
 
 
-def test_polarization_runs_on_ray_unchanged(tmp_path, ray_cluster):  # noqa: ARG001
+def test_polarization_runs_on_ray_unchanged(tmp_path, ray_cluster):
     here = run_local(tmp_path / "here", "polarization", agents=30, ticks=3)
     there = run_on_ray(tmp_path / "there", "polarization", agents=30, ticks=3, shards=2)
     assert there["trace_hash"] == here["trace_hash"]
@@ -62,7 +62,7 @@ def test_a_lost_shard_ends_the_run_with_a_clear_error_and_its_tables(tmp_path, r
     assert read_table(tmp_path, "outcomes").num_rows == 2 * 3
 
 
-def test_an_error_of_the_scenario_comes_out_of_ray_as_itself(tmp_path, ray_cluster):  # noqa: ARG001
+def test_an_error_of_the_scenario_comes_out_of_ray_as_itself(tmp_path, ray_cluster):
     from populace.core.errors import ScenarioError
 
     path = tmp_path / "broken.py"

@@ -7,8 +7,11 @@ here; the shard commits them when the tick ends.
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
 from operator import index
 from types import CoroutineType, FrameType
 from typing import Any, Final
@@ -28,6 +31,10 @@ UNKNOWN: Final = -2
 _pack: Final = msgpack.Packer(autoreset=True).pack
 _INT32_MAX: Final = 2**31 - 1
 _NOTHING: Final[Mapping[str, Any]] = {}
+_HEART: Final = frozenset({__name__, Ask.__module__, "populace.agents.answers"})
+_SCALARS: Final = frozenset({str, int, float, bool, bytes, type(None)})
+_CONTAINERS: Final = (dict, list, tuple)
+_NOT_PLAIN: Final = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 class Scope(msgspec.Struct):
@@ -68,8 +75,8 @@ class Context:
     the order (sender, nth); `seen` is what the world's parts show the agent, as of the start of the tick.
     """
 
-    __slots__ = ("_agent", "_answers", "_asks", "_before", "_bodies", "_coroutine", "_draws", "_failure", "_made", "_performed",
-                 "_scope", "_to", "_wakes", "id", "inbox", "seen", "tick")  # fmt: skip
+    __slots__ = ("_agent", "_answers", "_asks", "_before", "_bodies", "_coroutine", "_draws", "_failure", "_made",
+                 "_pending", "_scope", "_to", "_wakes", "id", "inbox", "seen", "tick")  # fmt: skip
 
     def __init__(self, agent: Agent, id: int, scope: Scope, inbox: Sequence[Message]) -> None:  # noqa: A002
         self.id = id
@@ -86,7 +93,7 @@ class Context:
         self._wakes: list[int] | None = None
         self._before: Any = None
         self._made = 0
-        self._performed = 0
+        self._pending: list[Ask | Look] = []
         self._failure: Failure | None = None
         self._coroutine: Coroutine[Any, Any, None] | None = None
 
@@ -116,42 +123,44 @@ class Context:
         `bus.body_bytes`, and for more than `bus.sends_per_turn` messages in a turn.
         """
         try:
-            packed = _pack(body)
-        except (TypeError, ValueError, OverflowError) as error:
+            packed = _pack_plain(body)
+        except _NOT_PLAIN as error:
             raise BadMessage(f"ctx.send: the body is not plain data: {error}") from None
         scope = self._scope
         if len(packed) > scope.body_bytes:
             raise BadMessage(f"ctx.send: the body takes {len(packed)} bytes and bus.body_bytes is {scope.body_bytes}")
         addresses = self._to
-        if type(to) is int:
+        room = scope.sends_per_turn - len(addresses)
+        if type(to) is int and room > 0:
             addresses.append(to if 0 <= to <= _INT32_MAX else UNKNOWN)
             self._bodies.append(packed)
-        else:
-            before = len(addresses)
-            try:
-                targets = [index(to)] if hasattr(to, "__index__") else [index(one) for one in to]  # type: ignore[arg-type,union-attr]
-            except TypeError as error:
-                raise BadMessage(f"ctx.send: `to` is an agent's id or several: {error}") from None
-            addresses.extend([one if 0 <= one <= _INT32_MAX else UNKNOWN for one in targets])
-            self._bodies.extend([packed] * (len(addresses) - before))
-        if len(addresses) > scope.sends_per_turn:
+            return
+        try:
+            targets = [index(to)] if hasattr(to, "__index__") else [index(one) for one in islice(to, room + 1)]  # type: ignore[arg-type]
+        except TypeError as error:
+            raise BadMessage(f"ctx.send: `to` is an agent's id or several: {error}") from None
+        if len(targets) > room:
             raise BadMessage(f"ctx.send: more than bus.sends_per_turn = {scope.sends_per_turn} messages in one turn")
+        addresses.extend([one if 0 <= one <= _INT32_MAX else UNKNOWN for one in targets])
+        self._bodies.extend([packed] * len(targets))
 
     def act(self, kind: str, /, **args: Any) -> None:
         """Act on the world, for example `ctx.act("network.follow", target=7)`; it is applied at the tick's end.
 
-        Raises BadAction for an action that no part of the world has, and for arguments that are not plain data
-        or exceed `bus.body_bytes`.
+        Raises BadAction for an action that no part of the world has, for arguments that are not plain data or
+        exceed `bus.body_bytes`, and where the turn's messages and actions exceed `bus.sends_per_turn`.
         """
         scope = self._scope
         if kind not in scope.actions:
             raise BadAction(f"the world has no action {kind!r}; it has {', '.join(sorted(scope.actions)) or 'none'}")
         try:
-            packed = _pack((kind, args))
-        except (TypeError, ValueError, OverflowError) as error:
+            packed = _pack_plain((kind, args))
+        except _NOT_PLAIN as error:
             raise BadAction(f"ctx.act({kind!r}): the arguments are not plain data: {error}") from None
         if len(packed) > scope.body_bytes:
             raise BadAction(f"ctx.act({kind!r}): takes {len(packed)} bytes and bus.body_bytes is {scope.body_bytes}")
+        if len(self._to) >= scope.sends_per_turn:
+            raise BadAction(f"ctx.act({kind!r}): more than bus.sends_per_turn = {scope.sends_per_turn} in one turn")
         self._to.append(WORLD)
         self._bodies.append(packed)
 
@@ -178,36 +187,51 @@ class Context:
         `answer` is the type wanted: a msgspec Struct, a pydantic model, a `Choice`, or `str`. The awaited value is
         of that type (`Chosen` for a `Choice`), or `Abstained` where there is no usable answer. `system` stands
         first in the prompt: put what agents share there, so that a prefix cache can serve it. `purpose` names
-        this kind of ask in counts and costs. Raises BadAsk for an answer type without a schema.
+        this kind of ask in counts and costs. Raises BadAsk for an answer type without a schema, and for a prompt
+        that is not text.
         """
         scope = self._scope
+        if not (isinstance(prompt, str) and isinstance(system, str) and isinstance(purpose, str)):
+            raise BadAsk("ctx.ask: prompt, system and purpose are text (str)")
         try:
             messages = (("system", system), ("user", prompt)) if system else (("user", prompt),)
             spec = compile_answer(answer)
             tokens = scope.max_tokens if max_tokens is None else max_tokens
             heat = scope.temperature if temperature is None else temperature
             key = content_key(scope.model, messages, spec, tokens, heat)
-        except TypeError as error:
+        except _NOT_PLAIN as error:
             raise BadAsk(f"ctx.ask: {error}") from None
-        asks = self._asks
-        if asks is None:
-            asks = self._asks = []
+        if self._asks is None:
+            self._asks = []
             self._answers = []
         ask = Ask(self.id, self.tick, self._made, purpose, messages, spec, tokens, heat, key)
         self._made += 1
+        self._pending.append(ask)
         return ask
 
     def look(self, query: str, /, **args: Any) -> Awaitable[Any]:
         """Ask the world's snapshot: `friends = await ctx.look("network.neighbors")`.
 
-        Raises LookupError for a query that no part of the world has.
+        Raises LookupError for a query that no part of the world has, and BadAsk for arguments that are not plain
+        data or exceed `bus.body_bytes`.
         """
         if query not in self._scope.queries:
             raise LookupError(
                 f"the world has no query {query!r}; it has {', '.join(sorted(self._scope.queries)) or 'none'}"
             )
-        self._made += 1
-        return Look(self.id, query, args)
+        if args:
+            try:
+                packed = _pack_plain(args)
+            except _NOT_PLAIN as error:
+                raise BadAsk(f"ctx.look({query!r}): the arguments are not plain data: {error}") from None
+            if len(packed) > self._scope.body_bytes:
+                raise BadAsk(
+                    f"ctx.look({query!r}): takes {len(packed)} bytes and bus.body_bytes is {self._scope.body_bytes}"
+                )
+            args = msgpack.unpackb(packed, strict_map_key=False)
+        look = Look(self.id, query, args)
+        self._pending.append(look)
+        return look
 
 
 def step(ctx: Context, value: Any) -> Ask | Look | None:
@@ -223,27 +247,35 @@ def step(ctx: Context, value: Any) -> Ask | Look | None:
             coroutine = ctx._coroutine = ctx._agent.turn(ctx)
         effect = coroutine.throw(value) if isinstance(value, LookupError) else coroutine.send(value)
     except StopIteration:
-        if ctx._made != ctx._performed:
-            n = ctx._made - ctx._performed
-            error = NotAwaited(f"{n} effect(s) made and never awaited: write `await ctx.ask(...)`, `await ctx.look(...)`")
-            ctx._failure = _failure(ctx, error, _definition(ctx._agent))
+        if ctx._pending:
+            n, write = len(ctx._pending), "write `await ctx.ask(...)`, `await ctx.look(...)`"
+            fail(ctx, NotAwaited(f"{n} effect(s) made and never awaited: {write}"))
         return None
-    except Exception as error:  # noqa: BLE001  # an agent may raise anything; it ends its own turn only
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # an agent may raise anything; it ends its own turn only
         ctx._failure = _failure(ctx, error, _raised_at(error))
         return None
-    if (type(effect) is Ask or type(effect) is Look) and effect.agent == ctx.id and ctx._performed < ctx._made:
-        ctx._performed += 1
-        if type(effect) is Ask:
-            ctx._asks.append(effect)  # type: ignore[union-attr]
-        return effect
-    kind = type(effect).__name__
-    error = ForeignAwaitable(
+    for at, pending in enumerate(ctx._pending):
+        if pending is effect:
+            own = ctx._pending.pop(at)
+            if type(own) is Ask:
+                ctx._asks.append(own)  # type: ignore[union-attr]
+            return own
+    foreign = ForeignAwaitable(
         "a turn may await its own ctx.ask and ctx.look only, each once; "
-        f"this awaited something else, which yielded a {kind}"
+        f"this awaited something else, which yielded a {type(effect).__name__}"
     )
-    ctx._failure = _failure(ctx, error, _waiting_at(coroutine))
-    coroutine.close()
+    ctx._failure = _failure(ctx, foreign, _waiting_at(coroutine))
+    close(ctx)
     return None
+
+
+def close(ctx: Context) -> None:
+    """End a turn that waits; what it raises while it is closed is dropped, since the turn has ended already."""
+    if ctx._coroutine is not None:
+        with suppress(Exception):
+            ctx._coroutine.close()
 
 
 def fail(ctx: Context, error: Exception) -> None:
@@ -251,7 +283,7 @@ def fail(ctx: Context, error: Exception) -> None:
     ctx._failure = _failure(ctx, error, _definition(ctx._agent))
 
 
-def _failure(ctx: Context, error: Exception, where: str) -> Failure:
+def _failure(ctx: Context, error: BaseException, where: str) -> Failure:
     story = [f"{len(ctx.inbox)} message(s) in the inbox"]
     asks, answers = ctx._asks or [], ctx._answers or []
     for at, ask in enumerate(asks):
@@ -261,20 +293,63 @@ def _failure(ctx: Context, error: Exception, where: str) -> Failure:
         story.append(f"{len(ctx._to)} message(s) and action(s) dropped")
     if error.__traceback__ is not None:
         story.append("".join(traceback.format_exception(error)).rstrip())
-    return Failure(ctx.id, ctx.tick, type(error).__name__, str(error)[:2000], where, "\n".join(story)[:20_000])
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001  # an agent's own exception may fail to say what it is
+        message = "(its message cannot be read)"
+    return Failure(
+        ctx.id, ctx.tick, type(error).__name__, _sound(message)[:2000], where, _sound("\n".join(story))[:20_000]
+    )
 
 
-def _raised_at(error: Exception) -> str:
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
-    return f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else "turn"
+def _sound(text: str) -> str:
+    """The text without lone surrogates, which UTF-8 cannot write."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _pack_plain(value: Any) -> bytes:
+    """Pack plain data. Raises TypeError for what its reader could not unpack: a dict whose keys hold lists."""
+    kind = type(value)
+    flat = value.values() if kind is dict else (value,)
+    if not (_SCALARS.issuperset(map(type, flat)) and (kind is not dict or _SCALARS.issuperset(map(type, value)))):
+        _check_keys((value,))
+    packed: bytes = _pack(value)
+    return packed
+
+
+def _check_keys(value: Any) -> None:
+    if isinstance(value, dict):
+        for key in value:
+            if type(key) is not str and isinstance(key, tuple):
+                raise TypeError("a tuple cannot be a key")
+        value = value.values()
+    for inner in value:
+        if type(inner) not in _SCALARS and isinstance(inner, _CONTAINERS):
+            _check_keys(inner)
+
+
+def _raised_at(error: BaseException) -> str:
+    return _own_place(traceback.walk_tb(error.__traceback__))
 
 
 def _waiting_at(coroutine: Any) -> str:
-    """Where in the user's own code a coroutine waits: the innermost frame of an `async def` on the way down."""
-    frame: FrameType | None = None
+    """Where in the user's own code a coroutine waits."""
+    frames: list[tuple[FrameType, int]] = []
     while isinstance(coroutine, CoroutineType):
-        frame, coroutine = coroutine.cr_frame or frame, coroutine.cr_await
-    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}" if frame else "turn"
+        if coroutine.cr_frame is not None:
+            frames.append((coroutine.cr_frame, coroutine.cr_frame.f_lineno))
+        coroutine = coroutine.cr_await
+    return _own_place(frames)
+
+
+def _own_place(frames: Iterable[tuple[FrameType, int]]) -> str:
+    """The innermost of these frames, given outermost first, that lies neither in Python's library nor in the heart."""
+    place = "turn"
+    for frame, line in frames:
+        module = str(frame.f_globals.get("__name__", ""))
+        if module not in _HEART and module.partition(".")[0] not in sys.stdlib_module_names:
+            place = f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
+    return place
 
 
 def _definition(agent: Agent) -> str:

@@ -106,6 +106,7 @@ class Barrier:
         self.attempts = [0] * shards
         self.trace = Trace()
         self.total = Counts()
+        self.begun = False
         self.ended = False
         self._done: dict[int, ShardDone] = {}
         self._mail: dict[int, list[Any]] = {}
@@ -114,7 +115,8 @@ class Barrier:
     def handle(self, event: Event) -> list[Effect]:
         """Take an event, give the effects that follow from it. A late or doubled event changes nothing."""
         match event:
-            case Begin():
+            case Begin() if not self.begun:
+                self.begun = True
                 return self._open_or_end()
             case ShardDone():
                 return self._shard_done(event)
@@ -124,7 +126,7 @@ class Barrier:
                 return self._shard_ended(event)
             case Abandon() if not self.ended:
                 self._done = {}
-                self.ended = True
+                self.begun = self.ended = True
                 return [End(shard, self._mail.get(shard, [])) for shard in range(self.shards)]
         return []
 

@@ -24,6 +24,7 @@ from populace.core.records import Message
 
 VERSION: Final = 1
 _WINDOW: Final = 4096
+_ROW_BYTES: Final = 20
 NO_MAIL: Final[tuple[Message, ...]] = ()
 
 Int32 = NDArray[np.int32]
@@ -55,9 +56,12 @@ class Frame(msgspec.Struct, frozen=True):
         """The frame as MessagePack, little-endian columns."""
         columns = (self.sender, self.receiver, self.nth)
         packed: bytes = msgpack.packb(
-            (VERSION, self.tick, self.attempt, self.source, self.destination, len(self.sender))
-            + tuple(column.astype("<i4", copy=False).tobytes() for column in columns)
-            + (self.offsets.astype("<i8", copy=False).tobytes(), self.body)
+            (
+                *(VERSION, self.tick, self.attempt, self.source, self.destination, len(self.sender)),
+                *(column.astype("<i4", copy=False).tobytes() for column in columns),
+                self.offsets.astype("<i8", copy=False).tobytes(),
+                self.body,
+            )
         )
         return packed
 
@@ -92,7 +96,7 @@ def unpack_frame(packed: bytes, most_bytes: int) -> Frame:
         np.frombuffer(offsets, "<i8"),
         body,
     )
-    if frame.offsets[0] != 0 or frame.offsets[-1] != len(body) or (np.diff(frame.offsets) < 0).any():
+    if frame.offsets[0] != 0 or frame.offsets[-1] != len(body) or (frame.offsets[1:] < frame.offsets[:-1]).any():
         raise BusError(f"{name}: its offsets do not fit its body")
     return frame
 
@@ -122,7 +126,8 @@ def gather(tick: int, turns: Sequence[tuple[int, list[int], list[bytes]]]) -> Ou
 def route(out: Outgoing, *, source: int, shards: int, attempt: int, frame_bytes: int) -> list[Frame]:
     """Split what was sent by destination: frames to shards, and those to the world, each in order.
 
-    Receivers must exist. A destination gets more than one frame when a body would exceed `frame_bytes`.
+    Receivers must exist. A destination gets more than one frame when columns and bodies would exceed `frame_bytes`
+    (a single message may).
     """
     if not len(out.sender):
         return []
@@ -133,11 +138,13 @@ def route(out: Outgoing, *, source: int, shards: int, attempt: int, frame_bytes:
         everything = len(rows) == len(out.sender)
         bodies = out.bodies if everything else _take(out.bodies, rows)
         ends = np.cumsum(np.fromiter(map(len, bodies), np.int64, len(bodies)))
+        room = ends + _ROW_BYTES * np.arange(1, len(rows) + 1)
         sender, receiver, nth = out.sender[rows], out.receiver[rows], out.nth[rows]
         start = 0
         while start < len(rows):
             base = int(ends[start - 1]) if start else 0
-            stop = max(start + 1, int(np.searchsorted(ends, base + frame_bytes, side="right")))
+            limit = base + _ROW_BYTES * start + frame_bytes
+            stop = max(start + 1, int(np.searchsorted(room, limit, side="right")))
             offsets = np.zeros(stop - start + 1, np.int64)
             offsets[1:] = ends[start:stop] - base
             part = slice(start, stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -50,7 +51,7 @@ def expired_rows(frames: Sequence[Frame]) -> Columns:
     if not parts:
         return {}
     return {
-        name: sum((part[name] for part in parts), [])
+        name: [value for part in parts for value in part[name]]
         if isinstance(parts[0][name], list)
         else np.concatenate([part[name] for part in parts])
         for name in parts[0]
@@ -99,4 +100,4 @@ def _fated(out: Outgoing, fate: str) -> Columns:
 
 def _bodies(frame: Frame) -> list[bytes]:
     ends = frame.offsets.tolist()
-    return [frame.body[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [frame.body[a:b] for a, b in pairwise(ends)]

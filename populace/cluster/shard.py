@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from populace.agents.activation import Activation
 from populace.agents.agent import Agent
-from populace.agents.turn import Context, Failure, Scope, fail, step
+from populace.agents.turn import Context, Failure, Scope, close, fail, step
 from populace.cluster.bus import Frame, Mail, Outgoing, gather, route
 from populace.cluster.events import (
     Answered,
@@ -106,14 +106,16 @@ class Shard:
                 for answer in answers:
                     self._answer(answer)
             case Looked(batch, values):
-                for ctx, value in zip(self._looking.pop(batch, ()), values, strict=True):
-                    self._advance(ctx, value)
+                if batch in self._looking:
+                    for ctx, value in zip(self._looking.pop(batch), values, strict=True):
+                        self._advance(ctx, value)
             case OpenTick(tick, frames):
                 self._open_tick(tick, frames)
                 if self.plan.observes and self._due:
                     return [Observe(np.array(self._due, np.int32))]
             case Seen(values):
-                self._seen = values
+                if self._seen is None:
+                    self._seen = values
             case EndRun(frames):
                 return [self._end_run(frames)]
         return self._go_on()
@@ -142,9 +144,9 @@ class Shard:
 
     def _go_on(self) -> list[Effect]:
         """Begin turns while there is room, then say what is wanted."""
-        if not self._open:
+        if not self._open or (self.plan.observes and self._due and self._seen is None):
             return []
-        due, room = self._due, self.plan.live_turns
+        due, room = self._due, self.plan.live_turns - sum(map(len, self._looking.values()))
         agents, shards, scope, inbox, seen = self.agents, self.plan.shards, self.scope, self._mail.inbox, self._seen
         read = self._read_fields
         while self._next < len(due) and len(self._waiting) + len(self._lookers) < room:
@@ -196,9 +198,14 @@ class Shard:
         else:
             try:
                 value = ask.spec.read(answer.text)
-            except ValueError as error:
-                value = Abstained("schema", str(error)[:500])
-                answer = msgspec.structs.replace(answer, settled="abstained", reason="schema", detail=value.detail)
+                answer.text.encode()
+            except Exception as error:  # noqa: BLE001  # a validator of the user's may raise anything
+                detail = str(error).encode("utf-8", "replace").decode()[:500]
+                value = Abstained("schema", detail)
+                text = answer.text.encode("utf-8", "replace").decode()
+                answer = msgspec.structs.replace(
+                    answer, settled="abstained", text=text, reason="schema", detail=detail
+                )
         self._counts.settle(answer, ask.purpose)
         ctx._answers.append(answer)  # type: ignore[union-attr]
         self._advance(ctx, value)
@@ -276,11 +283,11 @@ class Shard:
         """The public fields of these agents, as columns; a value of a wrong type fails its agent's turn."""
         if self._read_fields is None or not turns:
             return {name: [] for name in self._fields}
-        values = [self._read_fields(ctx._agent) for ctx in turns]
+        values = [self._public_of(ctx) for ctx in turns]
         columns = [values] if len(self._fields) == 1 else list(zip(*values, strict=True))
         fields = {}
         for at, ((name, kind), column) in enumerate(zip(self._fields.items(), columns, strict=True)):
-            if set(map(type, column)) <= {kind}:
+            if set(map(type, column)) <= {kind} and _writable(kind, column):
                 fields[name] = list(column)
             else:
                 fields[name] = [self._coerce(ctx, at, name, kind, v) for ctx, v in zip(turns, column, strict=True)]
@@ -289,14 +296,32 @@ class Shard:
     def _coerce(self, ctx: Context, at: int, name: str, kind: type, value: Any) -> Any:
         """The value as the field's type; one of another type fails the turn and is put back as it was before."""
         plain = value.item() if isinstance(value, np.generic) else value
-        if isinstance(plain, kind) or (kind is float and isinstance(plain, int)):
-            plain = kind(plain)
-        else:
+        try:
+            good = isinstance(plain, kind) or (kind is float and isinstance(plain, int))
+            plain = kind(plain) if good else plain
+            good = good and _writable(kind, (plain,))
+        except OverflowError:
+            good = False
+        if not good:
             if ctx._failure is None:
-                fail(ctx, BadField(f"{type(ctx._agent).__name__}.{name} is a {kind.__name__}, not {value!r:.100}"))
+                small = isinstance(plain, str | float) or (isinstance(plain, int) and abs(plain) < 2**63)
+                shown = ascii(plain)[:100] if small else f"a {type(plain).__name__}"
+                fail(ctx, BadField(f"{type(ctx._agent).__name__}.{name} is a {kind.__name__}, not {shown}"))
             plain = ctx._before[at] if len(self._fields) > 1 else ctx._before
         setattr(ctx._agent, name, plain)
         return plain
+
+    def _public_of(self, ctx: Context) -> Any:
+        """The agent's public fields; where one was deleted, all are put back and the turn fails."""
+        try:
+            return self._read_fields(ctx._agent)  # type: ignore[misc]
+        except AttributeError as error:
+            values = ctx._before if len(self._fields) > 1 else (ctx._before,)
+            for name, value in zip(self._fields, values, strict=True):
+                setattr(ctx._agent, name, value)
+            if ctx._failure is None:
+                fail(ctx, BadField(f"{type(ctx._agent).__name__}: a public field was deleted: {error}"))
+            return ctx._before
 
     def _end_run(self, frames: Sequence[Frame]) -> RunDone:
         """Expire what nobody will read; of a tick still open, count what was billed and drop the rest."""
@@ -307,8 +332,7 @@ class Shard:
             counts.calls, counts.tokens_in, counts.tokens_out = spent.calls, spent.tokens_in, spent.tokens_out
             counts.cost_usd = spent.cost_usd
             for ctx in (*self._waiting.values(), *(ctx for batch in self._looking.values() for ctx in batch)):
-                if ctx._coroutine is not None:
-                    ctx._coroutine.close()
+                close(ctx)
             self._waiting, self._looking, self._finished = {}, {}, []
             self._mail = Mail([], self.plan.inbox_messages)
             self._open = False
@@ -330,6 +354,18 @@ class Shard:
 
 
 _by_id: Final = attrgetter("id")
+
+
+def _writable(kind: type, column: Sequence[Any]) -> bool:
+    """Whether values of a right type can be written down: int64, and text without lone surrogates."""
+    if kind is int:
+        return bool(min(column) >= -(2**63) and max(column) < 2**63)
+    if kind is str:
+        try:
+            "".join(column).encode()
+        except UnicodeEncodeError:
+            return False
+    return True
 
 
 def _rows_of(out: Outgoing, mask: NDArray[np.bool_]) -> Outgoing:

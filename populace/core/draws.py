@@ -101,7 +101,7 @@ class Stream:
 
     def choice(self, items: Sequence[T]) -> T:
         """One of `items`, each equally likely. Raises IndexError when there are none."""
-        if not items:
+        if len(items) == 0:
             raise IndexError("choice from an empty sequence: test for it before you draw")
         return items[self.integer(len(items))]
 

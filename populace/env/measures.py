@@ -25,7 +25,7 @@ def bimodality(values: Column) -> float:
     if spread <= 0.0:
         return 0.0
     skewness = float(np.mean(z**3)) / spread**1.5
-    return (skewness**2 + 1.0) / (float(np.mean(z**4)) / spread**2)
+    return float((skewness**2 + 1.0) * spread**2 / float(np.mean(z**4)))
 
 
 def share(mask: NDArray[Any]) -> float:

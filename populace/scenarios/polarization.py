@@ -6,8 +6,20 @@ answer, and tells one neighbour why it stands where it stands.
 
 import numpy as np
 
-from populace import Abstained, Agent, Choice, Chosen, Context, Parameters, Population, Public, Setup, Society, World
-from populace import fence
+from populace import (
+    Abstained,
+    Agent,
+    Choice,
+    Chosen,
+    Context,
+    Parameters,
+    Population,
+    Public,
+    Setup,
+    Society,
+    World,
+    fence,
+)
 from populace.env import Clock, Network, measures
 from populace.scenarios._data import anes96, prompts
 
@@ -15,7 +27,7 @@ TEXTS = prompts("polarization")
 SYSTEM = TEXTS["system"].strip()
 
 
-class Dials(Parameters):
+class Dials(Parameters, frozen=True):
     """`openness`: how far an attitude moves towards an answer (0 to 1); `homophily`: how alike neighbours are."""
 
     issue: str = "The government should provide many more services, even if it means more spending."
@@ -71,7 +83,7 @@ def world(setup: Setup, people: Population) -> World:
     return World(Clock(start="1996-09-01T00:00"), network)
 
 
-def off_centre(attitudes: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def off_centre(attitudes: measures.Column) -> measures.Column:
     """How far attitudes are from the middle of the scale, 0 to 5."""
     return np.abs(attitudes - 5.0)
 

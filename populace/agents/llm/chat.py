@@ -1,12 +1,14 @@
 """The chat-completions protocol: an ask to the bytes of a request, an answer's bytes to an outcome. Pure.
 
 Dialects differ in small things only. `OPENAI` is what the protocol says, `LLAMA` what llama.cpp's server does better:
-a compact grammar instead of `response_format`, probabilities of many tokens, and no prefix cache, because with it an
-answer depends, in its last digits, on what was asked before.
+a compact grammar instead of `response_format`, probabilities of the tokens that a grammar of labels lets through, and
+no prefix cache, because with it an answer depends, in its last digits, on what was asked before.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -15,7 +17,7 @@ from populace.agents.answers import AnswerSpec
 from populace.agents.llm.choices import label_probabilities
 from populace.agents.llm.outcomes import Fatal, Fault, Limited, Outcome, Refused, Rejected, Said
 from populace.agents.llm.prices import tokens_of
-from populace.agents.llm.schemas import guidance_grammar, strict_schema
+from populace.agents.llm.schemas import guidance_grammar, label_grammar, strict_schema
 from populace.core.records import Ask
 
 Mode: TypeAlias = Literal["text", "schema", "labels"]
@@ -88,6 +90,11 @@ class Writer:
         }
         if mode == "labels":
             fields |= {"logprobs": True, "top_logprobs": self.dialect.top_logprobs}
+            if self.dialect.grammar:
+                # The model's own probabilities, of those tokens that can begin a label: a small model's first choice
+                # is seldom a label, and its labels are far down the list.
+                fields |= {"grammar": label_grammar(ask.spec.labels), "post_sampling_probs": True}
+                fields |= {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
         elif mode == "schema":
             spec: AnswerSpec = ask.spec
             assert spec.schema is not None
@@ -110,8 +117,22 @@ class _Token(msgspec.Struct):
     logprob: float = -1e9
 
 
+class _Sampled(msgspec.Struct):
+    token: str = ""
+    prob: float = 0.0
+
+
 class _Position(msgspec.Struct):
     top_logprobs: list[_Token] = []
+    top_probs: list[_Sampled] = []
+
+    def tokens(self) -> Iterator[tuple[str, float]]:
+        """(token, logarithm of its probability) pairs."""
+        for token in self.top_logprobs:
+            yield token.token, token.logprob
+        for sampled in self.top_probs:
+            if sampled.prob > 0.0:
+                yield sampled.token, math.log(min(1.0, sampled.prob))
 
 
 class _Logprobs(msgspec.Struct):
@@ -159,8 +180,7 @@ def read_completion(body: bytes, labels: tuple[str, ...], sent_characters: int) 
         return Refused("stopped by the endpoint's content filter", tokens_in, tokens_out)
     probabilities = None
     if labels and choice.logprobs is not None and choice.logprobs.content:
-        top = choice.logprobs.content[0].top_logprobs
-        probabilities = label_probabilities(labels, ((token.token, token.logprob) for token in top))
+        probabilities = label_probabilities(labels, choice.logprobs.content[0].tokens())
     return Said(text, tokens_in, tokens_out, choice.finish_reason == "length", probabilities)
 
 

@@ -37,14 +37,14 @@ class ModelHost:
     def __init__(self, model: Model, progress: Progress | None = None) -> None:
         self._model = model
         self._progress = progress
-        self._server: EmbeddedServer | None = None
+        self.server: EmbeddedServer | None = None
         self.base_url: str | None = None
 
     async def open(self) -> str | None:
         """Start what has to be started, and give `base_url`. Raises ModelError, which says what to do."""
         if self._model.kind == "embedded":
-            self._server = EmbeddedServer(self._model, self._progress)
-            self.base_url = await self._server.open()
+            self.server = EmbeddedServer(self._model, self._progress)
+            self.base_url = await self.server.open()
         elif self._model.kind == "openai":
             probe = await self.probe()
             if not probe.ok:
@@ -53,7 +53,7 @@ class ModelHost:
 
     async def close(self) -> None:
         """End what `open` started."""
-        server, self._server, self.base_url = self._server, None, None
+        server, self.server, self.base_url = self.server, None, None
         if server is not None:
             await server.close()
 

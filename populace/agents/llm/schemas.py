@@ -29,8 +29,17 @@ def guidance_grammar(schema: Mapping[str, Any]) -> str:
 
     A plain `response_format` lets a small model write white space until its tokens run out.
     """
-    compact = {**schema, "x-guidance": {"whitespace_flexible": False}}
+    compact = {**_closed(schema), "x-guidance": {"whitespace_flexible": False}}
     return "%llguidance {}\nstart: %json " + json.dumps(compact)
+
+
+def label_grammar(labels: tuple[str, ...]) -> str:
+    """The labels, in any of their usual cases, as a grammar in llama.cpp's GBNF."""
+    forms: dict[str, None] = {}
+    for label in labels:
+        forms |= dict.fromkeys((label, label.lower(), label.upper(), label[:1].upper() + label[1:]))
+    quoted = (form.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") for form in forms)
+    return 'root ::= " "? (' + " | ".join(f'"{form}"' for form in quoted) + ")"
 
 
 def _is_strict(schema: Any) -> bool:
@@ -53,7 +62,7 @@ def _closed(schema: Mapping[str, Any]) -> dict[str, Any]:
         closed["anyOf"] = [_closed(part) for part in closed["anyOf"]]
     if "items" in closed:
         closed["items"] = _closed(closed["items"])
-    if closed.get("type") == "object":
+    if closed.get("type") == "object" and closed.get("additionalProperties") in (None, False):
         closed["required"] = list(closed.get("properties", {}))
         closed["additionalProperties"] = False
     return closed
