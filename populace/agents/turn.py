@@ -136,7 +136,7 @@ class Context:
             self._bodies.append(packed)
             return
         try:
-            targets = [index(to)] if hasattr(to, "__index__") else [index(one) for one in islice(to, room + 1)]  # type: ignore[arg-type]
+            targets = [index(one) for one in islice(to, room + 1)] if isinstance(to, Iterable) else [index(to)]
         except TypeError as error:
             raise BadMessage(f"ctx.send: `to` is an agent's id or several: {error}") from None
         if len(targets) > room:
