@@ -66,7 +66,9 @@ class Model(_Section):
     or `scripted` (deterministic answers, no model). `path` gives the embedded model other weights (a GGUF file).
     The key for `openai` comes from the environment variable that `api_key_env` names, or from the file
     `api_key_file`; it is never a setting. `timeout_s` is the deadline of one call; `outage_s` is how long an endpoint
-    may answer nothing at all (or ask us to wait) before the run stops.
+    may answer nothing at all (or ask us to wait) before the run stops. With `sampling = "own"` each agent, tick and
+    seed has its own sample; with `shared`, asks of the same content share one answer (agents as archetypes). `cache`
+    names a file in which answers are kept by the same rule, for other runs as well; without it nothing is kept.
     """
 
     kind: Literal["embedded", "openai", "scripted"] = "embedded"
@@ -82,6 +84,8 @@ class Model(_Section):
     outage_s: PositiveFloat = 300.0
     repairs: Annotated[int, Field(ge=0, le=2)] = 2
     choice_probabilities: bool | None = None
+    sampling: Literal["own", "shared"] = "own"
+    cache: Path | None = None
     threads: PositiveInt | None = None
     context_tokens: PositiveInt = 4096
     latency: Latency = Latency()

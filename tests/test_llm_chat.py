@@ -17,6 +17,7 @@ from populace.agents.llm.choices import choose, label_probabilities
 from populace.agents.llm.outcomes import Fatal, Fault, Late, Limited, Refused, Rejected, Said
 from populace.agents.llm.retry import Again, Job, Retry
 from populace.agents.llm.schemas import label_grammar, strict_schema
+from populace.core.draws import Stream
 from populace.core.records import Answer, Ask
 
 
@@ -181,8 +182,8 @@ def test_labels_that_their_first_token_cannot_tell_apart_have_no_probabilities()
 
 def test_a_label_is_drawn_from_its_probabilities_by_the_asks_own_stream() -> None:
     probabilities = {"yes": 0.3, "no": 0.7}
-    drawn = [json.loads(choose(probabilities, 5, agent, 0, 0)) for agent in range(4000)]
-    assert drawn == [json.loads(choose(probabilities, 5, agent, 0, 0)) for agent in range(4000)]
+    drawn = [json.loads(choose(probabilities, Stream(5, agent, 0, "choice:0"))) for agent in range(4000)]
+    assert drawn == [json.loads(choose(probabilities, Stream(5, agent, 0, "choice:0"))) for agent in range(4000)]
     assert drawn[0]["probabilities"] == probabilities
     share = sum(one["label"] == "yes" for one in drawn) / 4000
     assert share == pytest.approx(0.3, abs=4 * (0.21 / 4000) ** 0.5)

@@ -6,6 +6,8 @@ import math
 
 from populace.agents.llm.backoff import Backoff
 from populace.agents.llm.budget import Rate
+from populace.agents.llm.cache import Cache
+from populace.agents.llm.cached import Cached
 from populace.agents.llm.chat import LLAMA, OPENAI
 from populace.agents.llm.client import Client
 from populace.agents.llm.concurrency import Concurrency
@@ -24,7 +26,7 @@ from populace.settings import Model
 
 __all__ = ["ModelHost", "Probe", "build_gateway"]
 
-_START_PERMITS = 64
+_START_PERMITS = 256
 
 
 def build_gateway(
@@ -57,17 +59,20 @@ def build_gateway(
     # The embedded model has one slot: more calls at once would only wait inside it, while their deadlines run.
     ceiling = 1 if embedded else max(1, model.throttle.concurrency // shards)
     choices = model.choice_probabilities if model.choice_probabilities is not None else embedded
-    return Client(
+    client = Client(
         http=Http(url, key=key, connections=ceiling, timeout_s=model.timeout_s),
         model=model.label,
         dialect=LLAMA if embedded else OPENAI,
-        retry=Retry(seed, model.retries, model.repairs, rate, Backoff()),
+        retry=Retry(seed, model.retries, model.repairs, rate, Backoff(), model.sampling),
         label_mode=choices,
         permits=Concurrency(ceiling, start=min(ceiling, _START_PERMITS)),
         outage_s=model.outage_s,
         key_source=_key_source(model),
         account=_account(model, rate, link, shards, shard, attempt),
     )
+    if model.cache is None and model.sampling == "own":
+        return client
+    return Cached(client, mode=model.sampling, seed=seed, cache=None if model.cache is None else Cache(model.cache))
 
 
 def _account(model: Model, rate: Rate, link: Link | None, shards: int, shard: int, attempt: int) -> Account | None:

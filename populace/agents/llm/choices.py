@@ -42,8 +42,7 @@ def label_probabilities(labels: tuple[str, ...], tokens: Iterable[tuple[str, flo
     return {label: round(mass / total, 6) for label, mass in zip(labels, found, strict=True)}
 
 
-def choose(probabilities: Mapping[str, float], seed: int, agent: int, tick: int, nth: int) -> str:
-    """The JSON of `Chosen`: a label drawn from the probabilities by the ask's own keyed stream."""
-    draw = Stream(seed, agent, tick, f"choice:{nth}")
+def choose(probabilities: Mapping[str, float], draw: Stream) -> str:
+    """The JSON of `Chosen`: a label drawn from the probabilities."""
     label = draw.weighted(tuple(probabilities), probabilities.values())
     return msgspec.json.encode(Chosen(label, dict(probabilities))).decode()

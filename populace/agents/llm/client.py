@@ -16,7 +16,6 @@ from typing import Final
 from populace.agents.llm.backoff import rate_headers, retry_after_s
 from populace.agents.llm.breaker import Breaker
 from populace.agents.llm.budget import worst_case, worst_tokens_in
-from populace.agents.llm.cache import Mode as CacheMode
 from populace.agents.llm.cache import model_seed
 from populace.agents.llm.chat import Dialect, Mode, Writer, read_completion, read_error
 from populace.agents.llm.concurrency import Concurrency
@@ -52,7 +51,6 @@ class Client:
         outage_s: float,
         key_source: str,
         account: Account | None = None,
-        sampling: CacheMode = "own",
     ) -> None:
         self._http = http
         self._model = model
@@ -62,7 +60,6 @@ class Client:
         self._outage_s = outage_s
         self._key_source = key_source
         self._account = account
-        self._sampling = sampling
         self._failure: Exception | None = None
         self._closed = False
         self.dispatcher = Dispatcher(
@@ -133,7 +130,7 @@ class Client:
 
     async def _call(self, job: Job) -> Outcome:
         ask = job.ask
-        seed = model_seed(self._sampling, self._retry.seed, ask, job.repairs)
+        seed = model_seed(self._retry.sampling, self._retry.seed, ask, job.repairs)
         reply = await self._http.post(_PATH, self._writer.request(ask, job.mode, seed, job.more))
         if not isinstance(reply, Reply):
             return reply

@@ -16,10 +16,12 @@ import msgspec
 
 from populace.agents.llm.backoff import Backoff
 from populace.agents.llm.budget import PICO_USD, Amount, Rate
+from populace.agents.llm.cache import Mode as Sampling
 from populace.agents.llm.chat import Mode, Turns, repair_turns
 from populace.agents.llm.choices import choose
 from populace.agents.llm.outcomes import Fatal, Fault, Late, Limited, Outcome, Refused, Rejected, Said
 from populace.agents.llm.protocol import Deliver
+from populace.core.draws import WORLD, Stream
 from populace.core.records import Answer, Ask
 
 
@@ -81,6 +83,7 @@ class Retry(msgspec.Struct, frozen=True):
     repairs: int
     rate: Rate
     backoff: Backoff = Backoff()
+    sampling: Sampling = "own"
 
     def after(self, job: Job, outcome: Outcome, *, probe: bool = False) -> Answer | Again | Fatal:
         """What follows from a call's outcome. Counts calls, tokens and money on the job.
@@ -112,7 +115,7 @@ class Retry(msgspec.Struct, frozen=True):
         ask = job.ask
         if job.mode == "labels":
             if said.probabilities is not None:
-                return job.answered(choose(said.probabilities, self.seed, ask.agent, ask.tick, ask.nth))
+                return job.answered(choose(said.probabilities, self._choice_stream(ask)))
             # The labels are nowhere among the likely first tokens, or cannot be told apart by them.
             job.mode = "schema"
             return Again(0.0)
@@ -129,6 +132,12 @@ class Retry(msgspec.Struct, frozen=True):
         job.repairs += 1
         job.more = repair_turns(said.text, reason)
         return Again(0.0)
+
+    def _choice_stream(self, ask: Ask) -> Stream:
+        """The stream that a label is drawn from: the ask's own, or that of its content where content is shared."""
+        if self.sampling == "shared":
+            return Stream(int.from_bytes(ask.key[:8], "little"), WORLD, 0, "llm.choice/shared")
+        return Stream(self.seed, ask.agent, ask.tick, f"choice:{ask.nth}")
 
     def _again(self, job: Job, detail: str, wait_s: float | None, probe: bool) -> Answer | Again:
         ask = job.ask

@@ -98,6 +98,7 @@ class Dispatcher:
         self._entries = count()
         self._waiting_tokens = 0
         self._waiting_worst = NOTHING
+        self._started = 0
         self._delayed: dict[int, tuple[asyncio.TimerHandle, Job]] = {}
         self._calls: dict[asyncio.Task[None], Job] = {}
         self._cancelled: set[asyncio.Task[None]] = set()
@@ -221,10 +222,11 @@ class Dispatcher:
         self._start()
 
     async def _exchange(self, account: Account) -> bool:
-        """One exchange with the quota, in the name of as many asks as may soon be in flight."""
+        """One exchange with the quota, for as many asks as may start until the next, going by the last."""
         assert self._loop is not None
         waiting = len(self._heap)
-        requests = min(waiting, 2 * max(16, int(self.permits.limit)))
+        requests = min(waiting, 2 * (max(16, int(self.permits.limit)) + self._started))
+        self._started = 0
         head, share = self._heap[0][-1], requests / waiting
         tokens = max(head.estimate, math.ceil(self._waiting_tokens * share))
         worst = Amount(
@@ -258,6 +260,7 @@ class Dispatcher:
             self.put(job)
             return
         self.permits.start()
+        self._started += 1
         task = self._loop.create_task(self._perform(job, ticket, now_s))
         self._calls[task] = job
         task.add_done_callback(self._cancelled.discard)
