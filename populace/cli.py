@@ -35,7 +35,7 @@ def run(
     seed: Annotated[int | None, typer.Option(help="The run's seed.")] = None,
     shards: Annotated[int | None, typer.Option(help="How many shards; the result is the same on any number.")] = None,
     transport: Annotated[str | None, typer.Option(help="local (this process) or ray.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the run leaves its tables; default: a new folder in runs/.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the tables go; default: a new folder in runs/.")] = None,
     settings: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on this loopback port.")] = None,

@@ -96,7 +96,7 @@ def test_doctor_looks_at_everything(tmp_path):
 
 def test_no_ray_is_imported_for_a_local_run(tmp_path):
     code = (
-        "import sys; sys.argv = ['populace', 'run', 'polarization', '--model', 'scripted', '--ticks', '1', '--out', 'a'];"
+        "import sys; sys.argv = 'populace run polarization --model scripted --ticks 1 --out a'.split();"
         "import populace.cli as cli\n"
         "try: cli.main()\n"
         "except SystemExit: pass\n"

@@ -115,7 +115,7 @@ def test_too_many_failed_turns_fail_the_run_and_what_was_there_is_saved(tmp_path
     from populace.core.errors import RunFailed
     from populace.monitoring.manifest import read_manifest
 
-    with pytest.raises(RunFailed, match="limits.failed_turns"):
+    with pytest.raises(RunFailed, match=r"limits\.failed_turns"):
         run_local(tmp_path, limits__failed_turns=0.001, ticks=30)
     manifest = read_manifest(tmp_path)
     assert manifest["status"] == "failed"

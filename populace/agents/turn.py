@@ -109,7 +109,7 @@ class Context:
 
     @property
     def draw(self) -> Draws:
-        """This agent's draws in this tick: `ctx.draw("partner").choice(friends)`."""
+        """The agent's draws in this tick: `ctx.draw("partner").choice(friends)`."""
         draws = self._draws
         if draws is None:
             draws = self._draws = Draws(self._scope.seed, self.id, self.tick)

@@ -138,7 +138,8 @@ class Barrier:
         return [Open(shard, self.tick, mail.get(shard, [])) for shard in shards]
 
     def _shard_done(self, event: ShardDone) -> list[Effect]:
-        if self.ended or event.tick != self.tick or event.attempt != self.attempts[event.shard] or event.shard in self._done:
+        late = event.tick != self.tick or event.attempt != self.attempts[event.shard]
+        if self.ended or late or event.shard in self._done:
             return []
         self._done[event.shard] = event
         if len(self._done) < self.shards:

@@ -7,7 +7,7 @@ tick's end do not depend on it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, Final
@@ -369,5 +369,5 @@ def _writable(kind: type, column: Sequence[Any]) -> bool:
 
 
 def _rows_of(out: Outgoing, mask: NDArray[np.bool_]) -> Outgoing:
-    bodies: Iterable[tuple[bytes, bool]] = zip(out.bodies, mask.tolist(), strict=True)
-    return Outgoing(out.tick, out.sender[mask], out.receiver[mask], out.nth[mask], [body for body, yes in bodies if yes])
+    bodies = [body for body, yes in zip(out.bodies, mask.tolist(), strict=True) if yes]
+    return Outgoing(out.tick, out.sender[mask], out.receiver[mask], out.nth[mask], bodies)

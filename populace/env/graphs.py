@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-import igraph
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -54,6 +53,8 @@ class _Generator:
 
 @contextmanager
 def _drawing_from(stream: Stream) -> Iterator[None]:
+    import igraph
+
     igraph.set_random_number_generator(_Generator(stream))
     try:
         yield
@@ -62,6 +63,8 @@ def _drawing_from(stream: Stream) -> Iterator[None]:
 
 
 def _make(setup: Setup, name: str, generator: str, make: Callable[[], Any]) -> Ends:
+    import igraph
+
     try:
         with _drawing_from(setup.draw(f"{name}.{generator}")):
             graph = make()
@@ -76,6 +79,8 @@ def watts_strogatz(setup: Setup, name: str, *, neighbours: int, rewire: float) -
 
     Watts and Strogatz 1998, doi:10.1038/30918; igraph rewires both ends of a tie.
     """
+    import igraph
+
     if neighbours < 2 or neighbours % 2 or neighbours >= setup.agents:
         raise ScenarioError(
             f"Network.watts_strogatz: neighbours={neighbours} must be even, at least 2, "
@@ -92,6 +97,8 @@ def barabasi_albert(setup: Setup, name: str, *, links: int) -> Ends:
 
     Barabasi and Albert 1999, doi:10.1126/science.286.5439.509. Each pair is (newcomer, earlier agent).
     """
+    import igraph
+
     if not 1 <= links < setup.agents:
         raise ScenarioError(
             f"Network.barabasi_albert: links={links} must be at least 1 and less than the {setup.agents} agents"
@@ -113,6 +120,8 @@ def stochastic_block(
 
     Holland, Laskey and Leinhardt 1983, doi:10.1016/0378-8733(83)90021-7.
     """
+    import igraph
+
     where = "Network.stochastic_block"
     chances = np.asarray(probabilities, dtype=np.float64)
     if chances.ndim != 2 or chances.shape[0] != chances.shape[1]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import igraph
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -187,8 +186,10 @@ class Network(Part):
         """How many edges come in to each agent."""
         return np.bincount(self._out.targets, minlength=self.size)
 
-    def to_igraph(self) -> igraph.Graph:
+    def to_igraph(self) -> Any:
         """The network as a directed igraph.Graph with the edge attribute `weight`, for other measures."""
+        import igraph
+
         graph = igraph.Graph(
             n=self.size, edges=np.column_stack([self._out.sources(), self._out.targets]), directed=True
         )
