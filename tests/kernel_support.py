@@ -133,7 +133,7 @@ def same(one: Any, other: Any) -> bool:
             same(getattr(one, name), getattr(other, name)) for name in one.__struct_fields__
         )
     if isinstance(one, dict):
-        return list(one) == list(other) and all(same(one[name], other[name]) for name in one)
+        return set(one) == set(other) and all(same(one[name], other[name]) for name in one)
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(same, one, other))
     return bool(one == other)
