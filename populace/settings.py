@@ -23,7 +23,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pydantic
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -59,6 +59,16 @@ class Throttle(_Section):
     tokens_per_minute: PositiveFloat | None = None
 
 
+class Budget(_Section):
+    """Hard ceilings on what the model may cost, for the whole run: the worst case of a call is reserved before it.
+
+    `tokens` counts those in and out together. At a ceiling the run saves what it has and stops.
+    """
+
+    usd: NonNegativeFloat | None = None
+    tokens: NonNegativeInt | None = None
+
+
 class Model(_Section):
     """Which model answers, and how it is asked.
 
@@ -91,6 +101,7 @@ class Model(_Section):
     latency: Latency = Latency()
     prices: dict[str, Price] = {}
     throttle: Throttle = Throttle()
+    budget: Budget = Budget()
 
     @property
     def label(self) -> str:
@@ -179,9 +190,10 @@ def _read_toml(file: Path) -> dict[str, Any]:
 
 def _read_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        read = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    return read["value"] if len(read) == 1 else text
 
 
 def _nest(key: str, value: Any) -> dict[str, Any]:
@@ -217,6 +229,9 @@ def _explain(error: pydantic.ValidationError, sources: Mapping[str, str]) -> str
 def _keys_at(path: list[str]) -> list[str]:
     model: Any = Settings
     for step in path:
+        if get_origin(model) is dict:
+            model = get_args(model)[1]
+            continue
         field = model.model_fields.get(step) if hasattr(model, "model_fields") else None
         if field is None:
             return []
