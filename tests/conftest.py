@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run, and no time limit for one: a neighbour on the machine must not fail a test.
+settings.register_profile("house", deadline=None, derandomize=True)
+settings.load_profile("house")
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 

@@ -116,7 +116,7 @@ def plain(done: TickDone) -> TickDone:
     return msgspec.structs.replace(done, failures=[(one.agent, one.error, one.story) for one in done.failures])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data(), st.integers(1, 12))
 def test_any_order_and_grouping_of_results_gives_the_same_tick(data: st.DataObject, live: int) -> None:
     one, other = society(), society(live_turns=live)
