@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import cProfile
-import gc
 import pstats
 import shutil
 import statistics
@@ -28,6 +27,7 @@ from rich.table import Table
 
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
+from populace.cluster.runner import tune_collector
 from populace.monitoring.report import Pulse, TickReport
 from populace.settings import Model, Record, Settings
 from populace.society import Origin
@@ -102,6 +102,10 @@ class Clock:
             self.turns += report.counts.turns
 
 
+TUNED = True
+"""Whether the collector is set as `populace run` and the shards' actors set it."""
+
+
 def turns_a_second(
     kind: str, agents: int, ticks: int, record: Record, profile: cProfile.Profile | None = None
 ) -> float:
@@ -110,7 +114,8 @@ def turns_a_second(
     clock = Clock(profile)
     settings = Settings(agents=agents, ticks=ticks, record=record, model=Model(kind="scripted"))
     run = Coordinator(Origin(f"{kind}.py", SOURCES[kind]), settings, LocalTransport(), out, [clock])
-    gc.collect()
+    if TUNED:
+        tune_collector()
     try:
         asyncio.run(run.run())
         spent_s = time.process_time() - clock.began_s
@@ -145,10 +150,10 @@ def main() -> None:
     parser.add_argument("--ticks", type=int, default=6)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--profile", action="store_true", help="show where the time goes, tables off")
-    parser.add_argument("--no-gc", action="store_true", help="without the garbage collector, to see what it takes")
+    parser.add_argument("--plain-gc", action="store_true", help="with Python's own settings of its garbage collector")
     options = parser.parse_args()
-    if options.no_gc:
-        gc.disable()
+    global TUNED
+    TUNED = not options.plain_gc
     size: tuple[int, int] = (options.agents, options.ticks)
     console = Console()
     table = Table(

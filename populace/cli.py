@@ -63,6 +63,7 @@ def run(
 
 def _run(origin: Any, settings: Settings, out: Path) -> None:
     from populace.cluster.coordinator import Coordinator
+    from populace.cluster.runner import tune_collector
     from populace.monitoring.manifest import read_manifest
     from populace.monitoring.metrics import Metrics
     from populace.monitoring.progress import choose_progress
@@ -76,6 +77,7 @@ def _run(origin: Any, settings: Settings, out: Path) -> None:
         metrics = Metrics(settings.metrics_host, settings.metrics_port)
         observers.append(metrics)
     coordinator = Coordinator(origin, settings, make_transport(settings), out, observers)
+    tune_collector()
     try:
         asyncio.run(_until_stopped(coordinator))
     finally:

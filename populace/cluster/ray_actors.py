@@ -24,7 +24,7 @@ from populace.cluster.bus import unpack_frame
 from populace.cluster.environment import Environment, Reports, WorldDone
 from populace.cluster.events import RunDone, TickDone
 from populace.cluster.local import add_progress, opened
-from populace.cluster.runner import ShardRunner
+from populace.cluster.runner import ShardRunner, tune_collector
 from populace.cluster.transport import Opened, Progress
 from populace.cluster.wire import (
     pack,
@@ -113,6 +113,7 @@ class ShardActor:
         )
         self._runner = ShardRunner(build_shard(self._job, self._index), gateway, _Door(self._environment))
         await gateway.open()
+        tune_collector()
 
     async def open_tick(self, tick: int, *parcels: bytes) -> tuple[bytes, list[tuple[int, Any]]]:
         """Run a tick; the packed `TickDone`, and references to frames and to the world's parcel."""
