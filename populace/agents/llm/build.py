@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from populace.agents.llm.backoff import Backoff
-from populace.agents.llm.budget import Rate
+from populace.agents.llm.budget import Rate, ceiling
 from populace.agents.llm.cache import Cache
 from populace.agents.llm.cached import Cached
 from populace.agents.llm.chat import LLAMA, OPENAI
@@ -47,6 +47,11 @@ def build_gateway(
     Raises SettingsError or ModelError for settings that cannot work.
     """
     rate = rate_of(model)
+    if model.budget.usd is not None and rate == Rate():
+        raise SettingsError(
+            f"model.budget.usd is set and no price is known for {model.label!r}: put its price into "
+            f"model.prices.{model.label}, or limit model.budget.tokens instead."
+        )
     if model.kind == "scripted":
         return Scripted(seed=seed, answer=scripted, latency=model.latency, rate=rate)
     embedded = model.kind == "embedded"
@@ -57,15 +62,15 @@ def build_gateway(
         raise SettingsError("model.name is empty: set it to a model that the endpoint at model.base_url serves.")
     key = None if embedded else read_key(model, required=not is_loopback(url))
     # The embedded model has one slot: more calls at once would only wait inside it, while their deadlines run.
-    ceiling = 1 if embedded else max(1, model.throttle.concurrency // shards)
+    at_once = 1 if embedded else max(1, model.throttle.concurrency // shards)
     choices = model.choice_probabilities if model.choice_probabilities is not None else embedded
     client = Client(
-        http=Http(url, key=key, connections=ceiling, timeout_s=model.timeout_s),
+        http=Http(url, key=key, connections=at_once, timeout_s=model.timeout_s),
         model=model.label,
         dialect=LLAMA if embedded else OPENAI,
         retry=Retry(seed, model.retries, model.repairs, rate, Backoff(), model.sampling),
         label_mode=choices,
-        permits=Concurrency(ceiling, start=min(ceiling, _START_PERMITS)),
+        permits=Concurrency(at_once, start=min(at_once, _START_PERMITS)),
         outage_s=model.outage_s,
         key_source=_key_source(model),
         account=_account(model, rate, link, shards, shard, attempt),
@@ -76,14 +81,28 @@ def build_gateway(
 
 
 def _account(model: Model, rate: Rate, link: Link | None, shards: int, shard: int, attempt: int) -> Account | None:
-    limits = model.throttle
-    requests = limits.requests_per_minute or math.inf
+    if not is_limited(model):
+        return None
+    requests = model.throttle.requests_per_minute or math.inf
     if link is None:
-        if limits.requests_per_minute is None and limits.tokens_per_minute is None:
-            return None
         requests /= shards
-        link = OwnShare(requests, (limits.tokens_per_minute or math.inf) / shards)
+        usd, tokens = model.budget.usd, model.budget.tokens
+        part = ceiling(None if usd is None else usd / shards, None if tokens is None else tokens // shards)
+        link = OwnShare(requests, (model.throttle.tokens_per_minute or math.inf) / shards, part)
     return Account(Purse(shard, attempt), link, rate, requests)
+
+
+def is_limited(model: Model) -> bool:
+    """Whether requests, tokens or money are limited, so that calls have to be paid for."""
+    return any(
+        limit is not None
+        for limit in (
+            model.throttle.requests_per_minute,
+            model.throttle.tokens_per_minute,
+            model.budget.usd,
+            model.budget.tokens,
+        )
+    )
 
 
 def _key_source(model: Model) -> str:

@@ -15,6 +15,7 @@ A call that runs is a task; a job that waits for its next try holds no permit.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import math
 from collections.abc import Awaitable, Callable
@@ -34,6 +35,7 @@ from populace.agents.llm.retry import Job
 
 _PERIOD_S: Final = 0.25
 _POLL_S: Final = 0.005
+_IDLE_S: Final = 0.25
 _HEADROOM: Final = 1.25
 """The throttler's rate over that of the quota, which is the one that counts: it only spreads what is leased."""
 
@@ -99,6 +101,7 @@ class Dispatcher:
         self._waiting_tokens = 0
         self._waiting_worst = NOTHING
         self._started = 0
+        self._unreported = False
         self._delayed: dict[int, tuple[asyncio.TimerHandle, Job]] = {}
         self._calls: dict[asyncio.Task[None], Job] = {}
         self._cancelled: set[asyncio.Task[None]] = set()
@@ -179,7 +182,10 @@ class Dispatcher:
             while True:
                 if not self._heap or not self.permits.room:
                     self._wake.clear()
-                    await self._wake.wait()
+                    if not self._heap and self._account is not None and self._unreported:
+                        await self._idle(self._account)
+                    else:
+                        await self._wake.wait()
                 elif (wait_s := self._wait_s()) > 0.0:
                     await asyncio.sleep(min(wait_s, 0.25))
                 elif self._account is None:
@@ -220,6 +226,18 @@ class Dispatcher:
                 return
             job, now_s = self._heap[0][-1], self._loop.time()
         self._start()
+
+    async def _idle(self, account: Account) -> None:
+        """Nothing waits. If that lasts, give back what is leased: others may be waiting for it."""
+        assert self._loop is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_IDLE_S):
+                await self._wake.wait()
+        if not self._heap and account.purse.due(self._loop.time()):
+            self._unreported = False
+            with contextlib.suppress(OSError):
+                want = account.purse.want(self._loop.time(), 0, 0, 0)
+                account.purse.receive(await account.link.exchange(want), self._loop.time())
 
     async def _exchange(self, account: Account) -> bool:
         """One exchange with the quota, for as many asks as may start until the next, going by the last."""
@@ -277,6 +295,7 @@ class Dispatcher:
             self.breaker.report(ticket, endpoint_works(outcome), now_s)
             if self._account is not None:
                 self._account.settle(job, outcome)
+                self._unreported = True
             task = asyncio.current_task()
             if task is not None:
                 self._calls.pop(task, None)

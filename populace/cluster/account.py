@@ -1,0 +1,72 @@
+"""The run's account with its model's provider: the central quota behind a clock, and the dispatchers' ways to it.
+
+One `AccountService` stands for a run. In one process the shards' gateways reach it through a `LocalLink`; elsewhere it
+is hosted where the coordinator is, and they reach it through a `RemoteLink`, which sends packed wants and gets packed
+leases back.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+
+from populace.agents.llm.budget import Ledger, ceiling
+from populace.agents.llm.build import is_limited
+from populace.agents.llm.lease import Lease, Want
+from populace.cluster.quota import Limits, Quota
+from populace.settings import Model
+
+_PACK: Final = msgspec.msgpack.Encoder().encode
+_WANT: Final = msgspec.msgpack.Decoder(Want)
+_LEASE: Final = msgspec.msgpack.Decoder(Lease)
+
+
+class AccountService:
+    """The quota of one run's model, on this process's monotonic clock."""
+
+    def __init__(self, model: Model) -> None:
+        limits = Limits(model.throttle.requests_per_minute or math.inf, model.throttle.tokens_per_minute or math.inf)
+        self.quota = Quota(limits, Ledger(ceiling(model.budget.usd, model.budget.tokens)))
+
+    def exchange(self, want: Want) -> Lease:
+        """One exchange."""
+        return self.quota.handle(want, time.monotonic())
+
+    def exchange_packed(self, want: bytes) -> bytes:
+        """One exchange in MessagePack. Raises msgspec.ValidationError for what is no want."""
+        return _PACK(self.exchange(_WANT.decode(want)))
+
+    def leave(self, shard: int, attempt: int) -> None:
+        """A shard's attempt is known to be dead."""
+        self.quota.leave(shard, attempt)
+
+
+def account_for(model: Model) -> AccountService | None:
+    """The account of a run with this model; None where nothing is limited, so that nobody has to ask."""
+    return AccountService(model) if model.kind != "scripted" and is_limited(model) else None
+
+
+class LocalLink:
+    """The way to an account in the same process."""
+
+    def __init__(self, account: AccountService) -> None:
+        self._account = account
+
+    async def exchange(self, want: Want) -> Lease:
+        """One exchange; it never waits."""
+        return self._account.exchange(want)
+
+
+class RemoteLink:
+    """The way to an account elsewhere: `call` takes a packed want and gives a packed lease, or raises OSError."""
+
+    def __init__(self, call: Callable[[bytes], Awaitable[bytes]]) -> None:
+        self._call = call
+
+    async def exchange(self, want: Want) -> Lease:
+        """One exchange."""
+        return _LEASE.decode(await self._call(_PACK(want)))
