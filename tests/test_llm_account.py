@@ -88,8 +88,7 @@ def test_four_shards_keep_to_one_limit() -> None:
     assert account.quota.ledger.spent.tokens == server.billed.tokens_in + server.billed.tokens_out
 
 
-@pytest.mark.parametrize("central", [True, False], ids=["central", "own shares"])
-@pytest.mark.parametrize("kind", ["usd", "tokens"])
+@pytest.mark.parametrize(("kind", "central"), [("usd", True), ("tokens", False)], ids=["central", "own shares"])
 def test_eight_shards_never_pass_a_ceiling(kind: str, central: bool) -> None:
     ceiling = {"usd": 0.02, "tokens": 12_000}[kind]
     with Misbehaving(base=slow(0.05)) as server:

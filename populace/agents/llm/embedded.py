@@ -25,7 +25,9 @@ def threads_for(model: Model) -> int:
 
     With every core taken, one busy neighbour makes it several times slower.
     """
-    return model.threads or max(1, (os.cpu_count() or 2) - 1)
+    # Cores that this process may use, which in a container are fewer than the machine has.
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 2
+    return model.threads or max(1, cores - 1)
 
 
 class EmbeddedServer:
