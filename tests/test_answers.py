@@ -162,3 +162,13 @@ def test_a_content_key_depends_on_all_that_is_asked_and_on_nothing_else() -> Non
     assert len({key(), *others}) == len(others) + 1
     assert key() == key()
     assert len(key()) == 16
+
+
+def test_a_choice_equals_its_label() -> None:
+    yes = Chosen("yes", {"yes": 0.7, "no": 0.3})
+    assert yes == "yes"
+    assert yes != "no"
+    assert yes != Chosen("yes")
+    assert yes == Chosen("yes", {"yes": 0.7, "no": 0.3})
+    assert f"{yes}" == "yes"
+    assert hash(yes) == hash("yes")

@@ -37,6 +37,8 @@ def test_a_run_leaves_tables_and_a_manifest(tmp_path):
     events = [json.loads(line) for line in done.stderr.splitlines()]
     assert events[0]["event"] == "begin"
     assert events[-1]["event"] == "end"
+    assert manifest["trace_hashes"][-1] == manifest["trace_hash"]
+    assert [event["tick"] for event in events if event["event"] == "tick"] == [1, 2, 3]
     assert read_table(tmp_path / "a", "asks").num_rows == manifest["asks"]["made"]
     again = populace("run", "polarization", "--out", "a", cwd=tmp_path)
     assert again.returncode == 2

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from running import SOCIETIES, run_local, settings_of
+from test_cli import populace
 
 from populace.cluster.coordinator import Coordinator
 from populace.core.errors import TransportError
@@ -73,3 +74,16 @@ def test_an_error_of_the_scenario_comes_out_of_ray_as_itself(tmp_path, ray_clust
     )
     with pytest.raises(ScenarioError, match="no people here"):
         run_on_ray(tmp_path / "out", str(path), shards=2)
+
+
+def test_ray_address_is_honoured_and_that_ray_is_left_running(tmp_path, ray_cluster):
+    """The command line in a process of its own joins the Ray that RAY_ADDRESS names."""
+    address = ray_cluster.get_runtime_context().gcs_address
+    args = ("run", SOCIETIES, "--model", "scripted", "--seed", "7", "--transport", "ray", "--shards", "2", "--out", "a")
+    done = populace(*args, "--set", "limits.failed_turns=1.0", cwd=tmp_path, RAY_ADDRESS=address)
+    assert done.returncode == 0, done.stderr
+    assert read_manifest(tmp_path / "a")["trace_hash"] == run_local(tmp_path / "here")["trace_hash"]
+    assert ray_cluster.cluster_resources()["CPU"] == 4.0, "another Ray would have this machine's CPUs"
+    done = populace(*args[:-1], "b", cwd=tmp_path, RAY_ADDRESS="127.0.0.1:9")
+    assert done.returncode == 5, done.stderr
+    assert "RAY_ADDRESS=127.0.0.1:9" in done.stderr

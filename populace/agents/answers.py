@@ -18,11 +18,25 @@ import pydantic
 from populace.core.errors import BadAsk
 
 
-class Chosen(msgspec.Struct, frozen=True):
-    """The answer to a `Choice`: the label, and the model's probabilities over all labels where it gives them."""
+class Chosen(msgspec.Struct, frozen=True, eq=False):
+    """The answer to a `Choice`: the label, and the model's probabilities over all labels where it gives them.
+
+    It equals its label: `answer == "yes"` and `answer.label == "yes"` say the same.
+    """
 
     label: str
     probabilities: dict[str, float] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, str):
+            return self.label == other
+        return isinstance(other, Chosen) and (other.label, other.probabilities) == (self.label, self.probabilities)
+
+    def __hash__(self) -> int:
+        return hash(self.label)
+
+    def __str__(self) -> str:
+        return self.label
 
 
 class Choice:

@@ -25,6 +25,7 @@ from populace.core.records import Message
 VERSION: Final = 1
 _WINDOW: Final = 4096
 _ROW_BYTES: Final = 20
+_decode: Final = msgspec.msgpack.Decoder().decode
 NO_MAIL: Final[tuple[Message, ...]] = ()
 
 Int32 = NDArray[np.int32]
@@ -296,4 +297,4 @@ class Inbox(Sequence[Message]):
 
 def unpack_body(packed: bytes) -> Any:
     """A message's body. Its size was bounded when it was sent."""
-    return msgpack.unpackb(packed, strict_map_key=False)
+    return _decode(packed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
@@ -210,7 +211,8 @@ def _connect() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
-        if os.environ.get("RAY_ADDRESS"):
+        if address := os.environ.get("RAY_ADDRESS"):
+            _knock(address)
             ray.init(log_to_driver=False, configure_logging=False)
         else:
             ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
@@ -220,6 +222,13 @@ def _connect() -> None:
         raise TransportError(
             f"cannot reach {where}: {error}. Run `populace doctor`, or use --transport local."
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Raise OSError at once where nothing listens; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=5.0).close()
 
 
 def _most_bytes(job: Job) -> int:

@@ -28,6 +28,19 @@ def bimodality(values: Column) -> float:
     return float((skewness**2 + 1.0) * spread**2 / float(np.mean(z**4)))
 
 
+def moved_to_extremes(now: Column, start: Column, low: float, high: float, margin: float = 0.1) -> float:
+    """The share, 0 to 1, that is within `margin` of the scale's length from an end of it and did not start there."""
+    edge = margin * (high - low)
+    extreme = [(values <= low + edge) | (values >= high - edge) for values in (now, start)]
+    return share(extreme[0] & ~extreme[1])
+
+
+def moderated(now: Column, start: Column, low: float, high: float, margin: float = 0.05) -> float:
+    """The share, 0 to 1, that came nearer to the middle of the scale by more than `margin` of its length."""
+    middle = (low + high) / 2.0
+    return share(np.abs(start - middle) - np.abs(now - middle) > margin * (high - low))
+
+
 def share(mask: NDArray[Any]) -> float:
     """The share of True in a mask, 0 to 1."""
     return float(np.mean(mask))

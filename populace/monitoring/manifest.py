@@ -67,7 +67,7 @@ _SECRET_NAME: Final = re.compile(
     r"credentials?|authorization)$",
     re.IGNORECASE,
 )
-_HASH_NAME: Final = re.compile(r"(?:^|[_\-. ])(?:hash|sha256|digest|checksum)$", re.IGNORECASE)
+_HASH_NAME: Final = re.compile(r"(?:^|[_\-. ])(?:hash(?:es)?|sha256|digest|checksum)$", re.IGNORECASE)
 _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 _SECRET_TEXT: Final = re.compile(
     r"""

@@ -181,6 +181,7 @@ class JsonLines(_Progress):
     """
 
     def __init__(self, stream: TextIO) -> None:
+        self._last_tick = -1
         super().__init__()
         self._stream = stream
         self._said_s = 0.0
@@ -198,10 +199,15 @@ class JsonLines(_Progress):
             self._say("pulse", **msgspec.to_builtins(pulse), **self._speed())
 
     def tick(self, report: TickReport) -> None:
-        """Say what the tick came to (`tick_counts`) and the run so far (`total`)."""
+        """Say what the tick came to (`tick_counts`) and the run so far (`total`).
+
+        What the run's end adds (expired messages) is an event of its own, `closing`.
+        """
+        event = "closing" if report.tick == self._last_tick else "tick"
+        self._last_tick = report.tick
         self._ticked(report)
         self._say(
-            "tick",
+            event,
             tick=report.tick,
             ticks=report.ticks,
             wall_s=report.wall_s,

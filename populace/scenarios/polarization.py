@@ -4,6 +4,8 @@ In each tick a citizen hears what neighbours said, is asked whether it agrees wi
 answer, and tells one neighbour why it stands where it stands.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from populace import (
@@ -62,16 +64,12 @@ class Citizen(Agent):
 
 def population(setup: Setup) -> Population:
     """Respondents drawn with replacement; the liberal end of their self-placement starts in favour."""
-    people = Population.sample(anes96(), setup.agents, setup.draw("respondents"))
-    rows = [dict(zip(people.columns, row, strict=True)) for row in zip(*people.columns.values(), strict=True)]
-    profiles = [
-        TEXTS["profile"].strip().format(
+    return Population.sample(anes96(), setup.agents, setup.draw("respondents")).adding(
+        attitude=lambda row: 10.0 * (7.0 - row["selfLR"]) / 6.0,
+        profile=lambda row: TEXTS["profile"].strip().format(
             **row, school=TEXTS["schools"][int(row["educ"]) - 1], party=TEXTS["parties"][int(row["PID"])]
-        )
-        for row in rows
-    ]  # fmt: skip
-    attitudes = [10.0 * (7.0 - row["selfLR"]) / 6.0 for row in rows]
-    return Population({**people.columns, "profile": profiles, "attitude": attitudes})
+        ),
+    )  # fmt: skip
 
 
 def world(setup: Setup, people: Population) -> World:
@@ -83,19 +81,12 @@ def world(setup: Setup, people: Population) -> World:
     return World(Clock(start="1996-09-01T00:00"), network)
 
 
-def off_centre(attitudes: measures.Column) -> measures.Column:
-    """How far attitudes are from the middle of the scale, 0 to 5."""
-    return np.abs(attitudes - 5.0)
-
-
-def moved_to_extremes(w: World) -> float:
-    """The share within one point of an end of the scale that did not start there."""
-    return measures.share((off_centre(w.columns["attitude"]) >= 4.0) & (off_centre(w.start["attitude"]) < 4.0))
-
-
-def moderated(w: World) -> float:
-    """The share that came at least half a point nearer to the middle."""
-    return measures.share(off_centre(w.columns["attitude"]) < off_centre(w.start["attitude"]) - 0.5)
+def outcome(measure: Callable[..., float], *scale: float) -> Callable[[World], float]:
+    """A measure of attitudes now, or, given the scale's ends, of attitudes now against those at the start."""
+    def measured(world: World) -> float:
+        now, start = world.columns["attitude"], world.start["attitude"]
+        return measure(now, start, *scale) if scale else measure(now)
+    return measured  # fmt: skip
 
 
 society = Society(
@@ -108,9 +99,9 @@ society = Society(
     size=20,
     ticks=4,
     outcomes={
-        "variance": lambda w: measures.variance(w.columns["attitude"]),
-        "bimodality": lambda w: measures.bimodality(w.columns["attitude"]),
-        "moved_to_extremes": moved_to_extremes,
-        "moderated": moderated,
+        "variance": outcome(measures.variance),
+        "bimodality": outcome(measures.bimodality),
+        "moved_to_extremes": outcome(measures.moved_to_extremes, 0.0, 10.0),
+        "moderated": outcome(measures.moderated, 0.0, 10.0),
     },
 )
