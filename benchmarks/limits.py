@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--requests", type=float, default=600.0)
     parser.add_argument("--tokens", type=float, default=30_000.0)
     parser.add_argument("--shards", type=int, default=4)
-    parser.add_argument("--words", type=int, default=1, help="length of prompts; with many, tokens are the tighter limit")
+    parser.add_argument("--words", type=int, default=1, help="length of prompts; at 8, tokens are the tighter limit")
     options = parser.parse_args()
     for central in (True, False):
         limit = RateLimit(options.requests, options.tokens)

@@ -88,6 +88,14 @@ def test_four_shards_keep_to_one_limit() -> None:
     assert account.quota.ledger.spent.tokens == server.billed.tokens_in + server.billed.tokens_out
 
 
+def test_the_same_load_without_limits_is_refused_by_the_server() -> None:
+    """The negative control of the test above."""
+    limit = RateLimit(requests_per_minute=3000, tokens_per_minute=150_000, slack_s=1.0)
+    with Misbehaving(limit=limit) as server:
+        run(model(server), 4, 120)
+        assert sum(seen.limited for seen in server.seen) > 0
+
+
 @pytest.mark.parametrize(("kind", "central"), [("usd", True), ("tokens", False)], ids=["central", "own shares"])
 def test_eight_shards_never_pass_a_ceiling(kind: str, central: bool) -> None:
     ceiling = {"usd": 0.02, "tokens": 12_000}[kind]
