@@ -52,7 +52,7 @@ class Price(_Section):
 
 
 class Throttle(_Section):
-    """Limits on model calls, for the whole run: they are divided among the shards."""
+    """Limits on model calls, for the whole run: the shards share the rates as they need them, `concurrency` equally."""
 
     concurrency: PositiveInt = 64
     requests_per_minute: PositiveFloat | None = None

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from populace.agents.llm.budget import Ledger, ceiling
+from populace.agents.llm.budget import NOTHING, Amount, Ledger, ceiling
 from populace.agents.llm.build import is_limited
 from populace.agents.llm.lease import Lease, Want
 from populace.cluster.quota import Limits, Quota
@@ -26,11 +26,14 @@ _LEASE: Final = msgspec.msgpack.Decoder(Lease)
 
 
 class AccountService:
-    """The quota of one run's model, on this process's monotonic clock."""
+    """The quota of one run's model, on this process's monotonic clock.
 
-    def __init__(self, model: Model) -> None:
+    `spent` is what the run had spent before: a resumed run goes on from there, under the same ceiling.
+    """
+
+    def __init__(self, model: Model, spent: Amount = NOTHING) -> None:
         limits = Limits(model.throttle.requests_per_minute or math.inf, model.throttle.tokens_per_minute or math.inf)
-        self.quota = Quota(limits, Ledger(ceiling(model.budget.usd, model.budget.tokens)))
+        self.quota = Quota(limits, Ledger(ceiling(model.budget.usd, model.budget.tokens), spent))
 
     def exchange(self, want: Want) -> Lease:
         """One exchange."""
@@ -45,9 +48,9 @@ class AccountService:
         self.quota.leave(shard, attempt)
 
 
-def account_for(model: Model) -> AccountService | None:
+def account_for(model: Model, spent: Amount = NOTHING) -> AccountService | None:
     """The account of a run with this model; None where nothing is limited, so that nobody has to ask."""
-    return AccountService(model) if model.kind != "scripted" and is_limited(model) else None
+    return AccountService(model, spent) if model.kind != "scripted" and is_limited(model) else None
 
 
 class LocalLink:

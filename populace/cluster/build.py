@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from populace.agents.llm.budget import NOTHING, Amount
 from populace.agents.population import Population, make_agents
 from populace.agents.turn import Scope
 from populace.cluster.environment import Environment
@@ -20,8 +21,8 @@ from populace.society import Origin, Setup, Society, load_society
 class Job(msgspec.Struct, frozen=True):
     """A run, as plain data: where its society comes from, its settings as JSON, and where its model answers.
 
-    `agents` and `ticks` are what settings and society came to. It holds no secret: a process reads the model's key
-    from its own environment.
+    `agents` and `ticks` are what settings and society came to. `spent` is what the run's model had cost before, when
+    it is resumed. It holds no secret: a process reads the model's key from its own environment.
     """
 
     origin: str
@@ -30,6 +31,7 @@ class Job(msgspec.Struct, frozen=True):
     agents: int
     ticks: int
     base_url: str | None = None
+    spent: Amount = NOTHING
 
     def society(self) -> Society:
         """The society. Raises ScenarioError."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.agents.llm.build import build_gateway
+from populace.cluster.account import AccountService, LocalLink, account_for
 from populace.cluster.barrier import ShardDone
 from populace.cluster.build import Job, build_environment, build_shard
 from populace.cluster.bus import Frame
@@ -39,16 +40,18 @@ def opened(environment: Environment) -> Opened:
 
 
 class LocalTransport:
-    """Shards in this process, one gateway each."""
+    """Shards in this process, one gateway each; what the model's limits allow is shared by one `account`."""
 
     def __init__(self) -> None:
         self.runners: list[ShardRunner] = []
+        self.account: AccountService | None = None
         self._environment: Environment | None = None
 
     async def start(self, job: Job) -> Opened:
         """Build world and shards here."""
         settings, society = job.read_settings(), job.society()
         self._environment = build_environment(job)
+        self.account = account_for(settings.model, job.spent)
         for index in range(settings.shards):
             gateway = build_gateway(
                 settings.model,
@@ -56,6 +59,8 @@ class LocalTransport:
                 shards=settings.shards,
                 scripted=society.scripted,
                 base_url=job.base_url,
+                link=None if self.account is None else LocalLink(self.account),
+                shard=index,
             )
             runner = ShardRunner(build_shard(job, index), gateway, _Door(self._environment))
             self.runners.append(runner)

@@ -19,6 +19,7 @@ import ray
 from numpy.typing import NDArray
 
 from populace.agents.llm.build import build_gateway
+from populace.cluster.account import AccountService, RemoteLink, account_for
 from populace.cluster.barrier import ShardDone
 from populace.cluster.build import Job, build_environment, build_shard
 from populace.cluster.bus import unpack_frame
@@ -44,6 +45,10 @@ T = TypeVar("T")
 
 _FRAME_SLACK: Final = 4
 """A packed frame holds columns besides bodies, and a body may exceed `frame_bytes` by one message."""
+
+
+_QUOTA_S: Final = 10.0
+"""How long an exchange with the account may take before it is sent again."""
 
 
 class EnvironmentActor:
@@ -92,14 +97,47 @@ class _Door:
         return packed
 
 
-class ShardActor:
-    """A shard in a process of its own, on that process's event loop."""
+class QuotaActor:
+    """The run's account with its model's provider, in a process of its own."""
 
-    def __init__(self, job: bytes, index: int, environment: Any) -> None:
+    def __init__(self, job: bytes) -> None:
+        read = msgspec.msgpack.decode(job, type=Job)
+        self._account = AccountService(read.read_settings().model, read.spent)
+
+    def exchange(self, want: bytes) -> bytes:
+        """One exchange of a packed want for a packed lease."""
+        return self._account.exchange_packed(want)
+
+
+def _link(quota: Any) -> RemoteLink:
+    """A shard's way to the `QuotaActor`."""
+
+    async def call(want: bytes) -> bytes:
+        try:
+            async with asyncio.timeout(_QUOTA_S):
+                lease: bytes = await quota.exchange.remote(want)
+                return lease
+        except (ray.exceptions.RayTaskError, ray.exceptions.ActorDiedError) as error:
+            raise TransportError(f"the account of the run's limits was lost: {error}") from error
+        except ray.exceptions.RayError as error:
+            raise OSError(f"the account of the run's limits does not answer: {error}") from error
+
+    return RemoteLink(call)
+
+
+class ShardActor:
+    """A shard in a process of its own, on that process's event loop.
+
+    `quota` is the run's `QuotaActor`; None where nothing is limited. `attempt` rises when a lost shard is rebuilt.
+    """
+
+    def __init__(self, job: bytes, index: int, environment: Any, quota: Any, attempt: int) -> None:
         self._job = msgspec.msgpack.decode(job, type=Job)
         self._index = index
         self._frame_bytes = _most_bytes(self._job)
         self._environment = environment
+        self._quota = quota
+        self._attempt = attempt
         self._runner: ShardRunner | None = None
 
     async def start(self) -> None:
@@ -111,8 +149,12 @@ class ShardActor:
             shards=settings.shards,
             scripted=self._job.society().scripted,
             base_url=self._job.base_url,
+            link=None if self._quota is None else _link(self._quota),
+            shard=self._index,
+            attempt=self._attempt,
         )
-        self._runner = ShardRunner(build_shard(self._job, self._index), gateway, _Door(self._environment))
+        shard = build_shard(self._job, self._index, self._attempt)
+        self._runner = ShardRunner(shard, gateway, _Door(self._environment))
         await gateway.open()
         tune_collector()
 
@@ -150,6 +192,7 @@ class RayTransport:
 
     def __init__(self) -> None:
         self._environment: Any = None
+        self._quota: Any = None
         self._shards: list[Any] = []
         self._started_ray = False
 
@@ -166,7 +209,11 @@ class RayTransport:
         environment = ray.remote(**options)(EnvironmentActor)
         shard = ray.remote(scheduling_strategy="SPREAD", max_concurrency=16, **options)(ShardActor)
         self._environment = environment.remote(packed)
-        self._shards = [shard.remote(packed, index, self._environment) for index in range(settings.shards)]
+        if account_for(settings.model) is not None:
+            self._quota = ray.remote(**{**options, "num_cpus": 0})(QuotaActor).remote(packed)
+        self._shards = [
+            shard.remote(packed, index, self._environment, self._quota, 0) for index in range(settings.shards)
+        ]
         world, *_ = await asyncio.gather(
             _result(self._environment.start.remote()), *(_result(one.start.remote()) for one in self._shards)
         )
@@ -200,9 +247,10 @@ class RayTransport:
         except TimeoutError:
             pass
         finally:
-            for actor in (*self._shards, *([self._environment] if self._environment else [])):
-                ray.kill(actor)
-            self._shards, self._environment = [], None
+            for actor in (*self._shards, self._environment, self._quota):
+                if actor is not None:
+                    ray.kill(actor)
+            self._shards, self._environment, self._quota = [], None, None
             if self._started_ray:
                 await asyncio.to_thread(ray.shutdown)
 

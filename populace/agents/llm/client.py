@@ -25,7 +25,7 @@ from populace.agents.llm.prices import tokens_of
 from populace.agents.llm.protocol import Deliver, Pressure
 from populace.agents.llm.retry import Again, Job, Retry
 from populace.agents.llm.throttle import Account, Dispatcher
-from populace.core.errors import BudgetSpent, ModelError
+from populace.core.errors import BudgetSpent, ModelError, TransportError
 from populace.core.records import Answer, Ask
 
 _PATH: Final = "/chat/completions"
@@ -186,6 +186,8 @@ class Client:
                         f"long to wait for it."
                     )
                 )
+            case "account":
+                self._fail(TransportError(f"{detail}. What was recorded so far is saved."))
             case "attempt":
                 self._fail(ModelError("a newer attempt of this shard runs, so this one makes no more calls."))
             case _:

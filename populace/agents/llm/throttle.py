@@ -32,6 +32,7 @@ from populace.agents.llm.lease import Lease, Purse, Want
 from populace.agents.llm.outcomes import Fault, Late, Limited, Outcome, endpoint_works, tokens_used
 from populace.agents.llm.protocol import Pressure
 from populace.agents.llm.retry import Job
+from populace.core.errors import PopulaceError
 
 _PERIOD_S: Final = 0.25
 _POLL_S: Final = 0.005
@@ -44,7 +45,11 @@ class Link(Protocol):
     """The way to the central quota."""
 
     async def exchange(self, want: Want) -> Lease:
-        """One exchange. Raises OSError when the quota cannot be reached; the same want is then sent again."""
+        """One exchange.
+
+        Raises OSError when the quota cannot be reached: the same want is then sent again. Raises PopulaceError when
+        it never will be: no further call is made.
+        """
 
 
 class Account:
@@ -75,7 +80,8 @@ class Dispatcher:
     """Queues jobs and starts their calls.
 
     `call` makes one call and never raises; `done` is told its outcome, and whether it was a breaker's probe. `stop` is
-    called with a reason and a detail when no further call will be made: 'budget', 'attempt', 'outage', 'bug'.
+    called with a reason and a detail when no further call will be made: 'budget', 'attempt', 'outage', 'account' (the
+    quota is lost), 'bug'.
     """
 
     def __init__(
@@ -106,6 +112,7 @@ class Dispatcher:
         self._calls: dict[asyncio.Task[None], Job] = {}
         self._cancelled: set[asyncio.Task[None]] = set()
         self._not_before_s = -math.inf
+        self._unreached_s = math.inf
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
@@ -170,7 +177,7 @@ class Dispatcher:
             want = self._account.purse.want(self._loop.time(), 0, 0, 0)
             try:
                 await self._account.link.exchange(want)
-            except OSError:
+            except (OSError, PopulaceError):
                 return
 
     def _ripe(self, job: Job) -> None:
@@ -235,7 +242,7 @@ class Dispatcher:
                 await self._wake.wait()
         if not self._heap and account.purse.due(self._loop.time()):
             self._unreported = False
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, PopulaceError):
                 want = account.purse.want(self._loop.time(), 0, 0, 0)
                 account.purse.receive(await account.link.exchange(want), self._loop.time())
 
@@ -254,9 +261,18 @@ class Dispatcher:
         want = account.purse.want(self._loop.time(), requests, tokens, head.estimate, worst, head.worst)
         try:
             lease = await account.link.exchange(want)
-        except OSError:
+        except OSError as error:
+            now_s = self._loop.time()
+            self._unreached_s = min(self._unreached_s, now_s)
+            if now_s - self._unreached_s > self._outage_s:
+                self._stop("account", str(error))
+                return False
             await asyncio.sleep(0.25)
             return True
+        except PopulaceError as error:
+            self._stop("account", str(error))
+            return False
+        self._unreached_s = math.inf
         account.purse.receive(lease, self._loop.time())
         if lease.refused in ("budget", "attempt"):
             self._stop(lease.refused, "")
