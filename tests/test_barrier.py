@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -218,3 +219,22 @@ def test_books_that_do_not_balance_are_an_error(
             barrier.handle(last)
     else:
         assert handle(barrier, last) == [Finished(Counts(**end))]
+
+
+def test_what_each_destination_must_get_is_counted_by_source_and_told_with_each_order() -> None:
+    barrier = Barrier(2, 2)
+    barrier.attempts, barrier.world_attempt = [3, 3], 3
+    assert [effect.attempt for effect in handle(barrier, Begin())] == [3, 3]
+    sent = [{WORLD: 4, 1: 2}, {0: 5, 1: 7}]
+    for shard in (1, 0):
+        event = msgspec.structs.replace(shard_done(shard, 0, 2, attempt=3), sent=sent[shard])
+        effects = handle(barrier, event)
+    assert (effects[0].expected, effects[0].attempt) == ({0: 4}, 3)
+    closed = msgspec.structs.replace(world_closed(0), sent={0: 6}, attempt=2)
+    assert handle(barrier, closed) == [], "a former life of the world"
+    _, *opened = handle(barrier, msgspec.structs.replace(closed, attempt=3))
+    assert [effect.expected for effect in opened] == [{1: 5, WORLD: 6}, {0: 2, 1: 7}]
+    assert [effect.expected for effect in handle(barrier, Abandon())] == [{1: 5, WORLD: 6}, {0: 2, 1: 7}]
+    assert handle(barrier, ShardEnded(0, Counts(calls=9), attempt=2)) == []
+    assert handle(barrier, ShardEnded(0, Counts(), attempt=3)) == []
+    assert handle(barrier, ShardEnded(1, Counts(), attempt=3)) == [Finished(Counts())]

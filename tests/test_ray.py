@@ -48,10 +48,10 @@ def test_a_lost_shard_ends_the_run_with_a_clear_error_and_its_tables(tmp_path, r
     from populace.cluster.ray_actors import RayTransport
 
     class Killing(RayTransport):
-        async def open_tick(self, shard, tick, parcels):
+        async def open_tick(self, shard, tick, *rest):
             if shard == 1 and tick == 2:
                 ray_cluster.kill(self._shards[1])
-            return await super().open_tick(shard, tick, parcels)
+            return await super().open_tick(shard, tick, *rest)
 
     settings = settings_of(transport="ray", shards=2, ticks=5)
     coordinator = Coordinator(find_society(SOCIETIES), settings, Killing(), tmp_path)

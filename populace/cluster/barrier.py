@@ -23,7 +23,10 @@ class Begin(msgspec.Struct, frozen=True):
 
 
 class ShardDone(msgspec.Struct, frozen=True):
-    """Event: a shard's turns of a tick have ended. `parcels` go to a shard's index, or to the world at -1."""
+    """Event: a shard's turns of a tick have ended. `parcels` go to a shard's index, or to the world at -1.
+
+    `sent` says how many messages they hold for each destination.
+    """
 
     shard: int
     attempt: int
@@ -32,15 +35,18 @@ class ShardDone(msgspec.Struct, frozen=True):
     digests: bytes
     counts: Counts
     parcels: list[tuple[int, Any]]
+    sent: dict[int, int] = {}
 
 
 class WorldClosed(msgspec.Struct, frozen=True):
-    """Event: the world has taken the tick's actions. `parcels` are what it sent, by shard."""
+    """Event: the world has taken the tick's actions. `parcels` are what it sent, by shard; `sent` how many messages."""
 
     tick: int
     digest: bytes
     counts: Counts
     parcels: list[tuple[int, Any]]
+    sent: dict[int, int] = {}
+    attempt: int = 0
 
 
 class ShardEnded(msgspec.Struct, frozen=True):
@@ -48,6 +54,7 @@ class ShardEnded(msgspec.Struct, frozen=True):
 
     shard: int
     counts: Counts
+    attempt: int = 0
 
 
 class Abandon(msgspec.Struct, frozen=True):
@@ -58,18 +65,22 @@ Event: TypeAlias = Begin | ShardDone | WorldClosed | ShardEnded | Abandon
 
 
 class Open(msgspec.Struct, frozen=True):
-    """Effect: open a tick on a shard and hand it its parcels."""
+    """Effect: open a tick on a shard and hand it its parcels; `expected` messages are in them, by source."""
 
     shard: int
     tick: int
     parcels: list[Any]
+    expected: dict[int, int] = {}
+    attempt: int = 0
 
 
 class Resolve(msgspec.Struct, frozen=True):
-    """Effect: hand the world the tick's parcels, let it end the tick."""
+    """Effect: hand the world the tick's parcels, let it end the tick; `expected` actions are in them, by shard."""
 
     tick: int
     parcels: list[Any]
+    expected: dict[int, int] = {}
+    attempt: int = 0
 
 
 class TickClosed(msgspec.Struct, frozen=True):
@@ -81,10 +92,12 @@ class TickClosed(msgspec.Struct, frozen=True):
 
 
 class End(msgspec.Struct, frozen=True):
-    """Effect: no tick follows; hand the shard the parcels that nobody will read."""
+    """Effect: no tick follows; hand the shard the parcels that nobody will read; `expected` messages are in them."""
 
     shard: int
     parcels: list[Any]
+    expected: dict[int, int] = {}
+    attempt: int = 0
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -97,19 +110,26 @@ Effect: TypeAlias = Open | Resolve | TickClosed | End | Finished
 
 
 class Barrier:
-    """Closes ticks `first` to `ticks - 1` over `shards` shards. `total` counts the run so far."""
+    """Closes ticks `first` to `ticks - 1` over `shards` shards. `total` counts the run so far.
+
+    `attempts`, by shard, and `world_attempt` count lives: an event of another life than the present is not heard, and
+    each effect says which life it is meant for. Frames carry their source's life, and a receiver takes those of its
+    own only: after a loss, all go on with one new number.
+    """
 
     def __init__(self, shards: int, ticks: int, first: int = 0) -> None:
         self.shards = shards
         self.ticks = ticks
         self.tick = first
         self.attempts = [0] * shards
+        self.world_attempt = 0
         self.trace = Trace()
         self.total = Counts()
         self.begun = False
         self.ended = False
         self._done: dict[int, ShardDone] = {}
         self._mail: dict[int, list[Any]] = {}
+        self._expected: dict[int, dict[int, int]] = {}
         self._ends: dict[int, ShardEnded] = {}
 
     def handle(self, event: Event) -> list[Effect]:
@@ -127,15 +147,23 @@ class Barrier:
             case Abandon() if not self.ended:
                 self._done = {}
                 self.begun = self.ended = True
-                return [End(shard, self._mail.get(shard, [])) for shard in range(self.shards)]
+                return self._end()
         return []
 
     def _open_or_end(self) -> list[Effect]:
         self.ended = self.tick == self.ticks
-        shards, mail = range(self.shards), self._mail
         if self.ended:
-            return [End(shard, mail.get(shard, [])) for shard in shards]
-        return [Open(shard, self.tick, mail.get(shard, [])) for shard in shards]
+            return self._end()
+        return [
+            Open(shard, self.tick, self._mail.get(shard, []), self._expected.get(shard, {}), self.attempts[shard])
+            for shard in range(self.shards)
+        ]
+
+    def _end(self) -> list[Effect]:
+        return [
+            End(shard, self._mail.get(shard, []), self._expected.get(shard, {}), self.attempts[shard])
+            for shard in range(self.shards)
+        ]
 
     def _shard_done(self, event: ShardDone) -> list[Effect]:
         late = event.tick != self.tick or event.attempt != self.attempts[event.shard]
@@ -144,7 +172,7 @@ class Barrier:
         self._done[event.shard] = event
         if len(self._done) < self.shards:
             return []
-        return [Resolve(self.tick, self._route(WORLD))]
+        return [Resolve(self.tick, self._route(WORLD), self._count(WORLD), self.world_attempt)]
 
     def _route(self, destination: int) -> list[Any]:
         """The tick's parcels to one destination, in the order of the shards they come from."""
@@ -155,11 +183,20 @@ class Barrier:
             if target == destination
         ]
 
+    def _count(self, destination: int) -> dict[int, int]:
+        """How many messages each shard sent to one destination in the tick, those that sent any."""
+        sent = ((shard, self._done[shard].sent.get(destination, 0)) for shard in range(self.shards))
+        return {shard: n for shard, n in sent if n}
+
     def _world_closed(self, event: WorldClosed) -> list[Effect]:
-        if self.ended or event.tick != self.tick or len(self._done) < self.shards:
+        late = event.tick != self.tick or event.attempt != self.world_attempt
+        if self.ended or late or len(self._done) < self.shards:
             return []
         for shard in range(self.shards):
             self._mail[shard] = self._route(shard)
+            self._expected[shard] = self._count(shard)
+            if n := event.sent.get(shard, 0):
+                self._expected[shard][WORLD] = n
         for target, parcel in event.parcels:
             self._mail[target].append(parcel)
         counts = Counts()
@@ -174,7 +211,7 @@ class Barrier:
         return [closed, *self._open_or_end()]
 
     def _shard_ended(self, event: ShardEnded) -> list[Effect]:
-        if not self.ended or event.shard in self._ends:
+        if not self.ended or event.shard in self._ends or event.attempt != self.attempts[event.shard]:
             return []
         self._ends[event.shard] = event
         if len(self._ends) < self.shards:

@@ -55,7 +55,7 @@ def plan_job(origin: Origin, settings: Settings) -> Job:
     )
 
 
-def build_environment(job: Job) -> Environment:
+def build_environment(job: Job, attempt: int = 0) -> Environment:
     """The environment service with its world opened. Raises ScenarioError."""
     society, settings = job.society(), job.read_settings()
     setup, people = _people(job)
@@ -72,7 +72,9 @@ def build_environment(job: Job) -> Environment:
             fields=society.fields,
         )
     )
-    return Environment(world, society.outcomes, shards=settings.shards, frame_bytes=settings.bus.frame_bytes)
+    return Environment(
+        world, society.outcomes, shards=settings.shards, frame_bytes=settings.bus.frame_bytes, attempt=attempt
+    )
 
 
 def build_shard(job: Job, index: int, attempt: int = 0) -> Shard:

@@ -159,19 +159,19 @@ class Coordinator:
 
     def _carry_out(self, effect: Effect) -> PopulaceError | None:
         match effect:
-            case Open(shard, tick, parcels):
-                if shard == 0:
+            case Open():
+                if effect.shard == 0:
                     self._parts, self._stages_s = [], {}
                     self._stage_began_s = time.perf_counter()
-                self._spawn(self._open(shard, tick, parcels))
-            case Resolve(tick, parcels):
+                self._spawn(self._open(effect))
+            case Resolve():
                 self._stage("turns")
-                self._spawn(self._resolve(tick, parcels))
+                self._spawn(self._resolve(effect))
             case TickClosed(tick, counts):
                 self._stage("resolve")
                 return self._closed(tick, counts)
-            case End(shard, parcels):
-                self._spawn(self._end(shard, parcels))
+            case End():
+                self._spawn(self._end(effect))
         return None
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -185,19 +185,22 @@ class Coordinator:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _open(self, shard: int, tick: int, parcels: list[Any]) -> None:
-        event, part = await self._transport.open_tick(shard, tick, parcels)
+    async def _open(self, order: Open) -> None:
+        event, part = await self._transport.open_tick(
+            order.shard, order.tick, order.parcels, order.expected, order.attempt
+        )
         self._parts.append(part)
         self._events.put_nowait(event)
 
-    async def _resolve(self, tick: int, parcels: list[Any]) -> None:
-        self._world, out = await self._transport.close_tick(tick, parcels)
-        self._events.put_nowait(WorldClosed(tick, self._world.digest, self._world.counts, out))
+    async def _resolve(self, order: Resolve) -> None:
+        done, out = await self._transport.close_tick(order.tick, order.parcels, order.expected, order.attempt)
+        self._world = done
+        self._events.put_nowait(WorldClosed(done.tick, done.digest, done.counts, out, done.sent, done.attempt))
 
-    async def _end(self, shard: int, parcels: list[Any]) -> None:
-        done: RunDone = await self._transport.end(shard, parcels)
+    async def _end(self, order: End) -> None:
+        done: RunDone = await self._transport.end(order.shard, order.parcels, order.expected, order.attempt)
         self._ended.append(done)
-        self._events.put_nowait(ShardEnded(shard, done.counts))
+        self._events.put_nowait(ShardEnded(done.shard, done.counts, done.attempt))
 
     def _stage(self, name: str) -> None:
         now = time.perf_counter()

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.cluster.bus import Frame, Mail, Outgoing, route, unpack_body
+from populace.cluster.delivery import check_complete, distinct, tally
 from populace.core.draws import WORLD
-from populace.core.errors import ScenarioError
+from populace.core.errors import ScenarioError, TransportError
 from populace.core.records import Counts, Look
 from populace.core.trace import DIGEST_BYTES
 from populace.env import Action, World
@@ -28,10 +29,15 @@ _NO_LIMIT: Final = 2**31
 
 
 class Reports(msgspec.Struct, frozen=True):
-    """What one shard's turns report of a tick: public fields, one column a field, for `agents` (int32, sorted)."""
+    """What one shard's turns report of a tick: public fields, one column a field, for `agents` (int32, sorted).
+
+    `shard` and `attempt` say whose report it is; -1 stands for a shard that does not say, whose report is taken.
+    """
 
     agents: NDArray[np.int32]
     fields: dict[str, list[Any]]
+    shard: int = -1
+    attempt: int = 0
 
 
 class WorldDone(msgspec.Struct, frozen=True):
@@ -39,7 +45,7 @@ class WorldDone(msgspec.Struct, frozen=True):
 
     `frames` are the world's messages, by shard; `changed` (int32, sorted) are the agents of which a public field
     changed and `fields` their values now; `outcomes` are measured after the tick; `digest` covers what the world
-    sent and refused.
+    sent and refused. `sent` counts the messages to each shard; `attempt` is the life of the world that says so.
     """
 
     tick: int
@@ -49,10 +55,12 @@ class WorldDone(msgspec.Struct, frozen=True):
     outcomes: dict[str, float]
     counts: Counts
     digest: bytes
+    sent: dict[int, int] = {}
+    attempt: int = 0
 
 
 class Environment:
-    """Wraps an opened world for a run of `shards` shards."""
+    """Wraps an opened world for a run of `shards` shards. `attempt` counts its restarts."""
 
     def __init__(
         self,
@@ -61,11 +69,14 @@ class Environment:
         *,
         shards: int,
         frame_bytes: int,
+        attempt: int = 0,
     ) -> None:
         self.world = world
         self.outcomes = outcomes
+        self.attempt = attempt
         self._shards = shards
         self._frame_bytes = frame_bytes
+        self._last: WorldDone | None = None
 
     def measure(self) -> dict[str, float]:
         """The outcomes now. Raises ScenarioError, naming the outcome, for one that fails or is not a number."""
@@ -94,8 +105,31 @@ class Environment:
                 replies[at] = (False, f"{query}: {value.reason}") if failed else (True, value)
         return bytes(_pack(replies))
 
-    def close_tick(self, tick: int, frames: Sequence[Frame], reports: Sequence[Reports]) -> WorldDone:
-        """Take what the tick's turns reported and did; move the world to the next tick; measure."""
+    def close_tick(
+        self,
+        tick: int,
+        frames: Sequence[Frame],
+        reports: Sequence[Reports],
+        expected: Mapping[int, int] | None = None,
+        attempt: int = 0,
+    ) -> WorldDone:
+        """Take what the tick's turns reported and did; move the world to the next tick; measure.
+
+        `expected` says how many actions each shard sent, None that nobody knows; `attempt` is the life of the world
+        that is meant. Doubled frames and reports count once; a tick closed again gives its `WorldDone` again. Raises
+        TransportError, and changes nothing, for another life's order, another tick, or what is missing.
+        """
+        if attempt != self.attempt:
+            raise TransportError(
+                f"the world: tick {tick} was closed for its life {attempt}; this is its life {self.attempt}"
+            )
+        if self._last is not None and self._last.tick == tick:
+            return self._last
+        if tick != self.world.tick:
+            raise TransportError(f"the world: tick {tick} was closed while it stands at tick {self.world.tick}")
+        frames = distinct(frames, tick, attempt)
+        check_complete(f"the world, tick {tick}", tick, frames, expected)
+        reports = self._distinct_reports(tick, reports, expected is not None)
         changed = [self.world.put_fields(one.agents, one.fields) for one in reports if len(one.agents) and one.fields]
         actions = [
             Action(sender, nth, kind, args)
@@ -117,15 +151,27 @@ class Environment:
         agents = np.unique(np.concatenate(changed)).astype(np.int32) if changed else np.empty(0, np.int32)
         refused = [(action.agent, action.nth, reason) for action, reason in resolved.refused]
         digest = blake2b(_pack((out.receiver.tolist(), out.bodies, refused)), digest_size=DIGEST_BYTES).digest()
-        return WorldDone(
+        sent = route(out, source=WORLD, shards=self._shards, attempt=self.attempt, frame_bytes=self._frame_bytes)
+        self._last = WorldDone(
             tick=tick,
-            frames=route(out, source=WORLD, shards=self._shards, attempt=0, frame_bytes=self._frame_bytes),
+            frames=sent,
             changed=agents,
             fields={name: column[agents].tolist() for name, column in self.world.columns.items()},
             outcomes=self.measure(),
             counts=counts,
             digest=digest,
+            sent=tally(sent),
+            attempt=self.attempt,
         )
+        return self._last
+
+    def _distinct_reports(self, tick: int, reports: Sequence[Reports], all_of_them: bool) -> list[Reports]:
+        """Each shard's report once, former lives' dropped."""
+        known = {one.shard: one for one in reports if one.shard >= 0 and one.attempt == self.attempt}
+        if all_of_them and len(known) < self._shards:
+            missing = ", ".join(str(shard) for shard in range(self._shards) if shard not in known)
+            raise TransportError(f"the world, tick {tick}: what shard {missing} reports is missing")
+        return [*(one for one in reports if one.shard < 0), *known.values()]
 
 
 def _in_order(mail: Mail) -> list[tuple[int, int, Any]]:

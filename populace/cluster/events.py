@@ -14,10 +14,16 @@ from populace.core.records import Answer, Ask, Counts, Look
 
 
 class OpenTick(msgspec.Struct, frozen=True):
-    """Event: tick `tick` begins; `frames` hold what was sent to this shard in the tick before."""
+    """Event: tick `tick` begins; `frames` hold what was sent to this shard in the tick before.
+
+    `expected` says how many messages each source (-1: the world) sent; None: nobody knows. `attempt` is the life of
+    the shard that is meant.
+    """
 
     tick: int
     frames: list[Frame]
+    expected: dict[int, int] | None = None
+    attempt: int = 0
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -40,9 +46,11 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class EndRun(msgspec.Struct, frozen=True):
-    """Event: no tick follows; `frames` hold what was sent in the last one, which expires."""
+    """Event: no tick follows; `frames` hold what was sent in the last one, which expires. See `OpenTick`."""
 
     frames: list[Frame]
+    expected: dict[int, int] | None = None
+    attempt: int = 0
 
 
 Event: TypeAlias = OpenTick | Seen | Looked | Answered | EndRun
@@ -71,8 +79,9 @@ class TickDone(msgspec.Struct, frozen=True):
     """Effect: all turns of the tick have ended; this is what they came to.
 
     `agents` (int32, sorted) are those that took a turn, and `digests` has 16 bytes for each, BLAKE2b over what the
-    turn committed. `fields` are the public fields of `agents`. `frames` go to shards and to the world.
-    `messages` and `asks` are columns for the tables (empty when not recorded).
+    turn committed. `fields` are the public fields of `agents`. `frames` go to shards and to the world, and `sent`
+    says how many messages they take to each. `attempt` is the life of the shard that says so. `messages` and `asks`
+    are columns for the tables (empty when not recorded).
     """
 
     tick: int
@@ -85,6 +94,8 @@ class TickDone(msgspec.Struct, frozen=True):
     failures: list[Failure]
     messages: dict[str, Any]
     asks: dict[str, Any]
+    sent: dict[int, int] = {}
+    attempt: int = 0
 
 
 class RunDone(msgspec.Struct, frozen=True):
@@ -93,6 +104,7 @@ class RunDone(msgspec.Struct, frozen=True):
     shard: int
     counts: Counts
     messages: dict[str, Any]
+    attempt: int = 0
 
 
 Effect: TypeAlias = Observe | AskModel | LookWorld | TickDone | RunDone

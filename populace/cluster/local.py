@@ -67,30 +67,31 @@ class LocalTransport:
             await gateway.open()
         return opened(self._environment)
 
-    async def open_tick(self, shard: int, tick: int, parcels: list[Frame]) -> tuple[ShardDone, TickDone]:
+    async def open_tick(
+        self, shard: int, tick: int, parcels: list[Frame], expected: dict[int, int], attempt: int
+    ) -> tuple[ShardDone, TickDone]:
         """Run the shard's tick on this loop."""
         runner = self.runners[shard]
-        done = await runner.run_tick(tick, parcels)
+        done = await runner.run_tick(tick, parcels, expected, attempt)
         out: list[tuple[int, Any]] = [(frame.destination, frame) for frame in done.frames if frame.destination != WORLD]
         to_world = [frame for frame in done.frames if frame.destination == WORLD]
-        out.append((WORLD, (Reports(done.agents, done.fields), to_world)))
-        attempt = runner.shard.plan.attempt
-        event = ShardDone(shard, attempt, tick, done.agents, done.digests, done.counts, out)
+        out.append((WORLD, (Reports(done.agents, done.fields, shard, done.attempt), to_world)))
+        event = ShardDone(shard, done.attempt, tick, done.agents, done.digests, done.counts, out, done.sent)
         return event, msgspec.structs.replace(done, frames=[], fields={})
 
     async def close_tick(
-        self, tick: int, parcels: list[tuple[Reports, list[Frame]]]
+        self, tick: int, parcels: list[tuple[Reports, list[Frame]]], expected: dict[int, int], attempt: int
     ) -> tuple[WorldDone, list[tuple[int, Any]]]:
         """End the tick in the world."""
         assert self._environment is not None
         frames = [frame for _, sent in parcels for frame in sent]
-        done = self._environment.close_tick(tick, frames, [reports for reports, _ in parcels])
+        done = self._environment.close_tick(tick, frames, [reports for reports, _ in parcels], expected, attempt)
         out = [(frame.destination, frame) for frame in done.frames]
         return msgspec.structs.replace(done, frames=[]), out
 
-    async def end(self, shard: int, parcels: list[Frame]) -> RunDone:
+    async def end(self, shard: int, parcels: list[Frame], expected: dict[int, int], attempt: int) -> RunDone:
         """Close the shard's books."""
-        return self.runners[shard].end(parcels)
+        return self.runners[shard].end(parcels, expected, attempt)
 
     async def progress(self) -> Progress:
         """Sums over the shards."""

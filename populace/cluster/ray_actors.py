@@ -74,12 +74,14 @@ class EnvironmentActor:
         assert self._environment is not None
         return self._environment.look(unpack_looks(looks))
 
-    def close_tick(self, tick: int, *parcels: bytes) -> tuple[bytes, list[tuple[int, Any]]]:
+    def close_tick(
+        self, tick: int, expected: dict[int, int], attempt: int, *parcels: bytes
+    ) -> tuple[bytes, list[tuple[int, Any]]]:
         """End a tick; the packed `WorldDone`, and references to its frames by shard."""
         assert self._environment is not None
         read = [unpack_parcel(parcel, self._frame_bytes) for parcel in parcels]
         frames = [frame for _, sent in read for frame in sent]
-        done = self._environment.close_tick(tick, frames, [reports for reports, _ in read])
+        done = self._environment.close_tick(tick, frames, [reports for reports, _ in read], expected, attempt)
         out = [(frame.destination, ray.put(frame.pack())) for frame in done.frames]
         return pack(msgspec.structs.replace(done, frames=[])), out
 
@@ -158,21 +160,24 @@ class ShardActor:
         await gateway.open()
         tune_collector()
 
-    async def open_tick(self, tick: int, *parcels: bytes) -> tuple[bytes, list[tuple[int, Any]]]:
+    async def open_tick(
+        self, tick: int, expected: dict[int, int], attempt: int, *parcels: bytes
+    ) -> tuple[bytes, list[tuple[int, Any]]]:
         """Run a tick; the packed `TickDone`, and references to frames and to the world's parcel."""
         assert self._runner is not None
         frames = [unpack_frame(parcel, self._frame_bytes) for parcel in parcels]
-        done = await self._runner.run_tick(tick, frames)
+        done = await self._runner.run_tick(tick, frames, expected, attempt)
         out = [(frame.destination, ray.put(frame.pack())) for frame in done.frames if frame.destination != WORLD]
         to_world = [frame for frame in done.frames if frame.destination == WORLD]
-        out.append((WORLD, ray.put(pack_parcel(Reports(done.agents, done.fields), to_world))))
+        reports = Reports(done.agents, done.fields, self._index, done.attempt)
+        out.append((WORLD, ray.put(pack_parcel(reports, to_world))))
         return pack(msgspec.structs.replace(done, frames=[], fields={})), out
 
-    async def end(self, *parcels: bytes) -> bytes:
+    async def end(self, expected: dict[int, int], attempt: int, *parcels: bytes) -> bytes:
         """Close the shard's books; the packed `RunDone`."""
         assert self._runner is not None
-        done = self._runner.end([unpack_frame(parcel, self._frame_bytes) for parcel in parcels])
-        return pack(done)
+        frames = [unpack_frame(parcel, self._frame_bytes) for parcel in parcels]
+        return pack(self._runner.end(frames, expected, attempt))
 
     async def progress(self) -> tuple[int, int, int, int]:
         """How far the tick under way has come."""
@@ -219,20 +224,25 @@ class RayTransport:
         )
         return msgspec.msgpack.decode(world, type=Opened)
 
-    async def open_tick(self, shard: int, tick: int, parcels: list[Any]) -> tuple[ShardDone, TickDone]:
+    async def open_tick(
+        self, shard: int, tick: int, parcels: list[Any], expected: dict[int, int], attempt: int
+    ) -> tuple[ShardDone, TickDone]:
         """Run a shard's tick on its actor."""
-        packed, out = await _result(self._shards[shard].open_tick.remote(tick, *parcels))
+        packed, out = await _result(self._shards[shard].open_tick.remote(tick, expected, attempt, *parcels))
         done = unpack_tick(packed)
-        return ShardDone(shard, 0, tick, done.agents, done.digests, done.counts, out), done
+        event = ShardDone(shard, done.attempt, tick, done.agents, done.digests, done.counts, out, done.sent)
+        return event, done
 
-    async def close_tick(self, tick: int, parcels: list[Any]) -> tuple[WorldDone, list[tuple[int, Any]]]:
+    async def close_tick(
+        self, tick: int, parcels: list[Any], expected: dict[int, int], attempt: int
+    ) -> tuple[WorldDone, list[tuple[int, Any]]]:
         """End the tick on the environment's actor."""
-        packed, out = await _result(self._environment.close_tick.remote(tick, *parcels))
+        packed, out = await _result(self._environment.close_tick.remote(tick, expected, attempt, *parcels))
         return unpack_world(packed), out
 
-    async def end(self, shard: int, parcels: list[Any]) -> RunDone:
+    async def end(self, shard: int, parcels: list[Any], expected: dict[int, int], attempt: int) -> RunDone:
         """Close a shard's books."""
-        return unpack_run(await _result(self._shards[shard].end.remote(*parcels)))
+        return unpack_run(await _result(self._shards[shard].end.remote(expected, attempt, *parcels)))
 
     async def progress(self) -> Progress:
         """Sums over the shards."""

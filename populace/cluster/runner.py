@@ -64,13 +64,15 @@ class ShardRunner:
         self._arrived = asyncio.Event()
         self._abandoned = False
 
-    async def run_tick(self, tick: int, frames: list[Frame]) -> TickDone:
-        """Run one tick to its end.
+    async def run_tick(
+        self, tick: int, frames: list[Frame], expected: dict[int, int] | None = None, attempt: int = 0
+    ) -> TickDone:
+        """Run one tick to its end; see `OpenTick`.
 
         Raises ModelError when the model refuses for good, and Interrupted when the run ends meanwhile.
         """
         self._answers.clear()
-        todo: deque[Effect] = deque(self.shard.handle(OpenTick(tick, frames)))
+        todo: deque[Effect] = deque(self.shard.handle(OpenTick(tick, frames, expected, attempt)))
         while True:
             while todo:
                 match todo.popleft():
@@ -95,11 +97,11 @@ class ShardRunner:
                 raise Interrupted(f"shard {self.shard.plan.index}: tick {tick} was abandoned")
             todo.extend(self._take_answers())
 
-    def end(self, frames: list[Frame]) -> RunDone:
+    def end(self, frames: list[Frame], expected: dict[int, int] | None = None, attempt: int = 0) -> RunDone:
         """Close the shard's books; a tick that is still open is abandoned."""
         self._abandoned = True
         self._arrived.set()
-        (done,) = self.shard.handle(EndRun(frames))
+        (done,) = self.shard.handle(EndRun(frames, expected, attempt))
         assert isinstance(done, RunDone)
         return done
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from populace.agents.activation import Activation
 from populace.agents.agent import Agent
 from populace.agents.turn import Context, Failure, Scope, close, fail, step
-from populace.cluster.bus import Frame, Mail, Outgoing, gather, route
+from populace.cluster.bus import Mail, Outgoing, gather, route
+from populace.cluster.delivery import check_complete, distinct, tally
 from populace.cluster.events import (
     Answered,
     AskModel,
@@ -93,6 +94,8 @@ class Shard:
         self._lookers: list[Context] = []
         self._counts = Counts()
         self._open = False
+        self._last: TickDone | None = None
+        self._end: RunDone | None = None
 
     @property
     def turns_done(self) -> int:
@@ -100,7 +103,12 @@ class Shard:
         return len(self._finished)
 
     def handle(self, event: Event) -> list[Effect]:
-        """Take an event, give the effects that follow from it."""
+        """Take an event, give the effects that follow from it.
+
+        What comes twice changes nothing: a tick opened again once it is closed gives its `TickDone` again, a run
+        ended again its `RunDone`. Raises TransportError, and changes nothing, for what is meant for another life
+        and for messages that are missing.
+        """
         match event:
             case Answered(answers):
                 for answer in answers:
@@ -109,26 +117,46 @@ class Shard:
                 if batch in self._looking:
                     for ctx, value in zip(self._looking.pop(batch), values, strict=True):
                         self._advance(ctx, value)
-            case OpenTick(tick, frames):
-                self._open_tick(tick, frames)
+            case OpenTick():
+                self._check_life(f"tick {event.tick} was opened", event.attempt)
+                if self._heard(event.tick):
+                    return [self._last] if self._last is not None and self._last.tick == event.tick else []
+                self._open_tick(event)
                 if self.plan.observes and self._due:
                     return [Observe(np.array(self._due, np.int32))]
             case Seen(values):
                 if self._seen is None:
                     self._seen = values
-            case EndRun(frames):
-                return [self._end_run(frames)]
+            case EndRun():
+                self._check_life("the run was ended", event.attempt)
+                if self._end is None:
+                    self._end = self._end_run(event)
+                return [self._end]
         return self._go_on()
 
-    def _open_tick(self, tick: int, frames: Sequence[Frame]) -> None:
-        if self._open:
+    def _check_life(self, what: str, attempt: int) -> None:
+        if attempt != self.plan.attempt:
+            raise TransportError(
+                f"shard {self.plan.index}: {what} for its life {attempt}; this is its life {self.plan.attempt}"
+            )
+
+    def _heard(self, tick: int) -> bool:
+        """Whether a tick was opened before in this life."""
+        if self._open and tick > self.scope.tick:
             raise TransportError(f"shard {self.plan.index}: tick {tick} was opened while {self.scope.tick} is open")
-        for frame in frames:
-            if frame.destination != self.plan.index or frame.tick != tick - 1:
+        return self._open or self._end is not None or (self._last is not None and tick <= self._last.tick)
+
+    def _open_tick(self, event: OpenTick) -> None:
+        tick = event.tick
+        for frame in event.frames:
+            if frame.destination != self.plan.index or frame.tick >= tick:
                 raise TransportError(
                     f"shard {self.plan.index}, tick {tick}: got a frame of tick {frame.tick} for {frame.destination}"
                 )
+        frames = distinct(event.frames, tick - 1, self.plan.attempt)
+        check_complete(f"shard {self.plan.index}, tick {tick}", tick - 1, frames, event.expected)
         self._open = True
+        self._last = None
         self.scope.tick = tick
         self._mail = Mail(frames, self.plan.inbox_messages)
         mask = self.activation.due(self.scope.seed, tick, self.ids)
@@ -251,24 +279,28 @@ class Shard:
         if plan.record_messages:
             messages = message_rows(self._mail, tick, unknown_rows(unknown))
         asks = ask_rows(turns) if plan.record_asks and asked else {}
+        frames = route(
+            out, source=plan.index, shards=plan.shards, attempt=plan.attempt, frame_bytes=plan.frame_bytes
+        )
         done = TickDone(
             tick=tick,
             shard=plan.index,
             agents=np.fromiter((ctx.id for ctx in turns), np.int32, len(turns)),
             digests=b"".join(digests),
             fields=fields,
-            frames=route(
-                out, source=plan.index, shards=plan.shards, attempt=plan.attempt, frame_bytes=plan.frame_bytes
-            ),
+            frames=frames,
             counts=counts,
             failures=failures,
             messages=messages,
             asks=asks,
+            sent=tally(frames),
+            attempt=plan.attempt,
         )
         self._finished = []
         self._mail = Mail([], plan.inbox_messages)
         self._seen = None
         self._open = False
+        self._last = done
         return done
 
     def _split_unknown(self, out: Outgoing) -> tuple[Outgoing, Outgoing]:
@@ -323,9 +355,12 @@ class Shard:
                 fail(ctx, BadField(f"{type(ctx._agent).__name__}: a public field was deleted: {error}"))
             return ctx._before
 
-    def _end_run(self, frames: Sequence[Frame]) -> RunDone:
+    def _end_run(self, event: EndRun) -> RunDone:
         """Expire what nobody will read; of a tick still open, count what was billed and drop the rest."""
-        counts = Counts()
+        plan, counts = self.plan, Counts()
+        sent_in = max((frame.tick for frame in event.frames), default=self.scope.tick)
+        frames = distinct(event.frames, sent_in, plan.attempt)
+        check_complete(f"shard {plan.index}, the run's end", sent_in, frames, event.expected)
         counts.expired = sum(map(len, frames))
         if self._open:
             spent = self._counts
@@ -336,7 +371,8 @@ class Shard:
             self._waiting, self._looking, self._finished = {}, {}, []
             self._mail = Mail([], self.plan.inbox_messages)
             self._open = False
-        return RunDone(self.plan.index, counts, expired_rows(frames) if self.plan.record_messages else {})
+        self._last = None
+        return RunDone(plan.index, counts, expired_rows(frames) if plan.record_messages else {}, plan.attempt)
 
     def validate(self) -> None:
         """Raise AssertionError where the shard's state contradicts itself; every test ends with it."""

@@ -29,18 +29,25 @@ class Progress(msgspec.Struct):
 
 
 class Transport(Protocol):
-    """Carries shards and the environment service. Parcels are opaque to the coordinator."""
+    """Carries shards and the environment service. Parcels are opaque to the coordinator.
+
+    `expected` says how many messages the parcels hold, by source; `attempt` which life of the receiver is meant.
+    """
 
     async def start(self, job: Job) -> Opened:
         """Build shards and world where they are to run. Raises ScenarioError, ModelError, TransportError."""
 
-    async def open_tick(self, shard: int, tick: int, parcels: list[Any]) -> tuple[ShardDone, TickDone]:
+    async def open_tick(
+        self, shard: int, tick: int, parcels: list[Any], expected: dict[int, int], attempt: int
+    ) -> tuple[ShardDone, TickDone]:
         """Run a shard's tick; the TickDone comes without frames and fields, which travel as parcels."""
 
-    async def close_tick(self, tick: int, parcels: list[Any]) -> tuple[WorldDone, list[tuple[int, Any]]]:
+    async def close_tick(
+        self, tick: int, parcels: list[Any], expected: dict[int, int], attempt: int
+    ) -> tuple[WorldDone, list[tuple[int, Any]]]:
         """Let the world end the tick; the WorldDone comes without frames, which travel as parcels, by shard."""
 
-    async def end(self, shard: int, parcels: list[Any]) -> RunDone:
+    async def end(self, shard: int, parcels: list[Any], expected: dict[int, int], attempt: int) -> RunDone:
         """Close a shard's books."""
 
     async def progress(self) -> Progress:

@@ -84,16 +84,18 @@ def unpack_looks(packed: bytes) -> list[Look]:
 
 def pack_parcel(reports: Reports, frames: list[Frame]) -> bytes:
     """A shard's parcel to the world: what its turns report and do."""
-    return _encode((reports.agents, reports.fields, [frame.pack() for frame in frames]))
+    packed = [frame.pack() for frame in frames]
+    return _encode((reports.shard, reports.attempt, reports.agents, reports.fields, packed))
 
 
 def unpack_parcel(packed: bytes, frame_bytes: int) -> tuple[Reports, list[Frame]]:
     """Read a shard's parcel to the world. Raises BusError when it is not one."""
-    agents, fields, frames = _read(_PARCEL, packed)
-    return Reports(_read_array(agents), fields), [unpack_frame(frame, frame_bytes) for frame in frames]
+    shard, attempt, agents, fields, frames = _read(_PARCEL, packed)
+    reports = Reports(_read_array(agents), fields, shard, attempt)
+    return reports, [unpack_frame(frame, frame_bytes) for frame in frames]
 
 
-_PARCEL: Final = msgspec.msgpack.Decoder(tuple[dict[str, Any], dict[str, list[Any]], list[bytes]])
+_PARCEL: Final = msgspec.msgpack.Decoder(tuple[int, int, dict[str, Any], dict[str, list[Any]], list[bytes]])
 
 
 def _read(decoder: Any, packed: bytes) -> Any:

@@ -1,0 +1,68 @@
+"""What reaches a receiver over a network that may delay, double and lose: each frame once, and all of them or an error.
+
+A frame is known by (tick, attempt, source, destination) and by the first (sender, nth) in it, which is unique in a
+tick. How many messages a source sent to a destination travels beside its frames, so that a loss shows at once and
+not only in the books at the run's end. Nothing here reads a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from populace.cluster.bus import Frame
+from populace.core.draws import WORLD
+from populace.core.errors import TransportError
+
+Sent = dict[int, int]
+"""Numbers of messages: by destination where they are sent, by source where they arrive. -1 is the world."""
+
+
+def tally(frames: Iterable[Frame]) -> Sent:
+    """How many messages these frames take to each destination."""
+    sent: Sent = {}
+    for frame in frames:
+        sent[frame.destination] = sent.get(frame.destination, 0) + len(frame)
+    return sent
+
+
+def distinct(frames: Sequence[Frame], tick: int, attempt: int) -> list[Frame]:
+    """The frames of `tick` and `attempt`, each once, in their order: doubled, late and former lives' are dropped."""
+    seen: set[tuple[int, int, int, int]] = set()
+    kept = []
+    for frame in frames:
+        if frame.tick != tick or frame.attempt != attempt or not len(frame):
+            continue
+        identity = (frame.source, frame.destination, int(frame.sender[0]), int(frame.nth[0]))
+        if identity not in seen:
+            seen.add(identity)
+            kept.append(frame)
+    return kept
+
+
+def shortfall(frames: Iterable[Frame], expected: Mapping[int, int]) -> Sent:
+    """By source, how many messages are missing from these frames (below zero: how many are too many)."""
+    missing = dict(expected)
+    for frame in frames:
+        missing[frame.source] = missing.get(frame.source, 0) - len(frame)
+    return {source: n for source, n in sorted(missing.items()) if n}
+
+
+def check_complete(receiver: str, tick: int, frames: Iterable[Frame], expected: Mapping[int, int] | None) -> None:
+    """Raise TransportError, naming the receiver, tick, source and number, where frames are missing or too many.
+
+    `expected` is None where nobody said how many there are.
+    """
+    if expected is None:
+        return
+    wrong = [
+        f"{n} of {expected[source]} messages from {_name(source)} are missing"
+        if n > 0
+        else f"{-n} more than the {expected.get(source, 0)} messages of {_name(source)} arrived"
+        for source, n in shortfall(frames, expected).items()
+    ]
+    if wrong:
+        raise TransportError(f"{receiver}: of what was sent in tick {tick}, {'; '.join(wrong)}")
+
+
+def _name(source: int) -> str:
+    return "the world" if source == WORLD else f"shard {source}"
