@@ -7,14 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from misbehaving import Misbehaving, RateLimit, slow
+from misbehaving import Misbehaving, RateLimit, slow, status
 from running import run_local, settings_of
+from test_cli import populace
 
 from populace.agents.llm.budget import Amount, ceiling
+from populace.agents.llm.client import Client
 from populace.agents.llm.lease import Want
 from populace.cluster.account import account_for
 from populace.cluster.coordinator import Coordinator
-from populace.core.errors import BudgetSpent
+from populace.cluster.shard import Shard
+from populace.core.errors import BudgetSpent, ModelError
+from populace.core.records import Answer
+from populace.monitoring.manifest import read_manifest
+from populace.monitoring.tables import read_table
 from populace.settings import Model
 from populace.society import find_society
 
@@ -82,3 +88,67 @@ def test_a_resumed_run_goes_on_under_the_same_ceiling():
     assert account.quota.ledger.room == ceiling(None, 1000) - Amount(900, 0)
     asked = Want(0, 0, 0, requests=1, tokens=50, head_tokens=50, money=Amount(101, 0), least_money=Amount(101, 0))
     assert account.exchange(asked).refused == "budget"
+
+
+def test_a_spent_budget_ends_a_run_as_itself_and_reaches_no_turn(tmp_path):
+    """By the command line: exit code 8, tables of the whole ticks, and what to do next."""
+    with Misbehaving(base=slow(0.01)) as server:
+        args = ["run", ASKERS, "--model", "openai", "--agents", "40", "--ticks", "50", "--shards", "3", "--out", "out"]
+        for key, value in {"base_url": server.base_url, "name": "test-model", "max_tokens": 20}.items():
+            args += ["--set", f"model.{key}={value}"]
+        args += ["--set", "model.budget.tokens=9000"]
+        done = populace(*args, cwd=tmp_path)
+        billed = server.billed
+    assert done.returncode == 8, done.stderr
+    assert "model.budget.tokens" in done.stderr
+    assert "resume" in done.stderr
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest["status"] == "budget"
+    assert manifest["error"] in done.stderr
+    assert no_trace_of_the_end(tmp_path / "out", manifest)
+    # What was in flight when the ceiling was reached was awaited in the shard that reached it, not in the others.
+    assert billed.calls - 40 <= manifest["calls_billed"] <= billed.calls
+    assert read_table(tmp_path / "out", "asks").num_rows == 40 * manifest["ticks"] > 0
+
+
+def no_trace_of_the_end(out: Path, manifest: dict[str, Any]) -> bool:
+    """Whether no turn and no table was told of the run's end as if it were a model's answer."""
+    agents, asks = read_table(out, "agents"), read_table(out, "asks")
+    ends = {"budget", "interrupted", "error"}
+    told = {word for row in agents["reasons"].to_pylist() for word in row.split()}
+    return not ends & (told | set(asks["reason"].to_pylist()) | set(manifest["asks"]["by_reason"]))
+
+
+@pytest.mark.parametrize("end", ["budget", "key"])
+def test_what_ends_a_run_is_no_data(tmp_path, monkeypatch, end):
+    told: list[str] = []
+    spy(monkeypatch, told)
+    with Misbehaving(lambda seen: status(401) if end == "key" and seen.nth == 60 else slow(0.01)) as server:
+        budget = {"model__budget__tokens": 6000} if end == "budget" else {}
+        with pytest.raises(BudgetSpent if end == "budget" else ModelError):
+            here(tmp_path, **asking(server, agents=40, ticks=50, shards=2), **budget, model__max_tokens=20)
+    assert no_trace_of_the_end(tmp_path, read_manifest(tmp_path))
+    assert told == []
+
+
+def test_control_a_gateway_that_hides_its_failure_is_noticed(tmp_path, monkeypatch):
+    told: list[str] = []
+    spy(monkeypatch, told)
+    monkeypatch.setattr(Client, "failure", None)
+    with Misbehaving(base=slow(0.01)) as server:
+        budget = {"model__budget__tokens": 3000, "model__max_tokens": 20}
+        manifest = here(tmp_path, **asking(server, agents=40, ticks=3, shards=2), **budget)
+    assert not no_trace_of_the_end(tmp_path, manifest)
+    assert set(told) == {"budget"}
+
+
+def spy(monkeypatch: pytest.MonkeyPatch, told: list[str]) -> None:
+    """Note the reason of every abstention that a shard is about to tell a turn of."""
+    answer = Shard._answer
+
+    def noting(shard: Shard, given: Answer) -> None:
+        if given.settled == "abstained":
+            told.append(given.reason)
+        answer(shard, given)
+
+    monkeypatch.setattr(Shard, "_answer", noting)

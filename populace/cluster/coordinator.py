@@ -35,7 +35,7 @@ from populace.cluster.build import Job, plan_job
 from populace.cluster.environment import WorldDone
 from populace.cluster.events import RunDone, TickDone
 from populace.cluster.transport import Transport
-from populace.core.errors import Interrupted, PopulaceError, RunFailed
+from populace.core.errors import BudgetSpent, Interrupted, ModelError, PopulaceError, RunFailed
 from populace.core.records import Counts
 from populace.monitoring.manifest import peak_rss_mb, redact, tally, versions, write_manifest
 from populace.monitoring.report import Observer, Pulse, TickReport
@@ -78,7 +78,8 @@ class Coordinator:
     async def run(self) -> dict[str, Any]:
         """Run to the end and give the manifest, which is written too, with the tables, whatever happens.
 
-        Raises what ended the run early: Interrupted, RunFailed, ModelError, TransportError, ScenarioError.
+        Raises what ended the run early: Interrupted, RunFailed, ModelError (BudgetSpent among them), TransportError,
+        ScenarioError.
         """
         self._began_s = time.perf_counter()
         job = plan_job(self.origin, self.settings)
@@ -139,9 +140,11 @@ class Coordinator:
                 event = await self._events.get()
                 if not isinstance(event, Exception):
                     todo.extend(barrier.handle(event))
-                elif failure is None and isinstance(event, Interrupted | RunFailed):
+                elif failure is None and isinstance(event, Interrupted | RunFailed | ModelError):
                     failure = event
                     todo = self._abandon()
+                elif failure is not None and isinstance(event, Interrupted | ModelError):
+                    continue  # several shards reach one ceiling; the first that said so has ended the run
                 else:
                     raise failure or event
         finally:
@@ -308,7 +311,15 @@ class Coordinator:
                 observer.pulse(pulse)
 
     def _close(self, society: Society, failure: PopulaceError | None) -> dict[str, Any]:
-        status = "complete" if failure is None else "interrupted" if isinstance(failure, Interrupted) else "failed"
+        match failure:
+            case None:
+                status = "complete"
+            case BudgetSpent():
+                status = "budget"
+            case Interrupted():
+                status = "interrupted"
+            case _:
+                status = "failed"
         barrier = self._barrier or Barrier(self.settings.shards, 0)
         manifest: dict[str, Any] = {
             "status": status,

@@ -103,7 +103,7 @@ class LocalTransport:
     async def close(self) -> None:
         """Close the gateways."""
         for runner in self.runners:
-            await runner.gateway.close()
+            await runner.close()
 
 
 def add_progress(progress: Progress, runner: ShardRunner) -> None:

@@ -31,6 +31,7 @@ from populace.agents.llm.budget import NOTHING, Amount, Ledger
 from populace.agents.llm.lease import Lease, Want
 
 _TINY: Final = 1e-9
+_AGAIN_MONEY_S: Final = 0.02
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -205,7 +206,10 @@ class Quota:
             account.wants[kind] -= amount
             account.out[kind] += amount
             self.leased[kind] += amount
-        again_s = max(limits.again_s, self._held_until_s - now_s)
+        # Money does not gather with time: it comes back with the next calls that end.
+        moneyed = refused == "held" or not any(map(math.isfinite, self._rates))
+        again_s = min(limits.again_s, _AGAIN_MONEY_S) if moneyed else limits.again_s
+        again_s = max(again_s, self._held_until_s - now_s)
         return Lease(want.nth, amounts[0], amounts[1], money, limits.lasts_s, again_s, refused)
 
     def _take_back(self, account: _Account, want: Want) -> None:

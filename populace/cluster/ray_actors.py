@@ -189,7 +189,7 @@ class ShardActor:
     async def close(self) -> None:
         """Close the gateway."""
         if self._runner is not None:
-            await self._runner.gateway.close()
+            await self._runner.close()
 
 
 class RayTransport:

@@ -6,7 +6,7 @@ import asyncio
 import gc
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,10 @@ from populace.cluster.events import (
     TickDone,
 )
 from populace.cluster.shard import Shard
-from populace.core.errors import Interrupted
+from populace.core.errors import BudgetSpent, Interrupted
 from populace.core.records import Answer, Look
+
+_POLL_S: Final = 0.02
 
 
 def tune_collector() -> None:
@@ -87,7 +89,7 @@ class ShardRunner:
                         reply = await self._world.observe(agents)
                         todo.extend(self.shard.handle(Seen(read_values(reply))))
                 if self._answers:
-                    todo.extend(self._take_answers())
+                    todo.extend(await self._take_answers())
             if not self._answers:
                 self._arrived.clear()
                 await self._arrived.wait()
@@ -95,22 +97,40 @@ class ShardRunner:
                 await asyncio.sleep(0)
             if self._abandoned:
                 raise Interrupted(f"shard {self.shard.plan.index}: tick {tick} was abandoned")
-            todo.extend(self._take_answers())
+            todo.extend(await self._take_answers())
+
+    async def _let_calls_end(self) -> None:
+        """Wait for the calls in flight, to their deadlines at most: they are paid for."""
+        while self.gateway.pressure().in_flight and not self._abandoned:  # noqa: ASYNC110 - a gateway tells no more
+            await asyncio.sleep(_POLL_S)
+
+    async def close(self) -> None:
+        """Close the gateway. What it says of asks that are still open is no answer: a tick under way is abandoned."""
+        self._abandoned = True
+        await self.gateway.close()
 
     def end(self, frames: list[Frame], expected: dict[int, int] | None = None, attempt: int = 0) -> RunDone:
-        """Close the shard's books; a tick that is still open is abandoned."""
+        """Close the shard's books; a tick that is still open is abandoned, and what was billed for it counts."""
         self._abandoned = True
         self._arrived.set()
         (done,) = self.shard.handle(EndRun(frames, expected, attempt))
         assert isinstance(done, RunDone)
+        for answer in self._answers:
+            done.counts.calls += answer.calls
+            done.counts.tokens_in += answer.tokens_in
+            done.counts.tokens_out += answer.tokens_out
+            done.counts.cost_usd += answer.cost_usd
+        self._answers = []
         return done
 
     def _deliver(self, answers: Sequence[Answer]) -> None:
         self._answers.extend(answers)
         self._arrived.set()
 
-    def _take_answers(self) -> list[Effect]:
+    async def _take_answers(self) -> list[Effect]:
         if self.gateway.failure is not None:
+            if isinstance(self.gateway.failure, BudgetSpent):
+                await self._let_calls_end()
             raise self.gateway.failure
         answers, self._answers = self._answers, []
         return self.shard.handle(Answered(answers))

@@ -174,8 +174,9 @@ class Client:
         match why:
             case "budget":
                 self._failure = BudgetSpent(
-                    "the run's budget is spent: the worst case of the next call does not fit under the ceiling. What "
-                    "there is has been saved; raise the ceiling and resume."
+                    "the run's budget is spent: the worst case of the next call does not fit under the ceiling. "
+                    "Everything up to the last whole tick is saved. To go on, raise model.budget.usd or "
+                    "model.budget.tokens, whichever is set, and resume the run."
                 )
                 # What is in flight is paid for, and ends as it ends.
                 self._abstain(self.dispatcher.drain(), *_reason(self._failure))
