@@ -56,12 +56,84 @@ def run(
     )
     origin = find_society(scenario)
     folder = out or _fresh_folder(load_society(origin).name)
-    if (folder / "manifest.json").exists():
-        raise SettingsError(f"{folder}: holds a run already. Choose another folder with --out, or remove it.")
+    _refuse_used(folder)
     _run(origin, chosen, folder)
 
 
-def _run(origin: Any, settings: Settings, out: Path) -> None:
+def _refuse_used(folder: Path) -> None:
+    for name in ("run.json", "manifest.json"):
+        if (folder / name).exists():
+            raise SettingsError(
+                f"{folder}: holds a run already. Choose another folder with --out, or go on with that run: "
+                f"populace resume {folder}"
+            )
+
+
+@app.command()
+def resume(
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    shards: Annotated[int | None, typer.Option(help="How many shards; any number gives the same result.")] = None,
+    transport: Annotated[str | None, typer.Option(help="local (this process) or ray.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on this loopback port.")] = None,
+    anyway: Annotated[bool, typer.Option(help="Go on although the scenario's code has changed.")] = False,
+) -> None:
+    """Go on with a run that ended early, however it ended; no answer is paid for twice."""
+    from populace.cluster.courses import resume_course
+
+    going = resume_course(
+        run, set_ or (), anyway=anyway, shards=shards, transport=transport, metrics_port=metrics_port
+    )
+    _run(going.origin, going.settings, run, going.course)
+
+
+@app.command()
+def replay(
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    shards: Annotated[int, typer.Option(help="How many shards; any number gives the same result.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Keep the recomputed tables here.")] = None,
+) -> None:
+    """Recompute a run from its journal with no call, with the code as it is now, and compare every trace hash."""
+    import tempfile
+
+    from populace.cluster.courses import replay_course
+    from populace.cluster.replaying import replay_run
+
+    if out is not None:
+        _refuse_used(out)
+    going = replay_course(run, shards=shards)
+    with tempfile.TemporaryDirectory(prefix="populace-replay-") as place:
+        replayed = replay_run(going, run, out or Path(place), sys.stderr)
+    sys.stdout.write(replayed.text())
+    if replayed.diverged is not None:
+        raise typer.Exit(replayed.diverged.exit_code)
+
+
+@app.command()
+def fork(
+    run: Annotated[Path, typer.Argument(help="The folder of the run to branch off from.")],
+    at_tick: Annotated[int, typer.Option(help="The tick before which the two part.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting, key=value; society.* changes from --at-tick on.")
+    ] = None,
+    lever: Annotated[
+        list[str] | None, typer.Option(help="A lever, as in 'block={sender=[3]}'; may be repeated.")
+    ] = None,
+    ticks: Annotated[int | None, typer.Option(help="How many ticks in all.")] = None,
+    shards: Annotated[int | None, typer.Option(help="How many shards; any number gives the same result.")] = None,
+    transport: Annotated[str | None, typer.Option(help="local (this process) or ray.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the tables go; default: a new folder beside.")] = None,
+) -> None:
+    """Branch a counterfactual off from a run: identical to a tick, then only what diverged is asked anew."""
+    from populace.cluster.courses import fork_course
+
+    going = fork_course(run, at_tick, set_ or (), lever or (), ticks=ticks, shards=shards, transport=transport)
+    folder = out or _fresh_folder(f"{run.resolve().name}-fork", run.resolve().parent)
+    _refuse_used(folder)
+    _run(going.origin, going.settings, folder, going.course)
+
+
+def _run(origin: Any, settings: Settings, out: Path, course: Any = None) -> None:
     from populace.cluster.coordinator import Coordinator
     from populace.cluster.runner import tune_collector
     from populace.monitoring.manifest import read_manifest
@@ -76,7 +148,7 @@ def _run(origin: Any, settings: Settings, out: Path) -> None:
     if settings.metrics_port is not None:
         metrics = Metrics(settings.metrics_host, settings.metrics_port)
         observers.append(metrics)
-    coordinator = Coordinator(origin, settings, make_transport(settings), out, observers)
+    coordinator = Coordinator(origin, settings, make_transport(settings), out, observers, course)
     tune_collector()
     try:
         asyncio.run(_until_stopped(coordinator))
@@ -117,9 +189,9 @@ async def _until_stopped(coordinator: Any) -> None:
     await coordinator.run()
 
 
-def _fresh_folder(name: str) -> Path:
+def _fresh_folder(name: str, beside: Path = Path("runs")) -> Path:
     number = 1
-    while (folder := Path("runs") / f"{name}-{number}").exists():
+    while (folder := beside / f"{name}-{number}").exists():
         number += 1
     return folder
 

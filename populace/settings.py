@@ -137,8 +137,24 @@ class Record(_Section):
     asks: bool = True
 
 
+class Checkpoint(_Section):
+    """When a run is saved at a tick's edge: every so many ticks, or else every so many seconds; `keep` generations.
+
+    What comes after a checkpoint is recomputed from the journal, so a rare one costs time at a resume and no answer.
+    """
+
+    every_ticks: PositiveInt | None = None
+    every_s: NonNegativeFloat | None = 10.0
+    keep: Annotated[int, Field(ge=2)] = 2
+
+
 class Settings(_Section):
-    """Everything about a run but the scenario."""
+    """Everything about a run but the scenario.
+
+    `journal` says when an answer is safe before its turn sees it: `process` outlives the process however it ends,
+    `machine` a lost machine too (each batch of answers waits for the disk), `off` keeps neither answers nor
+    checkpoints, so that the run can't be resumed, replayed or forked.
+    """
 
     agents: PositiveInt | None = None
     ticks: PositiveInt | None = None
@@ -151,6 +167,8 @@ class Settings(_Section):
     bus: Bus = Bus()
     limits: Limits = Limits()
     record: Record = Record()
+    checkpoint: Checkpoint = Checkpoint()
+    journal: Literal["process", "machine", "off"] = "process"
     society: dict[str, Any] = {}
 
 
@@ -164,6 +182,33 @@ def load_settings(file: Path | None = None, assignments: Iterable[str] = (), **o
     sources: dict[str, str] = {}
     if file is not None:
         _merge(values, _read_toml(file), sources, str(file))
+    return _finish(values, sources, assignments, options)
+
+
+def revise_settings(settings: Settings, assignments: Iterable[str] = (), **options: Any) -> Settings:
+    """Settings with some changed, by assignments and options as in `load_settings`. Raises SettingsError."""
+    return _finish(settings.model_dump(mode="json"), {}, assignments, options)
+
+
+def changed_keys(before: Settings, after: Settings) -> list[str]:
+    """The keys, as 'section.key', under which two settings differ, in order."""
+    was, now = (_leaves(one.model_dump(mode="json")) for one in (before, after))
+    return sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
+
+
+def _leaves(values: Mapping[str, Any], at: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            leaves.update(_leaves(value, f"{at}{key}."))
+        else:
+            leaves[f"{at}{key}"] = value
+    return leaves
+
+
+def _finish(
+    values: dict[str, Any], sources: dict[str, str], assignments: Iterable[str], options: Mapping[str, Any]
+) -> Settings:
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():

@@ -117,12 +117,12 @@ class Barrier:
     own only: after a loss, all go on with one new number.
     """
 
-    def __init__(self, shards: int, ticks: int, first: int = 0) -> None:
+    def __init__(self, shards: int, ticks: int, first: int = 0, attempt: int = 0) -> None:
         self.shards = shards
         self.ticks = ticks
         self.tick = first
-        self.attempts = [0] * shards
-        self.world_attempt = 0
+        self.attempts = [attempt] * shards
+        self.world_attempt = attempt
         self.trace = Trace()
         self.total = Counts()
         self.begun = False
@@ -131,6 +131,22 @@ class Barrier:
         self._mail: dict[int, list[Any]] = {}
         self._expected: dict[int, dict[int, int]] = {}
         self._ends: dict[int, ShardEnded] = {}
+
+    def restore(
+        self, hashes: list[str], total: Counts, mail: dict[int, list[Any]], waiting: dict[int, int]
+    ) -> None:
+        """Take what was counted up to tick `first`, and the parcels with so many messages that wait for each shard."""
+        assert not self.begun
+        assert len(hashes) == self.tick
+        self.trace = Trace(hashes)
+        self.total.add(total)
+        self._mail = mail
+        self._expected = {shard: {WORLD: n} for shard, n in waiting.items()}
+
+    @property
+    def mail(self) -> dict[int, list[Any]]:
+        """The parcels that wait for each shard, between two ticks."""
+        return self._mail
 
     def handle(self, event: Event) -> list[Effect]:
         """Take an event, give the effects that follow from it. A late or doubled event changes nothing."""

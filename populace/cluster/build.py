@@ -11,6 +11,7 @@ from populace.agents.population import Population, make_agents
 from populace.agents.turn import Scope
 from populace.cluster.environment import Environment
 from populace.cluster.shard import Shard, ShardPlan
+from populace.cluster.state import Era, Past
 from populace.core.draws import Draws
 from populace.core.errors import ScenarioError
 from populace.env import Opening, World
@@ -21,8 +22,10 @@ from populace.society import Origin, Setup, Society, load_society
 class Job(msgspec.Struct, frozen=True):
     """A run, as plain data: where its society comes from, its settings as JSON, and where its model answers.
 
-    `agents` and `ticks` are what settings and society came to. `spent` is what the run's model had cost before, when
-    it is resumed. It holds no secret: a process reads the model's key from its own environment.
+    `agents` and `ticks` are what settings and society came to. It holds no secret: a process reads the model's key
+    from its own environment. `attempt` counts the times that it was taken up; answers go to the folder `journal` under
+    the name `run`, and are first looked up in `pasts`; a `replay` calls no model. `spent` is what the model had
+    cost before. `eras` are those of a fork's past.
     """
 
     origin: str
@@ -32,6 +35,12 @@ class Job(msgspec.Struct, frozen=True):
     ticks: int
     base_url: str | None = None
     spent: Amount = NOTHING
+    run: str = ""
+    attempt: int = 0
+    journal: str | None = None
+    pasts: list[Past] = []
+    eras: list[Era] = []
+    replay: bool = False
 
     def society(self) -> Society:
         """The society. Raises ScenarioError."""
@@ -55,7 +64,7 @@ def plan_job(origin: Origin, settings: Settings) -> Job:
     )
 
 
-def build_environment(job: Job, attempt: int = 0) -> Environment:
+def build_environment(job: Job) -> Environment:
     """The environment service with its world opened. Raises ScenarioError."""
     society, settings = job.society(), job.read_settings()
     setup, people = _people(job)
@@ -73,11 +82,11 @@ def build_environment(job: Job, attempt: int = 0) -> Environment:
         )
     )
     return Environment(
-        world, society.outcomes, shards=settings.shards, frame_bytes=settings.bus.frame_bytes, attempt=attempt
+        world, society.outcomes, shards=settings.shards, frame_bytes=settings.bus.frame_bytes, attempt=job.attempt
     )
 
 
-def build_shard(job: Job, index: int, attempt: int = 0) -> Shard:
+def build_shard(job: Job, index: int) -> Shard:
     """Shard `index` with its agents. Raises ScenarioError."""
     society, settings = job.society(), job.read_settings()
     setup, people = _people(job)
@@ -86,13 +95,14 @@ def build_shard(job: Job, index: int, attempt: int = 0) -> Shard:
     plan = ShardPlan(
         index=index,
         shards=settings.shards,
-        attempt=attempt,
+        attempt=job.attempt,
         observes=world.observes,
         live_turns=settings.limits.live_turns,
         inbox_messages=settings.bus.inbox_messages,
         frame_bytes=settings.bus.frame_bytes,
         record_messages=settings.record.messages,
         record_asks=settings.record.asks,
+        eras=tuple(job.eras),
     )
     scope = Scope(
         seed=settings.seed,

@@ -27,7 +27,7 @@ from populace.core.errors import StorageError
 
 Kind: TypeAlias = Literal["bytes", "array", "strings", "plain", "rows"]
 
-PLAIN_BYTES: Final = 16 * 2**20
+PLAIN_BYTES: Final = 256 * 2**20
 """The largest plain block, in bytes of MessagePack (unpacked it may take a hundred times that)."""
 STRINGS_BYTES: Final = 2**30
 PAGE_ROWS: Final = 1024

@@ -1,6 +1,8 @@
-"""The coordinator: carries out the barrier's effects over a transport, keeps the tables, tells the observers. A shell.
+"""The coordinator: carries out the barrier's effects over a transport, saves the run, tells the observers. A shell.
 
-It owns the run's clock and its stop: Ctrl-C abandons the tick that is open, and everything committed is saved.
+It owns the run's clock and its stop: Ctrl-C abandons the tick that is open, and everything committed is saved. A lost
+shard or world is made anew: the whole run goes back to its newest checkpoint, under a higher attempt number, and what
+came after it is recomputed from the journal. A shard that is lost three times ends the run.
 """
 
 from __future__ import annotations
@@ -8,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 
+from populace.agents.llm.budget import NOTHING
 from populace.agents.llm.host import ModelHost
 from populace.cluster.barrier import (
     Abandon,
@@ -32,30 +34,52 @@ from populace.cluster.barrier import (
     WorldClosed,
 )
 from populace.cluster.build import Job, plan_job
+from populace.cluster.durable import Course, Store, fresh_course, write_run_file
 from populace.cluster.environment import WorldDone
 from populace.cluster.events import RunDone, TickDone
+from populace.cluster.recording import cost_of, spent_in
+from populace.cluster.state import RunState, join_mail, join_shards
+from populace.cluster.tabling import record_expired, record_opening, record_tick
 from populace.cluster.transport import Transport
-from populace.core.errors import BudgetSpent, Interrupted, ModelError, PopulaceError, RunFailed
+from populace.core.errors import ActorLost, BudgetSpent, Diverged, Interrupted, ModelError, PopulaceError, RunFailed
 from populace.core.records import Counts
 from populace.monitoring.manifest import peak_rss_mb, redact, tally, versions, write_manifest
 from populace.monitoring.report import Observer, Pulse, TickReport
 from populace.monitoring.tables import Tables
-from populace.settings import Settings
+from populace.settings import Budget, Settings
 from populace.society import Origin, Society
 
 PULSE_S: Final = 0.5
-_NOTES_A_TICK: Final = 3
+DEATHS: Final = 3
+"""How often one shard, or the world, may be lost before the run ends."""
 
 
 class Coordinator:
-    """One run of a society, from its first tick to its manifest."""
+    """One run of a society, from its first tick (or its newest checkpoint) to its manifest.
+
+    `course` says what stands behind the run; without one it is a fresh run.
+    """
 
     def __init__(
-        self, origin: Origin, settings: Settings, transport: Transport, out: Path, observers: Sequence[Observer] = ()
+        self,
+        origin: Origin,
+        settings: Settings,
+        transport: Transport,
+        out: Path,
+        observers: Sequence[Observer] = (),
+        course: Course | None = None,
     ) -> None:
         self.origin = origin
         self.settings = settings
         self.out = out
+        self.course = fresh_course(origin, settings) if course is None else course
+        keeps = settings.journal != "off" and not self.course.replay
+        self._store = Store(out.resolve(), self.course.file.run, settings) if keeps else None
+        self._attempt = 0
+        self._began_at_tick = 0
+        self._lost: list[str] = []
+        self._wall_before_s = 0.0
+        self._stopping = False
         self._transport = transport
         self._observers = observers
         self._job: Job | None = None
@@ -73,6 +97,7 @@ class Coordinator:
 
     def stop(self) -> None:
         """Abandon the tick that is open and end the run (`Interrupted`). Call it in the loop's thread."""
+        self._stopping = True
         self._events.put_nowait(Interrupted("the run was interrupted; everything up to the last whole tick is saved"))
 
     async def run(self) -> dict[str, Any]:
@@ -85,6 +110,8 @@ class Coordinator:
         job = plan_job(self.origin, self.settings)
         society = job.society()
         self.out.mkdir(parents=True, exist_ok=True)
+        if self._store is not None:
+            write_run_file(self.out, self.course.file)
         host = ModelHost(self.settings.model, self._fetching(asyncio.get_running_loop()))
         failure: PopulaceError | None = None
         manifest: dict[str, Any] = {}
@@ -93,14 +120,9 @@ class Coordinator:
             model = self.settings.model.label
             for observer in self._observers:
                 observer.begin(society.name, job.agents, job.ticks, self.settings.shards, model)
-            base_url = await host.open()
-            job = self._job = msgspec.structs.replace(job, base_url=base_url)
-            opened = await self._transport.start(job)
-            self._tables = Tables(self.out, society.fields, self.settings.record)
-            everyone = np.arange(job.agents, dtype=np.int32)
-            self._record_agents(0, everyone, opened.fields)
-            self._record_outcomes(0, opened.outcomes)
-            await self._drive()
+            base_url = None if self.course.replay else await host.open()
+            self._job = msgspec.structs.replace(job, base_url=base_url)
+            await self._live_on(society)
         except PopulaceError as error:
             failure = error
         except asyncio.CancelledError:
@@ -117,6 +139,96 @@ class Coordinator:
             raise failure
         return manifest
 
+    async def _live_on(self, society: Society) -> None:
+        """Run to the end, through losses."""
+        store = self._store
+        state = store.latest() if store is not None and self.course.resumed else None
+        deaths: Counter[str] = Counter()
+        while True:
+            try:
+                await self._live(society, state)
+            except ActorLost as lost:
+                deaths.update(lost.names)
+                self._lost.append(str(lost))
+                if store is None or self._stopping:
+                    raise
+                if max(deaths.values()) >= DEATHS:
+                    raise ActorLost(
+                        lost.names, f"{lost.story}. It is the third time: look at what stands before each loss:\n"
+                        + "\n".join(self._lost)
+                    ) from lost
+                if self._tables is not None:
+                    self._tables.abandon()
+                state = store.latest()
+                self._note(f"{lost}; going back to tick {state.tick if state else 0}")
+            else:
+                return
+
+    async def _live(self, society: Society, state: RunState | None) -> None:
+        """One attempt: build everything, take up the state, run to the end."""
+        assert self._job is not None
+        store, job = self._store, self._job
+        first = 0 if state is None else state.tick
+        pasts = list(self.course.pasts)
+        spent = NOTHING if state is None else cost_of(state.total)
+        if store is not None:
+            for why in store.skipped:
+                self._note(f"a checkpoint is not good: {why}")
+            self._attempt = store.next_attempt()
+            if self._attempt:
+                past = store.past(state, self._attempt)
+                pasts.insert(0, past)
+                if self.settings.model.budget != Budget():
+                    spent += await asyncio.to_thread(spent_in, past)
+            job = msgspec.structs.replace(
+                job, run=self.course.file.run, attempt=self._attempt, journal=str(store.journal), spent=spent
+            )
+        job = msgspec.structs.replace(job, pasts=pasts, eras=self.course.file.eras, replay=self.course.replay)
+        self._began_at_tick = first
+        self._wall_before_s = 0.0 if state is None else state.wall_s
+        self._began_s = time.perf_counter()
+        self._events = asyncio.Queue()
+        self._ended = []
+        self._barrier = Barrier(self.settings.shards, job.ticks, first, self._attempt)
+        opened = await self._transport.start(job)
+        self._tables = Tables(self.out, society.fields, self.settings.record, parts=0 if state is None else state.parts)
+        if state is None:
+            record_opening(self._tables, job.agents, opened)
+        else:
+            self._barrier.restore(state.hashes, state.total, *await self._transport.restore(state))
+        if self._stopping:
+            self.stop()
+        await self._drive()
+
+    async def _save(self) -> None:
+        """Save the run at the edge where it stands."""
+        assert self._store is not None
+        assert self._barrier is not None
+        assert self._tables is not None
+        barrier, whole = self._barrier, self._store.whole
+        shards, world, positions = await self._transport.export(whole)
+        frames = await self._transport.collect([parcel for box in barrier.mail.values() for parcel in box])
+        agents, timer_ticks, timer_agents = join_shards(shards)
+        state = RunState(
+            tick=barrier.tick,
+            agents=agents,
+            whole=whole,
+            timer_ticks=timer_ticks,
+            timer_agents=timer_agents,
+            mail=join_mail(barrier.tick - 1, frames),
+            world=world,
+            total=barrier.total,
+            hashes=barrier.trace.ticks,
+            positions=positions,
+            parts=self._tables.cut(),
+            wall_s=self._wall_s(),
+        )
+        await asyncio.to_thread(self._store.save, state)
+
+    def _wall_s(self) -> float:
+        """Seconds that the run has taken, with those before it was taken up."""
+        return self._wall_before_s + time.perf_counter() - self._began_s
+
     async def _drive(self) -> None:
         barrier = self._barrier
         assert barrier is not None
@@ -128,7 +240,8 @@ class Coordinator:
                 while todo:
                     effect = todo.popleft()
                     if isinstance(effect, Finished):
-                        self._record_expired()
+                        if self._tables is not None:
+                            record_expired(self._tables, self._ended)
                         self._tick_report(barrier.tick, effect.counts)
                         if failure is not None:
                             raise failure
@@ -137,6 +250,9 @@ class Coordinator:
                     if error is not None and failure is None:
                         failure = error
                         todo = self._abandon()
+                    elif isinstance(effect, TickClosed) and self._store is not None and self._store.due(barrier.tick):
+                        await self._save()
+                        self._stage("checkpoint")
                 event = await self._events.get()
                 if not isinstance(event, Exception):
                     todo.extend(barrier.handle(event))
@@ -187,6 +303,7 @@ class Coordinator:
         task = asyncio.create_task(guarded())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # it may have been cancelled before it began
 
     async def _open(self, order: Open) -> None:
         event, part = await self._transport.open_tick(
@@ -215,26 +332,11 @@ class Coordinator:
         assert self._tables is not None
         assert self._world is not None
         assert self._barrier is not None
-        tables, world = self._tables, self._world
+        expected = self.course.expected
+        if tick < len(expected) and self._barrier.trace.hash != expected[tick]:
+            raise Diverged(tick, expected[tick], self._barrier.trace.hash)
         parts = sorted(self._parts, key=lambda part: part.shard)
-        for add, batches in (
-            (tables.messages, [part.messages for part in parts if part.messages]),
-            (tables.asks, [part.asks for part in parts if part.asks]),
-        ):
-            if batches:
-                add(_stack(batches))
-        self._record_agents(tick + 1, world.changed, world.fields)
-        self._record_outcomes(tick + 1, world.outcomes)
-        failures = [failure for part in parts for failure in part.failures]
-        if failures:
-            failures.sort(key=lambda failure: failure.agent)
-            names = ("tick", "agent", "error", "story")
-            rows = [(one.tick, one.agent, str(one), one.story) for one in failures]
-            tables.failures(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
-            for one in failures[:_NOTES_A_TICK]:
-                self._note(f"a turn failed: {one}")
-            if len(failures) > _NOTES_A_TICK:
-                self._note(f"and {len(failures) - _NOTES_A_TICK} more in tick {tick}; see failures.parquet")
+        record_tick(self._tables, tick, parts, self._world, self._note)
         self._stage("record")
         self._tick_report(tick + 1, counts)
         total, limit = self._barrier.total, self.settings.limits.failed_turns
@@ -244,20 +346,6 @@ class Coordinator:
                 f"{limit:g} allows. See failures.parquet in {self.out}."
             )
         return None
-
-    def _record_expired(self) -> None:
-        batches = [done.messages for done in self._ended if done.messages]
-        if batches and self._tables is not None:
-            self._tables.messages(_stack(batches))
-
-    def _record_agents(self, tick: int, agents: Any, fields: dict[str, list[Any]]) -> None:
-        if fields and len(agents) and self._tables is not None:
-            self._tables.agents({"tick": np.full(len(agents), tick, np.int32), "agent": agents, **fields})
-
-    def _record_outcomes(self, tick: int, outcomes: dict[str, float]) -> None:
-        if outcomes and self._tables is not None:
-            names = list(outcomes)
-            self._tables.outcomes({"tick": [tick] * len(names), "name": names, "value": list(outcomes.values())})
 
     def _note(self, text: str) -> None:
         for observer in self._observers:
@@ -286,7 +374,7 @@ class Coordinator:
             total=self._barrier.total,
             stages_s=dict(self._stages_s),
             outcomes=self._world.outcomes if self._world else {},
-            wall_s=time.perf_counter() - self._began_s,
+            wall_s=self._wall_s(),
         )
         for observer in self._observers:
             observer.tick(report)
@@ -305,21 +393,13 @@ class Coordinator:
                 progress.turns_done,
                 progress.asks_waiting,
                 progress.asks_in_flight,
-                time.perf_counter() - self._began_s,
+                self._wall_s(),
             )
             for observer in self._observers:
                 observer.pulse(pulse)
 
     def _close(self, society: Society, failure: PopulaceError | None) -> dict[str, Any]:
-        match failure:
-            case None:
-                status = "complete"
-            case BudgetSpent():
-                status = "budget"
-            case Interrupted():
-                status = "interrupted"
-            case _:
-                status = "failed"
+        status = _status(failure)
         barrier = self._barrier or Barrier(self.settings.shards, 0)
         manifest: dict[str, Any] = {
             "status": status,
@@ -336,12 +416,20 @@ class Coordinator:
             "agents": self._job.agents if self._job else 0,
             "ticks": barrier.tick,
             **tally(barrier.total),
-            "wall_s": round(time.perf_counter() - self._began_s, 3),
+            "saved": {"calls": barrier.total.saved_calls, "usd": barrier.total.saved_usd},
+            "wall_s": round(self._wall_s(), 3),
             "peak_rss_mb": self._peak_rss_mb,
+            "run": self.course.file.run,
+            "attempt": self._attempt,
+            "began_at_tick": self._began_at_tick,
+            "lost": self._lost,
+            "parent": msgspec.to_builtins(self.course.file.parent),
         }
         if self._tables is not None:
             self._tables.close(complete=failure is None)
         write_manifest(self.out, manifest)
+        if failure is None and self._store is not None:
+            self._store.discard()
         for observer in self._observers:
             observer.end(status, manifest)
         return manifest
@@ -351,13 +439,12 @@ def _parameters(society: Society, settings: Settings) -> Any:
     return msgspec.to_builtins(society.with_parameters(settings.society))
 
 
-def _stack(batches: list[dict[str, Any]]) -> dict[str, Any]:
-    """One batch from several with the same columns."""
-    if len(batches) == 1:
-        return batches[0]
-    return {
-        name: np.concatenate([batch[name] for batch in batches])
-        if isinstance(batches[0][name], np.ndarray)
-        else [value for batch in batches for value in batch[name]]
-        for name in batches[0]
-    }
+def _status(failure: PopulaceError | None) -> str:
+    match failure:
+        case None:
+            return "complete"
+        case Interrupted():
+            return "interrupted"
+        case BudgetSpent():
+            return "budget"
+    return "failed"

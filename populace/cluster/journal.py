@@ -35,7 +35,7 @@ import msgspec
 
 from populace.cluster.storage import create_file, make_folder, naming, storage_error, sync_folder, write_all
 from populace.core.errors import StorageError
-from populace.core.records import Answer
+from populace.core.records import Answer, Position
 
 Policy: TypeAlias = Literal["process", "machine"]
 
@@ -70,20 +70,6 @@ class Header(msgspec.Struct, frozen=True):
     segment: int
     policy: Policy
     chain: int
-
-
-class Position(msgspec.Struct, frozen=True):
-    """A place in a journal, plain data for a checkpoint: all that stands before it has been written.
-
-    `offset` is in bytes; `chain` is the checksum there; `records` counts this attempt's answers before it.
-    """
-
-    shard: int
-    attempt: int
-    segment: int
-    offset: int
-    chain: int
-    records: int
 
 
 def frame(kind: int, payload: bytes, chain: int) -> tuple[bytes, int]:

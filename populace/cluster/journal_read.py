@@ -39,11 +39,10 @@ from populace.cluster.journal import (
     ROTATED,
     U32,
     Header,
-    Position,
 )
 from populace.cluster.storage import naming
 from populace.core.errors import JournalDamaged, StorageError
-from populace.core.records import Answer
+from populace.core.records import Answer, Position
 
 _BUFFER_BYTES: Final = 1 << 20
 _answer_of: Final = msgspec.msgpack.Decoder(tuple[bytes, Answer]).decode
@@ -88,13 +87,15 @@ def read_journal(
     *,
     run: str | None = None,
     since: Iterable[Position] = (),
+    before: int | None = None,
     report: Report | None = None,
     salvage: bool = False,
     record_bytes: int = journal.RECORD_BYTES,
 ) -> Iterator[Recorded]:
     """Every answer in a journal's folder, by attempt, shard and order of writing.
 
-    `since` skips what stands before these positions, and checks that the journal reaches them. Memory is bounded by
+    `since` skips what stands before these positions, and checks that the journal reaches them. `before` leaves out
+    that attempt and later ones, which are being written. Memory is bounded by
     `record_bytes`, whatever a file says. Raises JournalDamaged at damage, with file and offset; with `salvage` the
     rest of that segment is left out instead, and the damage is in the report. Raises StorageError when the journal
     is of another run than `run`, or a file cannot be read.
@@ -107,6 +108,8 @@ def read_journal(
             name = journal.segment_name(position.shard, position.attempt, position.segment)
             _salvage(_damage(folder / name, 0, "it is missing, and a checkpoint refers to it"), report, salvage)
     for key, files in found.items():
+        if before is not None and key[0] >= before:
+            continue
         start = positions.get(key)
         yield from _read_attempt(files, start, run, report, salvage, record_bytes)
 

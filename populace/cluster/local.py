@@ -14,12 +14,15 @@ from populace.cluster.account import AccountService, LocalLink, account_for
 from populace.cluster.barrier import ShardDone
 from populace.cluster.build import Job, build_environment, build_shard
 from populace.cluster.bus import Frame
+from populace.cluster.delivery import tally
 from populace.cluster.environment import Environment, Reports, WorldDone
 from populace.cluster.events import RunDone, TickDone
+from populace.cluster.recording import Missed, Recording, open_journal, open_pasts
 from populace.cluster.runner import ShardRunner
+from populace.cluster.state import RunState, ShardState, split_mail
 from populace.cluster.transport import Opened, Progress
 from populace.core.draws import WORLD
-from populace.core.records import Look
+from populace.core.records import Look, Position
 
 
 class _Door:
@@ -46,14 +49,18 @@ class LocalTransport:
         self.runners: list[ShardRunner] = []
         self.account: AccountService | None = None
         self._environment: Environment | None = None
+        self._frame_bytes = 0
 
     async def start(self, job: Job) -> Opened:
         """Build world and shards here."""
+        await self.close()
         settings, society = job.read_settings(), job.society()
         self._environment = build_environment(job)
-        self.account = account_for(settings.model, job.spent)
+        self._frame_bytes = settings.bus.frame_bytes
+        self.account = None if job.replay else account_for(settings.model, job.spent)
+        pasts = open_pasts(job.pasts)
         for index in range(settings.shards):
-            gateway = build_gateway(
+            gateway = None if job.replay else build_gateway(
                 settings.model,
                 seed=settings.seed,
                 shards=settings.shards,
@@ -61,11 +68,42 @@ class LocalTransport:
                 base_url=job.base_url,
                 link=None if self.account is None else LocalLink(self.account),
                 shard=index,
-            )
-            runner = ShardRunner(build_shard(job, index), gateway, _Door(self._environment))
-            self.runners.append(runner)
-            await gateway.open()
+                attempt=job.attempt,
+            )  # fmt: skip
+            recording = Recording(gateway, open_journal(job, index), pasts)
+            self.runners.append(ShardRunner(build_shard(job, index), recording, _Door(self._environment)))
+            await recording.open()
         return opened(self._environment)
+
+    async def restore(self, state: RunState) -> tuple[dict[int, list[Frame]], dict[int, int]]:
+        """Put shards and world where the run stood."""
+        assert self._environment is not None
+        self._environment.world.restore(state.world)
+        shards = len(self.runners)
+        mail: dict[int, list[Frame]] = {index: [] for index in range(shards)}
+        for runner in self.runners:
+            runner.shard.restore(state.tick, state.shard(runner.shard.plan.index, shards))
+        attempt = self.runners[0].shard.plan.attempt
+        frames = split_mail(state.mail, shards=shards, attempt=attempt, frame_bytes=self._frame_bytes)
+        for frame in frames:
+            mail[frame.destination].append(frame)
+        return mail, tally(frames)
+
+    async def export(self, whole: bool) -> tuple[list[ShardState], dict[str, Any], list[Position]]:
+        """The state of all."""
+        assert self._environment is not None
+        positions = [at for runner in self.runners if (at := runner.gateway.position()) is not None]
+        shards = [runner.shard.export(whole=whole) for runner in self.runners]
+        return shards, self._environment.world.state(), positions
+
+    async def collect(self, parcels: list[Frame]) -> list[Frame]:
+        """The parcels are the frames."""
+        return parcels
+
+    @property
+    def missed(self) -> list[Missed]:
+        """What a replay found no answer to, so far."""
+        return [one for runner in self.runners for one in runner.gateway.missed]
 
     async def open_tick(
         self, shard: int, tick: int, parcels: list[Frame], expected: dict[int, int], attempt: int
@@ -104,6 +142,7 @@ class LocalTransport:
         """Close the gateways."""
         for runner in self.runners:
             await runner.close()
+        self.runners = []
 
 
 def add_progress(progress: Progress, runner: ShardRunner) -> None:

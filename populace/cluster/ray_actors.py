@@ -2,7 +2,8 @@
 
 The only importer of ray. What crosses is bytes: MessagePack, made and read by `wire` and `bus`. The driver passes
 references on without reading them, so a frame goes from one shard's node to another's directly. Nothing here is
-retried by Ray: a lost actor ends the run with a TransportError, and what is on disk stands.
+retried by Ray: a lost actor is an ActorLost, and `start` then makes those that are lost anew and has the others begin
+again, under a higher attempt number.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -22,24 +24,31 @@ from populace.agents.llm.build import build_gateway
 from populace.cluster.account import AccountService, RemoteLink, account_for
 from populace.cluster.barrier import ShardDone
 from populace.cluster.build import Job, build_environment, build_shard
-from populace.cluster.bus import unpack_frame
+from populace.cluster.bus import Frame, unpack_frame
+from populace.cluster.delivery import tally
 from populace.cluster.environment import Environment, Reports, WorldDone
 from populace.cluster.events import RunDone, TickDone
 from populace.cluster.local import add_progress, opened
+from populace.cluster.recording import Recording, open_journal, open_pasts
 from populace.cluster.runner import ShardRunner, tune_collector
+from populace.cluster.state import RunState, ShardState, split_mail
+from populace.cluster.state import pack_world as pack_world_state
+from populace.cluster.state import unpack_world as unpack_world_state
 from populace.cluster.transport import Opened, Progress
 from populace.cluster.wire import (
     pack,
     pack_parcel,
+    unpack_export,
     unpack_looks,
     unpack_parcel,
     unpack_run,
+    unpack_shard_state,
     unpack_tick,
     unpack_world,
 )
 from populace.core.draws import WORLD
-from populace.core.errors import PopulaceError, TransportError
-from populace.core.records import Look
+from populace.core.errors import ActorLost, PopulaceError, TransportError
+from populace.core.records import Look, Position
 
 T = TypeVar("T")
 
@@ -51,18 +60,33 @@ _QUOTA_S: Final = 10.0
 """How long an exchange with the account may take before it is sent again."""
 
 
+_CLOSING_S: Final = 5.0
+"""How long a gateway of an attempt that is over may take to close."""
+
+
 class EnvironmentActor:
     """The environment service in a process of its own."""
 
-    def __init__(self, job: bytes) -> None:
-        self._job = msgspec.msgpack.decode(job, type=Job)
-        self._frame_bytes = _most_bytes(self._job)
+    def __init__(self) -> None:
+        self._frame_bytes = 0
         self._environment: Environment | None = None
 
-    def start(self) -> bytes:
+    def start(self, job: bytes) -> bytes:
         """Build the world; the packed `Opened`."""
-        self._environment = build_environment(self._job)
+        read = msgspec.msgpack.decode(job, type=Job)
+        self._frame_bytes = _most_bytes(read)
+        self._environment = build_environment(read)
         return pack(opened(self._environment))
+
+    def restore(self, world: bytes) -> None:
+        """Put the world, just started, where the run stood."""
+        assert self._environment is not None
+        self._environment.world.restore(unpack_world_state(world))
+
+    def export(self) -> bytes:
+        """The world's packed state."""
+        assert self._environment is not None
+        return pack_world_state(self._environment.world.state())
 
     def observe(self, agents: bytes) -> bytes:
         """What these agents (int32) see."""
@@ -91,11 +115,11 @@ class _Door:
         self._environment = environment
 
     async def observe(self, agents: NDArray[np.int32]) -> bytes:
-        packed: bytes = await self._environment.observe.remote(agents.astype("<i4").tobytes())
+        packed: bytes = await _result(self._environment.observe.remote(agents.astype("<i4").tobytes()), _THE_WORLD)
         return packed
 
     async def look(self, looks: Sequence[Look]) -> bytes:
-        packed: bytes = await self._environment.look.remote(pack(looks))
+        packed: bytes = await _result(self._environment.look.remote(pack(looks)), _THE_WORLD)
         return packed
 
 
@@ -120,7 +144,7 @@ def _link(quota: Any) -> RemoteLink:
                 lease: bytes = await quota.exchange.remote(want)
                 return lease
         except (ray.exceptions.RayTaskError, ray.exceptions.ActorDiedError) as error:
-            raise TransportError(f"the account of the run's limits was lost: {error}") from error
+            raise ActorLost([_THE_QUOTA], _first_line(error)) from error
         except ray.exceptions.RayError as error:
             raise OSError(f"the account of the run's limits does not answer: {error}") from error
 
@@ -128,37 +152,47 @@ def _link(quota: Any) -> RemoteLink:
 
 
 class ShardActor:
-    """A shard in a process of its own, on that process's event loop.
+    """A shard in a process of its own, on that process's event loop."""
 
-    `quota` is the run's `QuotaActor`; None where nothing is limited. `attempt` rises when a lost shard is rebuilt.
-    """
-
-    def __init__(self, job: bytes, index: int, environment: Any, quota: Any, attempt: int) -> None:
-        self._job = msgspec.msgpack.decode(job, type=Job)
+    def __init__(self, index: int) -> None:
         self._index = index
-        self._frame_bytes = _most_bytes(self._job)
-        self._environment = environment
-        self._quota = quota
-        self._attempt = attempt
+        self._frame_bytes = 0
         self._runner: ShardRunner | None = None
 
-    async def start(self) -> None:
-        """Build the shard and open its gateway."""
-        settings = self._job.read_settings()
+    async def start(self, job: bytes, environment: Any, quota: Any) -> None:
+        """Build the shard and open its gateway; of an attempt before, nothing goes on.
+
+        `quota` is the run's `QuotaActor`; None where nothing is limited.
+        """
+        await self.close()
+        read = msgspec.msgpack.decode(job, type=Job)
+        settings = read.read_settings()
+        self._frame_bytes = _most_bytes(read)
         gateway = build_gateway(
             settings.model,
             seed=settings.seed,
             shards=settings.shards,
-            scripted=self._job.society().scripted,
-            base_url=self._job.base_url,
-            link=None if self._quota is None else _link(self._quota),
+            scripted=read.society().scripted,
+            base_url=read.base_url,
+            link=None if quota is None else _link(quota),
             shard=self._index,
-            attempt=self._attempt,
+            attempt=read.attempt,
         )
-        shard = build_shard(self._job, self._index, self._attempt)
-        self._runner = ShardRunner(shard, gateway, _Door(self._environment))
-        await gateway.open()
+        recording = Recording(gateway, open_journal(read, self._index), open_pasts(read.pasts))
+        self._runner = ShardRunner(build_shard(read, self._index), recording, _Door(environment))
+        await recording.open()
         tune_collector()
+
+    async def restore(self, tick: int, state: bytes) -> None:
+        """Put the shard, just started, where it stood."""
+        assert self._runner is not None
+        self._runner.shard.restore(tick, unpack_shard_state(state))
+
+    async def export(self, whole: bool) -> bytes:
+        """The shard's packed state, and the end of its journal."""
+        assert self._runner is not None
+        position = await asyncio.to_thread(self._runner.gateway.position)
+        return pack((self._runner.shard.export(whole=whole), position))
 
     async def open_tick(
         self, tick: int, expected: dict[int, int], attempt: int, *parcels: bytes
@@ -187,9 +221,11 @@ class ShardActor:
         return msgspec.structs.astuple(progress)
 
     async def close(self) -> None:
-        """Close the gateway."""
+        """End what is open, close the gateway."""
         if self._runner is not None:
-            await self._runner.close()
+            runner, self._runner = self._runner, None
+            with suppress(TimeoutError):
+                await asyncio.wait_for(runner.close(), _CLOSING_S)
 
 
 class RayTransport:
@@ -199,36 +235,91 @@ class RayTransport:
         self._environment: Any = None
         self._quota: Any = None
         self._shards: list[Any] = []
+        self._job: Job | None = None
         self._started_ray = False
 
     async def start(self, job: Job) -> Opened:
-        """Connect to Ray, or start it (about ten seconds), and build actors."""
+        """Connect to Ray, or start it (about ten seconds), make the actors that there are not, begin on all."""
         if not ray.is_initialized():
             await asyncio.to_thread(_connect)
             self._started_ray = True
+        self._job = job
         settings = job.read_settings()
         packed = msgspec.msgpack.encode(job)
         cpus = float(ray.cluster_resources().get("CPU", 1.0))
         share = min(1.0, 0.9 * cpus / (settings.shards + 1))
         options = {"num_cpus": share, "max_restarts": 0, "max_task_retries": 0}
-        environment = ray.remote(**options)(EnvironmentActor)
-        shard = ray.remote(scheduling_strategy="SPREAD", max_concurrency=16, **options)(ShardActor)
-        self._environment = environment.remote(packed)
+        self._make_environment = ray.remote(**options)(EnvironmentActor).remote
+        self._make_shard = ray.remote(scheduling_strategy="SPREAD", max_concurrency=16, **options)(ShardActor).remote
+        if self._quota is not None:
+            ray.kill(self._quota)
+            self._quota = None
         if account_for(settings.model) is not None:
             self._quota = ray.remote(**{**options, "num_cpus": 0})(QuotaActor).remote(packed)
-        self._shards = [
-            shard.remote(packed, index, self._environment, self._quota, 0) for index in range(settings.shards)
-        ]
-        world, *_ = await asyncio.gather(
-            _result(self._environment.start.remote()), *(_result(one.start.remote()) for one in self._shards)
-        )
+        self._shards = self._shards or [None] * settings.shards
+        # The world first: a shard is given its handle, which is another one where the world was lost.
+        world = await self._start_environment(packed)
+        await asyncio.gather(*(self._start_shard(index, packed) for index in range(settings.shards)))
         return msgspec.msgpack.decode(world, type=Opened)
+
+    async def _start_environment(self, packed: bytes) -> bytes:
+        if self._environment is not None:
+            with suppress(ActorLost):
+                again: bytes = await _result(self._environment.start.remote(packed), _THE_WORLD)
+                return again
+        self._environment = self._make_environment()
+        opened: bytes = await _result(self._environment.start.remote(packed), _THE_WORLD)
+        return opened
+
+    async def _start_shard(self, index: int, packed: bytes) -> None:
+        if self._shards[index] is not None:
+            with suppress(ActorLost):
+                await _result(self._shards[index].start.remote(packed, self._environment, self._quota), _shard(index))
+                return
+        self._shards[index] = self._make_shard(index)
+        await _result(self._shards[index].start.remote(packed, self._environment, self._quota), _shard(index))
+
+    async def restore(self, state: RunState) -> tuple[dict[int, list[Any]], dict[int, int]]:
+        """Put shards and world where the run stood; the mail's frames go into Ray's store."""
+        assert self._job is not None
+        shards = len(self._shards)
+        await asyncio.gather(
+            _result(self._environment.restore.remote(pack_world_state(state.world)), _THE_WORLD),
+            *(
+                _result(actor.restore.remote(state.tick, pack(state.shard(index, shards))), _shard(index))
+                for index, actor in enumerate(self._shards)
+            ),
+        )
+        mail: dict[int, list[Any]] = {index: [] for index in range(shards)}
+        bus = self._job.read_settings().bus
+        frames = split_mail(state.mail, shards=shards, attempt=self._job.attempt, frame_bytes=bus.frame_bytes)
+        for frame in frames:
+            mail[frame.destination].append(ray.put(frame.pack()))
+        return mail, tally(frames)
+
+    async def export(self, whole: bool) -> tuple[list[ShardState], dict[str, Any], list[Position]]:
+        """The state of all."""
+        world, *packed = await asyncio.gather(
+            _result(self._environment.export.remote(), _THE_WORLD),
+            *(_result(actor.export.remote(whole), _shard(index)) for index, actor in enumerate(self._shards)),
+        )
+        read = [unpack_export(one) for one in packed]
+        positions = [position for _, position in read if position is not None]
+        return [state for state, _ in read], unpack_world_state(world), positions
+
+    async def collect(self, parcels: list[Any]) -> list[Frame]:
+        """Fetch the frames from where they are."""
+        assert self._job is not None
+        packed = await asyncio.gather(*(_result(parcel, "mail in flight") for parcel in parcels))
+        most_bytes = _most_bytes(self._job)
+        return [unpack_frame(one, most_bytes) for one in packed]
 
     async def open_tick(
         self, shard: int, tick: int, parcels: list[Any], expected: dict[int, int], attempt: int
     ) -> tuple[ShardDone, TickDone]:
         """Run a shard's tick on its actor."""
-        packed, out = await _result(self._shards[shard].open_tick.remote(tick, expected, attempt, *parcels))
+        call = self._shards[shard].open_tick.remote(tick, expected, attempt, *parcels)
+        packed, out = await _result(call, _shard(shard))
         done = unpack_tick(packed)
         event = ShardDone(shard, done.attempt, tick, done.agents, done.digests, done.counts, out, done.sent)
         return event, done
@@ -237,22 +328,24 @@ class RayTransport:
         self, tick: int, parcels: list[Any], expected: dict[int, int], attempt: int
     ) -> tuple[WorldDone, list[tuple[int, Any]]]:
         """End the tick on the environment's actor."""
-        packed, out = await _result(self._environment.close_tick.remote(tick, expected, attempt, *parcels))
+        packed, out = await _result(self._environment.close_tick.remote(tick, expected, attempt, *parcels), _THE_WORLD)
         return unpack_world(packed), out
 
     async def end(self, shard: int, parcels: list[Any], expected: dict[int, int], attempt: int) -> RunDone:
         """Close a shard's books."""
-        return unpack_run(await _result(self._shards[shard].end.remote(expected, attempt, *parcels)))
+        return unpack_run(await _result(self._shards[shard].end.remote(expected, attempt, *parcels), _shard(shard)))
 
     async def progress(self) -> Progress:
         """Sums over the shards."""
-        parts = await asyncio.gather(*(_result(shard.progress.remote()) for shard in self._shards))
+        asked = [_result(actor.progress.remote(), _shard(index)) for index, actor in enumerate(self._shards)]
+        parts = await asyncio.gather(*asked)
         return Progress(*(sum(column) for column in zip(*parts, strict=True)))
 
     async def close(self) -> None:
         """End the actors, and Ray where it was started here."""
         try:
-            closing = [_result(shard.close.remote()) for shard in self._shards]
+            there = [(index, actor) for index, actor in enumerate(self._shards) if actor is not None]
+            closing = [_result(actor.close.remote(), _shard(index)) for index, actor in there]
             await asyncio.wait_for(asyncio.gather(*closing, return_exceptions=True), timeout=10.0)
         except TimeoutError:
             pass
@@ -294,14 +387,30 @@ def _most_bytes(job: Job) -> int:
     return _FRAME_SLACK * (bus.frame_bytes + bus.body_bytes) + 2**20
 
 
-async def _result(reference: Any) -> Any:
-    """What a call gave. An error of populace's own comes out as itself; a lost actor as TransportError."""
+_THE_WORLD: Final = "the world"
+_THE_QUOTA: Final = "the quota"
+
+
+def _shard(index: int) -> str:
+    return f"shard {index}"
+
+
+async def _result(reference: Any, name: str) -> Any:
+    """What a call of `name` gave. An error of populace's own comes out as itself; a lost actor as ActorLost."""
     try:
         return await reference
     except ray.exceptions.RayTaskError as error:
         cause = getattr(error, "cause", None)
         if isinstance(cause, PopulaceError):
             raise cause from None
-        raise TransportError(f"an actor failed: {cause!r}\n{error}") from error
+        if isinstance(cause, ray.exceptions.RayError) and not isinstance(cause, ray.exceptions.RayTaskError):
+            raise ActorLost([name], _first_line(cause)) from error
+        raise TransportError(f"{name} failed: {cause!r}\n{error}") from error
     except ray.exceptions.RayError as error:
-        raise TransportError(f"an actor was lost: {error}. What was recorded so far is saved.") from error
+        raise ActorLost([name], _first_line(error)) from error
+
+
+def _first_line(error: Exception) -> str:
+    """What Ray says in its first lines; the rest is its own troubleshooting."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2])[:500] or type(error).__name__

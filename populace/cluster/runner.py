@@ -11,7 +11,6 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from populace.agents.llm.protocol import Gateway
 from populace.cluster.bus import Frame
 from populace.cluster.environment import read_values
 from populace.cluster.events import (
@@ -27,6 +26,7 @@ from populace.cluster.events import (
     Seen,
     TickDone,
 )
+from populace.cluster.recording import Recording
 from populace.cluster.shard import Shard
 from populace.core.errors import BudgetSpent, Interrupted
 from populace.core.records import Answer, Look
@@ -58,7 +58,7 @@ class WorldDoor(Protocol):
 class ShardRunner:
     """A shard, its gateway to the model and its door to the world."""
 
-    def __init__(self, shard: Shard, gateway: Gateway, world: WorldDoor) -> None:
+    def __init__(self, shard: Shard, gateway: Recording, world: WorldDoor) -> None:
         self.shard = shard
         self.gateway = gateway
         self._world = world
@@ -79,6 +79,7 @@ class ShardRunner:
             while todo:
                 match todo.popleft():
                     case TickDone() as done:
+                        done.counts.saved_calls, done.counts.saved_usd = self.gateway.take_saved()
                         return done
                     case AskModel(asks):
                         self.gateway.offer(asks, self._deliver)
@@ -104,15 +105,19 @@ class ShardRunner:
         while self.gateway.pressure().in_flight and not self._abandoned:  # noqa: ASYNC110 - a gateway tells no more
             await asyncio.sleep(_POLL_S)
 
+    def abandon(self) -> None:
+        """Let a tick that is still open end as Interrupted: this attempt is over."""
+        self._abandoned = True
+        self._arrived.set()
+
     async def close(self) -> None:
         """Close the gateway. What it says of asks that are still open is no answer: a tick under way is abandoned."""
-        self._abandoned = True
+        self.abandon()
         await self.gateway.close()
 
     def end(self, frames: list[Frame], expected: dict[int, int] | None = None, attempt: int = 0) -> RunDone:
         """Close the shard's books; a tick that is still open is abandoned, and what was billed for it counts."""
-        self._abandoned = True
-        self._arrived.set()
+        self.abandon()
         (done,) = self.shard.handle(EndRun(frames, expected, attempt))
         assert isinstance(done, RunDone)
         for answer in self._answers:

@@ -36,8 +36,9 @@ from populace.cluster.events import (
     TickDone,
 )
 from populace.cluster.rows import ask_rows, expired_rows, message_rows, unknown_rows
+from populace.cluster.state import Era, ShardState
 from populace.core.draws import WORLD
-from populace.core.errors import BadField, TransportError
+from populace.core.errors import BadField, CheckpointDamaged, TransportError
 from populace.core.records import Abstained, Answer, Ask, Counts, Look
 from populace.core.trace import DIGEST_BYTES
 
@@ -56,6 +57,7 @@ class ShardPlan(msgspec.Struct, frozen=True):
     frame_bytes: int
     record_messages: bool
     record_asks: bool
+    eras: tuple[Era, ...] = ()
 
 
 class Shard:
@@ -68,7 +70,7 @@ class Shard:
         self,
         plan: ShardPlan,
         scope: Scope,
-        agents: Sequence[Agent],
+        agents: list[Agent],
         fields: dict[str, type],
         activation: Activation,
     ) -> None:
@@ -96,6 +98,9 @@ class Shard:
         self._open = False
         self._last: TickDone | None = None
         self._end: RunDone | None = None
+        self._present = Era(0, scope.model, scope.max_tokens, scope.temperature)
+        self._touched: set[int] = set()
+        self._changed: set[int] = set()
 
     @property
     def turns_done(self) -> int:
@@ -158,6 +163,8 @@ class Shard:
         self._open = True
         self._last = None
         self.scope.tick = tick
+        era = next((era for era in self.plan.eras if tick < era.until), self._present)
+        self.scope.model, self.scope.max_tokens, self.scope.temperature = era.model, era.max_tokens, era.temperature
         self._mail = Mail(frames, self.plan.inbox_messages)
         mask = self.activation.due(self.scope.seed, tick, self.ids)
         timers = np.array(self.timers.pop(tick, ()), np.int32)
@@ -296,6 +303,7 @@ class Shard:
             sent=tally(frames),
             attempt=plan.attempt,
         )
+        self._changed.update(self._due)
         self._finished = []
         self._mail = Mail([], plan.inbox_messages)
         self._seen = None
@@ -373,6 +381,38 @@ class Shard:
             self._open = False
         self._last = None
         return RunDone(plan.index, counts, expired_rows(frames) if plan.record_messages else {}, plan.attempt)
+
+    def export(self, *, whole: bool) -> ShardState:
+        """The shard between two ticks: the agents that took a turn since the last export, or ever, and the timers."""
+        assert not self._open, "a shard is exported between two ticks"
+        self._touched |= self._changed
+        ids = self._touched if whole else self._changed
+        agents, shards = self.agents, self.plan.shards
+        packed = {one: _encode(agents[one // shards]) for one in sorted(ids)}
+        self._changed = set()
+        pairs = [(tick, agent) for tick, ids in sorted(self.timers.items()) for agent in ids]
+        return ShardState(
+            packed, np.array([tick for tick, _ in pairs], np.int64), np.array([one for _, one in pairs], np.int32)
+        )
+
+    def restore(self, tick: int, state: ShardState) -> None:
+        """Go on before `tick` from what a whole export gave. Raises CheckpointDamaged for agents that do not fit."""
+        decode = msgspec.msgpack.Decoder(type(self.agents[0])).decode if state.agents else None
+        shards = self.plan.shards
+        for id, packed in state.agents.items():  # noqa: A001
+            try:
+                self.agents[id // shards] = decode(packed)  # type: ignore[misc]
+            except (msgspec.MsgspecError, IndexError) as error:
+                raise CheckpointDamaged(
+                    f"agent {id} of the checkpoint is not one of this scenario's: {error}. Go on with the scenario "
+                    "that the run was begun with."
+                ) from None
+        self._touched = set(state.agents)
+        self._changed = set()
+        self.timers = {}
+        for at, agent in zip(state.timer_ticks.tolist(), state.timer_agents.tolist(), strict=True):
+            self.timers.setdefault(at, []).append(agent)
+        self.scope.tick = tick - 1
 
     def validate(self) -> None:
         """Raise AssertionError where the shard's state contradicts itself; every test ends with it."""

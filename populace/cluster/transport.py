@@ -8,8 +8,11 @@ import msgspec
 
 from populace.cluster.barrier import ShardDone
 from populace.cluster.build import Job
+from populace.cluster.bus import Frame
 from populace.cluster.environment import WorldDone
 from populace.cluster.events import RunDone, TickDone
+from populace.cluster.state import RunState, ShardState
+from populace.core.records import Position
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -35,7 +38,25 @@ class Transport(Protocol):
     """
 
     async def start(self, job: Job) -> Opened:
-        """Build shards and world where they are to run. Raises ScenarioError, ModelError, TransportError."""
+        """Build shards and world where they are to run; called again, it ends the attempt before and builds anew.
+
+        Raises ScenarioError, ModelError, StorageError, TransportError.
+        """
+
+    async def restore(self, state: RunState) -> tuple[dict[int, list[Any]], dict[int, int]]:
+        """Put shards and world, just started, where a run stood.
+
+        Gives the parcels that wait for each shard, and how many messages they hold.
+        """
+
+    async def export(self, whole: bool) -> tuple[list[ShardState], dict[str, Any], list[Position]]:
+        """Between two ticks: the shards' states, all of it or what changed, the world's, and the journals' ends.
+
+        What stands before these ends is on the disk. Raises StorageError.
+        """
+
+    async def collect(self, parcels: list[Any]) -> list[Frame]:
+        """The frames in these parcels from shard to shard."""
 
     async def open_tick(
         self, shard: int, tick: int, parcels: list[Any], expected: dict[int, int], attempt: int

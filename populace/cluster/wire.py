@@ -10,8 +10,9 @@ import numpy as np
 from populace.cluster.bus import Frame, unpack_frame
 from populace.cluster.environment import Reports, WorldDone
 from populace.cluster.events import RunDone, TickDone
+from populace.cluster.state import ShardState
 from populace.core.errors import BusError
-from populace.core.records import Look
+from populace.core.records import Look, Position
 
 _encode: Final = msgspec.msgpack.Encoder(enc_hook=lambda value: _column(value)).encode
 _ARRAYS: Final = frozenset({"<i4", "<i8", "<f8", "|b1"})
@@ -57,6 +58,8 @@ def pack(value: Any) -> bytes:
 _TICK: Final = msgspec.msgpack.Decoder(TickDone, dec_hook=_array)
 _WORLD: Final = msgspec.msgpack.Decoder(WorldDone, dec_hook=_array)
 _RUN: Final = msgspec.msgpack.Decoder(RunDone, dec_hook=_array)
+_STATE: Final = msgspec.msgpack.Decoder(ShardState, dec_hook=_array)
+_EXPORT: Final = msgspec.msgpack.Decoder(tuple[ShardState, Position | None], dec_hook=_array)
 _LOOKS: Final = msgspec.msgpack.Decoder(list[Look])
 
 
@@ -75,6 +78,16 @@ def unpack_run(packed: bytes) -> RunDone:
     """Read a RunDone. Raises BusError when it is not one."""
     done: RunDone = _read(_RUN, packed)
     return msgspec.structs.replace(done, messages=_columns(done.messages))
+
+
+def unpack_shard_state(packed: bytes) -> ShardState:
+    """Read a shard's state. Raises BusError when it is not one."""
+    return _read(_STATE, packed)  # type: ignore[no-any-return]
+
+
+def unpack_export(packed: bytes) -> tuple[ShardState, Position | None]:
+    """Read a shard's state and the end of its journal. Raises BusError when it is neither."""
+    return _read(_EXPORT, packed)  # type: ignore[no-any-return]
 
 
 def unpack_looks(packed: bytes) -> list[Look]:

@@ -8,12 +8,14 @@ PopulaceError
 │   ├── WeightsError       the embedded model's weights are missing or wrong
 │   └── BudgetSpent        the run reached its ceiling of money or tokens       (exit code 8)
 ├── TransportError         a shard, the environment service or Ray was lost      (exit code 5)
+│   └── ActorLost          a shard, the world or the quota ended unexpectedly
 ├── BusError               a frame of messages that cannot be read
 ├── ConservationError      messages or asks do not add up: a bug in populace     (exit code 70)
 ├── StorageError           a file of the run cannot be written or read           (exit code 6)
 │   ├── JournalDamaged     a journal holds something that was never written
 │   ├── CheckpointDamaged  no checkpoint there is what was written
 │   └── DiskFull           no space (or quota) is left for the run's files       (exit code 7)
+├── Diverged               a tick did not give the trace hash on record          (exit code 9)
 ├── RunFailed              the run passed a limit of its settings                (exit code 3)
 ├── Interrupted            Ctrl-C or SIGTERM ended the run                       (exit code 130)
 └── TurnError              one agent's turn went wrong; ends that turn only
@@ -69,6 +71,18 @@ class TransportError(PopulaceError):
     exit_code = 5
 
 
+class ActorLost(TransportError):
+    """A shard, the world or the quota ended unexpectedly; `names` are those that did, `story` what is known."""
+
+    def __init__(self, names: list[str], story: str) -> None:
+        super().__init__(names, story)
+        self.names = names
+        self.story = story
+
+    def __str__(self) -> str:
+        return f"{' and '.join(self.names)} was lost: {self.story}"
+
+
 class BusError(PopulaceError):
     """A frame of messages that cannot be read; the message names the frame."""
 
@@ -97,6 +111,21 @@ class DiskFull(StorageError):
     """No space, or no quota, is left for the run's files; what was saved before is intact."""
 
     exit_code = 7
+
+
+class Diverged(PopulaceError):
+    """Tick `tick` was recomputed and did not give the trace hash on record: scenario, prompts or populace differ."""
+
+    exit_code = 9
+
+    def __init__(self, tick: int, expected: str, found: str) -> None:
+        super().__init__(tick, expected, found)
+        self.tick = tick
+        self.expected = expected
+        self.found = found
+
+    def __str__(self) -> str:
+        return f"tick {self.tick} gives the trace hash {self.found}, and {self.expected} is on record"
 
 
 class RunFailed(PopulaceError):

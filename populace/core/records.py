@@ -98,6 +98,20 @@ class Answer(msgspec.Struct):
     latency_s: float = 0.0
 
 
+class Position(msgspec.Struct, frozen=True):
+    """A place in a journal, plain data for a checkpoint: all that stands before it has been written.
+
+    `offset` is in bytes; `chain` is the checksum there; `records` counts this attempt's answers before it.
+    """
+
+    shard: int
+    attempt: int
+    segment: int
+    offset: int
+    chain: int
+    records: int
+
+
 class Purpose(msgspec.Struct):
     """What the asks of one purpose came to."""
 
@@ -113,7 +127,8 @@ class Counts(msgspec.Struct):
 
     Two sides count independently, so that a loss shows: senders count `sent` and receivers count the fates;
     turns count `asked` and the model stack's answers count how each ended. `latency_s` is the sum of what `latency`
-    counts in buckets: wall time, so it stands in no hash.
+    counts in buckets: wall time, so it stands in no hash. `saved_calls` and `saved_usd` are what the calls behind
+    replayed answers had cost the run that made them.
     """
 
     turns: int = 0
@@ -137,6 +152,8 @@ class Counts(msgspec.Struct):
     purposes: dict[str, Purpose] = {}
     latency: list[int] = []
     latency_s: float = 0.0
+    saved_calls: int = 0
+    saved_usd: float = 0.0
 
     def add(self, other: Counts) -> None:
         """Add another count to this one."""

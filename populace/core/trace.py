@@ -18,13 +18,13 @@ DIGEST_BYTES: Final = 16
 
 
 class Trace:
-    """The hash of a run so far, 32 hexadecimal digits; `ticks` keeps the hash after each tick."""
+    """The hash of a run so far, 32 hexadecimal digits; `ticks` keeps the hash after each tick, or goes on from them."""
 
     __slots__ = ("_hash", "ticks")
 
-    def __init__(self) -> None:
-        self._hash = bytes(DIGEST_BYTES)
-        self.ticks: list[str] = []
+    def __init__(self, ticks: Sequence[str] = ()) -> None:
+        self.ticks: list[str] = list(ticks)
+        self._hash = bytes.fromhex(ticks[-1]) if ticks else bytes(DIGEST_BYTES)
 
     def commit(self, tick: int, turns: Sequence[tuple[NDArray[np.int32], bytes]], world: bytes) -> str:
         """Chain one tick: (agents, 16 bytes a turn) of each shard in any order, and the world's digest."""

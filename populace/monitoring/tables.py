@@ -151,7 +151,7 @@ class Tables:
     """
 
     def __init__(
-        self, out: Path, fields: Mapping[str, type], settings: Record, group_rows: int = GROUP_ROWS
+        self, out: Path, fields: Mapping[str, type], settings: Record, group_rows: int = GROUP_ROWS, parts: int = 0
     ) -> None:
         unknown = [name for name, kind in fields.items() if kind not in _FIELD_TYPES or name in ("tick", "agent")]
         if unknown:
@@ -228,6 +228,14 @@ class Tables:
     def _add(self, name: str, columns: Columns) -> None:
         if sheet := self._sheets.get(name):
             sheet.add(columns)
+
+    def cut(self) -> int:
+        """How many parts there are."""
+        return 0
+
+    def abandon(self) -> None:
+        """Let go of what is not finished."""
+        self._abandon()
 
     def _abandon(self) -> None:
         for sheet in self._sheets.values():

@@ -25,7 +25,7 @@ from populace.agents.llm.prices import tokens_of
 from populace.agents.llm.protocol import Deliver, Pressure
 from populace.agents.llm.retry import Again, Job, Retry
 from populace.agents.llm.throttle import Account, Dispatcher
-from populace.core.errors import BudgetSpent, ModelError, TransportError
+from populace.core.errors import ActorLost, BudgetSpent, ModelError
 from populace.core.records import Answer, Ask
 
 _PATH: Final = "/chat/completions"
@@ -188,7 +188,7 @@ class Client:
                     )
                 )
             case "account":
-                self._fail(TransportError(f"{detail}. What was recorded so far is saved."))
+                self._fail(ActorLost(["the quota"], detail))
             case "attempt":
                 self._fail(ModelError("a newer attempt of this shard runs, so this one makes no more calls."))
             case _:

@@ -1,0 +1,177 @@
+"""What resume, replay and fork begin with: the settings and the past of a run that goes on from a run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from populace.cluster.checkpoint import latest
+from populace.cluster.durable import (
+    CHECKPOINTS,
+    JOURNAL,
+    Course,
+    Parent,
+    RunFile,
+    fingerprint,
+    read_run_file,
+    run_file,
+)
+from populace.cluster.state import Era, Past, from_blocks
+from populace.core.errors import CheckpointDamaged, ScenarioError, SettingsError
+from populace.monitoring.manifest import MANIFEST, read_manifest
+from populace.settings import Settings, changed_keys, revise_settings
+from populace.society import Origin
+
+_FREE: Final = (
+    "shards", "transport", "metrics_port", "metrics_host", "journal", "checkpoint", "limits", "model.base_url",
+    "model.endpoints", "model.api_key_env", "model.api_key_file", "model.timeout_s", "model.retries", "model.repairs",
+    "model.outage_s", "model.throttle", "model.budget", "model.prices", "model.threads", "model.cache",
+)  # fmt: skip
+"""Settings that do not stand in a trace: they may change in the midst of a run."""
+_FORKED: Final = (*_FREE, "ticks", "record", "model", "arm", "experiment", "levers", "society")
+"""Settings that a fork may change, from its tick on or altogether."""
+
+
+class Going(msgspec.Struct, frozen=True):
+    """All that a coordinator is to be made with."""
+
+    origin: Origin
+    settings: Settings
+    course: Course
+
+
+def resume_course(
+    folder: Path, assignments: Iterable[str] = (), *, anyway: bool = False, **options: Any
+) -> Going:
+    """Go on with the run in `folder`, with some settings changed.
+
+    Raises SettingsError for a run that is complete or keeps no journal and for a setting that must not change now,
+    and ScenarioError where the scenario's code is not what the run was begun with (unless `anyway`).
+    """
+    file = read_run_file(folder)
+    if (folder / MANIFEST).exists() and read_manifest(folder).get("status") == "complete":
+        raise SettingsError(
+            f"{folder}: this run is complete. `populace fork {folder} --at-tick T` goes on from it in another folder."
+        )
+    former = file.read_settings()
+    if former.journal == "off":
+        raise SettingsError(f"{folder}: this run kept no journal (journal = 'off'), so it cannot be resumed.")
+    settings = revise_settings(former, assignments, **options)
+    _refuse(changed_keys(former, settings), _FREE, "a resumed run")
+    origin = file.society
+    if not anyway and fingerprint(origin) != file.fingerprint:
+        raise ScenarioError(
+            f"{origin.name}: its code is not what this run was begun with, so it would not be the same run. Put that "
+            "code back, or go on with --anyway."
+        )
+    file = msgspec.structs.replace(file, settings=settings.model_dump(mode="json"))
+    return Going(origin, settings, Course(file=file, resumed=True, pasts=_parents(file), expected=_inherited(file)))
+
+
+def replay_course(folder: Path, *, shards: int = 1) -> Going:
+    """Recompute the run in `folder` from its journal, with the scenario's code as it is now.
+
+    Raises SettingsError where there is nothing to replay.
+    """
+    file = read_run_file(folder)
+    hashes = recorded_hashes(folder)
+    if not hashes:
+        raise SettingsError(f"{folder}: no tick of this run is on record yet, so there is nothing to replay.")
+    former = file.read_settings()
+    if former.journal == "off":
+        raise SettingsError(f"{folder}: this run kept no journal (journal = 'off'), so it cannot be replayed.")
+    settings = revise_settings(former, shards=shards, transport="local", ticks=len(hashes))
+    course = Course(file=file, replay=True, pasts=(_past(folder, file.run),), expected=tuple(hashes))
+    return Going(_as_it_is_now(file.society), settings, course)
+
+
+def fork_course(
+    folder: Path, at_tick: int, assignments: Iterable[str] = (), levers: Sequence[str] = (), **options: Any
+) -> Going:
+    """Branch off from the run in `folder` before tick `at_tick`: its answers hold wherever the same is asked.
+
+    Parameters of the scenario (`society.`) change from `at_tick` on. Raises SettingsError for a tick that is not on
+    record and for a setting by which the past would be another.
+    """
+    file = read_run_file(folder)
+    hashes = recorded_hashes(folder)
+    if not 0 <= at_tick <= len(hashes):
+        raise SettingsError(
+            f"--at-tick {at_tick}: {folder} has {len(hashes)} ticks on record. Choose one from 0 to {len(hashes)}."
+        )
+    former = file.read_settings()
+    if former.journal == "off":
+        raise SettingsError(f"{folder}: this run kept no journal (journal = 'off'), so it cannot be forked.")
+    settings = fork_settings(former, at_tick, assignments, levers, **options)
+    _refuse(changed_keys(former, settings), _FORKED, "a fork")
+    parent = Parent(file.run, str(folder.resolve()), at_tick, hashes[at_tick - 1] if at_tick else "")
+    was, now = former.model, settings.model
+    eras = [era for era in file.eras if era.until < at_tick]
+    if (was.label, was.max_tokens, was.temperature) != (now.label, now.max_tokens, now.temperature):
+        eras.append(Era(at_tick, was.label, was.max_tokens, was.temperature))
+    own = run_file(file.society, settings, parent, eras)
+    course = Course(file=own, pasts=_parents(own), expected=tuple(hashes[:at_tick]))
+    return Going(file.society, settings, course)
+
+
+def fork_settings(
+    former: Settings, at_tick: int, assignments: Iterable[str], levers: Sequence[str], **options: Any
+) -> Settings:
+    """The settings of a fork. Raises SettingsError."""
+    return revise_settings(former, assignments, **options)
+
+
+def recorded_hashes(folder: Path) -> list[str]:
+    """The trace hashes that a run left, one a tick: in its manifest, or in its newest checkpoint."""
+    hashes: list[str] = []
+    if (folder / MANIFEST).exists():
+        hashes = list(read_manifest(folder).get("trace_hashes", ()))
+    if (folder / CHECKPOINTS).exists():
+        try:
+            found = latest(folder / CHECKPOINTS)
+        except CheckpointDamaged:
+            return hashes
+        if found is not None and found.tick > len(hashes):
+            hashes = from_blocks(found.tick, found.blocks).hashes
+    return hashes
+
+
+def _past(folder: Path, run: str) -> Past:
+    return Past(str((folder / JOURNAL).resolve()), run, own=False)
+
+
+def _parents(file: RunFile) -> tuple[Past, ...]:
+    if file.parent is None:
+        return ()
+    folder = Path(file.parent.folder)
+    if not (folder / JOURNAL).exists():
+        raise SettingsError(
+            f"{folder}: the run that this one was forked from is not there, and answers are still to be read from its "
+            "journal. Put it back."
+        )
+    return (_past(folder, file.parent.run),)
+
+
+def _inherited(file: RunFile) -> tuple[str, ...]:
+    """The hashes that a fork's first ticks must give."""
+    if file.parent is None:
+        return ()
+    return tuple(recorded_hashes(Path(file.parent.folder))[: file.parent.at_tick])
+
+
+def _as_it_is_now(origin: Origin) -> Origin:
+    path = Path(origin.name)
+    if origin.source is None or not path.is_file():
+        return origin
+    return Origin(origin.name, path.read_text(encoding="utf-8"))
+
+
+def _refuse(changed: Iterable[str], allowed: tuple[str, ...], what: str) -> None:
+    wrong = [key for key in changed if not any(key == one or key.startswith(f"{one}.") for one in allowed)]
+    if wrong:
+        raise SettingsError(
+            f"{', '.join(wrong)}: cannot change in {what}, since its past would be another. Begin a new run with it."
+        )

@@ -1,0 +1,240 @@
+"""The outermost layer of the model stack: answers that are on record cost nothing, new ones are put on record first.
+
+An answer is in the journal before its turn sees it, so a run that ends in any way can go on without paying for it
+again. What is looked up is found by the ask's identity and must have its content key: an ask whose content changed is
+another ask. Not put on record: what ended because the run ended or could not go on (`interrupted`, or any abstention
+once the gateway has failed), since it says nothing about the model. Shell: files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from populace.agents.llm.budget import NOTHING, PICO_USD, Amount
+from populace.agents.llm.protocol import Deliver, Gateway, Pressure
+from populace.cluster.build import Job
+from populace.cluster.journal import Journal
+from populace.cluster.journal_index import JournalIndex
+from populace.cluster.journal_read import read_journal
+from populace.cluster.state import Past
+from populace.core.errors import StorageError
+from populace.core.records import Answer, Ask, Counts, Position
+
+OpenPast: TypeAlias = tuple[JournalIndex, bool]
+"""A journal's answers, and whether they are the run's own."""
+
+_Batch: TypeAlias = "tuple[list[tuple[bytes, Answer]], Sequence[Answer], Deliver]"
+
+
+class Missed(msgspec.Struct, frozen=True):
+    """An ask that a replay found no answer to: `recorded` is the content key on record under its identity, or None."""
+
+    ask: Ask
+    recorded: bytes | None
+
+
+def open_pasts(pasts: Sequence[Past]) -> list[OpenPast]:
+    """Read these journals. Raises StorageError, JournalDamaged."""
+    return [
+        (JournalIndex(read_journal(Path(one.folder), run=one.run, since=one.since, before=one.before)), one.own)
+        for one in pasts
+    ]
+
+
+def open_journal(job: Job, shard: int) -> Journal | None:
+    """A new journal for a shard of this job; None where nothing is to be put on record. Raises StorageError."""
+    if job.journal is None:
+        return None
+    policy = job.read_settings().journal
+    assert policy != "off"
+    return Journal(Path(job.journal), run=job.run, shard=shard, attempt=job.attempt, policy=policy)
+
+
+class Recording:
+    """A gateway that looks asks up in `pasts` and puts what `inner` answers into `journal`.
+
+    Without `inner` it is a replay: an ask that is not on record abstains as 'unrecorded', and stands in `missed`.
+    Without `journal` nothing is put on record.
+    """
+
+    def __init__(self, inner: Gateway | None, journal: Journal | None, pasts: Sequence[OpenPast] = ()) -> None:
+        self.inner = inner
+        self.journal = journal
+        self.missed: list[Missed] = []
+        self._saved = (0, 0.0)
+        self._indices = pasts
+        self._failure: Exception | None = None
+        self._queue: list[_Batch] = []
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._open = False
+
+    async def open(self) -> None:
+        """Open what is inside; with the journal's policy `machine`, begin to sync in a thread."""
+        if self.inner is not None:
+            await self.inner.open()
+        self._open = True
+        if self.journal is not None and self.journal.policy == "machine":
+            self._task = asyncio.get_running_loop().create_task(self._sync(self.journal), name="populace journal")
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why no further ask can succeed: the inner gateway's reason, or that the journal cannot be written."""
+        return self._failure or (self.inner.failure if self.inner is not None else None)
+
+    def pressure(self) -> Pressure:
+        """What is inside; answers that wait for the disk count as waiting."""
+        inner = self.inner.pressure() if self.inner is not None else Pressure()
+        return Pressure(inner.waiting + sum(len(batch[1]) for batch in self._queue), inner.in_flight)
+
+    def offer(self, asks: Sequence[Ask], deliver: Deliver) -> None:
+        """Answer from the record, and pass on what is not in it."""
+        if not self._indices:
+            self._pass_on(asks, deliver)
+            return
+        known: list[Answer] = []
+        copied: list[tuple[bytes, Answer]] = []
+        unknown: list[Ask] = []
+        for ask in asks:
+            answer, own = self._find(ask)
+            if answer is None:
+                unknown.append(ask)
+                continue
+            known.append(answer)
+            if not own:
+                copied.append((ask.key, answer))
+        if known:
+            if copied and self.journal is not None:
+                self._put_down(copied, known, deliver)
+            else:
+                deliver(known)
+        if unknown:
+            self._pass_on(unknown, deliver)
+
+    def take_saved(self) -> tuple[int, float]:
+        """Calls, and US dollars, that another run had paid for what was replayed since the last time."""
+        saved, self._saved = self._saved, (0, 0.0)
+        return saved
+
+    def position(self) -> Position | None:
+        """Sync the journal and say where it ends, for a checkpoint. Raises StorageError."""
+        if self.journal is None:
+            return None
+        self.journal.sync()
+        return self.journal.position
+
+    async def close(self) -> None:
+        """Close what is inside, put down what it still answers, close the journal."""
+        self._open = False
+        if self.inner is not None:
+            await self.inner.close()
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        for index, _ in self._indices:
+            index.close()
+        if self.journal is not None:
+            self.journal.close()
+
+    def _find(self, ask: Ask) -> tuple[Answer | None, bool]:
+        for index, own in self._indices:
+            found = index.find(ask.agent, ask.tick, ask.nth)
+            if found is not None and found.key == ask.key:
+                answer = found.answer
+                if own:
+                    return answer, True
+                calls = answer.calls or int(answer.settled == "replayed")  # it cost its own past something
+                self._saved = (self._saved[0] + calls, self._saved[1] + answer.cost_usd)
+                abstained = answer.settled == "abstained"
+                return Answer(
+                    answer.agent,
+                    answer.tick,
+                    answer.nth,
+                    "abstained" if abstained else "replayed",
+                    answer.text,
+                    answer.reason,
+                    answer.detail,
+                ), False
+        return None, False
+
+    def _pass_on(self, asks: Sequence[Ask], deliver: Deliver) -> None:
+        if self.inner is None:
+            for ask in asks:
+                found = [index.find(ask.agent, ask.tick, ask.nth) for index, _ in self._indices]
+                self.missed.append(Missed(ask, next((one.key for one in found if one is not None), None)))
+            deliver([Answer(ask.agent, ask.tick, ask.nth, "abstained", reason="unrecorded") for ask in asks])
+            return
+        if self.journal is None:
+            self.inner.offer(asks, deliver)
+            return
+        # An agent waits for one ask at a time.
+        keys = {ask.agent: ask.key for ask in asks}
+        self.inner.offer(asks, lambda answers: self._arrived(answers, keys, deliver))
+
+    def _arrived(self, answers: Sequence[Answer], keys: dict[int, bytes], deliver: Deliver) -> None:
+        ending = not self._open or self.failure is not None
+        records = [
+            (keys[answer.agent], answer)
+            for answer in answers
+            if answer.settled != "abstained" or not (ending or answer.reason == "interrupted")
+        ]
+        if records:
+            self._put_down(records, answers, deliver)
+        else:
+            deliver(answers)
+
+    def _put_down(self, records: list[tuple[bytes, Answer]], answers: Sequence[Answer], deliver: Deliver) -> None:
+        assert self.journal is not None
+        if self._task is not None:
+            self._queue.append((records, answers, deliver))
+            self._wake.set()
+            return
+        try:
+            self.journal.append(records)
+            self.journal.commit()
+        except StorageError as error:
+            self._fail(error)
+        deliver(answers)
+
+    async def _sync(self, journal: Journal) -> None:
+        """Put batches on the disk; what arrives while one is written goes with the next."""
+        while self._open or self._queue:
+            await self._wake.wait()
+            self._wake.clear()
+            batches, self._queue = self._queue, []
+            if not batches:
+                continue
+            try:
+                await asyncio.to_thread(_write, journal, [pair for batch in batches for pair in batch[0]])
+            except StorageError as error:
+                self._fail(error)
+            for _, answers, deliver in batches:
+                deliver(answers)
+
+    def _fail(self, error: StorageError) -> None:
+        """The journal cannot be written. Whoever takes the answers finds the failure before it uses them."""
+        if self._failure is None:
+            self._failure = error
+
+
+def _write(journal: Journal, records: list[tuple[bytes, Answer]]) -> None:
+    journal.append(records)
+    journal.commit()
+
+
+def spent_in(past: Past) -> Amount:
+    """What the answers in a journal cost. Raises StorageError."""
+    spent = NOTHING
+    for one in read_journal(Path(past.folder), run=past.run, since=past.since, before=past.before):
+        spent += cost_of(one.answer)
+    return spent
+
+
+def cost_of(counted: Answer | Counts) -> Amount:
+    """What an answer, or a run, has cost."""
+    return Amount(counted.tokens_in + counted.tokens_out, round(counted.cost_usd * PICO_USD))
