@@ -19,7 +19,7 @@ from populace.cluster.delivery import distinct, shortfall, tally
 from populace.cluster.environment import Reports
 from populace.cluster.events import EndRun, OpenTick, TickDone
 from populace.cluster.shard import Shard
-from populace.core.errors import TransportError
+from populace.core.errors import StaleOrder, TransportError
 
 SHARDS = 3
 
@@ -119,7 +119,7 @@ def test_a_tick_opened_twice_while_it_is_open_is_one_tick() -> None:
 def test_an_order_to_another_life_is_refused_and_changes_nothing() -> None:
     shard = make_shard([doing(None)], attempt=2)
     for event in (OpenTick(0, [], None, 1), OpenTick(0, []), EndRun([], None, 3)):
-        with pytest.raises(TransportError, match=r"for its life \d; this is its life 2"):
+        with pytest.raises(StaleOrder, match=r"for its life \d; this is its life 2"):
             shard.handle(event)
     done = send(shard, OpenTick(0, [], {}, 2))[0]
     assert isinstance(done, TickDone)
@@ -156,6 +156,9 @@ def test_the_world_takes_each_frame_and_report_once_and_those_of_its_life() -> N
     assert sum(one.sent.values()) == len(ACTS)
     assert noisy.close_tick(0, arrived, reports(), expected) is other, "a tick closed again"
     assert noisy.world.tick == 1
+    noisy.close_tick(1, [], reports(), {})
+    with pytest.raises(StaleOrder, match="tick 0 was closed while it stands at tick 2"):
+        noisy.close_tick(0, arrived, reports(), expected)
 
 
 def test_the_world_names_what_is_missing_and_stays_as_it_was() -> None:

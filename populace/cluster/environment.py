@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from populace.cluster.bus import Frame, Mail, Outgoing, route, unpack_body
 from populace.cluster.delivery import check_complete, distinct, tally
 from populace.core.draws import WORLD
-from populace.core.errors import ScenarioError, TransportError
+from populace.core.errors import ScenarioError, StaleOrder, TransportError
 from populace.core.records import Counts, Look
 from populace.core.trace import DIGEST_BYTES
 from populace.env import Action, World
@@ -117,16 +117,18 @@ class Environment:
 
         `expected` says how many actions each shard sent, None that nobody knows; `attempt` is the life of the world
         that is meant. Doubled frames and reports count once; a tick closed again gives its `WorldDone` again. Raises
-        TransportError, and changes nothing, for another life's order, another tick, or what is missing.
+        StaleOrder for another life's order and for a tick closed long ago, TransportError for a tick to come and for
+        what is missing; then nothing has changed.
         """
         if attempt != self.attempt:
-            raise TransportError(
+            raise StaleOrder(
                 f"the world: tick {tick} was closed for its life {attempt}; this is its life {self.attempt}"
             )
         if self._last is not None and self._last.tick == tick:
             return self._last
         if tick != self.world.tick:
-            raise TransportError(f"the world: tick {tick} was closed while it stands at tick {self.world.tick}")
+            kind = StaleOrder if tick < self.world.tick else TransportError
+            raise kind(f"the world: tick {tick} was closed while it stands at tick {self.world.tick}")
         frames = distinct(frames, tick, attempt)
         check_complete(f"the world, tick {tick}", tick, frames, expected)
         reports = self._distinct_reports(tick, reports, expected is not None)

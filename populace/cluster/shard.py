@@ -38,7 +38,7 @@ from populace.cluster.events import (
 from populace.cluster.rows import ask_rows, expired_rows, message_rows, unknown_rows
 from populace.cluster.state import Era, ShardState
 from populace.core.draws import WORLD
-from populace.core.errors import BadField, CheckpointDamaged, TransportError
+from populace.core.errors import BadField, CheckpointDamaged, StaleOrder, TransportError
 from populace.core.records import Abstained, Answer, Ask, Counts, Look
 from populace.core.trace import DIGEST_BYTES
 
@@ -111,8 +111,8 @@ class Shard:
         """Take an event, give the effects that follow from it.
 
         What comes twice changes nothing: a tick opened again once it is closed gives its `TickDone` again, a run
-        ended again its `RunDone`. Raises TransportError, and changes nothing, for what is meant for another life
-        and for messages that are missing.
+        ended again its `RunDone`. Raises StaleOrder for what is meant for another life and TransportError for messages
+        that are missing; then nothing has changed.
         """
         match event:
             case Answered(answers):
@@ -141,7 +141,7 @@ class Shard:
 
     def _check_life(self, what: str, attempt: int) -> None:
         if attempt != self.plan.attempt:
-            raise TransportError(
+            raise StaleOrder(
                 f"shard {self.plan.index}: {what} for its life {attempt}; this is its life {self.plan.attempt}"
             )
 

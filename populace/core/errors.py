@@ -8,7 +8,8 @@ PopulaceError
 │   ├── WeightsError       the embedded model's weights are missing or wrong
 │   └── BudgetSpent        the run reached its ceiling of money or tokens       (exit code 8)
 ├── TransportError         a shard, the environment service or Ray was lost      (exit code 5)
-│   └── ActorLost          a shard, the world or the quota ended unexpectedly
+│   ├── ActorLost          a shard, the world or the quota ended unexpectedly
+│   └── StaleOrder         an order came late, to what has gone on since; nobody waits for a reply
 ├── BusError               a frame of messages that cannot be read
 ├── ConservationError      messages or asks do not add up: a bug in populace     (exit code 70)
 ├── StorageError           a file of the run cannot be written or read           (exit code 6)
@@ -81,6 +82,10 @@ class ActorLost(TransportError):
 
     def __str__(self) -> str:
         return f"{' and '.join(self.names)} was lost: {self.story}"
+
+
+class StaleOrder(TransportError):
+    """An order of a former life, or to a tick that has been closed since. Nothing changed; drop it."""
 
 
 class BusError(PopulaceError):

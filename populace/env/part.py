@@ -29,7 +29,7 @@ class Fund(Part):
         self.paid = state["paid"].copy()
 ```
 
-An agent sees `ctx.world["fund.paid"]`, acts with `ctx.act("fund.pay", amount=3.0)` and asks with
+An agent sees `ctx.seen["fund.paid"]`, acts with `ctx.act("fund.pay", amount=3.0)` and asks with
 `await ctx.look("fund.paid_by", agent=7)`.
 
 A part is pure: no clock, no I/O, no global random numbers. What it draws comes from `self.world.draw(purpose)`,

@@ -1,0 +1,156 @@
+"""The run's protocol under faults: the undisturbed result, or a clean failure that was earned; with controls.
+
+Messages are delayed, doubled (5 %), reordered (5 %) and dropped (1 %), and whoever takes part crashes at any step of
+the protocol. A seed says all that goes wrong: `judge(faults_of(seed))` plays it again. The long run:
+`pytest -m chaos tests/test_simulator.py -s`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import pytest
+from simulator import processes
+from simulator.processes import Disk
+from simulator.runs import faults_of, judge, undisturbed
+from simulator.universe import Faults
+
+from populace.cluster import environment, shard
+from populace.cluster.bus import Frame
+from populace.core.errors import PopulaceError
+
+LONG_SEEDS = 10_000
+
+
+def outcomes(every: Iterable[Faults], seen: Counter[str] | None = None) -> Counter[str]:
+    return Counter(judge(faults, seen) for faults in every)
+
+
+def wrong(seeds: Iterable[int]) -> int:
+    """How many of these seeds fail."""
+    n = 0
+    for seed in seeds:
+        try:
+            judge(faults_of(seed))
+        except (AssertionError, PopulaceError):
+            n += 1
+    return n
+
+
+def test_undisturbed_the_simulated_run_is_one_run_on_any_number_of_shards() -> None:
+    base = undisturbed()
+    assert base.total.imbalance() == []
+    for shards in (1, 2, 5):
+        other = undisturbed(shards)
+        assert (other.hashes, other.total, other.calls) == (base.hashes, base.total, base.calls)
+    did = base.total
+    assert min(did.turns_failed, did.delivered, did.expired, did.applied, did.answered, did.abstained["refusal"]) > 0
+
+
+def test_delays_doubles_and_disorder_alone_lose_nobody() -> None:
+    every = (Faults(seed, doubled=0.4, reordered=0.4) for seed in range(40))
+    assert set(outcomes(every)) == {"same hash, nobody lost"}
+
+
+def test_seeds_of_everything_that_goes_wrong() -> None:
+    ended = outcomes(map(faults_of, range(300)))
+    assert ended["same hash, nobody lost"] > 30
+    assert ended["same hash after 2 recoveries"] > 10
+    assert ended.total() == 300
+
+
+def test_a_crash_at_any_step_of_the_protocol() -> None:
+    """Every fifth step; the long run takes them all."""
+    steps = range(1, undisturbed().steps + 1, 5)
+    ended = outcomes(Faults(crashes=frozenset({step}), zombies=0.5, seed=step) for step in steps)
+    assert set(ended) <= {"same hash, nobody lost", "same hash after 1 recoveries"}
+    assert ended["same hash after 1 recoveries"] > len(steps) / 2
+
+
+def test_a_participant_that_keeps_crashing_ends_the_run_with_a_name() -> None:
+    for role in ("shard 0", "the world"):
+        assert judge(Faults(cursed=role)) == "named failure: TransportError"
+
+
+def test_control_without_deduplication_seeds_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    def doubles_too(frames: list[Frame], tick: int, attempt: int) -> list[Frame]:
+        return [frame for frame in frames if frame.tick == tick and frame.attempt == attempt]
+
+    for module in (shard, environment, processes):
+        monkeypatch.setattr(module, "distinct", doubles_too)
+    assert wrong(range(40)) > 5
+
+
+def test_control_without_deduplication_and_counts_the_books_do_not_balance(monkeypatch: pytest.MonkeyPatch) -> None:
+    def doubles_too(frames: list[Frame], tick: int, attempt: int) -> list[Frame]:
+        return [frame for frame in frames if frame.tick == tick and frame.attempt == attempt]
+
+    for module in (shard, environment):
+        monkeypatch.setattr(module, "distinct", doubles_too)
+        monkeypatch.setattr(module, "check_complete", lambda *_: None)
+    failures = []
+    for seed in range(20):
+        try:
+            judge(Faults(seed, doubled=0.3))
+        except (AssertionError, PopulaceError) as error:
+            failures.append(str(error))
+    assert any("the books do not balance" in failure for failure in failures)
+
+
+def test_control_where_lives_are_not_told_apart_seeds_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Disk, "next_attempt", lambda _: 0)
+    assert wrong(range(120)) > 0
+
+
+def test_control_without_the_count_of_messages_seeds_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (shard, environment):
+        monkeypatch.setattr(module, "check_complete", lambda *_: None)
+    assert wrong(range(40)) > 5
+
+
+def test_control_without_the_journal_the_model_is_paid_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forgetful(dict):
+        def setdefault(self, key, value):
+            return value
+
+    began = Disk.__init__
+
+    def forgetting(self: Disk) -> None:
+        began(self)
+        self.journal = Forgetful()
+
+    monkeypatch.setattr(Disk, "__init__", forgetting)
+    with pytest.raises(AssertionError, match="paid twice"):
+        outcomes(map(faults_of, range(40)))
+
+
+def test_control_without_checkpoints_of_the_whole_state_seeds_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timers are forgotten at a checkpoint."""
+    monkeypatch.setattr(processes.states, "export_shard", _without_timers(processes.states.export_shard))
+    assert wrong(range(40)) > 5
+
+
+def _without_timers(export):
+    return lambda one: (export(one)[0], {})
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3600)
+def test_ten_thousand_seeds() -> None:
+    seen: Counter[str] = Counter()
+    ended = outcomes(map(faults_of, range(LONG_SEEDS)), seen)
+    print(f"\n{LONG_SEEDS} seeds:")
+    for table in (ended, seen):
+        print("\n".join(f"{n:>9}  {what}" for what, n in sorted(table.items(), key=lambda row: -row[1])), end="\n\n")
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3600)
+def test_a_crash_at_every_step_of_the_protocol() -> None:
+    every = (
+        Faults(crashes=frozenset({step}), zombies=zombies, seed=step)
+        for step in range(1, undisturbed().steps + 1)
+        for zombies in (0.0, 1.0)
+    )
+    print(f"\n{outcomes(every)}")
