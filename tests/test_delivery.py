@@ -19,7 +19,7 @@ from populace.cluster.delivery import distinct, shortfall, tally
 from populace.cluster.environment import Reports
 from populace.cluster.events import EndRun, OpenTick, TickDone
 from populace.cluster.shard import Shard
-from populace.core.errors import StaleOrder, TransportError
+from populace.core.errors import ActorLost, StaleOrder, TransportError
 
 SHARDS = 3
 
@@ -69,10 +69,11 @@ def test_lost_frames_are_named_with_their_source_and_number(lost: set[int], doub
     missing = shortfall(kept, by_source(good))
     assert missing
     shard = quiet()
-    with pytest.raises(TransportError) as caught:
+    with pytest.raises(ActorLost) as caught:
         shard.handle(OpenTick(1, kept * (1 + doubled), by_source(good)))
     for source, n in missing.items():
         assert f"{n} of 8 messages from shard {source} are missing" in str(caught.value)
+    assert caught.value.names == [f"a frame of shard {source}" for source in missing]
     assert "shard 0, tick 1: of what was sent in tick 0" in str(caught.value)
     shard.validate()
     assert isinstance(send(shard, OpenTick(1, good, by_source(good)))[0], TickDone), "the same tick can still be opened"
@@ -81,7 +82,7 @@ def test_lost_frames_are_named_with_their_source_and_number(lost: set[int], doub
 def test_control_a_receiver_that_keeps_doubles_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     good = frames_of(0)
     monkeypatch.setattr("populace.cluster.shard.distinct", lambda frames, tick, attempt: list(frames))
-    with pytest.raises(TransportError, match=re.escape("8 more than the 8 messages of shard 1 arrived")):
+    with pytest.raises(TransportError, match=re.escape("8 more than the 8 of shard 1 arrived")):
         quiet().handle(OpenTick(1, [*good, *(one for one in good if one.source == 1)], by_source(good)))
 
 
@@ -128,7 +129,7 @@ def test_an_order_to_another_life_is_refused_and_changes_nothing() -> None:
 
 def test_losses_at_the_end_are_noticed_too() -> None:
     frames = mail(3, (1, 0, b"\x05"), (2, 0, b"\x05"))
-    with pytest.raises(TransportError, match="the run's end: of what was sent in tick 3, 1 of 3 messages from shard 0"):
+    with pytest.raises(ActorLost, match="the run's end: of what was sent in tick 3, 1 of 3 messages from shard 0"):
         make_shard([doing(None)]).handle(EndRun(frames, {0: 3}))
     done = end_run(make_shard([doing(None)]), frames * 2)
     assert done.counts.expired == 2
@@ -165,9 +166,9 @@ def test_the_world_names_what_is_missing_and_stays_as_it_was() -> None:
     frames = action_frames(ACTS, 2)
     expected = by_source(frames)
     one = environment(shards=2)
-    with pytest.raises(TransportError, match=r"the world, tick 0.*1 of 3 messages from shard 0 are missing"):
+    with pytest.raises(ActorLost, match=r"the world, tick 0.*1 of 3 messages from shard 0 are missing"):
         one.close_tick(0, [frame for frame in frames if frame.source or frame.sender[0]], reports(), expected)
-    with pytest.raises(TransportError, match="what shard 1 reports is missing"):
+    with pytest.raises(ActorLost, match="the report of shard 1 is missing"):
         one.close_tick(0, frames, reports()[:1], expected)
     with pytest.raises(TransportError, match="for its life 1; this is its life 0"):
         one.close_tick(0, frames, reports(), expected, 1)

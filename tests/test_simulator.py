@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from simulator import processes
@@ -18,6 +19,7 @@ from simulator.universe import Faults
 
 from populace.cluster import environment, shard
 from populace.cluster.bus import Frame
+from populace.cluster.state import ShardState
 from populace.core.errors import PopulaceError
 
 LONG_SEEDS = 10_000
@@ -70,7 +72,7 @@ def test_a_crash_at_any_step_of_the_protocol() -> None:
 
 def test_a_participant_that_keeps_crashing_ends_the_run_with_a_name() -> None:
     for role in ("shard 0", "the world"):
-        assert judge(Faults(cursed=role)) == "named failure: TransportError"
+        assert judge(Faults(cursed=role)) == "clean failure: ActorLost"
 
 
 def test_control_without_deduplication_seeds_fail(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,12 +129,14 @@ def test_control_without_the_journal_the_model_is_paid_twice(monkeypatch: pytest
 
 def test_control_without_checkpoints_of_the_whole_state_seeds_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """Timers are forgotten at a checkpoint."""
-    monkeypatch.setattr(processes.states, "export_shard", _without_timers(processes.states.export_shard))
+    join = processes.join_shards
+
+    def forgetting(parts: list[ShardState]) -> tuple[Any, ...]:
+        agents, ticks, ids = join(parts)
+        return agents, ticks[:0], ids[:0]
+
+    monkeypatch.setattr(processes, "join_shards", forgetting)
     assert wrong(range(40)) > 5
-
-
-def _without_timers(export):
-    return lambda one: (export(one)[0], {})
 
 
 @pytest.mark.chaos

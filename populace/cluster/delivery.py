@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from populace.cluster.bus import Frame
 from populace.core.draws import WORLD
-from populace.core.errors import TransportError
+from populace.core.errors import ActorLost, TransportError
 
 Sent = dict[int, int]
 """Numbers of messages: by destination where they are sent, by source where they arrive. -1 is the world."""
@@ -48,20 +48,19 @@ def shortfall(frames: Iterable[Frame], expected: Mapping[int, int]) -> Sent:
 
 
 def check_complete(receiver: str, tick: int, frames: Iterable[Frame], expected: Mapping[int, int] | None) -> None:
-    """Raise TransportError, naming the receiver, tick, source and number, where frames are missing or too many.
+    """Raise ActorLost, naming the receiver, tick, source and number, where messages are missing.
 
-    `expected` is None where nobody said how many there are.
+    `expected` is None where nobody said how many there are. More than were sent is a TransportError: a bug.
     """
-    if expected is None:
+    wrong = {} if expected is None else shortfall(frames, expected)
+    if not wrong or expected is None:
         return
-    wrong = [
-        f"{n} of {expected[source]} messages from {_name(source)} are missing"
-        if n > 0
-        else f"{-n} more than the {expected.get(source, 0)} messages of {_name(source)} arrived"
-        for source, n in shortfall(frames, expected).items()
-    ]
-    if wrong:
-        raise TransportError(f"{receiver}: of what was sent in tick {tick}, {'; '.join(wrong)}")
+    where = f"{receiver}: of what was sent in tick {tick}"
+    for source, n in wrong.items():
+        if n < 0:
+            raise TransportError(f"{where}, {-n} more than the {expected.get(source, 0)} of {_name(source)} arrived")
+    missing = [f"{n} of {expected[source]} messages from {_name(source)} are missing" for source, n in wrong.items()]
+    raise ActorLost([f"a frame of {_name(source)}" for source in wrong], f"{where}, {'; '.join(missing)}")
 
 
 def _name(source: int) -> str:

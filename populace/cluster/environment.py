@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from populace.cluster.bus import Frame, Mail, Outgoing, route, unpack_body
 from populace.cluster.delivery import check_complete, distinct, tally
 from populace.core.draws import WORLD
-from populace.core.errors import ScenarioError, StaleOrder, TransportError
+from populace.core.errors import ActorLost, ScenarioError, StaleOrder, TransportError
 from populace.core.records import Counts, Look
 from populace.core.trace import DIGEST_BYTES
 from populace.env import Action, World
@@ -117,8 +117,8 @@ class Environment:
 
         `expected` says how many actions each shard sent, None that nobody knows; `attempt` is the life of the world
         that is meant. Doubled frames and reports count once; a tick closed again gives its `WorldDone` again. Raises
-        StaleOrder for another life's order and for a tick closed long ago, TransportError for a tick to come and for
-        what is missing; then nothing has changed.
+        StaleOrder for another life's order and for a tick closed long ago, TransportError for a tick to come, ActorLost
+        for what is missing; then nothing has changed.
         """
         if attempt != self.attempt:
             raise StaleOrder(
@@ -171,8 +171,8 @@ class Environment:
         """Each shard's report once, former lives' dropped."""
         known = {one.shard: one for one in reports if one.shard >= 0 and one.attempt == self.attempt}
         if all_of_them and len(known) < self._shards:
-            missing = ", ".join(str(shard) for shard in range(self._shards) if shard not in known)
-            raise TransportError(f"the world, tick {tick}: what shard {missing} reports is missing")
+            missing = [f"the report of shard {shard}" for shard in range(self._shards) if shard not in known]
+            raise ActorLost(missing, f"the world, tick {tick}: {' and '.join(missing)} is missing")
         return [*(one for one in reports if one.shard < 0), *known.values()]
 
 

@@ -111,8 +111,8 @@ class Shard:
         """Take an event, give the effects that follow from it.
 
         What comes twice changes nothing: a tick opened again once it is closed gives its `TickDone` again, a run
-        ended again its `RunDone`. Raises StaleOrder for what is meant for another life and TransportError for messages
-        that are missing; then nothing has changed.
+        ended again its `RunDone`. Raises StaleOrder for what is meant for another life and ActorLost for messages that
+        are missing; then nothing has changed.
         """
         match event:
             case Answered(answers):

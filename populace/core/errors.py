@@ -8,7 +8,7 @@ PopulaceError
 │   ├── WeightsError       the embedded model's weights are missing or wrong
 │   └── BudgetSpent        the run reached its ceiling of money or tokens       (exit code 8)
 ├── TransportError         a shard, the environment service or Ray was lost      (exit code 5)
-│   ├── ActorLost          a shard, the world or the quota ended unexpectedly
+│   ├── ActorLost          a shard, the world, the quota or what one sent was lost
 │   └── StaleOrder         an order came late, to what has gone on since; nobody waits for a reply
 ├── BusError               a frame of messages that cannot be read
 ├── ConservationError      messages or asks do not add up: a bug in populace     (exit code 70)
@@ -73,7 +73,7 @@ class TransportError(PopulaceError):
 
 
 class ActorLost(TransportError):
-    """A shard, the world or the quota ended unexpectedly; `names` are those that did, `story` what is known."""
+    """A shard, the world, the quota or what one sent was lost; `names` are those that did, `story` what is known."""
 
     def __init__(self, names: list[str], story: str) -> None:
         super().__init__(names, story)

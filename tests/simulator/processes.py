@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from simulator import society, states
-from simulator.universe import Process, Universe
 
 from populace.cluster.barrier import (
+    Barrier,
     Begin,
     Effect,
     End,
@@ -27,7 +26,8 @@ from populace.cluster.barrier import (
     WorldClosed,
 )
 from populace.cluster.bus import Frame
-from populace.cluster.delivery import distinct, shortfall
+from populace.cluster.coordinator import DEATHS
+from populace.cluster.delivery import distinct, shortfall, tally
 from populace.cluster.environment import Reports, read_values
 from populace.cluster.events import (
     Answered,
@@ -41,11 +41,22 @@ from populace.cluster.events import (
     Seen,
     TickDone,
 )
+from populace.cluster.state import (
+    RunState,
+    from_blocks,
+    join_mail,
+    join_shards,
+    pack_world,
+    split_mail,
+    to_blocks,
+    unpack_world,
+)
 from populace.core.draws import WORLD
-from populace.core.errors import StaleOrder, TransportError
-from populace.core.records import Answer, Ask, Counts
+from populace.core.errors import ActorLost, StaleOrder, TransportError
+from populace.core.records import Answer, Ask
+from simulator import society
+from simulator.universe import Process, Universe
 
-DEATHS = 3
 CHECKPOINT_TICKS = 2
 DRIVER, MODEL, NODE = "driver", "model", "node"
 
@@ -97,8 +108,11 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Export(msgspec.Struct, frozen=True):
+    """Save what stands before `tick`: all of it, or what changed since the last time."""
+
     attempt: int
     tick: int
+    whole: bool
 
 
 class Exported(msgspec.Struct, frozen=True):
@@ -113,13 +127,19 @@ class Disk:
 
     def __init__(self) -> None:
         self.journal: dict[tuple[int, int, int], tuple[bytes, Answer]] = {}
-        self.states: list[states.RunState] = []
+        self.state: RunState | None = None
         self.attempts = 0
         self.starts = 0
 
     def next_attempt(self) -> int:
         self.attempts += 1
         return self.attempts - 1
+
+    def save(self, state: RunState) -> None:
+        """Keep a state as a checkpoint does: what has not changed stands in the one before."""
+        before = {} if state.whole or self.state is None else self.state.agents
+        blocks = to_blocks(state)
+        self.state = from_blocks(state.tick, {**blocks, "agents": {**before, **state.agents}})
 
 
 class Run(Universe):
@@ -207,11 +227,13 @@ class Hosted(Process):
     def __init__(self, run: Run, start: Start) -> None:
         super().__init__(run, name(start.role))
         self.run_ = run
+        self.role = start.role
         self.attempt = start.attempt
         run.lives += 1
         self.life = run.lives
         self.frames: dict[int, list[Frame]] = {}
         self.waiting: list[Any] = []
+        self.exported: dict[int, Any] = {}
 
     def receive(self, message: Any) -> None:
         match message:
@@ -241,6 +263,8 @@ class Hosted(Process):
             self.carry_out(order)
         except StaleOrder:
             pass
+        except ActorLost as lost:
+            self.failed(order.attempt, lost.names, lost.story)
         except TransportError as error:
             self.failed(order.attempt, [self.address], str(error))
 
@@ -263,6 +287,18 @@ class Hosted(Process):
         raise NotImplementedError
 
     def export(self, message: Export) -> None:
+        """Give the state at the edge before a tick; asked again, the same."""
+        if message.attempt != self.attempt:
+            return
+        if message.tick not in self.exported and self.stands_before(message.tick):
+            self.exported[message.tick] = self.state(message.whole)
+        if message.tick in self.exported:
+            self.post(DRIVER, Exported(self.attempt, message.tick, self.role, self.exported[message.tick]))
+
+    def stands_before(self, tick: int) -> bool:
+        raise NotImplementedError
+
+    def state(self, whole: bool) -> Any:
         raise NotImplementedError
 
     def hear(self, message: Any) -> None:
@@ -276,7 +312,7 @@ class ShardProcess(Hosted):
         super().__init__(run, start)
         self.shard = society.make_shard(start.role, run.shards, start.attempt)
         if start.state is not None:
-            states.restore_shard(self.shard, start.tick, start.state)
+            self.shard.restore(start.tick, start.state)
         self.in_flight: dict[tuple[int, int, int], Ask] = {}
         self.replaced = False
         self._calls: dict[int, Any] = {}
@@ -320,15 +356,15 @@ class ShardProcess(Hosted):
         )
         self.post(DRIVER, event)
 
-    def _call(self, id: int, tries: int) -> None:
-        effect = self._calls.get(id)
+    def _call(self, call: int, tries: int) -> None:
+        effect = self._calls.get(call)
         if effect is None:
             return
         if tries > self.universe.TRIES:
             self.failed(self.attempt, [name(WORLD)], "it does not answer")
             return
-        self.post(name(WORLD), Request(id, self.life, self.address, effect))
-        self.later(self.universe.PATIENCE, self._call, id, tries + 1)
+        self.post(name(WORLD), Request(call, self.life, self.address, effect))
+        self.later(self.universe.PATIENCE, self._call, call, tries + 1)
 
     def hear(self, message: Any) -> None:
         if not isinstance(message, Reply) or message.caller != self.life or message.id not in self._calls:
@@ -366,10 +402,11 @@ class ShardProcess(Hosted):
     def _told(self, answer: Answer) -> None:
         self.effects(self.shard.handle(Answered([answer])))
 
-    def export(self, message: Export) -> None:
-        if message.attempt == self.attempt and message.tick == self.shard.scope.tick + 1 and not self.shard._open:
-            state = states.export_shard(self.shard)
-            self.post(DRIVER, Exported(self.attempt, message.tick, self.shard.plan.index, state))
+    def stands_before(self, tick: int) -> bool:
+        return tick == self.shard.scope.tick + 1 and not self.shard._open
+
+    def state(self, whole: bool) -> Any:
+        return self.shard.export(whole=whole)
 
 
 class WorldProcess(Hosted):
@@ -379,7 +416,7 @@ class WorldProcess(Hosted):
         super().__init__(run, start)
         self.environment = society.make_environment(run.shards, start.attempt)
         if start.state is not None:
-            states.restore_world(self.environment, start.state)
+            self.environment.world.restore(unpack_world(start.state))
         self.reports: dict[int, list[Reports]] = {}
 
     def sent_in(self, order: Resolve) -> int:
@@ -408,10 +445,11 @@ class WorldProcess(Hosted):
         parcels = [(frame.destination, frame) for frame in done.frames]
         self.post(DRIVER, WorldClosed(done.tick, done.digest, done.counts, parcels, done.sent, done.attempt))
 
-    def export(self, message: Export) -> None:
-        if message.attempt == self.attempt and message.tick == self.environment.world.tick:
-            state = states.export_world(self.environment)
-            self.post(DRIVER, Exported(self.attempt, message.tick, WORLD, state))
+    def stands_before(self, tick: int) -> bool:
+        return tick == self.environment.world.tick
+
+    def state(self, whole: bool) -> Any:
+        return pack_world(self.environment.world.state())
 
 
 class Driver(Process):
@@ -425,7 +463,8 @@ class Driver(Process):
         self._deaths: Counter[str] = Counter()
         self._open: dict[Any, tuple[str, Any]] = {}
         self._numbers: dict[int, int] = {}
-        self._state: states.RunState | None = None
+        self._state: RunState | None = None
+        self._whole = True
         self._todo: deque[Effect] = deque()
         self._saving: dict[int, Any] | None = None
 
@@ -434,14 +473,16 @@ class Driver(Process):
         run, disk = self.run_, self.run_.disk
         self.attempt = disk.next_attempt()
         self.step()
-        self.barrier, self._saving = None, None
+        self.barrier, self._saving, self._whole = None, None, True
         self._open, self._todo, self._numbers = {}, deque(), {}
-        state = self._state = disk.states[-1] if disk.states else None
+        state = self._state = disk.state
         tick = 0 if state is None else state.tick
         for role in run.roles():
             disk.starts += 1
             self._numbers[role] = disk.starts
-            part = None if state is None else state.part(role)
+            part = None
+            if state is not None:
+                part = pack_world(state.world) if role == WORLD else state.shard(role, run.shards)
             self._order(("start", role), NODE, Start(role, disk.starts, self.attempt, tick, part), [name(role)])
 
     def crashed(self) -> None:
@@ -498,10 +539,15 @@ class Driver(Process):
                 self._open.pop(("end", event.shard), None)
 
     def _all_started(self) -> None:
-        self.barrier = states.make_barrier(self.run_.shards, society.TICKS, self.attempt, self._state)
-        for frames in self.barrier._mail.values():
+        shards, state = self.run_.shards, self._state
+        barrier = self.barrier = Barrier(shards, society.TICKS, 0 if state is None else state.tick, self.attempt)
+        if state is not None:
+            frames = split_mail(state.mail, shards=shards, attempt=self.attempt, frame_bytes=society.FRAME_BYTES)
+            mail: dict[int, list[Frame]] = {shard: [] for shard in range(shards)}
             for frame in frames:
+                mail[frame.destination].append(frame)
                 self.post(name(frame.destination), frame)
+            barrier.restore(state.hashes, state.total, mail, tally(frames))
         self._todo.extend(self.barrier.handle(Begin()))
         self._go_on()
 
@@ -519,7 +565,7 @@ class Driver(Process):
                     if (tick + 1) % CHECKPOINT_TICKS == 0:
                         self._saving = {}
                         for role in self.run_.roles():
-                            message = Export(self.attempt, tick + 1)
+                            message = Export(self.attempt, tick + 1, self._whole)
                             self._order(("export", role), name(role), message, [name(role)])
                 case Finished():
                     self.universe.outcome = (self.barrier.trace.ticks, self.barrier.total)
@@ -530,12 +576,27 @@ class Driver(Process):
         self._open.pop(("export", message.role), None)
         self._saving[message.role] = message.state
         if len(self._saving) == self.run_.shards + 1:
-            state = states.save(self.barrier, self._saving)
             self.step()
-            self.run_.disk.states.append(state)
+            self._save(self._saving)
             self.step()
-            self._saving = None
+            self._saving, self._whole = None, False
             self._go_on()
+
+    def _save(self, parts: dict[int, Any]) -> None:
+        barrier = self.barrier
+        agents, timer_ticks, timer_agents = join_shards([parts[shard] for shard in range(barrier.shards)])
+        state = RunState(
+            tick=barrier.tick,
+            agents=agents,
+            whole=self._whole,
+            timer_ticks=timer_ticks,
+            timer_agents=timer_agents,
+            mail=join_mail(barrier.tick - 1, [frame for box in barrier.mail.values() for frame in box]),
+            world=unpack_world(parts[WORLD]),
+            total=barrier.total,
+            hashes=list(barrier.trace.ticks),
+        )
+        self.run_.disk.save(state)
 
     def _lost(self, names: list[str], story: str) -> None:
         run = self.run_
@@ -543,7 +604,7 @@ class Driver(Process):
         run.stories.append(f"attempt {self.attempt}: {names}: {story}")
         self._deaths.update(names)
         if max(self._deaths.values()) >= DEATHS:
-            run.outcome = TransportError(f"{names} lost for the third time: {story}")
+            run.outcome = ActorLost(names, f"{story}. It is the third time")
             return
         self.begin()
 
@@ -551,8 +612,3 @@ class Driver(Process):
 def _bare(order: Any) -> Any:
     """An order without its parcels: frames travel by themselves."""
     return msgspec.structs.replace(order, parcels=[])
-
-
-def total_of(outcome: tuple[list[str], Counts]) -> dict[str, Any]:
-    counts: dict[str, Any] = msgspec.to_builtins(outcome[1])
-    return counts

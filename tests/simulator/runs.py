@@ -7,12 +7,12 @@ from collections import Counter
 from functools import lru_cache
 
 import msgspec
+
+from populace.core.errors import ActorLost
+from populace.core.records import Counts
 from simulator.processes import DEATHS, Run, ShardProcess, WorldProcess
 from simulator.society import TICKS
 from simulator.universe import Faults
-
-from populace.core.errors import TransportError
-from populace.core.records import Counts
 
 SHARDS = 3
 
@@ -51,10 +51,10 @@ def judge(faults: Faults, seen: Counter[str] | None = None) -> str:
     if seen is not None:
         seen.update(crashes=run.crashed.total(), dropped=run.dropped, doubled=run.doubled, calls_again=run.paid)
         seen.update({f"crashed: {who}": n for who, n in run.crashed.items()})
-    if isinstance(outcome, TransportError):
+    if isinstance(outcome, ActorLost):
         assert run.deaths >= DEATHS, why
-        assert "for the third time" in str(outcome), why
-        return "named failure: TransportError"
+        assert "It is the third time" in str(outcome), why
+        return "clean failure: ActorLost"
     hashes, total = outcome
     assert hashes == base.hashes, f"another trace: {why}"
     assert len(hashes) == TICKS

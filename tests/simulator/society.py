@@ -19,6 +19,7 @@ from populace.core.records import Abstained, Answer, Ask
 from populace.env import Batch, Part, action, query
 
 AGENTS = 9
+FRAME_BYTES = 60
 TICKS = 5
 
 
@@ -94,13 +95,13 @@ class Fund(Part):
 def make_environment(shards: int, attempt: int) -> Environment:
     world = opened(AGENTS, Fund(), columns={"chain": [1] * AGENTS}, fields=public_fields(Member))
     outcomes = {"mean": lambda world: world.columns["chain"].mean()}
-    return Environment(world, outcomes, shards=shards, frame_bytes=60, attempt=attempt)
+    return Environment(world, outcomes, shards=shards, frame_bytes=FRAME_BYTES, attempt=attempt)
 
 
 def make_shard(index: int, shards: int, attempt: int) -> Shard:
     plan = ShardPlan(
-        index=index, shards=shards, attempt=attempt, observes=True, live_turns=3, inbox_messages=5, frame_bytes=60,
-        record_messages=True, record_asks=True,
+        index=index, shards=shards, attempt=attempt, observes=True, live_turns=3, inbox_messages=5,
+        frame_bytes=FRAME_BYTES, record_messages=True, record_asks=True,
     )  # fmt: skip
     scope = make_scope(AGENTS, actions=frozenset({"fund.pay"}), queries=frozenset({"fund.paid_by"}))
     agents = [Member() for _ in range(index, AGENTS, shards)]
