@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from simulator import processes
-from simulator.processes import Disk
+from simulator import driver, hosts
+from simulator.messages import Disk
 from simulator.runs import faults_of, judge, undisturbed
 from simulator.universe import Faults
 
@@ -79,7 +79,7 @@ def test_control_without_deduplication_seeds_fail(monkeypatch: pytest.MonkeyPatc
     def doubles_too(frames: list[Frame], tick: int, attempt: int) -> list[Frame]:
         return [frame for frame in frames if frame.tick == tick and frame.attempt == attempt]
 
-    for module in (shard, environment, processes):
+    for module in (shard, environment, hosts):
         monkeypatch.setattr(module, "distinct", doubles_too)
     assert wrong(range(40)) > 5
 
@@ -129,13 +129,13 @@ def test_control_without_the_journal_the_model_is_paid_twice(monkeypatch: pytest
 
 def test_control_without_checkpoints_of_the_whole_state_seeds_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """Timers are forgotten at a checkpoint."""
-    join = processes.join_shards
+    join = driver.join_shards
 
     def forgetting(parts: list[ShardState]) -> tuple[Any, ...]:
         agents, ticks, ids = join(parts)
         return agents, ticks[:0], ids[:0]
 
-    monkeypatch.setattr(processes, "join_shards", forgetting)
+    monkeypatch.setattr(driver, "join_shards", forgetting)
     assert wrong(range(40)) > 5
 
 

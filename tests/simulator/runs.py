@@ -8,9 +8,11 @@ from functools import lru_cache
 
 import msgspec
 
+from populace.cluster.coordinator import DEATHS
 from populace.core.errors import ActorLost
 from populace.core.records import Counts
-from simulator.processes import DEATHS, Run, ShardProcess, WorldProcess
+from simulator.driver import make_run
+from simulator.hosts import ShardProcess, WorldProcess
 from simulator.society import TICKS
 from simulator.universe import Faults
 
@@ -26,7 +28,7 @@ class Undisturbed(msgspec.Struct, frozen=True):
 
 @lru_cache
 def undisturbed(shards: int = SHARDS) -> Undisturbed:
-    run = Run(Faults(), shards)
+    run = make_run(Faults(), shards)
     hashes, total = run.run()
     assert run.deaths == 0
     return Undisturbed(hashes, total, run.paid, run.steps)
@@ -42,7 +44,7 @@ def faults_of(seed: int) -> Faults:
 
 def judge(faults: Faults, seen: Counter[str] | None = None) -> str:
     """What came of a run. Raises AssertionError unless it is the undisturbed result, or a clean and earned failure."""
-    base, run = undisturbed(), Run(faults, SHARDS)
+    base, run = undisturbed(), make_run(faults, SHARDS)
     outcome = run.run()
     why = f"{faults}: {run.stories}"
     caused = run.crashed.total() + run.dropped

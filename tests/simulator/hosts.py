@@ -1,4 +1,4 @@
-"""The participants of a run. Each drives the real state machine; what stands here is what a transport would do.
+"""The participants besides the driver. Each drives the real state machine; the rest is what a transport would do.
 
 A message between two processes may come late, twice or never; a caller asks again until it is answered, and gives the
 other up when it never is. A process that starts at an address takes it over; the one before may live on unaddressed.
@@ -6,28 +6,12 @@ other up when it never is. A process that starts at an address takes it over; th
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
-from populace.cluster.barrier import (
-    Barrier,
-    Begin,
-    Effect,
-    End,
-    Finished,
-    Open,
-    Resolve,
-    ShardDone,
-    ShardEnded,
-    TickClosed,
-    WorldClosed,
-)
+from populace.cluster.barrier import End, Open, Resolve, ShardDone, ShardEnded, WorldClosed
 from populace.cluster.bus import Frame
-from populace.cluster.coordinator import DEATHS
-from populace.cluster.delivery import distinct, shortfall, tally
+from populace.cluster.delivery import distinct, shortfall
 from populace.cluster.environment import Reports, read_values
 from populace.cluster.events import (
     Answered,
@@ -41,135 +25,34 @@ from populace.cluster.events import (
     Seen,
     TickDone,
 )
-from populace.cluster.state import (
-    RunState,
-    from_blocks,
-    join_mail,
-    join_shards,
-    pack_world,
-    split_mail,
-    to_blocks,
-    unpack_world,
-)
+from populace.cluster.state import pack_world, unpack_world
 from populace.core.draws import WORLD
 from populace.core.errors import ActorLost, StaleOrder, TransportError
 from populace.core.records import Answer, Ask
 from simulator import society
-from simulator.universe import Process, Universe
-
-CHECKPOINT_TICKS = 2
-DRIVER, MODEL, NODE = "driver", "model", "node"
-
-
-def name(role: int) -> str:
-    """The address of a shard, or of the world at -1."""
-    return "the world" if role == WORLD else f"shard {role}"
-
-
-class Start(msgspec.Struct, frozen=True):
-    """To the node: start a shard, or the world, at its address. `number` grows with every start."""
-
-    role: int
-    number: int
-    attempt: int
-    tick: int
-    state: Any
-
-
-class Started(msgspec.Struct, frozen=True):
-    role: int
-    number: int
-
-
-class Reported(msgspec.Struct, frozen=True):
-    tick: int
-    reports: Reports
-
-
-class Failed(msgspec.Struct, frozen=True):
-    attempt: int
-    names: list[str]
-    story: str
-
-
-class Request(msgspec.Struct, frozen=True):
-    """A shard's question to the world; `caller` is the life of the process that asks."""
-
-    id: int
-    caller: int
-    sender: str
-    effect: Any
-
-
-class Reply(msgspec.Struct, frozen=True):
-    id: int
-    caller: int
-    packed: bytes
-
-
-class Export(msgspec.Struct, frozen=True):
-    """Save what stands before `tick`: all of it, or what changed since the last time."""
-
-    attempt: int
-    tick: int
-    whole: bool
-
-
-class Exported(msgspec.Struct, frozen=True):
-    attempt: int
-    tick: int
-    role: int
-    state: Any
-
-
-class Disk:
-    """What outlives every process: the journal, the checkpoints, and how many attempts there were."""
-
-    def __init__(self) -> None:
-        self.journal: dict[tuple[int, int, int], tuple[bytes, Answer]] = {}
-        self.state: RunState | None = None
-        self.attempts = 0
-        self.starts = 0
-
-    def next_attempt(self) -> int:
-        self.attempts += 1
-        return self.attempts - 1
-
-    def save(self, state: RunState) -> None:
-        """Keep a state as a checkpoint does: what has not changed stands in the one before."""
-        before = {} if state.whole or self.state is None else self.state.agents
-        blocks = to_blocks(state)
-        self.state = from_blocks(state.tick, {**blocks, "agents": {**before, **state.agents}})
-
-
-class Run(Universe):
-    """A universe with one run in it. `paid` counts the model's answers.
-
-    `lost_calls` are those that were in flight when somebody ended, and those of processes that lived on unaddressed.
-    """
-
-    def __init__(self, faults: Any, shards: int) -> None:
-        super().__init__(faults)
-        self.shards = shards
-        self.disk = Disk()
-        self.paid = 0
-        self.lost_calls = 0
-        self.deaths = 0
-        self.stories: list[str] = []
-        self.lives = 0
-        self.processes = {NODE: Node(self, NODE), MODEL: Model(self), DRIVER: Driver(self)}
-        self.at(0.0, self.processes[DRIVER].run, self.processes[DRIVER].begin)
-
-    def roles(self) -> list[int]:
-        return [*range(self.shards), WORLD]
+from simulator.messages import (
+    DRIVER,
+    MODEL,
+    Export,
+    Exported,
+    Failed,
+    Reply,
+    Reported,
+    Request,
+    Run,
+    Start,
+    Started,
+    name,
+)
+from simulator.universe import Process
 
 
 class Node(Process):
     """What starts processes on machines. It does not crash; its messages are as good as everybody's."""
 
-    def __init__(self, universe: Run, address: str) -> None:
-        super().__init__(universe, address)
-        self.run_ = universe
+    def __init__(self, run: Run, address: str) -> None:
+        super().__init__(run, address)
+        self.run_ = run
         self._numbers: dict[int, int] = {}
 
     def step(self) -> None:
@@ -450,165 +333,3 @@ class WorldProcess(Hosted):
 
     def state(self, whole: bool) -> Any:
         return pack_world(self.environment.world.state())
-
-
-class Driver(Process):
-    """Carries out the barrier's effects, saves the run, goes back to the last checkpoint after a loss."""
-
-    def __init__(self, run: Run) -> None:
-        super().__init__(run, DRIVER)
-        self.run_ = run
-        self.attempt = -1
-        self.barrier: Any = None
-        self._deaths: Counter[str] = Counter()
-        self._open: dict[Any, tuple[str, Any]] = {}
-        self._numbers: dict[int, int] = {}
-        self._state: RunState | None = None
-        self._whole = True
-        self._todo: deque[Effect] = deque()
-        self._saving: dict[int, Any] | None = None
-
-    def begin(self) -> None:
-        """One attempt: start everything, from the newest state."""
-        run, disk = self.run_, self.run_.disk
-        self.attempt = disk.next_attempt()
-        self.step()
-        self.barrier, self._saving, self._whole = None, None, True
-        self._open, self._todo, self._numbers = {}, deque(), {}
-        state = self._state = disk.state
-        tick = 0 if state is None else state.tick
-        for role in run.roles():
-            disk.starts += 1
-            self._numbers[role] = disk.starts
-            part = None
-            if state is not None:
-                part = pack_world(state.world) if role == WORLD else state.shard(role, run.shards)
-            self._order(("start", role), NODE, Start(role, disk.starts, self.attempt, tick, part), [name(role)])
-
-    def crashed(self) -> None:
-        """Somebody takes the run up again."""
-        run = self.run_
-        run.deaths += 1
-        run.stories.append("the driver crashed")
-        driver = run.processes[DRIVER] = Driver(run)
-        self.universe.at(100.0, driver.run, driver.begin)
-
-    def _order(self, key: Any, to: str, message: Any, names: list[str]) -> None:
-        self._open[key] = (to, message)
-        self._send(key, message, names, 1)
-
-    def _send(self, key: Any, message: Any, names: list[str], tries: int) -> None:
-        entry = self._open.get(key)
-        if entry is None or entry[1] is not message:
-            return
-        if tries > 3 * self.universe.TRIES:
-            self._lost(names, f"no reply to {key}")
-            return
-        self.post(entry[0], message)
-        self.later(self.universe.PATIENCE, self._send, key, message, names, tries + 1)
-
-    def receive(self, message: Any) -> None:
-        match message:
-            case Started(role, number):
-                if self._numbers.get(role) == number and self.barrier is None:
-                    self._open.pop(("start", role), None)
-                    if not self._open:
-                        self._all_started()
-            case Failed(attempt, names, story):
-                if attempt == self.attempt:
-                    self._lost(names, story)
-            case Exported():
-                self._exported(message)
-            case ShardDone() | WorldClosed() | ShardEnded():
-                if self.barrier is not None:
-                    self._forget(message)
-                    self._todo.extend(self.barrier.handle(message))
-                    self.barrier.validate()
-                    self._go_on()
-
-    def _forget(self, event: Any) -> None:
-        """What this event answers need not be sent again."""
-        if event.attempt != self.attempt:
-            return
-        match event:
-            case ShardDone():
-                self._open.pop(("open", event.shard, event.tick), None)
-            case WorldClosed():
-                self._open.pop(("resolve", event.tick), None)
-            case ShardEnded():
-                self._open.pop(("end", event.shard), None)
-
-    def _all_started(self) -> None:
-        shards, state = self.run_.shards, self._state
-        barrier = self.barrier = Barrier(shards, society.TICKS, 0 if state is None else state.tick, self.attempt)
-        if state is not None:
-            frames = split_mail(state.mail, shards=shards, attempt=self.attempt, frame_bytes=society.FRAME_BYTES)
-            mail: dict[int, list[Frame]] = {shard: [] for shard in range(shards)}
-            for frame in frames:
-                mail[frame.destination].append(frame)
-                self.post(name(frame.destination), frame)
-            barrier.restore(state.hashes, state.total, mail, tally(frames))
-        self._todo.extend(self.barrier.handle(Begin()))
-        self._go_on()
-
-    def _go_on(self) -> None:
-        while self._todo and self._saving is None:
-            self.step()
-            match self._todo.popleft():
-                case Open() as order:
-                    self._order(("open", order.shard, order.tick), name(order.shard), _bare(order), [name(order.shard)])
-                case Resolve() as order:
-                    self._order(("resolve", order.tick), name(WORLD), _bare(order), [name(WORLD)])
-                case End() as order:
-                    self._order(("end", order.shard), name(order.shard), _bare(order), [name(order.shard)])
-                case TickClosed(tick):
-                    if (tick + 1) % CHECKPOINT_TICKS == 0:
-                        self._saving = {}
-                        for role in self.run_.roles():
-                            message = Export(self.attempt, tick + 1, self._whole)
-                            self._order(("export", role), name(role), message, [name(role)])
-                case Finished():
-                    self.universe.outcome = (self.barrier.trace.ticks, self.barrier.total)
-
-    def _exported(self, message: Exported) -> None:
-        if message.attempt != self.attempt or self._saving is None or message.tick != self.barrier.tick:
-            return
-        self._open.pop(("export", message.role), None)
-        self._saving[message.role] = message.state
-        if len(self._saving) == self.run_.shards + 1:
-            self.step()
-            self._save(self._saving)
-            self.step()
-            self._saving, self._whole = None, False
-            self._go_on()
-
-    def _save(self, parts: dict[int, Any]) -> None:
-        barrier = self.barrier
-        agents, timer_ticks, timer_agents = join_shards([parts[shard] for shard in range(barrier.shards)])
-        state = RunState(
-            tick=barrier.tick,
-            agents=agents,
-            whole=self._whole,
-            timer_ticks=timer_ticks,
-            timer_agents=timer_agents,
-            mail=join_mail(barrier.tick - 1, [frame for box in barrier.mail.values() for frame in box]),
-            world=unpack_world(parts[WORLD]),
-            total=barrier.total,
-            hashes=list(barrier.trace.ticks),
-        )
-        self.run_.disk.save(state)
-
-    def _lost(self, names: list[str], story: str) -> None:
-        run = self.run_
-        run.deaths += 1
-        run.stories.append(f"attempt {self.attempt}: {names}: {story}")
-        self._deaths.update(names)
-        if max(self._deaths.values()) >= DEATHS:
-            run.outcome = ActorLost(names, f"{story}. It is the third time")
-            return
-        self.begin()
-
-
-def _bare(order: Any) -> Any:
-    """An order without its parcels: frames travel by themselves."""
-    return msgspec.structs.replace(order, parcels=[])
