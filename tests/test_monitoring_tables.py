@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -16,10 +17,10 @@ import msgpack
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from populace.core.errors import BusError, PopulaceError, SettingsError
+from populace.core.errors import BusError, DiskFull, PopulaceError, SettingsError, StorageError
 from populace.monitoring.tables import Tables, body_text, outcome_series, panel, read_table
 from populace.settings import Record
 
@@ -140,7 +141,7 @@ def test_without_the_sort_the_bytes_do_depend_on_it(tmp_path: Path, monkeypatch:
 
 def test_rows_reach_the_disk_in_groups_as_they_come(tmp_path: Path) -> None:
     tables = Tables(tmp_path, {}, Record(), group_rows=24)
-    part = tmp_path / "messages.parquet.part"
+    part = tmp_path / "parts" / "messages.parquet.part"
     for tick in range(10):
         tables.messages(_messages(tick))
     assert not (tmp_path / "messages.parquet").exists(), "a table has its name only when it is whole"
@@ -167,7 +168,8 @@ def test_an_interrupted_run_leaves_valid_tables_that_say_so(tmp_path: Path) -> N
     tables = Tables(tmp_path, FIELDS, Record())
     tables.messages(_messages(0))
     paths = tables.close(complete=False)
-    assert sorted(path.name for path in paths) == sorted(path.name for path in tmp_path.iterdir())
+    assert sorted(path.name for path in paths) == sorted(path.name for path in tmp_path.glob("*.parquet"))
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["messages-000000.parquet"]
     file = pq.ParquetFile(tmp_path / "messages.parquet")
     assert file.metadata.num_rows == 12
     assert file.metadata.metadata[b"populace.complete"] == b"false"
@@ -192,8 +194,8 @@ def test_tables_that_are_not_wanted_are_not_made(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
 @pytest.mark.parametrize("rows", [1, 60_000], ids=["at close", "during the run"])
 def test_a_full_disk_is_a_clear_error_and_leaves_no_half_table(tmp_path: Path, rows: int) -> None:
-    (tmp_path / "messages.parquet.part").symlink_to("/dev/full")
     tables = Tables(tmp_path, {}, Record())
+    (tmp_path / "parts" / "messages.parquet.part").symlink_to("/dev/full")
     noise = random.Random(5)
     messages = {
         "tick_sent": np.zeros(rows, dtype=np.int64),
@@ -210,12 +212,12 @@ def test_a_full_disk_is_a_clear_error_and_leaves_no_half_table(tmp_path: Path, r
         tables.messages(messages)
         tables.close(complete=False)
 
-    with pytest.raises(PopulaceError, match=r"messages.parquet: cannot be written \(no space left on the disk\). Free"):
+    with pytest.raises(DiskFull, match=r"messages.parquet: cannot be written \(no space left on the disk\). Free"):
         run()
     with pytest.raises(PopulaceError, match="no space left") if rows > 1 else nullcontext():
         tables.close(complete=False)
     assert not (tmp_path / "messages.parquet").exists()
-    assert not (tmp_path / "messages.parquet.part").is_symlink()
+    assert not (tmp_path / "parts" / "messages.parquet.part").is_symlink()
     assert read_table(tmp_path, "asks").num_rows == 3, "the other tables are saved"
 
 
@@ -231,7 +233,7 @@ def test_a_killed_writer_leaves_no_table_under_its_final_name(tmp_path: Path) ->
     """
     ended = subprocess.run([sys.executable, "-c", textwrap.dedent(script), str(tmp_path)], check=False)
     assert ended.returncode == -9
-    assert {path.suffix for path in tmp_path.iterdir()} == {".part"}
+    assert [path.name for path in tmp_path.rglob("*.parquet*")] == ["outcomes.parquet.part"]
     with pytest.raises(SettingsError, match="Tables there are: none"):
         read_table(tmp_path, "outcomes")
     _write(tmp_path)
@@ -262,13 +264,65 @@ def test_fields_that_no_column_can_hold_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
-    (tmp_path / "agents.parquet.part").mkdir()
-    with pytest.raises(PopulaceError, match=r"agents\.parquet: cannot be written \(Is a directory\)"):
+    (tmp_path / "parts").touch()
+    with pytest.raises(StorageError, match=r"parts: cannot be written \(File exists\)"):
         Tables(tmp_path, {}, Record())
-    assert [path.name for path in tmp_path.iterdir()] == ["agents.parquet.part"]
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match=r"--out .*/file: cannot be made a folder"):
         Tables(tmp_path / "file", {}, Record())
+
+
+def _add_ticks(tables: Tables, ticks: Sequence[int]) -> None:
+    for tick in ticks:
+        tables.messages(_messages(tick))
+        tables.asks(_asks(tick))
+        tables.outcomes({"tick": [tick], "name": ["n"], "value": [float(tick)]})
+
+
+@settings(max_examples=25)
+@given(data=st.data())
+def test_a_table_does_not_tell_where_it_was_cut_nor_where_it_was_taken_up(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Cuts after some ticks; at some of them the writer is lost later, and another takes up there."""
+    straight, cut = tmp_path_factory.mktemp("straight"), tmp_path_factory.mktemp("cut")
+    tables = Tables(straight, {}, Record(), group_rows=30)
+    _add_ticks(tables, range(8))
+    tables.close()
+    tables, tick, saved = Tables(cut, {}, Record(), group_rows=30), 0, (0, 0)
+    losses = data.draw(st.integers(0, 3))
+    while tick < 8:
+        _add_ticks(tables, [tick])
+        tick += 1
+        if data.draw(st.booleans()):
+            saved = (tables.cut(), tick)
+        if losses and data.draw(st.booleans()):
+            losses -= 1
+            if data.draw(st.booleans()):
+                tables.close(complete=False)
+            else:
+                tables.abandon()
+            tables, tick = Tables(cut, {}, Record(), group_rows=30, parts=saved[0]), saved[1]
+    tables.close()
+    for name in ("messages", "asks", "outcomes", "failures"):
+        assert read_table(cut, name).equals(read_table(straight, name)), name
+        groups = [pq.ParquetFile(folder / f"{name}.parquet").num_row_groups for folder in (straight, cut)]
+        assert groups[1] <= groups[0] + 1, "parts leave no crumbs"
+    assert not (cut / "parts").exists()
+
+
+def test_what_was_cut_can_be_read_while_the_run_lasts_and_after_a_kill(tmp_path: Path) -> None:
+    tables = Tables(tmp_path, {}, Record())
+    _add_ticks(tables, [0, 1])
+    assert tables.cut() == 1
+    assert tables.cut() == 2, "the number counts cuts, whether there was anything to write or not"
+    _add_ticks(tables, [2])
+    assert read_table(tmp_path, "outcomes").column("tick").to_pylist() == [0, 1]
+    tables.abandon()
+    again = Tables(tmp_path, {}, Record(), parts=2)
+    _add_ticks(again, [2])
+    again.close()
+    assert read_table(tmp_path, "outcomes").column("tick").to_pylist() == [0, 1, 2]
 
 
 _plain = st.recursive(

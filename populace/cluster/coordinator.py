@@ -110,7 +110,7 @@ class Coordinator:
         job = plan_job(self.origin, self.settings)
         society = job.society()
         self.out.mkdir(parents=True, exist_ok=True)
-        if self._store is not None:
+        if not self.course.replay:
             write_run_file(self.out, self.course.file)
         host = ModelHost(self.settings.model, self._fetching(asyncio.get_running_loop()))
         failure: PopulaceError | None = None

@@ -13,8 +13,10 @@ from populace.cluster.coordinator import Coordinator
 from populace.cluster.courses import Going
 from populace.cluster.local import LocalTransport
 from populace.cluster.recording import Missed
-from populace.core.errors import Diverged
+from populace.core.errors import Diverged, SettingsError
+from populace.core.records import Ask
 from populace.monitoring.progress import choose_progress
+from populace.monitoring.tables import recorded_prompt
 
 
 class Replayed(msgspec.Struct, frozen=True):
@@ -76,5 +78,12 @@ def _explain(diverged: Diverged, recorded: Path, out: Path, missed: Sequence[Mis
     return "No ask differs: what agents did with the answers does."
 
 
-def _recorded_prompt(recorded: Path, ask: Any) -> str:
-    return ""
+def _recorded_prompt(recorded: Path, ask: Ask) -> str:
+    """The prompt on record, from the run's table of asks; the journal holds keys and no prompts."""
+    try:
+        prompt = recorded_prompt(recorded, ask.tick, ask.agent, ask.nth)
+    except SettingsError:
+        return "  on record: only its content key (the run kept no table of asks: record.asks)"
+    if prompt is None:
+        return "  on record: only its content key (the run ended before this tick was in its tables)"
+    return "\n".join(f"  on record, {one['role']}: {one['content']}" for one in prompt)

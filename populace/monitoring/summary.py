@@ -107,6 +107,9 @@ def _facts(manifest: Mapping[str, Any], out: Path) -> dict[str, str]:
         f"{money(manifest['cost_usd'])} for {manifest['calls_billed']:,} calls, "
         f"{manifest['tokens_in']:,} tokens in, {manifest['tokens_out']:,} out"
     )
+    saved = manifest.get("saved") or {"calls": 0, "usd": 0.0}
+    if saved["calls"]:
+        facts["saved"] = f"{saved['calls']:,} calls ({money(saved['usd'])}) that the run before had paid for"
     facts["memory"] = f"{manifest['peak_rss_mb']:,.0f} MB at most"
     facts["trace hash"] = str(manifest["trace_hash"])
     facts["tables"] = str(out)

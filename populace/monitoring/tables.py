@@ -10,6 +10,10 @@
 
 Give each method one batch a tick that holds every shard's rows: then the tables are the same on any number of
 shards (but for `latency_s` of asks, which is wall time).
+
+While a run lasts, its rows stand in part files, `parts/<name>-<number>.parquet`. `cut` ends the part that is being
+written, so that what came before a checkpoint is on the disk however the run ends; a run that is taken up there drops
+the parts after it. At the run's end the parts become one file a table.
 """
 
 from __future__ import annotations
@@ -18,17 +22,19 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from populace.core.errors import BusError, PopulaceError, SettingsError
+from populace.core.errors import BusError, DiskFull, PopulaceError, SettingsError, StorageError
 from populace.monitoring.manifest import sync_folder
 from populace.settings import Record
 
@@ -40,6 +46,9 @@ GROUP_ROWS: Final = 50_000
 
 GROUP_BYTES: Final = 32 * 2**20
 """Bytes of rows that are held back, for tables whose rows are long."""
+
+PARTS: Final = "parts"
+"""The folder of a run that holds the parts of its tables while it lasts."""
 
 _FIELD_TYPES: Final = {float: pa.float64(), int: pa.int64(), bool: pa.bool_(), str: pa.string()}
 _INT: Final = pa.int32()
@@ -147,11 +156,16 @@ class Tables:
 
     `fields` are the agents' public fields (float, int, bool or str); `settings` says which tables are kept: a
     method whose table is not kept does nothing. Rows are held back until there are `group_rows` of them, so memory
-    stays bounded. A table has its name only once `close` has finished it; until then it is `<name>.parquet.part`.
+    stays bounded. A run that is taken up again goes on after its first `parts` parts. Raises StorageError.
     """
 
     def __init__(
-        self, out: Path, fields: Mapping[str, type], settings: Record, group_rows: int = GROUP_ROWS, parts: int = 0
+        self,
+        out: Path,
+        fields: Mapping[str, type],
+        settings: Record,
+        group_rows: int = GROUP_ROWS,
+        parts: int = 0,
     ) -> None:
         unknown = [name for name, kind in fields.items() if kind not in _FIELD_TYPES or name in ("tick", "agent")]
         if unknown:
@@ -162,18 +176,22 @@ class Tables:
         except OSError as error:
             raise SettingsError(f"--out {out}: cannot be made a folder ({error.strerror}). Choose another.") from None
         self._out = out
+        self._parts = parts
         self._sheets: dict[str, _Sheet] = {}
-        try:
-            for name, (order, columns) in _SHEETS.items():
-                if kept.get(name, True):
-                    extra = {
-                        field: _Column(_FIELD_TYPES[kind], "public field", nullable=True)
-                        for field, kind in (fields.items() if name == "agents" else ())
-                    }
-                    self._sheets[name] = _Sheet(out, name, order, {**columns, **extra}, group_rows)
-        except PopulaceError:
-            self._abandon()
-            raise
+        for name, (order, columns) in _SHEETS.items():
+            if kept.get(name, True):
+                extra = {
+                    field: _Column(_FIELD_TYPES[kind], "public field", nullable=True)
+                    for field, kind in (fields.items() if name == "agents" else ())
+                }
+                self._sheets[name] = _Sheet(out, name, order, {**columns, **extra}, group_rows, parts)
+        with _naming(out / PARTS):
+            (out / PARTS).mkdir(exist_ok=True)
+            for file in (out / PARTS).iterdir():
+                if part_number(file) not in range(parts):
+                    file.unlink()
+            for name in self._sheets:  # left by a run that ended early and is taken up now
+                (out / f"{name}.parquet").unlink(missing_ok=True)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -206,58 +224,79 @@ class Tables:
         """Add failed turns: tick, agent, error, story."""
         self._add("failures", columns)
 
-    def close(self, *, complete: bool = True) -> list[Path]:
-        """Finish every table, give each its name, and say which there are; a second call gives none.
+    def cut(self) -> int:
+        """End the parts that are being written; gives how many there are now, the same for every table.
 
-        Each says in its metadata whether the run was `complete`. A table that cannot be finished is removed while
-        the others are finished; then PopulaceError names it.
+        What was added before is on the disk then. Raises StorageError.
         """
-        finished, failed = [], []
+        for sheet in self._sheets.values():
+            sheet.cut(self._parts)
+        sync_folder(self._out / PARTS)
+        self._parts += 1
+        return self._parts
+
+    def close(self, *, complete: bool = True) -> list[Path]:
+        """Make each table one file, and say which there are; a second call gives none.
+
+        Each says in its metadata whether the run was `complete`; the parts of one that was not stay beside, for it to
+        be taken up again. A table that cannot be finished keeps its parts, while the others are finished; then
+        StorageError names it.
+        """
+        finished: list[Path] = []
+        failed: list[StorageError] = []
         for sheet in self._sheets.values():
             try:
-                finished.append(sheet.close(complete))
-            except PopulaceError as error:
-                failed.append(str(error))
+                finished.append(sheet.close(complete, self._parts))
+            except StorageError as error:
+                failed.append(error)
         if self._sheets:
             sync_folder(self._out)
         self._sheets = {}
         if failed:
-            raise PopulaceError("\n".join(failed))
+            raise type(failed[0])("\n".join(map(str, failed)))
+        if finished and complete:
+            with _naming(self._out / PARTS):
+                (self._out / PARTS).rmdir()
         return finished
+
+    def abandon(self) -> None:
+        """Let go of what is not in a part yet: the run goes back to where it was cut."""
+        for sheet in self._sheets.values():
+            sheet.drop()
+        self._sheets = {}
 
     def _add(self, name: str, columns: Columns) -> None:
         if sheet := self._sheets.get(name):
             sheet.add(columns)
 
-    def cut(self) -> int:
-        """How many parts there are."""
-        return 0
 
-    def abandon(self) -> None:
-        """Let go of what is not finished."""
-        self._abandon()
-
-    def _abandon(self) -> None:
-        for sheet in self._sheets.values():
-            sheet.drop()
-        self._sheets = {}
+def part_number(file: Path) -> int:
+    """The number of a part file, or -1 where it is not a whole one."""
+    found = re.fullmatch(r"\w+-(\d{6,})\.parquet", file.name)
+    return int(found[1]) if found else -1
 
 
 class _Sheet:
-    """One table on its way to the disk."""
+    """One table on its way to the disk. Its first `parts` parts stand there already."""
 
     def __init__(
-        self, out: Path, name: str, order: tuple[str, ...], columns: Mapping[str, _Column], group_rows: int
+        self,
+        out: Path,
+        name: str,
+        order: tuple[str, ...],
+        columns: Mapping[str, _Column],
+        group_rows: int,
+        parts: int,
     ) -> None:
         self._path = out / f"{name}.parquet"
-        self._part = out / f"{name}.parquet.part"
+        self._folder = out / PARTS
         self._order = order
         self._columns = columns
         self._group_rows = group_rows
         self._held: list[Any] = []
         self._rows = 0
         self._bytes = 0
-        self._broken = ""
+        self._broken: StorageError | None = None
         self._schema = pa.schema(
             [
                 pa.field(column, kind.type, nullable=kind.nullable, metadata={"about": kind.about})
@@ -265,18 +304,16 @@ class _Sheet:
             ],
             metadata={"populace.table": name, "populace.order": ", ".join(order)},
         )
-        self._file: BinaryIO | None = None
-        self._writer: Any = None
-        try:
-            self._file = self._part.open("wb")
-            self._writer = pq.ParquetWriter(self._file, self._schema, compression="zstd")
-        except OSError as error:
-            raise self._fail(error) from error
+        self._done = [path for number in range(parts) if (path := self._part(number)).exists()]
+        self._file: _File | None = None
+
+    def _part(self, number: int) -> Path:
+        return self._folder / f"{self._path.stem}-{number:06}.parquet"
 
     def add(self, columns: Columns) -> None:
         """Convert a batch, sort it, and write when enough is held."""
-        if self._broken:
-            raise PopulaceError(self._broken)
+        if self._broken is not None:
+            raise self._broken
         batch = self._sorted(self._convert(columns))
         if not batch.num_rows:
             return
@@ -286,53 +323,84 @@ class _Sheet:
         if self._rows >= self._group_rows or self._bytes >= GROUP_BYTES:
             self._write()
 
-    def close(self, complete: bool) -> Path:
-        """Write what is held and the footer, and give the file its name."""
-        if self._broken:
-            raise PopulaceError(self._broken)
+    def cut(self, number: int, *, complete: bool = False) -> None:
+        """End the part that is being written, if there is any row for it, as part `number`."""
+        if self._broken is not None:
+            raise self._broken
         if self._rows:
             self._write()
-        assert self._file is not None
+        if self._file is not None:
+            file, self._file = self._file, None
+            path = self._part(number)
+            try:
+                file.finish(path, complete)
+            except OSError as error:
+                raise self._fail(error) from error
+            self._done.append(path)
+
+    def close(self, complete: bool, number: int) -> Path:
+        """Make the parts one file."""
+        fresh = not self._done
+        self.cut(number, complete=complete)
         try:
-            self._writer.add_key_value_metadata({"populace.complete": "true" if complete else "false"})
-            self._writer.close()
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._part.replace(self._path)
+            if fresh and complete and self._done:
+                self._done[0].replace(self._path)
+                return self._path
+            whole = _File(self._path.with_name(f"{self._path.name}.part"), self._schema)
+            try:
+                self._merge(whole)
+                whole.finish(self._path, complete)
+            except BaseException:
+                whole.drop()
+                raise
+            if complete:
+                for path in self._done:
+                    path.unlink()
         except OSError as error:
             raise self._fail(error) from error
         return self._path
 
+    def _merge(self, whole: _File) -> None:
+        held: list[Any] = []
+        rows = size = 0
+        for path in self._done:
+            try:
+                for batch in pq.ParquetFile(path).iter_batches(batch_size=self._group_rows):
+                    held.append(batch.cast(self._schema))
+                    rows, size = rows + batch.num_rows, size + batch.nbytes
+                    if rows >= self._group_rows or size >= GROUP_BYTES:
+                        whole.write(held, self._group_rows)
+                        held, rows, size = [], 0, 0
+            except pa.ArrowInvalid as error:
+                raise StorageError(f"{path}: is not what was written there: {error}.") from None
+        if held:
+            whole.write(held, self._group_rows)
+
     def drop(self) -> None:
-        """Let go of the file and remove it."""
-        self._held = []
-        if self._writer is not None:
-            self._writer.is_open = False  # its own close would write to a disk that has refused
-            self._writer = None
+        """Let go of what is held and of the part that is being written."""
+        self._held, self._rows, self._bytes = [], 0, 0
         if self._file is not None:
-            with contextlib.suppress(OSError):  # what it still buffers cannot be written either
-                self._file.close()
+            self._file.drop()
             self._file = None
-        with contextlib.suppress(OSError):  # it could not be made in the first place
-            self._part.unlink(missing_ok=True)
 
     def _write(self) -> None:
-        table = pa.Table.from_batches(self._held, self._schema)
-        self._held, self._rows, self._bytes = [], 0, 0
+        held, self._held, self._rows, self._bytes = self._held, [], 0, 0
         try:
-            self._writer.write_table(table, row_group_size=self._group_rows)
+            if self._file is None:
+                self._file = _File(self._folder / f"{self._path.name}.part", self._schema)
+            self._file.write(held, self._group_rows)
         except OSError as error:
             raise self._fail(error) from error
 
-    def _fail(self, error: OSError) -> PopulaceError:
+    def _fail(self, error: OSError) -> StorageError:
         self.drop()
-        why = "no space left on the disk" if error.errno == errno.ENOSPC else error.strerror or str(error)
-        self._broken = (
-            f"{self._path}: cannot be written ({why}). Free some space, choose another folder with --out, or keep "
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        why = "no space left on the disk" if full else error.strerror or str(error)
+        self._broken = (DiskFull if full else StorageError)(
+            f"{self._path}: cannot be written ({why}). Free some space and resume the run, or begin another that keeps "
             "less: --set record.messages=false, record.asks=false, record.agents=none."
         )
-        return PopulaceError(self._broken)
+        return self._broken
 
     def _convert(self, columns: Columns) -> Any:
         name = self._path.stem
@@ -362,19 +430,84 @@ class _Sheet:
         return batch.take(pa.array(rows))
 
 
+class _File:
+    """One Parquet file that is being written; it has its name only once it is whole and on the disk."""
+
+    def __init__(self, part: Path, schema: Any) -> None:
+        self._part = part
+        self._schema = schema
+        self._file: BinaryIO = part.open("wb")
+        try:
+            self._writer: Any = pq.ParquetWriter(self._file, schema, compression="zstd")
+        except BaseException:
+            self._file.close()
+            part.unlink(missing_ok=True)
+            raise
+
+    def write(self, batches: list[Any], group_rows: int) -> None:
+        """Write these rows. Raises OSError."""
+        self._writer.write_table(pa.Table.from_batches(batches, self._schema), row_group_size=group_rows)
+
+    def finish(self, path: Path, complete: bool) -> None:
+        """Write the footer and give the file its name; where that fails, it is gone. Raises OSError."""
+        try:
+            self._writer.add_key_value_metadata({"populace.complete": "true" if complete else "false"})
+            self._writer.close()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._part.replace(path)
+        except BaseException:
+            self.drop()
+            raise
+
+    def drop(self) -> None:
+        """Let go of the file and remove it."""
+        if self._writer is not None:
+            self._writer.is_open = False  # its own close would write to a disk that has refused
+            self._writer = None
+        with contextlib.suppress(OSError):  # what it still buffers cannot be written either
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self._part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror}). Check that it is yours.") from error
+
+
 def read_table(run_dir: Path, name: str) -> Any:
     """A table of a run as a `pyarrow.Table` (`.to_pandas()` and `.to_pydict()` go on from there).
 
-    Raises SettingsError when the run has no such table, naming those that it has.
+    Of a run that was killed, or is still at work, it is what stands in parts: up to the last checkpoint. Raises
+    SettingsError when the run has no such table, naming those that it has.
     """
     path = run_dir / f"{name}.parquet"
     try:
+        parts = [] if path.exists() else sorted((run_dir / PARTS).glob(f"{name}-*.parquet"), key=part_number)
+        if parts:
+            return pa.concat_tables([pq.read_table(part) for part in parts])
         return pq.read_table(path)
     except FileNotFoundError:
         there = ", ".join(sorted(file.stem for file in run_dir.glob("*.parquet"))) or "none"
         raise SettingsError(f"{path}: there is no such table. Tables there are: {there}.") from None
     except (pa.ArrowException, OSError) as error:
         raise SettingsError(f"{path}: cannot be read as Parquet: {error}") from None
+
+
+def recorded_prompt(run_dir: Path, tick: int, agent: int, nth: int) -> list[dict[str, str]] | None:
+    """The messages (role, content) of one ask, or None where the table of asks does not have it.
+
+    Raises SettingsError when the run has no such table.
+    """
+    asks = read_table(run_dir, "asks")
+    here = (pc.field("tick") == tick) & (pc.field("agent") == agent) & (pc.field("nth") == nth)
+    rows = asks.filter(here).column("prompt").to_pylist()
+    return json.loads(rows[0]) if rows else None
 
 
 def outcome_series(run_dir: Path) -> dict[str, list[float]]:

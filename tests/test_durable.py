@@ -1,0 +1,324 @@
+"""Invariants 2, 3 and 4 in one process: a run that ended early goes on; a replay calls nobody; a fork shares its past.
+
+Each with a control that breaks the property on purpose. Processes that are killed are in test_kills.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from running import SOCIETIES, settings_of
+from test_cli import populace
+
+from populace.agents.llm.protocol import Pressure
+from populace.cluster import local, recording
+from populace.cluster.coordinator import Coordinator
+from populace.cluster.courses import fork_course, replay_course, resume_course
+from populace.cluster.local import LocalTransport
+from populace.cluster.replaying import replay_run
+from populace.core.errors import Interrupted, ScenarioError, SettingsError
+from populace.monitoring.manifest import read_manifest
+from populace.monitoring.tables import read_table
+from populace.society import Origin, find_society
+
+TICKS = 8
+TABLES = ("agents", "messages", "outcomes", "failures")
+
+
+class Stopper:
+    """Ends the run at the end of a tick, or in the midst of the next."""
+
+    def __init__(self, tick: int) -> None:
+        self.tick_ = tick
+        self.coordinator: Coordinator | None = None
+        self.notes: list[str] = []
+
+    def begin(self, *_: object) -> None: ...
+    def pulse(self, _: object) -> None: ...
+    def end(self, *_: object) -> None: ...
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def tick(self, report) -> None:
+        if report.tick == self.tick_ and self.coordinator is not None:
+            self.coordinator.stop()
+
+
+class Counting:
+    """A gateway that counts what reaches the model, and can refuse to be asked."""
+
+    def __init__(self, inner, asked: list) -> None:
+        self.inner = inner
+        self.asked = asked
+        self.failure = None
+
+    async def open(self) -> None:
+        await self.inner.open()
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    def pressure(self) -> Pressure:
+        return self.inner.pressure()
+
+    def offer(self, asks, deliver) -> None:
+        self.asked.extend((ask.agent, ask.tick, ask.nth) for ask in asks)
+        self.inner.offer(asks, deliver)
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list:
+    """What is put to the model from here on, as (agent, tick, nth)."""
+    found: list = []
+    built = local.build_gateway
+    monkeypatch.setattr(local, "build_gateway", lambda *args, **options: Counting(built(*args, **options), found))
+    return found
+
+
+def go(out: Path, *, stop_at: int | None = None, going=None, scenario: str = SOCIETIES, **options):
+    """Run, go on or fork; None where it was stopped."""
+    observers = [Stopper(-1 if stop_at is None else stop_at)]
+    if going is None:
+        settings = settings_of(**{"ticks": TICKS, **options})
+        coordinator = Coordinator(find_society(scenario), settings, LocalTransport(), out, observers)
+    else:
+        coordinator = Coordinator(going.origin, going.settings, LocalTransport(), out, observers, going.course)
+    observers[0].coordinator = coordinator
+    try:
+        return asyncio.run(coordinator.run())
+    except Interrupted:
+        return None
+
+
+def same_tables(one: Path, other: Path) -> None:
+    for name in TABLES:
+        assert read_table(one, name).equals(read_table(other, name)), name
+    asks = [read_table(folder, "asks").drop_columns(["latency_s"]) for folder in (one, other)]
+    assert asks[0].equals(asks[1])
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    out = tmp_path_factory.mktemp("reference")
+    return go(out), out
+
+
+@pytest.mark.parametrize(("stop_at", "every", "shards"), [(1, 3, 2), (4, 1, 1), (5, 2, 3), (7, 4, 5)])
+def test_invariant_2_a_run_that_ended_goes_on_to_the_same_end(tmp_path, reference, asked, stop_at, every, shards):
+    """Stopped at any tick, with checkpoints often or seldom, and gone on with on another number of shards."""
+    whole, folder = reference
+    assert go(tmp_path / "run", stop_at=stop_at, checkpoint__every_ticks=every) is None
+    before = len(asked)
+    manifest = go(tmp_path / "run", going=resume_course(tmp_path / "run", shards=shards))
+    assert manifest["trace_hashes"] == whole["trace_hashes"]
+    for key in ("messages", "asks", "actions", "turns", "calls_billed", "tokens_in", "tokens_out"):
+        assert manifest[key] == whole[key], key
+    assert manifest["began_at_tick"] == (stop_at // every) * every
+    assert before > 0
+    assert len(asked) == len(set(asked)) == whole["asks"]["made"], "an ask was put to the model twice, or never"
+    same_tables(tmp_path / "run", folder)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert (tmp_path / "run" / "journal").exists()
+
+
+def test_a_run_may_end_early_many_times(tmp_path, reference, asked):
+    whole, folder = reference
+    assert go(tmp_path, stop_at=1, checkpoint__every_ticks=2) is None
+    for tick in (2, 3, 5, 6):
+        assert go(tmp_path, stop_at=tick, going=resume_course(tmp_path)) is None
+    manifest = go(tmp_path, going=resume_course(tmp_path))
+    assert manifest["trace_hashes"] == whole["trace_hashes"]
+    assert manifest["attempt"] == 5
+    assert len(asked) == len(set(asked)) == whole["asks"]["made"]
+    same_tables(tmp_path, folder)
+
+
+def test_control_without_the_record_answers_are_paid_for_twice(tmp_path, asked, monkeypatch):
+    assert go(tmp_path, stop_at=5, checkpoint__every_ticks=4) is None
+    monkeypatch.setattr(recording.Recording, "_find", lambda _self, _ask: (None, False))
+    go(tmp_path, going=resume_course(tmp_path))
+    assert len(asked) > len(set(asked))
+
+
+def test_control_without_pending_mail_a_resumed_run_is_another(tmp_path, reference, monkeypatch):
+    """The checkpoint's mail is dropped, and the counts that would notice it are told so."""
+    from populace.cluster.state import join_mail
+
+    assert go(tmp_path, stop_at=5, checkpoint__every_ticks=4) is None
+    real = local.split_mail
+    monkeypatch.setattr(local, "split_mail", lambda mail, **how: real(join_mail(mail.tick, []), **how))
+    from populace.core.errors import ConservationError
+
+    with pytest.raises(ConservationError):
+        go(tmp_path, going=resume_course(tmp_path))
+    assert read_manifest(tmp_path)["trace_hashes"] != reference[0]["trace_hashes"]
+
+
+def test_control_without_the_agents_state_a_resumed_run_is_another(tmp_path, reference, monkeypatch):
+    from populace.cluster.shard import Shard
+    from populace.cluster.state import ShardState
+
+    assert go(tmp_path, stop_at=5, checkpoint__every_ticks=4) is None
+    real = Shard.restore
+    monkeypatch.setattr(
+        Shard, "restore",
+        lambda self, tick, state: real(self, tick, ShardState({}, state.timer_ticks, state.timer_agents)),
+    )  # fmt: skip
+    manifest = go(tmp_path, going=resume_course(tmp_path))
+    assert manifest["trace_hashes"] != reference[0]["trace_hashes"]
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_invariant_3_a_replay_gives_every_hash_and_calls_nobody(tmp_path, reference, asked, shards):
+    whole, folder = reference
+    replayed = replay_run(replay_course(folder, shards=shards), folder, tmp_path)
+    assert replayed.diverged is None
+    assert replayed.ticks == TICKS
+    assert asked == []
+    manifest = read_manifest(tmp_path)
+    assert manifest["trace_hashes"] == whole["trace_hashes"]
+    assert manifest["calls_billed"] == 0
+    assert manifest["asks"]["replayed"] == whole["asks"]["answered"]
+    assert manifest["saved"]["calls"] == whole["calls_billed"]
+    assert not (tmp_path / "journal").exists()
+
+
+def test_a_run_that_ended_early_can_be_replayed_as_far_as_it_came(tmp_path, asked):
+    assert go(tmp_path / "run", stop_at=5) is None
+    asked.clear()
+    replayed = replay_run(replay_course(tmp_path / "run"), tmp_path / "run", tmp_path / "again")
+    assert (replayed.ticks, replayed.diverged, asked) == (5, None, [])
+
+
+def test_a_replay_with_another_prompt_names_the_first_ask_with_both_texts(tmp_path):
+    """A copy of the scenario whose prompt changes from tick 3 on."""
+    source = Path(SOCIETIES).read_text()
+    scenario = tmp_path / "mine.py"
+    scenario.write_text(source)
+    assert go(tmp_path / "run", scenario=str(scenario))["status"] == "complete"
+    changed = source.replace('f"{self.last} {self.mood:.3f}"', 'f"{self.last} {self.mood:.3f}" + "!" * (ctx.tick > 2)')
+    assert changed != source
+    scenario.write_text(changed)
+    replayed = replay_run(replay_course(tmp_path / "run"), tmp_path / "run", tmp_path / "again")
+    assert replayed.diverged is not None
+    assert replayed.diverged.tick == 3
+    asks = read_table(tmp_path / "run", "asks").to_pylist()
+    first = min((row["agent"], row["nth"]) for row in asks if row["tick"] == 3 and row["purpose"] == "mood")
+    assert f"ask {first[1]} of agent {first[0]} in tick 3 (mood)" in replayed.why
+    was = next(row["prompt"] for row in asks if (row["tick"], row["agent"], row["nth"]) == (3, *first))
+    text = json.loads(was)[-1]["content"]
+    assert f"on record, user: {text}\n" in replayed.why
+    assert f"now, user: {text}!" in replayed.why
+
+
+def test_invariant_4_a_fork_without_a_lever_is_the_same_run_and_calls_nobody(tmp_path, reference, asked):
+    whole, folder = reference
+    for at_tick in (0, 3, TICKS):
+        out = tmp_path / str(at_tick)
+        manifest = go(out, going=fork_course(folder, at_tick))
+        assert asked == []
+        assert manifest["trace_hashes"] == whole["trace_hashes"]
+        assert manifest["calls_billed"] == 0
+        assert manifest["saved"]["calls"] == whole["calls_billed"]
+        assert manifest["parent"]["run"] == whole["run"]
+        assert manifest["parent"]["at_tick"] == at_tick
+        assert manifest["run"] != whole["run"]
+
+
+def test_a_fork_stands_alone_and_can_be_forked(tmp_path, asked):
+    first = go(tmp_path / "first")
+    second = go(tmp_path / "second", going=fork_course(tmp_path / "first", 4))
+    shutil.rmtree(tmp_path / "first")
+    asked.clear()
+    third = go(tmp_path / "third", going=fork_course(tmp_path / "second", 6))
+    assert third["trace_hashes"] == second["trace_hashes"] == first["trace_hashes"]
+    assert asked == []
+    assert third["parent"]["run"] == second["run"]
+
+
+def test_a_fork_with_more_ticks_goes_further_than_its_parent(tmp_path, asked):
+    whole = go(tmp_path / "whole", ticks=TICKS)
+    short = go(tmp_path / "short", ticks=4)
+    asked.clear()
+    longer = go(tmp_path / "longer", going=fork_course(tmp_path / "short", 4, ticks=TICKS))
+    assert longer["trace_hashes"] == whole["trace_hashes"]
+    assert longer["trace_hashes"][:4] == short["trace_hashes"]
+    assert {tick for _, tick, _ in asked} == set(range(4, TICKS)), "only the new ticks are asked"
+
+
+def test_another_model_from_a_tick_on_is_asked_from_that_tick_on(tmp_path, reference, asked):
+    whole, folder = reference
+    manifest = go(tmp_path, going=fork_course(folder, 5, ["model.name=another"]))
+    assert manifest["trace_hashes"][:5] == whole["trace_hashes"][:5]
+    assert manifest["trace_hashes"][5] != whole["trace_hashes"][5]
+    assert {tick for _, tick, _ in asked} == {5, 6, 7}
+    again = go(tmp_path / "again", going=fork_course(tmp_path, 7))
+    assert again["trace_hashes"] == manifest["trace_hashes"]
+
+
+def test_a_fork_that_was_stopped_goes_on(tmp_path, reference, asked):
+    _whole, folder = reference
+    going = fork_course(folder, 5, ["model.name=another"], checkpoint__every_ticks=2)
+    undisturbed = go(tmp_path / "undisturbed", going=going)
+    asked.clear()
+    again = fork_course(folder, 5, ["model.name=another"], checkpoint__every_ticks=2)
+    assert go(tmp_path / "stopped", going=again, stop_at=6) is None
+    manifest = go(tmp_path / "stopped", going=resume_course(tmp_path / "stopped"))
+    assert manifest["trace_hashes"] == undisturbed["trace_hashes"]
+    assert len(asked) == len(set(asked))
+    assert manifest["asks"] == undisturbed["asks"]
+
+
+def test_what_cannot_be_gone_on_with_is_refused_in_words(tmp_path, reference):
+    _whole, folder = reference
+    with pytest.raises(SettingsError, match="is complete"):
+        resume_course(folder)
+    with pytest.raises(SettingsError, match="there is no such file"):
+        resume_course(tmp_path)
+    with pytest.raises(SettingsError, match="--at-tick 9"):
+        fork_course(folder, 9)
+    with pytest.raises(SettingsError, match=r"seed: cannot change in a fork"):
+        fork_course(folder, 2, ["seed=8"])
+    assert go(tmp_path / "stopped", stop_at=2) is None
+    with pytest.raises(SettingsError, match=r"model\.temperature: cannot change in a resumed run"):
+        resume_course(tmp_path / "stopped", ["model.temperature=0"])
+    assert go(tmp_path / "off", stop_at=2, journal="off") is None
+    for course in (lambda: resume_course(tmp_path / "off"), lambda: replay_course(tmp_path / "off")):
+        with pytest.raises(SettingsError, match="no journal"):
+            course()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "run.json").write_text('{"run": 3}')
+    with pytest.raises(SettingsError, match=r"run\.json: is not what populace wrote"):
+        resume_course(tmp_path / "broken")
+
+
+def test_a_scenario_whose_code_changed_is_not_resumed_unasked(tmp_path, monkeypatch):
+    assert go(tmp_path, stop_at=2, scenario="polarization", agents=8) is None
+    monkeypatch.setattr("populace.cluster.courses.fingerprint", lambda _origin: "another")
+    with pytest.raises(ScenarioError, match="--anyway"):
+        resume_course(tmp_path)
+    assert resume_course(tmp_path, anyway=True).origin == Origin("populace.scenarios.polarization")
+
+
+def test_the_command_line_resumes_replays_and_forks(tmp_path):
+    stopped = tmp_path / "a"
+    assert go(stopped, stop_at=3, scenario="polarization", agents=20, ticks=5) is None
+    done = populace("resume", "a", "--shards", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "status: complete" in done.stdout
+    done = populace("replay", "a", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "replayed 5 ticks with no call: every trace hash agrees" in done.stdout
+    done = populace("fork", "a", "--at-tick", "3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    made = read_manifest(stopped)["calls_billed"]
+    assert f"saved: {made} calls" in done.stdout
+    assert read_manifest(tmp_path / "a-fork-1")["trace_hash"] == read_manifest(stopped)["trace_hash"]
+    done = populace("resume", "a", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "is complete" in done.stderr
