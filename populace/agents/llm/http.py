@@ -73,6 +73,10 @@ class Http:
         """`text` without the key, should a server have echoed it."""
         return text if self._key is None else self._key.scrub(text)
 
+    def _scrub_body(self, content: bytes) -> bytes:
+        """An answer without the key: what a server says ends up in tables."""
+        return content if self._key is None else self._key.scrub_bytes(content)
+
     async def post(self, path: str, body: bytes) -> Reply | Fault | Late | Rejected:
         """Post `body` to `path` (which begins with a slash) and read the answer."""
         return await self._request("POST", path, body)
@@ -96,7 +100,7 @@ class Http:
                 if content is None:
                     response.close()
                     return Rejected(f"the answer is larger than {MAX_BODY_BYTES} bytes", billed=begun)
-                return Reply(response.status, response.headers, content)
+                return Reply(response.status, response.headers, self._scrub_body(content))
         except TimeoutError:
             return Late(f"no whole answer within {self._timeout_s:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:

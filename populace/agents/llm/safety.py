@@ -191,6 +191,10 @@ class Secret:
         """The text with every occurrence of the key replaced, for error messages of libraries and servers."""
         return text.replace(self._value, "***")
 
+    def scrub_bytes(self, content: bytes) -> bytes:
+        """The same for what a server sent."""
+        return content.replace(self._value.encode(), b"***")
+
     def __repr__(self) -> str:
         return "***"
 
