@@ -174,6 +174,9 @@ def test_the_world_names_what_is_missing_and_stays_as_it_was() -> None:
         one.close_tick(0, frames, reports(), expected, 1)
     with pytest.raises(TransportError, match="tick 3 was closed while it stands at tick 0"):
         one.close_tick(3, frames, reports())
+    for show in (lambda: one.observe(np.array([0], np.int32), 1), lambda: one.look([], 1)):
+        with pytest.raises(StaleOrder, match="for its life 1; this is its life 0"):
+            show()
     assert one.world.fund.log == []
     assert one.close_tick(0, frames, reports(), expected).counts.applied == len(ACTS)
 

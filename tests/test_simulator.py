@@ -113,8 +113,8 @@ def test_control_without_the_count_of_messages_seeds_fail(monkeypatch: pytest.Mo
 
 def test_control_without_the_journal_the_model_is_paid_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     class Forgetful(dict):
-        def setdefault(self, key, value):
-            return value
+        def __setitem__(self, key, value):
+            pass
 
     began = Disk.__init__
 

@@ -88,12 +88,14 @@ class Environment:
                 raise ScenarioError(f"outcome {name!r}: {type(error).__name__}: {error}") from error
         return values
 
-    def observe(self, agents: NDArray[np.int32]) -> bytes:
-        """What each of these agents sees, packed; see `read_values`."""
+    def observe(self, agents: NDArray[np.int32], attempt: int = 0) -> bytes:
+        """What each of these agents sees, packed; see `read_values`. Raises StaleOrder for a shard of another life."""
+        self._check_life("what agents see was asked", attempt)
         return bytes(_pack([(True, seen) for seen in self.world.observe(agents)]))
 
-    def look(self, looks: Sequence[Look]) -> bytes:
-        """The replies to these looks, in their order, packed; see `read_values`."""
+    def look(self, looks: Sequence[Look], attempt: int = 0) -> bytes:
+        """The replies to these looks, in their order, packed (`read_values`). Raises StaleOrder as `observe` does."""
+        self._check_life("a look was asked", attempt)
         by_query: dict[str, list[int]] = {}
         for at, look in enumerate(looks):
             by_query.setdefault(look.query, []).append(at)
@@ -120,10 +122,7 @@ class Environment:
         StaleOrder for another life's order and for a tick closed long ago, TransportError for a tick to come, ActorLost
         for what is missing; then nothing has changed.
         """
-        if attempt != self.attempt:
-            raise StaleOrder(
-                f"the world: tick {tick} was closed for its life {attempt}; this is its life {self.attempt}"
-            )
+        self._check_life(f"tick {tick} was closed", attempt)
         if self._last is not None and self._last.tick == tick:
             return self._last
         if tick != self.world.tick:
@@ -166,6 +165,10 @@ class Environment:
             attempt=self.attempt,
         )
         return self._last
+
+    def _check_life(self, what: str, attempt: int) -> None:
+        if attempt != self.attempt:
+            raise StaleOrder(f"the world: {what} for its life {attempt}; this is its life {self.attempt}")
 
     def _distinct_reports(self, tick: int, reports: Sequence[Reports], all_of_them: bool) -> list[Reports]:
         """Each shard's report once, former lives' dropped."""

@@ -26,14 +26,15 @@ from populace.core.records import Look, Position
 
 
 class _Door:
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, attempt: int = 0) -> None:
         self._environment = environment
+        self._attempt = attempt
 
     async def observe(self, agents: NDArray[np.int32]) -> bytes:
-        return self._environment.observe(agents)
+        return self._environment.observe(agents, self._attempt)
 
     async def look(self, looks: Sequence[Look]) -> bytes:
-        return self._environment.look(looks)
+        return self._environment.look(looks, self._attempt)
 
 
 def opened(environment: Environment) -> Opened:
@@ -71,7 +72,7 @@ class LocalTransport:
                 attempt=job.attempt,
             )  # fmt: skip
             recording = Recording(gateway, open_journal(job, index), pasts)
-            self.runners.append(ShardRunner(build_shard(job, index), recording, _Door(self._environment)))
+            self.runners.append(ShardRunner(build_shard(job, index), recording, _Door(self._environment, job.attempt)))
             await recording.open()
         return opened(self._environment)
 

@@ -88,15 +88,15 @@ class EnvironmentActor:
         assert self._environment is not None
         return pack_world_state(self._environment.world.state())
 
-    def observe(self, agents: bytes) -> bytes:
+    def observe(self, agents: bytes, attempt: int) -> bytes:
         """What these agents (int32) see."""
         assert self._environment is not None
-        return self._environment.observe(np.frombuffer(agents, "<i4"))
+        return self._environment.observe(np.frombuffer(agents, "<i4"), attempt)
 
-    def look(self, looks: bytes) -> bytes:
+    def look(self, looks: bytes, attempt: int) -> bytes:
         """The replies to these looks."""
         assert self._environment is not None
-        return self._environment.look(unpack_looks(looks))
+        return self._environment.look(unpack_looks(looks), attempt)
 
     def close_tick(
         self, tick: int, expected: dict[int, int], attempt: int, *parcels: bytes
@@ -111,15 +111,17 @@ class EnvironmentActor:
 
 
 class _Door:
-    def __init__(self, environment: Any) -> None:
+    def __init__(self, environment: Any, attempt: int) -> None:
         self._environment = environment
+        self._attempt = attempt
 
     async def observe(self, agents: NDArray[np.int32]) -> bytes:
-        packed: bytes = await _result(self._environment.observe.remote(agents.astype("<i4").tobytes()), _THE_WORLD)
+        call = self._environment.observe.remote(agents.astype("<i4").tobytes(), self._attempt)
+        packed: bytes = await _result(call, _THE_WORLD)
         return packed
 
     async def look(self, looks: Sequence[Look]) -> bytes:
-        packed: bytes = await _result(self._environment.look.remote(pack(looks)), _THE_WORLD)
+        packed: bytes = await _result(self._environment.look.remote(pack(looks), self._attempt), _THE_WORLD)
         return packed
 
 
@@ -179,7 +181,7 @@ class ShardActor:
             attempt=read.attempt,
         )
         recording = Recording(gateway, open_journal(read, self._index), open_pasts(read.pasts))
-        self._runner = ShardRunner(build_shard(read, self._index), recording, _Door(environment))
+        self._runner = ShardRunner(build_shard(read, self._index), recording, _Door(environment, read.attempt))
         await recording.open()
         tune_collector()
 

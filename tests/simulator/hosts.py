@@ -86,6 +86,7 @@ class Model(Process):
     def _answer(self, ask: Ask, caller: ShardProcess) -> None:
         self.step()
         self.run_.paid += 1
+        self.run_.asked.add((ask.agent, ask.tick, ask.nth, ask.key))
         answer = society.answer(ask)
         self.universe.at(self.universe._delay(), caller.run, caller.answered, answer)
         if self.universe.random.random() < self.universe.faults.doubled:
@@ -246,7 +247,7 @@ class ShardProcess(Hosted):
         if tries > self.universe.TRIES:
             self.failed(self.attempt, [name(WORLD)], "it does not answer")
             return
-        self.post(name(WORLD), Request(call, self.life, self.address, effect))
+        self.post(name(WORLD), Request(call, self.life, self.address, effect, self.attempt))
         self.later(self.universe.PATIENCE, self._call, call, tries + 1)
 
     def hear(self, message: Any) -> None:
@@ -277,7 +278,7 @@ class ShardProcess(Hosted):
         identity = (answer.agent, answer.tick, answer.nth)
         ask = self.in_flight.get(identity)
         if ask is not None:
-            self.run_.disk.journal.setdefault(identity, (ask.key, answer))
+            self.run_.disk.journal[identity] = (ask.key, answer)
             self.step()
             del self.in_flight[identity]
         self._told(answer)
@@ -309,10 +310,19 @@ class WorldProcess(Hosted):
         match message:
             case Reported(tick, reports):
                 self.reports.setdefault(tick, []).append(reports)
-            case Request(id, caller, sender, effect):
-                world = self.environment
-                packed = world.observe(effect.agents) if isinstance(effect, Observe) else world.look(effect.looks)
-                self.post(sender, Reply(id, caller, packed))
+            case Request():
+                self._show(message)
+
+    def _show(self, request: Request) -> None:
+        world, effect = self.environment, request.effect
+        try:
+            if isinstance(effect, Observe):
+                packed = world.observe(effect.agents, request.attempt)
+            else:
+                packed = world.look(effect.looks, request.attempt)
+        except StaleOrder:
+            return
+        self.post(request.sender, Reply(request.id, request.caller, packed))
 
     def ready(self, order: Resolve) -> bool:
         reported = {one.shard for one in self.reports.get(order.tick, []) if one.attempt == self.attempt}

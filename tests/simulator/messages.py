@@ -47,12 +47,13 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A shard's question to the world; `caller` is the life of the process that asks."""
+    """A shard's question to the world; `caller` is the process that asks, `attempt` its life."""
 
     id: int
     caller: int
     sender: str
     effect: Any
+    attempt: int
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -97,7 +98,7 @@ class Disk:
 
 
 class Run(Universe):
-    """A universe with one run in it. `paid` counts the model's answers.
+    """A universe with one run in it. `paid` counts the model's answers, `asked` holds what it was asked.
 
     `lost_calls` are those that were in flight when somebody ended, and those of processes that lived on unaddressed.
     """
@@ -107,6 +108,7 @@ class Run(Universe):
         self.shards = shards
         self.disk = Disk()
         self.paid = 0
+        self.asked: set[tuple[int, int, int, bytes]] = set()
         self.lost_calls = 0
         self.deaths = 0
         self.stories: list[str] = []

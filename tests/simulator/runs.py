@@ -23,6 +23,7 @@ class Undisturbed(msgspec.Struct, frozen=True):
     hashes: list[str]
     total: Counts
     calls: int
+    asked: set[tuple[int, int, int, bytes]]
     steps: int
 
 
@@ -31,7 +32,7 @@ def undisturbed(shards: int = SHARDS) -> Undisturbed:
     run = make_run(Faults(), shards)
     hashes, total = run.run()
     assert run.deaths == 0
-    return Undisturbed(hashes, total, run.paid, run.steps)
+    return Undisturbed(hashes, total, run.paid, run.asked, run.steps)
 
 
 def faults_of(seed: int) -> Faults:
@@ -49,6 +50,7 @@ def judge(faults: Faults, seen: Counter[str] | None = None) -> str:
     why = f"{faults}: {run.stories}"
     caused = run.crashed.total() + run.dropped
     assert run.deaths <= caused, f"somebody was lost for no reason: {why}"
+    assert run.asked <= base.asked, f"the model was asked what no undisturbed run asks: {why}"
     assert run.paid <= base.calls + run.lost_calls, f"the model was paid twice: {why}"
     if seen is not None:
         seen.update(crashes=run.crashed.total(), dropped=run.dropped, doubled=run.doubled, calls_again=run.paid)
