@@ -1,0 +1,39 @@
+"""Record a scenario for tests/test_recordings.py, with the embedded model: `python tests/recordings/record.py polarization`.
+
+A recording is what `populace replay` needs of a run's folder, and the prompts: run.json, journal/, asks.parquet, and of
+the manifest what does not tell of the machine. Record anew only when a trace is meant to change, and say why.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SIZE = ("--agents", "8", "--ticks", "3", "--seed", "7")
+MACHINE = {"versions": {}, "wall_s": 0.0, "peak_rss_mb": 0.0}
+
+
+def keep(run: Path, recording: Path) -> None:
+    shutil.rmtree(recording, ignore_errors=True)
+    recording.mkdir()
+    shutil.copytree(run / "journal", recording / "journal")
+    for name in ("run.json", "asks.parquet"):
+        shutil.copy(run / name, recording / name)
+    manifest = json.loads((run / "manifest.json").read_text())
+    (recording / "manifest.json").write_text(json.dumps({**manifest, **MACHINE}, indent=2) + "\n")
+
+
+def main(scenario: str) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        out = Path(place) / "run"
+        subprocess.run([sys.executable, "-m", "populace.cli", "run", scenario, *SIZE, "--out", str(out)], check=True)
+        keep(out, HERE / scenario)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
