@@ -44,7 +44,7 @@ async def examine(settings: Settings) -> list[Finding]:
         _memory(),
         _disk(),
         await asyncio.to_thread(_ray),
-        await _model(settings),
+        *await _model(settings),
     ]
 
 
@@ -80,6 +80,10 @@ def _ray() -> Finding:
     return Finding("Ray", True, f"{cpus} CPUs on {nodes} node(s)")
 
 
-async def _model(settings: Settings) -> Finding:
-    probe = await ModelHost(settings.model).probe()
-    return Finding(f"model ({settings.model.kind})", probe.ok, probe.found, probe.next_step)
+async def _model(settings: Settings) -> list[Finding]:
+    probes = await ModelHost(settings.model).probe()
+    kind = settings.model.kind
+    names = [f"model ({kind})" if len(probes) == 1 else f"model ({kind}, {n})" for n in range(1, len(probes) + 1)]
+    return [
+        Finding(name, probe.ok, probe.found, probe.next_step) for name, probe in zip(names, probes, strict=True)
+    ]

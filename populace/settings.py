@@ -23,12 +23,14 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import pydantic
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from populace.core.errors import SettingsError
+
+_OPENAI: Final = "https://api.openai.com/v1"
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -69,6 +71,21 @@ class Budget(_Section):
     tokens: NonNegativeInt | None = None
 
 
+class Endpoint(_Section):
+    """One of several endpoints that serve the same model.
+
+    Its share of the asks follows `weight`. The key comes from the environment variable `api_key_env` or the file
+    `api_key_file`; without either, it is the model's own. `concurrency` is how many calls it takes at once, over the
+    whole run; without it, its part of `throttle.concurrency`, by weight.
+    """
+
+    base_url: str
+    weight: PositiveFloat = 1.0
+    api_key_env: str | None = None
+    api_key_file: Path | None = None
+    concurrency: PositiveInt | None = None
+
+
 class Model(_Section):
     """Which model answers, and how it is asked.
 
@@ -79,11 +96,21 @@ class Model(_Section):
     may answer nothing at all (or ask us to wait) before the run stops. With `sampling = "own"` each agent, tick and
     seed has its own sample; with `shared`, asks of the same content share one answer (agents as archetypes). `cache`
     names a file in which answers are kept by the same rule, for other runs as well; without it nothing is kept.
+
+    `endpoints` names several, which serve the same model, in place of `base_url`. Asks that begin alike go to the same
+    one, an endpoint that fails is left out until it works again, and limits and budget hold for all together.
+
+    `batch_prompts` above 1 puts up to so many prompts into one request to `/completions`: for servers of one's own
+    (vLLM, SGLang, llama.cpp), which batch them. Text goes this way, and choices where their probabilities are read
+    (`choice_probabilities = true`); what has a schema stays a chat. That endpoint applies no chat template, so
+    messages are written as `prompt_form` says: `plain`, `chatml` or `llama3`. Name the form that the model was tuned
+    on; it stands in the asks' content keys. Concurrency then counts requests; every prompt counts as a request to
+    the rates, and pays for itself. Where each agent has its own sample no seed is sent, since a request has only one.
     """
 
     kind: Literal["embedded", "openai", "scripted"] = "embedded"
     name: str = ""
-    base_url: str = "https://api.openai.com/v1"
+    base_url: str = _OPENAI
     path: Path | None = None
     api_key_env: str = "OPENAI_API_KEY"
     api_key_file: Path | None = None
@@ -102,6 +129,31 @@ class Model(_Section):
     prices: dict[str, Price] = {}
     throttle: Throttle = Throttle()
     budget: Budget = Budget()
+    endpoints: tuple[Endpoint, ...] = ()
+    batch_prompts: PositiveInt = 1
+    prompt_form: Literal["plain", "chatml", "llama3"] = "plain"
+
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self) -> Model:
+        """Several endpoints and one do not go together, and many prompts in a request need a server of one's own."""
+        if self.endpoints and self.base_url != _OPENAI:
+            raise ValueError("base_url and endpoints are both set: name every endpoint in endpoints, and no base_url")
+        urls = [endpoint.base_url.rstrip("/") for endpoint in self.endpoints]
+        if len(set(urls)) < len(urls):
+            raise ValueError("endpoints names an address twice: give it one entry with a larger weight")
+        if self.batch_prompts > 1 and self.kind == "openai" and _OPENAI in (urls or [self.base_url.rstrip("/")]):
+            raise ValueError(
+                f"batch_prompts = {self.batch_prompts} is for servers of your own, and {_OPENAI} is none: set base_url"
+            )
+        return self
+
+    @property
+    def forms(self) -> dict[str, str]:
+        """How asks of a kind of answer ('text', 'choice', 'json') are put, where that is not as a chat."""
+        if self.batch_prompts == 1 or self.kind != "openai":
+            return {}
+        form = f"completions/{self.prompt_form}"
+        return {"text": form, "choice": form} if self.choice_probabilities else {"text": form}
 
     @property
     def label(self) -> str:
@@ -267,7 +319,8 @@ def _explain(error: pydantic.ValidationError, sources: Mapping[str, str]) -> str
             known = ", ".join(_keys_at(path[:-1]))
             lines.append(f"{source}: unknown key '{name}'. Keys there are: {known}.")
         else:
-            lines.append(f"{source}: '{name}' = {json.dumps(problem['input'], default=str)}: {problem['msg']}.")
+            value = "" if problem["type"] == "value_error" else f" = {json.dumps(problem['input'], default=str)}"
+            lines.append(f"{source}: '{name}'{value}: {problem['msg']}.")
     return "\n".join(lines)
 
 
@@ -276,6 +329,9 @@ def _keys_at(path: list[str]) -> list[str]:
     for step in path:
         if get_origin(model) is dict:
             model = get_args(model)[1]
+            continue
+        if get_origin(model) is tuple:
+            model = get_args(model)[0]
             continue
         field = model.model_fields.get(step) if hasattr(model, "model_fields") else None
         if field is None:

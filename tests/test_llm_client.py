@@ -224,8 +224,8 @@ def test_a_storm_opens_the_breaker_and_loses_nobody() -> None:
         return status(500) if seen.nth < storm else OK
 
     def opened(gateway: Client) -> None:
-        assert gateway.dispatcher.breaker.opened == 1
-        assert not gateway.dispatcher.breaker.is_open
+        assert gateway.dispatcher.lanes[0].breaker.opened == 1
+        assert not gateway.dispatcher.lanes[0].breaker.is_open
 
     with Misbehaving(plan) as server:
         got = run(model(server, throttle={"concurrency": 4}), [ask(agent) for agent in range(60)], opened)
@@ -373,7 +373,8 @@ def test_the_host_says_what_is_wrong_before_the_run() -> None:
 
 def test_the_hosts_probe_finds_a_model_that_is_there_and_one_that_is_not() -> None:
     async def probed(settings: Model) -> Any:
-        return await ModelHost(settings).probe()
+        (probe,) = await ModelHost(settings).probe()
+        return probe
 
     with Misbehaving(models=["a", "b"]) as server:
         assert asyncio.run(probed(model(server, name="a"))).ok

@@ -157,9 +157,16 @@ def content_key(
     spec: AnswerSpec,
     max_tokens: int,
     temperature: float,
+    form: str = "",
 ) -> bytes:
-    """The content key of an ask: BLAKE2b-128 over model, messages, parameters and answer type."""
-    content = _pack((model, messages, spec.key, max_tokens, temperature))
+    """The content key of an ask: BLAKE2b-128 over model, messages, parameters and answer type.
+
+    `form` is how the messages are put where that is not as a chat; '' for a chat.
+    """
+    if form:
+        content = _pack((model, messages, spec.key, max_tokens, temperature, form))
+    else:
+        content = _pack((model, messages, spec.key, max_tokens, temperature))
     return blake2b(content, digest_size=16, person=b"populace.ask1").digest()
 
 

@@ -38,7 +38,10 @@ _NOT_PLAIN: Final = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 class Scope(msgspec.Struct):
-    """What all turns of a shard share. The shard moves `tick` on."""
+    """What all turns of a shard share. The shard moves `tick` on.
+
+    `forms` says how asks of a kind of answer are put, where that is not as a chat; it stands in their content keys.
+    """
 
     seed: int
     tick_seconds: float
@@ -52,6 +55,7 @@ class Scope(msgspec.Struct):
     actions: frozenset[str]
     queries: frozenset[str]
     tick: int = 0
+    forms: Mapping[str, str] = {}
 
 
 class Failure(msgspec.Struct):
@@ -198,7 +202,8 @@ class Context:
             spec = compile_answer(answer)
             tokens = scope.max_tokens if max_tokens is None else max_tokens
             heat = scope.temperature if temperature is None else temperature
-            key = content_key(scope.model, messages, spec, tokens, heat)
+            form = scope.forms.get(spec.kind, "") if scope.forms else ""
+            key = content_key(scope.model, messages, spec, tokens, heat, form)
         except _NOT_PLAIN as error:
             raise BadAsk(f"ctx.ask: {error}") from None
         if self._asks is None:

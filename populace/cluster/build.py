@@ -116,6 +116,7 @@ def build_shard(job: Job, index: int) -> Shard:
         sends_per_turn=settings.bus.sends_per_turn,
         actions=world.actions,
         queries=world.queries,
+        forms=settings.model.forms,
     )
     agents = make_agents(society.agent, rows) if len(rows) else []
     return Shard(plan, scope, agents, society.fields, society.activation)

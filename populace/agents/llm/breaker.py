@@ -30,8 +30,10 @@ class Breaker:
     """The breaker of one endpoint.
 
     It opens at the `failures`-th failure among the last `window` outcomes: at the latest at the `failures`-th in a
-    row. A probe that is never reported back is given up after `patience_s`. Raises ValueError on settings that make
-    no sense.
+    row. A probe that is never reported back is given up after `patience_s`. After a probe that fails or
+    is given up, the next comes twice as late as that one did, at most `probe_most_s` later (without it they come every
+    `probe_every_s`). Raises
+    ValueError on settings that make no sense.
     """
 
     __slots__ = (
@@ -42,6 +44,8 @@ class Breaker:
         "_outcomes",
         "_patience_s",
         "_probe_every_s",
+        "_probe_in_s",
+        "_probe_most_s",
         "_probe_until_s",
         "_successes",
         "opened",
@@ -56,6 +60,7 @@ class Breaker:
         probe_every_s: float = 1.0,
         successes: int = 2,
         patience_s: float = 10.0,
+        probe_most_s: float | None = None,
     ) -> None:
         if not 1 <= failures <= window or successes < 1 or not 0.0 < probe_every_s <= patience_s:
             raise ValueError(
@@ -63,7 +68,8 @@ class Breaker:
                 f"{failures}, {window}, {successes}, {probe_every_s}, {patience_s}"
             )
         self._failures = failures
-        self._probe_every_s = probe_every_s
+        self._probe_every_s = self._probe_in_s = probe_every_s
+        self._probe_most_s = probe_every_s if probe_most_s is None else max(probe_every_s, probe_most_s)
         self._successes = successes
         self._patience_s = patience_s
         self._outcomes: deque[bool] = deque(maxlen=window)
@@ -93,7 +99,9 @@ class Breaker:
         if now_s < self.admits_at_s(now_s):
             return None
         self.probes += 1
-        self._next_s = now_s + self._probe_every_s
+        if self._probe_until_s > -math.inf:  # the last one was given up
+            self._probe_in_s = min(self._probe_most_s, 2.0 * self._probe_in_s)
+        self._next_s = now_s + self._probe_in_s
         self._probe_until_s = now_s + self._patience_s
         return Ticket(self._generation, probe=True)
 
@@ -108,6 +116,12 @@ class Breaker:
             return
         self._probe_until_s = -math.inf
         self._answered = self._answered + 1 if answered else 0
+        if answered:
+            self._probe_in_s = self._probe_every_s
+            self._next_s = min(self._next_s, now_s + self._probe_every_s)
+        elif self._probe_most_s > self._probe_every_s:
+            self._probe_in_s = min(self._probe_most_s, 2.0 * self._probe_in_s)
+            self._next_s = max(self._next_s, now_s + self._probe_in_s)
         if self._answered >= self._successes:
             self._turn(None)
 
@@ -122,6 +136,7 @@ class Breaker:
         self._answered = 0
         self._probe_until_s = -math.inf
         self.opened_at_s = opened_at_s
+        self._probe_in_s = self._probe_every_s
         if opened_at_s is not None:
             self.opened += 1
             self._next_s = opened_at_s + self._probe_every_s

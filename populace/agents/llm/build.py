@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from populace.agents.llm.backoff import Backoff
 from populace.agents.llm.budget import Rate, ceiling
 from populace.agents.llm.cache import Cache
 from populace.agents.llm.cached import Cached
-from populace.agents.llm.chat import LLAMA, OPENAI
-from populace.agents.llm.client import Client
+from populace.agents.llm.chat import LLAMA, OPENAI, Writer
+from populace.agents.llm.client import Client, Server
+from populace.agents.llm.completions import Prompts
 from populace.agents.llm.concurrency import Concurrency
 from populace.agents.llm.host import ModelHost, Probe
 from populace.agents.llm.http import Http
-from populace.agents.llm.keys import is_loopback, read_key
+from populace.agents.llm.keys import Access, accesses, is_loopback, read_key
+from populace.agents.llm.lanes import Lane, lane_breaker
 from populace.agents.llm.lease import Purse
 from populace.agents.llm.ownshare import OwnShare
 from populace.agents.llm.prices import rate_of
@@ -55,29 +58,49 @@ def build_gateway(
     if model.kind == "scripted":
         return Scripted(seed=seed, answer=scripted, latency=model.latency, rate=rate)
     embedded = model.kind == "embedded"
-    url = base_url or model.base_url
     if embedded and base_url is None:
         raise ModelError("the embedded model is not served: open a ModelHost first and pass on its base_url.")
     if not embedded and not model.name:
         raise SettingsError("model.name is empty: set it to a model that the endpoint at model.base_url serves.")
-    key = None if embedded else read_key(model, required=not is_loopback(url))
-    # The embedded model has one slot: more calls at once would only wait inside it, while their deadlines run.
-    at_once = 1 if embedded else max(1, model.throttle.concurrency // shards)
-    choices = model.choice_probabilities if model.choice_probabilities is not None else embedded
+    if base_url is not None:
+        at = [Access(base_url, "model.base_url", model.api_key_env, model.api_key_file)]
+    else:
+        at = accesses(model)
+    servers, lanes = [], []
+    for access, calls in zip(at, _concurrency(model, at, shards), strict=True):
+        key = None if embedded else read_key(access, required=not is_loopback(access.base_url))
+        http = Http(access.base_url, key=key, connections=calls, timeout_s=model.timeout_s, setting=access.setting)
+        writer = Writer(model.label, LLAMA if embedded else OPENAI)
+        servers.append(Server(http, writer, access.key_source, access.setting))
+        permits = Concurrency(calls, start=min(calls, _START_PERMITS))
+        lanes.append(Lane(http.base_url, permits, lane_breaker(len(at)), access.weight))
+    prompts = None
+    if model.forms:
+        prompts = Prompts(model.label, model.prompt_form, seed & 0x7FFF_FFFF if model.sampling == "shared" else None)
     client = Client(
-        http=Http(url, key=key, connections=at_once, timeout_s=model.timeout_s),
+        servers=servers,
+        lanes=lanes,
         model=model.label,
-        dialect=LLAMA if embedded else OPENAI,
         retry=Retry(seed, model.retries, model.repairs, rate, Backoff(), model.sampling),
-        label_mode=choices,
-        permits=Concurrency(at_once, start=min(at_once, _START_PERMITS)),
+        label_mode=model.choice_probabilities if model.choice_probabilities is not None else embedded,
         outage_s=model.outage_s,
-        key_source=_key_source(model),
         account=_account(model, rate, link, shards, shard, attempt),
+        prompts=prompts,
+        batch=model.batch_prompts,
     )
     if model.cache is None and model.sampling == "own":
         return client
     return Cached(client, mode=model.sampling, seed=seed, cache=None if model.cache is None else Cache(model.cache))
+
+
+def _concurrency(model: Model, at: Sequence[Access], shards: int) -> list[int]:
+    """How many calls one shard may have open at each endpoint."""
+    if model.kind == "embedded":
+        # It has one slot: more calls at once would only wait inside it, while their deadlines run.
+        return [1]
+    weights = math.fsum(access.weight for access in at)
+    whole = [access.concurrency or model.throttle.concurrency * access.weight / weights for access in at]
+    return [max(1, int(calls / shards)) for calls in whole]
 
 
 def _account(model: Model, rate: Rate, link: Link | None, shards: int, shard: int, attempt: int) -> Account | None:
@@ -103,9 +126,3 @@ def is_limited(model: Model) -> bool:
             model.budget.tokens,
         )
     )
-
-
-def _key_source(model: Model) -> str:
-    if model.api_key_file is not None:
-        return f"the file {model.api_key_file} (model.api_key_file)"
-    return f"the environment variable {model.api_key_env} (model.api_key_env), or model.api_key_file"

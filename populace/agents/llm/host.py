@@ -10,7 +10,7 @@ import msgspec
 
 from populace.agents.llm.embedded import NO_XLLAMACPP, EmbeddedServer, threads_for
 from populace.agents.llm.http import Http, Reply
-from populace.agents.llm.keys import is_loopback, read_key
+from populace.agents.llm.keys import Access, accesses, is_loopback, read_key
 from populace.agents.llm.outcomes import Late
 from populace.agents.llm.weights import Progress, cache_folder, is_cached, weights_path
 from populace.core.errors import ModelError, PopulaceError
@@ -20,11 +20,15 @@ _PROBE_TIMEOUT_S: Final = 10.0
 
 
 class Probe(NamedTuple):
-    """Whether a model can be used: what was found, and what to do next ('' when nothing has to be done)."""
+    """Whether a model can be used: what was found, and what to do next ('' when nothing has to be done).
+
+    `refused` says that an endpoint answered and won't take the key: no waiting mends that.
+    """
 
     ok: bool
     found: str
     next_step: str = ""
+    refused: bool = False
 
 
 class ModelHost:
@@ -46,9 +50,11 @@ class ModelHost:
             self.server = EmbeddedServer(self._model, self._progress)
             self.base_url = await self.server.open()
         elif self._model.kind == "openai":
-            probe = await self.probe()
-            if not probe.ok:
-                raise ModelError(f"{probe.found} {probe.next_step}")
+            probes = await self.probe()
+            bad = [probe for probe in probes if not probe.ok]
+            # One endpoint of several that is down is left out while it is; a wrong key has to be put right.
+            if len(bad) == len(probes) or any(probe.refused for probe in bad):
+                raise ModelError(" ".join(f"{probe.found} {probe.next_step}" for probe in bad))
         return self.base_url
 
     async def close(self) -> None:
@@ -57,18 +63,29 @@ class ModelHost:
         if server is not None:
             await server.close()
 
-    async def probe(self) -> Probe:
-        """Whether the model can be used. Starts nothing, downloads nothing, costs nothing, raises nothing."""
+    async def probe(self) -> list[Probe]:
+        """Whether the model can be used: a probe for each endpoint, all at once; one for the other kinds.
+
+        Starts nothing, downloads nothing, costs nothing, raises nothing.
+        """
         try:
             match self._model.kind:
                 case "scripted":
-                    return Probe(True, "The scripted model needs nothing.")
+                    return [Probe(True, "The scripted model needs nothing.")]
                 case "embedded":
-                    return await asyncio.to_thread(_probe_embedded, self._model)
+                    return [await asyncio.to_thread(_probe_embedded, self._model)]
                 case _:
-                    return await _probe_endpoint(self._model)
+                    name = self._model.name
+                    return list(await asyncio.gather(*(_guarded(access, name) for access in accesses(self._model))))
         except PopulaceError as error:
-            return Probe(False, str(error))
+            return [Probe(False, str(error), refused=True)]
+
+
+async def _guarded(access: Access, name: str) -> Probe:
+    try:
+        return await _probe_endpoint(access, name)
+    except PopulaceError as error:
+        return Probe(False, str(error), refused=True)
 
 
 def _probe_embedded(model: Model) -> Probe:
@@ -81,11 +98,11 @@ def _probe_embedded(model: Model) -> Probe:
     return Probe(True, "The embedded model's weights are not here yet; the first run fetches them (93 MB).")
 
 
-async def _probe_endpoint(model: Model) -> Probe:
+async def _probe_endpoint(access: Access, model: str) -> Probe:
     """Ask the endpoint for its models. Servers that don't list them are taken as they are."""
-    loopback = is_loopback(model.base_url)
-    key = read_key(model, required=not loopback)
-    http = Http(model.base_url, key=key, connections=1, timeout_s=_PROBE_TIMEOUT_S)
+    loopback = is_loopback(access.base_url)
+    key = read_key(access, required=not loopback)
+    http = Http(access.base_url, key=key, connections=1, timeout_s=_PROBE_TIMEOUT_S, setting=access.setting)
     await http.open()
     try:
         reply = await http.get("/models")
@@ -95,18 +112,17 @@ async def _probe_endpoint(model: Model) -> Probe:
     if not isinstance(reply, Reply):
         step = "Start its server" if loopback else "Look at the network"
         said = "does not answer" if isinstance(reply, Late) else "cannot be reached"
-        return Probe(False, f"{url} {said} ({reply.detail}).", f"{step}, or set model.base_url to where it is.")
+        return Probe(False, f"{url} {said} ({reply.detail}).", f"{step}, or set {access.setting} to where it is.")
     if reply.status in (401, 403):
-        where = model.api_key_file or f"the environment variable {model.api_key_env}"
         if key is None:
-            return Probe(False, f"{url} wants an API key ({reply.status}).", f"Put one into {where}.")
-        return Probe(False, f"{url} refuses the API key ({reply.status}).", f"Put a valid one into {where}.")
+            return Probe(False, f"{url} wants an API key ({reply.status}).", f"Put one into {access.key_source}.", True)
+        return Probe(False, f"{url} refuses the API key ({reply.status}).", f"Put a valid one into {access.key_source}.", True)
     names = _names(reply.body) if reply.status == 200 else []
-    if names and model.name and model.name not in names:
+    if names and model and model not in names:
         shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
         # Some endpoints serve more than they list, so this alone stops nothing.
-        return Probe(True, f"{url} answers, and lists no model {model.name!r}.", f"It lists: {shown}.")
-    return Probe(True, f"{url} answers{f' and has {model.name}' if names and model.name else ''}.")
+        return Probe(True, f"{url} answers, and lists no model {model!r}.", f"It lists: {shown}.")
+    return Probe(True, f"{url} answers{f' and has {model}' if names and model else ''}.")
 
 
 def _names(body: bytes) -> list[str]:

@@ -35,11 +35,13 @@ class Http:
     """Posts JSON to one base URL, and says what came back as a `Reply` or as the fault that it was.
 
     `connections` is how many calls may be open at once; `timeout_s` is the deadline of a call, from when it is
-    posted to the last byte of its answer. Raises SettingsError for a base URL that may not be called.
+    posted to the last byte of its answer. Raises SettingsError, naming `setting`, for a base URL that may not be called.
     """
 
-    def __init__(self, base_url: str, *, key: Secret | None, connections: int, timeout_s: float) -> None:
-        self.base_url = check_base_url(base_url)
+    def __init__(
+        self, base_url: str, *, key: Secret | None, connections: int, timeout_s: float, setting: str = "model.base_url"
+    ) -> None:
+        self.base_url = check_base_url(base_url, setting)
         self._key = key
         self._connections = connections
         self._timeout_s = timeout_s

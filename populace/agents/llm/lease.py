@@ -108,13 +108,17 @@ class Purse:
         self._expire(now_s)
         return sum(lot.requests for lot in self._lots), sum(lot.tokens for lot in self._lots)
 
+    def affords(self, tokens: int, worst: Amount, now_s: float) -> bool:
+        """Whether `pay` would."""
+        requests, held = self.holds(now_s)
+        return requests >= 1 and held >= tokens and worst.fits(self.ledger.room)
+
     def pay(self, tokens: int, worst: Amount, now_s: float) -> bool:
         """Pay for one call that will take about so many tokens, and reserve its worst case; False: not now.
 
         After the call, `ledger.settle` (or `release`) its worst case and `returned` its tokens.
         """
-        requests, held = self.holds(now_s)
-        if requests < 1 or held < tokens or not worst.fits(self.ledger.room) or not self.ledger.reserve(worst):
+        if not self.affords(tokens, worst, now_s) or not self.ledger.reserve(worst):
             return False
         one = 1
         for lot in self._lots:

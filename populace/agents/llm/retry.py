@@ -26,7 +26,11 @@ from populace.core.records import Answer, Ask
 
 
 class Job(msgspec.Struct):
-    """An ask on its way through the stack, over all its calls."""
+    """An ask on its way through the stack, over all its calls.
+
+    `failed_at` is the number of the endpoint that failed it last, -1 for none; `alone` keeps it out of requests that
+    carry several prompts.
+    """
 
     ask: Ask
     deliver: Deliver
@@ -42,6 +46,8 @@ class Job(msgspec.Struct):
     estimate: int = 0
     worst: Amount = Amount()
     worst_in: int = 0
+    failed_at: int = -1
+    alone: bool = False
 
     def answered(self, text: str) -> Answer:
         """The ask's answer."""
@@ -85,10 +91,13 @@ class Retry(msgspec.Struct, frozen=True):
     backoff: Backoff = Backoff()
     sampling: Sampling = "own"
 
-    def after(self, job: Job, outcome: Outcome, *, probe: bool = False) -> Answer | Again | Fatal:
+    def after(
+        self, job: Job, outcome: Outcome, *, probe: bool = False, elsewhere: int = 0
+    ) -> Answer | Again | Fatal:
         """What follows from a call's outcome. Counts calls, tokens and money on the job.
 
-        A probe of an open breaker costs its ask none of its tries.
+        A probe of an open breaker costs its ask none of its tries. `elsewhere` is how many other endpoints work: the
+        first tries go there at once, and so does what a probe was too late for.
         """
         match outcome:
             case Said():
@@ -99,15 +108,15 @@ class Retry(msgspec.Struct, frozen=True):
                 return job.abstained("refusal", outcome.detail)
             case Late():
                 job.calls += 1
-                return job.abstained("deadline", outcome.detail)
+                return Again(0.0) if probe and elsewhere else job.abstained("deadline", outcome.detail)
             case Rejected():
                 job.calls += outcome.billed
                 return job.abstained("error", outcome.detail)
             case Limited():
-                return self._again(job, outcome.detail, outcome.wait_s, probe)
+                return self._again(job, outcome.detail, outcome.wait_s, probe, elsewhere)
             case Fault():
                 job.calls += outcome.billed
-                return self._again(job, outcome.detail, None, probe)
+                return self._again(job, outcome.detail, None, probe, elsewhere)
         return outcome
 
     def _judge(self, job: Job, said: Said) -> Answer | Again:
@@ -139,12 +148,13 @@ class Retry(msgspec.Struct, frozen=True):
             return Stream(int.from_bytes(ask.key[:8], "little"), WORLD, 0, "llm.choice/shared")
         return Stream(self.seed, ask.agent, ask.tick, f"choice:{ask.nth}")
 
-    def _again(self, job: Job, detail: str, wait_s: float | None, probe: bool) -> Answer | Again:
+    def _again(self, job: Job, detail: str, wait_s: float | None, probe: bool, elsewhere: int) -> Answer | Again:
         ask = job.ask
         if job.tries >= self.retries and not probe:
             tried = f" (tried {job.tries + 1} times)" if job.tries else ""
             return job.abstained("error", f"{detail}{tried}")
-        after_s = self.backoff.wait_s(self.seed, ask.agent, ask.tick, ask.nth, job.tries, wait_s)
+        at_once = elsewhere and (probe or job.tries < elsewhere)
+        after_s = 0.0 if at_once else self.backoff.wait_s(self.seed, ask.agent, ask.tick, ask.nth, job.tries, wait_s)
         job.tries += not probe
         return Again(after_s)
 
