@@ -114,9 +114,8 @@ async def _probe_endpoint(access: Access, model: str) -> Probe:
         said = "does not answer" if isinstance(reply, Late) else "cannot be reached"
         return Probe(False, f"{url} {said} ({reply.detail}).", f"{step}, or set {access.setting} to where it is.")
     if reply.status in (401, 403):
-        if key is None:
-            return Probe(False, f"{url} wants an API key ({reply.status}).", f"Put one into {access.key_source}.", True)
-        return Probe(False, f"{url} refuses the API key ({reply.status}).", f"Put a valid one into {access.key_source}.", True)
+        said, which = ("wants an API key", "one") if key is None else ("refuses the API key", "a valid one")
+        return Probe(False, f"{url} {said} ({reply.status}).", f"Put {which} into {access.key_source}.", refused=True)
     names = _names(reply.body) if reply.status == 200 else []
     if names and model and model not in names:
         shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

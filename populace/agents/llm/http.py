@@ -35,7 +35,8 @@ class Http:
     """Posts JSON to one base URL, and says what came back as a `Reply` or as the fault that it was.
 
     `connections` is how many calls may be open at once; `timeout_s` is the deadline of a call, from when it is
-    posted to the last byte of its answer. Raises SettingsError, naming `setting`, for a base URL that may not be called.
+    posted to the last byte of its answer. Raises SettingsError, naming `setting`, for a base URL that may
+    not be called.
     """
 
     def __init__(

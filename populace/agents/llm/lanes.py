@@ -94,12 +94,14 @@ class Lanes:
         if not able:
             return None
         tick = min(lane.queue[0][0] for lane in waiting)
+        # A probe that is due goes first, else an endpoint would stay out for as long as the others manage without it.
+        able.sort(key=lambda lane: lane.breaker.opened_at_s is None)
         for lane in able:
             if lane.queue and lane.queue[0][0] == tick:
                 return lane, lane
-        longest = max((lane for lane in waiting if lane.queue[0][0] == tick), key=lambda lane: len(lane.queue))
-        # A lane that works goes before one that is only probed.
-        return next((lane for lane in able if lane.breaker.opened_at_s is None), able[0]), longest
+            if lane.breaker.opened_at_s is not None:
+                break
+        return able[0], max((lane for lane in waiting if lane.queue[0][0] == tick), key=lambda lane: len(lane.queue))
 
     def more(self) -> bool:
         """Whether something waits, and some lane has a permit free."""

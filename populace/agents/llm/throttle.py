@@ -340,8 +340,9 @@ class Dispatcher:
         """One exchange with the quota, for as many asks as may start until the next, going by the last."""
         assert self._loop is not None
         waiting = len(self._lanes)
-        permits = sum(int(lane.permits.limit) for lane in self._lanes.lanes) * (self._batches.size if self._batches else 1)
-        requests = min(waiting, 2 * (max(16, permits) + self._started))
+        size = 1 if self._batches is None else self._batches.size
+        permits = sum(int(lane.permits.limit) for lane in self._lanes.lanes)
+        requests = min(waiting, 2 * (max(16, size * permits) + self._started))
         self._started = 0
         share = requests / waiting
         tokens = max(head.estimate, math.ceil(self._waiting_tokens * share))
