@@ -260,19 +260,19 @@ def test_what_no_call_can_mend_stops_everything_and_says_what_to_do(act: Act, wo
 
 
 def test_closing_delivers_everything_as_interrupted() -> None:
-    async def session(settings: Model) -> list[Answer]:
+    async def session(settings: Model, server: Misbehaving) -> list[Answer]:
         gateway = build_gateway(settings, seed=7, shards=1, scripted=None)
         await gateway.open()
         got: list[Answer] = []
         gateway.offer([ask(agent) for agent in range(50)], got.extend)
-        while gateway.pressure().in_flight < 4:
+        while server.open_now < 4:
             await asyncio.sleep(0.001)
         await gateway.close()
         gateway.offer([ask(99)], got.extend)
         return got
 
     with Misbehaving(base=HANG) as server:
-        got = asyncio.run(session(model(server, throttle={"concurrency": 4})))
+        got = asyncio.run(session(model(server, throttle={"concurrency": 4}), server))
     assert sorted(answer.agent for answer in got) == [*range(50), 99]
     assert {answer.reason for answer in got} == {"interrupted"}
 

@@ -110,8 +110,9 @@ def fork_course(
     parent = Parent(file.run, str(folder.resolve()), at_tick, hashes[at_tick - 1] if at_tick else "")
     was, now = former.model, settings.model
     eras = [era for era in file.eras if era.until < at_tick]
-    if (was.label, was.max_tokens, was.temperature) != (now.label, now.max_tokens, now.temperature):
-        eras.append(Era(at_tick, was.label, was.max_tokens, was.temperature))
+    asked = Era(at_tick, was.label, was.max_tokens, was.temperature, was.forms)
+    if asked != Era(at_tick, now.label, now.max_tokens, now.temperature, now.forms):
+        eras.append(asked)
     own = run_file(file.society, settings, parent, eras)
     course = Course(file=own, pasts=_parents(own), expected=tuple(hashes[:at_tick]))
     return Going(file.society, settings, course)

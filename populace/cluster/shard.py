@@ -98,7 +98,7 @@ class Shard:
         self._open = False
         self._last: TickDone | None = None
         self._end: RunDone | None = None
-        self._present = Era(0, scope.model, scope.max_tokens, scope.temperature)
+        self._present = Era(0, scope.model, scope.max_tokens, scope.temperature, dict(scope.forms))
         self._touched: set[int] = set()
         self._changed: set[int] = set()
 
@@ -165,6 +165,7 @@ class Shard:
         self.scope.tick = tick
         era = next((era for era in self.plan.eras if tick < era.until), self._present)
         self.scope.model, self.scope.max_tokens, self.scope.temperature = era.model, era.max_tokens, era.temperature
+        self.scope.forms = era.forms
         self._mail = Mail(frames, self.plan.inbox_messages)
         mask = self.activation.due(self.scope.seed, tick, self.ids)
         timers = np.array(self.timers.pop(tick, ()), np.int32)

@@ -48,6 +48,7 @@ class Era(msgspec.Struct, frozen=True):
     model: str
     max_tokens: int
     temperature: float
+    forms: dict[str, str] = {}
 
 
 class ShardState(msgspec.Struct, frozen=True):
