@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from populace.core.errors import PopulaceError, SettingsError
-from populace.settings import Settings, load_settings
+from populace.settings import Settings, load_settings, with_levers
 
 app = typer.Typer(
     name="populace",
@@ -38,6 +38,9 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Where the tables go; default: a new folder in runs/.")] = None,
     settings: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")] = None,
+    lever: Annotated[
+        list[str] | None, typer.Option(help="A lever, such as 'at=3, block={sender=[1]}'; may be repeated.")
+    ] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on this loopback port.")] = None,
 ) -> None:
     """Run a society and leave its tables and its manifest in --out."""
@@ -54,6 +57,7 @@ def run(
         transport=transport,
         metrics_port=metrics_port,
     )
+    chosen = with_levers(chosen, lever or ())
     origin = find_society(scenario)
     folder = out or _fresh_folder(load_society(origin).name)
     _refuse_used(folder)

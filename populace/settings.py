@@ -14,6 +14,10 @@ name = "Qwen/Qwen2.5-1.5B-Instruct"
 
 [society]            # the scenario's own parameters
 homophily = 0.9
+
+[[levers]]           # interventions; see `populace.levers`
+at = 10
+set = { "society.openness" = 0.1 }
 ```
 """
 
@@ -29,6 +33,7 @@ import pydantic
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from populace.core.errors import SettingsError
+from populace.levers import Lever, keys_at, parse_lever, plain_path
 
 _OPENAI: Final = "https://api.openai.com/v1"
 
@@ -222,6 +227,7 @@ class Settings(_Section):
     checkpoint: Checkpoint = Checkpoint()
     journal: Literal["process", "machine", "off"] = "process"
     society: dict[str, Any] = {}
+    levers: tuple[Lever, ...] = ()
 
 
 def load_settings(file: Path | None = None, assignments: Iterable[str] = (), **options: Any) -> Settings:
@@ -276,6 +282,11 @@ def _finish(
         raise SettingsError(_explain(error, sources)) from None
 
 
+def with_levers(settings: Settings, levers: Iterable[str]) -> Settings:
+    """The settings with more levers, each as `populace.levers.parse_lever` reads it. Raises SettingsError."""
+    return settings.model_copy(update={"levers": (*settings.levers, *map(parse_lever, levers))})
+
+
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
@@ -312,11 +323,11 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any], sources: dict[str, str]
 def _explain(error: pydantic.ValidationError, sources: Mapping[str, str]) -> str:
     lines = []
     for problem in error.errors():
-        path = [str(step) for step in problem["loc"]]
+        path = plain_path(problem["loc"])
         source = next((sources[key] for n in range(len(path), 0, -1) if (key := ".".join(path[:n])) in sources), "")
         name = ".".join(path)
         if problem["type"] == "extra_forbidden":
-            known = ", ".join(_keys_at(path[:-1]))
+            known = ", ".join(keys_at(problem["loc"]) if path[0] == "levers" else _keys_at(path[:-1]))
             lines.append(f"{source}: unknown key '{name}'. Keys there are: {known}.")
         else:
             value = "" if problem["type"] == "value_error" else f" = {json.dumps(problem['input'], default=str)}"

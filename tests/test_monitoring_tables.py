@@ -186,9 +186,9 @@ def test_tables_that_are_not_wanted_are_not_made(tmp_path: Path) -> None:
     tables = Tables(tmp_path, FIELDS, Record(agents="none", messages=False, asks=False))
     tables.messages(_messages(0))
     tables.asks(_asks(0))
-    assert tables.names == ("outcomes", "failures")
+    assert tables.names == ("outcomes", "failures", "levers")
     tables.close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["failures.parquet", "outcomes.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.parquet" for name in ("failures", "levers", "outcomes")]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")

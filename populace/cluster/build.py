@@ -10,6 +10,7 @@ from populace.agents.llm.budget import NOTHING, Amount
 from populace.agents.population import Population, make_agents
 from populace.agents.turn import Scope
 from populace.cluster.environment import Environment
+from populace.cluster.levers import NO_LEVERS, Levers, check_ticks, resolve_levers
 from populace.cluster.shard import Shard, ShardPlan
 from populace.cluster.state import Era, Past
 from populace.core.draws import Draws
@@ -51,17 +52,26 @@ class Job(msgspec.Struct, frozen=True):
         return Settings.model_validate_json(self.settings)
 
 
-def plan_job(origin: Origin, settings: Settings) -> Job:
-    """The job of a run. Raises ScenarioError and SettingsError for what could not run."""
+def plan_job(origin: Origin, settings: Settings, *, whole: bool = True) -> Job:
+    """The job of a run. Raises ScenarioError and SettingsError for what could not run.
+
+    Where levers are to be checked, population and world are built for it. Unless the run is `whole`, levers may take
+    effect after its end.
+    """
     society = load_society(origin)
     society.with_parameters(settings.society)
-    return Job(
+    job = Job(
         origin=origin.name,
         source=origin.source,
         settings=settings.model_dump_json(),
         agents=settings.agents or society.size,
         ticks=settings.ticks or society.ticks,
     )
+    if settings.levers:
+        if whole:
+            check_ticks(settings.levers, job.ticks)
+        build_environment(job).rehearse()
+    return job
 
 
 def build_environment(job: Job) -> Environment:
@@ -70,6 +80,7 @@ def build_environment(job: Job) -> Environment:
     setup, people = _people(job)
     world = _world(society, setup, people)
     defaults = _defaults(society, people)
+    levers = _levers(job, setup, people, world)
     world.open(
         Opening(
             agents=job.agents,
@@ -82,8 +93,9 @@ def build_environment(job: Job) -> Environment:
         )
     )
     return Environment(
-        world, society.outcomes, shards=settings.shards, frame_bytes=settings.bus.frame_bytes, attempt=job.attempt
-    )
+        world, society.outcomes, shards=settings.shards, frame_bytes=settings.bus.frame_bytes, attempt=job.attempt,
+        levers=levers,
+    )  # fmt: skip
 
 
 def build_shard(job: Job, index: int) -> Shard:
@@ -119,7 +131,8 @@ def build_shard(job: Job, index: int) -> Shard:
         forms=settings.model.forms,
     )
     agents = make_agents(society.agent, rows) if len(rows) else []
-    return Shard(plan, scope, agents, society.fields, society.activation)
+    levers = _levers(job, setup, people, world)
+    return Shard(plan, scope, agents, society.fields, society.activation, levers)
 
 
 def _people(job: Job) -> tuple[Setup, Population]:
@@ -130,6 +143,24 @@ def _people(job: Job) -> tuple[Setup, Population]:
         size = len(people) if isinstance(people, Population) else type(people).__name__
         raise ScenarioError(f"population(setup) must give a Population of setup.agents = {job.agents}, not {size}")
     return setup, people
+
+
+def _levers(job: Job, setup: Setup, people: Population, world: World) -> Levers:
+    """The levers of the run, resolved the same in every process."""
+    settings = job.read_settings()
+    if not settings.levers:
+        return NO_LEVERS
+    society = job.society()
+    return resolve_levers(
+        settings.levers,
+        society=society,
+        world=world,
+        columns={**people.columns, **_defaults(society, people)},
+        values=settings.society,
+        agents=job.agents,
+        seed=setup.seed,
+        body_bytes=settings.bus.body_bytes,
+    )
 
 
 def _world(society: Society, setup: Setup, people: Population) -> World:

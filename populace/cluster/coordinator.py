@@ -37,6 +37,7 @@ from populace.cluster.build import Job, plan_job
 from populace.cluster.durable import Course, Store, fresh_course, write_run_file
 from populace.cluster.environment import WorldDone
 from populace.cluster.events import RunDone, TickDone
+from populace.cluster.levers import summarize
 from populace.cluster.recording import cost_of, spent_in
 from populace.cluster.state import RunState, join_mail, join_shards
 from populace.cluster.tabling import record_expired, record_opening, record_tick
@@ -45,7 +46,7 @@ from populace.core.errors import ActorLost, BudgetSpent, Diverged, Interrupted, 
 from populace.core.records import Counts
 from populace.monitoring.manifest import peak_rss_mb, redact, tally, versions, write_manifest
 from populace.monitoring.report import Observer, Pulse, TickReport
-from populace.monitoring.tables import Tables
+from populace.monitoring.tables import Tables, agents_touched
 from populace.settings import Budget, Settings
 from populace.society import Origin, Society
 
@@ -107,7 +108,7 @@ class Coordinator:
         ScenarioError.
         """
         self._began_s = time.perf_counter()
-        job = plan_job(self.origin, self.settings)
+        job = plan_job(self.origin, self.settings, whole=not self.course.replay)
         society = job.society()
         self.out.mkdir(parents=True, exist_ok=True)
         if not self.course.replay:
@@ -427,6 +428,7 @@ class Coordinator:
         }
         if self._tables is not None:
             self._tables.close(complete=failure is None)
+            manifest["levers"] = summarize(self.settings.levers, agents_touched(self.out))
         write_manifest(self.out, manifest)
         if failure is None and self._store is not None:
             self._store.discard()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from populace.cluster.bus import Frame, Mail, Outgoing, route, unpack_body
 from populace.cluster.delivery import check_complete, distinct, tally
+from populace.cluster.levers import NO_LEVERS, Levers, set_world
 from populace.core.draws import WORLD
 from populace.core.errors import ActorLost, ScenarioError, StaleOrder, TransportError
 from populace.core.records import Counts, Look
@@ -45,7 +46,8 @@ class WorldDone(msgspec.Struct, frozen=True):
 
     `frames` are the world's messages, by shard; `changed` (int32, sorted) are the agents of which a public field
     changed and `fields` their values now; `outcomes` are measured after the tick; `digest` covers what the world
-    sent and refused. `sent` counts the messages to each shard; `attempt` is the life of the world that says so.
+    sent and refused, and which levers were at work on whom. `levers` are rows for their table: whom they touched as
+    the tick began. `sent` counts the messages to each shard; `attempt` is the life of the world that says so.
     """
 
     tick: int
@@ -57,10 +59,14 @@ class WorldDone(msgspec.Struct, frozen=True):
     digest: bytes
     sent: dict[int, int] = {}
     attempt: int = 0
+    levers: dict[str, list[Any]] = {}
 
 
 class Environment:
-    """Wraps an opened world for a run of `shards` shards. `attempt` counts its restarts."""
+    """Wraps an opened world for a run of `shards` shards. `attempt` counts its restarts.
+
+    Levers act whenever the world comes to a tick: now, at a tick's end, and when it is restored.
+    """
 
     def __init__(
         self,
@@ -70,6 +76,7 @@ class Environment:
         shards: int,
         frame_bytes: int,
         attempt: int = 0,
+        levers: Levers = NO_LEVERS,
     ) -> None:
         self.world = world
         self.outcomes = outcomes
@@ -77,6 +84,29 @@ class Environment:
         self._shards = shards
         self._frame_bytes = frame_bytes
         self._last: WorldDone | None = None
+        self._levers = levers
+        self._parameters = world.parameters
+        self._base = {(part, name): getattr(world.parts[part], name) for part, name in levers.world_keys()}
+        self._changed: list[NDArray[np.int32]] = []
+        if levers:
+            world.at_edge = self._enter
+            self._enter(world.tick)
+
+    def _enter(self, tick: int) -> None:
+        """Let levers act on the world at the start of a tick."""
+        self._set(tick)
+        columns = self.world.columns
+        self._changed = [self.world.change(ids, fields) for ids, fields in self._levers.changes(tick, columns)]
+
+    def _set(self, tick: int) -> None:
+        set_world(self.world, self._levers, self._base, tick)
+        parameters = self._levers.parameters(tick)
+        self.world.parameters = self._parameters if parameters is None else parameters
+
+    def rehearse(self) -> None:
+        """Set all that levers will set, in their order. Raises ScenarioError for what a part refuses."""
+        for tick in self._levers.edges():
+            self._set(tick)
 
     def measure(self) -> dict[str, float]:
         """The outcomes now. Raises ScenarioError, naming the outcome, for one that fails or is not a number."""
@@ -136,7 +166,9 @@ class Environment:
             Action(sender, nth, kind, args)
             for sender, nth, (kind, args) in _in_order(Mail(frames, _NO_LIMIT))
         ]
+        seal, touched = self._levers.seal(tick), self._levers.touched(tick)
         resolved = self.world.resolve(actions)
+        changed += self._changed
         counts = Counts()
         counts.applied = resolved.applied
         for _, reason in resolved.refused:
@@ -151,7 +183,8 @@ class Environment:
         )
         agents = np.unique(np.concatenate(changed)).astype(np.int32) if changed else np.empty(0, np.int32)
         refused = [(action.agent, action.nth, reason) for action, reason in resolved.refused]
-        digest = blake2b(_pack((out.receiver.tolist(), out.bodies, refused)), digest_size=DIGEST_BYTES).digest()
+        covered = (out.receiver.tolist(), out.bodies, refused, *([seal] if seal else []))
+        digest = blake2b(_pack(covered), digest_size=DIGEST_BYTES).digest()
         sent = route(out, source=WORLD, shards=self._shards, attempt=self.attempt, frame_bytes=self._frame_bytes)
         self._last = WorldDone(
             tick=tick,
@@ -163,6 +196,7 @@ class Environment:
             digest=digest,
             sent=tally(sent),
             attempt=self.attempt,
+            levers=touched,
         )
         return self._last
 

@@ -81,7 +81,7 @@ class TickDone(msgspec.Struct, frozen=True):
     `agents` (int32, sorted) are those that took a turn, and `digests` has 16 bytes for each, BLAKE2b over what the
     turn committed. `fields` are the public fields of `agents`. `frames` go to shards and to the world, and `sent`
     says how many messages they take to each. `attempt` is the life of the shard that says so. `messages` and `asks`
-    are columns for the tables (empty when not recorded).
+    and `levers` are columns for the tables (empty when not recorded); of levers, those that blocked messages.
     """
 
     tick: int
@@ -96,6 +96,7 @@ class TickDone(msgspec.Struct, frozen=True):
     asks: dict[str, Any]
     sent: dict[int, int] = {}
     attempt: int = 0
+    levers: dict[str, list[Any]] = {}
 
 
 class RunDone(msgspec.Struct, frozen=True):

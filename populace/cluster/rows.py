@@ -39,6 +39,19 @@ def unknown_rows(out: Outgoing) -> Columns:
     return _fated(out, "refused:unknown_recipient")
 
 
+def blocked_rows(out: Outgoing) -> Columns:
+    """Messages refused at the sender by a lever."""
+    return _fated(out, "refused:blocked")
+
+
+def join(one: Columns, other: Columns) -> Columns:
+    """Two batches with the same columns as one."""
+    return {
+        name: np.concatenate((column, other[name])) if isinstance(column, np.ndarray) else column + other[name]
+        for name, column in one.items()
+    }
+
+
 def expired_rows(frames: Sequence[Frame]) -> Columns:
     """Messages that nobody will read, since no tick follows."""
     parts = [

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from populace.agents.activation import Activation
 from populace.agents.agent import Agent
 from populace.agents.turn import Context, Failure, Scope, close, fail, step
-from populace.cluster.bus import Mail, Outgoing, gather, route
+from populace.cluster.bus import Frame, Mail, Outgoing, gather, route
 from populace.cluster.delivery import check_complete, distinct, tally
 from populace.cluster.events import (
     Answered,
@@ -35,7 +35,8 @@ from populace.cluster.events import (
     Seen,
     TickDone,
 )
-from populace.cluster.rows import ask_rows, expired_rows, message_rows, unknown_rows
+from populace.cluster.levers import NO_LEVERS, Levers
+from populace.cluster.rows import ask_rows, blocked_rows, expired_rows, join, message_rows, unknown_rows
 from populace.cluster.state import Era, ShardState
 from populace.core.draws import WORLD
 from populace.core.errors import BadField, CheckpointDamaged, StaleOrder, TransportError
@@ -73,6 +74,7 @@ class Shard:
         agents: list[Agent],
         fields: dict[str, type],
         activation: Activation,
+        levers: Levers = NO_LEVERS,
     ) -> None:
         self.plan = plan
         self.scope = scope
@@ -80,6 +82,7 @@ class Shard:
         self.ids: NDArray[np.int32] = np.arange(plan.index, scope.population, plan.shards, dtype=np.int32)
         self.timers: dict[int, list[int]] = {}
         self.activation = activation
+        self.levers = levers
         self.turns_due = 0
         self._fields = fields
         self._read_fields = attrgetter(*fields) if fields else None
@@ -166,6 +169,8 @@ class Shard:
         era = next((era for era in self.plan.eras if tick < era.until), self._present)
         self.scope.model, self.scope.max_tokens, self.scope.temperature = era.model, era.max_tokens, era.temperature
         self.scope.forms = era.forms
+        sent = self._pull_levers(tick) if self.levers else []
+        frames += sent
         self._mail = Mail(frames, self.plan.inbox_messages)
         mask = self.activation.due(self.scope.seed, tick, self.ids)
         timers = np.array(self.timers.pop(tick, ()), np.int32)
@@ -174,9 +179,21 @@ class Shard:
         self._next = 0
         self._seen = None
         self._counts = counts = Counts()
+        counts.sent = sum(map(len, sent))
         counts.delivered = len(self._mail)
         if len(self._mail.refused):
             counts.refused["inbox_full"] = len(self._mail.refused)
+
+    def _pull_levers(self, tick: int) -> list[Frame]:
+        """Let levers act at the start of a tick; gives what they send."""
+        plan, levers = self.plan, self.levers
+        parameters = levers.parameters(tick)
+        if parameters is not None:
+            self.scope.parameters = parameters
+        self._changed |= levers.change(tick, self.agents, plan.index, plan.shards)
+        return levers.mail(
+            tick, index=plan.index, shards=plan.shards, attempt=plan.attempt, frame_bytes=plan.frame_bytes
+        )
 
     def _go_on(self) -> list[Effect]:
         """Begin turns while there is room, then say what is wanted."""
@@ -276,16 +293,19 @@ class Shard:
             digests.append(blake2b(_encode(committed), digest_size=DIGEST_BYTES).digest())
         plan, counts, tick = self.plan, self._counts, self.scope.tick
         out, unknown = self._split_unknown(gather(tick, sent))
+        out, blocked, levers = self._split_blocked(out)
         counts.turns = len(turns)
         counts.turns_failed = len(failures)
         counts.asked = asked
         counts.acted = int((out.receiver == WORLD).sum())
-        counts.sent = len(out.sender) - counts.acted + len(unknown.sender)
+        counts.sent += len(out.sender) - counts.acted + len(unknown.sender) + len(blocked.sender)
+        if len(blocked.sender):
+            counts.refused["blocked"] = len(blocked.sender)
         if len(unknown.sender):
             counts.refused["unknown_recipient"] = len(unknown.sender)
         messages: dict[str, Any] = {}
         if plan.record_messages:
-            messages = message_rows(self._mail, tick, unknown_rows(unknown))
+            messages = message_rows(self._mail, tick, join(unknown_rows(unknown), blocked_rows(blocked)))
         asks = ask_rows(turns) if plan.record_asks and asked else {}
         frames = route(
             out, source=plan.index, shards=plan.shards, attempt=plan.attempt, frame_bytes=plan.frame_bytes
@@ -303,6 +323,7 @@ class Shard:
             asks=asks,
             sent=tally(frames),
             attempt=plan.attempt,
+            levers=levers,
         )
         self._changed.update(self._due)
         self._finished = []
@@ -316,9 +337,15 @@ class Shard:
         """What can be delivered, and what has a recipient that does not exist."""
         known = (out.receiver >= WORLD) & (out.receiver < self.scope.population)
         if known.all():
-            none = out.sender[:0]
-            return out, Outgoing(out.tick, none, none, none, [])
+            return out, _none_of(out)
         return _rows_of(out, known), _rows_of(out, ~known)
+
+    def _split_blocked(self, out: Outgoing) -> tuple[Outgoing, Outgoing, dict[str, list[Any]]]:
+        """What may be delivered, what levers refuse, and rows of whose messages those were."""
+        if not self.levers:
+            return out, _none_of(out), {}
+        mask, rows = self.levers.blocked(out.tick, out.sender, out.receiver)
+        return (_rows_of(out, ~mask), _rows_of(out, mask), rows) if rows else (out, _none_of(out), rows)
 
     def _read_public(self, turns: Sequence[Context]) -> dict[str, list[Any]]:
         """The public fields of these agents, as columns; a value of a wrong type fails its agent's turn."""
@@ -443,6 +470,11 @@ def _writable(kind: type, column: Sequence[Any]) -> bool:
         except UnicodeEncodeError:
             return False
     return True
+
+
+def _none_of(out: Outgoing) -> Outgoing:
+    none = out.sender[:0]
+    return Outgoing(out.tick, none, none, none, [])
 
 
 def _rows_of(out: Outgoing, mask: NDArray[np.bool_]) -> Outgoing:

@@ -19,18 +19,16 @@ class Clock(Part):
     """Simulated date and time: `start` (ISO 8601) at tick 0, and `tick_seconds` more with each tick.
 
     Agents see `clock.time` (ISO text), `clock.weekday` ('Monday', ...), `clock.hour` (0 to 23) and `clock.day`
-    (whole days since the start).
+    (whole days since the start). A lever may set `start`: from then on the calendar says another date.
     """
 
     name = "clock"
+    settable: Mapping[str, Any] = {"start": str}
 
     def __init__(self, start: str = "2024-01-01T00:00", name: str | None = None) -> None:
         """Raises ScenarioError for a start that is not ISO 8601."""
         super().__init__(name)
-        try:
-            self.start = datetime.fromisoformat(start)
-        except (TypeError, ValueError):
-            raise ScenarioError(f"Clock(start={start!r}): write it as 2024-01-31 or 2024-01-31T08:00") from None
+        self.start = _date(start)
         self.tick_seconds = 0.0
 
     def open(self, opening: Opening) -> None:
@@ -38,6 +36,10 @@ class Clock(Part):
         if not 0 < opening.tick_seconds < float("inf"):
             raise ScenarioError(f"tick_seconds must be above zero, got {opening.tick_seconds}")
         self.tick_seconds = opening.tick_seconds
+
+    def set_parameter(self, name: str, value: Any) -> None:
+        """Take another start. Raises ScenarioError for one that is not ISO 8601."""
+        self.start = value if isinstance(value, datetime) else _date(value)
 
     def at(self, tick: int) -> datetime:
         """The simulated time at the start of a tick. Raises ScenarioError after the year 9999."""
@@ -73,3 +75,10 @@ class Clock(Part):
             return self.reading(tick)
         except ScenarioError as error:
             raise ValueError(str(error)) from None
+
+
+def _date(text: Any) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        raise ScenarioError(f"Clock(start={text!r}): write it as 2024-01-31 or 2024-01-31T08:00") from None

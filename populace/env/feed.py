@@ -15,6 +15,7 @@ from populace.env.posts import NONE, Posts
 from populace.env.timeline import newest_of_followed
 
 View = Literal["latest", "from_followed", "popular"]
+Sees = Literal["latest", "from_followed", "popular", "nothing"] | None
 _VIEWS: Final = ("latest", "from_followed", "popular")
 
 
@@ -32,9 +33,12 @@ class Feed(Part):
 
     A post is shown as {'id', 'author', 'tick', 'text', 'likes', 'reposts', 'reply_to', 'repost_of',
     'original_author'}, the last three being None where they do not apply.
+
+    Levers may set `show`, `sees` (or "nothing"), `text_chars` and `notify`.
     """
 
     name = "feed"
+    settable: Mapping[str, Any] = {"show": int, "sees": Sees, "text_chars": int, "notify": bool}
 
     def __init__(
         self,
@@ -69,6 +73,14 @@ class Feed(Part):
         self.posts = Posts(self.keep, opening.agents)
         if self.sees == "from_followed":
             self._network()
+
+    def set_parameter(self, name: str, value: Any) -> None:
+        """Take a value of `settable`. Raises ScenarioError for one that the constructor would refuse."""
+        if (name == "show" and not 1 <= value <= self.keep) or (name == "text_chars" and value < 1):
+            raise ScenarioError(f"{name} is at least 1, and show at most keep = {self.keep}")
+        if value == "from_followed":
+            self._network()
+        setattr(self, name, None if value == "nothing" else value)
 
     def _network(self) -> Network:
         network = self.world.parts.get(self._network_name)

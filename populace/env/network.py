@@ -28,9 +28,13 @@ class Network(Part):
     Agents act with `follow(target=, weight=1.0)`, `unfollow(target=)` and `set_weight(target=, weight=)`, each on
     their own edges; refusals are `bad_arguments`, `unknown_target`, `self_loop`, `bad_weight`, `already_following`
     and `not_following`. What they change shows from the next tick on.
+
+    A lever may set `frozen`: while it is true, all that agents would change is refused as `frozen`.
     """
 
     name = "network"
+    settable: Mapping[str, Any] = {"frozen": bool}
+    frozen = False
 
     def __init__(
         self,
@@ -234,6 +238,8 @@ class Network(Part):
                 self._edits[agent, args["target"]] = float(args["weight"])
 
     def _unfit(self, agent: int, args: dict[str, Any], *, there: bool) -> str:
+        if self.frozen:
+            return "frozen"
         target, weight = args["target"], args.get("weight", 1.0)
         if type(target) is not int or type(weight) not in (int, float):
             return "bad_arguments"

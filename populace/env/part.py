@@ -139,11 +139,14 @@ class Part:
     """Base class of the parts of a world; see the module for an example.
 
     `name` is unique in a world. It is the class's attribute, the class's name in lower case where it has none, or
-    what the constructor is given. `world` is the world that the part belongs to, from `World(...)` on.
+    what the constructor is given. `world` is the world that the part belongs to, from `World(...)` on. `settable`
+    names the attributes that a lever may set while the run goes on, each with its type. The part itself leaves these
+    as they were made, and out of its `state`: what holds in a tick follows from the levers.
     """
 
     name: str = ""
     world: World
+    settable: Mapping[str, Any] = {}
 
     def __init__(self, name: str | None = None) -> None:
         if name is not None:
@@ -164,6 +167,13 @@ class Part:
     def advance(self, tick: int) -> Iterable[tuple[int, Any]] | None:
         """End the tick, after its actions; give back or yield messages as (to_agent, body)."""
         return None
+
+    def set_parameter(self, name: str, value: Any) -> None:
+        """Take a value of `settable`, at a tick's edge; also one that the attribute had before.
+
+        Raises ScenarioError or ValueError for a value that the part cannot have.
+        """
+        setattr(self, name, value)
 
     def state(self) -> dict[str, Any]:
         """The part's state as plain data and NumPy arrays (no object arrays), for a checkpoint."""

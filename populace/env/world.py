@@ -32,9 +32,10 @@ class World:
     """The parts of a world. Each is an attribute by its name: `world.network`, `world.feed`, `world.clock`.
 
     `columns` and `start` are the agents' public fields now and at tick 0, by name; `tick` is the tick that the
-    snapshot belongs to; `agents` is how many agents there are; `draw` gives the world's keyed streams of this
-    tick; `actions` and `queries` are all that agents can do and ask ('part.name'); `observes` is True where any
-    part shows agents something.
+    snapshot belongs to; `agents` is how many agents there are; `parameters` are the scenario's, as of this tick;
+    `draw` gives the world's keyed streams of this tick; `actions` and `queries` are all that agents can do and ask
+    ('part.name'); `observes` is True where any part shows agents something. `at_edge(tick)` is called whenever the
+    world comes to a tick, also by `restore`.
     """
 
     def __init__(self, *parts: Part) -> None:
@@ -43,6 +44,9 @@ class World:
         self.tick = 0
         self.agents = 0
         self.draw = Draws(0)
+        self.parameters: Any = None
+        self.at_edge: Callable[[int], None] | None = None
+        self._edge: list[tuple[NDArray[np.int32], dict[str, NDArray[Any]]]] = []
         self._opening: Opening | None = None
         public = next((part for part in parts if isinstance(part, Columns)), None)
         self._columns = public or Columns()
@@ -92,6 +96,7 @@ class World:
             raise ScenarioError(f"a world has 1 to {2**31 - 1} agents, not {opening.agents}")
         self._opening = opening
         self.agents = opening.agents
+        self.parameters = opening.parameters
         self.draw = Draws(opening.seed, WORLD, 0)
         for part in self.parts.values():
             _guard(f"part '{part.name}', open", part.open, opening)
@@ -149,6 +154,14 @@ class World:
         self._opened()
         return self._columns.put(agents, fields)
 
+    def change(
+        self, agents: NDArray[np.int32], fields: Mapping[str, Sequence[Any] | NDArray[Any]]
+    ) -> NDArray[np.int32]:
+        """`put_fields` by a lever, at the tick's edge. `state` gives the world as it was without it."""
+        known = [name for name in fields if name in self.columns]
+        self._edge.append((agents, {name: self.columns[name][agents] for name in known}))
+        return self.put_fields(agents, fields)
+
     def resolve(self, actions: Sequence[Action]) -> Resolved:
         """Apply the tick's actions, given in total order (agent, nth), end the tick, and step to the next.
 
@@ -193,8 +206,21 @@ class World:
         return list(plain)
 
     def state(self) -> dict[str, Any]:
-        """The world's state between two ticks, as plain data and NumPy arrays."""
+        """The world's state between two ticks, as plain data and NumPy arrays, before levers act in the next.
+
+        They act anew when it is restored, so that another run, with other levers, can go on from it.
+        """
         self._opened()
+        edge = self._edge
+        now = [(agents, {name: self.columns[name][agents] for name in fields}) for agents, fields in edge]
+        for agents, fields in reversed(edge):
+            self.put_fields(agents, fields)
+        state = self._state()
+        for agents, fields in now:
+            self.put_fields(agents, fields)
+        return state
+
+    def _state(self) -> dict[str, Any]:
         return {"tick": self.tick, "parts": {name: part.state() for name, part in self.parts.items()}}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -210,6 +236,9 @@ class World:
         assert self._opening is not None
         self.tick = tick
         self.draw = Draws(self._opening.seed, WORLD, tick)
+        self._edge = []
+        if self.at_edge is not None:
+            self.at_edge(tick)
 
     def _opened(self) -> None:
         if self._opening is None:

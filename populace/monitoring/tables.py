@@ -7,6 +7,7 @@
 | asks     | a question and how it ended   | tick, agent, nth          |
 | outcomes | one outcome at a tick         | tick                      |
 | failures | a turn ended by an exception  | tick, agent               |
+| levers   | an agent touched by a lever   | tick, agent               |
 
 Give each method one batch a tick that holds every shard's rows: then the tables are the same on any number of
 shards (but for `latency_s` of asks, which is wall time).
@@ -110,7 +111,7 @@ _SHEETS: Final[dict[str, tuple[tuple[str, ...], dict[str, _Column]]]] = {
             "tick_read": _Column(_INT, "tick; null: never read", nullable=True, convert=_never_is_null),
             "sender": _Column(_INT, "agent's id; -1: the world or a lever"),
             "receiver": _Column(_INT, "agent's id; -1: the world"),
-            "nth": _Column(_INT, "which of its sender's messages of that tick, from 0"),
+            "nth": _Column(_INT, "which of its sender's messages of that tick, from 0; a lever's from 2**30"),
             "body": _Column(_TEXT, "JSON; bytes as base64", convert=lambda bodies: [body_text(b) for b in bodies]),
             "fate": _Column(_TEXT, "delivered, expired or refused"),
         },
@@ -146,6 +147,15 @@ _SHEETS: Final[dict[str, tuple[tuple[str, ...], dict[str, _Column]]]] = {
             "agent": _Column(_INT, "agent's id"),
             "error": _Column(_TEXT, "the exception, in a line"),
             "story": _Column(_TEXT, "what led to it"),
+        },
+    ),
+    "levers": (
+        ("tick", "agent"),
+        {
+            "tick": _TICK,
+            "lever": _Column(_TEXT, "its name, or its place in the settings"),
+            "agent": _Column(_INT, "agent's id; -1: everybody, since a parameter was set"),
+            "what": _Column(_TEXT, "what the lever did"),
         },
     ),
 }
@@ -223,6 +233,10 @@ class Tables:
     def failures(self, columns: Columns) -> None:
         """Add failed turns: tick, agent, error, story."""
         self._add("failures", columns)
+
+    def levers(self, columns: Columns) -> None:
+        """Add whom levers touched: tick, lever, agent, what."""
+        self._add("levers", columns)
 
     def cut(self) -> int:
         """End the parts that are being written; gives how many there are now, the same for every table.
@@ -508,6 +522,20 @@ def recorded_prompt(run_dir: Path, tick: int, agent: int, nth: int) -> list[dict
     here = (pc.field("tick") == tick) & (pc.field("agent") == agent) & (pc.field("nth") == nth)
     rows = asks.filter(here).column("prompt").to_pylist()
     return json.loads(rows[0]) if rows else None
+
+
+def agents_touched(run_dir: Path) -> dict[str, int] | None:
+    """How many different agents each lever of a run touched, by its label, for those that touched any.
+
+    None where the run has no such table.
+    """
+    try:
+        table = read_table(run_dir, "levers").select(["lever", "agent"])
+    except SettingsError:
+        return None
+    agents = table.filter(pc.greater_equal(table.column("agent"), 0)).group_by("lever")
+    counted = agents.aggregate([("agent", "count_distinct")]).to_pydict()
+    return dict(zip(counted["lever"], counted["agent_count_distinct"], strict=True))
 
 
 def outcome_series(run_dir: Path) -> dict[str, list[float]]:

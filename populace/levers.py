@@ -1,0 +1,306 @@
+"""Levers: interventions as data, each taking effect at a tick's edge.
+
+```toml
+[[levers]]                      # a parameter of the scenario, or of a part of the world, for a while
+at = 10
+until = 20
+set = { "society.openness" = 0.1, "world.feed.show" = 3 }
+
+[[levers]]                      # a message to a group, read in tick 12
+name = "appeal"
+at = 12
+send = { to = { where = { party = "R" }, share = 0.1 }, body = "Vote." }
+
+[[levers]]                      # messages refused, from a group or between two
+at = 5
+block = { sender = [3, 4], receiver = { where = { age = { min = 65 } } } }
+
+[[levers]]                      # fields of agents
+at = 0
+change = { group = "all", fields = { attitude = 5.0 } }
+```
+
+`at` is the tick at whose start a lever takes effect, `until` the first tick in which a `set` or a `block` holds no
+longer; without it they hold to the run's end. Of two levers that set the same, the one with the later `at` wins, and
+then the later in the list.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import pydantic
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, JsonValue, NonNegativeInt, Tag
+
+from populace.core.errors import SettingsError
+
+KINDS: Final = ("set", "send", "block", "change")
+
+
+def _check_finite(value: Any) -> Any:
+    """Plain data goes through JSON, which has no NaN and no infinities."""
+    given = value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a lever's numbers are finite")
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            _check_finite(one)
+    return given
+
+
+Plain = Annotated[JsonValue, AfterValidator(_check_finite)]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class _Data(pydantic.BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _condition(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        ends = [value[end] for end in ("min", "max") if end in value]
+        if not ends or len(ends) != len(value) or not all(_is_number(end) for end in ends):
+            raise ValueError("a range is {min = number, max = number}, or one of them; both ends belong to it")
+        return value
+    for one in value if isinstance(value, list) else [value]:
+        if not isinstance(one, bool | int | float | str):
+            raise ValueError("a condition is a value, a list of values, or a range {min = ..., max = ...}")  # noqa: TRY004 - pydantic reads it
+    if value == []:
+        raise ValueError("an empty list of values matches nobody")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+Condition = Annotated[Plain, AfterValidator(_condition)]
+
+
+class Among(_Data):
+    """A group by what its members are at tick 0, by lot, or both.
+
+    `where` holds a condition for each of some columns of the population: a value, a list of values, or a range
+    {min, max}. `share` is the part of those that is drawn: exactly so many, rounded, the same ones in every run with
+    the same seed, and a smaller share is part of a larger one. The lot is drawn under the lever's name; groups with
+    the same `key` share their lot.
+    """
+
+    where: dict[str, Condition] = {}
+    share: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    key: Name | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _says_something(self) -> Among:
+        if not self.where and self.share is None:
+            raise ValueError("say where = {column = value}, share = 0.1, or both; for everybody write \"all\"")
+        if self.key is not None and self.share is None:
+            raise ValueError("a key names a lot: it needs a share")
+        return self
+
+
+def _which_group(value: Any) -> str | None:
+    if isinstance(value, str):
+        return "<all>"
+    if isinstance(value, list | tuple):
+        return "<ids>"
+    return "<among>" if isinstance(value, Mapping | Among) else None
+
+
+Ids = Annotated[list[NonNegativeInt], Field(min_length=1)]
+Group = Annotated[
+    Annotated[Literal["all"], Tag("<all>")] | Annotated[Ids, Tag("<ids>")] | Annotated[Among, Tag("<among>")],
+    Discriminator(
+        _which_group,
+        custom_error_type="group",
+        custom_error_message='a group is "all", a list of ids, or {where = {column = value}, share = 0.1}',
+    ),
+]
+"""Some of the agents."""
+
+
+class Send(_Data):
+    """A message to each of a group, from the world (-1); `body` is plain data."""
+
+    to: Group
+    body: Plain
+
+
+class Block(_Data):
+    """Messages that `sender` send, to `receiver` or to anybody, are refused with the reason 'blocked'."""
+
+    sender: Group
+    receiver: Group | None = None
+
+
+class Change(_Data):
+    """Fields of a group's agents: `fields` sets one value for all, `each` a list of values, one an agent.
+
+    The values of `each` follow the group's order: as written for a list of ids, by id for any other.
+    """
+
+    group: Group
+    fields: dict[str, Plain] = {}
+    each: dict[str, Annotated[list[Plain], Field(min_length=1)]] = {}
+
+    @pydantic.model_validator(mode="after")
+    def _says_something(self) -> Change:
+        if not self.fields and not self.each:
+            raise ValueError("say which fields = {name = value}, or each = {name = [values]}")
+        if both := sorted(self.fields.keys() & self.each.keys()):
+            raise ValueError(f"{', '.join(both)} stands in fields and in each")
+        return self
+
+
+class _Lever(_Data):
+    at: NonNegativeInt
+    name: Name | None = None
+
+
+class _Held(_Lever):
+    until: NonNegativeInt | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _ends_after_it_begins(self) -> _Held:
+        if self.until is not None and self.until <= self.at:
+            raise ValueError(f"until = {self.until} is the first tick without it: it comes after at = {self.at}")
+        return self
+
+
+def _flat(value: Any) -> Any:
+    """`{society = {x = 1}}`, which is how TOML reads `society.x = 1`, as `{"society.x": 1}`; world has a part, too."""
+    if not isinstance(value, Mapping):
+        return value
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        depth = {"society": 1, "world": 2}.get(key, 0)
+        nested = {str(key): inner}
+        for _ in range(depth):
+            nested = {
+                path if name is None else f"{path}.{name}": one
+                for path, branch in nested.items()
+                for name, one in (branch.items() if isinstance(branch, Mapping) else [(None, branch)])
+            }
+        flat.update(nested)
+    return flat
+
+
+def _keys(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    for key in value:
+        room, *names = key.split(".")
+        if {"society": 1, "world": 2}.get(room) != len(names) or not all(names):
+            raise ValueError(f"'{key}': a lever sets \"society.<parameter>\" or \"world.<part>.<name>\"")
+    return value
+
+
+class SetLever(_Held):
+    """Sets parameters: `society.<parameter>`, as turns read it, or `world.<part>.<name>`."""
+
+    set: Annotated[dict[str, Plain], Field(min_length=1), BeforeValidator(_flat), AfterValidator(_keys)]
+
+
+class SendLever(_Lever):
+    """Sends a message."""
+
+    send: Send
+
+
+class BlockLever(_Held):
+    """Blocks a sender or a pair."""
+
+    block: Block
+
+
+class ChangeLever(_Lever):
+    """Changes fields of agents."""
+
+    change: Change
+
+
+_LEVERS: Final[Mapping[str, type[_Lever]]] = {
+    "set": SetLever, "send": SendLever, "block": BlockLever, "change": ChangeLever,
+}  # fmt: skip
+
+
+def _which_lever(value: Any) -> str | None:
+    has = value if isinstance(value, Mapping) else type(value).model_fields if isinstance(value, _Lever) else ()
+    kinds = [kind for kind in KINDS if kind in has]
+    return f"<{kinds[0]}>" if len(kinds) == 1 else None
+
+
+Lever: TypeAlias = Annotated[
+    Annotated[SetLever, Tag("<set>")]
+    | Annotated[SendLever, Tag("<send>")]
+    | Annotated[BlockLever, Tag("<block>")]
+    | Annotated[ChangeLever, Tag("<change>")],
+    Discriminator(
+        _which_lever,
+        custom_error_type="lever",
+        custom_error_message="a lever has exactly one of set, send, block and change, and an at",
+    ),
+]
+"""One intervention."""
+
+_READER: Final[pydantic.TypeAdapter[Any]] = pydantic.TypeAdapter(Lever)
+
+
+def label_of(lever: Any, index: int) -> str:
+    """What a lever is called in tables and errors: its name, or its place in the list."""
+    return lever.name or f"levers[{index}]"
+
+
+def parse_lever(text: str) -> Any:
+    """Read a lever as a person writes it on a command line: the inside of a TOML inline table.
+
+    For example `at=3, block={sender={where={party="R"}}}`. Raises SettingsError that names lever and key.
+    """
+    example = "--lever 'at=3, block={sender=[1, 2]}'"
+    try:
+        read = tomllib.loads(f"lever = {{ {text.strip()} }}")
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"--lever '{text}': is not the inside of a TOML table: {error}. Write {example}") from None
+    if set(read) != {"lever"}:
+        raise SettingsError(f"--lever '{text}': holds more than one table. Write {example}")
+    try:
+        return _READER.validate_python(read["lever"])
+    except pydantic.ValidationError as error:
+        raise SettingsError("\n".join(f"--lever '{text}': {line}" for line in explain(error))) from None
+
+
+def explain(error: pydantic.ValidationError) -> list[str]:
+    """What is wrong with a lever, in a line for each problem that names the key."""
+    lines = []
+    for problem in error.errors():
+        name = ".".join(plain_path(problem["loc"]))
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"unknown key '{name}'. Keys there are: {', '.join(keys_at(problem['loc'])) or 'none'}.")
+        else:
+            said = problem["msg"].removeprefix("Value error, ")
+            given = json.dumps(problem["input"], default=str)
+            lines.append(f"'{name}' = {given}: {said}." if name else f"{said}.")
+    return lines
+
+
+def plain_path(loc: Sequence[int | str]) -> list[str]:
+    """Where a problem lies, without the marks of which kind of lever or group was tried."""
+    return [str(step) for step in loc if not (isinstance(step, str) and step.startswith("<"))]
+
+
+def keys_at(loc: Sequence[int | str]) -> list[str]:
+    """The keys that there are beside the one at `loc`."""
+    model: Any = None
+    for step in loc[:-1]:
+        kind = str(step).strip("<>")
+        if step == "<among>":
+            model = Among
+        elif str(step).startswith("<"):
+            model = _LEVERS.get(kind)
+        elif model is not None and step in model.model_fields:
+            model = {"send": Send, "block": Block, "change": Change}.get(kind)
+    return [] if model is None else sorted(model.model_fields)
