@@ -1,4 +1,4 @@
-"""Record a scenario for tests/test_recordings.py, with the embedded model: `python tests/recordings/record.py polarization`.
+"""Record a scenario with the embedded model for the tests: `python tests/recordings/record.py polarization`.
 
 A recording is what `populace replay` needs of a run's folder, and the prompts: run.json, journal/, asks.parquet, and of
 the manifest what does not tell of the machine. Record anew only when a trace is meant to change, and say why.
