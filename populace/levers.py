@@ -255,10 +255,11 @@ def label_of(lever: Any, index: int) -> str:
     return lever.name or f"levers[{index}]"
 
 
-def parse_lever(text: str) -> Any:
+def parse_lever(text: str, at: int | None = None) -> Any:
     """Read a lever as a person writes it on a command line: the inside of a TOML inline table.
 
-    For example `at=3, block={sender={where={party="R"}}}`. Raises SettingsError that names lever and key.
+    For example `at=3, block={sender={where={party="R"}}}`; `at` is what holds where the text does not say. Raises
+    SettingsError that names lever and key.
     """
     example = "--lever 'at=3, block={sender=[1, 2]}'"
     try:
@@ -267,6 +268,8 @@ def parse_lever(text: str) -> Any:
         raise SettingsError(f"--lever '{text}': is not the inside of a TOML table: {error}. Write {example}") from None
     if set(read) != {"lever"}:
         raise SettingsError(f"--lever '{text}': holds more than one table. Write {example}")
+    if at is not None:
+        read["lever"].setdefault("at", at)
     try:
         return _READER.validate_python(read["lever"])
     except pydantic.ValidationError as error:

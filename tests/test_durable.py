@@ -230,6 +230,69 @@ def test_invariant_4_a_fork_without_a_lever_is_the_same_run_and_calls_nobody(tmp
         assert manifest["run"] != whole["run"]
 
 
+def keys_of(out: Path) -> dict[tuple[int, int, int], str]:
+    table = read_table(out, "asks").to_pydict()
+    return {
+        (agent, tick, nth): key
+        for tick, agent, nth, key in zip(table["tick"], table["agent"], table["nth"], table["key"], strict=True)
+    }
+
+
+@pytest.mark.parametrize(
+    ("sets", "levers"),
+    [([], ["block={sender={share=0.2}}"]), (["society.reach=20"], []), ([], ['change={group=[3], fields={mood=9.0}}'])],
+)
+def test_invariant_4_a_fork_with_a_lever_shares_its_past_and_pays_for_what_changed(
+    tmp_path, reference, asked, sets, levers
+):
+    whole, folder = reference
+    manifest = go(tmp_path, going=fork_course(folder, 4, sets, levers))
+    assert manifest["trace_hashes"][:4] == whole["trace_hashes"][:4]
+    assert manifest["trace_hashes"][4] != whole["trace_hashes"][4]
+    before, now = keys_of(folder), keys_of(tmp_path)
+    changed = {ask for ask, key in now.items() if before.get(ask) != key}
+    assert set(asked) == changed
+    assert len(asked) == len(changed) == manifest["calls_billed"] > 0
+    assert min(tick for _, tick, _ in changed) >= 4
+    assert manifest["saved"]["calls"] + manifest["calls_billed"] == manifest["asks"]["made"]
+    assert len(manifest["levers"]) == 1
+    asked.clear()
+    again = go(tmp_path / "again", going=fork_course(tmp_path, 6))
+    assert again["trace_hashes"] == manifest["trace_hashes"], "a fork of a fork has its levers"
+    assert asked == []
+
+
+def test_control_a_fork_that_takes_answers_by_identity_alone_pays_too_little(tmp_path, reference, asked, monkeypatch):
+    """An ask whose content changed must not be answered with what was said to another."""
+    _, folder = reference
+    honest = go(tmp_path / "honest", going=fork_course(folder, 4, ["society.reach=20"]))
+    find = recording.JournalIndex.find
+
+    def careless(self, agent, tick, nth):
+        found = find(self, agent, tick, nth)
+        return None if found is None else Anything(found.answer)
+
+    class Anything:
+        def __init__(self, answer) -> None:
+            self.answer = answer
+            self.key = Everything()
+
+    class Everything:
+        def __eq__(self, _: object) -> bool:
+            return True
+
+        __hash__ = None
+
+    monkeypatch.setattr(recording.JournalIndex, "find", careless)
+    careless_run = go(tmp_path / "careless", going=fork_course(folder, 4, ["society.reach=20"]))
+    assert careless_run["calls_billed"] < honest["calls_billed"]
+
+
+def test_a_lever_that_would_act_in_the_past_is_refused(reference):
+    with pytest.raises(SettingsError, match=r"acts in tick 2, and the fork begins at tick 4"):
+        fork_course(reference[1], 4, (), ["at=2, block={sender=[1]}"])
+
+
 def test_a_fork_stands_alone_and_can_be_forked(tmp_path, asked):
     first = go(tmp_path / "first")
     second = go(tmp_path / "second", going=fork_course(tmp_path / "first", 4))

@@ -21,6 +21,7 @@ from populace.cluster.durable import (
 )
 from populace.cluster.state import Era, Past, from_blocks
 from populace.core.errors import CheckpointDamaged, ScenarioError, SettingsError
+from populace.levers import SetLever, parse_lever
 from populace.monitoring.manifest import MANIFEST, read_manifest
 from populace.settings import Settings, changed_keys, revise_settings
 from populace.society import Origin
@@ -121,8 +122,22 @@ def fork_course(
 def fork_settings(
     former: Settings, at_tick: int, assignments: Iterable[str], levers: Sequence[str], **options: Any
 ) -> Settings:
-    """The settings of a fork. Raises SettingsError."""
-    return revise_settings(former, assignments, **options)
+    """The settings of a fork. What is set under `society.`, and a lever that says no `at`, begins at `at_tick`.
+
+    Raises SettingsError, also for a lever that would act in the past.
+    """
+    given = list(assignments)
+    dials = [one for one in given if one.strip().startswith("society.")]
+    after = revise_settings(former, dials).society
+    changed = {f"society.{key}": value for key, value in after.items() if former.society.get(key) != value}
+    added = [SetLever(at=at_tick, set=changed)] if changed else []
+    for text in levers:
+        lever = parse_lever(text, at_tick)
+        if lever.at < at_tick:
+            raise SettingsError(f"--lever '{text}': acts in tick {lever.at}, and the fork begins at tick {at_tick}.")
+        added.append(lever)
+    settings = revise_settings(former, [one for one in given if one not in dials], **options)
+    return settings.model_copy(update={"levers": (*settings.levers, *added)})
 
 
 def recorded_hashes(folder: Path) -> list[str]:
