@@ -132,7 +132,7 @@ def fork(
     from populace.cluster.courses import fork_course
 
     going = fork_course(run, at_tick, set_ or (), lever or (), ticks=ticks, shards=shards, transport=transport)
-    folder = out or _fresh_folder(f"{run.resolve().name}-fork", run.resolve().parent)
+    folder = out or _fresh_folder(f"{run.resolve().name}-fork", run.parent)
     _refuse_used(folder)
     _run(going.origin, going.settings, folder, going.course)
 
