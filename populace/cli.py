@@ -216,6 +216,28 @@ def scenarios() -> None:
 
 
 @app.command()
+def costs(
+    runs: Annotated[list[Path] | None, typer.Argument(help="Folders of runs.")] = None,
+    ledger: Annotated[Path | None, typer.Option(help="An experiment's ledger (model.budget.ledger): its runs.")] = None,
+    release: Annotated[
+        str | None, typer.Option(help="A killed run in --ledger, by name or folder: give back what it did not spend.")
+    ] = None,
+) -> None:
+    """Add up what runs cost by experiment, arm and purpose; or look after an experiment's ledger."""
+    from populace.cluster.fund import print_ledger
+    from populace.monitoring.costs import print_costs
+
+    if not runs and ledger is None:
+        raise SettingsError("say what to add up: populace costs RUN..., or populace costs --ledger FILE")
+    if release is not None and ledger is None:
+        raise SettingsError("--release needs --ledger FILE, the file that model.budget.ledger names")
+    if runs:
+        print_costs(runs, sys.stdout)
+    if ledger is not None:
+        print_ledger(ledger, release, sys.stdout)
+
+
+@app.command()
 def doctor(
     settings: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")] = None,

@@ -38,6 +38,7 @@ from populace.levers import Lever, keys_at, parse_lever, plain_path
 _OPENAI: Final = "https://api.openai.com/v1"
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Label = Annotated[str, Field(max_length=100)]
 
 
 class _Section(pydantic.BaseModel):
@@ -70,10 +71,17 @@ class Budget(_Section):
     """Hard ceilings on what the model may cost, for the whole run: the worst case of a call is reserved before it.
 
     `tokens` counts those in and out together. At a ceiling the run saves what it has and stops.
+
+    `experiment_usd` and `experiment_tokens` are ceilings for all runs of an `experiment` together. They need `ledger`,
+    a file that those runs share: each reserves there what it may spend, before its first call, and at its end gives
+    back what it did not spend. Runs that go side by side need ceilings of their own, or the first reserves all.
     """
 
     usd: NonNegativeFloat | None = None
     tokens: NonNegativeInt | None = None
+    experiment_usd: NonNegativeFloat | None = None
+    experiment_tokens: NonNegativeInt | None = None
+    ledger: Path | None = None
 
 
 class Endpoint(_Section):
@@ -178,11 +186,13 @@ class Bus(_Section):
 class Limits(_Section):
     """When a run has failed, and how much it may hold at once.
 
-    `failed_turns` is the share of turns that may end in an exception, over the run so far; `live_turns` is how
-    many turns a shard keeps open at once while they wait for the model.
+    `failed_turns` is the share of turns that may end in an exception, over the run so far: above it the run ends.
+    `abstained` is the share of asks that may stay without an answer: above it a run goes on to its end, and its
+    manifest calls it invalid. `live_turns` is how many turns a shard keeps open at once while they wait for the model.
     """
 
     failed_turns: Share = 0.05
+    abstained: Share = 0.2
     live_turns: PositiveInt = 10_000
 
 
@@ -211,8 +221,13 @@ class Settings(_Section):
     `journal` says when an answer is safe before its turn sees it: `process` outlives the process however it ends,
     `machine` a lost machine too (each batch of answers waits for the disk), `off` keeps neither answers nor
     checkpoints, so that the run can't be resumed, replayed or forked.
+
+    `experiment` and `arm` say what the run belongs to: they stand in its manifest and its metrics, so that costs can
+    be added up by them, and change nothing of what it does.
     """
 
+    experiment: Label = ""
+    arm: Label = ""
     agents: PositiveInt | None = None
     ticks: PositiveInt | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

@@ -43,6 +43,11 @@ class AccountService:
         """One exchange in MessagePack. Raises msgspec.ValidationError for what is no want."""
         return _PACK(self.exchange(_WANT.decode(want)))
 
+    @property
+    def spent(self) -> Amount:
+        """What the run has spent at most: what is out with a shard, or in flight, counts as spent."""
+        return self.quota.ledger.spent + self.quota.ledger.held
+
     def leave(self, shard: int, attempt: int) -> None:
         """A shard's attempt is known to be dead."""
         self.quota.leave(shard, attempt)

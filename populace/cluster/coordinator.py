@@ -37,6 +37,7 @@ from populace.cluster.build import Job, plan_job
 from populace.cluster.durable import Course, Store, fresh_course, write_run_file
 from populace.cluster.environment import WorldDone
 from populace.cluster.events import RunDone, TickDone
+from populace.cluster.fund import Booking, reserve
 from populace.cluster.levers import summarize
 from populace.cluster.recording import cost_of, spent_in
 from populace.cluster.state import RunState, join_mail, join_shards
@@ -116,13 +117,17 @@ class Coordinator:
         host = ModelHost(self.settings.model, self._fetching(asyncio.get_running_loop()))
         failure: PopulaceError | None = None
         manifest: dict[str, Any] = {}
+        booking = Booking(self.settings)
         try:
             self._barrier = Barrier(self.settings.shards, job.ticks)
             model = self.settings.model.label
             for observer in self._observers:
                 observer.begin(society.name, job.agents, job.ticks, self.settings.shards, model)
+            if not self.course.replay:
+                booking = await asyncio.to_thread(reserve, self.settings, self.course.file.run, self.out)
             base_url = None if self.course.replay else await host.open()
-            self._job = msgspec.structs.replace(job, base_url=base_url)
+            bounded = booking.settings.model_dump_json()
+            self._job = msgspec.structs.replace(job, settings=bounded, base_url=base_url, spent=booking.spent)
             await self._live_on(society)
         except PopulaceError as error:
             failure = error
@@ -134,8 +139,11 @@ class Coordinator:
             try:
                 manifest = self._close(society, failure)
             finally:
-                await self._transport.close()
-                await host.close()
+                try:
+                    await self._transport.close()
+                    await asyncio.to_thread(booking.settle, self._transport.spent)
+                finally:
+                    await host.close()
         if failure is not None:
             raise failure
         return manifest
@@ -181,6 +189,7 @@ class Coordinator:
                 pasts.insert(0, past)
                 if self.settings.model.budget != Budget():
                     spent += await asyncio.to_thread(spent_in, past)
+            spent = spent.at_least(job.spent)
             job = msgspec.structs.replace(
                 job, run=self.course.file.run, attempt=self._attempt, journal=str(store.journal), spent=spent
             )

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from populace.agents.llm.budget import NOTHING, Amount
 from populace.agents.llm.build import build_gateway
 from populace.cluster.account import AccountService, LocalLink, account_for
 from populace.cluster.barrier import ShardDone
@@ -49,6 +50,7 @@ class LocalTransport:
     def __init__(self) -> None:
         self.runners: list[ShardRunner] = []
         self.account: AccountService | None = None
+        self.spent: Amount = NOTHING
         self._environment: Environment | None = None
         self._frame_bytes = 0
 
@@ -58,7 +60,8 @@ class LocalTransport:
         settings, society = job.read_settings(), job.society()
         self._environment = build_environment(job)
         self._frame_bytes = settings.bus.frame_bytes
-        self.account = None if job.replay else account_for(settings.model, job.spent)
+        # The journal of a life before knows nothing of the calls that were in flight; its account does.
+        self.account = None if job.replay else account_for(settings.model, job.spent.at_least(self.spent))
         pasts = open_pasts(job.pasts)
         for index in range(settings.shards):
             gateway = None if job.replay else build_gateway(
@@ -144,6 +147,8 @@ class LocalTransport:
         for runner in self.runners:
             await runner.close()
         self.runners = []
+        if self.account is not None:
+            self.spent = self.account.spent
 
 
 def add_progress(progress: Progress, runner: ShardRunner) -> None:

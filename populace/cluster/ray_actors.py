@@ -20,6 +20,7 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
+from populace.agents.llm.budget import NOTHING, Amount
 from populace.agents.llm.build import build_gateway
 from populace.cluster.account import AccountService, RemoteLink, account_for
 from populace.cluster.barrier import ShardDone
@@ -136,6 +137,10 @@ class QuotaActor:
         """One exchange of a packed want for a packed lease."""
         return self._account.exchange_packed(want)
 
+    def spent(self) -> bytes:
+        """What the run has spent at most; packed."""
+        return pack(self._account.spent)
+
 
 def _link(quota: Any) -> RemoteLink:
     """A shard's way to the `QuotaActor`."""
@@ -239,6 +244,8 @@ class RayTransport:
         self._shards: list[Any] = []
         self._job: Job | None = None
         self._started_ray = False
+        self._spent = NOTHING
+        self._account_lost = False
 
     async def start(self, job: Job) -> Opened:
         """Connect to Ray, or start it (about ten seconds), make the actors that there are not, begin on all."""
@@ -254,8 +261,10 @@ class RayTransport:
         self._make_environment = ray.remote(**options)(EnvironmentActor).remote
         self._make_shard = ray.remote(scheduling_strategy="SPREAD", max_concurrency=16, **options)(ShardActor).remote
         if self._quota is not None:
-            ray.kill(self._quota)
-            self._quota = None
+            # The journal of a life before knows nothing of the calls that were in flight; its account does.
+            await self._close_shards()
+            await self._close_quota()
+            packed = msgspec.msgpack.encode(msgspec.structs.replace(job, spent=job.spent.at_least(self._spent)))
         if account_for(settings.model) is not None:
             self._quota = ray.remote(**{**options, "num_cpus": 0})(QuotaActor).remote(packed)
         self._shards = self._shards or [None] * settings.shards
@@ -346,11 +355,8 @@ class RayTransport:
     async def close(self) -> None:
         """End the actors, and Ray where it was started here."""
         try:
-            there = [(index, actor) for index, actor in enumerate(self._shards) if actor is not None]
-            closing = [_result(actor.close.remote(), _shard(index)) for index, actor in there]
-            await asyncio.wait_for(asyncio.gather(*closing, return_exceptions=True), timeout=10.0)
-        except TimeoutError:
-            pass
+            await self._close_shards()
+            await self._close_quota()
         finally:
             for actor in (*self._shards, self._environment, self._quota):
                 if actor is not None:
@@ -358,6 +364,30 @@ class RayTransport:
             self._shards, self._environment, self._quota = [], None, None
             if self._started_ray:
                 await asyncio.to_thread(ray.shutdown)
+
+    @property
+    def spent(self) -> Amount | None:
+        """What the model has cost at most; None once an account was lost. See `Transport`."""
+        return None if self._account_lost else self._spent
+
+    async def _close_shards(self) -> None:
+        """Have the shards end what is open, and tell the account what they spent last."""
+        there = [(index, actor) for index, actor in enumerate(self._shards) if actor is not None]
+        closing = [_result(actor.close.remote(), _shard(index)) for index, actor in there]
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*closing, return_exceptions=True), timeout=10.0)
+
+    async def _close_quota(self) -> None:
+        """Ask the account what was spent, and end it."""
+        if self._quota is None:
+            return
+        try:
+            packed = await asyncio.wait_for(_result(self._quota.spent.remote(), _THE_QUOTA), timeout=_QUOTA_S)
+            self._spent = msgspec.msgpack.decode(packed, type=Amount)
+        except (TimeoutError, TransportError):
+            self._account_lost = True
+        ray.kill(self._quota)
+        self._quota = None
 
 
 def _connect() -> None:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from populace.agents.llm.budget import Amount
 from populace.cluster.barrier import ShardDone
 from populace.cluster.build import Job
 from populace.cluster.bus import Frame
@@ -36,6 +37,10 @@ class Transport(Protocol):
 
     `expected` says how many messages the parcels hold, by source; `attempt` which life of the receiver is meant.
     """
+
+    @property
+    def spent(self) -> Amount | None:
+        """What the model has cost in the run's life, at most, once all is closed; None where the account was lost."""
 
     async def start(self, job: Job) -> Opened:
         """Build shards and world where they are to run; called again, it ends the attempt before and builds anew.

@@ -113,13 +113,14 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class Purpose(msgspec.Struct):
-    """What the asks of one purpose came to."""
+    """What the asks of one purpose came to; `abstained` counts those without an answer, by reason."""
 
     asks: int = 0
     calls: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
     cost_usd: float = 0.0
+    abstained: dict[str, int] = {}
 
 
 class Counts(msgspec.Struct):
@@ -168,8 +169,10 @@ class Counts(msgspec.Struct):
                 mine[reason] = mine.get(reason, 0) + n
         for name, purpose in other.purposes.items():
             total = self.purposes.setdefault(name, Purpose())
-            for field in Purpose.__struct_fields__:
+            for field in _PURPOSE_SUMS:
                 setattr(total, field, getattr(total, field) + getattr(purpose, field))
+            for reason, n in purpose.abstained.items():
+                total.abstained[reason] = total.abstained.get(reason, 0) + n
         if other.latency:
             mine_latency = self.latency or [0] * (len(LATENCY_BUCKETS_S) + 1)
             self.latency = [a + b for a, b in zip(mine_latency, other.latency, strict=True)]
@@ -197,6 +200,8 @@ class Counts(msgspec.Struct):
         total.tokens_in += answer.tokens_in
         total.tokens_out += answer.tokens_out
         total.cost_usd += answer.cost_usd
+        if answer.settled == "abstained":
+            total.abstained[answer.reason] = total.abstained.get(answer.reason, 0) + 1
         if answer.calls:
             if not self.latency:
                 self.latency = [0] * (len(LATENCY_BUCKETS_S) + 1)
@@ -221,6 +226,9 @@ class Counts(msgspec.Struct):
         return wrong
 
 
-_SUMS: Final = tuple(
-    field.name for field in msgspec.structs.fields(Counts) if field.type in (int, float)
-)
+def _sums(kind: type[msgspec.Struct]) -> tuple[str, ...]:
+    return tuple(field.name for field in msgspec.structs.fields(kind) if field.type in (int, float))
+
+
+_SUMS: Final = _sums(Counts)
+_PURPOSE_SUMS: Final = _sums(Purpose)

@@ -52,6 +52,10 @@ class Amount(msgspec.Struct, frozen=True):
         """The lesser of each part."""
         return Amount(min(self.tokens, other.tokens), min(self.pico_usd, other.pico_usd))
 
+    def at_least(self, other: Amount) -> Amount:
+        """The greater of each part."""
+        return Amount(max(self.tokens, other.tokens), max(self.pico_usd, other.pico_usd))
+
     def or_nothing(self) -> Amount:
         """Each part, or 0 where it is negative."""
         return Amount(max(0, self.tokens), max(0, self.pico_usd))

@@ -1,0 +1,349 @@
+"""The fund of an experiment: one hard ceiling over many runs, in a file that they share.
+
+A run that begins reserves what it may spend in its whole life: its own ceiling, or what the experiment has left when
+that is less. While it goes on, all of its reservation is booked; when it has ended, only what it spent. So at every
+moment, over all runs that name the same file and experiment,
+
+    spent by runs that ended + reserved by runs that are open <= ceiling
+
+whatever happens to a run: one that was killed stays open, with all of its reservation booked, until it is resumed (and
+takes its own reservation up again) or given back (`release`). What no record tells is what was in flight at a kill:
+up to `model.throttle.concurrency` calls, which a provider may bill and a resumed run makes again.
+
+A run without a ceiling of its own reserves all there is, and others find nothing left until it has ended: give runs
+that go side by side a ceiling each (`model.budget.usd`).
+
+What a run spent comes from its account (`populace.agents.llm.budget`), in which a call whose fate is unknown counts
+as its worst case. The file is SQLite's, one transaction a change, each behind the one lock for writing: any number of
+processes on machines that share the file may use it (over NFS only where its locks work). Shell: files, processes.
+"""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import msgspec
+import psutil
+
+from populace.agents.llm.budget import NOTHING, PICO_USD, UNLIMITED, Amount, Rate, ceiling, pico_usd
+from populace.agents.llm.prices import rate_of
+from populace.cluster.durable import JOURNAL
+from populace.cluster.journal_read import read_journal
+from populace.cluster.recording import cost_of
+from populace.core.errors import BudgetSpent, SettingsError, StorageError
+from populace.monitoring.manifest import MANIFEST, read_manifest
+from populace.monitoring.printing import print_rows
+from populace.settings import Settings
+
+_LOCK_S: Final = 60.0
+"""How long to wait while other processes write."""
+
+_STEP_PICO_USD: Final = 10**6
+"""Reservations are whole millionths of a dollar, which settings carry as a decimal without loss."""
+
+_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS runs (
+    experiment TEXT NOT NULL,
+    run TEXT NOT NULL,
+    arm TEXT NOT NULL,
+    folder TEXT NOT NULL,
+    host TEXT NOT NULL,
+    process INTEGER NOT NULL,
+    process_began_s REAL NOT NULL,
+    changed TEXT NOT NULL,
+    open INTEGER NOT NULL,
+    reserved_tokens INTEGER NOT NULL,
+    reserved_pico_usd INTEGER NOT NULL,
+    spent_tokens INTEGER NOT NULL,
+    spent_pico_usd INTEGER NOT NULL,
+    PRIMARY KEY (experiment, run)
+)
+"""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One run in a fund. `reserved` counts while it is `open`, `spent` once it has ended; `changed` is UTC."""
+
+    experiment: str
+    run: str
+    arm: str
+    folder: str
+    host: str
+    process: int
+    process_began_s: float
+    changed: str
+    open: bool
+    reserved: Amount
+    spent: Amount
+
+    @property
+    def booked(self) -> Amount:
+        """What this run takes of the experiment's ceiling now."""
+        return self.reserved if self.open else self.spent
+
+    @property
+    def lives(self) -> bool:
+        """Whether the process that opened it is known to run: it can be told on its own machine only."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            return bool(abs(psutil.Process(self.process).create_time() - self.process_began_s) < 5.0)
+        except psutil.Error:
+            return False
+
+
+class Booking:
+    """What `reserve` gives: `settings` are the run's with the ceiling that it must keep; `settle` it at the end.
+
+    `spent` is what the run is booked as having spent before, when it is resumed: its account begins with that.
+    """
+
+    def __init__(self, settings: Settings, fund: Fund | None = None, run: str = "", spent: Amount = NOTHING) -> None:
+        self.settings = settings
+        self.spent = spent
+        self._fund = fund
+        self._run = run
+
+    def settle(self, spent: Amount | None) -> None:
+        """The run has ended and spent so much in its life; the rest of its reservation is free.
+
+        None: nobody knows what it spent, so all of it stays booked, as if the run had been killed. Raises StorageError.
+        """
+        if self._fund is not None and spent is not None:
+            self._fund.settle(self.settings.experiment, self._run, spent)
+
+
+def reserve(settings: Settings, run: str, folder: Path) -> Booking:
+    """Reserve for a run, by its name (its own, kept when it is resumed), before it makes its first call.
+
+    Where no ceiling of an experiment is set, or the model is scripted and costs nothing, this does nothing. Raises
+    BudgetSpent where the experiment has nothing left, SettingsError for settings that do not fit together, and
+    StorageError for a file that cannot be used.
+    """
+    budget = settings.model.budget
+    if (budget.experiment_usd is None and budget.experiment_tokens is None) or settings.model.kind == "scripted":
+        return Booking(settings)
+    if budget.ledger is None or not settings.experiment:
+        raise SettingsError(
+            "model.budget.experiment_usd and model.budget.experiment_tokens need a name in `experiment`, and in "
+            "model.budget.ledger a file that all runs of the experiment share, such as ledger.sqlite."
+        )
+    if budget.experiment_usd is not None and rate_of(settings.model) == Rate():
+        raise SettingsError(
+            f"model.budget.experiment_usd is set and no price is known for {settings.model.label!r}: put its price "
+            f"into model.prices.{settings.model.label}, or limit model.budget.experiment_tokens instead."
+        )
+    fund = Fund(budget.ledger)
+    whole = ceiling(budget.experiment_usd, budget.experiment_tokens)
+    own = ceiling(budget.usd, budget.tokens)
+    granted, spent = fund.reserve(settings.experiment, run, whole, own, settings.arm, folder)
+    changes = {
+        "usd": budget.usd if granted.pico_usd == UNLIMITED.pico_usd else granted.usd,
+        "tokens": budget.tokens if granted.tokens == UNLIMITED.tokens else granted.tokens,
+    }
+    model = settings.model.model_copy(update={"budget": budget.model_copy(update=changes)})
+    return Booking(settings.model_copy(update={"model": model}), fund, run, spent)
+
+
+class Fund:
+    """A fund's file. Every method is one transaction and raises StorageError for a file that cannot be used."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def reserve(
+        self, experiment: str, run: str, whole: Amount, own: Amount, arm: str = "", folder: Path | None = None
+    ) -> tuple[Amount, Amount]:
+        """Book as much of `own` for a run as `whole` has left: what it may spend in its whole life; and what it spent.
+
+        A run that is known takes its booking up again, which may then grow or shrink, never below what it has spent.
+        Raises BudgetSpent, and books nothing new, where nothing is left for it to spend.
+        """
+        with self._writing() as base:
+            entries = _entries(base, experiment)
+            others = sum((entry.booked for entry in entries if entry.run != run), NOTHING)
+            before = next((entry.spent for entry in entries if entry.run == run), NOTHING)
+            money = _left(own.pico_usd, whole.pico_usd, others.pico_usd)
+            if money < UNLIMITED.pico_usd:
+                money -= money % _STEP_PICO_USD
+            granted = Amount(_left(own.tokens, whole.tokens, others.tokens), money)
+            if granted.tokens <= before.tokens or granted.pico_usd <= before.pico_usd:
+                raise BudgetSpent(self._nothing_left(experiment, run, whole, own, entries))
+            process = psutil.Process()
+            base.execute(
+                "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?)",
+                (
+                    experiment,
+                    run,
+                    arm,
+                    str((folder or Path()).resolve()),
+                    socket.gethostname(),
+                    process.pid,
+                    process.create_time(),
+                    _now(),
+                    granted.tokens,
+                    granted.pico_usd,
+                    before.tokens,
+                    before.pico_usd,
+                ),
+            )
+        return granted, before
+
+    def settle(self, experiment: str, run: str, spent: Amount) -> None:
+        """Close a run's booking: from now on it takes what it spent in its life. It never sinks below former runs'."""
+        with self._writing() as base:
+            base.execute(
+                "UPDATE runs SET open = 0, changed = ?, spent_tokens = max(spent_tokens, ?), "
+                "spent_pico_usd = max(spent_pico_usd, ?) WHERE experiment = ? AND run = ?",
+                (_now(), spent.tokens, spent.pico_usd, experiment, run),
+            )
+
+    def release(self, run: str) -> list[Entry]:
+        """Close the bookings that a killed run left open; `run` is its name, or its folder. Gives them as they are now.
+
+        What it spent is what its manifest and its journal say, whichever is more; calls that were in flight when it
+        was killed stand in neither. Raises SettingsError where there is no such open run, where it is still at work
+        here, and where its folder says nothing of what it spent.
+        """
+        folder = str(Path(run).resolve())
+        named = [entry for entry in self.entries() if run == entry.run or folder == entry.folder]
+        open_ones = [entry for entry in named if entry.open]
+        if not open_ones:
+            why = "has ended, and only what it spent is booked" if named else "does not stand in this file"
+            raise SettingsError(f"{self.path}: {run} {why}. `populace costs --ledger {self.path}` lists the runs.")
+        for entry in open_ones:
+            if entry.lives:
+                raise SettingsError(
+                    f"{entry.folder}: this run is still at work (process {entry.process}). Stop it first; then it "
+                    "gives back what it did not spend by itself."
+                )
+            spent = recorded(Path(entry.folder))
+            if spent is None:
+                raise SettingsError(
+                    f"{entry.folder}: there is neither a manifest nor a journal to tell what this run spent, so all "
+                    "that it reserved stays booked. Put its folder back there, or resume the run."
+                )
+            self.settle(entry.experiment, entry.run, spent)
+        keys = {(entry.experiment, entry.run) for entry in open_ones}
+        return [entry for entry in self.entries() if (entry.experiment, entry.run) in keys]
+
+    def entries(self, experiment: str | None = None) -> list[Entry]:
+        """The runs of one experiment, or of all, by experiment and name."""
+        if not self.path.exists():
+            raise SettingsError(f"{self.path}: there is no such file. Give the one that model.budget.ledger names.")
+        with self._writing() as base:
+            return _entries(base, experiment)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that nobody else writes beside; undone whole when the block raises."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path, timeout=_LOCK_S, isolation_level=None)) as base:
+                base.execute("PRAGMA synchronous = FULL")
+                base.execute("BEGIN IMMEDIATE")
+                try:
+                    base.execute(_TABLE)
+                    yield base
+                except BaseException:
+                    base.execute("ROLLBACK")
+                    raise
+                base.execute("COMMIT")
+        except (OSError, sqlite3.Error) as error:
+            raise StorageError(
+                f"{self.path}: the experiment's ledger cannot be used ({error}). See that its folder is writable and "
+                "that it is the file that model.budget.ledger has named before; without it no run may spend."
+            ) from error
+
+    def _nothing_left(self, experiment: str, run: str, whole: Amount, own: Amount, entries: list[Entry]) -> str:
+        others = [entry for entry in entries if entry.run != run]
+        open_ones = [entry.folder for entry in others if entry.open]
+        shown = ", ".join(open_ones[:3]) + (", ..." if len(open_ones) > 3 else "")
+        spent = sum((entry.spent for entry in entries if not entry.open), NOTHING)
+        reserved = sum((entry.reserved for entry in others if entry.open), NOTHING)
+        return (
+            f"nothing is left for this run: the ceiling of experiment {experiment!r} is {amount_text(whole)} and the "
+            f"run's own {amount_text(own)}; runs that ended spent {amount_text(spent)}, and runs that are open hold "
+            f"{amount_text(reserved)}{f' ({shown})' if shown else ''}. Wait for those or, if they were killed, resume "
+            f"them or give their money back (populace costs --ledger {self.path} --release RUN); or raise "
+            "model.budget.experiment_usd or model.budget.experiment_tokens, whichever is set."
+        )
+
+
+def _left(own: int, whole: int, others: int) -> int:
+    """How much of `own` there is; a ceiling that is none is not used up by anybody."""
+    return own if whole == UNLIMITED.tokens else min(own, max(0, whole - others))
+
+
+def recorded(folder: Path) -> Amount | None:
+    """What a run's manifest or its journal says that it spent, whichever is more; None where there is neither."""
+    journal, manifest = folder / JOURNAL, folder / MANIFEST
+    if not journal.exists() and not manifest.exists():
+        return None
+    spent = NOTHING
+    for one in read_journal(journal):
+        spent += cost_of(one.answer)
+    if manifest.exists():
+        said = read_manifest(folder)
+        spent = spent.at_least(Amount(said["tokens_in"] + said["tokens_out"], pico_usd(said["cost_usd"])))
+    return spent
+
+
+def print_ledger(path: Path, release: str | None, stream: TextIO) -> None:
+    """Print a fund's runs, after giving back what the run `release` did not spend; see `Fund.release`.
+
+    A table on a terminal, else a line of JSON each. Raises SettingsError and StorageError.
+    """
+    fund = Fund(path)
+    shown = fund.entries() if release is None else fund.release(release)
+    rows = [_row(entry) for entry in shown]
+    headings = {"experiment": "experiment", "arm": "arm", "run": "run", "state": "state", "spent": "spent"}
+    print_rows(stream, {**headings, "reserved": "reserved", "folder": "folder"}, rows, lambda _, value: str(value))
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    state = "ended" if not entry.open else "at work" if entry.lives else "open"
+    row: dict[str, Any] = {name: getattr(entry, name) for name in ("experiment", "arm", "run", "folder", "changed")}
+    row |= {"state": state, "spent": "" if entry.open else amount_text(entry.spent)}
+    row |= {"spent_tokens": entry.spent.tokens, "spent_usd": entry.spent.usd}
+    row["reserved"] = amount_text(entry.reserved) if entry.open else ""
+    return row
+
+
+def amount_text(amount: Amount) -> str:
+    """An amount for a person: '$1.50', '2,000 tokens', '$1.50 and 2,000 tokens', 'no limit'."""
+    parts = []
+    if amount.pico_usd < UNLIMITED.pico_usd:
+        parts.append(f"${amount.pico_usd / PICO_USD:,.6g}")
+    if amount.tokens < UNLIMITED.tokens:
+        parts.append(f"{amount.tokens:,} tokens")
+    return " and ".join(parts) or "no limit"
+
+
+def _entries(base: sqlite3.Connection, only: str | None) -> list[Entry]:
+    rows = base.execute(
+        "SELECT experiment, run, arm, folder, host, process, process_began_s, changed, open, reserved_tokens, "
+        "reserved_pico_usd, spent_tokens, spent_pico_usd FROM runs WHERE ? IS NULL OR experiment = ? "
+        "ORDER BY experiment, run",
+        (only, only),
+    )
+    found = []
+    for *plain, is_open, tokens, money, spent_tokens, spent_money in rows:
+        experiment, run, arm, folder, host, process, process_began_s, changed = plain
+        reserved, spent = Amount(tokens, money), Amount(spent_tokens, spent_money)
+        found.append(
+            Entry(
+                experiment, run, arm, folder, host, process, process_began_s, changed, bool(is_open), reserved, spent
+            )
+        )
+    return found
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,29 @@
+"""Answers of the command line to a question: a table on a terminal, JSON lines anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def print_rows(stream: TextIO, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]], text: Any) -> None:
+    """Print rows to `stream`: with `columns` (name: heading) on a terminal, where `text(name, value)` writes a value.
+
+    Anywhere else each row is a line of JSON, with all that it holds. Numbers stand to the right.
+    """
+    if not stream.isatty():
+        stream.writelines(msgspec.json.encode(row).decode() + "\n" for row in rows)
+        stream.flush()
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name, heading in columns.items():
+        right = any(isinstance(row.get(name), int | float) for row in rows)
+        table.add_column(heading, justify="right" if right else "left")
+    for row in rows:
+        table.add_row(*(Text(text(name, row.get(name))) for name in columns))
+    Console(file=stream, highlight=False).print(table)
