@@ -53,7 +53,8 @@ def judge(faults: Faults, seen: Counter[str] | None = None) -> str:
     assert run.asked <= base.asked, f"the model was asked what no undisturbed run asks: {why}"
     assert run.paid <= base.calls + run.lost_calls, f"the model was paid twice: {why}"
     if seen is not None:
-        seen.update(crashes=run.crashed.total(), dropped=run.dropped, doubled=run.doubled, calls_again=run.paid)
+        seen.update(dropped=run.dropped, doubled=run.doubled, crashes=run.crashed.total())
+        seen.update({"calls": run.paid, "calls in flight when lost": run.lost_calls})
         seen.update({f"crashed: {who}": n for who, n in run.crashed.items()})
     if isinstance(outcome, ActorLost):
         assert run.deaths >= DEATHS, why
