@@ -439,8 +439,11 @@ class Coordinator:
             self._tables.close(complete=failure is None)
             manifest["levers"] = summarize(self.settings.levers, agents_touched(self.out))
         write_manifest(self.out, manifest)
-        if failure is None and self._store is not None:
-            self._store.discard()
+        if failure is None:
+            if self._store is not None:
+                self._store.discard()
+            if self._tables is not None:
+                self._tables.forget()
         for observer in self._observers:
             observer.end(status, manifest)
         return manifest

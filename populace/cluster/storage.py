@@ -9,39 +9,26 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
-from populace.core.errors import DiskFull, StorageError
+from populace.core.errors import StorageError
+from populace.files import naming, storage_error, sync_folder
 
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-
-def storage_error(error: OSError, path: Path, doing: str) -> StorageError:
-    """The error to raise for what the system said about this file; `doing` reads 'cannot be ...'."""
-    why = error.strerror or str(error)
-    if error.errno in _FULL:
-        return DiskFull(
-            f"{path}: cannot be {doing}: {why}. What was saved before is intact: free some space on the disk of "
-            f"{path.parent}, then resume the run."
-        )
-    return StorageError(f"{path}: cannot be {doing}: {why}. Check that the folder exists, is yours and is writable.")
+__all__ = [
+    "create_file",
+    "make_folder",
+    "naming",
+    "remove_file",
+    "storage_error",
+    "sync_folder",
+    "unreadable",
+    "write_all",
+]
 
 
 def unreadable(error: StorageError) -> bool:
     """Whether the disk itself failed at reading (EIO), so that the file counts as damaged."""
     return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EIO
-
-
-@contextmanager
-def naming(path: Path, doing: str) -> Iterator[None]:
-    """Turn an OSError inside the block into a StorageError about this file."""
-    try:
-        yield
-    except OSError as error:
-        raise storage_error(error, path, doing) from error
 
 
 def make_folder(folder: Path) -> None:
@@ -61,16 +48,6 @@ def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     view = memoryview(data).cast("B")
     while len(view):
         view = view[os.write(descriptor, view) :]
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder (created, renamed, deleted) survive a lost machine. Raises StorageError."""
-    with naming(folder, "synced"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def remove_file(path: Path) -> None:

@@ -16,8 +16,9 @@ import msgspec
 import numpy as np
 import psutil
 
-from populace.core.errors import PopulaceError, SettingsError
+from populace.core.errors import SettingsError
 from populace.core.records import Counts
+from populace.files import storage_error, sync_folder
 
 MANIFEST: Final = "manifest.json"
 
@@ -156,7 +157,7 @@ def write_manifest(out: Path, manifest: Mapping[str, Any]) -> Path:
     """Write `manifest.json` into the folder `out`, whole or not at all; give its path.
 
     Everything passes `redact` first; NaN and infinities, which JSON lacks, become null. Raises ValueError, naming
-    them, when keys of `REQUIRED` are missing, and PopulaceError when the disk refuses.
+    them, when keys of `REQUIRED` are missing, and StorageError when the disk refuses.
     """
     missing = [key for key in REQUIRED if key not in manifest]
     if missing:
@@ -173,21 +174,8 @@ def write_manifest(out: Path, manifest: Mapping[str, Any]) -> Path:
         sync_folder(out)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise PopulaceError(
-            f"{path}: cannot be written ({error.strerror}). Free some space or choose another folder with --out."
-        ) from error
+        raise storage_error(error, path, "written") from error
     return path
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the disk keep the names in `folder` as they are now (where the system can: not on Windows)."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def read_manifest(run: Path) -> dict[str, Any]:

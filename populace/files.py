@@ -1,0 +1,52 @@
+"""What a disk refuses, as errors that say what to do: for the tables and manifest as for journal and checkpoints.
+
+Every failure of the system is a StorageError that names the file; no space or no quota is its subclass DiskFull.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from populace.core.errors import DiskFull, StorageError
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def storage_error(error: OSError, path: Path, doing: str) -> StorageError:
+    """The error to raise for what the system said about this file; `doing` reads 'cannot be ...'."""
+    why = error.strerror or str(error)
+    if error.errno in _FULL:
+        return DiskFull(
+            f"{path}: cannot be {doing}: {why}. What was saved before is intact: free some space on the disk of "
+            f"{path.parent}, then resume the run."
+        )
+    return StorageError(f"{path}: cannot be {doing}: {why}. Check that the folder exists, is yours and is writable.")
+
+
+@contextmanager
+def naming(path: Path, doing: str) -> Iterator[None]:
+    """Turn an OSError inside the block into a StorageError about this file."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, path, doing) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder (created, renamed, deleted) survive a lost machine, where the system can.
+
+    Raises StorageError.
+    """
+    if os.name == "nt":
+        return
+    with naming(folder, "synced"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

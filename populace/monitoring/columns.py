@@ -1,0 +1,126 @@
+"""What the tables' columns hold, and how what the kernel gives becomes what is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from populace.core.errors import BusError
+
+Columns: TypeAlias = Mapping[str, "Sequence[Any] | NDArray[Any]"]
+"""A batch of rows: a sequence a column, all of one length."""
+
+FIELD_TYPES: Final = {float: pa.float64(), int: pa.int64(), bool: pa.bool_(), str: pa.string()}
+_INT: Final = pa.int32()
+_TEXT: Final = pa.string()
+
+
+def body_text(body: bytes) -> str:
+    """A message's body, packed by msgpack, as JSON text: bytes as base64, NaN and infinities as null.
+
+    Raises BusError when `body` is not msgpack.
+    """
+    try:
+        return _to_json(_unpack(body)).decode()
+    except (msgspec.DecodeError, TypeError, ValueError) as error:
+        raise BusError(f"a message body of {len(body)} bytes is not plain data in msgpack: {error}") from None
+
+
+_unpack: Final = msgspec.msgpack.Decoder().decode
+_to_json: Final = msgspec.json.Encoder().encode
+
+
+def _prompt_text(messages: Sequence[Sequence[str]] | str) -> str:
+    if isinstance(messages, str):
+        return messages
+    return json.dumps([{"role": role, "content": content} for role, content in messages], ensure_ascii=False)
+
+
+def _never_is_null(ticks: Sequence[Any] | NDArray[Any]) -> Any:
+    if isinstance(ticks, np.ndarray):
+        return np.ma.masked_less(ticks, 0)
+    return [None if tick is None or tick < 0 else int(tick) for tick in ticks]
+
+
+def _empty_is_null(texts: Iterable[str]) -> list[str | None]:
+    return [text or None for text in texts]
+
+
+def _key_text(keys: Iterable[bytes | str]) -> list[str]:
+    return [key if isinstance(key, str) else key.hex() for key in keys]
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One column: its Arrow type, its unit or meaning, and how what is given becomes what is written."""
+
+    type: Any
+    about: str
+    nullable: bool = False
+    convert: Callable[[Any], Any] | None = None
+
+
+_TICK: Final = Column(_INT, "tick")
+
+SHEETS: Final[dict[str, tuple[tuple[str, ...], dict[str, Column]]]] = {
+    "agents": (("tick", "agent"), {"tick": _TICK, "agent": Column(_INT, "agent's id")}),
+    "messages": (
+        ("tick_sent", "sender", "nth"),
+        {
+            "tick_sent": _TICK,
+            "tick_read": Column(_INT, "tick; null: never read", nullable=True, convert=_never_is_null),
+            "sender": Column(_INT, "agent's id; -1: the world or a lever"),
+            "receiver": Column(_INT, "agent's id; -1: the world"),
+            "nth": Column(_INT, "which of its sender's messages of that tick, from 0; a lever's from 2**30"),
+            "body": Column(_TEXT, "JSON; bytes as base64", convert=lambda bodies: [body_text(b) for b in bodies]),
+            "fate": Column(_TEXT, "delivered, expired or refused"),
+        },
+    ),
+    "asks": (
+        ("tick", "agent", "nth"),
+        {
+            "tick": _TICK,
+            "agent": Column(_INT, "agent's id"),
+            "nth": Column(_INT, "which of its agent's asks of that tick, from 0"),
+            "purpose": Column(_TEXT, "what the agent asked for"),
+            "settled": Column(_TEXT, "answered, cached, replayed or abstained"),
+            "reason": Column(_TEXT, "why it abstained", nullable=True, convert=_empty_is_null),
+            "detail": Column(_TEXT, "more on why it abstained", nullable=True, convert=_empty_is_null),
+            "prompt": Column(_TEXT, "JSON list of messages", convert=lambda prompts: [*map(_prompt_text, prompts)]),
+            "answer": Column(_TEXT, "what the model said; null: abstained", nullable=True),
+            "tokens_in": Column(pa.int64(), "tokens"),
+            "tokens_out": Column(pa.int64(), "tokens"),
+            "cost_usd": Column(pa.float64(), "US dollars"),
+            "calls": Column(_INT, "calls billed, repairs and retries included"),
+            "latency_s": Column(pa.float64(), "seconds of wall time"),
+            "key": Column(_TEXT, "content key, hex of BLAKE2b-128", convert=_key_text),
+        },
+    ),
+    "outcomes": (
+        ("tick",),
+        {"tick": _TICK, "name": Column(_TEXT, "outcome"), "value": Column(pa.float64(), "the scenario's own unit")},
+    ),
+    "failures": (
+        ("tick", "agent"),
+        {
+            "tick": _TICK,
+            "agent": Column(_INT, "agent's id"),
+            "error": Column(_TEXT, "the exception, in a line"),
+            "story": Column(_TEXT, "what led to it"),
+        },
+    ),
+    "levers": (
+        ("tick", "agent"),
+        {
+            "tick": _TICK,
+            "lever": Column(_TEXT, "its name, or its place in the settings"),
+            "agent": Column(_INT, "agent's id; -1: everybody, since a parameter was set"),
+            "what": Column(_TEXT, "what the lever did"),
+        },
+    ),
+}
