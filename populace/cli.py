@@ -121,7 +121,7 @@ def fork(
         list[str] | None, typer.Option("--set", help="A setting, key=value; society.* changes from --at-tick on.")
     ] = None,
     lever: Annotated[
-        list[str] | None, typer.Option(help="A lever, as in 'block={sender=[3]}'; may be repeated.")
+        list[str] | None, typer.Option(help="A lever from --at-tick on, such as 'block={sender=[1]}'; repeatable.")
     ] = None,
     ticks: Annotated[int | None, typer.Option(help="How many ticks in all.")] = None,
     shards: Annotated[int | None, typer.Option(help="How many shards; any number gives the same result.")] = None,

@@ -276,6 +276,15 @@ def parse_lever(text: str, at: int | None = None) -> Any:
         raise SettingsError("\n".join(f"--lever '{text}': {line}" for line in explain(error))) from None
 
 
+def past_of(levers: Sequence[Any], tick: int) -> list[tuple[int, Any]]:
+    """What levers do before a tick, as data that can be compared: each with its place, none that comes later."""
+    return [
+        (index, lever.model_dump() | ({"until": min(lever.until or tick, tick)} if hasattr(lever, "until") else {}))
+        for index, lever in enumerate(levers)
+        if lever.at < tick
+    ]
+
+
 def explain(error: pydantic.ValidationError) -> list[str]:
     """What is wrong with a lever, in a line for each problem that names the key."""
     lines = []

@@ -21,7 +21,7 @@ from populace.cluster.durable import (
 )
 from populace.cluster.state import Era, Past, from_blocks
 from populace.core.errors import CheckpointDamaged, ScenarioError, SettingsError
-from populace.levers import SetLever, parse_lever
+from populace.levers import SetLever, parse_lever, past_of
 from populace.monitoring.manifest import MANIFEST, read_manifest
 from populace.settings import Settings, changed_keys, revise_settings
 from populace.society import Origin
@@ -124,20 +124,29 @@ def fork_settings(
 ) -> Settings:
     """The settings of a fork. What is set under `society.`, and a lever that says no `at`, begins at `at_tick`.
 
-    Raises SettingsError, also for a lever that would act in the past.
+    In a fork at tick 0 the society is built with what is set. Raises SettingsError, also for levers that would act in
+    the past, or are missing from it.
     """
     given = list(assignments)
-    dials = [one for one in given if one.strip().startswith("society.")]
-    after = revise_settings(former, dials).society
-    changed = {f"society.{key}": value for key, value in after.items() if former.society.get(key) != value}
-    added = [SetLever(at=at_tick, set=changed)] if changed else []
+    settings = revise_settings(former, given, **options)
+    added = []
+    if at_tick:
+        named = {one.partition("=")[0].strip() for one in given}
+        moved = {key for lever in former.levers if isinstance(lever, SetLever) for key in lever.set} & named
+        now = {f"society.{key}": value for key, value in settings.society.items()}
+        was = {f"society.{key}": value for key, value in former.society.items()}
+        changed = {key: value for key, value in now.items() if was.get(key) != value or key in moved}
+        added = [SetLever(at=at_tick, set=changed)] if changed else []
+        settings = settings.model_copy(update={"society": former.society})
     for text in levers:
         lever = parse_lever(text, at_tick)
         if lever.at < at_tick:
             raise SettingsError(f"--lever '{text}': acts in tick {lever.at}, and the fork begins at tick {at_tick}.")
         added.append(lever)
-    settings = revise_settings(former, [one for one in given if one not in dials], **options)
-    return settings.model_copy(update={"levers": (*settings.levers, *added)})
+    settings = settings.model_copy(update={"levers": (*settings.levers, *added)})
+    if past_of(settings.levers, at_tick) != past_of(former.levers, at_tick):
+        raise SettingsError(f"levers: those before tick {at_tick} cannot change in a fork: its past would be another.")
+    return settings
 
 
 def recorded_hashes(folder: Path) -> list[str]:
