@@ -150,7 +150,8 @@ def _run(origin: Any, settings: Settings, out: Path, course: Any = None) -> None
     observers: list[Any] = [progress]
     metrics = None
     if settings.metrics_port is not None:
-        metrics = Metrics(settings.metrics_host, settings.metrics_port)
+        labels = {"experiment": settings.experiment, "arm": settings.arm}
+        metrics = Metrics(settings.metrics_host, settings.metrics_port, **labels)
         observers.append(metrics)
     coordinator = Coordinator(origin, settings, make_transport(settings), out, observers, course)
     tune_collector()

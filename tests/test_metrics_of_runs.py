@@ -44,6 +44,11 @@ def test_a_scrape_during_a_run_adds_up_to_the_manifest(tmp_path):
     assert last["populace_calls_billed_total"] == manifest["calls_billed"]
     assert last['populace_tokens_total{direction="in"}'] == manifest["tokens_in"]
     assert last["populace_model_latency_seconds_count"] == manifest["calls_billed"]
+    for purpose, part in manifest["asks"]["by_purpose"].items():
+        assert last[f'populace_purpose_tokens_total{{direction="in",purpose="{purpose}"}}'] == part["tokens_in"]
+        assert last[f'populace_purpose_abstained_total{{purpose="{purpose}",reason="refusal"}}'] == sum(
+            part["abstained"].values()
+        )
     assert not any("agent=" in name for name in last)
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(metrics.url, timeout=2)

@@ -25,7 +25,7 @@ from populace.monitoring.report import TickReport
 
 @pytest.fixture
 def metrics() -> Iterator[Metrics]:
-    with closing(Metrics()) as observer:
+    with closing(Metrics(experiment="trial", arm="treated")) as observer:
         observer.begin("polarization", AGENTS, 4, 2, "scripted")
         yield observer
 
@@ -72,7 +72,8 @@ def test_what_is_scraped_adds_up_to_the_manifest(metrics: Metrics) -> None:
     assert samples["populace_tick", ()] == 4
     assert samples["populace_agents", ()] == AGENTS
     assert samples["populace_outcome", (("name", "variance"),)] == 3.0
-    assert samples["populace_run_info", (("model", "scripted"), ("scenario", "polarization"))] == 1
+    labels = (("arm", "treated"), ("experiment", "trial"), ("model", "scripted"), ("scenario", "polarization"))
+    assert samples["populace_run_info", labels] == 1
 
 
 def test_histograms_are_cumulative_and_have_their_sums(metrics: Metrics) -> None:
@@ -130,7 +131,8 @@ def test_promtool_does_look(metrics: Metrics) -> None:
 def test_no_label_names_an_agent(metrics: Metrics) -> None:
     tell(metrics, reports(4))
     labels = {label for _, labels in _scrape(metrics) for label, _ in labels}
-    assert labels == {"direction", "fate", "le", "model", "name", "outcome", "reason", "scenario", "stage"}
+    of_run = {"arm", "experiment", "model", "scenario"}
+    assert labels == of_run | {"direction", "fate", "le", "name", "outcome", "purpose", "reason", "stage"}
 
 
 def test_the_page_does_not_follow_counts_that_change_later(metrics: Metrics) -> None:

@@ -45,7 +45,7 @@ from populace.cluster.tabling import record_expired, record_opening, record_tick
 from populace.cluster.transport import Transport
 from populace.core.errors import ActorLost, BudgetSpent, Diverged, Interrupted, ModelError, PopulaceError, RunFailed
 from populace.core.records import Counts
-from populace.monitoring.manifest import peak_rss_mb, redact, tally, versions, write_manifest
+from populace.monitoring.manifest import peak_rss_mb, redact, tally, verdict, versions, write_manifest
 from populace.monitoring.report import Observer, Pulse, TickReport
 from populace.monitoring.tables import Tables, agents_touched
 from populace.settings import Budget, Settings
@@ -417,6 +417,8 @@ class Coordinator:
             "trace_hash": barrier.trace.hash,
             "trace_hashes": barrier.trace.ticks,
             "scenario": society.name,
+            "experiment": self.settings.experiment,
+            "arm": self.settings.arm,
             "origin": self.origin.name,
             "settings": redact(self.settings.model_dump(mode="json")),
             "parameters": redact(_parameters(society, self.settings)),
@@ -426,6 +428,7 @@ class Coordinator:
             "agents": self._job.agents if self._job else 0,
             "ticks": barrier.tick,
             **tally(barrier.total),
+            **verdict(barrier.total, self.settings.limits),
             "saved": {"calls": barrier.total.saved_calls, "usd": barrier.total.saved_usd},
             "wall_s": round(self._wall_s(), 3),
             "peak_rss_mb": self._peak_rss_mb,

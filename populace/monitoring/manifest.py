@@ -19,6 +19,7 @@ import psutil
 from populace.core.errors import SettingsError
 from populace.core.records import Counts
 from populace.files import storage_error, sync_folder
+from populace.settings import Limits
 
 MANIFEST: Final = "manifest.json"
 
@@ -150,6 +151,24 @@ def tally(total: Counts) -> dict[str, Any]:
         "tokens_in": total.tokens_in,
         "tokens_out": total.tokens_out,
         "cost_usd": total.cost_usd,
+    }
+
+
+def verdict(total: Counts, limits: Limits) -> dict[str, Any]:
+    """The part of a manifest that says whether a run's figures may be used: `valid`, and in words `why_invalid`.
+
+    A run of which a greater share of asks stayed without an answer than `limits.abstained` is not valid.
+    """
+    abstained = sum(total.abstained.values())
+    ended = total.answered + total.cached + total.replayed + abstained
+    if abstained <= limits.abstained * ended:
+        return {"valid": True, "why_invalid": None}
+    worst = max(total.purposes, key=lambda name: sum(total.purposes[name].abstained.values()), default="")
+    reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(total.abstained.items()))
+    return {
+        "valid": False,
+        "why_invalid": f"{abstained:,} of {ended:,} asks ({abstained / ended:.1%}) have no answer ({reasons}), most of "
+        f"purpose {worst!r}; limits.abstained allows {limits.abstained:.1%}.",
     }
 
 

@@ -57,6 +57,7 @@ class _Seen(msgspec.Struct, frozen=True):
 
     scenario: str
     model: str
+    labels: dict[str, str]
     shards: int
     agents: int
     ticks: int
@@ -75,9 +76,10 @@ class Metrics:
     runs after `end` or `close`. `begin` raises SettingsError when the address cannot be had.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, experiment: str = "", arm: str = "") -> None:
         self.host = host
         self.port = port
+        self._labels = {"experiment": experiment, "arm": arm}
         self._seen: _Seen | None = None
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -90,7 +92,7 @@ class Metrics:
 
     def begin(self, scenario: str, agents: int, ticks: int, shards: int, model: str) -> None:
         """Start to serve. Raises SettingsError when the address cannot be had."""
-        self._seen = _Seen(scenario=scenario, model=model, shards=shards, agents=agents, ticks=ticks)
+        self._seen = _Seen(scenario, model, self._labels, shards, agents, ticks)
         registry = CollectorRegistry()
         registry.register(_Page(self))
         try:
@@ -170,7 +172,7 @@ class _Page(Collector):
 
 def _families(seen: _Seen) -> Iterator[Metric]:
     total = seen.total
-    info = {"scenario": seen.scenario, "model": seen.model}
+    info = {"scenario": seen.scenario, "model": seen.model, **seen.labels}
     yield InfoMetricFamily("populace_run", "The run that this page is about.", info)
     yield GaugeMetricFamily("populace_agents", "Agents in the society.", seen.agents)
     yield GaugeMetricFamily("populace_shards", "Shards that host the agents.", seen.shards)
@@ -208,6 +210,7 @@ def _families(seen: _Seen) -> Iterator[Metric]:
     yield _counters("populace_tokens", "Tokens billed, by direction.", "direction", tokens)
     yield CounterMetricFamily("populace_cost_usd", "Money spent on the model, in US dollars.", total.cost_usd)
 
+    yield from _purposes(total)
     latency = HistogramMetricFamily("populace_model_latency_seconds", "Wall time from ask to answer of billed asks.")
     latency.add_metric([], _edges(LATENCY_BUCKETS_S, total.latency), total.latency_s)
     yield latency
@@ -215,6 +218,28 @@ def _families(seen: _Seen) -> Iterator[Metric]:
     for name, stage in sorted(seen.stages.items()):
         stages.add_metric([name], _edges(STAGE_BUCKETS_S, stage.buckets), stage.sum_s)
     yield stages
+
+
+def _purposes(total: Counts) -> Iterator[Metric]:
+    """What each purpose of an ask came to; `populace_run_info` says of which experiment and arm."""
+    parts = sorted(total.purposes.items())
+    named = {"asks": "Asks ended", "calls": "Model calls billed", "cost_usd": "Money spent, in US dollars"}
+    for field, text in named.items():
+        values = {name: getattr(part, field) for name, part in parts}
+        yield _counters(f"populace_purpose_{field}", f"{text}, by purpose of the ask.", "purpose", values)
+    tokens = CounterMetricFamily(
+        "populace_purpose_tokens", "Tokens billed, by purpose and direction.", labels=["purpose", "direction"]
+    )
+    abstained = CounterMetricFamily(
+        "populace_purpose_abstained", "Asks without an answer, by purpose and reason.", labels=["purpose", "reason"]
+    )
+    for name, part in parts:
+        tokens.add_metric([name, "in"], part.tokens_in)
+        tokens.add_metric([name, "out"], part.tokens_out)
+        for reason, n in sorted(part.abstained.items()):
+            abstained.add_metric([name, reason], n)
+    yield tokens
+    yield abstained
 
 
 def _counters(name: str, text: str, label: str, values: Mapping[str, float]) -> CounterMetricFamily:

@@ -79,7 +79,12 @@ def caveats(manifest: Mapping[str, Any]) -> list[str]:
         found.append(SCRIPTED_CAVEAT)
     asks = manifest["asks"]
     ended = sum(asks[how] for how in ("answered", "cached", "replayed", "abstained"))
-    if asks["abstained"] * 10 > ended:
+    if not manifest.get("valid", True):
+        found.append(
+            f"This run is not valid: {manifest['why_invalid']} Do not use its figures; see reason and detail in "
+            "asks.parquet."
+        )
+    elif asks["abstained"] * 10 > ended:
         share = 100 * asks["abstained"] / ended
         found.append(f"{share:.0f}% of the asks have no answer: see reason and detail in asks.parquet.")
     if manifest.get("turns_failed"):
