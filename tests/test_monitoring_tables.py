@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from populace.core.errors import BusError, DiskFull, PopulaceError, SettingsError, StorageError
-from populace.monitoring.columns import body_text
+from populace.monitoring.columns import SHEETS, body_text
 from populace.monitoring.tables import Tables, outcome_series, panel, read_table
 from populace.settings import Record
 
@@ -360,6 +360,21 @@ _plain = st.recursive(
 @given(_plain)
 def test_a_body_becomes_the_same_value_in_json(body: object) -> None:
     assert json.loads(body_text(msgpack.packb(body))) == body
+
+
+_text = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@given(st.lists(st.lists(st.tuples(_text | st.sampled_from(["system", "user"]), _text), max_size=3), max_size=4))
+def test_a_prompt_becomes_the_json_that_the_standard_library_writes(prompts: list) -> None:
+    expected = [
+        json.dumps([{"role": role, "content": content} for role, content in messages], ensure_ascii=False)
+        for messages in prompts
+    ]
+    convert = SHEETS["asks"][1]["prompt"].convert
+    assert convert is not None
+    assert convert(prompts) == expected
+    assert convert(expected) == expected
 
 
 def test_what_json_lacks() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +16,12 @@ Columns = dict[str, Any]
 
 NEVER: Final = -1
 """Stands in `tick_read` for a message that no turn read."""
+
+_OF_ASKS: Final = {name: name for name in ("tick", "agent", "nth", "purpose", "key")} | {"prompt": "messages"}
+_OF_ANSWERS: Final = {
+    name: name
+    for name in ("settled", "reason", "detail", "tokens_in", "tokens_out", "cost_usd", "calls", "latency_s")
+} | {"answer": "text"}
 
 
 def message_rows(mail: Mail, tick: int, unknown: Columns) -> Columns:
@@ -73,28 +80,13 @@ def expired_rows(frames: Sequence[Frame]) -> Columns:
 
 def ask_rows(turns: Sequence[Context]) -> Columns:
     """The asks of these turns, in the order (agent, nth), with prompt and answer."""
-    pairs = [
-        (ask, answer)
-        for ctx in turns
-        if ctx._asks is not None
-        for ask, answer in zip(ctx._asks, ctx._answers, strict=True)  # type: ignore[arg-type]
-    ]
+    asked = [ctx for ctx in turns if ctx._asks is not None]
+    asks = [ask for ctx in asked for ask in ctx._asks]  # type: ignore[union-attr]
+    answers = [answer for ctx in asked for answer in ctx._answers]  # type: ignore[union-attr]
+    assert len(asks) == len(answers)
     return {
-        "tick": [ask.tick for ask, _ in pairs],
-        "agent": [ask.agent for ask, _ in pairs],
-        "nth": [ask.nth for ask, _ in pairs],
-        "purpose": [ask.purpose for ask, _ in pairs],
-        "settled": [answer.settled for _, answer in pairs],
-        "reason": [answer.reason for _, answer in pairs],
-        "detail": [answer.detail for _, answer in pairs],
-        "prompt": [ask.messages for ask, _ in pairs],
-        "answer": [answer.text for _, answer in pairs],
-        "tokens_in": [answer.tokens_in for _, answer in pairs],
-        "tokens_out": [answer.tokens_out for _, answer in pairs],
-        "cost_usd": [answer.cost_usd for _, answer in pairs],
-        "calls": [answer.calls for _, answer in pairs],
-        "latency_s": [answer.latency_s for _, answer in pairs],
-        "key": [ask.key for ask, _ in pairs],
+        **{column: list(map(attrgetter(name), asks)) for column, name in _OF_ASKS.items()},
+        **{column: list(map(attrgetter(name), answers)) for column, name in _OF_ANSWERS.items()},
     }
 
 

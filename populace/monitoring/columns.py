@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from json.encoder import encode_basestring
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -36,10 +36,22 @@ _unpack: Final = msgspec.msgpack.Decoder().decode
 _to_json: Final = msgspec.json.Encoder().encode
 
 
-def _prompt_text(messages: Sequence[Sequence[str]] | str) -> str:
-    if isinstance(messages, str):
-        return messages
-    return json.dumps([{"role": role, "content": content} for role, content in messages], ensure_ascii=False)
+def _prompt_texts(prompts: Iterable[Sequence[Sequence[str]] | str]) -> list[str]:
+    """Each prompt as `json.dumps` would write it with its letters kept as they are, at a fraction of its time."""
+    begins: dict[str, str] = {}
+    texts = []
+    for messages in prompts:
+        if isinstance(messages, str):
+            texts.append(messages)
+            continue
+        said = []
+        for role, content in messages:
+            begin = begins.get(role)
+            if begin is None:
+                begin = begins[role] = f'{{"role": {encode_basestring(role)}, "content": '
+            said.append(f"{begin}{encode_basestring(content)}}}")
+        texts.append(f"[{', '.join(said)}]")
+    return texts
 
 
 def _never_is_null(ticks: Sequence[Any] | NDArray[Any]) -> Any:
@@ -57,12 +69,16 @@ def _key_text(keys: Iterable[bytes | str]) -> list[str]:
 
 
 class Column(msgspec.Struct, frozen=True):
-    """One column: its Arrow type, its unit or meaning, and how what is given becomes what is written."""
+    """One column: its Arrow type, its unit or meaning, and how what is given becomes what is written.
+
+    `distinct` says that few values come twice, so that a dictionary of them would cost time and space.
+    """
 
     type: Any
     about: str
     nullable: bool = False
     convert: Callable[[Any], Any] | None = None
+    distinct: bool = False
 
 
 _TICK: Final = Column(_INT, "tick")
@@ -91,14 +107,14 @@ SHEETS: Final[dict[str, tuple[tuple[str, ...], dict[str, Column]]]] = {
             "settled": Column(_TEXT, "answered, cached, replayed or abstained"),
             "reason": Column(_TEXT, "why it abstained", nullable=True, convert=_empty_is_null),
             "detail": Column(_TEXT, "more on why it abstained", nullable=True, convert=_empty_is_null),
-            "prompt": Column(_TEXT, "JSON list of messages", convert=lambda prompts: [*map(_prompt_text, prompts)]),
+            "prompt": Column(_TEXT, "JSON list of messages", convert=_prompt_texts, distinct=True),
             "answer": Column(_TEXT, "what the model said; null: abstained", nullable=True),
             "tokens_in": Column(pa.int64(), "tokens"),
             "tokens_out": Column(pa.int64(), "tokens"),
             "cost_usd": Column(pa.float64(), "US dollars"),
             "calls": Column(_INT, "calls billed, repairs and retries included"),
-            "latency_s": Column(pa.float64(), "seconds of wall time"),
-            "key": Column(_TEXT, "content key, hex of BLAKE2b-128", convert=_key_text),
+            "latency_s": Column(pa.float64(), "seconds of wall time", distinct=True),
+            "key": Column(_TEXT, "content key, hex of BLAKE2b-128", convert=_key_text, distinct=True),
         },
     ),
     "outcomes": (

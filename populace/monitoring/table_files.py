@@ -61,6 +61,7 @@ class Sheet:
             ],
             metadata={"populace.table": name, "populace.order": ", ".join(order)},
         )
+        self._repeating = [column for column, kind in columns.items() if not kind.distinct]
         self._done = [path for number in range(parts) if (path := self._part(number)).exists()]
         self._file: _File | None = None
 
@@ -103,7 +104,7 @@ class Sheet:
             if fresh and self._done:
                 self._done[0].replace(self._path)
                 return self._path
-            whole = _File(self._path.with_name(f"{self._path.name}.part"), self._schema)
+            whole = _File(self._path.with_name(f"{self._path.name}.part"), self._schema, self._repeating)
             try:
                 self._merge(whole)
                 whole.finish(self._path, complete)
@@ -141,7 +142,7 @@ class Sheet:
         held, self._held, self._rows, self._bytes = self._held, [], 0, 0
         try:
             if self._file is None:
-                self._file = _File(self._folder / f"{self._path.name}.part", self._schema)
+                self._file = _File(self._folder / f"{self._path.name}.part", self._schema, self._repeating)
             self._file.write(held, self._group_rows)
         except OSError as error:
             raise self._fail(error) from error
@@ -185,12 +186,14 @@ class Sheet:
 class _File:
     """One Parquet file that is being written; it has its name only once it is whole and on the disk."""
 
-    def __init__(self, part: Path, schema: Any) -> None:
+    def __init__(self, part: Path, schema: Any, repeating: list[str]) -> None:
         self._part = part
         self._schema = schema
         self._file: BinaryIO = part.open("wb")
         try:
-            self._writer: Any = pq.ParquetWriter(self._file, schema, compression="zstd")
+            self._writer: Any = pq.ParquetWriter(
+                self._file, schema, compression="zstd", use_dictionary=repeating
+            )
         except BaseException:
             self._file.close()
             part.unlink(missing_ok=True)
