@@ -233,6 +233,7 @@ class Misbehaving:
             raise
         finally:
             await runner.cleanup()
+            await asyncio.sleep(0.01)  # what it closed ends in the loop's next rounds
 
     async def _models(self, request: web.Request) -> web.Response:
         if not self._authorized(request):

@@ -73,7 +73,7 @@ def build_gateway(
         writer = Writer(model.label, LLAMA if embedded else OPENAI)
         servers.append(Server(http, writer, access.key_source, access.setting))
         permits = Concurrency(calls, start=min(calls, _START_PERMITS))
-        lanes.append(Lane(http.base_url, permits, lane_breaker(len(at)), access.weight))
+        lanes.append(Lane(http.base_url, permits, lane_breaker(len(at), shards), access.weight))
     prompts = None
     if model.forms:
         prompts = Prompts(model.label, model.prompt_form, seed & 0x7FFF_FFFF if model.sampling == "shared" else None)

@@ -28,6 +28,8 @@ Entry: TypeAlias = tuple[int, int, int, int, Job]
 """What waits: the ask's tick, agent and nth, the order it came in, and its job."""
 
 _SEVERAL_PROBE_MOST_S: Final = 60.0
+_SHARDS_PROBE_MOST_S: Final = 8.0
+"""No shard probes more seldom for the sake of the others: it would find an outage's end too late."""
 
 
 class Lane:
@@ -137,6 +139,11 @@ class Lanes:
         return next((lane for lane in well if lane is not tried), well[0])
 
 
-def lane_breaker(lanes: int) -> Breaker:
-    """The breaker of one of so many lanes: where others serve its asks, probes of a dead endpoint become seldom."""
-    return Breaker() if lanes == 1 else Breaker(probe_most_s=_SEVERAL_PROBE_MOST_S)
+def lane_breaker(lanes: int, shards: int = 1) -> Breaker:
+    """The breaker of one of so many lanes, in one of so many shards.
+
+    Every shard probes for itself, so each does it the more seldom, for all of them to send about one probe a second.
+    Where other lanes serve its asks, probes of a dead endpoint become seldom.
+    """
+    every_s = min(float(shards), _SHARDS_PROBE_MOST_S)
+    return Breaker(probe_every_s=every_s, probe_most_s=None if lanes == 1 else _SEVERAL_PROBE_MOST_S)
