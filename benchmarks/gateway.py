@@ -1,19 +1,28 @@
-"""What the model gateway costs: calls a second against a zero-latency server on loopback, beside a bare aiohttp loop.
+"""What the model gateway and the whole engine cost, beside a bare aiohttp loop and the openai SDK.
 
-    python benchmarks/gateway.py [--calls 4000] [--concurrency 64]
+    python benchmarks/gateway.py [--calls 4000] [--concurrency 64] [--rounds 3] [--profile]
 
-All in one run on one machine, alternating, best of three: the ratios mean something, the absolute numbers are this
-machine's. The server is a process of its own that answers every request with the same bytes.
+The server is a process of its own on loopback that answers every request with the same bytes, at once or after
+200 ms. All in one run on one machine, alternating, best of the rounds: the ratios mean something, the absolute numbers
+are this machine's. `engine` is a whole run of a society (coordinator, barrier, one shard, environment service, tables,
+journal): its agents build a prompt, ask, have the answer parsed, act on it, and are recorded; a decision is such a
+turn, timed from the end of the first tick. The SDK's row needs `pip install openai`.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import cProfile
+import gc
 import json
 import multiprocessing
+import pstats
+import tempfile
 import time
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -21,11 +30,45 @@ import msgspec
 
 from populace.agents.answers import compile_answer
 from populace.agents.llm.build import build_gateway
+from populace.cluster.coordinator import Coordinator
+from populace.cluster.local import LocalTransport
+from populace.cluster.runner import tune_collector
 from populace.core.records import Ask
-from populace.settings import Model
+from populace.monitoring.report import Pulse, TickReport
+from populace.settings import Model, Settings
+from populace.society import Origin
 
 TEXT = '{"attitude":7,"why":"because of what my neighbours say about it"}'
 USAGE = {"prompt_tokens": 250, "completion_tokens": 20}
+TICKS = 4
+LIMITS = {"requests_per_minute": 1e7, "tokens_per_minute": 1e10}
+
+SOCIETY = '''
+import msgspec
+
+from populace.agents.agent import Agent, Public
+from populace.agents.population import Population
+from populace.env import Feed, World
+from populace.society import Society
+
+SYSTEM = "You take part in a study. " * 20
+
+class Opinion(msgspec.Struct):
+    attitude: int
+    why: str
+
+class Voter(Agent):
+    attitude: Public[int] = 0
+
+    async def turn(self, ctx):
+        prompt = f"You are {ctx.id}. " + "What do you think of it? " * 10
+        opinion = await ctx.ask(prompt, Opinion, system=SYSTEM, purpose="feel")
+        self.attitude = opinion.attitude
+        ctx.act("feed.post", text=opinion.why)
+
+society = Society(name="deciders", agent=Voter, world=lambda setup, people: World(Feed(keep=100)),
+                  population=lambda setup: Population({"attitude": [0] * setup.agents}))
+'''
 
 
 class Opinion(msgspec.Struct):
@@ -130,6 +173,66 @@ async def ours(url: str, todo: list[Ask], concurrency: int, **throttle: float) -
     return took
 
 
+class Clock:
+    """An observer that notes wall and CPU time from the end of the first tick on, and the decisions made since."""
+
+    def __init__(self) -> None:
+        self.began: tuple[float, float] | None = None
+        self.took = (0.0, 0.0)
+        self.decisions = 0
+
+    def begin(self, scenario: str, agents: int, ticks: int, shards: int, model: str) -> None: ...
+
+    def pulse(self, pulse: Pulse) -> None: ...
+
+    def note(self, text: str) -> None:
+        raise RuntimeError(text)
+
+    def end(self, status: str, manifest: Mapping[str, Any]) -> None: ...
+
+    def tick(self, report: TickReport) -> None:
+        now = time.perf_counter(), time.process_time()
+        if self.began is None:
+            self.began = now
+        else:
+            self.decisions += report.counts.answered
+            self.took = now[0] - self.began[0], now[1] - self.began[1]
+
+
+async def engine(url: str, todo: list[Ask], concurrency: int, **throttle: float) -> tuple[float, float]:
+    """A whole run that makes as many decisions after its first tick as there are asks; seconds of wall and of CPU."""
+    limits: Any = {"concurrency": concurrency, **throttle}
+    model = Model(kind="openai", name="m", base_url=url, max_tokens=60, throttle=limits)
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as out:
+        settings = Settings(agents=len(todo) // (TICKS - 1), ticks=TICKS, seed=1, model=model)
+        run = Coordinator(Origin("deciders", SOCIETY), settings, LocalTransport(), Path(out) / "run", [clock])
+        await run.run()
+    assert clock.decisions == len(todo) // (TICKS - 1) * (TICKS - 1), clock.decisions
+    each = len(todo) / clock.decisions
+    return clock.took[0] * each, clock.took[1] * each
+
+
+async def sdk(url: str, todo: list[Ask], concurrency: int) -> tuple[float, float]:
+    """What most scripts do: the openai SDK, gather and a semaphore."""
+    from openai import AsyncOpenAI
+
+    permit = asyncio.Semaphore(concurrency)
+    async with AsyncOpenAI(base_url=url, api_key="none") as client:
+
+        async def one(ask: Ask) -> None:
+            messages: Any = [{"role": role, "content": content} for role, content in ask.messages]
+            async with permit:
+                answer = await client.chat.completions.create(
+                    model="m", messages=messages, max_tokens=60, temperature=0.8, seed=ask.agent
+                )
+            json.loads(answer.choices[0].message.content or "")
+
+        began, cpu = time.perf_counter(), time.process_time()
+        await asyncio.gather(*(one(ask) for ask in todo))
+        return time.perf_counter() - began, time.process_time() - cpu
+
+
 async def waiting(url: str, seconds: float) -> float:
     """CPU, as a share of a core, of 20,000 asks that wait on a throttle which lets one through every ten seconds."""
     model = Model(
@@ -146,10 +249,60 @@ async def waiting(url: str, seconds: float) -> float:
     return share
 
 
+def rows(url: str, calls: int, concurrency: int, rounds: int) -> None:
+    """Everything against the server that answers at once."""
+    kinds: list[tuple[str, Any, int, dict[str, float]]] = [
+        ("bare aiohttp loop", bare, calls, {}),
+        ("gateway", ours, calls, {}),
+        ("gateway, with limits", ours, calls, LIMITS),
+        ("engine", engine, calls, {}),
+        ("engine, with limits", engine, calls, LIMITS),
+    ]
+    try:
+        import openai  # noqa: F401
+
+        kinds.append(("openai SDK, gather", sdk, max(200, calls // 5), {}))
+    except ImportError:
+        print("openai is not installed: its row is left out")
+    best: dict[str, tuple[float, float]] = {}
+    for _ in range(rounds):
+        for name, run, many, more in kinds:
+            todo = asks(many)
+            tune_collector()
+            took, cpu = asyncio.run(run(url, todo, concurrency, **more))
+            gc.unfreeze()
+            found = best.get(name, (9e9, 9e9))
+            best[name] = min(found[0], took / many), min(found[1], cpu / many)
+    base, slow = best["bare aiohttp loop"], best.get("openai SDK, gather")
+    for name, (took, cpu) in best.items():
+        print(
+            f"{name:22} {1 / took:7.0f}/s   {took * 1e3:.3f} ms of wall, {cpu * 1e3:.3f} ms of CPU each   "
+            f"{base[0] / took:.2f} of bare (CPU {base[1] / cpu:.2f})"
+            + (f"   {slow[0] / took:5.1f} times the SDK (CPU {slow[1] / cpu:.1f})" if slow else "")
+        )
+
+
+def delayed(url: str, rounds: int) -> None:
+    """Calls that take 200 ms, 256 at once: the least is calls / 256 * 0.2 s."""
+    calls, concurrency, latency_s = 256 * 20, 256, 0.2
+    ideal = calls / concurrency * latency_s
+    for name, run in (("bare aiohttp loop", bare), ("gateway", ours), ("engine", engine)):
+        took = []
+        for _ in range(rounds):
+            tune_collector()
+            took.append(asyncio.run(run(url, asks(calls), concurrency))[0])
+            gc.unfreeze()
+        share = min(took) / ideal
+        print(f"{name:22} {calls} calls of 200 ms, 256 at once: {min(took):.2f} s, {share:.3f} of the least")
+    print(f"20,000 asks waiting on the throttle: {asyncio.run(waiting(url, 3.0)):.1%} of a core")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--calls", type=int, default=3000)
     parser.add_argument("--concurrency", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     for latency_s in (0.0, 0.2):
@@ -157,28 +310,17 @@ def main() -> None:
         server = context.Process(target=serve, args=(theirs, latency_s), daemon=True)
         server.start()
         url = f"http://127.0.0.1:{mine.recv()}/v1"
+        if options.profile:
+            profile = cProfile.Profile()
+            profile.enable()
+            asyncio.run(engine(url, asks(options.calls), options.concurrency))
+            profile.disable()
+            pstats.Stats(profile).sort_stats("tottime").print_stats(40)
+            break
         if latency_s:
-            calls, concurrency = 256 * 20, 256
-            ideal = calls / concurrency * latency_s
-            for name, run in (("bare aiohttp loop", bare), ("gateway", ours)):
-                took, _ = asyncio.run(run(url, asks(calls), concurrency))
-                print(f"{name}: {calls} calls of 200 ms, 256 at once: {took:.2f} s, {took / ideal:.3f} of the least")
-            print(f"20,000 asks waiting on the throttle: {asyncio.run(waiting(url, 3.0)):.1%} of a core")
+            delayed(url, options.rounds)
         else:
-            todo, rows = asks(options.calls), {}
-            kinds: list[tuple[str, Any, dict[str, float]]] = [
-                ("bare aiohttp loop", bare, {}),
-                ("gateway", ours, {}),
-                ("gateway, with limits", ours, {"requests_per_minute": 1e7, "tokens_per_minute": 1e10}),
-            ]
-            for _ in range(3):
-                for name, run, more in kinds:
-                    took, cpu = asyncio.run(run(url, todo, options.concurrency, **more))
-                    rows[name] = min(rows.get(name, (9e9, 0.0)), (took, cpu))
-            base = rows["bare aiohttp loop"][0]
-            for name, (took, cpu) in rows.items():
-                each = f"{took / options.calls * 1e3:.3f} ms a call, {cpu / options.calls * 1e3:.3f} ms of CPU"
-                print(f"{name:22} {options.calls / took:7.0f} calls/s   {each}   {base / took:.2f} of bare")
+            rows(url, options.calls, options.concurrency, options.rounds)
         server.terminate()
         server.join()
 
