@@ -283,17 +283,24 @@ def rows(url: str, calls: int, concurrency: int, rounds: int) -> None:
 
 
 def delayed(url: str, rounds: int) -> None:
-    """Calls that take 200 ms, 256 at once: the least is calls / 256 * 0.2 s."""
-    calls, concurrency, latency_s = 256 * 20, 256, 0.2
+    """Calls that take 200 ms, 256 at once: the least is calls / 256 * 0.2 s.
+
+    The bare loop and the gateway open their connections in the time that is measured; the engine has its from the
+    first tick. Each of the engine's ticks holds seven whole rounds of 256, and ends when its last call does.
+    """
+    calls, concurrency, latency_s = 256 * 21, 256, 0.2
     ideal = calls / concurrency * latency_s
-    for name, run in (("bare aiohttp loop", bare), ("gateway", ours), ("engine", engine)):
-        took = []
-        for _ in range(rounds):
+    kinds: list[tuple[str, Any]] = [("bare aiohttp loop", bare), ("gateway", ours), ("engine", engine)]
+    best: dict[str, float] = {}
+    for _ in range(rounds):
+        for name, run in kinds:
+            todo = asks(calls)
             tune_collector()
-            took.append(asyncio.run(run(url, asks(calls), concurrency))[0])
+            took, _ = asyncio.run(run(url, todo, concurrency))
+            best[name] = min(best.get(name, 9e9), took)
             gc.unfreeze()
-        share = min(took) / ideal
-        print(f"{name:22} {calls} calls of 200 ms, 256 at once: {min(took):.2f} s, {share:.3f} of the least")
+    for name, took in best.items():
+        print(f"{name:22} {calls} calls of 200 ms, 256 at once: {took:.2f} s, {took / ideal:.3f} of the least")
     print(f"20,000 asks waiting on the throttle: {asyncio.run(waiting(url, 3.0)):.1%} of a core")
 
 

@@ -138,7 +138,7 @@ class Client:
         text = "".join(content for _, content in turns)
         if self._prompts is not None and job.mode != "schema":
             text = prompt_of(turns, self._prompts.form)
-        size, schema = len(text.encode()), 0
+        size, schema = len(text) if text.isascii() else len(text.encode()), 0
         if job.mode == "schema" and ask.spec.schema is not None:
             schema = self._servers[0].writer.schema_bytes(ask)
         job.estimate = tokens_of(len(text)) + 4 * len(turns) + ask.max_tokens

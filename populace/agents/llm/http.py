@@ -7,9 +7,10 @@ link-local or metadata addresses are not connected to.
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from collections.abc import Awaitable, Mapping
+from typing import Any, Final, NamedTuple
 
 import aiohttp
 import aiohttp.abc
@@ -48,6 +49,7 @@ class Http:
         self._timeout_s = timeout_s
         self._urls: dict[str, yarl.URL] = {}
         self._session: aiohttp.ClientSession | None = None
+        self._deadlines = _Deadlines(timeout_s)
 
     async def open(self) -> None:
         """Make the session; nothing is sent."""
@@ -60,14 +62,14 @@ class Http:
         self._session = aiohttp.ClientSession(
             connector=connector,
             headers=headers,
-            # From 5 s on aiohttp rounds deadlines up to whole seconds; ours are meant as they are written.
-            timeout=aiohttp.ClientTimeout(total=self._timeout_s, ceil_threshold=1e9),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             cookie_jar=aiohttp.DummyCookieJar(),
             max_line_size=65536,
         )
 
     async def close(self) -> None:
         """Close the session and its connections."""
+        self._deadlines.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -80,13 +82,13 @@ class Http:
         """An answer without the key: what a server says ends up in tables."""
         return content if self._key is None else self._key.scrub_bytes(content)
 
-    async def post(self, path: str, body: bytes) -> Reply | Fault | Late | Rejected:
+    def post(self, path: str, body: bytes) -> Awaitable[Reply | Fault | Late | Rejected]:
         """Post `body` to `path` (which begins with a slash) and read the answer."""
-        return await self._request("POST", path, body)
+        return self._request("POST", path, body)
 
-    async def get(self, path: str) -> Reply | Fault | Late | Rejected:
+    def get(self, path: str) -> Awaitable[Reply | Fault | Late | Rejected]:
         """Get `path`."""
-        return await self._request("GET", path, None)
+        return self._request("GET", path, None)
 
     async def _request(self, method: str, path: str, body: bytes | None) -> Reply | Fault | Late | Rejected:
         assert self._session is not None, "open() comes first"
@@ -94,20 +96,76 @@ class Http:
         if url is None:
             url = self._urls[path] = yarl.URL(self.base_url + path)
         begun = False
+        task = self._deadlines.begin()
         try:
-            async with self._session.request(method, url, data=body, allow_redirects=False) as response:
+            response = await self._session.request(method, url, data=body, allow_redirects=False)
+            try:
                 begun = response.status < 300
                 if 300 <= response.status < 400:
                     return Rejected(f"{url} answered with a redirect ({response.status}), which is not followed")
                 content = await _read(response)
-                if content is None:
-                    response.close()
-                    return Rejected(f"the answer is larger than {MAX_BODY_BYTES} bytes", billed=begun)
-                return Reply(response.status, response.headers, self._scrub_body(content))
-        except TimeoutError:
-            return Late(f"no whole answer within {self._timeout_s:g} s")
+            except BaseException:
+                response.close()
+                raise
+            if content is None:
+                response.close()
+                return Rejected(f"the answer is larger than {MAX_BODY_BYTES} bytes", billed=begun)
+            response.release()
+            return Reply(response.status, response.headers, content)
+        except asyncio.CancelledError:
+            if self._deadlines.passed(task):
+                return Late(f"no whole answer within {self._timeout_s:g} s")
+            raise
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Fault(self.scrub(f"{type(error).__name__}: {error}"), billed=begun)
+        finally:
+            self._deadlines.end(task)
+
+
+class _Deadlines:
+    """Cancels tasks whose call takes too long. One timer for all of them: calls end in the order they began in."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._due_s: dict[asyncio.Task[Any], float] = {}
+        self._late: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> asyncio.Task[Any]:
+        """The running task's call begins."""
+        task = asyncio.current_task()
+        assert task is not None
+        loop = task.get_loop()
+        self._due_s[task] = due_s = loop.time() + self._timeout_s
+        if self._timer is None:
+            self._timer = loop.call_at(due_s, self._sweep, loop)
+        return task
+
+    def end(self, task: asyncio.Task[Any]) -> None:
+        """Its call has ended."""
+        del self._due_s[task]
+        self._late.discard(task)
+
+    def close(self) -> None:
+        """Stop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def passed(self, task: asyncio.Task[Any]) -> bool:
+        """Whether a task was cancelled because its time was over, and for no other reason."""
+        return task in self._late and task.uncancel() == 0
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        now_s = loop.time()
+        self._timer = None
+        for task, due_s in self._due_s.items():
+            if due_s > now_s:
+                self._timer = loop.call_at(due_s, self._sweep, loop)
+                return
+            if task not in self._late:
+                self._late.add(task)
+                task.cancel()
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:

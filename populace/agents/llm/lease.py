@@ -106,7 +106,11 @@ class Purse:
     def holds(self, now_s: float) -> tuple[int, int]:
         """(requests, tokens) that may be used now."""
         self._expire(now_s)
-        return sum(lot.requests for lot in self._lots), sum(lot.tokens for lot in self._lots)
+        requests = tokens = 0
+        for lot in self._lots:
+            requests += lot.requests
+            tokens += lot.tokens
+        return requests, tokens
 
     def affords(self, tokens: int, worst: Amount, now_s: float) -> bool:
         """Whether `pay` would."""
@@ -212,6 +216,8 @@ class Purse:
             self._lots.append(_Lot(now_s + lease.lasts_s, lease.requests, lease.tokens))
 
     def _expire(self, now_s: float) -> None:
+        if not self._lots or self._lots[0].ends_s > now_s:
+            return
         over = 0
         while over < len(self._lots) and self._lots[over].ends_s <= now_s:
             over += 1

@@ -132,6 +132,7 @@ class Dispatcher:
         self._waiting_tokens = 0
         self._waiting_worst = NOTHING
         self._started = 0
+        self._pace = 0
         self._unreported = False
         self._delayed: dict[int, tuple[asyncio.TimerHandle, Job]] = {}
         self._calls: dict[asyncio.Task[None], list[Job]] = {}
@@ -342,8 +343,9 @@ class Dispatcher:
         waiting = len(self._lanes)
         size = 1 if self._batches is None else self._batches.size
         permits = sum(int(lane.permits.limit) for lane in self._lanes.lanes)
-        requests = min(waiting, 2 * (max(16, size * permits) + self._started))
-        self._started = 0
+        # What was used between the last exchanges, the larger the more it weighs: each tick begins as the last went on.
+        self._pace, self._started = max(self._started, self._pace // 2), 0
+        requests = min(waiting, 2 * (max(16, size * permits) + self._pace))
         share = requests / waiting
         tokens = max(head.estimate, math.ceil(self._waiting_tokens * share))
         worst = Amount(
