@@ -6,8 +6,10 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,6 +17,9 @@ from rich.table import Table
 
 from populace.core.errors import PopulaceError, SettingsError
 from populace.settings import Settings, load_settings, with_levers
+
+if TYPE_CHECKING:
+    from populace.cluster.mirror import Mirror
 
 app = typer.Typer(
     name="populace",
@@ -35,7 +40,9 @@ def run(
     seed: Annotated[int | None, typer.Option(help="The run's seed.")] = None,
     shards: Annotated[int | None, typer.Option(help="How many shards; the result is the same on any number.")] = None,
     transport: Annotated[str | None, typer.Option(help="local (this process) or ray.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the tables go; default: a new folder in runs/.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="The run's folder, or s3://bucket/folder; default: a new folder in runs/.")
+    ] = None,
     settings: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")] = None,
     lever: Annotated[
@@ -59,9 +66,26 @@ def run(
     )
     chosen = with_levers(chosen, lever or ())
     origin = find_society(scenario)
-    folder = out or _fresh_folder(load_society(origin).name)
-    _refuse_used(folder)
-    _run(origin, chosen, folder)
+    with _place(out or str(_fresh_folder(load_society(origin).name)), new=True) as (folder, mirror):
+        _run(origin, chosen, folder, mirror=mirror)
+
+
+@contextmanager
+def _place(place: str, *, new: bool) -> Iterator[tuple[Path, Mirror | None]]:
+    """The folder to run in, and what uploads it where the place is a remote one; kept for one run at a time."""
+    from populace.cluster.mirror import Mirror, is_remote
+
+    if not is_remote(place):
+        if new:
+            _refuse_used(Path(place))
+        yield Path(place), None
+        return
+    with Mirror(place).held() as mirror:
+        if new:
+            mirror.begin()
+        else:
+            mirror.resume()
+        yield mirror.local, mirror
 
 
 def _refuse_used(folder: Path) -> None:
@@ -75,7 +99,7 @@ def _refuse_used(folder: Path) -> None:
 
 @app.command()
 def resume(
-    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    run: Annotated[str, typer.Argument(help="The run's folder, or its address (s3://...).")],
     shards: Annotated[int | None, typer.Option(help="How many shards; any number gives the same result.")] = None,
     transport: Annotated[str | None, typer.Option(help="local (this process) or ray.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")] = None,
@@ -85,15 +109,16 @@ def resume(
     """Go on with a run that ended early, however it ended; no answer is paid for twice."""
     from populace.cluster.courses import resume_course
 
-    going = resume_course(
-        run, set_ or (), anyway=anyway, shards=shards, transport=transport, metrics_port=metrics_port
-    )
-    _run(going.origin, going.settings, run, going.course)
+    with _place(run, new=False) as (folder, mirror):
+        going = resume_course(
+            folder, set_ or (), anyway=anyway, shards=shards, transport=transport, metrics_port=metrics_port
+        )
+        _run(going.origin, going.settings, folder, going.course, mirror)
 
 
 @app.command()
 def replay(
-    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    run: Annotated[str, typer.Argument(help="The run's folder, or its address (s3://...).")],
     shards: Annotated[int, typer.Option(help="How many shards; any number gives the same result.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Keep the recomputed tables here.")] = None,
 ) -> None:
@@ -101,13 +126,15 @@ def replay(
     import tempfile
 
     from populace.cluster.courses import replay_course
+    from populace.cluster.mirror import RECORD, local_folder
     from populace.cluster.replaying import replay_run
 
     if out is not None:
         _refuse_used(out)
-    going = replay_course(run, shards=shards)
+    folder = local_folder(run, (*RECORD, "asks.parquet"))
+    going = replay_course(folder, shards=shards)
     with tempfile.TemporaryDirectory(prefix="populace-replay-") as place:
-        replayed = replay_run(going, run, out or Path(place), sys.stderr)
+        replayed = replay_run(going, folder, out or Path(place), sys.stderr)
     sys.stdout.write(replayed.text())
     if replayed.diverged is not None:
         raise typer.Exit(replayed.diverged.exit_code)
@@ -115,7 +142,7 @@ def replay(
 
 @app.command()
 def fork(
-    run: Annotated[Path, typer.Argument(help="The folder of the run to branch off from.")],
+    run: Annotated[str, typer.Argument(help="The run to branch off from: its folder, or its address (s3://...).")],
     at_tick: Annotated[int, typer.Option(help="The tick before which the two part.")],
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting, key=value; society.* changes from --at-tick on.")
@@ -126,18 +153,28 @@ def fork(
     ticks: Annotated[int | None, typer.Option(help="How many ticks in all.")] = None,
     shards: Annotated[int | None, typer.Option(help="How many shards; any number gives the same result.")] = None,
     transport: Annotated[str | None, typer.Option(help="local (this process) or ray.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the tables go; default: a new folder beside.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="The fork's folder, or s3://bucket/folder; default: a new folder beside.")
+    ] = None,
 ) -> None:
     """Branch a counterfactual off from a run: identical to a tick, then only what diverged is asked anew."""
     from populace.cluster.courses import fork_course
 
     going = fork_course(run, at_tick, set_ or (), lever or (), ticks=ticks, shards=shards, transport=transport)
-    folder = out or _fresh_folder(f"{run.resolve().name}-fork", run.parent)
-    _refuse_used(folder)
-    _run(going.origin, going.settings, folder, going.course)
+    with _place(out or _beside(run), new=True) as (folder, mirror):
+        _run(going.origin, going.settings, folder, going.course, mirror)
 
 
-def _run(origin: Any, settings: Settings, out: Path, course: Any = None) -> None:
+def _beside(run: str) -> str:
+    """A new folder for a fork of a run: beside it, or in runs/ where that is a remote one."""
+    from populace.cluster.mirror import is_remote
+
+    if is_remote(run):
+        return str(_fresh_folder(f"{run.rstrip('/').rpartition('/')[2]}-fork"))
+    return str(_fresh_folder(f"{Path(run).resolve().name}-fork", Path(run).parent))
+
+
+def _run(origin: Any, settings: Settings, out: Path, course: Any = None, mirror: Mirror | None = None) -> None:
     from populace.cluster.coordinator import Coordinator
     from populace.cluster.runner import tune_collector
     from populace.monitoring.manifest import read_manifest
@@ -153,7 +190,7 @@ def _run(origin: Any, settings: Settings, out: Path, course: Any = None) -> None
         labels = {"experiment": settings.experiment, "arm": settings.arm}
         metrics = Metrics(settings.metrics_host, settings.metrics_port, **labels)
         observers.append(metrics)
-    coordinator = Coordinator(origin, settings, make_transport(settings), out, observers, course)
+    coordinator = Coordinator(origin, settings, make_transport(settings), out, observers, course, mirror)
     tune_collector()
     try:
         asyncio.run(_until_stopped(coordinator))
@@ -163,7 +200,7 @@ def _run(origin: Any, settings: Settings, out: Path, course: Any = None) -> None
             metrics.close()
         if (out / "manifest.json").exists():
             outcomes = outcome_series(out) if (out / "outcomes.parquet").exists() else {}
-            print_summary(read_manifest(out), outcomes, out, sys.stdout)
+            print_summary(read_manifest(out), outcomes, out if mirror is None else mirror.remote, sys.stdout)
 
 
 def make_transport(settings: Settings) -> Any:
@@ -272,7 +309,7 @@ def main() -> None:
     try:
         app()
     except PopulaceError as error:
-        sys.stderr.write(f"populace: {error}\n")
+        sys.stderr.write("\n".join((f"populace: {error}", *getattr(error, "__notes__", ()))) + "\n")
         sys.exit(error.exit_code)
 
 

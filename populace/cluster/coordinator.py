@@ -39,11 +39,22 @@ from populace.cluster.environment import WorldDone
 from populace.cluster.events import RunDone, TickDone
 from populace.cluster.fund import Booking, reserve
 from populace.cluster.levers import summarize
+from populace.cluster.mirror import Mirror
 from populace.cluster.recording import cost_of, spent_in
 from populace.cluster.state import RunState, join_mail, join_shards
 from populace.cluster.tabling import record_expired, record_opening, record_tick
 from populace.cluster.transport import Transport
-from populace.core.errors import ActorLost, BudgetSpent, Diverged, Interrupted, ModelError, PopulaceError, RunFailed
+from populace.cluster.uploads import Uploads
+from populace.core.errors import (
+    ActorLost,
+    BudgetSpent,
+    Diverged,
+    Interrupted,
+    ModelError,
+    PopulaceError,
+    RunFailed,
+    StorageError,
+)
 from populace.core.records import Counts
 from populace.monitoring.manifest import peak_rss_mb, redact, tally, verdict, versions, write_manifest
 from populace.monitoring.report import Observer, Pulse, TickReport
@@ -59,7 +70,8 @@ DEATHS: Final = 3
 class Coordinator:
     """One run of a society, from its first tick (or its newest checkpoint) to its manifest.
 
-    `course` says what stands behind the run; without one it is a fresh run.
+    `course` says what stands behind the run; without one it is a fresh run. Where the run's folder is a remote one,
+    `out` is the folder here that `mirror` uploads.
     """
 
     def __init__(
@@ -70,13 +82,16 @@ class Coordinator:
         out: Path,
         observers: Sequence[Observer] = (),
         course: Course | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
         self.origin = origin
         self.settings = settings
         self.out = out
         self.course = fresh_course(origin, settings) if course is None else course
         keeps = settings.journal != "off" and not self.course.replay
-        self._store = Store(out.resolve(), self.course.file.run, settings) if keeps else None
+        remote = None if mirror is None else mirror.remote
+        self._store = Store(out.resolve(), self.course.file.run, settings, remote) if keeps else None
+        self._uploads = Uploads(mirror, transport, self._note)
         self._attempt = 0
         self._began_at_tick = 0
         self._lost: list[str] = []
@@ -114,6 +129,7 @@ class Coordinator:
         self.out.mkdir(parents=True, exist_ok=True)
         if not self.course.replay:
             write_run_file(self.out, self.course.file)
+        await self._uploads.begin()
         host = ModelHost(self.settings.model, self._fetching(asyncio.get_running_loop()))
         failure: PopulaceError | None = None
         manifest: dict[str, Any] = {}
@@ -137,6 +153,7 @@ class Coordinator:
             with contextlib.suppress(PopulaceError):
                 self._peak_rss_mb = peak_rss_mb()
             try:
+                await self._uploads.before_close()
                 manifest = self._close(society, failure)
             finally:
                 try:
@@ -144,6 +161,13 @@ class Coordinator:
                     await asyncio.to_thread(booking.settle, self._transport.spent)
                 finally:
                     await host.close()
+        try:
+            await self._uploads.last()
+        except StorageError as error:
+            if failure is None:
+                failure = error
+            else:
+                failure.add_note(str(error))
         if failure is not None:
             raise failure
         return manifest
@@ -166,6 +190,7 @@ class Coordinator:
                         lost.names, f"{lost.story}. It is the third time: look at what stands before each loss:\n"
                         + "\n".join(self._lost)
                     ) from lost
+                await self._uploads.recover()
                 if self._tables is not None:
                     self._tables.abandon()
                 state = store.latest()
@@ -191,7 +216,7 @@ class Coordinator:
                     spent += await asyncio.to_thread(spent_in, past)
             spent = spent.at_least(job.spent)
             job = msgspec.structs.replace(
-                job, run=self.course.file.run, attempt=self._attempt, journal=str(store.journal), spent=spent
+                job, run=self.course.file.run, attempt=self._attempt, journal=store.journal_place, spent=spent
             )
         job = msgspec.structs.replace(job, pasts=pasts, eras=self.course.file.eras, replay=self.course.replay)
         self._began_at_tick = first
@@ -215,6 +240,7 @@ class Coordinator:
         assert self._store is not None
         assert self._barrier is not None
         assert self._tables is not None
+        await self._uploads.settled()
         barrier, whole = self._barrier, self._store.whole
         shards, world, positions = await self._transport.export(whole)
         frames = await self._transport.collect([parcel for box in barrier.mail.values() for parcel in box])
@@ -234,6 +260,7 @@ class Coordinator:
             wall_s=self._wall_s(),
         )
         await asyncio.to_thread(self._store.save, state)
+        self._uploads.start()
 
     def _wall_s(self) -> float:
         """Seconds that the run has taken, with those before it was taken up."""

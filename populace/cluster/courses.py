@@ -19,6 +19,7 @@ from populace.cluster.durable import (
     read_run_file,
     run_file,
 )
+from populace.cluster.mirror import is_remote, journal_place, local_folder
 from populace.cluster.state import Era, Past, from_blocks
 from populace.core.errors import CheckpointDamaged, ScenarioError, SettingsError
 from populace.levers import SetLever, parse_lever, past_of
@@ -85,18 +86,21 @@ def replay_course(folder: Path, *, shards: int = 1) -> Going:
     if former.journal == "off":
         raise SettingsError(f"{folder}: this run kept no journal (journal = 'off'), so it cannot be replayed.")
     settings = revise_settings(former, shards=shards, transport="local", ticks=len(hashes))
-    course = Course(file=file, replay=True, pasts=(_past(folder, file.run),), expected=tuple(hashes))
+    course = Course(file=file, replay=True, pasts=(_past(str(folder.resolve()), file.run),), expected=tuple(hashes))
     return Going(_as_it_is_now(file.society), settings, course)
 
 
 def fork_course(
-    folder: Path, at_tick: int, assignments: Iterable[str] = (), levers: Sequence[str] = (), **options: Any
+    place: str | Path, at_tick: int, assignments: Iterable[str] = (), levers: Sequence[str] = (), **options: Any
 ) -> Going:
-    """Branch off from the run in `folder` before tick `at_tick`: its answers hold wherever the same is asked.
+    """Branch off from the run in `place` before tick `at_tick`: its answers hold wherever the same is asked.
 
+    The place is a folder, or a remote one's address.
     Parameters of the scenario (`society.`) change from `at_tick` on. Raises SettingsError for a tick that is not on
     record and for a setting by which the past would be another.
     """
+    folder = local_folder(place)
+    named = str(place) if is_remote(place) else str(folder.resolve())
     file = read_run_file(folder)
     hashes = recorded_hashes(folder)
     if not 0 <= at_tick <= len(hashes):
@@ -108,7 +112,7 @@ def fork_course(
         raise SettingsError(f"{folder}: this run kept no journal (journal = 'off'), so it cannot be forked.")
     settings = fork_settings(former, at_tick, assignments, levers, **options)
     _refuse(changed_keys(former, settings), _FORKED, "a fork")
-    parent = Parent(file.run, str(folder.resolve()), at_tick, hashes[at_tick - 1] if at_tick else "")
+    parent = Parent(file.run, named, at_tick, hashes[at_tick - 1] if at_tick else "")
     was, now = former.model, settings.model
     eras = [era for era in file.eras if era.until < at_tick]
     asked = Era(at_tick, was.label, was.max_tokens, was.temperature, was.forms)
@@ -164,27 +168,27 @@ def recorded_hashes(folder: Path) -> list[str]:
     return hashes
 
 
-def _past(folder: Path, run: str) -> Past:
-    return Past(str((folder / JOURNAL).resolve()), run, own=False)
+def _past(place: str, run: str) -> Past:
+    return Past(journal_place(place) if is_remote(place) else str(Path(place) / JOURNAL), run, own=False)
 
 
 def _parents(file: RunFile) -> tuple[Past, ...]:
     if file.parent is None:
         return ()
-    folder = Path(file.parent.folder)
+    folder = local_folder(file.parent.folder)
     if not (folder / JOURNAL).exists():
         raise SettingsError(
-            f"{folder}: the run that this one was forked from is not there, and answers are still to be read from its "
-            "journal. Put it back."
+            f"{file.parent.folder}: the run that this one was forked from is not there, and answers are still to be "
+            "read from its journal. Put it back."
         )
-    return (_past(folder, file.parent.run),)
+    return (_past(file.parent.folder, file.parent.run),)
 
 
 def _inherited(file: RunFile) -> tuple[str, ...]:
     """The hashes that a fork's first ticks must give."""
     if file.parent is None:
         return ()
-    return tuple(recorded_hashes(Path(file.parent.folder))[: file.parent.at_tick])
+    return tuple(recorded_hashes(local_folder(file.parent.folder))[: file.parent.at_tick])
 
 
 def _as_it_is_now(origin: Origin) -> Origin:

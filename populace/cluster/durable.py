@@ -21,6 +21,7 @@ import msgspec
 from populace.cluster.checkpoint import Checkpoints, latest
 from populace.cluster.checkpoint_blocks import Block
 from populace.cluster.journal import next_attempt
+from populace.cluster.mirror import journal_place
 from populace.cluster.state import Era, Past, RunState, from_blocks, to_blocks
 from populace.cluster.storage import make_folder, naming, sync_folder
 from populace.core.errors import CheckpointDamaged, SettingsError
@@ -151,11 +152,13 @@ def read_run_file(folder: Path) -> RunFile:
 class Store:
     """The journal and checkpoints of one run, as its coordinator uses them.
 
-    `due` says whether a checkpoint is to be saved at the edge before `tick`.
+    `due` says whether a checkpoint is to be saved at the edge before `tick`. `journal_place` is how processes on any
+    machine are told of the journal: its folder, or an address where the run's folder has one (`remote`).
     """
 
-    def __init__(self, folder: Path, run: str, settings: Settings) -> None:
+    def __init__(self, folder: Path, run: str, settings: Settings, remote: str | None = None) -> None:
         self.folder = folder
+        self.journal_place = str(folder / JOURNAL) if remote is None else journal_place(remote)
         self.run = run
         self._every_ticks = settings.checkpoint.every_ticks
         self._every_s = settings.checkpoint.every_s
@@ -202,7 +205,7 @@ class Store:
     def past(self, state: RunState | None, attempt: int) -> Past:
         """The run's own journal, from a state on, as written by the attempts before."""
         since = [] if state is None else state.positions
-        return Past(str(self.journal), self.run, own=True, since=since, before=attempt)
+        return Past(self.journal_place, self.run, own=True, since=since, before=attempt)
 
     @property
     def whole(self) -> bool:

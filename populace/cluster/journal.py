@@ -42,6 +42,8 @@ Policy: TypeAlias = Literal["process", "machine"]
 MAGIC: Final = b"popjrnl\x01"
 RECORD_BYTES: Final = 8 * 2**20
 """The largest payload, in bytes: refused at writing, and damage at reading."""
+SEGMENT_BYTES: Final = 64 * 2**20
+"""How long a segment becomes before the next is begun, in bytes, unless told."""
 KEY_BYTES: Final = 16
 
 HEADER, ANSWER, MARK, ROTATED, CLOSED = 1, 2, 3, 4, 5
@@ -140,7 +142,7 @@ class Journal:
         shard: int,
         attempt: int,
         policy: Policy = "process",
-        segment_bytes: int = 64 * 2**20,
+        segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
         if policy not in ("process", "machine"):
             raise ValueError(f"policy must be 'process' or 'machine', not {policy!r}")

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,26 +24,28 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import partial
 from hashlib import blake2b
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from populace.agents.llm.weights import cache_folder
-from populace.cluster.objects import Missing, Object, ObjectStore, check_address, endpoint, fingerprint
+from populace.cluster.objects import PATIENCE_S, Missing, Object, ObjectStore, check_address, endpoint, fingerprint
 from populace.cluster.storage import make_folder, naming
 from populace.core.errors import SettingsError, StorageError
 
-SEGMENT_BYTES: Final = 8 * 2**20
+REMOTE_SEGMENT_BYTES: Final = 8 * 2**20
 """How long a journal's segment should become in a remote run: the one that grows is uploaded again each time."""
 
 RECORD: Final = ("run.json", "manifest.json", "journal/*", "checkpoints/*", "parts/*")
 """What resume, replay and fork read of a run: all but its finished tables."""
 
 _JOURNAL: Final = "/journal"
-_JOURNALS: Final = ("journal/*",)
-_STAGES: Final = (_JOURNALS, ("*.parquet", "parts/*"), ("checkpoints/*",))
+JOURNALS: Final = ("journal/*",)
+_STAGES: Final = (JOURNALS, ("*.parquet", "parts/*"), ("checkpoints/*",))
 _ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
+_TABLES: Final = 1
 _THREADS: Final = 8
 _LISTINGS: Final = 4
 
@@ -93,39 +96,42 @@ def local_folder(place: str | Path, patterns: Sequence[str] = RECORD) -> Path:
     return mirror.local
 
 
-def journal_folder(place: str) -> Path:
-    """The same for a run's journal, named by its folder or by `<remote>/journal`."""
+def past_journal(place: str) -> Path:
+    """The same for the journal of a run that was, named as by `journal_place`."""
     if not is_remote(place):
         return Path(place)
-    return local_folder(place.removesuffix(_JOURNAL), ("journal/*",)) / "journal"
+    return local_folder(place.removesuffix(_JOURNAL), JOURNALS) / "journal"
+
+
+def own_journal(place: str) -> Path:
+    """Where a process on this machine writes to the journal that is named so. Raises SettingsError."""
+    return staging_folder(place.removesuffix(_JOURNAL)) / "journal" if is_remote(place) else Path(place)
 
 
 def journal_place(remote: str) -> str:
-    """How a remote run's journal is named in a job, for a process on any machine."""
+    """How a remote run's journal is named in a job, for processes on any machine."""
     return check_address(remote) + _JOURNAL
 
 
-def shard_mirror(place: str, shard: int) -> Mirror | None:
+def shard_mirror(place: str | None, shard: int) -> Mirror | None:
     """What a shard uploads its own journal with; None where that is in a plain folder."""
-    if not is_remote(place):
+    if place is None or not is_remote(place):
         return None
     return Mirror(place.removesuffix(_JOURNAL), include=(f"journal/s{shard:04}-*",))
 
 
 class Mirror:
-    """One remote folder and its folder here. `include` and `exclude` are patterns of names relative to these.
+    """One remote folder and its folder here. `include` are patterns of names relative to these, for what is uploaded.
 
-    One thread at a time. Raises SettingsError for an address that cannot be used, or where s3fs is not installed.
+    Raises SettingsError for an address that cannot be used, or where s3fs is not installed.
     """
 
-    def __init__(
-        self, remote: str, local: Path | None = None, *, include: Sequence[str] = ("*",), exclude: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, remote: str, local: Path | None = None, *, include: Sequence[str] = ("*",)) -> None:
         self.store = ObjectStore(remote)
         self.remote = self.store.address
         self.local = staging_folder(remote) if local is None else local
         self.include = tuple(include)
-        self.exclude = tuple(exclude)
+        self._busy = threading.Lock()
         self._known: dict[str, _Known] = {}
         self._lock: int | None = None
 
@@ -187,7 +193,7 @@ class Mirror:
         StorageError, and where the folder here is another run's.
         """
         make_folder(self.local)
-        with self._alone():
+        with self._busy, self._alone():
             for _ in range(_LISTINGS):
                 there = {name: at for name, at in self.store.list().items() if _fits(name, patterns or ("*",))}
                 if "run.json" in there:
@@ -202,30 +208,39 @@ class Mirror:
                 return [name for name, new in zip(ordered, fetched, strict=True) if new]
         raise StorageError(f"{self.remote}: changes faster than it can be fetched. Try again once its run has ended.")
 
-    def push(self, *, patience_s: float | None = None) -> Pushed:
-        """Upload what is new or grew, then delete there what was there before and is gone here.
+    def push(self, *, without: Sequence[str] = (), patience_s: float | None = None) -> Pushed:
+        """Upload what is new or grew, but for `without`, then delete there what this mirror knew and is gone here.
 
         A store that fails for the moment is tried again for `patience_s`. Raises StorageError, naming the object; then
         what is here is whole, and the next push goes on from where this one came to.
         """
-        if patience_s is not None:
-            self.store.patience_s = patience_s
-        sizes = self._look_here()
+        with self._busy:
+            self.store.patience_s = PATIENCE_S if patience_s is None else patience_s
+            return self._push(without)
+
+    def _push(self, without: Sequence[str]) -> Pushed:
+        sizes = {name: about for name, about in self._look_here().items() if not _fits(name, without)}
         there = self.store.list()
-        uploaded: list[str] = []
-        total = 0
-        for name in sorted(sizes, key=lambda name: (_stage(name), name)):
-            if self._is_there(name, sizes[name], there.get(name)):
-                continue
-            put = self.store.put(name, self.local / name, sizes[name][0])
-            self._known[name] = _Known(*sizes[name], put)
-            uploaded.append(name)
-            total += put.size
-        gone = tuple(name for name in self._known if name not in sizes and not (self.local / name).exists())
-        self.store.delete(gone)
-        for name in gone:
-            del self._known[name]
-        return Pushed(tuple(uploaded), gone, total)
+        new = [name for name in sizes if not self._is_there(name, sizes[name], there.get(name))]
+        new.sort(key=lambda name: (_stage(name), name))
+        gone = [name for name in self._known if name not in sizes and not (self.local / name).exists()]
+        gone.sort(key=lambda name: (_stage(name), name), reverse=True)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for stage, names in groupby(new, _stage):
+                # A segment goes up after those before it, and so does a checkpoint; tables know no order.
+                each = pool.map if stage == _TABLES else map
+                list(each(partial(self._put, sizes), names))
+            for stage, names in groupby(gone, _stage):
+                each = pool.map if stage == _TABLES else map
+                list(each(self._delete, names))
+        return Pushed(tuple(new), tuple(gone), sum(sizes[name][0] for name in new))
+
+    def _put(self, sizes: dict[str, tuple[int, int]], name: str) -> None:
+        self._known[name] = _Known(*sizes[name], self.store.put(name, self.local / name, sizes[name][0]))
+
+    def _delete(self, name: str) -> None:
+        self.store.delete([name])
+        del self._known[name]
 
     def finish(self, *, patience_s: float | None = None) -> Pushed:
         """The last push of a run: the staging folder holds nothing then that is not there too."""
@@ -265,7 +280,7 @@ class Mirror:
     def _mine(self, name: str) -> bool:
         hidden = any(step.startswith(".") for step in name.split("/"))
         unfinished = name.endswith((".part", ".aside", ".tmp"))
-        return not hidden and not unfinished and _fits(name, self.include) and not _fits(name, self.exclude)
+        return not hidden and not unfinished and _fits(name, self.include)
 
     def _is_there(self, name: str, here: tuple[int, int], there: Object | None) -> bool:
         """Whether a file needs no upload. Raises StorageError where another run writes the same object."""
@@ -274,10 +289,10 @@ class Mirror:
             return False
         if known is not None and known.remote == there:
             return (known.size, known.mtime_ns) == here
-        if known is not None and not (_fits(name, _JOURNALS) and there.size > known.size):
+        if known is not None and not (_fits(name, JOURNALS) and there.size > known.size):
             raise self._another(name)
         size = here[0]
-        if _fits(name, _JOURNALS) and there.size > size:
+        if _fits(name, JOURNALS) and there.size > size:
             return True  # another machine's shard wrote it, and it grew since it was fetched
         fits = fingerprint(self.local / name, size).fits(there.etag) if there.size == size else False
         if fits:
@@ -297,7 +312,7 @@ class Mirror:
         if not _is_plain(name):
             raise StorageError(f"{self.remote}/{name}: is no name of a run's file. Remove that object.")
         path, remote = self.local / name, there[name]
-        journal, size = _fits(name, _JOURNALS), -1
+        journal, size = _fits(name, JOURNALS), -1
         if path.exists():
             with naming(path, "read"):
                 about = path.stat()
@@ -393,7 +408,7 @@ def _stage(name: str) -> int:
     for stage, patterns in enumerate(_STAGES):
         if _fits(name, patterns):
             return stage
-    return len(_STAGES) if name.endswith(".json") else 1
+    return len(_STAGES) if name.endswith(".json") else _TABLES
 
 
 def _is_plain(name: str) -> bool:

@@ -13,6 +13,7 @@ import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -30,6 +31,7 @@ from populace.cluster.delivery import tally
 from populace.cluster.environment import Environment, Reports, WorldDone
 from populace.cluster.events import RunDone, TickDone
 from populace.cluster.local import add_progress, opened
+from populace.cluster.mirror import Mirror, shard_mirror
 from populace.cluster.recording import Recording, open_journal, open_pasts
 from populace.cluster.runner import ShardRunner, tune_collector
 from populace.cluster.state import RunState, ShardState, split_mail
@@ -48,7 +50,7 @@ from populace.cluster.wire import (
     unpack_world,
 )
 from populace.core.draws import WORLD
-from populace.core.errors import ActorLost, PopulaceError, TransportError
+from populace.core.errors import ActorLost, PopulaceError, StorageError, TransportError
 from populace.core.records import Look, Position
 
 T = TypeVar("T")
@@ -165,6 +167,7 @@ class ShardActor:
         self._index = index
         self._frame_bytes = 0
         self._runner: ShardRunner | None = None
+        self._mirror: Mirror | None = None
 
     async def start(self, job: bytes, environment: Any, quota: Any) -> None:
         """Build the shard and open its gateway; of an attempt before, nothing goes on.
@@ -185,6 +188,7 @@ class ShardActor:
             shard=self._index,
             attempt=read.attempt,
         )
+        self._mirror = shard_mirror(read.journal, self._index)
         recording = Recording(gateway, open_journal(read, self._index), open_pasts(read.pasts))
         self._runner = ShardRunner(build_shard(read, self._index), recording, _Door(environment, read.attempt))
         await recording.open()
@@ -200,6 +204,11 @@ class ShardActor:
         assert self._runner is not None
         position = await asyncio.to_thread(self._runner.gateway.position)
         return pack((self._runner.shard.export(whole=whole), position))
+
+    async def upload(self) -> None:
+        """Upload the shard's journal so far, where the run's folder is remote."""
+        if self._mirror is not None:
+            await asyncio.to_thread(self._mirror.push)
 
     async def open_tick(
         self, tick: int, expected: dict[int, int], attempt: int, *parcels: bytes
@@ -233,6 +242,10 @@ class ShardActor:
             runner, self._runner = self._runner, None
             with suppress(TimeoutError):
                 await asyncio.wait_for(runner.close(), _CLOSING_S)
+        if self._mirror is not None:
+            mirror, self._mirror = self._mirror, None
+            with suppress(StorageError):  # what is missing there is asked for again
+                await asyncio.to_thread(partial(mirror.push, patience_s=_CLOSING_S))
 
 
 class RayTransport:
@@ -345,6 +358,12 @@ class RayTransport:
     async def end(self, shard: int, parcels: list[Any], expected: dict[int, int], attempt: int) -> RunDone:
         """Close a shard's books."""
         return unpack_run(await _result(self._shards[shard].end.remote(expected, attempt, *parcels), _shard(shard)))
+
+    async def upload(self) -> bool:
+        """Each shard uploads its own."""
+        calls = [_result(actor.upload.remote(), _shard(index)) for index, actor in enumerate(self._shards) if actor]
+        await asyncio.gather(*calls)
+        return True
 
     async def progress(self) -> Progress:
         """Sums over the shards."""

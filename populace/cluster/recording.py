@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
@@ -18,9 +17,10 @@ import msgspec
 from populace.agents.llm.budget import NOTHING, PICO_USD, Amount
 from populace.agents.llm.protocol import Deliver, Gateway, Pressure
 from populace.cluster.build import Job
-from populace.cluster.journal import Journal
+from populace.cluster.journal import SEGMENT_BYTES, Journal
 from populace.cluster.journal_index import JournalIndex
 from populace.cluster.journal_read import read_journal
+from populace.cluster.mirror import REMOTE_SEGMENT_BYTES, is_remote, own_journal, past_journal
 from populace.cluster.state import Past
 from populace.core.errors import StorageError
 from populace.core.records import Answer, Ask, Counts, Position
@@ -41,7 +41,7 @@ class Missed(msgspec.Struct, frozen=True):
 def open_pasts(pasts: Sequence[Past]) -> list[OpenPast]:
     """Read these journals. Raises StorageError, JournalDamaged."""
     return [
-        (JournalIndex(read_journal(Path(one.folder), run=one.run, since=one.since, before=one.before)), one.own)
+        (JournalIndex(read_journal(past_journal(one.folder), run=one.run, since=one.since, before=one.before)), one.own)
         for one in pasts
     ]
 
@@ -52,7 +52,15 @@ def open_journal(job: Job, shard: int) -> Journal | None:
         return None
     policy = job.read_settings().journal
     assert policy != "off"
-    return Journal(Path(job.journal), run=job.run, shard=shard, attempt=job.attempt, policy=policy)
+    segment_bytes = REMOTE_SEGMENT_BYTES if is_remote(job.journal) else SEGMENT_BYTES
+    return Journal(
+        own_journal(job.journal),
+        run=job.run,
+        shard=shard,
+        attempt=job.attempt,
+        policy=policy,
+        segment_bytes=segment_bytes,
+    )
 
 
 class Recording:
@@ -230,7 +238,7 @@ def _write(journal: Journal, records: list[tuple[bytes, Answer]]) -> None:
 def spent_in(past: Past) -> Amount:
     """What the answers in a journal cost. Raises StorageError."""
     spent = NOTHING
-    for one in read_journal(Path(past.folder), run=past.run, since=past.since, before=past.before):
+    for one in read_journal(past_journal(past.folder), run=past.run, since=past.since, before=past.before):
         spent += cost_of(one.answer)
     return spent
 

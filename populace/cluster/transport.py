@@ -76,6 +76,12 @@ class Transport(Protocol):
     async def end(self, shard: int, parcels: list[Any], expected: dict[int, int], attempt: int) -> RunDone:
         """Close a shard's books."""
 
+    async def upload(self) -> bool:
+        """Where a run's folder is remote and shards may be on other machines, upload their journals so far.
+
+        Gives whether that is so. Raises StorageError.
+        """
+
     async def progress(self) -> Progress:
         """How far the tick under way has come."""
 

@@ -25,7 +25,7 @@ SCRIPTED_CAVEAT: Final = "The answers were scripted and no model was asked: this
 
 
 def print_summary(
-    manifest: Mapping[str, Any], outcomes: Mapping[str, Sequence[float]], out: Path, stream: TextIO
+    manifest: Mapping[str, Any], outcomes: Mapping[str, Sequence[float]], out: Path | str, stream: TextIO
 ) -> None:
     """Print the closing lines of a run to `stream`: tables on a terminal, plain text otherwise.
 
@@ -58,7 +58,7 @@ def print_summary(
         console.print(Text(text, style="yellow"))
 
 
-def summary_text(manifest: Mapping[str, Any], outcomes: Mapping[str, Sequence[float]], out: Path) -> str:
+def summary_text(manifest: Mapping[str, Any], outcomes: Mapping[str, Sequence[float]], out: Path | str) -> str:
     """The closing lines as plain text in ASCII (but for what the scenario itself names), a line for each thing."""
     lines = []
     for name, values in outcomes.items():
@@ -92,7 +92,7 @@ def caveats(manifest: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _facts(manifest: Mapping[str, Any], out: Path) -> dict[str, str]:
+def _facts(manifest: Mapping[str, Any], out: Path | str) -> dict[str, str]:
     messages, asks = manifest["messages"], manifest["asks"]
     facts = {"status": str(manifest["status"])} if manifest.get("status") else {}
     facts["run"] = (

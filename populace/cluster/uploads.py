@@ -1,0 +1,96 @@
+"""When a run's folder is uploaded: before anything is asked, behind each checkpoint, and at the end. A shell: asyncio.
+
+Behind a checkpoint the upload goes on in a thread while the next ticks run, and only the next checkpoint waits for it.
+A store that is away for a while does not end a run: what is here is whole, the observers are told, and the next upload
+goes on from there. At the run's end a failure is an error, since somebody has to act.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from populace.cluster.mirror import JOURNALS, Mirror
+from populace.cluster.transport import Transport
+from populace.core.errors import StorageError, TransportError
+
+_PATIENCE_S: Final = 20.0
+_PATIENCE_AFTER_FAILURE_S: Final = 2.0
+_PATIENCE_AT_LAST_S: Final = 60.0
+
+
+class Uploads:
+    """The uploads of one run; without a mirror, nothing happens."""
+
+    def __init__(self, mirror: Mirror | None, transport: Transport, note: Callable[[str], None]) -> None:
+        self._mirror = mirror
+        self._transport = transport
+        self._note = note
+        self._task: asyncio.Task[None] | None = None
+        self._failing = False
+
+    async def begin(self) -> None:
+        """Upload what there is before anything is paid for. Raises StorageError, where no run could be kept there."""
+        if self._mirror is not None:
+            await asyncio.to_thread(self._mirror.push)
+
+    async def settled(self) -> None:
+        """Wait for the upload that is under way."""
+        if self._task is not None:
+            await self._task
+            self._task = None
+
+    def start(self) -> None:
+        """Upload behind a checkpoint that was just saved."""
+        if self._mirror is not None:
+            self._task = asyncio.create_task(self._upload(self._mirror), name="populace upload")
+
+    async def recover(self) -> None:
+        """After a loss: fetch what shards on other machines put down, as far as it was uploaded."""
+        await self.settled()
+        if self._mirror is not None:
+            try:
+                await asyncio.to_thread(self._mirror.pull, *JOURNALS)
+            except StorageError as error:
+                self._note(f"some answers may be asked for again: {error}")
+
+    async def before_close(self) -> None:
+        """While the shards are still there: have them upload what they put down."""
+        await self.settled()
+        if self._mirror is not None:
+            try:
+                await self._transport.upload()
+            except (StorageError, TransportError) as error:
+                self._note(f"a shard's journal may not be uploaded to its end: {error}")
+
+    async def last(self) -> None:
+        """Upload all of it. Raises StorageError."""
+        if self._mirror is None:
+            return
+        try:
+            await asyncio.to_thread(self._mirror.finish, patience_s=_PATIENCE_AT_LAST_S)
+        except StorageError as error:
+            raise StorageError(
+                f"{error}\nThe run's files are whole in {self._mirror.local}; `populace resume {self._mirror.remote}` "
+                "on this machine uploads them, and goes on where the run has not ended."
+            ) from error
+
+    async def _upload(self, mirror: Mirror) -> None:
+        patience_s = _PATIENCE_AFTER_FAILURE_S if self._failing else _PATIENCE_S
+        try:
+            # A checkpoint refers to the shards' journals, so these go first.
+            apart = await self._transport.upload()
+            without = JOURNALS if apart else ()
+            await asyncio.to_thread(partial(mirror.push, without=without, patience_s=patience_s))
+        except TransportError:
+            return  # the run's own loop meets it, and goes back
+        except StorageError as error:
+            if not self._failing:
+                self._note(f"not uploaded, and tried again at the next checkpoint: {error}")
+            self._failing = True
+        else:
+            if self._failing:
+                self._note("uploads work again")
+            self._failing = False
