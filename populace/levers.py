@@ -23,6 +23,12 @@ change = { group = "all", fields = { attitude = 5.0 } }
 `at` is the tick at whose start a lever takes effect, `until` the first tick in which a `set` or a `block` holds no
 longer; without it they hold to the run's end. Of two levers that set the same, the one with the later `at` wins, and
 then the later in the list.
+
+A `send` reaches its group as mail of the world (-1) from the tick before. A `block` concerns what is sent in its ticks,
+from agents to agents: not their actions, and not what the world sends. A `change` is in the agents and in the world's
+columns before anybody looks, and in the rows of tick `at` of agents and outcomes, which are the state as it begins.
+What `world(setup, people)` and `population(setup)` made of a parameter stays as it was made: turns, parts
+(`self.world.parameters`) and outcomes see `society.` parameters move.
 """
 
 from __future__ import annotations
@@ -264,7 +270,7 @@ def parse_lever(text: str, at: int | None = None) -> Any:
     example = "--lever 'at=3, block={sender=[1, 2]}'"
     try:
         read = tomllib.loads(f"lever = {{ {text.strip()} }}")
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SettingsError(f"--lever '{text}': is not the inside of a TOML table: {error}. Write {example}") from None
     if set(read) != {"lever"}:
         raise SettingsError(f"--lever '{text}': holds more than one table. Write {example}")

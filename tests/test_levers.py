@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from running import SOCIETIES, run_local
 
-from populace.cluster import levers as at_work
+from populace.cluster import groups
 from populace.cluster.levers import FIRST_NTH, Levers
 from populace.env import World
 from populace.levers import parse_lever
@@ -239,6 +239,6 @@ def test_control_a_change_that_the_world_does_not_share_is_seen(tmp_path, monkey
 
 def test_control_a_lot_that_is_not_keyed_differs_between_shards(tmp_path, monkeypatch):
     generator = np.random.default_rng(1)
-    monkeypatch.setattr(at_work, "column", lambda _seed, _tick, _lot, ids: generator.random(len(ids)))
+    monkeypatch.setattr(groups, "column", lambda _seed, _tick, _lot, ids: generator.random(len(ids)))
     one, two = (run(tmp_path / str(n), ALL[1], shards=n) for n in (1, 2))
     assert one["trace_hash"] != two["trace_hash"]

@@ -7,9 +7,11 @@ import asyncio
 import pytest
 from running import SOCIETIES, run_local, settings_of
 from test_cli import populace
+from test_levers import ALL, RESIDENTS
 
 from populace.cluster.coordinator import Coordinator
 from populace.core.errors import TransportError
+from populace.levers import parse_lever
 from populace.monitoring.manifest import read_manifest
 from populace.monitoring.tables import read_table
 from populace.society import find_society
@@ -41,6 +43,16 @@ def test_polarization_runs_on_ray_unchanged(tmp_path, ray_cluster):
     here = run_local(tmp_path / "here", "polarization", agents=30, ticks=3)
     there = run_on_ray(tmp_path / "there", "polarization", agents=30, ticks=3, shards=2)
     assert there["trace_hash"] == here["trace_hash"]
+
+
+def test_levers_act_on_ray_as_in_one_process(tmp_path, ray_cluster):
+    levers = [parse_lever(one) for one in ALL]
+    here = run_local(tmp_path / "here", RESIDENTS, levers=levers)
+    there = run_on_ray(tmp_path / "there", RESIDENTS, shards=2, levers=levers)
+    assert there["trace_hashes"] == here["trace_hashes"]
+    assert there["levers"] == here["levers"]
+    for name in ("agents", "messages", "outcomes", "levers"):
+        assert read_table(tmp_path / "here", name).equals(read_table(tmp_path / "there", name)), name
 
 
 def test_a_lost_shard_ends_the_run_with_a_clear_error_and_its_tables(tmp_path, ray_cluster):

@@ -8,17 +8,18 @@ the protocol. A seed says all that goes wrong: `judge(faults_of(seed))` plays it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
-from simulator import driver, hosts
+from simulator import driver, hosts, society
 from simulator.messages import Disk
 from simulator.runs import faults_of, judge, undisturbed
 from simulator.universe import Faults
 
 from populace.cluster import environment, shard
 from populace.cluster.bus import Frame
+from populace.cluster.levers import Levers
 from populace.cluster.state import ShardState
 from populace.core.errors import PopulaceError
 
@@ -68,6 +69,37 @@ def test_a_crash_at_any_step_of_the_protocol() -> None:
     ended = outcomes(Faults(crashes=frozenset({step}), zombies=0.5, seed=step) for step in steps)
     assert set(ended) <= {"same hash, nobody lost", "same hash after 1 recoveries"}
     assert ended["same hash after 1 recoveries"] > len(steps) / 2
+
+
+@pytest.fixture
+def levers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(society, "LEVERS", society.pulled())
+    undisturbed.cache_clear()
+    yield
+    undisturbed.cache_clear()
+
+
+def test_seeds_with_levers_and_their_control(monkeypatch: pytest.MonkeyPatch, levers: None) -> None:
+    """What levers do follows from the tick alone, so it survives losses; one that remembers that it acted does not."""
+    did = undisturbed().total
+    assert did.refused["blocked"] > 0
+    assert undisturbed(1).hashes == undisturbed(5).hashes
+    ended = outcomes(map(faults_of, range(60)))
+    assert ended["same hash after 1 recoveries"] > 5
+    mail = Levers.mail
+    done: set[tuple[int, int]] = set()
+
+    def once(self: Levers, tick: int, *, index: int, **how: Any) -> list[Frame]:
+        first = (tick, index) not in done
+        done.add((tick, index))
+        return mail(self, tick, index=index, **how) if first else []
+
+    monkeypatch.setattr(Levers, "mail", once)
+    failed = 0
+    for seed in range(60):
+        done.clear()
+        failed += wrong([seed])
+    assert failed > 5
 
 
 def test_a_participant_that_keeps_crashing_ends_the_run_with_a_name() -> None:

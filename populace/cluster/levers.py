@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.cluster.bus import Frame, Outgoing, route
-from populace.core.draws import WORLD, column
+from populace.cluster.groups import SHOWN_CHARS, Columns, Groups, Ids, shown, written
+from populace.core.draws import WORLD
 from populace.core.errors import ScenarioError, SettingsError
 from populace.core.trace import DIGEST_BYTES
 from populace.env import World
-from populace.levers import KINDS, Among, Block, BlockLever, ChangeLever, Send, SendLever, SetLever, label_of
+from populace.levers import KINDS, Block, BlockLever, ChangeLever, Send, SendLever, SetLever, label_of
 from populace.society import Society
 
 FIRST_NTH: Final = 2**30
@@ -30,12 +31,8 @@ FIRST_NTH: Final = 2**30
 EVERYBODY: Final = -1
 """Stands in the table of levers for an agent where a parameter was set, which touches no one in particular."""
 
-_SHOWN_CHARS: Final = 200
-_plain: Final = msgspec.json.Encoder(order="deterministic").encode
 _pack: Final = msgspec.msgpack.Encoder().encode
 
-Ids = NDArray[np.int32]
-Columns = Mapping[str, Sequence[Any]]
 
 
 class _Act:
@@ -46,8 +43,8 @@ class _Act:
         self.at: int = lever.at
         self.until: int | None = getattr(lever, "until", None)
         self.label = label_of(lever, index)
-        said = _plain(spec)
-        self.what = f"{kind} {said.decode()}"[:_SHOWN_CHARS]
+        said = written(spec)
+        self.what = f"{kind} {said.decode()}"[:SHOWN_CHARS]
         parts = (kind, said, *(None if one is None else one.astype("<i4").tobytes() for one in groups))
         self.seal = blake2b(_pack(parts), digest_size=DIGEST_BYTES).digest()
 
@@ -244,7 +241,7 @@ def resolve_levers(
     labels = [label_of(lever, index) for index, lever in enumerate(levers)]
     if doubled := sorted({label for label in labels if labels.count(label) > 1}):
         raise SettingsError(f"two levers are named {', '.join(map(repr, doubled))}: give each a name of its own")
-    groups = _Groups(columns, agents, seed)
+    groups = Groups(columns, agents, seed)
     acts: list[_Act] = []
     for index, lever in enumerate(levers):
         label = labels[index]
@@ -318,7 +315,7 @@ def _parameter(key: str, value: Any, society: Society, world: World, values: Map
     try:
         return msgspec.convert(value, settable[name])
     except msgspec.ValidationError as error:
-        raise SettingsError(f"set '{key}' = {_shown(value)}: {error}") from None
+        raise SettingsError(f"set '{key}' = {shown(value)}: {error}") from None
 
 
 def _body(body: Any, most_bytes: int) -> bytes:
@@ -362,93 +359,23 @@ def _one_for_all(make: Callable[[], Any]) -> Callable[[int], Any]:
 
 def _maker(where: str, value: Any, hint: Any, public: type | None) -> Callable[[], Any]:
     """Makes the value, as the field's type; each time a new one, so that no two agents share a list."""
-    written = _plain(value)
+    said = written(value)
     decode = msgspec.json.Decoder(hint).decode
     try:
-        made = decode(written)
+        made = decode(said)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{where} = {_shown(value)}: {error}") from None
+        raise SettingsError(f"{where} = {shown(value)}: {error}") from None
     if public is int and not -(2**63) <= made < 2**63:
-        raise SettingsError(f"{where} = {_shown(value)}: a public field holds 64 bits")
+        raise SettingsError(f"{where} = {shown(value)}: a public field holds 64 bits")
     if made is None or isinstance(made, bool | int | float | str | bytes):
         return lambda: made
-    return lambda: decode(written)
-
-
-class _Groups:
-    """Finds the members of groups."""
-
-    def __init__(self, columns: Columns, agents: int, seed: int) -> None:
-        self._columns = columns
-        self._agents = agents
-        self._seed = seed
-
-    def find(self, group: Any, key: str, label: str) -> Ids:
-        """The members' ids: as written for a list, sorted for any other."""
-        if group == "all":
-            return np.arange(self._agents, dtype=np.int32)
-        if not isinstance(group, Among):
-            return self._listed(group, key)
-        found = np.ones(self._agents, np.bool_)
-        for name, condition in group.where.items():
-            found &= self._matching(f"{key}.where.{name}", name, condition)
-        ids = np.flatnonzero(found).astype(np.int32)
-        if group.share is not None:
-            lot = f"lever.key.{group.key}" if group.key else f"lever.{label}.{key}"
-            count = int(group.share * len(ids) + 0.5)
-            first = np.argsort(column(self._seed, 0, lot, ids), kind="stable")[:count]
-            matching, ids = len(ids), np.sort(ids[first])
-            if matching and not count:
-                raise SettingsError(f"{key}: a share of {group.share} of {matching} agents is nobody")
-        if not len(ids):
-            wanted = " and ".join(f"{name} = {_shown(one)}" for name, one in group.where.items())
-            raise SettingsError(f"{key}: no agent has {wanted} at tick 0")
-        return ids
-
-    def _listed(self, ids: Sequence[int], key: str) -> Ids:
-        if max(ids) >= self._agents:
-            raise SettingsError(f"{key}: there is no agent {max(ids)}; ids go from 0 to {self._agents - 1}")
-        if len(set(ids)) < len(ids):
-            raise SettingsError(f"{key}: an agent is listed twice")
-        return np.array(ids, dtype=np.int32)
-
-    def _matching(self, key: str, name: str, condition: Any) -> NDArray[np.bool_]:
-        if name not in self._columns:
-            raise SettingsError(f"{key}: the population has no column '{name}'; it has {', '.join(self._columns)}")
-        values = self._columns[name]
-        kinds = {_kind(value) for value in values} - {"nothing"}
-        wanted = list(condition.values() if isinstance(condition, Mapping) else _list(condition))
-        for one in wanted:
-            if _kind(one) not in kinds:
-                held = ", ".join(sorted(kinds)) or "nothing"
-                raise SettingsError(f"{key}: {_shown(one)} is {_kind(one)}, and the column holds {held}")
-        if isinstance(condition, Mapping):
-            numbers = np.array([value if _kind(value) == "numbers" else np.nan for value in values], np.float64)
-            low, high = condition.get("min", -np.inf), condition.get("max", np.inf)
-            return np.asarray((numbers >= low) & (numbers <= high))
-        chosen = {(_kind(one), one) for one in wanted}
-        return np.array([type(v) in _KINDS and (_KINDS[type(v)], v) in chosen for v in values], np.bool_)
-
-
-_KINDS: Final = {bool: "true or false", int: "numbers", float: "numbers", str: "text"}
-
-
-def _kind(value: Any) -> str:
-    return "nothing" if value is None else _KINDS.get(type(value), f"a {type(value).__name__}")
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+    return lambda: decode(said)
 
 
 def _mask(size: int, ids: Ids) -> NDArray[np.bool_]:
     mask = np.zeros(size, np.bool_)
     mask[ids] = True
     return mask
-
-
-def _shown(value: Any) -> str:
-    return _plain(value).decode()[:_SHOWN_CHARS]
 
 
 def set_world(world: World, levers: Levers, base: Mapping[tuple[str, str], Any], tick: int) -> None:

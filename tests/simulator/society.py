@@ -12,11 +12,15 @@ from kernel_support import make_scope
 
 from populace.agents.activation import Sometimes
 from populace.agents.agent import Agent, Public, public_fields
+from populace.agents.population import Population
 from populace.agents.turn import Context
 from populace.cluster.environment import Environment
+from populace.cluster.levers import NO_LEVERS, Levers, resolve_levers
 from populace.cluster.shard import Shard, ShardPlan
 from populace.core.records import Abstained, Answer, Ask
-from populace.env import Batch, Part, action, query
+from populace.env import Batch, Part, World, action, query
+from populace.levers import parse_lever
+from populace.society import Society
 
 AGENTS = 9
 FRAME_BYTES = 60
@@ -59,8 +63,11 @@ class Member(Agent):
 class Fund(Part):
     """Who paid what; it thanks those that pay and writes to somebody each tick."""
 
+    settable = {"factor": int}
+
     def __init__(self) -> None:
         super().__init__()
+        self.factor = 31
         self.paid = np.zeros(AGENTS, np.int64)
         self.order = 0
 
@@ -74,7 +81,7 @@ class Fund(Part):
                 batch.refuse(i, "nothing")
                 continue
             self.paid[agent] += args["amount"]
-            self.order = (self.order * 31 + agent + args["amount"]) % 1_000_003
+            self.order = (self.order * self.factor + agent + args["amount"]) % 1_000_003
             yield agent, {"thanks": self.order}
 
     @query
@@ -92,10 +99,34 @@ class Fund(Part):
         self.order = state["order"]
 
 
+LEVERS = NO_LEVERS
+"""What intervenes; a test may put `pulled()` here."""
+
+
+def pulled() -> Levers:
+    """Levers of every kind."""
+    texts = (
+        "at=1, until=3, set={world.fund.factor=37}",
+        "at=2, send={to={share=0.6}, body='a lever'}",
+        "at=1, until=4, block={sender={share=0.5}}",
+        "at=3, change={group={share=0.5}, fields={heard=[7], chain=5}}",
+    )
+    return resolve_levers(
+        [parse_lever(text) for text in texts],
+        society=Society(name="members", agent=Member, population=lambda setup: Population({"x": [0] * setup.agents})),
+        world=World(Fund()),
+        columns={},
+        values={},
+        agents=AGENTS,
+        seed=7,
+        body_bytes=1000,
+    )
+
+
 def make_environment(shards: int, attempt: int) -> Environment:
     world = opened(AGENTS, Fund(), columns={"chain": [1] * AGENTS}, fields=public_fields(Member))
     outcomes = {"mean": lambda world: world.columns["chain"].mean()}
-    return Environment(world, outcomes, shards=shards, frame_bytes=FRAME_BYTES, attempt=attempt)
+    return Environment(world, outcomes, shards=shards, frame_bytes=FRAME_BYTES, attempt=attempt, levers=LEVERS)
 
 
 def make_shard(index: int, shards: int, attempt: int) -> Shard:
@@ -105,7 +136,7 @@ def make_shard(index: int, shards: int, attempt: int) -> Shard:
     )  # fmt: skip
     scope = make_scope(AGENTS, actions=frozenset({"fund.pay"}), queries=frozenset({"fund.paid_by"}))
     agents = [Member() for _ in range(index, AGENTS, shards)]
-    return Shard(plan, scope, agents, public_fields(Member), Sometimes(0.4))
+    return Shard(plan, scope, agents, public_fields(Member), Sometimes(0.4), LEVERS)
 
 
 def answer(ask: Ask) -> Answer:
