@@ -73,7 +73,7 @@ society = Society(name="asking", agent=Voter, population=population)
 '''
 AIMS = {"rule": 100_000, "asking": 60_000}
 SOURCES = {"rule": RULE, "asking": ASKING}
-NOTHING = Record(agents="none", messages=False, asks=False)
+NOTHING = Record(agents="none", messages=False, asks=False, actions=False)
 
 
 class Clock:

@@ -202,6 +202,7 @@ class Record(_Section):
     agents: Literal["changed", "all", "none"] = "changed"
     messages: bool = True
     asks: bool = True
+    actions: bool = True
 
 
 class Checkpoint(_Section):

@@ -26,7 +26,7 @@ from populace.monitoring.tables import read_table
 from populace.society import Origin, find_society
 
 TICKS = 8
-TABLES = ("agents", "messages", "outcomes", "failures")
+TABLES = ("agents", "messages", "actions", "outcomes", "failures")
 
 
 class Stopper:

@@ -57,9 +57,11 @@ class Fund(Part):
         return [self.inner for _ in agents]
 
 
-def environment(outcomes: Mapping[str, Callable[[World], float]] | None = None, shards: int = 1) -> Environment:
+def environment(
+    outcomes: Mapping[str, Callable[[World], float]] | None = None, shards: int = 1, record_actions: bool = False
+) -> Environment:
     world = opened(AGENTS, Fund(), columns={"mood": [0.5] * AGENTS}, fields={"mood": float})
-    return Environment(world, outcomes or {}, shards=shards, frame_bytes=2**20)
+    return Environment(world, outcomes or {}, shards=shards, frame_bytes=2**20, record_actions=record_actions)
 
 
 Acts = list[tuple[int, int]]
@@ -99,6 +101,18 @@ def test_actions_are_applied_in_the_total_order_over_any_number_of_shards(acts: 
         thanks += [(agent, one.body["thanks"]) for agent in mail.receivers.tolist() for one in mail.inbox(agent)]
     assert sorted(thanks) == sorted(good)
     assert done.digest == environment().close_tick(0, action_frames(acts, 1), []).digest
+
+
+def test_actions_are_recorded_with_their_fates_in_the_total_order() -> None:
+    acts = [(3, 5), (1, -2), (1, 4)]
+    frames = action_frames(acts, 1)
+    assert environment().close_tick(0, frames, []).actions == {}, "unless it is told to"
+    done = environment(record_actions=True).close_tick(0, frames, [])
+    assert done.actions["agent"] == [1, 1, 3]
+    assert done.actions["fate"] == ["refused:not_positive", "applied", "applied"]
+    assert [msgpack.unpackb(args)["amount"] for args in done.actions["args"]] == [-2, 4, 5]
+    assert done.actions["kind"] == ["fund.pay"] * 3
+    assert done.digest == environment().close_tick(0, frames, []).digest
 
 
 def test_the_digest_depends_on_what_was_sent_and_on_what_was_refused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -62,7 +64,7 @@ def test_another_seed_gives_another_trace(tmp_path, reference):
 def test_tables_are_the_same_on_any_number_of_shards(tmp_path):
     for n in (1, 3):
         run_local(tmp_path / str(n), shards=n)
-    for name in ("agents", "messages", "outcomes", "failures"):
+    for name in ("agents", "messages", "actions", "outcomes", "failures"):
         assert read_table(tmp_path / "1", name).equals(read_table(tmp_path / "3", name)), name
     asks = [read_table(tmp_path / n, "asks").drop_columns(["latency_s"]) for n in ("1", "3")]
     assert asks[0].equals(asks[1])
@@ -82,6 +84,11 @@ def test_invariant_5_everything_is_accounted_for(tmp_path):
     assert len(table["fate"]) == messages["sent"]
     assert sum(fate == "delivered" for fate in table["fate"]) == messages["delivered"]
     assert read_table(tmp_path, "asks").num_rows == asks["made"]
+    actions = read_table(tmp_path, "actions").to_pydict()
+    assert len(actions["fate"]) == manifest["actions"]["taken"] > 0
+    assert actions["fate"].count("applied") == manifest["actions"]["applied"]
+    assert set(actions["kind"]) == {"feed.post"}
+    assert all(json.loads(args)["text"].startswith("I think ") for args in actions["args"])
     assert read_table(tmp_path, "failures").num_rows == manifest["turns_failed"]
 
 

@@ -94,7 +94,7 @@ def build_environment(job: Job) -> Environment:
     )
     return Environment(
         world, society.outcomes, shards=settings.shards, frame_bytes=settings.bus.frame_bytes, attempt=job.attempt,
-        levers=levers,
+        levers=levers, record_actions=settings.record.actions,
     )  # fmt: skip
 
 

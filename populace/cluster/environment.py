@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from populace.cluster.bus import Frame, Mail, Outgoing, route, unpack_body
 from populace.cluster.delivery import check_complete, distinct, tally
 from populace.cluster.levers import NO_LEVERS, Levers, set_world
+from populace.cluster.rows import action_rows
 from populace.core.draws import WORLD
 from populace.core.errors import ActorLost, ScenarioError, StaleOrder, TransportError
 from populace.core.records import Counts, Look
@@ -47,7 +48,8 @@ class WorldDone(msgspec.Struct, frozen=True):
     `frames` are the world's messages, by shard; `changed` (int32, sorted) are the agents of which a public field
     changed and `fields` their values now; `outcomes` are measured after the tick; `digest` covers what the world
     sent and refused, and which levers were at work on whom. `levers` are rows for their table: whom they touched as
-    the tick began. `sent` counts the messages to each shard; `attempt` is the life of the world that says so.
+    the tick began, and `actions` those for theirs (empty when not recorded). `sent` counts the messages to each shard;
+    `attempt` is the life of the world that says so.
     """
 
     tick: int
@@ -60,6 +62,7 @@ class WorldDone(msgspec.Struct, frozen=True):
     sent: dict[int, int] = {}
     attempt: int = 0
     levers: dict[str, list[Any]] = {}
+    actions: dict[str, list[Any]] = {}
 
 
 class Environment:
@@ -77,8 +80,10 @@ class Environment:
         frame_bytes: int,
         attempt: int = 0,
         levers: Levers = NO_LEVERS,
+        record_actions: bool = False,
     ) -> None:
         self.world = world
+        self._record_actions = record_actions
         self.outcomes = outcomes
         self.attempt = attempt
         self._shards = shards
@@ -197,6 +202,7 @@ class Environment:
             sent=tally(sent),
             attempt=self.attempt,
             levers=touched,
+            actions=action_rows(tick, actions, resolved.refused) if self._record_actions and actions else {},
         )
         return self._last
 

@@ -7,12 +7,16 @@ from itertools import pairwise
 from operator import attrgetter
 from typing import Any, Final
 
+import msgpack
 import numpy as np
 
 from populace.agents.turn import Context
 from populace.cluster.bus import Frame, Mail, Outgoing
+from populace.env import Action
 
 Columns = dict[str, Any]
+
+_pack: Final = msgpack.Packer(autoreset=True).pack
 
 NEVER: Final = -1
 """Stands in `tick_read` for a message that no turn read."""
@@ -87,6 +91,19 @@ def ask_rows(turns: Sequence[Context]) -> Columns:
     return {
         **{column: list(map(attrgetter(name), asks)) for column, name in _OF_ASKS.items()},
         **{column: list(map(attrgetter(name), answers)) for column, name in _OF_ANSWERS.items()},
+    }
+
+
+def action_rows(tick: int, actions: Sequence[Action], refused: Sequence[tuple[Action, str]]) -> Columns:
+    """The actions that reached the world in `tick`, in total order, and what became of each."""
+    reasons = {(action.agent, action.nth): f"refused:{reason}" for action, reason in refused}
+    return {
+        "tick": [tick] * len(actions),
+        "agent": [one.agent for one in actions],
+        "nth": [one.nth for one in actions],
+        "kind": [one.kind for one in actions],
+        "args": [_pack(one.args) for one in actions],
+        "fate": [reasons.get((one.agent, one.nth), "applied") for one in actions],
     }
 
 

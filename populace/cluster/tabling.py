@@ -28,6 +28,7 @@ def record_tick(
     for add, batches in (
         (tables.messages, [part.messages for part in parts if part.messages]),
         (tables.asks, [part.asks for part in parts if part.asks]),
+        (tables.actions, [world.actions] if world.actions else []),
         (tables.levers, [rows for rows in (world.levers, *(part.levers for part in parts)) if rows]),
     ):
         if batches:

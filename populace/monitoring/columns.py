@@ -32,6 +32,10 @@ def body_text(body: bytes) -> str:
         raise BusError(f"a message body of {len(body)} bytes is not plain data in msgpack: {error}") from None
 
 
+def _body_texts(bodies: Iterable[bytes]) -> list[str]:
+    return [body_text(body) for body in bodies]
+
+
 _unpack: Final = msgspec.msgpack.Decoder().decode
 _to_json: Final = msgspec.json.Encoder().encode
 
@@ -93,7 +97,7 @@ SHEETS: Final[dict[str, tuple[tuple[str, ...], dict[str, Column]]]] = {
             "sender": Column(_INT, "agent's id; -1: the world or a lever"),
             "receiver": Column(_INT, "agent's id; -1: the world"),
             "nth": Column(_INT, "which of its sender's messages of that tick, from 0; a lever's from 2**30"),
-            "body": Column(_TEXT, "JSON; bytes as base64", convert=lambda bodies: [body_text(b) for b in bodies]),
+            "body": Column(_TEXT, "JSON; bytes as base64", convert=_body_texts),
             "fate": Column(_TEXT, "delivered, expired or refused"),
         },
     ),
@@ -115,6 +119,17 @@ SHEETS: Final[dict[str, tuple[tuple[str, ...], dict[str, Column]]]] = {
             "calls": Column(_INT, "calls billed, repairs and retries included"),
             "latency_s": Column(pa.float64(), "seconds of wall time", distinct=True),
             "key": Column(_TEXT, "content key, hex of BLAKE2b-128", convert=_key_text, distinct=True),
+        },
+    ),
+    "actions": (
+        ("tick", "agent", "nth"),
+        {
+            "tick": _TICK,
+            "agent": Column(_INT, "agent's id"),
+            "nth": Column(_INT, "its place among what its agent sent and did in that tick, from 0"),
+            "kind": Column(_TEXT, "part and action"),
+            "args": Column(_TEXT, "JSON; bytes as base64", convert=_body_texts),
+            "fate": Column(_TEXT, "applied or refused"),
         },
     ),
     "outcomes": (

@@ -151,7 +151,7 @@ class Sheet:
         self.drop()
         found = storage_error(error, self._path, "written")
         self._broken = type(found)(
-            f"{found} A run keeps less with --set record.messages=false, record.asks=false or record.agents=none."
+            f"{found} A run keeps less with --set record.messages=false, .asks=false, .actions=false or .agents=none."
         )
         return self._broken
 

@@ -5,6 +5,7 @@
 | agents   | an agent's fields at a tick   | tick, agent               |
 | messages | a message and its fate        | tick_sent, sender, nth    |
 | asks     | a question and how it ended   | tick, agent, nth          |
+| actions  | an action and its fate        | tick, agent, nth          |
 | outcomes | one outcome at a tick         | tick                      |
 | failures | a turn ended by an exception  | tick, agent               |
 | levers   | an agent touched by a lever   | tick, agent               |
@@ -56,7 +57,12 @@ class Tables:
         unknown = [name for name, kind in fields.items() if kind not in FIELD_TYPES or name in ("tick", "agent")]
         if unknown:
             raise ValueError(f"public fields are float, int, bool or str and not 'tick' or 'agent': {unknown}")
-        kept = {"agents": settings.agents != "none", "messages": settings.messages, "asks": settings.asks}
+        kept = {
+            "agents": settings.agents != "none",
+            "messages": settings.messages,
+            "asks": settings.asks,
+            "actions": settings.actions,
+        }
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -101,6 +107,10 @@ class Tables:
             pairs = zip(columns["answer"], columns["settled"], strict=False)
             columns = {**columns, "answer": [None if settled == "abstained" else text for text, settled in pairs]}
         self._add("asks", columns)
+
+    def actions(self, columns: Columns) -> None:
+        """Add actions; `args` is msgpack."""
+        self._add("actions", columns)
 
     def outcomes(self, columns: Columns) -> None:
         """Add outcomes: tick, name, value."""
