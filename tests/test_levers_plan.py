@@ -124,28 +124,34 @@ def test_a_lever_that_this_run_cannot_have_is_refused_before_it_begins(lever, sa
     assert caught.value.exit_code == 2
 
 
-PIECES = ("at=1", "block=", "sender=", "{", "}", "[", "]", "1", ",", '"all"', "share=0.5", "where=", "send=", "to=", "body=",
-          "change=", "group=", "fields=", "set=", "society.dial", "=", "\n", "é", '"', "'", "#", "true", "nan", "-1")  # fmt: skip
+PIECES = (
+    "at=1", "block=", "sender=", "{", "}", "[", "]", "1", ",", '"all"', "share=0.5", "where=", "send=", "to=", "body=",
+    "change=", "group=", "fields=", "set=", "society.dial", "=", "\n", "é", '"', "'", "#", "true", "nan", "-1",
+)  # fmt: skip
+
+
+def refusal(text: str) -> str:
+    """What is said against a lever; nothing where it is one."""
+    try:
+        assert parse_lever(text).at >= 0
+    except SettingsError as error:
+        return str(error)
+    return ""
 
 
 @given(st.one_of(st.text(max_size=40), st.lists(st.sampled_from(PIECES), max_size=14).map(" ".join)))
 def test_whatever_is_written_is_a_lever_or_refused_in_words(text):
-    try:
-        lever = parse_lever(text)
-    except SettingsError as error:
-        assert str(error).startswith("--lever '")
-    else:
-        assert lever.at >= 0
+    said = refusal(text)
+    assert not said or said.startswith("--lever '")
 
 
 @pytest.mark.parametrize("depth", [50, 400, 5000])
 def test_deep_data_is_a_lever_or_refused_in_words(depth):
-    try:
-        plan(f"at=1, send={{to=[1], body={'[' * depth}{']' * depth}}}")
-    except SettingsError as error:
-        assert "lever" in str(error)
-    else:
-        assert depth == 50
+    text = f"at=1, send={{to=[1], body={'[' * depth}{']' * depth}}}"
+    said = refusal(text)
+    assert said.startswith("--lever '") or depth < 1000
+    if not said:
+        assert plan(text).ticks == 5
 
 
 def test_two_levers_of_one_name_are_refused_and_a_part_of_a_run_may_end_before_a_lever():
