@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kernel_support import doing, end_run, make_shard, run_tick, send
-from running import settings_of
+from running import run_local, settings_of
 from test_levers import AGENTS, RESIDENTS
 
 from populace.cluster.build import build_environment, build_shard, plan_job
@@ -21,6 +21,7 @@ from populace.cluster.levers import resolve_levers
 from populace.core.errors import ScenarioError, SettingsError
 from populace.env import Clock, Feed, Network, World
 from populace.levers import ChangeLever, SetLever, parse_lever
+from populace.monitoring.summary import caveats
 from populace.settings import load_settings, with_levers
 from populace.society import find_society, load_society
 
@@ -162,6 +163,39 @@ def test_two_levers_of_one_name_are_refused_and_a_part_of_a_run_may_end_before_a
     with pytest.raises(SettingsError, match="at = 1, and the run has 1 ticks"):
         plan_job(find_society(RESIDENTS), settings)
     assert plan_job(find_society(RESIDENTS), settings, whole=False).ticks == 1
+
+
+@pytest.mark.parametrize(
+    ("scenario", "lever", "noted"),
+    [
+        ("polarization", "at=1, set={society.homophily=9}", ["homophily"]),
+        ("polarization", "at=1, set={society.mean_degree=2, world.network.frozen=true}", ["mean_degree"]),
+        ("polarization", "at=1, set={society.openness=0.9, society.issue='Taxes.'}", []),
+        (RESIDENTS, "at=1, set={society.dial=9}", []),
+        ("polarization", "at=1, block={sender=[1]}", []),
+    ],
+)
+def test_a_parameter_that_only_shapes_what_is_built_is_told_of(tmp_path, scenario, lever, noted):
+    seen = Notes()
+    manifest = run_local(tmp_path, scenario, [seen], levers=[parse_lever(lever)], agents=12, ticks=2)
+    assert [note.partition("society.")[2].partition(" ")[0] for note in manifest["lever_notes"]] == noted
+    assert [note for note in seen.notes if "lever" in note] == manifest["lever_notes"]
+    assert set(manifest["lever_notes"]) <= set(caveats(manifest))
+
+
+class Notes:
+    """An observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def begin(self, *_: object) -> None: ...
+    def pulse(self, _: object) -> None: ...
+    def tick(self, _: object) -> None: ...
+    def end(self, *_: object) -> None: ...
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def test_settings_read_levers_and_name_file_lever_and_key(tmp_path: Path):

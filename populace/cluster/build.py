@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -13,11 +13,15 @@ from populace.cluster.environment import Environment
 from populace.cluster.levers import NO_LEVERS, Levers, check_ticks, resolve_levers
 from populace.cluster.shard import Shard, ShardPlan
 from populace.cluster.state import Era, Past
+from populace.cluster.wire import pack
 from populace.core.draws import Draws
-from populace.core.errors import ScenarioError
+from populace.core.errors import PopulaceError, ScenarioError
 from populace.env import Opening, World
+from populace.levers import SetLever, label_of
 from populace.settings import Settings
 from populace.society import Origin, Setup, Society, load_society
+
+_SKETCHED_AGENTS: Final = 100
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -72,6 +76,39 @@ def plan_job(origin: Origin, settings: Settings, *, whole: bool = True) -> Job:
             check_ticks(settings.levers, job.ticks)
         build_environment(job).rehearse()
     return job
+
+
+def lever_notes(job: Job) -> list[str]:
+    """What to know of a run's levers: those that set a parameter from which the society is built, and so cannot undo.
+
+    A small population and world are built once as the settings say, and once for each parameter with a lever's value.
+    """
+    settings = job.read_settings()
+    sets = [(label_of(lever, at), lever.set) for at, lever in enumerate(settings.levers) if isinstance(lever, SetLever)]
+    moved = [(label, key.removeprefix("society."), value) for label, values in sets for key, value in values.items()
+             if key.startswith("society.")]  # fmt: skip
+    if not moved:
+        return []
+    usual = _sketch(job, settings, {})
+    return [
+        f"lever {label!r}: society.{name} shapes what population(setup) and world(setup, people) build, and that stays "
+        "as it was built; the lever changes only what turns and parts read of it."
+        for label, name, value in moved
+        if usual is not None and _sketch(job, settings, {name: value}) != usual
+    ]
+
+
+def _sketch(job: Job, settings: Settings, changes: dict[str, Any]) -> bytes | None:
+    """A small society as it is built with these parameters; None where it cannot be built."""
+    other = settings.model_copy(update={"society": settings.society | changes, "levers": ()})
+    small = msgspec.structs.replace(
+        job, agents=min(job.agents, _SKETCHED_AGENTS), settings=other.model_dump_json(), attempt=0
+    )
+    try:
+        _, people = _people(small)
+        return pack((people.columns, build_environment(small).world.state()))
+    except (PopulaceError, TypeError):
+        return None
 
 
 def build_environment(job: Job) -> Environment:

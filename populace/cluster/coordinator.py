@@ -33,7 +33,7 @@ from populace.cluster.barrier import (
     TickClosed,
     WorldClosed,
 )
-from populace.cluster.build import Job, plan_job
+from populace.cluster.build import Job, lever_notes, plan_job
 from populace.cluster.durable import Course, Store, fresh_course, write_run_file
 from populace.cluster.environment import WorldDone
 from populace.cluster.events import RunDone, TickDone
@@ -95,6 +95,7 @@ class Coordinator:
         self._attempt = 0
         self._began_at_tick = 0
         self._lost: list[str] = []
+        self._lever_notes: list[str] = []
         self._wall_before_s = 0.0
         self._stopping = False
         self._transport = transport
@@ -140,6 +141,9 @@ class Coordinator:
             for observer in self._observers:
                 observer.begin(society.name, job.agents, job.ticks, self.settings.shards, model)
             if not self.course.replay:
+                self._lever_notes = lever_notes(job)
+                for note in self._lever_notes:
+                    self._note(note)
                 booking = await asyncio.to_thread(reserve, self.settings, self.course.file.run, self.out)
             base_url = None if self.course.replay else await host.open()
             bounded = booking.settings.model_dump_json()
@@ -467,7 +471,8 @@ class Coordinator:
         }
         if self._tables is not None:
             self._tables.close(complete=failure is None)
-            manifest["levers"] = summarize(self.settings.levers, agents_touched(self.out))
+            levers = summarize(self.settings.levers, agents_touched(self.out))
+            manifest |= {"levers": levers, "lever_notes": self._lever_notes}
         write_manifest(self.out, manifest)
         if failure is None:
             if self._store is not None:

@@ -87,6 +87,7 @@ def caveats(manifest: Mapping[str, Any]) -> list[str]:
     elif asks["abstained"] * 10 > ended:
         share = 100 * asks["abstained"] / ended
         found.append(f"{share:.0f}% of the asks have no answer: see reason and detail in asks.parquet.")
+    found += manifest.get("lever_notes", ())
     if manifest.get("turns_failed"):
         found.append(f"{manifest['turns_failed']:,} turns ended by an exception: see failures.parquet.")
     return found
