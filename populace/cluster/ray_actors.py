@@ -417,7 +417,8 @@ def _connect() -> None:
             _knock(address)
             ray.init(log_to_driver=False, configure_logging=False)
         else:
-            ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
+            # Without "local" Ray would join any other that runs on this machine.
+            ray.init("local", include_dashboard=False, log_to_driver=False, configure_logging=False)
     except Exception as error:
         address = os.environ.get("RAY_ADDRESS")
         where = f"RAY_ADDRESS={address}" if address else "a Ray on this machine"
