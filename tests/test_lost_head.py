@@ -17,8 +17,8 @@ from populace.monitoring.manifest import read_manifest
 
 pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.timeout(600)]
 
-RUN = ("run", SOCIETIES, "--model", "scripted", "--seed", "7", "--ticks", "40", "--transport", "ray", "--shards", "2")
-SLOW = ("--set", "limits.failed_turns=1.0", "--set", "model.latency.median_s=0.3", "--set", "checkpoint.every_ticks=3")
+RUN = ("run", SOCIETIES, "--model", "scripted", "--seed", "7", "--ticks", "200", "--transport", "ray", "--shards", "2")
+SLOW = ("--set", "limits.failed_turns=1.0", "--set", "model.latency.median_s=1.0", "--set", "checkpoint.every_ticks=3")
 
 
 def test_a_lost_head_ends_the_run_and_loses_nothing(tmp_path):
@@ -39,10 +39,10 @@ def test_a_lost_head_ends_the_run_and_loses_nothing(tmp_path):
             with suppress(psutil.NoSuchProcess):
                 one.kill()
     assert ended != 0
-    done = populace("resume", "a", "--transport", "local", cwd=tmp_path)
+    done = populace("resume", "a", "--transport", "local", "--set", "model.latency.median_s=0", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     resumed = read_manifest(tmp_path / "a")
-    whole = run_local(tmp_path / "whole", ticks=40)
+    whole = run_local(tmp_path / "whole", ticks=200)
     assert resumed["trace_hashes"] == whole["trace_hashes"]
     assert resumed["calls_billed"] == whole["calls_billed"]
     assert resumed["began_at_tick"] > 0

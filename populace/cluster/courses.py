@@ -30,7 +30,7 @@ from populace.society import Origin
 _FREE: Final = (
     "shards", "transport", "metrics_port", "metrics_host", "journal", "checkpoint", "limits", "model.base_url",
     "model.endpoints", "model.api_key_env", "model.api_key_file", "model.timeout_s", "model.retries", "model.repairs",
-    "model.outage_s", "model.throttle", "model.budget", "model.prices", "model.threads", "model.cache",
+    "model.outage_s", "model.throttle", "model.budget", "model.prices", "model.threads", "model.cache", "model.latency",
 )  # fmt: skip
 """Settings that do not stand in a trace: they may change in the midst of a run."""
 _FORKED: Final = (*_FREE, "ticks", "record", "model", "arm", "experiment", "levers", "society")
