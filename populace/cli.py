@@ -254,6 +254,42 @@ def scenarios() -> None:
 
 
 @app.command()
+def estimate(
+    scenario: Annotated[str, typer.Argument(help="A scenario's name, a module, or a path ending in .py.")],
+    agents: Annotated[int | None, typer.Option(help="How many agents the run is to have.")] = None,
+    ticks: Annotated[int | None, typer.Option(help="How many ticks it is to have.")] = None,
+    model: Annotated[str | None, typer.Option(help="embedded, openai or scripted.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The run's seed.")] = None,
+    shards: Annotated[int | None, typer.Option(help="How many shards it is to have.")] = None,
+    settings: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")] = None,
+    pilot_agents: Annotated[int, typer.Option(help="How many agents the pilot has.")] = 20,
+    pilot_ticks: Annotated[int, typer.Option(help="How many ticks the pilot has.")] = 6,
+    scripted: Annotated[bool, typer.Option("--scripted", help="Script the pilot's answers: it costs nothing.")] = False,
+    confidence: Annotated[float, typer.Option(help="How often the intervals are to hold.")] = 0.9,
+    out: Annotated[Path | None, typer.Option(help="Keep the pilot's folder here; else it goes.")] = None,
+) -> None:
+    """Say from a small pilot what a run will come to: calls, tokens, money and time, each with an interval."""
+    from populace.cluster.pilot import expect, print_expected
+    from populace.monitoring.progress import choose_progress
+    from populace.society import find_society
+
+    options = {"agents": agents, "ticks": ticks, "model__kind": model, "seed": seed, "shards": shards}
+    chosen = load_settings(settings, set_ or (), **options)
+    if out is not None:
+        _refuse_used(out)
+    progress = choose_progress(sys.stderr)
+    try:
+        expected = expect(
+            find_society(scenario), chosen, agents=pilot_agents, ticks=pilot_ticks, scripted=scripted,
+            confidence=confidence, out=out, observers=[progress],
+        )  # fmt: skip
+    finally:
+        progress.close()
+    print_expected(expected, sys.stdout)
+
+
+@app.command()
 def costs(
     runs: Annotated[list[Path] | None, typer.Argument(help="Folders of runs.")] = None,
     ledger: Annotated[Path | None, typer.Option(help="An experiment's ledger (model.budget.ledger): its runs.")] = None,

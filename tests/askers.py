@@ -6,13 +6,15 @@ from populace import Abstained, Agent, Context, Parameters, Population, Public, 
 
 
 class Asks(Parameters):
-    """How many asks an agent makes in a tick, one after the other; so many more bytes are in each prompt.
+    """How many asks an agent makes in a tick, one after the other; so many more bytes are in each prompt, and
+    `growth` more with each tick.
 
     Of every `one_in` agents only the first asks: with as many shards, they are all on one of them.
     """
 
     asks: int = 1
     padding: int = 0
+    growth: int = 0
     one_in: int = 1
 
 
@@ -28,7 +30,8 @@ class Asker(Agent):
             return
         for nth in range(ctx.parameters.asks):
             prompt = f"You are agent {ctx.id}. Tick {ctx.tick}, question {nth}: what do you say?"
-            said = await ctx.ask(prompt.ljust(len(prompt) + ctx.parameters.padding, "."), str, purpose="say")
+            more = ctx.parameters.padding + ctx.parameters.growth * ctx.tick
+            said = await ctx.ask(prompt.ljust(len(prompt) + more, "."), str, purpose="say")
             if isinstance(said, Abstained):
                 self.abstained += 1
                 self.reasons = f"{self.reasons} {said.reason}".strip()

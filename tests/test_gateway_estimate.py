@@ -92,7 +92,7 @@ def test_prompts_that_grow_are_noticed() -> None:
     assert growing.tokens_in.low <= real <= growing.tokens_in.high
     assert "grew" in growing.notes[0]
     level = estimate(society(3, 20, 6), plan)
-    assert level.notes == []
+    assert [note for note in level.notes if "saw no growth" not in note] == []
     assert "too few" in estimate(society(3, 20, 2), plan).notes[0]
 
 

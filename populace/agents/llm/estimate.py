@@ -7,12 +7,18 @@ what one turn costs. The run's N turns then cost N x, and their sum lies, with t
 
 the prediction interval for the mean of N future observations (Hahn and Meeker, "Statistical Intervals", 1991, section
 4.7; t is Student's quantile). Where turns come in clusters (agents, whose turns are alike), s / sqrt(m) is too small:
-the spread is then taken between the clusters' means, with m the number of clusters. Whether the run has N turns is
-itself uncertain; `turns_low` and `turns_high` widen the interval.
+the spread is then taken between the clusters' means, with m the number of clusters. Turns that are all alike have no
+spread, which proves little: what none of m turns did, 1 - (1 - confidence) ** (1 / m) of all turns may do (the "rule
+of three"; Hanley and Lippman-Hand, JAMA 249, 1983), so the interval is at least as wide as if those cost nothing, or
+twice as much. Whether the run has N turns is itself uncertain; `turns_low` and `turns_high` widen the interval.
 
-What no interval from a pilot can tell is what the pilot has not seen: prompts that grow as memories fill. So the trend
-of tokens in over the pilot's ticks is fitted by least squares (Theil-Sen would need more ticks than a pilot has), and
-where it rises by more than chance, the upper ends follow it to the last tick and `notes` says so.
+The first ticks of a run are unlike the later ones: nobody has mail yet, and memories are empty. So `extrapolate` takes
+the run's first ticks from the same ticks of the pilot, and all later ones from the later half of the pilot.
+
+What no interval from a pilot can tell is what the pilot has not seen: prompts that grow as memories fill, or agents
+that wake one another. So the trends over the pilot's ticks are fitted by least squares (Theil-Sen would need more ticks
+than a pilot has), and where one rises or falls by more than chance, the ends of the intervals follow it to the last
+tick and `notes` says so.
 
 Time is the slowest of three bottlenecks, none of which another one hides: permits (calls * latency / concurrency),
 the account's limits per minute, and the chain of ticks (each at least as long as its turns' asks, one after another).
@@ -25,10 +31,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from statistics import NormalDist, fmean
+from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from populace.agents.llm.budget import Rate
+
+End: TypeAlias = Literal["low", "mid", "high"]
 
 
 class Used(msgspec.Struct, frozen=True):
@@ -47,24 +57,6 @@ class Turn(msgspec.Struct, frozen=True):
     used: Mapping[str, Used] = {}
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """The full run: its turns (agents times ticks times the share that is due), and what it runs on.
-
-    `turns_low` and `turns_high` bound the turns where they are not certain. `latency_s` is a call's mean latency;
-    limits are per minute, None where there is none.
-    """
-
-    turns: float
-    ticks: int
-    rate: Rate = Rate()
-    concurrency: int = 1
-    latency_s: float = 0.0
-    requests_per_minute: float | None = None
-    tokens_per_minute: float | None = None
-    turns_low: float | None = None
-    turns_high: float | None = None
-
-
 class Interval(msgspec.Struct, frozen=True):
     """An estimate and the interval around it; low is never below 0."""
 
@@ -76,6 +68,37 @@ class Interval(msgspec.Struct, frozen=True):
         """In another unit."""
         return Interval(self.low * factor, self.mid * factor, self.high * factor)
 
+    def __add__(self, other: Interval) -> Interval:
+        """For the sum of both, whatever they have to do with one another."""
+        return Interval(self.low + other.low, self.mid + other.mid, self.high + other.high)
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The full run, or its ticks from `first_tick` on: its turns, and what it runs on.
+
+    Turns are agents times ticks times the share that is due (or without that share, where the pilot holds turns that
+    were not taken as well). `turns_low` and `turns_high` bound them where they are not certain. `agents`, when known,
+    is over how many the run's own spread is taken. `latency_s` is a call's mean latency, between `latency_low_s` and
+    `latency_high_s`; `chain_s` is how long a tick's slowest turn waits for the model; `tick_s` is what a tick
+    takes besides. Limits are per minute, None where there is none.
+    """
+
+    turns: float
+    ticks: int
+    rate: Rate = Rate()
+    concurrency: int = 1
+    latency_s: float = 0.0
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    turns_low: float | None = None
+    turns_high: float | None = None
+    agents: int | None = None
+    first_tick: int = 0
+    latency_low_s: float | None = None
+    latency_high_s: float | None = None
+    chain_s: Interval | None = None
+    tick_s: Interval | None = None
+
 
 class Purposed(msgspec.Struct, frozen=True):
     """The part of one purpose."""
@@ -84,6 +107,15 @@ class Purposed(msgspec.Struct, frozen=True):
     tokens_in: Interval
     tokens_out: Interval
     usd: Interval
+
+    def __add__(self, other: Purposed) -> Purposed:
+        """Of two parts of a run."""
+        return Purposed(
+            self.calls + other.calls,
+            self.tokens_in + other.tokens_in,
+            self.tokens_out + other.tokens_out,
+            self.usd + other.usd,
+        )
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -114,14 +146,13 @@ def estimate(pilot: Sequence[Turn], plan: Plan, confidence: float = 0.9) -> Esti
         raise ValueError(f"a pilot needs two or more agents to tell a spread, got {len(pilot)} turns of {clusters}")
     if not (0.0 < confidence < 1.0 and plan.turns > 0 and plan.ticks > 0 and plan.concurrency > 0):
         raise ValueError(f"confidence must be in (0, 1), turns, ticks and concurrency above 0: {confidence}, {plan}")
-    growth = _growth(pilot, plan.ticks)
     agents = [turn.agent for turn in pilot]
 
     def whole(columns: Sequence[Used], figure: str) -> Interval:
         values = [_figure(used, figure, plan.rate) for used in columns]
         interval = _total(values, agents, plan, confidence)
-        grown = growth if figure in {"tokens_in", "usd"} else 1.0
-        return Interval(interval.low, interval.mid, interval.high * grown)
+        grown = _growth(pilot, values, plan)
+        return Interval(interval.low * min(1.0, grown), interval.mid, interval.high * max(1.0, grown))
 
     names = sorted({name for turn in pilot for name in turn.used})
     none = Used()
@@ -133,9 +164,10 @@ def estimate(pilot: Sequence[Turn], plan: Plan, confidence: float = 0.9) -> Esti
     }
     calls, tokens_in, tokens_out = (whole(sums, figure) for figure in ("calls", "tokens_in", "tokens_out"))
     depth = fmean([used.calls for used in sums if used.calls] or [0.0])
+    ends: tuple[End, ...] = ("low", "mid", "high")
     times = [
-        _wall(plan, getattr(calls, end), getattr(tokens_in, end) + getattr(tokens_out, end), depth)
-        for end in ("low", "mid", "high")
+        _wall(plan, end, getattr(calls, end), getattr(tokens_in, end) + getattr(tokens_out, end), depth)
+        for end in ends
     ]
     return Estimate(
         calls,
@@ -150,7 +182,43 @@ def estimate(pilot: Sequence[Turn], plan: Plan, confidence: float = 0.9) -> Esti
         confidence,
         f"{confidence:.0%} prediction interval for the sum of {plan.turns:,.0f} turns from a pilot of {len(pilot)} "
         f"turns of {clusters} agents (Hahn and Meeker 1991, section 4.7)",
-        _notes(pilot, plan, growth, clusters),
+        _notes(pilot, plan, [_figure(used, "tokens_in", plan.rate) for used in sums], clusters),
+    )
+
+
+def extrapolate(pilot: Sequence[Turn], plan: Plan, confidence: float = 0.9) -> Estimate:
+    """Estimate a run from a pilot of its first ticks, which holds every agent in every tick, due or not.
+
+    `plan.turns` is the run's agents times its ticks. The ticks that the pilot saw are estimated from what it saw in
+    them, those that follow from its later half. Raises ValueError as `estimate` does.
+    """
+    seen = len({turn.tick for turn in pilot})
+    if plan.ticks <= seen:
+        same = [turn for turn in pilot if turn.tick < plan.ticks]
+        return estimate(same, plan, confidence)
+    a_tick = plan.turns / plan.ticks
+    late = [turn for turn in pilot if turn.tick >= min(seen // 2, max(1, seen - 3))]
+    first = estimate(pilot, replace(plan, turns=a_tick * seen, ticks=seen), confidence)
+    left = plan.ticks - seen
+    rest = estimate(late, replace(plan, turns=a_tick * left, ticks=left, first_tick=seen), confidence)
+    nothing = Interval(0.0, 0.0, 0.0)
+    none = Purposed(nothing, nothing, nothing, nothing)
+    names = sorted({*first.purposes, *rest.purposes})
+    # The ends are added as if both parts erred alike, as they do: their agents are the same.
+    return Estimate(
+        first.calls + rest.calls,
+        first.tokens_in + rest.tokens_in,
+        first.tokens_out + rest.tokens_out,
+        first.usd + rest.usd,
+        first.wall_s + rest.wall_s,
+        max(first, rest, key=lambda part: part.wall_s.mid).bottleneck,
+        {name: first.purposes.get(name, none) + rest.purposes.get(name, none) for name in names},
+        len(pilot),
+        first.clusters,
+        confidence,
+        f"{confidence:.0%} prediction intervals (Hahn and Meeker 1991, section 4.7) for the first {seen} ticks from "
+        f"those of the pilot, and for the {left} that follow from its last {len({turn.tick for turn in late})}",
+        list(dict.fromkeys(rest.notes)),
     )
 
 
@@ -176,9 +244,12 @@ def _total(values: Sequence[float], agents: Sequence[int], plan: Plan, confidenc
     for agent, value in zip(agents, values, strict=True):
         grouped[agent].append(value)
     of_mean = max(_half(values, confidence), _half([fmean(group) for group in grouped.values()], confidence))
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    of_rest = student(confidence, len(values) - 1) * deviation / math.sqrt(plan.turns)
-    half = math.hypot(of_mean, of_rest)
+    of_rest = _half(values, confidence) * math.sqrt(len(values) / plan.turns)
+    if plan.agents is not None:
+        means = [fmean(group) for group in grouped.values()]
+        of_rest = max(of_rest, _half(means, confidence) * math.sqrt(len(means) / plan.agents))
+    unseen = mean * (1.0 - (1.0 - confidence) ** (1.0 / len(values)))
+    half = math.hypot(max(of_mean, unseen), of_rest)
     return Interval(max(0.0, mean - half) * turns_low, mean * plan.turns, (mean + half) * turns_high)
 
 
@@ -219,51 +290,65 @@ def _within(t: float, freedom: int) -> float:
     return (angle + math.sin(angle) * total) * 2 / math.pi if odd else math.sin(angle) * total
 
 
-def _growth(pilot: Sequence[Turn], ticks: int) -> float:
-    """By what factor tokens in may exceed the pilot's mean if they go on rising as in the pilot; 1.0 without a rise."""
-    by_tick: dict[int, list[float]] = defaultdict(list)
-    for turn in pilot:
-        used = _sum(turn.used)
-        if used.calls:
-            by_tick[turn.tick].append(used.tokens_in / used.calls)
-    xs = [float(tick) for tick, values in by_tick.items() for _ in values]
-    ys = [value for values in by_tick.values() for value in values]
-    if len(by_tick) < 3 or len(ys) < 6:
+def _growth(pilot: Sequence[Turn], values: Sequence[float], plan: Plan) -> float:
+    """By what factor a turn of the plan's ticks costs more than the pilot's mean if the pilot's trend goes on.
+
+    1.0 where the trend is no more than chance (two standard errors) or the pilot has fewer than three ticks.
+    """
+    xs = [float(turn.tick) for turn in pilot]
+    if len(set(xs)) < 3 or len(xs) < 6:
         return 1.0
-    x, y = fmean(xs), fmean(ys)
+    x, y = fmean(xs), fmean(values)
     sxx = math.fsum((a - x) ** 2 for a in xs)
-    slope = math.fsum((a - x) * (b - y) for a, b in zip(xs, ys, strict=True)) / sxx
-    rest = math.fsum((b - y - slope * (a - x)) ** 2 for a, b in zip(xs, ys, strict=True))
-    error = math.sqrt(rest / (len(ys) - 2) / sxx)
-    if slope <= 2.0 * error or y <= 0.0:
+    slope = math.fsum((a - x) * (b - y) for a, b in zip(xs, values, strict=True)) / sxx
+    rest = math.fsum((b - y - slope * (a - x)) ** 2 for a, b in zip(xs, values, strict=True))
+    error = math.sqrt(rest / (len(xs) - 2) / sxx)
+    if abs(slope) <= 2.0 * error or y <= 0.0:
         return 1.0
-    middle = min(xs) + (ticks - 1) / 2
-    return max(1.0, 1.0 + slope * (middle - x) / y)
+    middle = plan.first_tick + (plan.ticks - 1) / 2
+    return max(0.0, 1.0 + slope * (middle - x) / y)
 
 
-def _wall(plan: Plan, calls: float, tokens: float, depth: float) -> tuple[float, str]:
+def _wall(plan: Plan, end: End, calls: float, tokens: float, depth: float) -> tuple[float, str]:
+    ends = {"low": plan.latency_low_s, "mid": None, "high": plan.latency_high_s}
+    given_s = ends[end]
+    latency_s = plan.latency_s if given_s is None else given_s
+    chain_s = depth * latency_s if plan.chain_s is None else float(getattr(plan.chain_s, end))
     times = {
-        "concurrency": calls * plan.latency_s / plan.concurrency,
-        "ticks": plan.ticks * depth * plan.latency_s,
+        "concurrency": calls * latency_s / plan.concurrency,
+        "ticks": plan.ticks * chain_s,
         "requests per minute": 60.0 * calls / plan.requests_per_minute if plan.requests_per_minute else 0.0,
         "tokens per minute": 60.0 * tokens / plan.tokens_per_minute if plan.tokens_per_minute else 0.0,
+        "this machine": 0.0 if plan.tick_s is None else plan.ticks * float(getattr(plan.tick_s, end)),
     }
     bottleneck = max(times, key=lambda name: times[name])
     return times[bottleneck], bottleneck
 
 
-def _notes(pilot: Sequence[Turn], plan: Plan, growth: float, clusters: int) -> list[str]:
+def _notes(pilot: Sequence[Turn], plan: Plan, tokens_in: Sequence[float], clusters: int) -> list[str]:
     notes = []
     ticks = len({turn.tick for turn in pilot})
+    growth, last = _growth(pilot, tokens_in, plan), plan.first_tick + plan.ticks
     if growth > 1.0:
         notes.append(
-            f"Prompts grew during the pilot. If they go on so for {plan.ticks} ticks, the run reads {growth:.1f} times "
-            f"the tokens that the pilot's mean suggests: the upper ends allow for it. A cap on memory keeps it down."
+            f"What a turn reads grew during the pilot. If it goes on so for {last} ticks, those after the pilot read "
+            f"{growth:.1f} times the tokens that its mean suggests: the upper ends allow for it. A cap on memory keeps "
+            "it down."
         )
-    elif ticks < 3 < plan.ticks:
+    elif growth < 1.0:
         notes.append(
-            f"The pilot saw {ticks} of {plan.ticks} ticks, too few to tell whether prompts grow as memories fill. "
-            f"A pilot of three ticks or more does."
+            f"What a turn reads fell during the pilot. If it goes on so for {last} ticks, those after the pilot read "
+            f"{growth:.1f} times the tokens that its mean suggests: the lower ends allow for it."
+        )
+    elif ticks < 3 < last:
+        notes.append(
+            f"The pilot saw too few of {last} ticks to tell whether prompts grow as memories fill. "
+            "One of five ticks or more does."
+        )
+    elif last > 3 * ticks:
+        notes.append(
+            f"The pilot saw no growth. What begins only later in the {last} ticks, it cannot tell, and no interval "
+            "allows for it."
         )
     if clusters < 10:
         notes.append(f"The pilot had {clusters} agents: with ten or more the interval is much narrower.")
