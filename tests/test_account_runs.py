@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 from asking import ASKERS, asking, here, run_on_ray
 from misbehaving import Misbehaving, RateLimit, slow, status
+from running import settings_of
 from test_cli import populace
 
 from populace.agents.llm.budget import Amount, ceiling
 from populace.agents.llm.client import Client
 from populace.agents.llm.lease import Want
 from populace.cluster.account import account_for
+from populace.cluster.coordinator import Coordinator
 from populace.cluster.shard import Shard
 from populace.core.errors import BudgetSpent, ModelError
 from populace.core.records import Answer
 from populace.monitoring.manifest import read_manifest
 from populace.monitoring.tables import read_table
 from populace.settings import Model
+from populace.society import find_society
 
 
 @pytest.fixture
@@ -134,3 +138,30 @@ def spy(monkeypatch: pytest.MonkeyPatch, told: list[str]) -> None:
         answer(shard, given)
 
     monkeypatch.setattr(Shard, "_answer", noting)
+
+
+@pytest.mark.ray
+def test_a_lost_account_is_made_anew_with_what_was_spent(tmp_path, ray_cluster):
+    from populace.cluster.ray_actors import RayTransport
+
+    class Killing(RayTransport):
+        killed = False
+
+        async def open_tick(self, shard, tick, *args):
+            if tick == 2 and not self.killed:
+                self.killed = True
+                ray_cluster.kill(self._quota)
+            return await super().open_tick(shard, tick, *args)
+
+    with Misbehaving(base=slow(0.01)) as server:
+        options = asking(server, agents=20, ticks=4, shards=2, model__budget__tokens=10_000, model__max_tokens=20)
+        settings = settings_of(transport="ray", **options)
+        transport = Killing()
+        run = Coordinator(find_society(ASKERS), settings, transport, tmp_path / "there")
+        there = asyncio.run(run.run())
+        billed = server.billed.tokens_in + server.billed.tokens_out
+        without = here(tmp_path / "here", **options)
+    assert transport.killed
+    assert there["trace_hash"] == without["trace_hash"]
+    assert there["asks"]["answered"] == 80
+    assert billed <= 10_000
