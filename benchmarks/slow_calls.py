@@ -2,8 +2,8 @@
 
     python benchmarks/slow_calls.py [--agents 40] [--asks 15] [--bad 0.1] [--repeats 5]
 
-Whole runs in this process against the misbehaving server on loopback. A good call takes 200 ms; the first two
-calls of `bad` agents hang, or drip a byte each 200 ms, until their deadline of 1 s. Runs alternate; printed are medians of the
+Whole runs in this process against the misbehaving server on loopback. A good call takes 200 ms; the first two calls of
+`bad` agents hang, or drip a byte each 200 ms, until their deadline of 1 s. Runs alternate. Printed are medians of the
 repeats: how much longer the other agents' turns took on average, and when the slow calls ended.
 """
 

@@ -22,7 +22,7 @@ from populace.society import find_society
 
 
 def main(base_url: str, out: str, dump: str) -> None:
-    ray.init(include_dashboard=False, log_to_driver=True, configure_logging=False, num_cpus=2)
+    ray.init(address="local", include_dashboard=False, log_to_driver=True, configure_logging=False, num_cpus=2)
     model = {"kind": "openai", "base_url": base_url, "name": "decoy-model", "api_key_env": "CANARY_KEY"}
     settings = settings_of(
         transport="ray", shards=2, agents=60, ticks=2, limits__failed_turns=1.0, model={**model, "retries": 0},

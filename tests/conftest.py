@@ -18,6 +18,6 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 def ray_cluster():
     """A Ray on this machine, started once: it takes about ten seconds."""
     ray = pytest.importorskip("ray")
-    ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False, num_cpus=4)
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, configure_logging=False, num_cpus=4)
     yield ray
     ray.shutdown()

@@ -111,7 +111,7 @@ class Http:
                 response.close()
                 return Rejected(f"the answer is larger than {MAX_BODY_BYTES} bytes", billed=begun)
             response.release()
-            return Reply(response.status, response.headers, content)
+            return Reply(response.status, response.headers, self._scrub_body(content))
         except asyncio.CancelledError:
             if self._deadlines.passed(task):
                 return Late(f"no whole answer within {self._timeout_s:g} s")
