@@ -165,6 +165,29 @@ def fork(
         _run(going.origin, going.settings, folder, going.course, mirror)
 
 
+@app.command()
+def diff(
+    a: Annotated[str, typer.Argument(help="A run's folder, or its address (s3://...).")],
+    b: Annotated[str, typer.Argument(help="The run to compare it with.")],
+    json: Annotated[bool, typer.Option("--json", help="One JSON object, with every tick.")] = False,
+) -> None:
+    """Say where two runs part, with both texts, whom it touched and what became of the outcomes."""
+    import msgspec
+
+    from populace.cluster.courses import recorded_hashes
+    from populace.cluster.mirror import RECORD, local_folder
+    from populace.monitoring.diff import diff_runs
+    from populace.monitoring.diff_text import print_diff
+
+    one, other = (local_folder(run, (*RECORD, "*.parquet")) for run in (a, b))
+    found = diff_runs(one, other, recorded_hashes(one) or None, recorded_hashes(other) or None)
+    found = msgspec.structs.replace(found, a=a, b=b)
+    if json:
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    else:
+        print_diff(found, sys.stdout)
+
+
 def _beside(run: str) -> str:
     """A new folder for a fork of a run: beside it, or in runs/ where that is a remote one."""
     from populace.cluster.mirror import is_remote

@@ -185,15 +185,21 @@ def read_table(run_dir: Path, name: str) -> Any:
     """
     path = run_dir / f"{name}.parquet"
     try:
-        parts = [] if path.exists() else sorted((run_dir / PARTS).glob(f"{name}-*.parquet"), key=part_number)
-        if parts:
-            return pa.concat_tables([pq.read_table(part) for part in parts])
-        return pq.read_table(path)
+        files = table_files(run_dir, name)
+        if len(files) > 1:
+            return pa.concat_tables([pq.read_table(part) for part in files])
+        return pq.read_table(*files or [path])
     except FileNotFoundError:
         there = ", ".join(sorted(file.stem for file in run_dir.glob("*.parquet"))) or "none"
         raise SettingsError(f"{path}: there is no such table. Tables there are: {there}.") from None
     except (pa.ArrowException, OSError) as error:
         raise SettingsError(f"{path}: cannot be read as Parquet: {error}") from None
+
+
+def table_files(run_dir: Path, name: str) -> list[Path]:
+    """The files that hold a table of a run, in order: the table itself or, while there is none, its parts."""
+    path = run_dir / f"{name}.parquet"
+    return [path] if path.exists() else sorted((run_dir / PARTS).glob(f"{name}-*.parquet"), key=part_number)
 
 
 def recorded_prompt(run_dir: Path, tick: int, agent: int, nth: int) -> list[dict[str, str]] | None:
