@@ -31,7 +31,7 @@ from populace.agents.llm.budget import NOTHING, Amount, Ledger
 from populace.agents.llm.lease import Lease, Want
 
 _TINY: Final = 1e-9
-_AGAIN_MONEY_S: Final = 0.02
+_AGAIN_SOON_S: Final = 0.02
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -206,9 +206,11 @@ class Quota:
             account.wants[kind] -= amount
             account.out[kind] += amount
             self.leased[kind] += amount
-        # Money does not gather with time: it comes back with the next calls that end.
+        # Money does not gather with time: it comes back with the next calls that end. And who got all that it wanted
+        # is short of nothing: it need not wait with what it wants next.
         moneyed = refused == "held" or not any(map(math.isfinite, self._rates))
-        again_s = min(limits.again_s, _AGAIN_MONEY_S) if moneyed else limits.again_s
+        plenty = amounts[0] >= want.requests and amounts[1] >= want.tokens
+        again_s = min(limits.again_s, _AGAIN_SOON_S) if moneyed or plenty else limits.again_s
         again_s = max(again_s, self._held_until_s - now_s)
         return Lease(want.nth, amounts[0], amounts[1], money, limits.lasts_s, again_s, refused)
 
