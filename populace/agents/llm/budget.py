@@ -157,6 +157,14 @@ class Ledger(msgspec.Struct):
         """What may still be reserved or lent; negative only after an overrun."""
         return self.ceiling - self.spent - self.held
 
+    def fits(self, worst: Amount) -> bool:
+        """Whether `worst` is within the room: the same, and quicker."""
+        spent, held, ceiling = self.spent, self.held, self.ceiling
+        return (
+            spent.tokens + held.tokens + worst.tokens <= ceiling.tokens
+            and spent.pico_usd + held.pico_usd + worst.pico_usd <= ceiling.pico_usd
+        )
+
     def could_fit_later(self, worst: Amount) -> bool:
         """Whether `worst` would fit if all that is held came back unspent. False means: never again."""
         return worst.fits(self.ceiling - self.spent)
@@ -166,7 +174,7 @@ class Ledger(msgspec.Struct):
     def reserve(self, worst: Amount) -> bool:
         """Hold the worst case of one call; False, and nothing held, when it does not fit under the ceiling."""
         _check(worst)
-        if not worst.fits(self.room):
+        if not self.fits(worst):
             self.refused += 1
             return False
         self.held += worst

@@ -115,7 +115,7 @@ class Purse:
     def affords(self, tokens: int, worst: Amount, now_s: float) -> bool:
         """Whether `pay` would."""
         requests, held = self.holds(now_s)
-        return requests >= 1 and held >= tokens and worst.fits(self.ledger.room)
+        return requests >= 1 and held >= tokens and self.ledger.fits(worst)
 
     def pay(self, tokens: int, worst: Amount, now_s: float) -> bool:
         """Pay for one call that will take about so many tokens, and reserve its worst case; False: not now.
