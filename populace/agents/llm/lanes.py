@@ -153,4 +153,5 @@ def lane_breaker(lanes: int, shards: int = 1) -> Breaker:
     """
     every_s = min(float(shards), _SHARDS_PROBE_MOST_S)
     failures = max(_FAILURES_LEAST, min(_FAILURES, _FAILURES_OF_ALL // shards))
-    return Breaker(failures, 2 * failures, probe_every_s=every_s, probe_most_s=None if lanes == 1 else _SEVERAL_PROBE_MOST_S)
+    most_s = None if lanes == 1 else _SEVERAL_PROBE_MOST_S
+    return Breaker(failures, 2 * failures, probe_every_s=every_s, probe_most_s=most_s)
