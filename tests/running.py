@@ -42,6 +42,9 @@ class Shuffled:
     async def open(self) -> None:
         await self._inner.open()
 
+    def wind_down(self) -> None:
+        self._inner.wind_down()
+
     async def close(self) -> None:
         await self._inner.close()
 

@@ -60,6 +60,9 @@ class Counting:
     async def open(self) -> None:
         await self.inner.open()
 
+    def wind_down(self) -> None:
+        self.inner.wind_down()
+
     async def close(self) -> None:
         await self.inner.close()
 

@@ -153,12 +153,15 @@ class Coordinator:
             failure = error
         except asyncio.CancelledError:
             failure = Interrupted("the run was cancelled; everything up to the last whole tick is saved")
+        except Exception as error:
+            failure = RunFailed(f"{type(error).__name__}: {error}")
+            raise
         finally:
             with contextlib.suppress(PopulaceError):
                 self._peak_rss_mb = peak_rss_mb()
             try:
                 await self._uploads.before_close()
-                manifest = self._close(society, failure)
+                manifest, failure = self._close(society, failure)
             finally:
                 try:
                     await self._transport.close()
@@ -439,11 +442,22 @@ class Coordinator:
             for observer in self._observers:
                 observer.pulse(pulse)
 
-    def _close(self, society: Society, failure: PopulaceError | None) -> dict[str, Any]:
-        status = _status(failure)
+    def _close(
+        self, society: Society, failure: PopulaceError | None
+    ) -> tuple[dict[str, Any], PopulaceError | None]:
+        """Finish the tables, then the manifest, then let go of what a complete run needs no more.
+
+        Whatever moment this ends at, the run is complete by its manifest or can be resumed. Gives the manifest, and
+        what has failed: the run, or else what is done here.
+        """
         barrier = self._barrier or Barrier(self.settings.shards, 0)
+        if self._tables is not None:
+            try:
+                self._tables.close(complete=failure is None)
+            except PopulaceError as error:
+                failure = failure or error
         manifest: dict[str, Any] = {
-            "status": status,
+            "status": _status(failure),
             "error": str(failure) if failure else None,
             "trace_hash": barrier.trace.hash,
             "trace_hashes": barrier.trace.ticks,
@@ -470,18 +484,21 @@ class Coordinator:
             "parent": msgspec.to_builtins(self.course.file.parent),
         }
         if self._tables is not None:
-            self._tables.close(complete=failure is None)
             levers = summarize(self.settings.levers, agents_touched(self.out))
             manifest |= {"levers": levers, "lever_notes": self._lever_notes}
-        write_manifest(self.out, manifest)
+        try:
+            write_manifest(self.out, manifest)
+        except PopulaceError as error:
+            failure = failure or error
+            manifest |= {"status": _status(failure), "error": str(failure)}
         if failure is None:
             if self._store is not None:
                 self._store.discard()
             if self._tables is not None:
                 self._tables.forget()
         for observer in self._observers:
-            observer.end(status, manifest)
-        return manifest
+            observer.end(manifest["status"], manifest)
+        return manifest, failure
 
 
 def _parameters(society: Society, settings: Settings) -> Any:

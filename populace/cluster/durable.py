@@ -126,11 +126,15 @@ def write_run_file(folder: Path, file: RunFile) -> None:
     make_folder(folder)
     path, part = folder / RUN_FILE, folder / f"{RUN_FILE}.part"
     with naming(path, "written"):
-        with part.open("wb") as out:
-            out.write(msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n")
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(path)
+        try:
+            with part.open("wb") as out:
+                out.write(msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n")
+                out.flush()
+                os.fsync(out.fileno())
+            part.replace(path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
     sync_folder(folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from populace.cluster.bus import Frame
 from populace.cluster.delivery import tally
 from populace.cluster.environment import Environment, Reports, WorldDone
 from populace.cluster.events import RunDone, TickDone
-from populace.cluster.recording import Missed, Recording, open_journal, open_pasts
+from populace.cluster.recording import Missed, Recording, join_positions, open_journal, open_pasts
 from populace.cluster.runner import ShardRunner
 from populace.cluster.state import RunState, ShardState, split_mail
 from populace.cluster.transport import Opened, Progress
@@ -96,9 +97,9 @@ class LocalTransport:
     async def export(self, whole: bool) -> tuple[list[ShardState], dict[str, Any], list[Position]]:
         """The state of all."""
         assert self._environment is not None
-        positions = [at for runner in self.runners if (at := runner.gateway.position()) is not None]
+        positions = [runner.gateway.positions(runner.shard.scope.tick + 1) for runner in self.runners]
         shards = [runner.shard.export(whole=whole) for runner in self.runners]
-        return shards, self._environment.world.state(), positions
+        return shards, self._environment.world.state(), join_positions(positions)
 
     async def collect(self, parcels: list[Frame]) -> list[Frame]:
         """The parcels are the frames."""
@@ -148,8 +149,7 @@ class LocalTransport:
 
     async def close(self) -> None:
         """Close the gateways."""
-        for runner in self.runners:
-            await runner.close()
+        await asyncio.gather(*(runner.close() for runner in self.runners))
         self.runners = []
         if self.account is not None:
             self.spent = self.account.spent

@@ -32,7 +32,7 @@ from populace.cluster.environment import Environment, Reports, WorldDone
 from populace.cluster.events import RunDone, TickDone
 from populace.cluster.local import add_progress, opened
 from populace.cluster.mirror import Mirror, shard_mirror
-from populace.cluster.recording import Recording, open_journal, open_pasts
+from populace.cluster.recording import Recording, join_positions, open_journal, open_pasts
 from populace.cluster.runner import ShardRunner, tune_collector
 from populace.cluster.state import RunState, ShardState, split_mail
 from populace.cluster.state import pack_world as pack_world_state
@@ -200,10 +200,11 @@ class ShardActor:
         self._runner.shard.restore(tick, unpack_shard_state(state))
 
     async def export(self, whole: bool) -> bytes:
-        """The shard's packed state, and the end of its journal."""
+        """The shard's packed state, and how far the journal is behind it."""
         assert self._runner is not None
-        position = await asyncio.to_thread(self._runner.gateway.position)
-        return pack((self._runner.shard.export(whole=whole), position))
+        runner = self._runner
+        positions = await asyncio.to_thread(runner.gateway.positions, runner.shard.scope.tick + 1)
+        return pack((runner.shard.export(whole=whole), positions))
 
     async def upload(self) -> None:
         """Upload the shard's journal so far, where the run's folder is remote."""
@@ -273,9 +274,10 @@ class RayTransport:
         options = {"num_cpus": share, "max_restarts": 0, "max_task_retries": 0}
         self._make_environment = ray.remote(**options)(EnvironmentActor).remote
         self._make_shard = ray.remote(scheduling_strategy="SPREAD", max_concurrency=16, **options)(ShardActor).remote
-        if self._quota is not None:
-            # The journal of a life before knows nothing of the calls that were in flight; its account does.
+        if self._shards:
             await self._close_shards()
+        if self._quota is not None:
+            # The journal of a life before knows nothing of the calls that were lost in flight; its account does.
             await self._close_quota()
             packed = msgspec.msgpack.encode(msgspec.structs.replace(job, spent=job.spent.at_least(self._spent)))
         if account_for(settings.model) is not None:
@@ -328,8 +330,7 @@ class RayTransport:
             *(_result(actor.export.remote(whole), _shard(index)) for index, actor in enumerate(self._shards)),
         )
         read = [unpack_export(one) for one in packed]
-        positions = [position for _, position in read if position is not None]
-        return [state for state, _ in read], unpack_world_state(world), positions
+        return [state for state, _ in read], unpack_world_state(world), join_positions(at for _, at in read)
 
     async def collect(self, parcels: list[Any]) -> list[Frame]:
         """Fetch the frames from where they are."""

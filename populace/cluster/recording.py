@@ -9,7 +9,7 @@ once the gateway has failed), since it says nothing about the model. Shell: file
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -19,14 +19,20 @@ from populace.agents.llm.protocol import Deliver, Gateway, Pressure
 from populace.cluster.build import Job
 from populace.cluster.journal import SEGMENT_BYTES, Journal
 from populace.cluster.journal_index import JournalIndex
-from populace.cluster.journal_read import read_journal
+from populace.cluster.journal_read import Report, read_journal
 from populace.cluster.mirror import REMOTE_SEGMENT_BYTES, is_remote, own_journal, past_journal
 from populace.cluster.state import Past
 from populace.core.errors import StorageError
 from populace.core.records import Answer, Ask, Counts, Position
 
-OpenPast: TypeAlias = tuple[JournalIndex, bool]
-"""A journal's answers, and whether they are the run's own."""
+
+class OpenPast(msgspec.Struct, frozen=True):
+    """A journal's answers, whether they are the run's own, and where each of its attempts was begun and ended."""
+
+    index: JournalIndex
+    own: bool
+    since: list[Position] = []
+    ends: list[Position] = []
 
 _Batch: TypeAlias = "tuple[list[tuple[bytes, Answer]], Sequence[Answer], Deliver]"
 
@@ -40,10 +46,24 @@ class Missed(msgspec.Struct, frozen=True):
 
 def open_pasts(pasts: Sequence[Past]) -> list[OpenPast]:
     """Read these journals. Raises StorageError, JournalDamaged."""
-    return [
-        (JournalIndex(read_journal(past_journal(one.folder), run=one.run, since=one.since, before=one.before)), one.own)
-        for one in pasts
-    ]
+    opened = []
+    for one in pasts:
+        report = Report()
+        read = read_journal(past_journal(one.folder), run=one.run, since=one.since, before=one.before, report=report)
+        opened.append(OpenPast(JournalIndex(read), one.own, one.since, list(report.ends.values())))
+    return opened
+
+
+def join_positions(shards: Iterable[Sequence[Position]]) -> list[Position]:
+    """What all shards agree upon: each one's own position, and of a former attempt the earliest that any gives.
+
+    One may have read a former attempt when another had not ended it yet, so that it knows less of it.
+    """
+    given = [positions for positions in shards if positions]
+    formers = [{(at.attempt, at.shard): at for at in former} for _, *former in given]
+    known = set.intersection(*(set(former) for former in formers)) if formers else set()
+    earliest = [min((former[key] for former in formers), key=msgspec.structs.astuple) for key in sorted(known)]
+    return [*earliest, *(own for own, *_ in given)]
 
 
 def open_journal(job: Job, shard: int) -> Journal | None:
@@ -75,7 +95,7 @@ class Recording:
         self.journal = journal
         self.missed: list[Missed] = []
         self._saved = (0, 0.0)
-        self._indices = pasts
+        self._pasts = pasts
         self._failure: Exception | None = None
         self._queue: list[_Batch] = []
         self._wake = asyncio.Event()
@@ -102,7 +122,7 @@ class Recording:
 
     def offer(self, asks: Sequence[Ask], deliver: Deliver) -> None:
         """Answer from the record, and pass on what is not in it."""
-        if not self._indices:
+        if not self._pasts:
             self._pass_on(asks, deliver)
             return
         known: list[Answer] = []
@@ -129,12 +149,25 @@ class Recording:
         saved, self._saved = self._saved, (0, 0.0)
         return saved
 
-    def position(self) -> Position | None:
-        """Sync the journal and say where it ends, for a checkpoint. Raises StorageError."""
+    def positions(self, tick: int) -> list[Position]:
+        """Sync the journal, and say up to where it and then those of former attempts are behind a checkpoint.
+
+        Of a former attempt that is all of it once the run stands before a `tick` that it knows no answer of; until
+        then, what it was read from. Raises StorageError.
+        """
         if self.journal is None:
-            return None
+            return []
         self.journal.sync()
-        return self.journal.position
+        found = [self.journal.position]
+        for past in self._pasts:
+            if past.own:
+                found += past.ends if max(past.index.ticks(), default=-1) < tick else past.since
+        return found
+
+    def wind_down(self) -> None:
+        """Ask nothing further; what is in flight may end, and is put on record."""
+        if self.inner is not None:
+            self.inner.wind_down()
 
     async def close(self) -> None:
         """Close what is inside, put down what it still answers, close the journal."""
@@ -144,17 +177,17 @@ class Recording:
         self._wake.set()
         if self._task is not None:
             await self._task
-        for index, _ in self._indices:
-            index.close()
+        for past in self._pasts:
+            past.index.close()
         if self.journal is not None:
             self.journal.close()
 
     def _find(self, ask: Ask) -> tuple[Answer | None, bool]:
-        for index, own in self._indices:
-            found = index.find(ask.agent, ask.tick, ask.nth)
+        for past in self._pasts:
+            found = past.index.find(ask.agent, ask.tick, ask.nth)
             if found is not None and found.key == ask.key:
                 answer = found.answer
-                if own:
+                if past.own:
                     return answer, True
                 calls = answer.calls or int(answer.settled == "replayed")  # it cost its own past something
                 self._saved = (self._saved[0] + calls, self._saved[1] + answer.cost_usd)
@@ -173,7 +206,7 @@ class Recording:
     def _pass_on(self, asks: Sequence[Ask], deliver: Deliver) -> None:
         if self.inner is None:
             for ask in asks:
-                found = [index.find(ask.agent, ask.tick, ask.nth) for index, _ in self._indices]
+                found = [past.index.find(ask.agent, ask.tick, ask.nth) for past in self._pasts]
                 self.missed.append(Missed(ask, next((one.key for one in found if one is not None), None)))
             deliver([Answer(ask.agent, ask.tick, ask.nth, "abstained", reason="unrecorded") for ask in asks])
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from collections import deque
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ from populace.core.errors import BudgetSpent, Interrupted
 from populace.core.records import Answer, Look
 
 _POLL_S: Final = 0.02
+GRACE_S: Final = 3.0
+"""How long calls in flight may take to end when the run ends early, or goes back after a loss."""
 
 
 def tune_collector() -> None:
@@ -111,8 +114,16 @@ class ShardRunner:
         self._arrived.set()
 
     async def close(self) -> None:
-        """Close the gateway. What it says of asks that are still open is no answer: a tick under way is abandoned."""
+        """Close the gateway. What it says of asks that are still open is no answer: a tick under way is abandoned.
+
+        Calls in flight are given a little time to end, since they are paid for: they are put on record.
+        """
         self.abandon()
+        self.gateway.wind_down()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_S):
+                while self.gateway.pressure().in_flight:  # noqa: ASYNC110 - a gateway tells no more
+                    await asyncio.sleep(_POLL_S)
         await self.gateway.close()
 
     def end(self, frames: list[Frame], expected: dict[int, int] | None = None, attempt: int = 0) -> RunDone:

@@ -55,9 +55,9 @@ class Transport(Protocol):
         """
 
     async def export(self, whole: bool) -> tuple[list[ShardState], dict[str, Any], list[Position]]:
-        """Between two ticks: the shards' states, all of it or what changed, the world's, and the journals' ends.
+        """Between two ticks: the shards' states, all of it or what changed, the world's, and positions in the journal.
 
-        What stands before these ends is on the disk. Raises StorageError.
+        What stands before these positions is on the disk, and nothing of it is asked again. Raises StorageError.
         """
 
     async def collect(self, parcels: list[Any]) -> list[Frame]:

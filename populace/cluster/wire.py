@@ -59,7 +59,7 @@ _TICK: Final = msgspec.msgpack.Decoder(TickDone, dec_hook=_array)
 _WORLD: Final = msgspec.msgpack.Decoder(WorldDone, dec_hook=_array)
 _RUN: Final = msgspec.msgpack.Decoder(RunDone, dec_hook=_array)
 _STATE: Final = msgspec.msgpack.Decoder(ShardState, dec_hook=_array)
-_EXPORT: Final = msgspec.msgpack.Decoder(tuple[ShardState, Position | None], dec_hook=_array)
+_EXPORT: Final = msgspec.msgpack.Decoder(tuple[ShardState, list[Position]], dec_hook=_array)
 _LOOKS: Final = msgspec.msgpack.Decoder(list[Look])
 
 
@@ -85,8 +85,8 @@ def unpack_shard_state(packed: bytes) -> ShardState:
     return _read(_STATE, packed)  # type: ignore[no-any-return]
 
 
-def unpack_export(packed: bytes) -> tuple[ShardState, Position | None]:
-    """Read a shard's state and the end of its journal. Raises BusError when it is neither."""
+def unpack_export(packed: bytes) -> tuple[ShardState, list[Position]]:
+    """Read a shard's state and positions in the journal. Raises BusError when it is neither."""
     return _read(_EXPORT, packed)  # type: ignore[no-any-return]
 
 

@@ -74,6 +74,10 @@ class Cached:
         if self._asked:
             self._wake.set()
 
+    def wind_down(self) -> None:
+        """Ask nothing further; what is in flight inside is still kept."""
+        self.inner.wind_down()
+
     async def close(self) -> None:
         """Close what is inside, keep what was paid for; asks still open are delivered as abstained('interrupted')."""
         self._open = False

@@ -74,6 +74,7 @@ class Client:
         self._account = account
         self._prompts = prompts
         self._failure: Exception | None = None
+        self._winding_down = False
         self._closed = False
         self.dispatcher = Dispatcher(
             call=self._call,
@@ -103,16 +104,20 @@ class Client:
     def offer(self, asks: Sequence[Ask], deliver: Deliver) -> None:
         """Queue the asks; each is answered as soon as it is."""
         jobs = [self._job(ask, deliver) for ask in asks]
-        if self._failure is not None or self._closed:
-            reason, detail = ("interrupted", "") if self._failure is None else _reason(self._failure)
-            deliver([job.abstained(reason, detail) for job in jobs])
+        if self._failure is not None or self._winding_down:
+            deliver([job.abstained(*_reason(self._failure)) for job in jobs])
             return
         for job in jobs:
             self.dispatcher.put(job)
 
+    def wind_down(self) -> None:
+        """Start no further call; asks that wait are delivered as abstained('interrupted')."""
+        self._winding_down = True
+        self._abstain(self.dispatcher.drain(), *_reason(self._failure))
+
     async def close(self) -> None:
         """Stop; asks still open are delivered as abstained('interrupted')."""
-        self._closed = True
+        self._winding_down = self._closed = True
         self._abstain(self.dispatcher.drain() + self.dispatcher.abort(), "interrupted", "")
         await self.dispatcher.close()
         for server in self._servers:
@@ -210,7 +215,7 @@ class Client:
             step = self._retry.after(job, outcome, probe=probe)
         if isinstance(step, Answer):
             job.deliver([step])
-        elif isinstance(step, Again) and self._failure is None:
+        elif isinstance(step, Again):
             self._put_again(job, step.after_s)
         else:
             if isinstance(step, Fatal) and self._failure is None:
@@ -218,7 +223,7 @@ class Client:
             self._abstain([job], *_reason(self._failure))
 
     def _put_again(self, job: Job, after_s: float) -> None:
-        if self._failure is not None:
+        if self._failure is not None or self._winding_down:
             self._abstain([job], *_reason(self._failure))
             return
         if self._account is not None:
@@ -247,7 +252,8 @@ class Client:
                     )
                 )
             case "account":
-                self._fail(ActorLost(["the quota"], detail))
+                self._failure = ActorLost(["the quota"], detail)
+                self._abstain(self.dispatcher.drain(), *_reason(self._failure))
             case "attempt":
                 self._fail(ModelError("a newer attempt of this shard runs, so this one makes no more calls."))
             case _:
@@ -286,4 +292,6 @@ def _kind(job: Job) -> object:
 
 
 def _reason(failure: Exception | None) -> tuple[str, str]:
+    if failure is None:
+        return "interrupted", ""
     return ("budget" if isinstance(failure, BudgetSpent) else "error", str(failure))

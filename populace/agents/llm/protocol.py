@@ -44,5 +44,8 @@ class Gateway(Protocol):
     def failure(self) -> Exception | None:
         """Why no further ask can succeed, or None."""
 
+    def wind_down(self) -> None:
+        """Begin no further call: asks that wait are delivered as abstained('interrupted'), calls in flight may end."""
+
     async def close(self) -> None:
         """Stop everything that `open` started; asks still open are delivered as abstained('interrupted')."""

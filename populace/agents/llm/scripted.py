@@ -88,8 +88,15 @@ class Scripted:
             timer = loop.call_later(answer.latency_s, self._deliver, key, answer)
             self._pending[key] = (timer, ask, deliver)
 
+    def wind_down(self) -> None:
+        """Abstain for what its latency still holds back: it costs nothing."""
+        self._abstain()
+
     async def close(self) -> None:
         """Abstain for what its latency still holds back."""
+        self._abstain()
+
+    def _abstain(self) -> None:
         pending, self._pending = self._pending, {}
         for timer, ask, deliver in pending.values():
             timer.cancel()
