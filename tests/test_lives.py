@@ -1,0 +1,142 @@
+"""The lives of a run: one that failed in any way keeps what it had, and the next life begins with all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_durable import TICKS, asked, go, reference, same_tables  # noqa: F401 - fixtures
+
+from populace.cluster import coordinator as coordinator_module
+from populace.cluster import local
+from populace.cluster.build import Job
+from populace.cluster.courses import fork_course, recorded_hashes, resume_course
+from populace.cluster.local import LocalTransport
+from populace.core.errors import DiskFull, PopulaceError, SettingsError, TransportError
+from populace.env import World
+from populace.monitoring.manifest import read_manifest
+from populace.monitoring.tables import Tables
+
+
+def failing(real, at: int, error: BaseException):
+    """`real`, whose call number `at` fails."""
+    calls = 0
+
+    def call(*args, **options):
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            raise error
+        return real(*args, **options)
+
+    return call
+
+
+@pytest.mark.parametrize("error", [TypeError("a bug"), MemoryError("no room"), SystemExit(3)])
+def test_a_run_that_fails_in_a_way_nobody_foresaw_is_not_complete_and_goes_on(
+    tmp_path, reference, asked, monkeypatch, error  # noqa: F811
+):
+    """The world breaks in tick 5, with a checkpoint at 4: nothing of it is thrown away."""
+    whole, folder = reference
+    with monkeypatch.context() as broken:
+        broken.setattr(World, "resolve", failing(World.resolve, 6, error))
+        with pytest.raises(type(error)):
+            go(tmp_path, checkpoint__every_ticks=4)
+    manifest = read_manifest(tmp_path)
+    assert manifest["status"] == "failed"
+    assert type(error).__name__ in manifest["error"]
+    assert (tmp_path / "checkpoints").exists()
+    manifest = go(tmp_path, going=resume_course(tmp_path))
+    assert manifest["status"] == "complete"
+    assert manifest["began_at_tick"] == 4
+    assert manifest["trace_hashes"] == whole["trace_hashes"]
+    assert len(asked) == len(set(asked))
+    same_tables(tmp_path, folder)
+
+
+def test_a_resumed_run_cannot_do_without_its_journal(tmp_path, asked):  # noqa: F811
+    """Else it would begin again, and pay for everything again."""
+    assert go(tmp_path, stop_at=3) is None
+    with pytest.raises(SettingsError, match="journal"):
+        resume_course(tmp_path, ["journal=off"])
+
+
+def test_a_fork_before_the_tick_at_which_its_parent_changed_models_follows_it(tmp_path, reference, asked):  # noqa: F811
+    """The parent asked one model up to tick 5 and another from there on: so does a fork of it at any tick."""
+    _, folder = reference
+    parent = go(tmp_path / "parent", going=fork_course(folder, 5, ["model.name=another"]))
+    for at_tick in (0, 3, 5, 6):
+        asked.clear()
+        manifest = go(tmp_path / str(at_tick), going=fork_course(tmp_path / "parent", at_tick))
+        assert manifest["trace_hashes"] == parent["trace_hashes"], at_tick
+        assert asked == []
+
+
+def test_a_fork_may_change_models_before_its_parent_did(tmp_path, reference, asked):  # noqa: F811
+    _, folder = reference
+    parent = go(tmp_path / "parent", going=fork_course(folder, 5, ["model.name=another"]))
+    asked.clear()
+    manifest = go(tmp_path / "fork", going=fork_course(tmp_path / "parent", 3, ["model.name=third"]))
+    assert manifest["trace_hashes"][:3] == parent["trace_hashes"][:3]
+    assert {tick for _, tick, _ in asked} == set(range(3, TICKS))
+
+
+def jobs_of(monkeypatch) -> list[Job]:
+    """The jobs that are begun from here on."""
+    begun: list[Job] = []
+    start = LocalTransport.start
+
+    async def noting(self, job):
+        begun.append(job)
+        return await start(self, job)
+
+    monkeypatch.setattr(LocalTransport, "start", noting)
+    return begun
+
+
+def test_what_a_run_spent_is_counted_once_whatever_its_lives(tmp_path, monkeypatch, asked):  # noqa: F811
+    """A third life: the checkpoint of the second tells what the first spent, and so does the first's journal."""
+    budget = {"model__budget__tokens": 10**9, "checkpoint__every_ticks": 2}
+    assert go(tmp_path, stop_at=3, **budget) is None
+    assert go(tmp_path, stop_at=5, going=resume_course(tmp_path)) is None
+    spent = read_manifest(tmp_path)
+    begun = jobs_of(monkeypatch)
+    go(tmp_path, going=resume_course(tmp_path))
+    assert begun[0].attempt == 2
+    assert begun[0].spent.tokens == spent["tokens_in"] + spent["tokens_out"] > 0
+
+
+def test_a_resume_that_cannot_begin_leaves_what_is_known_of_the_run(tmp_path, reference, monkeypatch):  # noqa: F811
+    """The manifest's figures and hashes are the run's, not those of a life that never was."""
+    whole, _ = reference
+    assert go(tmp_path, stop_at=5, checkpoint__every_ticks=4) is None
+    before = read_manifest(tmp_path)
+
+    async def refused(_self, _job):
+        raise TransportError("nobody is there")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(LocalTransport, "start", refused)
+        with pytest.raises(TransportError):
+            go(tmp_path, going=resume_course(tmp_path))
+    after = read_manifest(tmp_path)
+    assert (after["status"], after["error"]) == ("failed", "nobody is there")
+    for key in ("trace_hashes", "trace_hash", "ticks", "tokens_in", "asks", "messages", "turns", "saved", "agents"):
+        assert after[key] == before[key], key
+    assert recorded_hashes(tmp_path) == whole["trace_hashes"][:5]
+    assert go(tmp_path, going=resume_course(tmp_path))["trace_hashes"] == whole["trace_hashes"]
+
+
+def test_tables_that_cannot_be_finished_fail_the_run_with_a_manifest(tmp_path, reference, monkeypatch):  # noqa: F811
+    """The disk is full at the very end: the manifest says so, and the run can go on."""
+    whole, folder = reference
+    with monkeypatch.context() as broken:
+        broken.setattr(Tables, "close", failing(Tables.close, 1, DiskFull("agents.parquet: no space left")))
+        with pytest.raises(DiskFull):
+            go(tmp_path, checkpoint__every_ticks=4)
+    manifest = read_manifest(tmp_path)
+    assert (manifest["status"], manifest["ticks"]) == ("failed", TICKS)
+    assert "no space left" in manifest["error"]
+    manifest = go(tmp_path, going=resume_course(tmp_path))
+    assert manifest["trace_hashes"] == whole["trace_hashes"]
+    same_tables(tmp_path, folder)
