@@ -34,6 +34,7 @@ from populace.cluster.barrier import (
     WorldClosed,
 )
 from populace.cluster.build import Job, lever_notes, plan_job
+from populace.cluster.closing import barrier_at, ended, facts, former_manifest, keep_former, spent_by
 from populace.cluster.durable import Course, Store, fresh_course, write_run_file
 from populace.cluster.environment import WorldDone
 from populace.cluster.events import RunDone, TickDone
@@ -47,7 +48,6 @@ from populace.cluster.transport import Transport
 from populace.cluster.uploads import Uploads
 from populace.core.errors import (
     ActorLost,
-    BudgetSpent,
     Diverged,
     Interrupted,
     ModelError,
@@ -56,7 +56,7 @@ from populace.core.errors import (
     StorageError,
 )
 from populace.core.records import Counts
-from populace.monitoring.manifest import peak_rss_mb, redact, tally, verdict, versions, write_manifest
+from populace.monitoring.manifest import peak_rss_mb, versions, write_manifest
 from populace.monitoring.report import Observer, Pulse, TickReport
 from populace.monitoring.tables import Tables, agents_touched
 from populace.settings import Budget, Settings
@@ -100,6 +100,7 @@ class Coordinator:
         self._stopping = False
         self._transport = transport
         self._observers = observers
+        self._former: dict[str, Any] = {}
         self._job: Job | None = None
         self._barrier: Barrier | None = None
         self._tables: Tables | None = None
@@ -130,13 +131,17 @@ class Coordinator:
         self.out.mkdir(parents=True, exist_ok=True)
         if not self.course.replay:
             write_run_file(self.out, self.course.file)
+        if self.course.resumed:
+            self._former = former_manifest(self.out, self.course.file.run)
         await self._uploads.begin()
         host = ModelHost(self.settings.model, self._fetching(asyncio.get_running_loop()))
         failure: PopulaceError | None = None
         manifest: dict[str, Any] = {}
         booking = Booking(self.settings)
         try:
-            self._barrier = Barrier(self.settings.shards, job.ticks)
+            store = self._store
+            state = store.latest() if store is not None and self.course.resumed else None
+            self._barrier = barrier_at(state, self.settings.shards, job.ticks)
             model = self.settings.model.label
             for observer in self._observers:
                 observer.begin(society.name, job.agents, job.ticks, self.settings.shards, model)
@@ -147,13 +152,14 @@ class Coordinator:
                 booking = await asyncio.to_thread(reserve, self.settings, self.course.file.run, self.out)
             base_url = None if self.course.replay else await host.open()
             bounded = booking.settings.model_dump_json()
-            self._job = msgspec.structs.replace(job, settings=bounded, base_url=base_url, spent=booking.spent)
-            await self._live_on(society)
+            spent = booking.spent.at_least(spent_by(self._former))
+            self._job = msgspec.structs.replace(job, settings=bounded, base_url=base_url, spent=spent)
+            await self._live_on(society, state)
         except PopulaceError as error:
             failure = error
         except asyncio.CancelledError:
             failure = Interrupted("the run was cancelled; everything up to the last whole tick is saved")
-        except Exception as error:
+        except BaseException as error:
             failure = RunFailed(f"{type(error).__name__}: {error}")
             raise
         finally:
@@ -179,10 +185,9 @@ class Coordinator:
             raise failure
         return manifest
 
-    async def _live_on(self, society: Society) -> None:
+    async def _live_on(self, society: Society, state: RunState | None) -> None:
         """Run to the end, through losses."""
         store = self._store
-        state = store.latest() if store is not None and self.course.resumed else None
         deaths: Counter[str] = Counter()
         while True:
             try:
@@ -220,7 +225,7 @@ class Coordinator:
                 past = store.past(state, self._attempt)
                 pasts.insert(0, past)
                 if self.settings.model.budget != Budget():
-                    spent += await asyncio.to_thread(spent_in, past)
+                    spent += await asyncio.to_thread(spent_in, past, first)  # a state's total has the ticks before
             spent = spent.at_least(job.spent)
             job = msgspec.structs.replace(
                 job, run=self.course.file.run, attempt=self._attempt, journal=store.journal_place, spent=spent
@@ -231,13 +236,14 @@ class Coordinator:
         self._began_s = time.perf_counter()
         self._events = asyncio.Queue()
         self._ended = []
-        self._barrier = Barrier(self.settings.shards, job.ticks, first, self._attempt)
+        barrier = Barrier(self.settings.shards, job.ticks, first, self._attempt)
         opened = await self._transport.start(job)
         self._tables = Tables(self.out, society.fields, self.settings.record, parts=0 if state is None else state.parts)
         if state is None:
             record_opening(self._tables, job.agents, opened)
         else:
-            self._barrier.restore(state.hashes, state.total, *await self._transport.restore(state))
+            barrier.restore(state.hashes, state.total, *await self._transport.restore(state))
+        self._barrier = barrier  # until here the one of the life before says how far the run came
         if self._stopping:
             self.stop()
         await self._drive()
@@ -457,24 +463,11 @@ class Coordinator:
             except PopulaceError as error:
                 failure = failure or error
         manifest: dict[str, Any] = {
-            "status": _status(failure),
-            "error": str(failure) if failure else None,
-            "trace_hash": barrier.trace.hash,
-            "trace_hashes": barrier.trace.ticks,
-            "scenario": society.name,
-            "experiment": self.settings.experiment,
-            "arm": self.settings.arm,
+            **ended(failure),
+            **facts(society, self.settings, barrier),
             "origin": self.origin.name,
-            "settings": redact(self.settings.model_dump(mode="json")),
-            "parameters": redact(_parameters(society, self.settings)),
-            "seed": self.settings.seed,
-            "model": self.settings.model.label,
             "versions": versions(),
             "agents": self._job.agents if self._job else 0,
-            "ticks": barrier.tick,
-            **tally(barrier.total),
-            **verdict(barrier.total, self.settings.limits),
-            "saved": {"calls": barrier.total.saved_calls, "usd": barrier.total.saved_usd},
             "wall_s": round(self._wall_s(), 3),
             "peak_rss_mb": self._peak_rss_mb,
             "run": self.course.file.run,
@@ -486,11 +479,12 @@ class Coordinator:
         if self._tables is not None:
             levers = summarize(self.settings.levers, agents_touched(self.out))
             manifest |= {"levers": levers, "lever_notes": self._lever_notes}
+        manifest = keep_former(manifest, self._former)
         try:
             write_manifest(self.out, manifest)
         except PopulaceError as error:
             failure = failure or error
-            manifest |= {"status": _status(failure), "error": str(failure)}
+            manifest |= ended(failure)
         if failure is None:
             if self._store is not None:
                 self._store.discard()
@@ -499,18 +493,3 @@ class Coordinator:
         for observer in self._observers:
             observer.end(manifest["status"], manifest)
         return manifest, failure
-
-
-def _parameters(society: Society, settings: Settings) -> Any:
-    return msgspec.to_builtins(society.with_parameters(settings.society))
-
-
-def _status(failure: PopulaceError | None) -> str:
-    match failure:
-        case None:
-            return "complete"
-        case Interrupted():
-            return "interrupted"
-        case BudgetSpent():
-            return "budget"
-    return "failed"

@@ -24,7 +24,7 @@ from populace.cluster.state import Era, Past, from_blocks
 from populace.core.errors import CheckpointDamaged, ScenarioError, SettingsError
 from populace.levers import SetLever, parse_lever, past_of
 from populace.monitoring.manifest import MANIFEST, read_manifest
-from populace.settings import Settings, changed_keys, revise_settings
+from populace.settings import Model, Settings, changed_keys, revise_settings
 from populace.society import Origin
 
 _FREE: Final = (
@@ -63,6 +63,10 @@ def resume_course(
         raise SettingsError(f"{folder}: this run kept no journal (journal = 'off'), so it cannot be resumed.")
     settings = revise_settings(former, assignments, **options)
     _refuse(changed_keys(former, settings), _FREE, "a resumed run")
+    if settings.journal == "off":
+        raise SettingsError(
+            f"{folder}: journal = 'off': a resumed run goes on from its journal, and puts on record what is new."
+        )
     origin = file.society
     if not anyway and fingerprint(origin) != file.fingerprint:
         raise ScenarioError(
@@ -113,11 +117,7 @@ def fork_course(
     settings = fork_settings(former, at_tick, assignments, levers, **options)
     _refuse(changed_keys(former, settings), _FORKED, "a fork")
     parent = Parent(file.run, named, at_tick, hashes[at_tick - 1] if at_tick else "")
-    was, now = former.model, settings.model
-    eras = [era for era in file.eras if era.until < at_tick]
-    asked = Era(at_tick, was.label, was.max_tokens, was.temperature, was.forms)
-    if asked != Era(at_tick, now.label, now.max_tokens, now.temperature, now.forms):
-        eras.append(asked)
+    eras = _eras(file.eras, at_tick, former.model, settings.model)
     own = run_file(file.society, settings, parent, eras)
     course = Course(file=own, pasts=_parents(own), expected=tuple(hashes[:at_tick]))
     return Going(file.society, settings, course)
@@ -166,6 +166,18 @@ def recorded_hashes(folder: Path) -> list[str]:
         if found is not None and found.tick > len(hashes):
             hashes = from_blocks(found.tick, found.blocks).hashes
     return hashes
+
+
+def _eras(parents: Sequence[Era], at_tick: int, was: Model, now: Model) -> list[Era]:
+    """Which models a fork asks before those of its settings: its parent's, which may have changed them too.
+
+    Where the fork changes nothing it follows its parent, also beyond `at_tick`.
+    """
+    present = Era(at_tick, was.label, was.max_tokens, was.temperature, was.forms)
+    if present == Era(at_tick, now.label, now.max_tokens, now.temperature, now.forms):
+        return list(parents)
+    last = next((era for era in parents if at_tick <= era.until), present)
+    return [*(era for era in parents if era.until < at_tick), msgspec.structs.replace(last, until=at_tick)]
 
 
 def _past(place: str, run: str) -> Past:

@@ -268,11 +268,12 @@ def _write(journal: Journal, records: list[tuple[bytes, Answer]]) -> None:
     journal.commit()
 
 
-def spent_in(past: Past) -> Amount:
-    """What the answers in a journal cost. Raises StorageError."""
+def spent_in(past: Past, tick: int) -> Amount:
+    """What the answers in a journal cost that were given in `tick` and later. Raises StorageError."""
     spent = NOTHING
     for one in read_journal(past_journal(past.folder), run=past.run, since=past.since, before=past.before):
-        spent += cost_of(one.answer)
+        if one.answer.tick >= tick:
+            spent += cost_of(one.answer)
     return spent
 
 
