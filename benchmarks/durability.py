@@ -1,6 +1,10 @@
-"""What durability costs: the journal for each answer, a checkpoint for each active agent.
+"""What durability costs: the journal for each answer, a checkpoint for each active agent; and what a replay takes.
 
-Run it as `python benchmarks/durability.py [FOLDER]`.
+Run it as `python benchmarks/durability.py [FOLDER] [--only parts|runs|checkpoints|replay]`.
+
+`parts` are journal and checkpoints alone. The others are whole runs of a society, in one process: `runs` with each of
+the journal's policies, against a server on loopback that answers at once, and with the scripted model; `checkpoints`
+of 100,000 agents of which one in a hundred is active; `replay` of a run whose model takes 200 ms for a call.
 
 Every figure of a table comes from one process and one disk, so read the ratios. FOLDER (default: a temporary one)
 decides which disk is measured; on a tmpfs a sync costs nothing.
@@ -8,9 +12,11 @@ decides which disk is measured; on a tmpfs a sync costs nothing.
 
 from __future__ import annotations
 
+import argparse
+import asyncio
+import multiprocessing
 import random
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,15 +25,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gateway import SOCIETY, Clock, serve
 from rich.console import Console
 from rich.table import Table
 
 from populace.cluster.checkpoint import Checkpoints, Saved, latest
 from populace.cluster.checkpoint_blocks import Rows
+from populace.cluster.coordinator import Coordinator
+from populace.cluster.courses import replay_course
 from populace.cluster.journal import Journal, Policy
 from populace.cluster.journal_index import JournalIndex
 from populace.cluster.journal_read import read_journal
+from populace.cluster.local import LocalTransport
+from populace.cluster.replaying import replay_run
+from populace.cluster.runner import tune_collector
 from populace.core.records import Answer
+from populace.settings import Settings
+from populace.society import Origin
 
 AGENTS = 100_000
 ACTIVE = 1_000
@@ -137,11 +151,142 @@ def add_share(table: Table, name: str, spent: Any, size: int, full_s: float, ful
     table.add_row(name, f"{spent * 1e3:.1f}", str(size or ""), f"{spent / full_s:.1%}", share)
 
 
+@contextmanager
+def model_server(latency_s: float) -> Iterator[dict[str, Any]]:
+    """Settings of a model that a process of its own serves."""
+    context = multiprocessing.get_context("spawn")
+    mine, theirs = context.Pipe()
+    server = context.Process(target=serve, args=(theirs, latency_s), daemon=True)
+    server.start()
+    try:
+        yield {"kind": "openai", "name": "m", "base_url": f"http://127.0.0.1:{mine.recv()}/v1", "max_tokens": 60}
+    finally:
+        server.terminate()
+        server.join()
+
+
+def run_costs(parent: Path | None, rounds: int = 4) -> Table:
+    """Decisions a second from the end of the first tick on, of whole runs that alternate; the best of the rounds."""
+    table = Table("model", "journal", "decisions/s of CPU", "of off", "decisions/s of wall", "of off",
+                  title="Whole runs, 1,500 agents, 4 ticks, one ask each; no checkpoint")
+    with model_server(0.0) as served:
+        for name, model, agents in (("server", served, 1500), ("scripted", {"kind": "scripted"}, 5000)):
+            best: dict[str, tuple[float, float]] = {}
+            for nth in range(rounds + 1):
+                for journal in ("off", "process", "machine"):
+                    clock = Clock()
+                    with folder_in(parent) as folder:
+                        settings = Settings(
+                            agents=agents, ticks=4, seed=1, model=model, journal=journal, checkpoint={"every_s": None}
+                        )  # type: ignore[arg-type]
+                        run = Coordinator(Origin("deciders", SOCIETY), settings, LocalTransport(), folder, [clock])
+                        tune_collector()
+                        asyncio.run(run.run())
+                    if nth:  # the first round warms up
+                        rates = clock.decisions / clock.took[1], clock.decisions / clock.took[0]
+                        known = best.get(journal, (0.0, 0.0))
+                        best[journal] = max(known[0], rates[0]), max(known[1], rates[1])
+            for journal, (cpu, wall) in best.items():
+                shares = cpu / best["off"][0], wall / best["off"][1]
+                table.add_row(name, journal, f"{cpu:,.0f}", f"{shares[0]:.2f}", f"{wall:,.0f}", f"{shares[1]:.2f}")
+    return table
+
+
+SPARSE = """
+import numpy as np
+
+from populace.agents.agent import Agent, Public
+from populace.agents.population import Population
+from populace.society import Society
+
+class Dormant(Agent):
+    opinion: Public[float] = 0.0
+    memory: list[str] = []
+
+    async def turn(self, ctx):
+        self.opinion += 0.1
+        self.memory = [*self.memory[-3:], f"in tick {ctx.tick} I thought about it again, and about what you had said"]
+
+class OneInAHundred:
+    def due(self, seed, tick, ids):
+        return np.ones(len(ids), bool) if tick == 0 else ids % 100 == tick % 100
+
+society = Society(name="sparse", agent=Dormant, activation=OneInAHundred(),
+                  population=lambda setup: Population({"opinion": [0.0] * setup.agents}))
+"""
+
+
+class Timed(Coordinator):
+    """Notes for each checkpoint how long it took, and how many bytes it wrote."""
+
+    saves: list[tuple[float, int]]
+
+    async def _save(self) -> None:
+        began_s = time.perf_counter()
+        await super()._save()
+        took_s = time.perf_counter() - began_s
+        newest = max((self.out / "checkpoints").iterdir())
+        self.saves.append((took_s, newest.stat().st_size))
+
+
+def saved_runs(parent: Path | None) -> Table:
+    table = Table("save, as the run waits for it", "ms", "bytes", "share of the first, time", "bytes",
+                  title=f"Checkpoints of a run: {AGENTS} agents, all active in tick 0, then {ACTIVE} a tick")
+    with folder_in(parent) as folder:
+        record = {"agents": "none", "messages": False, "asks": False}
+        settings = Settings(
+            agents=AGENTS, ticks=42, seed=1, model={"kind": "scripted"}, checkpoint={"every_ticks": 1}, record=record
+        )  # type: ignore[arg-type]
+        run = Timed(Origin("sparse", SPARSE), settings, LocalTransport(), folder)
+        run.saves = []
+        tune_collector()
+        asyncio.run(run.run())
+    first_s, first_bytes = run.saves[0]
+    second, later = run.saves[1], run.saves[2:]
+    times, sizes = zip(*later, strict=True)
+    for name, spent, size in (
+        ("first, whole", first_s, first_bytes),
+        ("second (the other line, copied)", *second),
+        (f"1 % active, median of {len(later)}", float(np.median(times)), int(np.median(sizes))),
+        ("1 % active, worst", max(times), max(sizes)),
+    ):
+        table.add_row(name, f"{spent * 1e3:.1f}", str(size), f"{spent / first_s:.1%}", f"{size / first_bytes:.1%}")
+    return table
+
+
+def replay_costs(parent: Path | None) -> Table:
+    table = Table("what", "s", "times as fast", title="400 agents, 10 ticks, 64 calls of 200 ms at once")
+    with model_server(0.2) as model, folder_in(parent) as folder:
+        settings = Settings(agents=400, ticks=10, seed=1, model=model)  # type: ignore[arg-type]
+        began_s = time.perf_counter()
+        run = Coordinator(Origin("deciders", SOCIETY), settings, LocalTransport(), folder / "run")
+        asyncio.run(run.run())
+        run_s = time.perf_counter() - began_s
+        table.add_row("the run", f"{run_s:.2f}", "1")
+        best_s = float("inf")
+        for nth in range(3):
+            began_s = time.perf_counter()
+            replayed = replay_run(replay_course(folder / "run"), folder / "run", folder / str(nth))
+            best_s = min(best_s, time.perf_counter() - began_s)
+            assert replayed.diverged is None
+        table.add_row("its replay, best of 3", f"{best_s:.2f}", f"{run_s / best_s:.0f}")
+    return table
+
+
 def main() -> None:
-    parent = Path(sys.argv[1]) if len(sys.argv) > 1 else None
-    console = Console(width=110)
-    console.print(journal_costs(parent))
-    console.print(checkpoint_costs(parent))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("--only", choices=("parts", "runs", "checkpoints", "replay"))
+    options = parser.parse_args()
+    tables = {
+        "parts": (journal_costs, checkpoint_costs), "runs": (run_costs,), "checkpoints": (saved_runs,),
+        "replay": (replay_costs,),
+    }  # fmt: skip
+    console = Console(width=120)
+    for name, measures in tables.items():
+        if options.only in (None, name):
+            for measure in measures:
+                console.print(measure(options.folder))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -265,6 +267,7 @@ class RayTransport:
         """Connect to Ray, or start it (about ten seconds), make the actors that there are not, begin on all."""
         if not ray.is_initialized():
             await asyncio.to_thread(_connect)
+            _take_signals_back()
             self._started_ray = True
         self._job = job
         settings = job.read_settings()
@@ -426,6 +429,15 @@ def _connect() -> None:
         raise TransportError(
             f"cannot reach {where}: {error}. Run `populace doctor`, or use --transport local."
         ) from error
+
+
+def _take_signals_back() -> None:
+    """Ray's core puts a handler of its own in the place of the process's, which ends it with a stack trace."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if (handler := signal.getsignal(number)) is not None:
+                signal.signal(number, handler)
+                signal.siginterrupt(number, False)
 
 
 def _knock(address: str) -> None:
