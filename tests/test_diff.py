@@ -21,8 +21,9 @@ from test_cli import populace
 from test_durable import Stopper
 
 from populace.cluster.coordinator import Coordinator
-from populace.cluster.courses import fork_course, recorded_hashes
+from populace.cluster.courses import fork_course, recorded_hashes, replay_course
 from populace.cluster.local import LocalTransport
+from populace.cluster.replaying import replay_run
 from populace.core.errors import Interrupted, SettingsError
 from populace.monitoring.diff import Difference, diff_runs, first_difference
 from populace.monitoring.diff_text import print_diff
@@ -367,3 +368,18 @@ def test_rows_out_of_order_are_refused(tmp_path):
     rows = TickRows(tmp_path, "t", "tick")
     with pytest.raises(SettingsError, match="tick 1 comes after tick 2"):
         [rows.take(tick) for tick in range(3)]
+
+
+def test_a_replay_that_parts_leaves_what_names_the_first_difference(tmp_path):
+    """The agent is asked and answered the same, and does another thing with the answer."""
+    scenario = changed(tmp_path, "text=said", "text=said ")
+    run_local(tmp_path / "run", scenario, ticks=TICKS)
+    Path(scenario).write_text(SOURCE.replace("text=said", "text=said.upper()"), encoding="utf-8")
+    going = replay_course(tmp_path / "run")
+    replayed = replay_run(going, tmp_path / "run", tmp_path / "replayed")
+    assert replayed.diverged is not None
+    found = first_difference(tmp_path / "run", tmp_path / "replayed")
+    assert found is not None
+    assert (found.what, found.about, found.tick) == ("action", "feed.post", replayed.diverged.tick)
+    assert found.text_a is not None
+    assert found.text_b == found.text_a.replace("I think", "I THINK")

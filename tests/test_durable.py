@@ -176,6 +176,30 @@ def test_control_without_the_agents_state_a_resumed_run_is_another(tmp_path, ref
     assert manifest["trace_hashes"] != reference[0]["trace_hashes"]
 
 
+@pytest.mark.parametrize(
+    ("was", "now", "what"),
+    [
+        ('ctx.act("feed.post", text=said)', 'ctx.act("feed.post", text=said + "!" * (ctx.tick > 2))', "action"),
+        ('ctx.send(friends, {"n": self.heard})', 'ctx.send(friends, {"n": self.heard, "at": 3} if ctx.tick > 2 else {"n": self.heard})', "message"),
+    ],
+)  # fmt: skip
+def test_a_replay_in_which_no_ask_differs_names_the_first_deed_that_does(tmp_path, was, now, what):
+    source = Path(SOCIETIES).read_text()
+    assert was in source
+    scenario = tmp_path / "mine.py"
+    scenario.write_text(source)
+    go(tmp_path / "run", scenario=str(scenario))
+    scenario.write_text(source.replace(was, now))
+    replayed = replay_run(replay_course(tmp_path / "run"), tmp_path / "run", tmp_path / "again")
+    assert replayed.diverged is not None
+    assert replayed.diverged.tick == 3
+    assert f"first difference: {what} " in replayed.why
+    assert " in tick 3" in replayed.why
+    here, there = replayed.why.split("\n  now: ")
+    assert here.split("on record: ")[1] != there
+    assert ("!" in there) == (what == "action")
+
+
 @pytest.mark.parametrize("shards", [1, 3])
 def test_invariant_3_a_replay_gives_every_hash_and_calls_nobody(tmp_path, reference, asked, shards):
     whole, folder = reference

@@ -15,6 +15,7 @@ from populace.cluster.local import LocalTransport
 from populace.cluster.recording import Missed
 from populace.core.errors import Diverged, SettingsError
 from populace.core.records import Ask
+from populace.monitoring.diff import first_difference
 from populace.monitoring.progress import choose_progress
 from populace.monitoring.tables import recorded_prompt
 
@@ -47,7 +48,7 @@ def replay_run(going: Going, recorded: Path, out: Path, stream: TextIO | None = 
     try:
         manifest = asyncio.run(coordinator.run())
     except Diverged as diverged:
-        return Replayed(diverged.tick, total, 0, diverged, _explain(diverged, recorded, out, transport.all_missed))
+        return Replayed(diverged.tick, total, 0, diverged, _explain(diverged, recorded, out, transport.all_missed, going.course.expected))
     finally:
         for one in observers:
             one.close()
@@ -64,7 +65,9 @@ class _Kept(LocalTransport):
         await super().close()
 
 
-def _explain(diverged: Diverged, recorded: Path, out: Path, missed: Sequence[Missed]) -> str:
+def _explain(
+    diverged: Diverged, recorded: Path, out: Path, missed: Sequence[Missed], expected: Sequence[str]
+) -> str:
     """The first ask or action that differs, with both texts."""
     tick = diverged.tick
     mine = sorted((one for one in missed if one.ask.tick == tick), key=lambda one: (one.ask.agent, one.ask.nth))
@@ -75,7 +78,23 @@ def _explain(diverged: Diverged, recorded: Path, out: Path, missed: Sequence[Mis
         if mine[0].recorded is None:
             return f"{said} is not on record.\n{now}"
         return f"{said} is another than the one on record.\n{_recorded_prompt(recorded, ask)}\n{now}"
-    return "No ask differs: what agents did with the answers does."
+    try:
+        found = first_difference(recorded, out, expected)
+    except SettingsError as error:
+        return f"No ask differs: what agents did with the answers does, and the run's tables cannot show it: {error}"
+    if found is None:
+        return "No ask differs: what agents did with the answers does, and the run's tables do not hold it."
+    where = f"before tick {tick}" if found.tick < 0 else f"in tick {found.tick}"
+    which = f"{found.what} {found.nth}" if found.nth >= 0 else found.what
+    about = f" ({found.about})" if found.about else ""
+    return (
+        f"first difference: {which} of agent {found.agent} {where}{about}\n"
+        f"  on record: {_shown(found.text_a)}\n  now: {_shown(found.text_b)}"
+    )
+
+
+def _shown(text: str | None) -> str:
+    return "nothing" if text is None else text
 
 
 def _recorded_prompt(recorded: Path, ask: Ask) -> str:
