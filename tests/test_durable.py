@@ -180,7 +180,7 @@ def test_control_without_the_agents_state_a_resumed_run_is_another(tmp_path, ref
     ("was", "now", "what"),
     [
         ('ctx.act("feed.post", text=said)', 'ctx.act("feed.post", text=said + "!" * (ctx.tick > 2))', "action"),
-        ('ctx.send(friends, {"n": self.heard})', 'ctx.send(friends, {"n": self.heard, "at": 3} if ctx.tick > 2 else {"n": self.heard})', "message"),
+        ('ctx.send(friends, {"n": self.heard})', 'ctx.send(friends, {"n": self.heard + (ctx.tick > 2)})', "message"),
     ],
 )  # fmt: skip
 def test_a_replay_in_which_no_ask_differs_names_the_first_deed_that_does(tmp_path, was, now, what):

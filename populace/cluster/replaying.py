@@ -48,7 +48,8 @@ def replay_run(going: Going, recorded: Path, out: Path, stream: TextIO | None = 
     try:
         manifest = asyncio.run(coordinator.run())
     except Diverged as diverged:
-        return Replayed(diverged.tick, total, 0, diverged, _explain(diverged, recorded, out, transport.all_missed, going.course.expected))
+        why = _explain(diverged, recorded, out, transport.all_missed, going.course.expected)
+        return Replayed(diverged.tick, total, 0, diverged, why)
     finally:
         for one in observers:
             one.close()
