@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
-from populace.agents.llm.budget import NOTHING, Amount, Ledger, ceiling
+from populace.agents.llm.budget import NOTHING, UNLIMITED, Amount, Ledger, ceiling
 from populace.agents.llm.build import is_limited
 from populace.agents.llm.lease import Lease, Want
 from populace.cluster.quota import Limits, Quota
@@ -22,26 +22,46 @@ from populace.settings import Model
 
 _PACK: Final = msgspec.msgpack.Encoder().encode
 _WANT: Final = msgspec.msgpack.Decoder(Want)
+_STEPS: Final = 64
+
+Mark: TypeAlias = Callable[[Amount], None]
+"""Keeps what a run may have spent at most, so that it outlives the process."""
+
 _LEASE: Final = msgspec.msgpack.Decoder(Lease)
 
 
 class AccountService:
     """The quota of one run's model, on this process's monotonic clock.
 
-    `spent` is what the run had spent before: a resumed run goes on from there, under the same ceiling.
+    `spent` is what the run had spent before: a resumed run goes on from there, under the same ceiling. `mark` is told
+    what the run may have spent at most, before it may: from that, what a killed process spent is bounded.
     """
 
-    def __init__(self, model: Model, spent: Amount = NOTHING) -> None:
+    def __init__(self, model: Model, spent: Amount = NOTHING, mark: Mark | None = None) -> None:
         limits = Limits(model.throttle.requests_per_minute or math.inf, model.throttle.tokens_per_minute or math.inf)
-        self.quota = Quota(limits, Ledger(ceiling(model.budget.usd, model.budget.tokens), spent))
+        self._whole = ceiling(model.budget.usd, model.budget.tokens)
+        self._mark = mark
+        self.quota = Quota(limits, Ledger(self._whole if mark is None else spent.at_most(self._whole), spent))
 
     def exchange(self, want: Want) -> Lease:
-        """One exchange."""
+        """One exchange. Raises what `mark` raises, and lends nothing then."""
+        if self._mark is not None and want.money != NOTHING:
+            self._draw(self._mark, want.money + want.spent)
         return self.quota.handle(want, time.monotonic())
 
     def exchange_packed(self, want: bytes) -> bytes:
         """One exchange in MessagePack. Raises msgspec.ValidationError for what is no want."""
         return _PACK(self.exchange(_WANT.decode(want)))
+
+    def _draw(self, mark: Mark, wanted: Amount) -> None:
+        """Raise the ledger's ceiling, up to the run's, so that what is wanted has room; in few steps."""
+        ledger, whole = self.quota.ledger, self._whole
+        if wanted.fits(ledger.room) or ledger.ceiling == whole:
+            return
+        step = Amount(_step(whole.tokens, wanted.tokens), _step(whole.pico_usd, wanted.pico_usd))
+        raised = (ledger.spent + ledger.held + wanted + step).at_least(ledger.ceiling).at_most(whole)
+        mark(raised)
+        ledger.ceiling = raised
 
     @property
     def spent(self) -> Amount:
@@ -53,9 +73,13 @@ class AccountService:
         self.quota.leave(shard, attempt)
 
 
-def account_for(model: Model, spent: Amount = NOTHING) -> AccountService | None:
+def _step(whole: int, wanted: int) -> int:
+    return whole // _STEPS if whole < UNLIMITED.tokens else _STEPS * wanted
+
+
+def account_for(model: Model, spent: Amount = NOTHING, mark: Mark | None = None) -> AccountService | None:
     """The account of a run with this model; None where nothing is limited, so that nobody has to ask."""
-    return AccountService(model, spent) if model.kind != "scripted" and is_limited(model) else None
+    return AccountService(model, spent, mark) if model.kind != "scripted" and is_limited(model) else None
 
 
 class LocalLink:

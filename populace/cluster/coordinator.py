@@ -153,7 +153,9 @@ class Coordinator:
             base_url = None if self.course.replay else await host.open()
             bounded = booking.settings.model_dump_json()
             spent = booking.spent.at_least(spent_by(self._former))
-            self._job = msgspec.structs.replace(job, settings=bounded, base_url=base_url, spent=spent)
+            self._job = msgspec.structs.replace(
+                job, run=self.course.file.run, settings=bounded, base_url=base_url, spent=spent
+            )
             await self._live_on(society, state)
         except PopulaceError as error:
             failure = error

@@ -6,9 +6,9 @@ moment, over all runs that name the same file and experiment,
 
     spent by runs that ended + reserved by runs that are open <= ceiling
 
-whatever happens to a run: one that was killed stays open, with all of its reservation booked, until it is resumed (and
-takes its own reservation up again) or given back (`release`). What no record tells is what was in flight at a kill:
-up to `model.throttle.concurrency` calls, which a provider may bill and a resumed run makes again.
+whatever happens to a run. Before a run may spend more, it marks here what it may then have spent at most (in steps of
+a 64th of its reservation), so one that was killed has a bound: it stays open, with all of its reservation booked, until
+it is resumed (it takes its own reservation up again, less what it may have spent) or given back (`release`).
 
 A run without a ceiling of its own reserves all there is, and others find nothing left until it has ended: give runs
 that go side by side a ceiling each (`model.budget.usd`).
@@ -25,19 +25,17 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 import msgspec
 import psutil
 
-from populace.agents.llm.budget import NOTHING, PICO_USD, UNLIMITED, Amount, Rate, ceiling, pico_usd
+from populace.agents.llm.budget import NOTHING, PICO_USD, UNLIMITED, Amount, Rate, ceiling
 from populace.agents.llm.prices import rate_of
-from populace.cluster.durable import JOURNAL
-from populace.cluster.journal_read import read_journal
-from populace.cluster.recording import cost_of
+from populace.cluster.account import Mark
 from populace.core.errors import BudgetSpent, SettingsError, StorageError
-from populace.monitoring.manifest import MANIFEST, read_manifest
 from populace.monitoring.printing import print_rows
 from populace.settings import Settings
 
@@ -68,7 +66,10 @@ CREATE TABLE IF NOT EXISTS runs (
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One run in a fund. `reserved` counts while it is `open`, `spent` once it has ended; `changed` is UTC."""
+    """One run in a fund. `reserved` counts while it is `open`, `spent` once it has ended; `changed` is UTC.
+
+    While it is open, `spent` is what it may have spent at most.
+    """
 
     experiment: str
     run: str
@@ -116,7 +117,7 @@ class Booking:
         None: nobody knows what it spent, so all of it stays booked, as if the run had been killed. Raises StorageError.
         """
         if self._fund is not None and spent is not None:
-            self._fund.settle(self.settings.experiment, self._run, spent)
+            self._fund.settle(self.settings.experiment, self._run, spent.at_least(self.spent))
 
 
 def reserve(settings: Settings, run: str, folder: Path) -> Booking:
@@ -127,7 +128,7 @@ def reserve(settings: Settings, run: str, folder: Path) -> Booking:
     StorageError for a file that cannot be used.
     """
     budget = settings.model.budget
-    if (budget.experiment_usd is None and budget.experiment_tokens is None) or settings.model.kind == "scripted":
+    if not _is_bounded(settings):
         return Booking(settings)
     if budget.ledger is None or not settings.experiment:
         raise SettingsError(
@@ -143,7 +144,8 @@ def reserve(settings: Settings, run: str, folder: Path) -> Booking:
     whole = ceiling(budget.experiment_usd, budget.experiment_tokens)
     own = ceiling(budget.usd, budget.tokens)
     granted, spent = fund.reserve(settings.experiment, run, whole, own, settings.arm, folder)
-    changes = {
+    changes: dict[str, Any] = {
+        "ledger": budget.ledger.resolve(),
         "usd": budget.usd if granted.pico_usd == UNLIMITED.pico_usd else granted.usd,
         "tokens": budget.tokens if granted.tokens == UNLIMITED.tokens else granted.tokens,
     }
@@ -195,21 +197,34 @@ class Fund:
             )
         return granted, before
 
+    def mark(self, experiment: str, run: str, spent: Amount) -> None:
+        """Keep that an open run may have spent so much in its life; it never sinks."""
+        with self._writing() as base:
+            marked = base.execute(
+                "UPDATE runs SET changed = ?, spent_tokens = max(spent_tokens, ?), "
+                "spent_pico_usd = max(spent_pico_usd, ?) WHERE experiment = ? AND run = ? AND open",
+                (_now(), *_parts(spent), experiment, run),
+            )
+            if not marked.rowcount:
+                raise StorageError(
+                    f"{self.path}: run {run} of experiment {experiment!r} is not open there, so it may not spend: it "
+                    "was released, or the file was replaced. Resume the run to reserve anew."
+                )
+
     def settle(self, experiment: str, run: str, spent: Amount) -> None:
-        """Close a run's booking: from now on it takes what it spent in its life. It never sinks below former runs'."""
+        """Close a run's booking: from now on it takes what it spent in its life."""
         with self._writing() as base:
             base.execute(
-                "UPDATE runs SET open = 0, changed = ?, spent_tokens = max(spent_tokens, ?), "
-                "spent_pico_usd = max(spent_pico_usd, ?) WHERE experiment = ? AND run = ?",
-                (_now(), spent.tokens, spent.pico_usd, experiment, run),
+                "UPDATE runs SET open = 0, changed = ?, spent_tokens = ?, spent_pico_usd = ? "
+                "WHERE experiment = ? AND run = ?",
+                (_now(), *_parts(spent), experiment, run),
             )
 
     def release(self, run: str) -> list[Entry]:
         """Close the bookings that a killed run left open; `run` is its name, or its folder. Gives them as they are now.
 
-        What it spent is what its manifest and its journal say, whichever is more; calls that were in flight when it
-        was killed stand in neither. Raises SettingsError where there is no such open run, where it is still at work
-        here, and where its folder says nothing of what it spent.
+        They keep what it may have spent at most. Raises SettingsError where there is no such open run, and where it is
+        still at work on this machine.
         """
         folder = str(Path(run).resolve())
         named = [entry for entry in self.entries() if run == entry.run or folder == entry.folder]
@@ -223,13 +238,7 @@ class Fund:
                     f"{entry.folder}: this run is still at work (process {entry.process}). Stop it first; then it "
                     "gives back what it did not spend by itself."
                 )
-            spent = recorded(Path(entry.folder))
-            if spent is None:
-                raise SettingsError(
-                    f"{entry.folder}: there is neither a manifest nor a journal to tell what this run spent, so all "
-                    "that it reserved stays booked. Put its folder back there, or resume the run."
-                )
-            self.settle(entry.experiment, entry.run, spent)
+            self.settle(entry.experiment, entry.run, entry.spent)
         keys = {(entry.experiment, entry.run) for entry in open_ones}
         return [entry for entry in self.entries() if (entry.experiment, entry.run) in keys]
 
@@ -281,18 +290,23 @@ def _left(own: int, whole: int, others: int) -> int:
     return own if whole == UNLIMITED.tokens else min(own, max(0, whole - others))
 
 
-def recorded(folder: Path) -> Amount | None:
-    """What a run's manifest or its journal says that it spent, whichever is more; None where there is neither."""
-    journal, manifest = folder / JOURNAL, folder / MANIFEST
-    if not journal.exists() and not manifest.exists():
+def marker(settings: Settings, run: str) -> Mark | None:
+    """What a run's account tells what it may have spent; None where it has no booking. See `reserve`."""
+    budget = settings.model.budget
+    if not _is_bounded(settings) or budget.ledger is None:
         return None
-    spent = NOTHING
-    for one in read_journal(journal):
-        spent += cost_of(one.answer)
-    if manifest.exists():
-        said = read_manifest(folder)
-        spent = spent.at_least(Amount(said["tokens_in"] + said["tokens_out"], pico_usd(said["cost_usd"])))
-    return spent
+    return partial(Fund(budget.ledger).mark, settings.experiment, run)
+
+
+def _is_bounded(settings: Settings) -> bool:
+    budget = settings.model.budget
+    limited = budget.experiment_usd is not None or budget.experiment_tokens is not None
+    return limited and settings.model.kind != "scripted"
+
+
+def _parts(amount: Amount) -> tuple[int, int]:
+    """As columns: whole numbers of 64 bits."""
+    return amount.tokens, amount.pico_usd
 
 
 def print_ledger(path: Path, release: str | None, stream: TextIO) -> None:
@@ -310,7 +324,7 @@ def print_ledger(path: Path, release: str | None, stream: TextIO) -> None:
 def _row(entry: Entry) -> dict[str, Any]:
     state = "ended" if not entry.open else "at work" if entry.lives else "open"
     row: dict[str, Any] = {name: getattr(entry, name) for name in ("experiment", "arm", "run", "folder", "changed")}
-    row |= {"state": state, "spent": "" if entry.open else amount_text(entry.spent)}
+    row |= {"state": state, "spent": f"{'at most ' if entry.open else ''}{amount_text(entry.spent)}"}
     row |= {"spent_tokens": entry.spent.tokens, "spent_usd": entry.spent.usd}
     row["reserved"] = amount_text(entry.reserved) if entry.open else ""
     return row

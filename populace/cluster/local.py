@@ -19,6 +19,7 @@ from populace.cluster.bus import Frame
 from populace.cluster.delivery import tally
 from populace.cluster.environment import Environment, Reports, WorldDone
 from populace.cluster.events import RunDone, TickDone
+from populace.cluster.fund import marker
 from populace.cluster.recording import Missed, Recording, join_positions, open_journal, open_pasts
 from populace.cluster.runner import ShardRunner
 from populace.cluster.state import RunState, ShardState, split_mail
@@ -62,7 +63,8 @@ class LocalTransport:
         self._environment = build_environment(job)
         self._frame_bytes = settings.bus.frame_bytes
         # The journal of a life before knows nothing of the calls that were in flight; its account does.
-        self.account = None if job.replay else account_for(settings.model, job.spent.at_least(self.spent))
+        spent = job.spent.at_least(self.spent)
+        self.account = None if job.replay else account_for(settings.model, spent, marker(settings, job.run))
         pasts = open_pasts(job.pasts)
         for index in range(settings.shards):
             gateway = None if job.replay else build_gateway(

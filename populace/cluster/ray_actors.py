@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 import ray
 from numpy.typing import NDArray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from populace.agents.llm.budget import NOTHING, Amount
 from populace.agents.llm.build import build_gateway
@@ -32,6 +33,7 @@ from populace.cluster.bus import Frame, unpack_frame
 from populace.cluster.delivery import tally
 from populace.cluster.environment import Environment, Reports, WorldDone
 from populace.cluster.events import RunDone, TickDone
+from populace.cluster.fund import marker
 from populace.cluster.local import add_progress, opened
 from populace.cluster.mirror import Mirror, shard_mirror
 from populace.cluster.recording import Recording, join_positions, open_journal, open_pasts
@@ -135,7 +137,8 @@ class QuotaActor:
 
     def __init__(self, job: bytes) -> None:
         read = msgspec.msgpack.decode(job, type=Job)
-        self._account = AccountService(read.read_settings().model, read.spent)
+        settings = read.read_settings()
+        self._account = AccountService(settings.model, read.spent, marker(settings, read.run))
 
     def exchange(self, want: bytes) -> bytes:
         """One exchange of a packed want for a packed lease."""
@@ -284,7 +287,10 @@ class RayTransport:
             await self._close_quota()
             packed = msgspec.msgpack.encode(msgspec.structs.replace(job, spent=job.spent.at_least(self._spent)))
         if account_for(settings.model) is not None:
-            self._quota = ray.remote(**{**options, "num_cpus": 0})(QuotaActor).remote(packed)
+            # On the driver's machine, where the experiment's ledger is.
+            here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+            quota = {**options, "num_cpus": 0, "scheduling_strategy": here}
+            self._quota = ray.remote(**quota)(QuotaActor).remote(packed)
         self._shards = self._shards or [None] * settings.shards
         # The world first: a shard is given its handle, which is another one where the world was lost.
         world = await self._start_environment(packed)
