@@ -159,10 +159,14 @@ class Clock:
     def tick(self, report: Any) -> None:
         self.ticks.append((time.monotonic(), report.tick))
 
-    def back_s(self, kill: Kill) -> float:
-        """Seconds from a kill to the end of the first tick that was not known before it; sets the kill's tick."""
+    def back_s(self, kill: Kill, kills: list[Kill]) -> float:
+        """Seconds from a kill to the end of the first tick that was not known before it; sets the kill's tick.
+
+        They are counted from the last kill where others followed before that.
+        """
         kill.tick = max((tick for at_s, tick in self.ticks if at_s <= kill.at_s), default=0)
-        return min(at_s for at_s, tick in self.ticks if at_s > kill.at_s and tick > kill.tick) - kill.at_s
+        back_s = min(at_s for at_s, tick in self.ticks if at_s > kill.at_s and tick > kill.tick)
+        return back_s - max(one.at_s for one in kills if one.at_s <= back_s)
 
 
 def run_here(out: Path, scenario: str = SOCIETIES, **options: Any) -> dict[str, Any]:

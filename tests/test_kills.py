@@ -55,7 +55,7 @@ def actors_killed(out, ray_cluster, kills, **options: Any) -> tuple[Provider, fl
     """A run on Ray whose processes are killed; seconds from a kill to the first new tick, at worst."""
     with Provider(kills) as provider:
         _, clock = run_on_ray(out, provider, **options_of(provider, **QUOTA, **options))
-        return provider, max(clock.back_s(kill) for kill in provider.done)
+        return provider, max(clock.back_s(kill, provider.done) for kill in provider.done)
 
 
 def driver_killed(out, kills, cwd, **env: str) -> tuple[Provider, float]:
@@ -75,7 +75,7 @@ def driver_killed(out, kills, cwd, **env: str) -> tuple[Provider, float]:
                 break
             args = ["resume", str(out)]
         assert code == 0, command.errors
-        return provider, max(clock.back_s(kill) for kill in provider.done)
+        return provider, max(clock.back_s(kill, provider.done) for kill in provider.done)
 
 
 def hosts_of(driver: int) -> list[int]:

@@ -13,10 +13,10 @@ from misbehaving import CUT, HANG, OK, Act, Misbehaving, RateLimit, Seen, slow, 
 from populace.agents.answers import compile_answer
 from populace.agents.llm.budget import Amount
 from populace.agents.llm.build import build_gateway
-from populace.agents.llm.lease import Want
+from populace.agents.llm.lease import Lease, Want
 from populace.agents.llm.ownshare import Buckets
 from populace.cluster.account import AccountService, LocalLink, RemoteLink, account_for
-from populace.core.errors import BudgetSpent, SettingsError
+from populace.core.errors import ActorLost, BudgetSpent, SettingsError
 from populace.core.records import Answer, Ask
 from populace.settings import Model
 
@@ -155,3 +155,62 @@ def test_own_buckets_lease_no_more_than_their_rate() -> None:
     again = Buckets(requests_per_minute=600, tokens_per_minute=6000, ceiling=Amount(100, 100))
     too_much = Want(0, 0, 0, 1, 30, 30, money=Amount(101, 0), least_money=Amount(101, 0))
     assert again.lease(too_much, 0.0).refused == "budget"
+
+
+class Flaky:
+    """A way to the account on which exchanges fail: the nth ones with what `fails` says."""
+
+    def __init__(self, inner: LocalLink, fails: dict[int, Exception]) -> None:
+        self.inner = inner
+        self.fails = fails
+        self.exchanges = 0
+
+    async def exchange(self, want: Want) -> Lease:
+        nth, self.exchanges = self.exchanges, self.exchanges + 1
+        if nth in self.fails:
+            raise self.fails[nth]
+        return await self.inner.exchange(want)
+
+
+def in_two_bursts(settings: Model, fails: dict[int, Exception]) -> tuple[list[Answer], Any]:
+    """Ten asks, a pause in which the gateway is idle and reports, ten more."""
+
+    async def session() -> tuple[list[Answer], Any]:
+        account = account_for(settings)
+        assert account is not None
+        link = Flaky(LocalLink(account), fails)
+        gateway = build_gateway(settings, seed=7, shards=1, scripted=None, link=link)
+        await gateway.open()
+        got: list[Answer] = []
+        for burst in range(2):
+            gateway.offer([ask(agent) for agent in range(10 * burst, 10 * burst + 10)], got.extend)
+            async with asyncio.timeout(20):
+                while len(got) < 10 * burst + 10:
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(0.6)
+        await gateway.close()
+        return got, gateway.failure
+
+    return asyncio.run(session())
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_an_exchange_that_was_lost_is_tried_again(lost: int) -> None:
+    """The first, the one by which an idle gateway reports, the one after it: else every ask would wait for ever."""
+    with Misbehaving(base=slow(0.01)) as server:
+        settings = model(server, throttle={"requests_per_minute": 60_000.0})
+        got, failure = in_two_bursts(settings, {lost: OSError("unreachable for a moment")})
+    assert fates(got) == {"answered": 20}
+    assert failure is None
+
+
+def test_what_is_in_flight_when_the_account_is_lost_ends_as_it_ends() -> None:
+    """It is paid for. What waits abstains, and the reason is the gateway's failure."""
+    lost = ActorLost(["the quota"], "killed")
+    with Misbehaving(base=slow(0.3)) as server:
+        settings = model(server, throttle={"requests_per_minute": 1200.0, "concurrency": 16})
+        got, failure = in_two_bursts(settings, dict.fromkeys(range(2, 99), lost))
+        billed = len(server.seen)
+    assert isinstance(failure, ActorLost)
+    assert fates(got)["answered"] == billed > 0
+    assert fates(got)["error"] == 20 - billed > 0

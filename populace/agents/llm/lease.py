@@ -155,6 +155,11 @@ class Purse:
         return self._open is None and now_s >= self._again_at_s
 
     @property
+    def exchanging(self) -> bool:
+        """Whether an exchange is open; where its answer is not awaited any more, it is to be tried again."""
+        return self._open is not None
+
+    @property
     def again_at_s(self) -> float:
         """When the next exchange may begin."""
         return self._again_at_s

@@ -315,7 +315,7 @@ class Dispatcher:
         if account.purse.affords(job.estimate, job.worst, now_s) and account.throttler is not None:
             await account.throttler.acquire()
             return True
-        if account.purse.due(now_s):
+        if account.purse.due(now_s) or account.purse.exchanging:  # no other awaits it: its answer was lost
             await self._exchange(account, job)
         else:
             await asyncio.sleep(min(_IDLE_S, max(0.001, account.purse.again_at_s - now_s)))
@@ -331,7 +331,7 @@ class Dispatcher:
         """Nothing waits. If that lasts, give back what is leased: others may be waiting for it."""
         assert self._loop is not None
         await self._woken(_IDLE_S)
-        if not self._lanes and account.purse.due(self._loop.time()):
+        if not self._lanes and (account.purse.due(self._loop.time()) or account.purse.exchanging):
             self._unreported = False
             with contextlib.suppress(OSError, PopulaceError):
                 want = account.purse.want(self._loop.time(), 0, 0, 0)
