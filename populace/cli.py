@@ -73,12 +73,17 @@ def run(
 @contextmanager
 def _place(place: str, *, new: bool) -> Iterator[tuple[Path, Mirror | None]]:
     """The folder to run in, and what uploads it where the place is a remote one; kept for one run at a time."""
+    from populace.cluster.durable import read_run_file
+    from populace.cluster.holding import held
     from populace.cluster.mirror import Mirror, is_remote
 
     if not is_remote(place):
-        if new:
-            _refuse_used(Path(place))
-        yield Path(place), None
+        if not new:
+            read_run_file(Path(place))
+        with held(Path(place)):
+            if new:
+                _refuse_used(Path(place))
+            yield Path(place), None
         return
     with Mirror(place).held() as mirror:
         if new:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from test_cli import populace
 from test_durable import TICKS, asked, go, reference, same_tables  # noqa: F401 - fixtures
 
 from populace.cluster.build import Job
 from populace.cluster.courses import fork_course, recorded_hashes, resume_course
+from populace.cluster.holding import held
+from populace.cluster.journal import next_attempt
 from populace.cluster.local import LocalTransport
-from populace.core.errors import DiskFull, SettingsError, TransportError
+from populace.core.errors import DiskFull, SettingsError, StorageError, TransportError
 from populace.env import World
 from populace.monitoring.manifest import read_manifest
 from populace.monitoring.tables import Tables
@@ -136,3 +144,59 @@ def test_tables_that_cannot_be_finished_fail_the_run_with_a_manifest(tmp_path, r
     manifest = go(tmp_path, going=resume_course(tmp_path))
     assert manifest["trace_hashes"] == whole["trace_hashes"]
     same_tables(tmp_path, folder)
+
+
+def test_two_processes_do_not_work_in_one_folder(tmp_path):
+    """A run that was stopped is resumed by two at once: one of them does it, the other is refused and changes nothing.
+
+    Then the first is killed, and the lock is gone with it.
+    """
+    assert go(tmp_path / "run", stop_at=3, scenario="polarization", agents=20, ticks=200) is None
+    command = [sys.executable, "-m", "populace.cli", "resume", "run", "--set", "model.latency.median_s=0.3"]
+    first = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    try:
+        assert first.stderr is not None
+        assert '"begin"' in first.stderr.readline()
+        for command in (("resume", "run"), ("run", "polarization", "--out", "run")):
+            second = populace(*command, cwd=tmp_path)
+            assert second.returncode == StorageError.exit_code, second.stderr
+            assert f"process {first.pid} is at work in it" in second.stderr
+        assert next_attempt(tmp_path / "run" / "journal") <= 2, "nobody but the first has begun another life"
+        forked = populace("fork", "run", "--at-tick", "2", "--ticks", "4", cwd=tmp_path)
+        assert forked.returncode == 0, forked.stderr
+        assert first.poll() is None
+    finally:
+        first.kill()
+        first.communicate()
+    with held(tmp_path / "run"):
+        pass
+    assert not (tmp_path / "run" / ".lock").exists()
+
+
+def test_a_lock_that_was_removed_by_who_held_it_is_no_lock(tmp_path):
+    """Many at once, each for a moment: never two of them, and nothing of it stays."""
+    folder = tmp_path / "deep" / "run"
+    with held(folder):
+        assert folder.exists()
+    assert not folder.parent.exists(), "what was made for nothing is gone"
+    folder.mkdir(parents=True)
+    inside: list[int] = []
+    most, got = 0, 0
+
+    def work(_: int) -> None:
+        nonlocal most, got
+        for _ in range(30):
+            try:
+                with held(folder):
+                    inside.append(1)
+                    most, got = max(most, len(inside)), got + 1
+                    time.sleep(0.001)
+                    inside.pop()
+            except StorageError:
+                continue
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert most == 1
+    assert got > 30
+    assert list(folder.iterdir()) == []

@@ -17,7 +17,6 @@ import os
 import re
 import shutil
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from typing import Final
 import msgspec
 
 from populace.agents.llm.weights import cache_folder
+from populace.cluster.holding import lock_soon
 from populace.cluster.objects import PATIENCE_S, Missing, Object, ObjectStore, check_address, endpoint, fingerprint
 from populace.cluster.storage import make_folder, naming
 from populace.core.errors import SettingsError, StorageError
@@ -151,7 +151,7 @@ class Mirror:
         with naming(self.lock_file, "opened"):
             descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            if not _lock_soon(descriptor):
+            if not lock_soon(descriptor):
                 holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "another process"
                 raise StorageError(
                     f"{self.remote}: process {holder} on this machine is working in it already. Wait for it or end it."
@@ -367,20 +367,6 @@ class Mirror:
             yield
         finally:
             os.close(descriptor)
-
-
-def _lock_soon(descriptor: int) -> bool:
-    """Lock a file. One who only looks whether it is locked holds it for a moment, so try more than once."""
-    import fcntl
-
-    for _ in range(5):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return True
-    return False
 
 
 def _held_by_another(lock_file: Path) -> bool:
