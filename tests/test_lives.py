@@ -200,3 +200,19 @@ def test_a_lock_that_was_removed_by_who_held_it_is_no_lock(tmp_path):
     assert most == 1
     assert got > 30
     assert list(folder.iterdir()) == []
+
+
+def test_a_run_that_is_resumed_from_elsewhere_finds_its_experiments_ledger(tmp_path, monkeypatch):
+    """Named by a path that is not whole, another would be begun there, and the money of the experiment lent again."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    budget = {"model__budget__experiment_tokens": 10**6, "model__budget__ledger": "ledger.sqlite", "experiment": "e"}
+    assert go(tmp_path / "run", stop_at=2, **budget) is None
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(SettingsError, match=r"ledger\.sqlite: the ledger .* is not there"):
+        resume_course(tmp_path / "run")
+    (tmp_path / "ledger.sqlite").touch()
+    assert resume_course(tmp_path / "run").settings.model.budget.ledger == tmp_path / "ledger.sqlite"
+    (tmp_path / "elsewhere" / "other").touch()
+    moved = resume_course(tmp_path / "run", ["model.budget.ledger=other"])
+    assert moved.course.file.read_settings().model.budget.ledger == tmp_path / "elsewhere" / "other"

@@ -152,6 +152,7 @@ def build_shard(job: Job, index: int) -> Shard:
         record_messages=settings.record.messages,
         record_asks=settings.record.asks,
         eras=tuple(job.eras),
+        saved=job.journal is not None,
     )
     scope = Scope(
         seed=settings.seed,

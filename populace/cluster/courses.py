@@ -16,6 +16,7 @@ from populace.cluster.durable import (
     Parent,
     RunFile,
     fingerprint,
+    kept_settings,
     read_run_file,
     run_file,
 )
@@ -73,7 +74,13 @@ def resume_course(
             f"{origin.name}: its code is not what this run was begun with, so it would not be the same run. Put that "
             "code back, or go on with --anyway."
         )
-    file = msgspec.structs.replace(file, settings=settings.model_dump(mode="json"))
+    ledger = settings.model.budget.ledger
+    if ledger is not None and (folder / JOURNAL).exists() and not ledger.exists():
+        raise SettingsError(
+            f"{ledger}: the ledger of this run's experiment is not there, and a new one would lend its money again. Put "
+            "it back, or say where it is: --set model.budget.ledger=FILE"
+        )
+    file = msgspec.structs.replace(file, settings=kept_settings(settings))
     return Going(origin, settings, Course(file=file, resumed=True, pasts=_parents(file), expected=_inherited(file)))
 
 

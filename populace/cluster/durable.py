@@ -100,10 +100,19 @@ def run_file(origin: Origin, settings: Settings, parent: Parent | None = None, e
         origin=origin.name,
         source=origin.source,
         fingerprint=fingerprint(origin),
-        settings=settings.model_dump(mode="json"),
+        settings=kept_settings(settings),
         parent=parent,
         eras=list(eras),
     )
+
+
+def kept_settings(settings: Settings) -> dict[str, Any]:
+    """Settings as `run.json` holds them. The ledger is named whole: a run may be gone on with from another folder."""
+    budget = settings.model.budget
+    if budget.ledger is not None:
+        budget = budget.model_copy(update={"ledger": budget.ledger.absolute()})
+        settings = settings.model_copy(update={"model": settings.model.model_copy(update={"budget": budget})})
+    return settings.model_dump(mode="json")
 
 
 def fingerprint(origin: Origin) -> str:

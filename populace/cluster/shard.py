@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from populace.agents.activation import Activation
 from populace.agents.agent import Agent
+from populace.agents.saving import check_saved, pack_agent
 from populace.agents.turn import Context, Failure, Scope, close, fail, step
 from populace.cluster.bus import Frame, Mail, Outgoing, gather, route
 from populace.cluster.delivery import check_complete, distinct, tally
@@ -43,11 +44,15 @@ from populace.core.errors import BadField, CheckpointDamaged, StaleOrder, Transp
 from populace.core.records import Abstained, Answer, Ask, Counts, Look
 from populace.core.trace import DIGEST_BYTES
 
+_CHECKED_A_TICK: Final = 16
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
 class ShardPlan(msgspec.Struct, frozen=True):
-    """What a shard has to know besides its agents. `index` of `shards`; bounds are those of the settings."""
+    """What a shard has to know besides its agents. `index` of `shards`; bounds are those of the settings.
+
+    In a run that is `saved` the shard tests of a few agents a tick that they come back from a checkpoint as they are.
+    """
 
     index: int
     shards: int
@@ -59,6 +64,7 @@ class ShardPlan(msgspec.Struct, frozen=True):
     record_messages: bool
     record_asks: bool
     eras: tuple[Era, ...] = ()
+    saved: bool = False
 
 
 class Shard:
@@ -325,6 +331,8 @@ class Shard:
             attempt=plan.attempt,
             levers=levers,
         )
+        if plan.saved:
+            self._check_saved(done.agents)
         self._changed.update(self._due)
         self._finished = []
         self._mail = Mail([], plan.inbox_messages)
@@ -332,6 +340,12 @@ class Shard:
         self._open = False
         self._last = done
         return done
+
+    def _check_saved(self, ids: NDArray[np.int32]) -> None:
+        """Raise ScenarioError for an agent that a resumed run would read as another. The sample knows no shards."""
+        every = max(1, self.scope.population // _CHECKED_A_TICK)
+        for one in ids[(ids + self.scope.tick) % every == 0].tolist():
+            check_saved(self.agents[one // self.plan.shards], one)
 
     def _split_unknown(self, out: Outgoing) -> tuple[Outgoing, Outgoing]:
         """What can be delivered, and what has a recipient that does not exist."""
@@ -416,7 +430,7 @@ class Shard:
         self._touched |= self._changed
         ids = self._touched if whole else self._changed
         agents, shards = self.agents, self.plan.shards
-        packed = {one: _encode(agents[one // shards]) for one in sorted(ids)}
+        packed = {one: pack_agent(agents[one // shards], one) for one in sorted(ids)}
         self._changed = set()
         pairs = [(tick, agent) for tick, ids in sorted(self.timers.items()) for agent in ids]
         return ShardState(
