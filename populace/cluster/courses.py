@@ -77,8 +77,8 @@ def resume_course(
     ledger = settings.model.budget.ledger
     if ledger is not None and (folder / JOURNAL).exists() and not ledger.exists():
         raise SettingsError(
-            f"{ledger}: the ledger of this run's experiment is not there, and a new one would lend its money again. Put "
-            "it back, or say where it is: --set model.budget.ledger=FILE"
+            f"{ledger}: the ledger of this run's experiment is not there, and a new one would lend its money again. "
+            "Put it back, or say where it is: --set model.budget.ledger=FILE"
         )
     file = msgspec.structs.replace(file, settings=kept_settings(settings))
     return Going(origin, settings, Course(file=file, resumed=True, pasts=_parents(file), expected=_inherited(file)))
