@@ -18,6 +18,7 @@ import gc
 import json
 import multiprocessing
 import pstats
+import statistics
 import tempfile
 import time
 from collections.abc import Mapping
@@ -264,15 +265,15 @@ def rows(url: str, calls: int, concurrency: int, rounds: int) -> None:
         kinds.append(("openai SDK, gather", sdk, max(200, calls // 5), {}))
     except ImportError:
         print("openai is not installed: its row is left out")
-    best: dict[str, tuple[float, float]] = {}
+    each: dict[str, list[tuple[float, float]]] = {name: [] for name, *_ in kinds}
     for _ in range(rounds):
         for name, run, many, more in kinds:
             todo = asks(many)
             tune_collector()
             took, cpu = asyncio.run(run(url, todo, concurrency, **more))
             gc.unfreeze()
-            found = best.get(name, (9e9, 9e9))
-            best[name] = min(found[0], took / many), min(found[1], cpu / many)
+            each[name].append((took / many, cpu / many))
+    best = {name: (min(took for took, _ in found), min(cpu for _, cpu in found)) for name, found in each.items()}
     base, slow = best["bare aiohttp loop"], best.get("openai SDK, gather")
     for name, (took, cpu) in best.items():
         print(
@@ -280,6 +281,11 @@ def rows(url: str, calls: int, concurrency: int, rounds: int) -> None:
             f"{base[0] / took:.2f} of bare (CPU {base[1] / cpu:.2f})"
             + (f"   {slow[0] / took:5.1f} times the SDK (CPU {slow[1] / cpu:.1f})" if slow else "")
         )
+    print("Of bare by CPU time, round by round, median (least and most):")
+    for name, found in each.items():
+        pairs = zip(each["bare aiohttp loop"], found, strict=True)
+        ratios = [bare_cpu / cpu for (_, bare_cpu), (_, cpu) in pairs]
+        print(f"{name:22} {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 def delayed(url: str, rounds: int) -> None:

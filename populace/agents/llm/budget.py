@@ -174,10 +174,12 @@ class Ledger(msgspec.Struct):
     def reserve(self, worst: Amount) -> bool:
         """Hold the worst case of one call; False, and nothing held, when it does not fit under the ceiling."""
         _check(worst)
-        if not self.fits(worst):
+        spent, held, ceiling = self.spent, self.held, self.ceiling
+        tokens, pico_usd = held.tokens + worst.tokens, held.pico_usd + worst.pico_usd
+        if spent.tokens + tokens > ceiling.tokens or spent.pico_usd + pico_usd > ceiling.pico_usd:
             self.refused += 1
             return False
-        self.held += worst
+        self.held = Amount(tokens, pico_usd)
         return True
 
     def settle(self, worst: Amount, rate: Rate, tokens_in: int, tokens_out: int, arm: str, purpose: str) -> Amount:
@@ -186,8 +188,13 @@ class Ledger(msgspec.Struct):
         self._free(worst)
         self.spent += actual
         self.overruns += not actual.fits(worst)
-        spent = self.by.setdefault((arm, purpose), Spent())
-        spent.add(Spent(1, tokens_in, tokens_out, actual.pico_usd))
+        spent = self.by.get((arm, purpose))
+        if spent is None:
+            spent = self.by[arm, purpose] = Spent()
+        spent.calls += 1
+        spent.tokens_in += tokens_in
+        spent.tokens_out += tokens_out
+        spent.pico_usd += actual.pico_usd
         return actual
 
     def release(self, worst: Amount) -> None:

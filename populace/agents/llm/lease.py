@@ -114,6 +114,10 @@ class Purse:
 
     def affords(self, tokens: int, worst: Amount, now_s: float) -> bool:
         """Whether `pay` would."""
+        self._expire(now_s)
+        lots = self._lots
+        if lots and lots[0].requests >= 1 and lots[0].tokens >= tokens:
+            return self.ledger.fits(worst)
         requests, held = self.holds(now_s)
         return requests >= 1 and held >= tokens and self.ledger.fits(worst)
 
@@ -122,17 +126,29 @@ class Purse:
 
         After the call, `ledger.settle` (or `release`) its worst case and `returned` its tokens.
         """
-        if not self.affords(tokens, worst, now_s) or not self.ledger.reserve(worst):
+        if not self.affords(tokens, worst, now_s):
             return False
-        one = 1
-        for lot in self._lots:
-            taken, paid = min(one, lot.requests), min(tokens, lot.tokens)
-            lot.requests -= taken
-            lot.tokens -= paid
-            one, tokens = one - taken, tokens - paid
-        while self._lots and not (self._lots[0].requests or self._lots[0].tokens):
-            self._lots.popleft()
+        self.take(tokens, worst)
         return True
+
+    def take(self, tokens: int, worst: Amount) -> None:
+        """Pay, right after `affords` has said that it can be done."""
+        reserved = self.ledger.reserve(worst)
+        assert reserved, "affords is asked first"
+        lots = self._lots
+        first = lots[0]
+        if first.requests >= 1 and first.tokens >= tokens:
+            first.requests -= 1
+            first.tokens -= tokens
+        else:
+            one = 1
+            for lot in lots:
+                taken, paid = min(one, lot.requests), min(tokens, lot.tokens)
+                lot.requests -= taken
+                lot.tokens -= paid
+                one, tokens = one - taken, tokens - paid
+        while lots and not (lots[0].requests or lots[0].tokens):
+            lots.popleft()
 
     def returned(self, paid_tokens: int, used_tokens: int, sent: bool = True) -> None:
         """A call that paid so many tokens used so many; not `sent` at all gives its request back, too.

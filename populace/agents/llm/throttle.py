@@ -23,7 +23,7 @@ from typing import Final, NamedTuple, Protocol
 from asyncio_throttle import Throttler
 
 from populace.agents.llm.breaker import Ticket
-from populace.agents.llm.budget import NOTHING, Amount, Rate
+from populace.agents.llm.budget import Amount, Rate
 from populace.agents.llm.concurrency import Outcome as Learnt
 from populace.agents.llm.lanes import Entry, Lane, Lanes
 from populace.agents.llm.lease import Lease, Purse, Want
@@ -130,7 +130,7 @@ class Dispatcher:
         self._account = account
         self._batches = batches
         self._waiting_tokens = 0
-        self._waiting_worst = NOTHING
+        self._waiting_worst_tokens = self._waiting_worst_pico_usd = 0
         self._started = 0
         self._pace = 0
         self._unreported = False
@@ -166,7 +166,8 @@ class Dispatcher:
         self._lanes.put(job, self._loop.time())
         if self._account is not None:
             self._waiting_tokens += job.estimate
-            self._waiting_worst += job.worst
+            self._waiting_worst_tokens += job.worst.tokens
+            self._waiting_worst_pico_usd += job.worst.pico_usd
         self._wake.set()
 
     def hold(self, lane: Lane, seconds: float) -> None:
@@ -187,7 +188,7 @@ class Dispatcher:
     def drain(self) -> list[Job]:
         """Everything that waits, taken out of the queues."""
         jobs = self._lanes.drain()
-        self._waiting_tokens, self._waiting_worst = 0, NOTHING
+        self._waiting_tokens = self._waiting_worst_tokens = self._waiting_worst_pico_usd = 0
         for timer, job in self._delayed.values():
             timer.cancel()
             jobs.append(job)
@@ -277,7 +278,8 @@ class Dispatcher:
         job = heapq.heappop(queue)[-1]
         if self._account is not None:
             self._waiting_tokens -= job.estimate
-            self._waiting_worst -= job.worst
+            self._waiting_worst_tokens -= job.worst.tokens
+            self._waiting_worst_pico_usd -= job.worst.pico_usd
         return job
 
     def _pay(self, job: Job, now_s: float, passed: bool = False) -> bool:
@@ -285,9 +287,11 @@ class Dispatcher:
         account = self._account
         if account is None:
             return True
-        if not account.purse.affords(job.estimate, job.worst, now_s):
+        purse = account.purse
+        if not purse.affords(job.estimate, job.worst, now_s) or not (passed or account.passes()):
             return False
-        return (passed or account.passes()) and account.purse.pay(job.estimate, job.worst, now_s)
+        purse.take(job.estimate, job.worst)
+        return True
 
     async def _wait(self) -> bool:
         """Wait for what keeps the next call from starting; True when the throttler has let it pass."""
@@ -349,8 +353,8 @@ class Dispatcher:
         share = requests / waiting
         tokens = max(head.estimate, math.ceil(self._waiting_tokens * share))
         worst = Amount(
-            max(head.worst.tokens, math.ceil(self._waiting_worst.tokens * share)),
-            max(head.worst.pico_usd, math.ceil(self._waiting_worst.pico_usd * share)),
+            max(head.worst.tokens, math.ceil(self._waiting_worst_tokens * share)),
+            max(head.worst.pico_usd, math.ceil(self._waiting_worst_pico_usd * share)),
         )
         want = account.purse.want(self._loop.time(), requests, tokens, head.estimate, worst, head.worst)
         try:
