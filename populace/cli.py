@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -118,6 +118,7 @@ def resume(
         going = resume_course(
             folder, set_ or (), anyway=anyway, shards=shards, transport=transport, metrics_port=metrics_port
         )
+        _say(going.notes)
         _run(going.origin, going.settings, folder, going.course, mirror)
 
 
@@ -167,6 +168,7 @@ def fork(
 
     going = fork_course(run, at_tick, set_ or (), lever or (), ticks=ticks, shards=shards, transport=transport)
     with _place(out or _beside(run), new=True) as (folder, mirror):
+        _say(going.notes)
         _run(going.origin, going.settings, folder, going.course, mirror)
 
 
@@ -191,6 +193,11 @@ def diff(
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
     else:
         print_diff(found, sys.stdout)
+
+
+def _say(notes: Sequence[str]) -> None:
+    for note in notes:
+        sys.stderr.write(f"note: {note}\n")
 
 
 def _beside(run: str) -> str:

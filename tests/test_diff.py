@@ -6,9 +6,12 @@ import asyncio
 import io
 import json
 import math
+import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,8 +28,9 @@ from populace.cluster.courses import fork_course, recorded_hashes, replay_course
 from populace.cluster.local import LocalTransport
 from populace.cluster.replaying import replay_run
 from populace.core.errors import Interrupted, SettingsError
-from populace.monitoring.diff import Difference, diff_runs, first_difference
-from populace.monitoring.diff_text import print_diff
+from populace.monitoring.diff import Difference, Outcome, TickDiff, diff_runs, first_difference
+from populace.monitoring.diff_text import _ROWS, _sampled, print_diff
+from populace.monitoring.manifest import read_manifest
 from populace.monitoring.table_ticks import TickRows, differing
 from populace.monitoring.tables import read_table
 from populace.society import find_society
@@ -308,7 +312,108 @@ def test_the_command_line_compares(reference, other, victim, tmp_path):
     assert "there is no run to compare" in ended.stderr
 
 
-_ROWS = st.dictionaries(
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("stranger")
+    run_local(out, "polarization", ticks=TICKS, agents=20)
+    return out
+
+
+def test_runs_of_different_scenarios_are_said_to_be_and_their_outcomes_compared(reference, stranger):
+    for a, b in ((reference, stranger), (stranger, reference)):
+        diff = diff_runs(str(a), str(b))
+        assert (diff.first, diff.ticks, diff.identical) == (None, [], False)
+        names = [read_manifest(one)["scenario"] for one in (a, b)]
+        assert f"The runs are of different scenarios ({names[0]} and {names[1]}), so their settings" in diff.notes[1]
+        text = shown(a, b)
+        assert diff.notes[1] in text
+        assert "Outcomes at the start of" in text
+
+
+def test_killed_runs_of_different_scenarios_are_compared_by_what_their_tables_share(reference, stranger, tmp_path):
+    """Without manifests nothing says what they are runs of."""
+    for side, run in (("a", reference), ("b", stranger)):
+        shutil.copytree(run, tmp_path / side)
+        (tmp_path / side / "manifest.json").unlink()
+    diff = diff_runs(tmp_path / "a", tmp_path / "b")
+    assert diff.first is not None
+    assert "The agents of the two runs have no public field in common." in diff.notes
+
+
+def test_runs_of_different_sizes_are_compared_agent_by_agent(reference, tmp_path):
+    run_local(tmp_path / "small", ticks=TICKS, agents=20)
+    diff = diff_runs(reference, tmp_path / "small")
+    assert diff.notes == ["The runs are of different sizes: A has 50 agents, B 20."]
+    assert diff.first is not None
+    assert diff.ticks[-1].touched_so_far >= 30, "the agents that only one of them has"
+
+
+def test_no_tick_is_left_out_of_the_outcomes_of_runs_a_little_longer_than_others(tmp_path):
+    for name, ticks, seed in (("a", 10, 7), ("b", 12, 8)):
+        run_local(tmp_path / name, "polarization", ticks=ticks, agents=8, seed=seed)
+    text = shown(tmp_path / "a", tmp_path / "b").split("Outcomes at the start of\n")[1]
+    rows = [line.split() for line in text.splitlines() if line.strip()[0].isdigit()]
+    name = rows[0][1]
+    assert [int(row[0]) for row in rows if row[1] == name] == list(range(12 + 1))
+
+
+@given(st.integers(0, 200))
+def test_what_is_left_out_of_a_long_table_is_left_out_evenly(rows: int) -> None:
+    chosen = _sampled(range(rows))
+    assert chosen[:1] == list(range(rows))[:1]
+    assert chosen[-1:] == list(range(rows))[-1:]
+    assert len(chosen) <= _ROWS + 1
+    assert len({late - early for early, late in pairwise(chosen[:-1])}) <= 1
+    assert rows > _ROWS or len(chosen) == rows
+
+
+def test_levers_are_printed_without_what_they_leave_unsaid_and_headers_whole_at_80_columns(
+    reference, tmp_path, monkeypatch
+):
+    going = fork_course(reference, 3, (), ["name='hush', at=3, block={sender=[5]}"])
+    asyncio.run(Coordinator(going.origin, going.settings, LocalTransport(), tmp_path, (), going.course).run())
+    diff = diff_runs(reference, tmp_path)
+    levers = next(line for line in shown(reference, tmp_path).splitlines() if line.startswith("   levers: "))
+    assert '"sender": [5]' in levers
+    assert "null" in json.dumps(diff.settings["levers"][1])
+    assert "null" not in levers
+    full = msgspec.structs.replace(
+        diff, ticks=[TickDiff(100, 99_999, 99_999, [1], 99_999, 999, 999, 99_999, 99_999, 99_999, 999, 99, 99_999)]
+    )
+    monkeypatch.setenv("COLUMNS", "80")
+    stream = Terminal()
+    print_diff(full, stream)
+    assert "…" not in stream.getvalue()
+    for header in ("touched", "so far", "only A", "only B", "reply", "acts", "mail", "fields", "fails", "lever"):
+        assert header in stream.getvalue()
+
+
+class Terminal(io.StringIO):
+    """What says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_outcomes_that_are_equal_throughout_are_named_in_a_line(reference, other):
+    diff = diff_runs(reference, other)
+    same = [Outcome(row.tick, "steady", 1.0, 1.0, 0.0) for row in diff.outcomes if row.name == "mean"]
+    stream = io.StringIO()
+    print_diff(msgspec.structs.replace(diff, outcomes=[*diff.outcomes, *same]), stream)
+    table, _, line = stream.getvalue().partition("Outcomes at the start of")[2].partition("Outcomes that are equal")
+    assert "steady" in line.splitlines()[0]
+    assert "steady" not in table
+    assert "mean" in table
+
+
+def test_an_ask_of_which_only_the_answer_type_or_the_parameters_changed_says_so(reference, tmp_path):
+    run_local(tmp_path / "run", ticks=TICKS, model__max_tokens=77)
+    text = shown(reference, tmp_path / "run")
+    assert "The prompt is the same: its answer type, model or parameters (max_tokens, temperature) differ." in text
+    assert "  B  " not in text.partition("First difference")[2]
+
+
+_ROWS_OF_A_TICK = st.dictionaries(
     st.tuples(st.integers(-1, 3), st.integers(0, 2)), st.tuples(st.none() | st.sampled_from(["x", "y"]),
                                                                  st.sampled_from([0.5, 1.5, math.nan])), max_size=8
 )  # fmt: skip
@@ -327,7 +432,7 @@ def _table(rows: dict[tuple[int, int], tuple[Any, float]]) -> Any:
     )
 
 
-@given(_ROWS, _ROWS)
+@given(_ROWS_OF_A_TICK, _ROWS_OF_A_TICK)
 def test_rows_that_differ_are_those_of_two_dictionaries(a: dict, b: dict) -> None:
     found = differing(_table(a), _table(b), ("agent", "nth"), ("text", "value"))
     keys = [list(a), list(b)]

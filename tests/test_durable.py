@@ -19,8 +19,8 @@ from populace.cluster import local, recording
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.courses import fork_course, replay_course, resume_course
 from populace.cluster.local import LocalTransport
-from populace.cluster.replaying import replay_run
-from populace.core.errors import Interrupted, ScenarioError, SettingsError
+from populace.cluster.replaying import Replayed, replay_run
+from populace.core.errors import Diverged, Interrupted, ScenarioError, SettingsError
 from populace.monitoring.manifest import read_manifest
 from populace.monitoring.tables import read_table
 from populace.society import Origin, find_society
@@ -198,6 +198,48 @@ def test_a_replay_in_which_no_ask_differs_names_the_first_deed_that_does(tmp_pat
     here, there = replayed.why.split("\n  now: ")
     assert here.split("on record: ")[1] != there
     assert ("!" in there) == (what == "action")
+
+
+def test_a_replay_in_which_only_the_answer_type_changed_says_that_the_prompt_is_the_same(tmp_path):
+    source = Path(SOCIETIES).read_text()
+    scenario = tmp_path / "mine.py"
+    scenario.write_text(source)
+    go(tmp_path / "run", scenario=str(scenario))
+    scenario.write_text(source.replace('Choice("up", "down")', 'Choice("up", "down", "as it is")'))
+    replayed = replay_run(replay_course(tmp_path / "run"), tmp_path / "run", tmp_path / "again")
+    assert "The prompt is the same: its answer type, model or parameters (max_tokens, temperature) differ" in (
+        replayed.why
+    )
+    assert "on record, " not in replayed.why
+    assert "; the " not in replayed.text().splitlines()[0], "no tick before the first agrees"
+
+
+def test_what_runs_is_said_where_the_scenarios_file_is_gone_or_has_changed(tmp_path):
+    scenario = tmp_path / "mine.py"
+    source = Path(SOCIETIES).read_text()
+    scenario.write_text(source)
+    assert go(tmp_path / "run", stop_at=1, scenario=str(scenario), ticks=3) is None
+    assert resume_course(tmp_path / "run").notes == fork_course(tmp_path / "run", 1).notes == ()
+    assert replay_course(tmp_path / "run").notes == ()
+    scenario.write_text(source + "\n# another\n")
+    said = f"{scenario}: the scenario's file has changed since, and the code on record is"
+    assert fork_course(tmp_path / "run", 1).notes == (f"{said} forked.",)
+    assert replay_course(tmp_path / "run").notes == (), "it is replayed as it is now"
+    done = populace("resume", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"note: {said} resumed.\n" in done.stderr
+    scenario.unlink()
+    done = populace("replay", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    gone = f"{scenario}: the scenario's file is not there (any more), so the code on record is replayed.\n"
+    assert done.stdout.startswith(f"{gone}replayed 3 ticks with no call")
+
+
+def test_one_tick_is_said_to_be_one():
+    diverged = Diverged(1, "a", "b")
+    assert Replayed(1, 1, 1).text() == "replayed 1 tick with no call: every trace hash agrees (1 ask from record)\n"
+    assert Replayed(1, 3, 0, diverged).text().startswith(f"{diverged}; the tick before agrees\n")
+    assert Replayed(2, 3, 0, diverged).text().startswith(f"{diverged}; the 2 ticks before agree\n")
 
 
 @pytest.mark.parametrize("shards", [1, 3])

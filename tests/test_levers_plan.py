@@ -160,7 +160,7 @@ def test_two_levers_of_one_name_are_refused_and_a_part_of_a_run_may_end_before_a
     with pytest.raises(SettingsError, match="two levers are named 'a'"):
         plan(*two)
     settings = settings_of(levers=[parse_lever(two[0])], ticks=1)
-    with pytest.raises(SettingsError, match="at = 1, and the run has 1 ticks"):
+    with pytest.raises(SettingsError, match="at = 1, and the run has 1 tick, tick 0"):
         plan_job(find_society(RESIDENTS), settings)
     assert plan_job(find_society(RESIDENTS), settings, whole=False).ticks == 1
 

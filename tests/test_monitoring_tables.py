@@ -395,6 +395,9 @@ def test_a_panel_is_dense_and_filled_forward(tmp_path: Path) -> None:
     assert panel(tmp_path, "voted").dtype == np.bool_
     assert panel(tmp_path, "why")[3].tolist() == ["because 0", "because 2", "because 0"]
     assert outcome_series(tmp_path) == {"variance": [0.0, 1.0, 2.0, 3.0, 4.0], "mean": [1.0] * 5}
+    np.testing.assert_array_equal(panel(str(tmp_path), "attitude"), panel(tmp_path, "attitude"))
+    assert read_table(str(tmp_path), "agents") == read_table(tmp_path, "agents")
+    assert outcome_series(str(tmp_path)) == outcome_series(tmp_path)
     with pytest.raises(SettingsError, match=r"no public field 'mood'\. Fields there are: attitude, group, voted, why"):
         panel(tmp_path, "mood")
 

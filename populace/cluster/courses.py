@@ -26,7 +26,7 @@ from populace.core.errors import CheckpointDamaged, ScenarioError, SettingsError
 from populace.levers import SetLever, parse_lever, past_of
 from populace.monitoring.manifest import MANIFEST, read_manifest
 from populace.settings import Model, Settings, changed_keys, revise_settings
-from populace.society import Origin
+from populace.society import Origin, find_society
 
 _FREE: Final = (
     "shards", "transport", "metrics_port", "metrics_host", "journal", "checkpoint", "limits", "model.base_url",
@@ -39,11 +39,12 @@ _FORKED: Final = (*_FREE, "ticks", "record", "model", "arm", "experiment", "leve
 
 
 class Going(msgspec.Struct, frozen=True):
-    """All that a coordinator is to be made with."""
+    """All that a coordinator is to be made with; `notes` say what a person should know of the code that will run."""
 
     origin: Origin
     settings: Settings
     course: Course
+    notes: tuple[str, ...] = ()
 
 
 def resume_course(
@@ -81,12 +82,14 @@ def resume_course(
             "Put it back, or say where it is: --set model.budget.ledger=FILE"
         )
     file = msgspec.structs.replace(file, settings=kept_settings(settings))
-    return Going(origin, settings, Course(file=file, resumed=True, pasts=_parents(file), expected=_inherited(file)))
+    course = Course(file=file, resumed=True, pasts=_parents(file), expected=_inherited(file))
+    return Going(origin, settings, course, _kept_code(origin, "resumed"))
 
 
 def replay_course(folder: Path, *, shards: int = 1) -> Going:
     """Recompute the run in `folder` from its journal, with the scenario's code as it is now.
 
+    Where its file is gone the recorded code is taken, and a note says so.
     Raises SettingsError where there is nothing to replay.
     """
     file = read_run_file(folder)
@@ -98,7 +101,9 @@ def replay_course(folder: Path, *, shards: int = 1) -> Going:
         raise SettingsError(f"{folder}: this run kept no journal (journal = 'off'), so it cannot be replayed.")
     settings = revise_settings(former, shards=shards, transport="local", ticks=len(hashes))
     course = Course(file=file, replay=True, pasts=(_past(str(folder.resolve()), file.run),), expected=tuple(hashes))
-    return Going(_as_it_is_now(file.society), settings, course)
+    now = _as_it_is_now(file.society)
+    gone = _kept_code(file.society, "replayed") if now is None else ()
+    return Going(now or file.society, settings, course, gone)
 
 
 def fork_course(
@@ -127,7 +132,7 @@ def fork_course(
     eras = _eras(file.eras, at_tick, former.model, settings.model)
     own = run_file(file.society, settings, parent, eras)
     course = Course(file=own, pasts=_parents(own), expected=tuple(hashes[:at_tick]))
-    return Going(file.society, settings, course)
+    return Going(file.society, settings, course, _kept_code(file.society, "forked"))
 
 
 def fork_settings(
@@ -210,11 +215,24 @@ def _inherited(file: RunFile) -> tuple[str, ...]:
     return tuple(recorded_hashes(local_folder(file.parent.folder))[: file.parent.at_tick])
 
 
-def _as_it_is_now(origin: Origin) -> Origin:
-    path = Path(origin.name)
-    if origin.source is None or not path.is_file():
+def _as_it_is_now(origin: Origin) -> Origin | None:
+    """The society with its file's text of now; None where the file is gone. Raises ScenarioError."""
+    if origin.source is None:
         return origin
-    return Origin(origin.name, path.read_text(encoding="utf-8"))
+    return find_society(origin.name) if Path(origin.name).is_file() else None
+
+
+def _kept_code(origin: Origin, done: str) -> tuple[str, ...]:
+    """What to say where the code on record is not what the scenario's file holds now."""
+    try:
+        now = _as_it_is_now(origin)
+    except ScenarioError:
+        now = Origin(origin.name)
+    if now is None:
+        return (f"{origin.name}: the scenario's file is not there (any more), so the code on record is {done}.",)
+    if now != origin:
+        return (f"{origin.name}: the scenario's file has changed since, and the code on record is {done}.",)
+    return ()
 
 
 def _refuse(changed: Iterable[str], allowed: tuple[str, ...], what: str) -> None:

@@ -268,8 +268,9 @@ def check_ticks(levers: Sequence[Any], ticks: int) -> None:
     """Raise SettingsError, naming the lever, for one that would take effect after the run's end."""
     for index, lever in enumerate(levers):
         if lever.at >= ticks:
+            has = "1 tick, tick 0" if ticks == 1 else f"{ticks} ticks, 0 to {ticks - 1}"
             raise SettingsError(
-                f"lever {label_of(lever, index)!r}: at = {lever.at}, and the run has {ticks} ticks, 0 to {ticks - 1}. "
+                f"lever {label_of(lever, index)!r}: at = {lever.at}, and the run has {has}. "
                 "Choose an earlier tick, or run longer with --ticks."
             )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,24 +16,33 @@ from populace.cluster.recording import Missed
 from populace.core.errors import Diverged, SettingsError
 from populace.core.records import Ask
 from populace.monitoring.diff import first_difference
+from populace.monitoring.diff_text import SAME_PROMPT, ticks_text
 from populace.monitoring.progress import choose_progress
-from populace.monitoring.tables import recorded_prompt
+from populace.monitoring.tables import recorded_prompt, table_files
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """What a replay came to: `ticks` whose hashes agree, of `recorded`; `why` tells of the first difference."""
+    """What a replay came to: `ticks` whose hashes agree, of `recorded`; `why` tells of the first difference.
+
+    `notes` say which code was replayed where it is not the scenario's file as it is now.
+    """
 
     ticks: int
     recorded: int
     asks: int
     diverged: Diverged | None = None
     why: str = ""
+    notes: tuple[str, ...] = ()
 
     def text(self) -> str:
         """It in words."""
+        notes = "".join(f"{note}\n" for note in self.notes)
         if self.diverged is None:
-            return f"replayed {self.ticks} ticks with no call: every trace hash agrees ({self.asks} asks from record)\n"
-        return f"{self.diverged}; the {self.ticks} ticks before agree\n{self.why}\n"
+            asks = f"{self.asks:,} ask" + "s" * (self.asks != 1)
+            ticks = ticks_text(self.ticks)
+            return f"{notes}replayed {ticks} with no call: every trace hash agrees ({asks} from record)\n"
+        agree = {0: "", 1: "; the tick before agrees"}.get(self.ticks, f"; the {ticks_text(self.ticks)} before agree")
+        return f"{notes}{self.diverged}{agree}\n{self.why}\n"
 
 
 def replay_run(going: Going, recorded: Path, out: Path, stream: TextIO | None = None) -> Replayed:
@@ -49,11 +58,11 @@ def replay_run(going: Going, recorded: Path, out: Path, stream: TextIO | None = 
         manifest = asyncio.run(coordinator.run())
     except Diverged as diverged:
         why = _explain(diverged, recorded, out, transport.all_missed, going.course.expected)
-        return Replayed(diverged.tick, total, 0, diverged, why)
+        return Replayed(diverged.tick, total, 0, diverged, why, going.notes)
     finally:
         for one in observers:
             one.close()
-    return Replayed(total, total, manifest["asks"]["made"])
+    return Replayed(total, total, manifest["asks"]["made"], notes=going.notes)
 
 
 class _Kept(LocalTransport):
@@ -78,7 +87,10 @@ def _explain(
         now = "\n".join(f"  now, {role}: {text}" for role, text in ask.messages)
         if mine[0].recorded is None:
             return f"{said} is not on record.\n{now}"
-        return f"{said} is another than the one on record.\n{_recorded_prompt(recorded, ask)}\n{now}"
+        prompt = _recorded_prompt(recorded, ask)
+        if prompt is not None and [(one["role"], one["content"]) for one in prompt] == list(ask.messages):
+            return f"{said} is another than the one on record.\n{SAME_PROMPT}\n{now.replace('  now, ', '  ')}"
+        return f"{said} is another than the one on record.\n{_on_record(prompt, recorded)}\n{now}"
     try:
         found = first_difference(recorded, out, expected)
     except SettingsError as error:
@@ -98,12 +110,17 @@ def _shown(text: str | None) -> str:
     return "nothing" if text is None else text
 
 
-def _recorded_prompt(recorded: Path, ask: Ask) -> str:
+def _recorded_prompt(recorded: Path, ask: Ask) -> list[dict[str, str]] | None:
     """The prompt on record, from the run's table of asks; the journal holds keys and no prompts."""
     try:
-        prompt = recorded_prompt(recorded, ask.tick, ask.agent, ask.nth)
+        return recorded_prompt(recorded, ask.tick, ask.agent, ask.nth)
     except SettingsError:
-        return "  on record: only its content key (the run kept no table of asks: record.asks)"
+        return None
+
+
+def _on_record(prompt: Sequence[Mapping[str, str]] | None, recorded: Path) -> str:
     if prompt is None:
-        return "  on record: only its content key (the run ended before this tick was in its tables)"
+        kept = bool(table_files(recorded, "asks"))
+        why = "ended before this tick was in its tables" if kept else "kept no table of asks: record.asks"
+        return f"  on record: only its content key (the run {why})"
     return "\n".join(f"  on record, {one['role']}: {one['content']}" for one in prompt)

@@ -106,17 +106,29 @@ class Diff(msgspec.Struct, frozen=True):
 
 
 def diff_runs(
-    run_a: Path, run_b: Path, hashes_a: Sequence[str] | None = None, hashes_b: Sequence[str] | None = None
+    run_a: str | Path, run_b: str | Path, hashes_a: Sequence[str] | None = None, hashes_b: Sequence[str] | None = None
 ) -> Diff:
     """Compare two runs, given their folders; runs may be of different length, interrupted or killed.
+
+    Of runs of different scenarios only settings and outcomes are compared.
 
     Trace hashes, one a tick, are those of the manifests unless they are given (a killed run has no manifest). Raises
     SettingsError for a folder that holds no run.
     """
-    one, other = _Run(run_a, hashes_a), _Run(run_b, hashes_b)
+    one, other = _Run(Path(run_a), hashes_a), _Run(Path(run_b), hashes_b)
     shared = min(one.ticks, other.ticks)
+    (scenario_a, scenario_b), sizes = ([(run.manifest or {}).get(key) for run in (one, other)] for key in _IDENTITY)
     notes: list[str] = []
-    if one.hashes is None or other.hashes is None:
+    if None not in sizes and sizes[0] != sizes[1]:
+        notes.append(f"The runs are of different sizes: A has {sizes[0]:,} agents, B {sizes[1]:,}.")
+    strangers = None not in (scenario_a, scenario_b) and scenario_a != scenario_b
+    if strangers:
+        notes.append(
+            f"The runs are of different scenarios ({scenario_a} and {scenario_b}), so their settings and outcomes "
+            "alone were compared."
+        )
+        parted, first_tick = 0, shared
+    elif one.hashes is None or other.hashes is None:
         parted, first_tick = None, 0
         notes.append("A run left no trace hashes, so the tables alone were compared.")
     else:
@@ -149,20 +161,20 @@ def diff_runs(
         parted_at=parted,
         first=first,
         ticks=ticks,
-        outcomes=_outcomes(run_a, run_b),
+        outcomes=_outcomes(one.folder, other.folder),
         settings=_settings(one.manifest, other.manifest),
         notes=notes,
     )
 
 
 def first_difference(
-    run_a: Path, run_b: Path, hashes_a: Sequence[str] | None = None, hashes_b: Sequence[str] | None = None
+    run_a: str | Path, run_b: str | Path, hashes_a: Sequence[str] | None = None, hashes_b: Sequence[str] | None = None
 ) -> Difference | None:
     """The first thing in which two runs differ, in the ticks that both have; None where their tables show none.
 
     Reads only as far as that. See `diff_runs`.
     """
-    one, other = _Run(run_a, hashes_a), _Run(run_b, hashes_b)
+    one, other = _Run(Path(run_a), hashes_a), _Run(Path(run_b), hashes_b)
     shared = min(one.ticks, other.ticks)
     start = 0
     if one.hashes is not None and other.hashes is not None:
@@ -223,6 +235,7 @@ _KINDS: Final = {
 }
 
 
+_IDENTITY: Final = ("scenario", "agents")  # of the manifest
 _ALWAYS_KEPT: Final = ("levers", "failures")  # where a killed run has no part of one, it had no row
 _WHERE: Final = r" \([^()]*:\d+ in [^()]*\)$"  # a failure stays the same one where lines or files have moved
 
@@ -292,6 +305,8 @@ class _Both:
             )
             if name == "agents" and None not in kept and kept[0] != kept[1]:
                 self.notes.append(f"The runs keep agents differently (record.agents {kept[0]} and {kept[1]}).")
+            elif name == "agents" and _foreign(rows):
+                self.notes.append("The agents of the two runs have no public field in common.")
             elif (rows[0].files and rows[1].files) or name in _ALWAYS_KEPT:
                 self._tables[name] = rows
             elif rows[0].files or rows[1].files:
@@ -369,10 +384,18 @@ class _Both:
             case _:
                 what = "field"
                 fields = [key for key in row if key not in ("tick", "agent")]
-                about = next((key for key in fields if a is None or b is None or a[key] != b[key]), fields[0])
-                texts = [None if one is None else json.dumps(one[about], ensure_ascii=False) for one in (a, b)]
+                about = next((key for key in fields if a is None or b is None or a[key] != b[key]), "")
+                texts = [None if one is None else json.dumps(one.get(about), ensure_ascii=False) for one in (a, b)]
         text_a, text_b = texts
         return Difference(tick, agent, what, text_a, text_b, nth, about)
+
+
+def _foreign(agents: Sequence[TickRows]) -> bool:
+    """Whether the agents of two runs have public fields, and none of one is one of the other."""
+    a, b = (
+        {name for path in rows.files[:1] for name in pq.read_schema(path).names} - {"tick", "agent"} for rows in agents
+    )
+    return bool(a and b) and not a & b
 
 
 def _places(a: Any, b: Any, which: Differing, identity: Sequence[str]) -> list[tuple[int, ...]]:

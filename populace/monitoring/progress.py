@@ -94,7 +94,8 @@ class Bar(_Progress):
         """Draw the empty bar."""
         self._begun(agents, ticks)
         shard_text = f"{shards} shard" + "s" * (shards != 1)
-        self._title = f"{scenario}: {agents:,} agents, {ticks:,} ticks, {shard_text}, model {model}"
+        counts = f"{agents:,} agent{'s' * (agents != 1)}, {ticks:,} tick{'s' * (ticks != 1)}"
+        self._title = f"{scenario}: {counts}, {shard_text}, model {model}"
         self._console.print(Text(self._title, style="bold"))
         self._live = Live(self._draw(), console=self._console, auto_refresh=False)
         self._live.start(refresh=True)

@@ -177,12 +177,13 @@ class Tables:
             sheet.add(columns)
 
 
-def read_table(run_dir: Path, name: str) -> Any:
+def read_table(run_dir: str | Path, name: str) -> Any:
     """A table of a run as a `pyarrow.Table` (`.to_pandas()` and `.to_pydict()` go on from there).
 
     Of a run that was killed, or is still at work, it is what stands in parts: up to the last checkpoint. Raises
     SettingsError when the run has no such table, naming those that it has.
     """
+    run_dir = Path(run_dir)
     path = run_dir / f"{name}.parquet"
     try:
         files = table_files(run_dir, name)
@@ -196,13 +197,14 @@ def read_table(run_dir: Path, name: str) -> Any:
         raise SettingsError(f"{path}: cannot be read as Parquet: {error}") from None
 
 
-def table_files(run_dir: Path, name: str) -> list[Path]:
+def table_files(run_dir: str | Path, name: str) -> list[Path]:
     """The files that hold a table of a run, in order: the table itself or, while there is none, its parts."""
+    run_dir = Path(run_dir)
     path = run_dir / f"{name}.parquet"
     return [path] if path.exists() else sorted((run_dir / PARTS).glob(f"{name}-*.parquet"), key=part_number)
 
 
-def recorded_prompt(run_dir: Path, tick: int, agent: int, nth: int) -> list[dict[str, str]] | None:
+def recorded_prompt(run_dir: str | Path, tick: int, agent: int, nth: int) -> list[dict[str, str]] | None:
     """The messages (role, content) of one ask, or None where the table of asks does not have it.
 
     Raises SettingsError when the run has no such table.
@@ -213,7 +215,7 @@ def recorded_prompt(run_dir: Path, tick: int, agent: int, nth: int) -> list[dict
     return json.loads(rows[0]) if rows else None
 
 
-def agents_touched(run_dir: Path) -> dict[str, int] | None:
+def agents_touched(run_dir: str | Path) -> dict[str, int] | None:
     """How many different agents each lever of a run touched, by its label, for those that touched any.
 
     None where the run has no such table.
@@ -227,7 +229,7 @@ def agents_touched(run_dir: Path) -> dict[str, int] | None:
     return dict(zip(counted["lever"], counted["agent_count_distinct"], strict=True))
 
 
-def outcome_series(run_dir: Path) -> dict[str, list[float]]:
+def outcome_series(run_dir: str | Path) -> dict[str, list[float]]:
     """The outcomes of a run, each as its values in order of ticks."""
     series: dict[str, list[float]] = {}
     table = read_table(run_dir, "outcomes").to_pydict()
@@ -236,7 +238,7 @@ def outcome_series(run_dir: Path) -> dict[str, list[float]]:
     return series
 
 
-def panel(run_dir: Path, field: str) -> NDArray[Any]:
+def panel(run_dir: str | Path, field: str) -> NDArray[Any]:
     """One public field as a dense array of shape (ticks, agents), filled forward from the rows that changed.
 
     Row 0 is the first tick that the table holds, the last row the last tick of its agents or outcomes; column i
