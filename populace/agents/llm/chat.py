@@ -145,14 +145,16 @@ class _Choice(msgspec.Struct):
     logprobs: _Logprobs | None = None
 
 
-class _Usage(msgspec.Struct):
+class Usage(msgspec.Struct):
+    """The tokens that a server says it counted; -1 where it does not."""
+
     prompt_tokens: int = -1
     completion_tokens: int = -1
 
 
 class _Completion(msgspec.Struct):
     choices: list[_Choice]
-    usage: _Usage | None = None
+    usage: Usage | None = None
 
 
 _COMPLETION: Final = msgspec.json.Decoder(_Completion, strict=False)
@@ -171,7 +173,7 @@ def read_completion(body: bytes, labels: tuple[str, ...], sent_characters: int) 
         return Fault(f"the answer has no choices: {_excerpt(body)}", billed=True)
     choice = completion.choices[0]
     text = choice.message.content or ""
-    usage = completion.usage or _Usage()
+    usage = completion.usage or Usage()
     tokens_in = usage.prompt_tokens if usage.prompt_tokens >= 0 else tokens_of(sent_characters)
     tokens_out = usage.completion_tokens if usage.completion_tokens >= 0 else tokens_of(len(text))
     if choice.message.refusal:

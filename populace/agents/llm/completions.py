@@ -25,7 +25,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from populace.agents.llm.chat import Turns
+from populace.agents.llm.chat import Turns, Usage
 from populace.agents.llm.choices import label_probabilities
 from populace.agents.llm.outcomes import Fault, Outcome, Refused, Said
 from populace.agents.llm.prices import tokens_of
@@ -91,14 +91,9 @@ class _Choice(msgspec.Struct):
     logprobs: _Logprobs | None = None
 
 
-class _Usage(msgspec.Struct):
-    prompt_tokens: int = -1
-    completion_tokens: int = -1
-
-
 class _Completion(msgspec.Struct):
     choices: list[_Choice]
-    usage: _Usage | None = None
+    usage: Usage | None = None
 
 
 _COMPLETION: Final = msgspec.json.Decoder(_Completion, strict=False)
@@ -117,7 +112,7 @@ def read_completions(body: bytes, prompts: Sequence[str], labels: Sequence[tuple
     found: dict[int, _Choice] = {}
     for choice in completion.choices:
         found.setdefault(choice.index, choice)
-    usage = completion.usage or _Usage()
+    usage = completion.usage or Usage()
     answered = [index for index in range(len(prompts)) if index in found]
     sent = _share(usage.prompt_tokens, [tokens_of(len(prompt)) for prompt in prompts])
     said = _share(usage.completion_tokens, [tokens_of(len(found[index].text)) for index in answered])
