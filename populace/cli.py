@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from populace.core.errors import PopulaceError, SettingsError
+from populace.core.errors import ConservationError, Diverged, PopulaceError, ScenarioError, SettingsError
 from populace.settings import Settings, load_settings, with_levers
 
 if TYPE_CHECKING:
@@ -218,6 +219,7 @@ def _run(origin: Any, settings: Settings, out: Path, course: Any = None, mirror:
     from populace.monitoring.summary import print_summary
     from populace.monitoring.tables import outcome_series
 
+    place = out if mirror is None else mirror.remote
     progress = choose_progress(sys.stderr)
     observers: list[Any] = [progress]
     metrics = None
@@ -229,13 +231,32 @@ def _run(origin: Any, settings: Settings, out: Path, course: Any = None, mirror:
     tune_collector()
     try:
         asyncio.run(_until_stopped(coordinator))
+    except PopulaceError as error:
+        if settings.journal != "off" and _goes_on(error, out):
+            error.add_note(f"to go on: populace resume {shlex.quote(str(place))}")
+        raise
     finally:
         progress.close()
         if metrics is not None:
             metrics.close()
-        if (out / "manifest.json").exists():
+        manifest = read_manifest(out) if (out / "manifest.json").exists() else None
+        if manifest is not None and (_came_to_something(manifest) or (course is not None and course.resumed)):
             outcomes = outcome_series(out) if (out / "outcomes.parquet").exists() else {}
-            print_summary(read_manifest(out), outcomes, out if mirror is None else mirror.remote, sys.stdout)
+            print_summary(manifest, outcomes, place, sys.stdout)
+
+
+def _goes_on(error: PopulaceError, out: Path) -> bool:
+    """Whether the run that this error ended can be gone on with: not where its very code or record is wrong."""
+    from populace.monitoring.manifest import read_manifest
+
+    if isinstance(error, ScenarioError | Diverged | ConservationError) or not (out / "run.json").exists():
+        return False
+    return not (out / "manifest.json").exists() or read_manifest(out).get("status") != "complete"
+
+
+def _came_to_something(manifest: dict[str, Any]) -> bool:
+    done = manifest["ticks"] or manifest["asks"]["made"] or manifest["calls_billed"]
+    return bool(done) or manifest.get("status") == "complete"
 
 
 def make_transport(settings: Settings) -> Any:

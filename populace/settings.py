@@ -291,7 +291,8 @@ def _finish(
     for key, value in options.items():
         if value is not None:
             name = key.replace("__", ".")
-            _merge(values, _nest(name, value), sources, f"--{name.rpartition('.')[2].replace('_', '-')}")
+            option = "model" if name == "model.kind" else name.rpartition(".")[2].replace("_", "-")
+            _merge(values, _nest(name, value), sources, f"--{option}")
     try:
         return Settings.model_validate(values)
     except pydantic.ValidationError as error:
@@ -345,6 +346,14 @@ def _explain(error: pydantic.ValidationError, sources: Mapping[str, str]) -> str
         if problem["type"] == "extra_forbidden":
             known = ", ".join(keys_at(problem["loc"]) if path[0] == "levers" else _keys_at(path[:-1]))
             lines.append(f"{source}: unknown key '{name}'. Keys there are: {known}.")
+        elif list(path) == ["model", "kind"]:
+            kinds = ", ".join(get_args(Model.model_fields["kind"].annotation))
+            given = problem["input"]
+            named = given if isinstance(given, str) else "NAME"
+            lines.append(
+                f"{source}: {json.dumps(given, default=str)} is no kind of model: there are {kinds}. What the model is "
+                f"called goes to model.name: --model openai --set model.name={named}"
+            )
         else:
             value = "" if problem["type"] == "value_error" else f" = {json.dumps(problem['input'], default=str)}"
             lines.append(f"{source}: '{name}'{value}: {problem['msg']}.")

@@ -84,6 +84,30 @@ def test_a_signal_stops_cleanly_with_what_is_there_saved(tmp_path, number):
     assert messages["sent"] == messages["delivered"] + messages["expired"] + messages["refused"]
     assert read_table(tmp_path / "a", "messages").num_rows == messages["sent"]
     assert manifest["trace_hash"] in out
+    assert err.splitlines()[-1] == "to go on: populace resume a"
+
+
+def test_a_run_that_came_to_nothing_says_only_why(tmp_path):
+    """No key: nothing was asked, so there is nothing to sum up; the key put right, the run can be gone on with."""
+    done = populace("run", SOCIETIES, "--model", "openai", "--out", "a", cwd=tmp_path, OPENAI_API_KEY="")
+    assert done.returncode == 4
+    assert not done.stdout
+    assert "needs an API key" in done.stderr
+    assert done.stderr.splitlines()[-1] == "to go on: populace resume a"
+    done = populace("run", SOCIETIES, "--model", "openai", "--out", "b", "--set", "journal=off", cwd=tmp_path,
+                    OPENAI_API_KEY="")  # fmt: skip
+    assert "resume" not in done.stderr
+
+
+def test_a_scenario_that_fails_is_not_to_be_resumed(tmp_path):
+    source = Path(SOCIETIES).read_text()
+    (tmp_path / "wrong.py").write_text(f"{source}\nsociety.outcomes['wrong'] = lambda world: world.columns['suport']\n")
+    done = populace("run", "wrong.py", "--model", "scripted", "--out", "a", cwd=tmp_path)
+    assert done.returncode == 2
+    assert not done.stdout
+    assert f"wrong.py:{len(source.splitlines()) + 2} in <lambda>" in done.stderr
+    assert "The columns there are: " in done.stderr
+    assert "populace resume" not in done.stderr
 
 
 def test_doctor_looks_at_everything(tmp_path):

@@ -16,6 +16,7 @@ from test_cli import populace
 
 from populace.agents.llm.protocol import Pressure
 from populace.cluster import local, recording
+from populace.cluster.closing import going_on
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.courses import fork_course, replay_course, resume_course
 from populace.cluster.local import LocalTransport
@@ -427,6 +428,51 @@ def test_what_cannot_be_gone_on_with_is_refused_in_words(tmp_path, reference):
     (tmp_path / "broken" / "run.json").write_text('{"run": 3}')
     with pytest.raises(SettingsError, match=r"run\.json: is not what populace wrote"):
         resume_course(tmp_path / "broken")
+
+
+def test_a_run_that_was_killed_is_to_be_resumed_whatever_is_asked_of_it(tmp_path):
+    """It has a run.json and no manifest, as a killed run has."""
+    out = tmp_path / "kil led"
+    go(out, stop_at=1)
+    (out / "manifest.json").unlink()
+    resume = f"populace resume '{out}'"
+    for asked_for in (read_manifest, replay_course, lambda folder: fork_course(folder, 3)):
+        with pytest.raises(SettingsError) as caught:
+            asked_for(out)
+        assert str(caught.value).endswith(resume)
+    done = populace("costs", str(out), cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"{resume}\n")
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(SettingsError) as caught:
+        read_manifest(tmp_path / "nothing")
+    assert "resume" not in str(caught.value)
+
+
+def test_a_complete_run_is_not_to_be_resumed_for_more_ticks(reference):
+    with pytest.raises(SettingsError, match=rf"has {TICKS} ticks on record. Choose one from 0 to {TICKS}.$"):
+        fork_course(reference[1], TICKS + 1)
+
+
+@pytest.mark.parametrize("every", [None, 2])
+def test_a_resumed_run_says_how_many_answers_are_on_record(tmp_path, asked, every):
+    go(tmp_path, stop_at=5, checkpoint__every_ticks=every, checkpoint__every_s=None)
+    answered = list(asked)
+    going = resume_course(tmp_path, shards=2)
+    watcher = Stopper(-1)
+    coordinator = Coordinator(going.origin, going.settings, LocalTransport(), tmp_path, [watcher], going.course)
+    asyncio.run(coordinator.run())
+    tick = 0 if every is None else 4
+    n = sum(of >= tick for _, of, _ in answered)
+    assert n > 1
+    assert f"going on before tick {tick}: {n} answers after it are on record" in watcher.notes
+    assert len(asked) == len(set(asked)), "and none of them was asked for again"
+
+
+def test_what_is_told_of_answers_on_record_counts_them_right():
+    assert going_on(3, {2: 9, 3: 1}) == "going on before tick 3: 1 answer after it is on record"
+    assert going_on(4, {2: 9, 3: 1}) == "going on before tick 4: no answer after it is on record"
+    assert going_on(0, {2: 999, 3: 1}) == "going on before tick 0: 1,000 answers after it are on record"
 
 
 def test_a_scenario_whose_code_changed_is_not_resumed_unasked(tmp_path, monkeypatch):

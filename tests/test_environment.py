@@ -199,6 +199,29 @@ def test_an_outcome_that_is_no_number_is_named(outcome: Any, says: str) -> None:
         one.measure()
 
 
+def test_a_failing_outcome_is_placed_in_the_users_code() -> None:
+    def misspelt(world: World) -> float:
+        return float(world.columns["suport"].mean())
+
+    world = opened(AGENTS, Fund(), fields={"support": float}, columns={"support": [0.5] * AGENTS})
+    outcomes = {"mean": misspelt, "through numpy": lambda world: np.linalg.inv(world.columns["support"])}
+    for name, says in (("mean", "KeyError: 'suport'"), ("through numpy", "LinAlgError: ")):
+        with pytest.raises(ScenarioError) as caught:
+            Environment(world, {name: outcomes[name]}, shards=1, frame_bytes=4096).measure()
+        line = outcomes[name].__code__.co_firstlineno + (name == "mean")
+        assert str(caught.value).startswith(f"outcome {name!r}: {says}")
+        assert f"{__file__}:{line} in {outcomes[name].__name__}" in str(caught.value)
+        assert ("The columns there are: support" in str(caught.value)) == (name == "mean")
+
+
+def test_an_outcome_whose_own_key_is_missing_is_not_told_of_columns() -> None:
+    world = opened(AGENTS, Fund(), fields={"support": float}, columns={"support": [0.5] * AGENTS})
+    made = Environment(world, {"mean": lambda world: {}["support"]}, shards=1, frame_bytes=4096)
+    with pytest.raises(ScenarioError, match="KeyError") as caught:
+        made.measure()
+    assert "columns" not in str(caught.value)
+
+
 def test_outcomes_are_plain_floats_and_may_be_undefined() -> None:
     one = environment({"n": lambda world: np.int64(3), "undefined": lambda world: math.nan})
     values = one.measure()

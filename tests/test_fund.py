@@ -210,6 +210,27 @@ def test_the_lesser_ceiling_is_the_runs(tmp_path):
     assert reserve(settings_with(path), "c", tmp_path / "c").settings.model.budget.tokens == 180
 
 
+def test_the_ceiling_that_a_run_reached_is_named(tmp_path):
+    """Its own, or the experiment's, whichever is less; of another end nothing is said."""
+    path = tmp_path / "ledger.sqlite"
+    spent = BudgetSpent("spent")
+    own = reserve(settings_with(path, model__budget__tokens=300), "a", tmp_path / "a")
+    assert "raise model.budget.tokens (--set)" in str(own.explained(spent))
+    assert "experiment" not in str(own.explained(spent))
+    shared = reserve(settings_with(path, model__budget__tokens=300), "b", tmp_path / "b")
+    assert "raise model.budget.experiment_tokens (--set)" in str(shared.explained(spent))
+    assert "all runs of experiment 'e'" in str(shared.explained(spent))
+    assert isinstance(shared.explained(spent), BudgetSpent)
+    other = StorageError("other")
+    assert shared.explained(other) is other
+    money = {"model__budget__experiment_tokens": None, "model__budget__experiment_usd": 0.5, "experiment": "money",
+             "model__prices": {"m": {"usd_per_million_tokens_in": 1.0}}}  # fmt: skip
+    both = reserve(settings_with(path, **money, model__budget__tokens=300), "c", tmp_path / "c")
+    assert "raise model.budget.experiment_usd or model.budget.tokens (--set)" in str(both.explained(spent))
+    off = reserve(settings_with(path, **{**money, "experiment": "off"}, model__budget__usd=0.1234567), "d", tmp_path)
+    assert "raise model.budget.usd (--set)" in str(off.explained(spent)), "what is rounded off is no lesser ceiling"
+
+
 def test_money_passes_through_settings_without_loss(tmp_path):
     """What a run's account makes of the ceiling in its settings is exactly what was reserved."""
     rng = random.Random(5)
@@ -256,18 +277,20 @@ def runs_stay_under_the_ceiling(tmp_path: Path, run: Any, shards: int) -> None:
     with Misbehaving(base=slow(0.01)) as server:
         options = asking(server, agents=20 * shards, ticks=2, shards=shards, experiment="e", model__max_tokens=20)
         options |= {"model__budget__experiment_tokens": 9_000, "model__budget__ledger": str(tmp_path / "ledger")}
-        ends = []
+        ends, told = [], []
         for nth in range(6):
             try:
                 run(tmp_path / str(nth), **options)
                 ends.append("complete")
-            except BudgetSpent:
+            except BudgetSpent as error:
                 ends.append("budget")
+                told.append(str(error))
         billed = server.billed.tokens_in + server.billed.tokens_out
     entries = Fund(tmp_path / "ledger").entries("e")
     assert not any(entry.open for entry in entries)
     assert billed <= sum(entry.spent.tokens for entry in entries) <= 9_000
     assert billed > 0.8 * 9_000
+    assert "raise model.budget.experiment_tokens" in told[0]
     assert ends[0] == "complete"
     assert ends[-1] == "budget"
     first = read_manifest(tmp_path / "0")

@@ -36,7 +36,8 @@ def test_plain_text_names_everything_a_line_each(tmp_path: object) -> None:
         "outcome bimodality: undefined -> 0.5",
         "status: completed",
         "run: polarization, 20 agents, 4 ticks, 80 turns in 2 min 05 s",
-        "messages: 40 sent: 24 delivered, 4 expired, 12 refused",
+        "messages: 40 sent: 24 delivered, 4 expired, 12 refused (inbox 8, size 4)",
+        "actions: 20 taken: 16 applied, 4 refused (unknown 4)",
         "asks: 4 answered, 4 cached, 4 replayed, 4 abstained (deadline 2, schema 2)",
         "cost: $0.004 for 8 calls, 1,976 tokens in, 88 out",
         "memory: 313 MB at most",
@@ -69,6 +70,8 @@ def test_a_run_without_outcomes_or_asks_has_its_lines_too(tmp_path: object) -> N
     assert "cost: $0 for 0 calls" in text
     assert "no answer" not in text
     assert "exception" not in text
+    assert "0 refused\n" in text
+    assert "actions" not in text
 
 
 def test_the_embedded_model_is_not_mistaken_for_people() -> None:

@@ -84,6 +84,13 @@ def test_an_unknown_key_names_key_source_and_the_keys_there_are(tmp_path: Path) 
     assert by_set.startswith("--set bus.body: unknown key 'bus.body'. Keys there are: body_bytes, ")
 
 
+def test_a_models_name_given_as_its_kind_is_told_where_it_goes() -> None:
+    said = problem(model__kind="gpt-4")
+    assert said.startswith('--model: "gpt-4" is no kind of model: there are embedded, openai, scripted. ')
+    assert said.endswith("--set model.name=gpt-4")
+    assert problem(assignments=["model.kind=3"]).startswith("--set model.kind: 3 is no kind of model")
+
+
 def test_keys_of_a_table_of_prices_are_named() -> None:
     said = problem(assignments=["model.prices.small.usd=3"])
     assert "unknown key 'model.prices.small.usd'" in said

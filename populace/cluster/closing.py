@@ -57,6 +57,13 @@ def _status(failure: PopulaceError | None) -> str:
     return "failed"
 
 
+def going_on(tick: int, on_record: dict[int, int]) -> str:
+    """What to tell of a run that goes on before `tick`, with so many answers on record by the tick they belong to."""
+    n = sum(count for of, count in on_record.items() if of >= tick)
+    known = "no answer" if not n else "1 answer" if n == 1 else f"{n:,} answers"
+    return f"going on before tick {tick}: {known} after it {'are' if n > 1 else 'is'} on record"
+
+
 def barrier_at(state: RunState | None, shards: int, ticks: int) -> Barrier:
     """A barrier that says how far a run came, before it goes on from this state."""
     barrier = Barrier(shards, ticks, 0 if state is None else state.tick)

@@ -34,7 +34,7 @@ from populace.cluster.barrier import (
     WorldClosed,
 )
 from populace.cluster.build import Job, lever_notes, plan_job
-from populace.cluster.closing import barrier_at, ended, facts, former_manifest, keep_former, spent_by
+from populace.cluster.closing import barrier_at, ended, facts, former_manifest, going_on, keep_former, spent_by
 from populace.cluster.durable import Course, Store, fresh_course, write_run_file
 from populace.cluster.environment import WorldDone
 from populace.cluster.events import RunDone, TickDone
@@ -158,7 +158,7 @@ class Coordinator:
             )
             await self._live_on(society, state)
         except PopulaceError as error:
-            failure = error
+            failure = booking.explained(error)
         except asyncio.CancelledError:
             failure = Interrupted("the run was cancelled; everything up to the last whole tick is saved")
         except BaseException as error:
@@ -240,6 +240,8 @@ class Coordinator:
         self._ended = []
         barrier = Barrier(self.settings.shards, job.ticks, first, self._attempt)
         opened = await self._transport.start(job)
+        if self._attempt:
+            self._note(going_on(first, opened.on_record))
         self._tables = Tables(self.out, society.fields, self.settings.record, parts=0 if state is None else state.parts)
         if state is None:
             record_opening(self._tables, job.agents, opened)

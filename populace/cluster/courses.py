@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -93,12 +94,14 @@ def replay_course(folder: Path, *, shards: int = 1) -> Going:
     Raises SettingsError where there is nothing to replay.
     """
     file = read_run_file(folder)
-    hashes = recorded_hashes(folder)
-    if not hashes:
-        raise SettingsError(f"{folder}: no tick of this run is on record yet, so there is nothing to replay.")
     former = file.read_settings()
     if former.journal == "off":
         raise SettingsError(f"{folder}: this run kept no journal (journal = 'off'), so it cannot be replayed.")
+    hashes = recorded_hashes(folder)
+    if not hashes:
+        raise SettingsError(
+            f"{folder}: no tick of this run is on record yet, so there is nothing to replay.{_unfinished(folder)}"
+        )
     settings = revise_settings(former, shards=shards, transport="local", ticks=len(hashes))
     course = Course(file=file, replay=True, pasts=(_past(str(folder.resolve()), file.run),), expected=tuple(hashes))
     now = _as_it_is_now(file.society)
@@ -118,14 +121,16 @@ def fork_course(
     folder = local_folder(place)
     named = str(place) if is_remote(place) else str(folder.resolve())
     file = read_run_file(folder)
-    hashes = recorded_hashes(folder)
-    if not 0 <= at_tick <= len(hashes):
-        raise SettingsError(
-            f"--at-tick {at_tick}: {folder} has {len(hashes)} ticks on record. Choose one from 0 to {len(hashes)}."
-        )
     former = file.read_settings()
     if former.journal == "off":
         raise SettingsError(f"{folder}: this run kept no journal (journal = 'off'), so it cannot be forked.")
+    hashes = recorded_hashes(folder)
+    if not 0 <= at_tick <= len(hashes):
+        had = f"{len(hashes)} tick{'s' if len(hashes) > 1 else ''}" if hashes else "no tick"
+        choice = f"Choose one from 0 to {len(hashes)}." if hashes else "It can be forked at tick 0 only."
+        raise SettingsError(
+            f"--at-tick {at_tick}: {folder} has {had} on record. {choice}{_unfinished(folder, str(place))}"
+        )
     settings = fork_settings(former, at_tick, assignments, levers, **options)
     _refuse(changed_keys(former, settings), _FORKED, "a fork")
     parent = Parent(file.run, named, at_tick, hashes[at_tick - 1] if at_tick else "")
@@ -178,6 +183,13 @@ def recorded_hashes(folder: Path) -> list[str]:
         if found is not None and found.tick > len(hashes):
             hashes = from_blocks(found.tick, found.blocks).hashes
     return hashes
+
+
+def _unfinished(folder: Path, place: str = "") -> str:
+    """How to have more ticks of a run that is not complete; empty for one that is."""
+    if (folder / MANIFEST).exists() and read_manifest(folder).get("status") == "complete":
+        return ""
+    return f" If it is not at work, go on with it first: populace resume {shlex.quote(place or str(folder))}"
 
 
 def _eras(parents: Sequence[Era], at_tick: int, was: Model, now: Model) -> list[Era]:

@@ -35,7 +35,7 @@ import psutil
 from populace.agents.llm.budget import NOTHING, PICO_USD, UNLIMITED, Amount, Rate, ceiling
 from populace.agents.llm.prices import rate_of
 from populace.cluster.account import Mark
-from populace.core.errors import BudgetSpent, SettingsError, StorageError
+from populace.core.errors import BudgetSpent, PopulaceError, SettingsError, StorageError
 from populace.monitoring.printing import print_rows
 from populace.settings import Settings
 
@@ -44,6 +44,8 @@ _LOCK_S: Final = 60.0
 
 _STEP_PICO_USD: Final = 10**6
 """Reservations are whole millionths of a dollar, which settings carry as a decimal without loss."""
+
+_SHARED: Final = ("model.budget.experiment_usd", "model.budget.experiment_tokens")
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -103,13 +105,37 @@ class Booking:
     """What `reserve` gives: `settings` are the run's with the ceiling that it must keep; `settle` it at the end.
 
     `spent` is what the run is booked as having spent before, when it is resumed: its account begins with that.
+    `bounds` are the settings whose ceilings the run must keep.
     """
 
-    def __init__(self, settings: Settings, fund: Fund | None = None, run: str = "", spent: Amount = NOTHING) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        fund: Fund | None = None,
+        run: str = "",
+        spent: Amount = NOTHING,
+        bounds: tuple[str, ...] = (),
+    ) -> None:
         self.settings = settings
         self.spent = spent
+        self.bounds = bounds
         self._fund = fund
         self._run = run
+
+    def explained(self, error: PopulaceError) -> PopulaceError:
+        """The error; where the run reached a ceiling, it names the settings that make it, the experiment's too."""
+        if self._fund is None or not isinstance(error, BudgetSpent):
+            return error
+        shared = [name for name in self.bounds if name in _SHARED]
+        whole = (
+            f" {' and '.join(shared)} {'bounds' if len(shared) == 1 else 'bound'} all runs of experiment "
+            f"{self.settings.experiment!r} together: what runs that end give back is there to be spent, too."
+        ) if shared else ""
+        return BudgetSpent(
+            "the run's budget is spent: the worst case of the next call does not fit under the ceiling. Everything up "
+            f"to the last whole tick is saved.{whole} To go on, raise {' or '.join(self.bounds)} (--set) and resume "
+            "the run."
+        )
 
     def settle(self, spent: Amount | None) -> None:
         """The run has ended and spent so much in its life; the rest of its reservation is free.
@@ -150,7 +176,19 @@ def reserve(settings: Settings, run: str, folder: Path) -> Booking:
         "tokens": budget.tokens if granted.tokens == UNLIMITED.tokens else granted.tokens,
     }
     model = settings.model.model_copy(update={"budget": budget.model_copy(update=changes)})
-    return Booking(settings.model_copy(update={"model": model}), fund, run, spent)
+    bounds = (
+        *_bounds("usd", granted.pico_usd, own.pico_usd, UNLIMITED.pico_usd),
+        *_bounds("tokens", granted.tokens, own.tokens, UNLIMITED.tokens),
+    )
+    return Booking(settings.model_copy(update={"model": model}), fund, run, spent, bounds)
+
+
+def _bounds(name: str, granted: int, own: int, unlimited: int) -> tuple[str, ...]:
+    """The setting that a run's ceiling of money or tokens comes from; none where there is no ceiling."""
+    if granted == unlimited:
+        return ()
+    rounded_off = own - granted < (_STEP_PICO_USD if name == "usd" else 1)
+    return (f"model.budget.{'' if rounded_off else 'experiment_'}{name}",)
 
 
 class Fund:

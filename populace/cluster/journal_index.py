@@ -82,6 +82,10 @@ class JournalIndex:
         """The ticks in which something was answered, in order."""
         return list(self._ticks)
 
+    def per_tick(self) -> dict[int, int]:
+        """How many answers there are to each tick's asks."""
+        return {tick: stop - start for tick, (start, stop) in self._ticks.items()}
+
     def find(self, agent: int, tick: int, nth: int) -> Recorded | None:
         """The answer to this ask, or None. Raises JournalDamaged when its segment changed since it was indexed."""
         start, stop = self._ticks.get(tick, (0, 0))

@@ -20,7 +20,7 @@ from populace.cluster.delivery import tally
 from populace.cluster.environment import Environment, Reports, WorldDone
 from populace.cluster.events import RunDone, TickDone
 from populace.cluster.fund import marker
-from populace.cluster.recording import Missed, Recording, join_positions, open_journal, open_pasts
+from populace.cluster.recording import Missed, Recording, join_positions, on_record, open_journal, open_pasts
 from populace.cluster.runner import ShardRunner
 from populace.cluster.state import RunState, ShardState, split_mail
 from populace.cluster.transport import Opened, Progress
@@ -80,7 +80,7 @@ class LocalTransport:
             recording = Recording(gateway, open_journal(job, index), pasts)
             self.runners.append(ShardRunner(build_shard(job, index), recording, _Door(self._environment, job.attempt)))
             await recording.open()
-        return opened(self._environment)
+        return msgspec.structs.replace(opened(self._environment), on_record=on_record(pasts))
 
     async def restore(self, state: RunState) -> tuple[dict[int, list[Frame]], dict[int, int]]:
         """Put shards and world where the run stood."""

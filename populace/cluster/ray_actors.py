@@ -36,7 +36,7 @@ from populace.cluster.events import RunDone, TickDone
 from populace.cluster.fund import marker
 from populace.cluster.local import add_progress, opened
 from populace.cluster.mirror import Mirror, shard_mirror
-from populace.cluster.recording import Recording, join_positions, open_journal, open_pasts
+from populace.cluster.recording import Recording, join_positions, on_record, open_journal, open_pasts
 from populace.cluster.runner import ShardRunner, tune_collector
 from populace.cluster.state import RunState, ShardState, split_mail
 from populace.cluster.state import pack_world as pack_world_state
@@ -174,8 +174,8 @@ class ShardActor:
         self._runner: ShardRunner | None = None
         self._mirror: Mirror | None = None
 
-    async def start(self, job: bytes, environment: Any, quota: Any) -> None:
-        """Build the shard and open its gateway; of an attempt before, nothing goes on.
+    async def start(self, job: bytes, environment: Any, quota: Any) -> dict[int, int]:
+        """Build the shard and open its gateway; of an attempt before, nothing goes on. See `Opened.on_record`.
 
         `quota` is the run's `QuotaActor`; None where nothing is limited.
         """
@@ -194,10 +194,12 @@ class ShardActor:
             attempt=read.attempt,
         )
         self._mirror = shard_mirror(read.journal, self._index)
-        recording = Recording(gateway, open_journal(read, self._index), open_pasts(read.pasts))
+        pasts = open_pasts(read.pasts)
+        recording = Recording(gateway, open_journal(read, self._index), pasts)
         self._runner = ShardRunner(build_shard(read, self._index), recording, _Door(environment, read.attempt))
         await recording.open()
         tune_collector()
+        return on_record(pasts)
 
     async def restore(self, tick: int, state: bytes) -> None:
         """Put the shard, just started, where it stood."""
@@ -294,8 +296,8 @@ class RayTransport:
         self._shards = self._shards or [None] * settings.shards
         # The world first: a shard is given its handle, which is another one where the world was lost.
         world = await self._start_environment(packed)
-        await asyncio.gather(*(self._start_shard(index, packed) for index in range(settings.shards)))
-        return msgspec.msgpack.decode(world, type=Opened)
+        known = await asyncio.gather(*(self._start_shard(index, packed) for index in range(settings.shards)))
+        return msgspec.structs.replace(msgspec.msgpack.decode(world, type=Opened), on_record=known[0])
 
     async def _start_environment(self, packed: bytes) -> bytes:
         if self._environment is not None:
@@ -306,13 +308,17 @@ class RayTransport:
         opened: bytes = await _result(self._environment.start.remote(packed), _THE_WORLD)
         return opened
 
-    async def _start_shard(self, index: int, packed: bytes) -> None:
+    async def _start_shard(self, index: int, packed: bytes) -> dict[int, int]:
         if self._shards[index] is not None:
             with suppress(ActorLost):
-                await _result(self._shards[index].start.remote(packed, self._environment, self._quota), _shard(index))
-                return
+                return await self._began(index, packed)
         self._shards[index] = self._make_shard(index)
-        await _result(self._shards[index].start.remote(packed, self._environment, self._quota), _shard(index))
+        return await self._began(index, packed)
+
+    async def _began(self, index: int, packed: bytes) -> dict[int, int]:
+        began = self._shards[index].start.remote(packed, self._environment, self._quota)
+        known: dict[int, int] = await _result(began, _shard(index))
+        return known
 
     async def restore(self, state: RunState) -> tuple[dict[int, list[Any]], dict[int, int]]:
         """Put shards and world where the run stood; the mail's frames go into Ray's store."""

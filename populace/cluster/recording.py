@@ -54,6 +54,11 @@ def open_pasts(pasts: Sequence[Past]) -> list[OpenPast]:
     return opened
 
 
+def on_record(pasts: Sequence[OpenPast]) -> dict[int, int]:
+    """How many of a run's own answers are in these journals, by tick."""
+    return {tick: n for past in pasts if past.own for tick, n in past.index.per_tick().items()}
+
+
 def join_positions(shards: Iterable[Sequence[Position]]) -> list[Position]:
     """What all shards agree upon: each one's own position, and of a former attempt the earliest that any gives.
 

@@ -17,10 +17,14 @@ from populace.core.records import Position
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """The world before tick 0: the public fields of all agents, and the outcomes."""
+    """The world before tick 0: the public fields of all agents, and the outcomes.
+
+    `on_record` says how many answers the run's own journal, as far as it was read, holds of each tick.
+    """
 
     fields: dict[str, list[Any]]
     outcomes: dict[str, float]
+    on_record: dict[int, int] = {}
 
 
 class Progress(msgspec.Struct):

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -206,6 +207,12 @@ def read_manifest(run: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if (path.parent / "run.json").exists():
+            raise SettingsError(
+                f"{path}: there is no such file: a run writes its manifest at its end, and this one has not come to it "
+                "(it was killed, or is still at work). If it is not at work, go on with it: "
+                f"populace resume {shlex.quote(str(path.parent))}"
+            ) from None
         raise SettingsError(
             f"{path}: there is no such file. Give the folder that a run was told with --out; "
             "a run writes its manifest at its end."

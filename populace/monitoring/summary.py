@@ -102,12 +102,17 @@ def _facts(manifest: Mapping[str, Any], out: Path | str) -> dict[str, str]:
     )
     facts["messages"] = (
         f"{messages['sent']:,} sent: {messages['delivered']:,} delivered, {messages['expired']:,} expired, "
-        f"{messages['refused']:,} refused"
+        f"{messages['refused']:,} refused" + _reasons(messages.get("refused_by_reason", {}))
     )
-    reasons = ", ".join(f"{reason} {n:,}" for reason, n in asks["by_reason"].items())
+    actions = manifest.get("actions", {})
+    if actions.get("taken"):
+        facts["actions"] = (
+            f"{actions['taken']:,} taken: {actions['applied']:,} applied, {actions['refused']:,} refused"
+            + _reasons(actions["refused_by_reason"])
+        )
     facts["asks"] = (
         f"{asks['answered']:,} answered, {asks['cached']:,} cached, {asks['replayed']:,} replayed, "
-        f"{asks['abstained']:,} abstained" + (f" ({reasons})" if reasons else "")
+        f"{asks['abstained']:,} abstained" + _reasons(asks["by_reason"])
     )
     facts["cost"] = (
         f"{money(manifest['cost_usd'])} for {manifest['calls_billed']:,} calls, "
@@ -120,6 +125,11 @@ def _facts(manifest: Mapping[str, Any], out: Path | str) -> dict[str, str]:
     facts["trace hash"] = str(manifest["trace_hash"])
     facts["tables"] = str(out)
     return facts
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    reasons = ", ".join(f"{reason} {n:,}" for reason, n in counts.items())
+    return f" ({reasons})" if reasons else ""
 
 
 def _ends(values: Sequence[float]) -> tuple[str, str]:
