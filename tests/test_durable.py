@@ -23,6 +23,7 @@ from populace.cluster.local import LocalTransport
 from populace.cluster.replaying import Replayed, replay_run
 from populace.core.errors import Diverged, Interrupted, ScenarioError, SettingsError
 from populace.monitoring.manifest import read_manifest
+from populace.monitoring.summary import summary_text
 from populace.monitoring.tables import read_table
 from populace.society import Origin, find_society
 
@@ -236,7 +237,10 @@ def test_what_runs_is_said_where_the_scenarios_file_is_gone_or_has_changed(tmp_p
     assert done.stdout.startswith(f"{gone}replayed 3 ticks with no call")
 
 
-def test_one_tick_is_said_to_be_one():
+def test_one_tick_is_said_to_be_one(tmp_path):
+    assert "run: polarization, 8 agents, 1 tick, 8 turns in" in summary_text(
+        go(tmp_path, scenario="polarization", agents=8, ticks=1), {}, tmp_path
+    )
     diverged = Diverged(1, "a", "b")
     assert Replayed(1, 1, 1).text() == "replayed 1 tick with no call: every trace hash agrees (1 ask from record)\n"
     assert Replayed(1, 3, 0, diverged).text().startswith(f"{diverged}; the tick before agrees\n")

@@ -27,7 +27,7 @@ from populace.cluster.coordinator import Coordinator
 from populace.cluster.events import TickDone
 from populace.cluster.local import LocalTransport
 from populace.core.errors import SettingsError
-from populace.monitoring.pace import duration_text
+from populace.monitoring.pace import counted, duration_text
 from populace.monitoring.printing import print_rows
 from populace.monitoring.progress import money
 from populace.monitoring.report import Observer, Pulse, TickReport
@@ -289,8 +289,9 @@ def print_expected(expected: Expected, stream: TextIO) -> None:
     pilot = expected.pilot
     how = "scripted, at no cost" if pilot.scripted else f"with the model, at {money(pilot.cost_usd)}"
     stream.write(
-        f"{expected.scenario}, {expected.agents:,} agents, {expected.ticks:,} ticks, model {expected.model}, by a "
-        f"pilot of {pilot.agents} agents and {pilot.ticks} ticks ({how}):\n\n"
+        f"{expected.scenario}, {counted(expected.agents, 'agent')}, {counted(expected.ticks, 'tick')}, "
+        f"model {expected.model}, by a pilot of {counted(pilot.agents, 'agent')} "
+        f"and {counted(pilot.ticks, 'tick')} ({how}):\n\n"
     )
     headings = {"figure": "", "purpose": "purpose", "low": "at least", "mid": "expected", "high": "at most"}
     shown = [{**row, **{end: _text(str(row["figure"]), row[end]) for end in ("low", "mid", "high")}} for row in rows]

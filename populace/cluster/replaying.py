@@ -16,7 +16,8 @@ from populace.cluster.recording import Missed
 from populace.core.errors import Diverged, SettingsError
 from populace.core.records import Ask
 from populace.monitoring.diff import first_difference
-from populace.monitoring.diff_text import SAME_PROMPT, ticks_text
+from populace.monitoring.diff_text import SAME_PROMPT
+from populace.monitoring.pace import counted
 from populace.monitoring.progress import choose_progress
 from populace.monitoring.tables import recorded_prompt, table_files
 
@@ -38,10 +39,10 @@ class Replayed(msgspec.Struct, frozen=True):
         """It in words."""
         notes = "".join(f"{note}\n" for note in self.notes)
         if self.diverged is None:
-            asks = f"{self.asks:,} ask" + "s" * (self.asks != 1)
-            ticks = ticks_text(self.ticks)
+            ticks, asks = counted(self.ticks, "tick"), counted(self.asks, "ask")
             return f"{notes}replayed {ticks} with no call: every trace hash agrees ({asks} from record)\n"
-        agree = {0: "", 1: "; the tick before agrees"}.get(self.ticks, f"; the {ticks_text(self.ticks)} before agree")
+        before = f"; the {counted(self.ticks, 'tick')} before agree"
+        agree = {0: "", 1: "; the tick before agrees"}.get(self.ticks, before)
         return f"{notes}{self.diverged}{agree}\n{self.why}\n"
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from populace.monitoring.diff import Diff, Difference
+from populace.monitoring.pace import counted
 
 Row = TypeVar("Row")
 
@@ -33,17 +34,17 @@ def print_diff(diff: Diff, stream: TextIO) -> None:
     def say(text: str, style: str = "") -> None:
         console.print(Text(text, style=style), soft_wrap=width is not None)
 
-    say(f"A  {diff.a}  ({ticks_text(diff.ticks_a)})")
-    say(f"B  {diff.b}  ({ticks_text(diff.ticks_b)})")
+    say(f"A  {diff.a}  ({counted(diff.ticks_a, 'tick')})")
+    say(f"B  {diff.b}  ({counted(diff.ticks_b, 'tick')})")
     for key, (a, b) in diff.settings.items():
         say(f"   {key}: {_setting(a)} in A, {_setting(b)} in B", "dim")
     shared = min(diff.ticks_a, diff.ticks_b)
     both = "" if diff.ticks_a == diff.ticks_b else " that both have"
     if diff.parted_at is None:
-        say(f"The two are identical in the {ticks_text(shared)}{both}.", "bold")
+        say(f"The two are identical in the {counted(shared, 'tick')}{both}.", "bold")
     else:
         are = "is" if diff.parted_at == 1 else "are"
-        before = f"; the {ticks_text(diff.parted_at)} before {are} identical" if diff.parted_at else ""
+        before = f"; the {counted(diff.parted_at, 'tick')} before {are} identical" if diff.parted_at else ""
         say(f"The two part in tick {diff.parted_at}{before}.", "bold")
     if diff.first is not None:
         console.print()
@@ -172,11 +173,6 @@ def _number(value: float | None) -> str:
 
 def _both_nan(a: Any, b: Any) -> bool:
     return a is not None and b is not None and math.isnan(a) and math.isnan(b)
-
-
-def ticks_text(count: int) -> str:
-    """So many ticks, in words."""
-    return f"{count:,} tick" if count == 1 else f"{count:,} ticks"
 
 
 def _cut(text: str) -> str:

@@ -75,6 +75,11 @@ def left_text(left: Left | None) -> str:
     return f"about {high} left" if low == high else f"{low} to {high} left"
 
 
+def counted(number: int, noun: str) -> str:
+    """So many of them, in words: '1 tick', '1,200 ticks'."""
+    return f"{number:,} {noun}" + "s" * (number != 1)
+
+
 def duration_text(seconds: float) -> str:
     """A duration as a person says it: '8 s', '2 min 05 s', '47 min', '3 h 20 min', '4 d 03 h'."""
     whole = max(0, round(seconds))

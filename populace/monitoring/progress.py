@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from populace.core.records import Counts
-from populace.monitoring.pace import Pace, duration_text, left_text
+from populace.monitoring.pace import Pace, counted, duration_text, left_text
 from populace.monitoring.report import Pulse, TickReport
 
 NOTES_SHOWN: Final = 50
@@ -93,9 +93,8 @@ class Bar(_Progress):
     def begin(self, scenario: str, agents: int, ticks: int, shards: int, model: str) -> None:
         """Draw the empty bar."""
         self._begun(agents, ticks)
-        shard_text = f"{shards} shard" + "s" * (shards != 1)
-        counts = f"{agents:,} agent{'s' * (agents != 1)}, {ticks:,} tick{'s' * (ticks != 1)}"
-        self._title = f"{scenario}: {counts}, {shard_text}, model {model}"
+        counts = f"{counted(agents, 'agent')}, {counted(ticks, 'tick')}, {counted(shards, 'shard')}"
+        self._title = f"{scenario}: {counts}, model {model}"
         self._console.print(Text(self._title, style="bold"))
         self._live = Live(self._draw(), console=self._console, auto_refresh=False)
         self._live.start(refresh=True)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from populace.monitoring.pace import duration_text
+from populace.monitoring.pace import counted, duration_text
 from populace.monitoring.progress import money
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
@@ -89,7 +89,7 @@ def caveats(manifest: Mapping[str, Any]) -> list[str]:
         found.append(f"{share:.0f}% of the asks have no answer: see reason and detail in asks.parquet.")
     found += manifest.get("lever_notes", ())
     if manifest.get("turns_failed"):
-        found.append(f"{manifest['turns_failed']:,} turns ended by an exception: see failures.parquet.")
+        found.append(f"{counted(manifest['turns_failed'], 'turn')} ended by an exception: see failures.parquet.")
     return found
 
 
@@ -97,8 +97,8 @@ def _facts(manifest: Mapping[str, Any], out: Path | str) -> dict[str, str]:
     messages, asks = manifest["messages"], manifest["asks"]
     facts = {"status": str(manifest["status"])} if manifest.get("status") else {}
     facts["run"] = (
-        f"{manifest['scenario']}, {manifest['agents']:,} agents, {manifest['ticks']:,} ticks, "
-        f"{manifest['turns']:,} turns in {duration_text(manifest['wall_s'])}"
+        f"{manifest['scenario']}, {counted(manifest['agents'], 'agent')}, {counted(manifest['ticks'], 'tick')}, "
+        f"{counted(manifest['turns'], 'turn')} in {duration_text(manifest['wall_s'])}"
     )
     facts["messages"] = (
         f"{messages['sent']:,} sent: {messages['delivered']:,} delivered, {messages['expired']:,} expired, "
