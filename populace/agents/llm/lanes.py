@@ -139,19 +139,12 @@ class Lanes:
         return next((lane for lane in well if lane is not tried), well[0])
 
 
-_FAILURES: Final = 10
-_FAILURES_LEAST: Final = 3
-_FAILURES_OF_ALL: Final = 20
-
-
 def lane_breaker(lanes: int, shards: int = 1) -> Breaker:
     """The breaker of one of so many lanes, in one of so many shards.
 
-    Every shard counts and probes for itself: the more there are, the fewer failures open each, so that all have opened
-    after about twenty, and the more seldom each probes, so that all send about one probe a second.
+    Every shard probes for itself, so each does it the more seldom, for all of them to send about one probe a second.
     Where other lanes serve its asks, probes of a dead endpoint become seldom.
     """
     every_s = min(float(shards), _SHARDS_PROBE_MOST_S)
-    failures = max(_FAILURES_LEAST, min(_FAILURES, _FAILURES_OF_ALL // shards))
     most_s = None if lanes == 1 else _SEVERAL_PROBE_MOST_S
-    return Breaker(failures, 2 * failures, probe_every_s=every_s, probe_most_s=most_s)
+    return Breaker(probe_every_s=every_s, probe_most_s=most_s)
