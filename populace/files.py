@@ -37,6 +37,22 @@ def naming(path: Path, doing: str) -> Iterator[None]:
         raise storage_error(error, path, doing) from error
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a small file whole or not at all: aside, synced, renamed, the name synced. Raises StorageError."""
+    part = path.with_name(f"{path.name}.part")
+    with naming(path, "written"):
+        try:
+            with part.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+    sync_folder(path.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder (created, renamed, deleted) survive a lost machine, where the system can.
 

@@ -10,6 +10,7 @@ The agent `i` lives on shard `i mod n`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from operator import itemgetter
 from typing import Any, Final, overload
 
@@ -52,6 +53,10 @@ class Frame(msgspec.Struct, frozen=True):
 
     def __len__(self) -> int:
         return len(self.sender)
+
+    def bodies(self) -> list[bytes]:
+        """The messages' packed bodies, in order."""
+        return [self.body[a:b] for a, b in pairwise(self.offsets.tolist())]
 
     def pack(self) -> bytes:
         """The frame as MessagePack, little-endian columns."""

@@ -23,8 +23,9 @@ from populace.cluster.checkpoint_blocks import Block
 from populace.cluster.journal import next_attempt
 from populace.cluster.mirror import journal_place
 from populace.cluster.state import Era, Past, RunState, from_blocks, to_blocks
-from populace.cluster.storage import make_folder, naming, sync_folder
+from populace.cluster.storage import make_folder, naming
 from populace.core.errors import CheckpointDamaged, SettingsError
+from populace.files import write_whole
 from populace.settings import Settings
 from populace.society import Origin
 
@@ -133,18 +134,7 @@ def new_run_id() -> str:
 def write_run_file(folder: Path, file: RunFile) -> None:
     """Write `run.json`. Raises StorageError."""
     make_folder(folder)
-    path, part = folder / RUN_FILE, folder / f"{RUN_FILE}.part"
-    with naming(path, "written"):
-        try:
-            with part.open("wb") as out:
-                out.write(msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n")
-                out.flush()
-                os.fsync(out.fileno())
-            part.replace(path)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
-    sync_folder(folder)
+    write_whole(folder / RUN_FILE, msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n")
 
 
 def read_run_file(folder: Path) -> RunFile:

@@ -34,6 +34,7 @@ class OpenPast(msgspec.Struct, frozen=True):
     since: list[Position] = []
     ends: list[Position] = []
 
+
 _Batch: TypeAlias = "tuple[list[tuple[bytes, Answer]], Sequence[Answer], Deliver]"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from operator import attrgetter
 from typing import Any, Final
 
@@ -67,7 +66,7 @@ def expired_rows(frames: Sequence[Frame]) -> Columns:
     """Messages that nobody will read, since no tick follows."""
     parts = [
         _fated(
-            Outgoing(frame.tick, frame.sender, frame.receiver, frame.nth, _bodies(frame)),
+            Outgoing(frame.tick, frame.sender, frame.receiver, frame.nth, frame.bodies()),
             "expired",
         )
         for frame in frames
@@ -118,8 +117,3 @@ def _fated(out: Outgoing, fate: str) -> Columns:
         "body": out.bodies,
         "fate": [fate] * n,
     }
-
-
-def _bodies(frame: Frame) -> list[bytes]:
-    ends = frame.offsets.tolist()
-    return [frame.body[a:b] for a, b in pairwise(ends)]

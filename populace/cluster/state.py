@@ -8,7 +8,6 @@ it depends on how many shards there were. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
@@ -126,7 +125,7 @@ def join_mail(tick: int, frames: Iterable[Frame]) -> Frame:
     sender, receiver, nth = (
         np.concatenate([getattr(frame, name) for frame in there]) for name in ("sender", "receiver", "nth")
     )
-    bodies = [body for frame in there for body in _bodies(frame)]
+    bodies = [body for frame in there for body in frame.bodies()]
     order = np.lexsort((nth, sender))
     bodies = [bodies[at] for at in order.tolist()]
     offsets = np.zeros(len(bodies) + 1, np.int64)
@@ -136,13 +135,8 @@ def join_mail(tick: int, frames: Iterable[Frame]) -> Frame:
 
 def split_mail(mail: Frame, *, shards: int, attempt: int, frame_bytes: int) -> list[Frame]:
     """The frames that bring this mail to `shards` shards, from the world as it were."""
-    out = Outgoing(mail.tick, mail.sender, mail.receiver, mail.nth, _bodies(mail))
+    out = Outgoing(mail.tick, mail.sender, mail.receiver, mail.nth, mail.bodies())
     return route(out, source=WORLD, shards=shards, attempt=attempt, frame_bytes=frame_bytes)
-
-
-def _bodies(frame: Frame) -> list[bytes]:
-    ends = frame.offsets.tolist()
-    return [frame.body[a:b] for a, b in pairwise(ends)]
 
 
 def to_blocks(state: RunState) -> dict[str, Block]:

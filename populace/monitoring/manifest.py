@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 import shlex
@@ -19,7 +18,7 @@ import psutil
 
 from populace.core.errors import SettingsError
 from populace.core.records import Counts
-from populace.files import storage_error, sync_folder
+from populace.files import write_whole
 from populace.settings import Limits
 
 MANIFEST: Final = "manifest.json"
@@ -184,17 +183,7 @@ def write_manifest(out: Path, manifest: Mapping[str, Any]) -> Path:
         raise ValueError(f"manifest lacks {', '.join(missing)}")
     content = msgspec.json.format(msgspec.json.encode(redact(manifest)), indent=2) + b"\n"
     path = out / MANIFEST
-    part = path.with_name(f"{MANIFEST}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        sync_folder(out)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise storage_error(error, path, "written") from error
+    write_whole(path, content)
     return path
 
 
