@@ -26,7 +26,7 @@ import ray
 from rich.console import Console
 from rich.table import Table
 
-from populace.cluster.bus import Mail, gather, route, unpack_frame
+from populace.kernel.bus import Mail, gather, route, unpack_frame
 
 BODY = {"kind": "note", "value": 0.5}
 AGENTS = 10_000

@@ -22,11 +22,11 @@ from rich.console import Console
 from rich.table import Table
 
 from populace.cluster.coordinator import Coordinator
-from populace.cluster.courses import fork_course
 from populace.cluster.local import LocalTransport
-from populace.monitoring.tables import outcome_series
+from populace.data.societies import find_society
+from populace.runs.courses import fork_course
 from populace.settings import Checkpoint, Model, Settings
-from populace.society import find_society
+from populace.store.tables.tables import outcome_series
 
 LEVERS = {
     "one citizen in twenty is banned from sending": "block={sender={share=0.05}}",
@@ -96,7 +96,7 @@ def main() -> None:
 
 def _before(run: Path, at_tick: int) -> int:
     """How many calls the run had made before a tick."""
-    from populace.monitoring.tables import read_table
+    from populace.store.tables.tables import read_table
 
     asks = read_table(run, "asks").to_pydict()
     return sum(calls for tick, calls in zip(asks["tick"], asks["calls"], strict=True) if tick < at_tick)

@@ -29,19 +29,19 @@ from gateway import SOCIETY, Clock, serve
 from rich.console import Console
 from rich.table import Table
 
-from populace.cluster.checkpoint import Checkpoints, Saved, latest
-from populace.cluster.checkpoint_blocks import Rows
 from populace.cluster.coordinator import Coordinator
-from populace.cluster.courses import replay_course
-from populace.cluster.journal import Journal, Policy
-from populace.cluster.journal_index import JournalIndex
-from populace.cluster.journal_read import read_journal
+from populace.cluster.host import tune_collector
 from populace.cluster.local import LocalTransport
-from populace.cluster.replaying import replay_run
-from populace.cluster.runner import tune_collector
 from populace.core.records import Answer
+from populace.data.societies import Origin
+from populace.kernel.blocks import Rows
+from populace.runs.courses import replay_course
+from populace.runs.replay import replay_run
 from populace.settings import Settings
-from populace.society import Origin
+from populace.store.checkpoint.generations import Checkpoints, Saved, latest
+from populace.store.journal.index import JournalIndex
+from populace.store.journal.read import read_journal
+from populace.store.journal.write import Journal, Policy
 
 AGENTS = 100_000
 ACTIVE = 1_000
@@ -197,7 +197,7 @@ import numpy as np
 
 from populace.agents.agent import Agent, Public
 from populace.agents.population import Population
-from populace.society import Society
+from populace.agents.society import Society
 
 class Dormant(Agent):
     opinion: Public[float] = 0.0

@@ -30,14 +30,14 @@ import aiohttp
 import msgspec
 
 from populace.agents.answers import compile_answer
-from populace.agents.llm.build import build_gateway
 from populace.cluster.coordinator import Coordinator
+from populace.cluster.host import tune_collector
 from populace.cluster.local import LocalTransport
-from populace.cluster.runner import tune_collector
 from populace.core.records import Ask
+from populace.data.societies import Origin
+from populace.models.build import build_gateway
 from populace.monitoring.report import Pulse, TickReport
 from populace.settings import Model, Settings
-from populace.society import Origin
 
 TEXT = '{"attitude":7,"why":"because of what my neighbours say about it"}'
 USAGE = {"prompt_tokens": 250, "completion_tokens": 20}
@@ -50,7 +50,7 @@ import msgspec
 from populace.agents.agent import Agent, Public
 from populace.agents.population import Population
 from populace.env import Feed, World
-from populace.society import Society
+from populace.agents.society import Society
 
 SYSTEM = "You take part in a study. " * 20
 

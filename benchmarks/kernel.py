@@ -26,16 +26,16 @@ from rich.console import Console
 from rich.table import Table
 
 from populace.cluster.coordinator import Coordinator
+from populace.cluster.host import tune_collector
 from populace.cluster.local import LocalTransport
-from populace.cluster.runner import tune_collector
+from populace.data.societies import Origin
 from populace.monitoring.report import Pulse, TickReport
 from populace.settings import Model, Record, Settings
-from populace.society import Origin
 
 RULE = '''
 from populace.agents.agent import Agent, Public
 from populace.agents.population import Population
-from populace.society import Society
+from populace.agents.society import Society
 
 class Citizen(Agent):
     size: int
@@ -54,7 +54,7 @@ ASKING = '''
 from populace.agents.agent import Agent, Public
 from populace.agents.answers import Choice
 from populace.agents.population import Population
-from populace.society import Society
+from populace.agents.society import Society
 
 VOTE = Choice("yes", "no")
 

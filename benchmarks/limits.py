@@ -16,12 +16,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from misbehaving import Misbehaving, RateLimit, slow
+from support.misbehaving import Misbehaving, RateLimit, slow
 
 from populace.agents.answers import compile_answer
-from populace.agents.llm.build import build_gateway
-from populace.cluster.account import LocalLink, account_for
+from populace.budget.service import LocalLink, account_for
 from populace.core.records import Ask
+from populace.models.build import build_gateway
 from populace.settings import Model
 
 

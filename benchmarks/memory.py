@@ -25,17 +25,17 @@ from rich.table import Table
 
 from populace.agents.activation import Activation, EveryTick, Sometimes
 from populace.agents.agent import Agent
-from populace.agents.llm.protocol import Deliver, Pressure
-from populace.agents.llm.scripted import Scripted
-from populace.agents.turn import Context, Scope
-from populace.cluster.environment import Environment
-from populace.cluster.events import TickDone
+from populace.agents.context import Context, Scope
+from populace.cluster.host import ShardRunner
 from populace.cluster.local import _Door
-from populace.cluster.runner import ShardRunner
-from populace.cluster.shard import Shard, ShardPlan
 from populace.core.draws import Draws
 from populace.core.records import Ask
 from populace.env import Opening, World
+from populace.kernel.environment import Environment
+from populace.kernel.events import TickDone
+from populace.kernel.shard import Shard, ShardPlan
+from populace.models.protocol import Deliver, Pressure
+from populace.models.scripted.gateway import Scripted
 
 CASES = {
     "dormant": "dormant: nobody due, no mail",

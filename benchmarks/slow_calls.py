@@ -17,10 +17,10 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from asking import asker, asking, here
-from misbehaving import DRIP, HANG, Act, Misbehaving, Seen, slow
+from support.asking import asker, asking, here
+from support.misbehaving import DRIP, HANG, Act, Misbehaving, Seen, slow
 
-from populace.monitoring.tables import read_table
+from populace.store.tables.tables import read_table
 
 DEADLINE_S = 1.0
 

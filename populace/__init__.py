@@ -3,12 +3,13 @@
 from populace.agents.activation import Every, EveryTick, OnMail, Sometimes
 from populace.agents.agent import Agent, Public
 from populace.agents.answers import Choice, Chosen
-from populace.agents.llm.safety import fence
+from populace.agents.context import Context
 from populace.agents.population import Population
-from populace.agents.turn import Context
+from populace.agents.society import Parameters, Setup, Society
 from populace.core.records import Abstained, Ask, Message
+from populace.data.edge_lists import read_edge_list
 from populace.env import World
-from populace.society import Parameters, Setup, Society
+from populace.models.safety import fence
 
 __all__ = [
     "Abstained",
@@ -29,4 +30,5 @@ __all__ = [
     "Sometimes",
     "World",
     "fence",
+    "read_edge_list",
 ]

@@ -15,7 +15,7 @@ name = "Qwen/Qwen2.5-1.5B-Instruct"
 [society]            # the scenario's own parameters
 homophily = 0.9
 
-[[levers]]           # interventions; see `populace.levers`
+[[levers]]           # interventions; see `populace.interventions.levers`
 at = 10
 set = { "society.openness" = 0.1 }
 ```
@@ -33,7 +33,7 @@ import pydantic
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from populace.core.errors import SettingsError
-from populace.levers import Lever, keys_at, parse_lever, plain_path
+from populace.interventions.levers import Lever, keys_at, parse_lever, plain_path
 
 _OPENAI: Final = "https://api.openai.com/v1"
 
@@ -300,7 +300,7 @@ def _finish(
 
 
 def with_levers(settings: Settings, levers: Iterable[str]) -> Settings:
-    """The settings with more levers, each as `populace.levers.parse_lever` reads it. Raises SettingsError."""
+    """The settings with more levers, each as `interventions.levers.parse_lever` reads it. Raises SettingsError."""
     return settings.model_copy(update={"levers": (*settings.levers, *map(parse_lever, levers))})
 
 

@@ -1,1 +1,4 @@
-"""What an agent is: its state, its turn, what it may ask, and the model stack that answers."""
+"""What an author declares: agents, their types of answers, populations, activation, the society itself.
+
+Pure. `populace` re-exports what authors use; other rooms import the modules.
+"""

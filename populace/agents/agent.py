@@ -14,7 +14,7 @@ import msgspec
 from populace.core.errors import ScenarioError
 
 if TYPE_CHECKING:
-    from populace.agents.turn import Context
+    from populace.agents.context import Context
 
 T = TypeVar("T")
 

@@ -1,1 +1,1 @@
-"""Who runs where: shards, the barrier, the bus, and the transports that carry them."""
+"""Who runs where: the coordinator, jobs, hosts of shards, and the two transports, in one process and on Ray."""

@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import msgspec
 
-from populace.agents.llm.budget import NOTHING, Amount, pico_usd
-from populace.cluster.barrier import Barrier
-from populace.cluster.state import RunState
+from populace.agents.society import Society
+from populace.budget.amounts import NOTHING, Amount, pico_usd
 from populace.core.errors import BudgetSpent, Interrupted, PopulaceError, SettingsError
-from populace.monitoring.manifest import MANIFEST, read_manifest, redact, tally, verdict
+from populace.kernel.barrier import Barrier
+from populace.kernel.snapshot import RunState
 from populace.settings import Settings
-from populace.society import Society
+from populace.store.manifest import MANIFEST, read_manifest, redact, tally, verdict
 
 _OF_THE_LIFE: Final = (
     "status", "error", "origin", "settings", "parameters", "versions", "peak_rss_mb", "attempt", "began_at_tick",

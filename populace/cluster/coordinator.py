@@ -17,32 +17,11 @@ from typing import Any, Final
 
 import msgspec
 
-from populace.agents.llm.budget import NOTHING
-from populace.agents.llm.host import ModelHost
-from populace.cluster.barrier import (
-    Abandon,
-    Barrier,
-    Begin,
-    Effect,
-    End,
-    Event,
-    Finished,
-    Open,
-    Resolve,
-    ShardEnded,
-    TickClosed,
-    WorldClosed,
-)
-from populace.cluster.build import Job, lever_notes, plan_job
+from populace.agents.society import Society
+from populace.budget.amounts import NOTHING
+from populace.budget.ledger import Booking, reserve
 from populace.cluster.closing import barrier_at, ended, facts, former_manifest, going_on, keep_former, spent_by
-from populace.cluster.durable import Course, Store, fresh_course, write_run_file
-from populace.cluster.environment import WorldDone
-from populace.cluster.events import RunDone, TickDone
-from populace.cluster.fund import Booking, reserve
-from populace.cluster.levers import summarize
-from populace.cluster.mirror import Mirror
-from populace.cluster.recording import cost_of, spent_in
-from populace.cluster.state import RunState, join_mail, join_shards
+from populace.cluster.job import Job, lever_notes, plan_job
 from populace.cluster.tabling import record_expired, record_opening, record_tick
 from populace.cluster.transport import Transport
 from populace.cluster.uploads import Uploads
@@ -56,11 +35,33 @@ from populace.core.errors import (
     StorageError,
 )
 from populace.core.records import Counts
-from populace.monitoring.manifest import peak_rss_mb, versions, write_manifest
+from populace.data.societies import Origin
+from populace.interventions.at_work import summarize
+from populace.kernel.barrier import (
+    Abandon,
+    Barrier,
+    Begin,
+    Effect,
+    End,
+    Event,
+    Finished,
+    Open,
+    Resolve,
+    ShardEnded,
+    TickClosed,
+    WorldClosed,
+)
+from populace.kernel.environment import WorldDone
+from populace.kernel.events import RunDone, TickDone
+from populace.kernel.snapshot import RunState, join_mail, join_shards
+from populace.models.embedded.host import ModelHost
 from populace.monitoring.report import Observer, Pulse, TickReport
-from populace.monitoring.tables import Tables, agents_touched
 from populace.settings import Budget, Settings
-from populace.society import Origin, Society
+from populace.store.folder import Course, Store, fresh_course, write_run_file
+from populace.store.journal.recording import cost_of, spent_in
+from populace.store.manifest import peak_rss_mb, versions, write_manifest
+from populace.store.remote.mirror import Mirror
+from populace.store.tables.tables import Tables, agents_touched
 
 PULSE_S: Final = 0.5
 DEATHS: Final = 3

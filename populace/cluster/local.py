@@ -10,22 +10,22 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from populace.agents.llm.budget import NOTHING, Amount
-from populace.agents.llm.build import build_gateway
-from populace.cluster.account import AccountService, LocalLink, account_for
-from populace.cluster.barrier import ShardDone
-from populace.cluster.build import Job, build_environment, build_shard
-from populace.cluster.bus import Frame
-from populace.cluster.delivery import tally
-from populace.cluster.environment import Environment, Reports, WorldDone
-from populace.cluster.events import RunDone, TickDone
-from populace.cluster.fund import marker
-from populace.cluster.recording import Missed, Recording, join_positions, on_record, open_journal, open_pasts
-from populace.cluster.runner import ShardRunner
-from populace.cluster.state import RunState, ShardState, split_mail
+from populace.budget.amounts import NOTHING, Amount
+from populace.budget.ledger import marker
+from populace.budget.service import AccountService, LocalLink, account_for
+from populace.cluster.host import ShardRunner
+from populace.cluster.job import Job, build_environment, build_shard, job_journal
 from populace.cluster.transport import Opened, Progress
 from populace.core.draws import WORLD
 from populace.core.records import Look, Position
+from populace.kernel.barrier import ShardDone
+from populace.kernel.bus import Frame
+from populace.kernel.delivery import tally
+from populace.kernel.environment import Environment, Reports, WorldDone
+from populace.kernel.events import RunDone, TickDone
+from populace.kernel.snapshot import RunState, ShardState, split_mail
+from populace.models.build import build_gateway
+from populace.store.journal.recording import Missed, Recording, join_positions, on_record, open_pasts
 
 
 class _Door:
@@ -77,7 +77,7 @@ class LocalTransport:
                 shard=index,
                 attempt=job.attempt,
             )  # fmt: skip
-            recording = Recording(gateway, open_journal(job, index), pasts)
+            recording = Recording(gateway, job_journal(job, index), pasts)
             self.runners.append(ShardRunner(build_shard(job, index), recording, _Door(self._environment, job.attempt)))
             await recording.open()
         return msgspec.structs.replace(opened(self._environment), on_record=on_record(pasts))

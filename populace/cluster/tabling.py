@@ -1,4 +1,4 @@
-"""Puts what a run's ticks came to into its tables. A shell: Parquet files, through `populace.monitoring.tables`."""
+"""Puts what a run's ticks came to into its tables. A shell: Parquet files, through `populace.store.tables.tables`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from populace.cluster.environment import WorldDone
-from populace.cluster.events import RunDone, TickDone
 from populace.cluster.transport import Opened
-from populace.monitoring.tables import Tables
+from populace.kernel.environment import WorldDone
+from populace.kernel.events import RunDone, TickDone
+from populace.store.tables.tables import Tables
 
 _NOTES_A_TICK: Final = 3
 

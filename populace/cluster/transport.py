@@ -6,14 +6,14 @@ from typing import Any, Protocol
 
 import msgspec
 
-from populace.agents.llm.budget import Amount
-from populace.cluster.barrier import ShardDone
-from populace.cluster.build import Job
-from populace.cluster.bus import Frame
-from populace.cluster.environment import WorldDone
-from populace.cluster.events import RunDone, TickDone
-from populace.cluster.state import RunState, ShardState
+from populace.budget.amounts import Amount
+from populace.cluster.job import Job
 from populace.core.records import Position
+from populace.kernel.barrier import ShardDone
+from populace.kernel.bus import Frame
+from populace.kernel.environment import WorldDone
+from populace.kernel.events import RunDone, TickDone
+from populace.kernel.snapshot import RunState, ShardState
 
 
 class Opened(msgspec.Struct, frozen=True):

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from populace.cluster.mirror import JOURNALS, Mirror
 from populace.cluster.transport import Transport
 from populace.core.errors import StorageError, TransportError
+from populace.store.remote.mirror import JOURNALS, Mirror
 
 _PATIENCE_S: Final = 20.0
 _PATIENCE_AFTER_FAILURE_S: Final = 2.0

@@ -7,12 +7,12 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from populace.cluster.bus import Frame, unpack_frame
-from populace.cluster.environment import Reports, WorldDone
-from populace.cluster.events import RunDone, TickDone
-from populace.cluster.state import ShardState
 from populace.core.errors import BusError
 from populace.core.records import Look, Position
+from populace.kernel.bus import Frame, unpack_frame
+from populace.kernel.environment import Reports, WorldDone
+from populace.kernel.events import RunDone, TickDone
+from populace.kernel.snapshot import ShardState
 
 _encode: Final = msgspec.msgpack.Encoder(enc_hook=lambda value: _column(value)).encode
 _ARRAYS: Final = frozenset({"<i4", "<i8", "<f8", "|b1"})

@@ -1,1 +1,1 @@
-"""The heart's vocabulary: errors, keyed draws, effects, records. Pure: no clock, no I/O, no event loop."""
+"""Errors, keyed draws, records, the trace. Pure; imports nothing of populace."""

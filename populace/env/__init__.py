@@ -1,9 +1,9 @@
 """The environment service and its parts. Pure: state is NumPy columns, and nothing here does I/O."""
 
 from populace.env.clock import Clock
-from populace.env.columns import Columns
-from populace.env.feed import Feed
-from populace.env.network import Network
+from populace.env.feed.part import Feed
+from populace.env.fields import Columns
+from populace.env.network.part import Network
 from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, query
 from populace.env.world import Resolved, World
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from populace.core.draws import WORLD, Draws
 from populace.core.errors import ScenarioError
-from populace.env.columns import Columns
+from populace.env.fields import Columns
 from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, handlers, query
 
 __all__ = ["Action", "Batch", "LookFailed", "Opening", "Part", "Resolved", "World", "action", "query"]

@@ -1,1 +1,1 @@
-"""What a person sees of a run: metrics, progress, tables. Every module here is a shell."""
+"""How a run is watched: metrics (the only importer of prometheus_client), progress, summary."""

@@ -29,7 +29,7 @@ def print_summary(
 ) -> None:
     """Print the closing lines of a run to `stream`: tables on a terminal, plain text otherwise.
 
-    `outcomes` holds each outcome's values in order of ticks (`populace.monitoring.tables.outcome_series`).
+    `outcomes` holds each outcome's values in order of ticks (`populace.store.tables.tables.outcome_series`).
     """
     if not stream.isatty():
         stream.write(summary_text(manifest, outcomes, out))

@@ -1,1 +1,0 @@
-"""The model stack, outermost first: Replay, Cache, Retry, Throttle, HTTP."""

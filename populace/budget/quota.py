@@ -1,0 +1,237 @@
+"""The central quota: one account's limits, leased to many dispatchers for moments at a time.
+
+Each limit (requests, tokens) is a rate. What it yields as time passes is shared out at once among the shards that
+want it, equally, and what one does not want goes to the others (max-min fairness by progressive filling; Bertsekas
+and Gallager, "Data Networks", 1992, section 6.5.2). A shard's share gathers in its account until its next exchange.
+Nothing is leased before it has been yielded, and nobody's idle time is saved up beyond `burst_s` seconds' worth, so
+over any time `w` the account sends at most
+
+    rate * (w + 2 * burst_s + lasts_s) + the largest single ask of each waiting shard
+
+and in practice, with everybody asking, `rate * w` and a few. Leases end after `lasts_s`; what was not used goes back
+with the next exchange. What a dead shard held counts as used, since nobody can know.
+
+Money is lent from the run's `Ledger`, with the ceiling exact (see `populace.budget.amounts`).
+
+Attempts fence: when a shard is rebuilt, its new attempt's first Want ends the old one's account, and whatever an
+older attempt still sends is refused and changes nothing. What the old attempt was lent and had not accounted for
+stays booked as spent until `reconcile` says, from the journal, what it really spent.
+
+Pure: time is an argument, in monotonic seconds of one clock.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import msgspec
+
+from populace.budget.amounts import NOTHING, Amount, Ledger
+from populace.budget.lease import Lease, Want
+
+_TINY: Final = 1e-9
+_AGAIN_SOON_S: Final = 0.02
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """An account's limits, and how finely they are leased.
+
+    `again_s` is the time between exchanges of a shard, `lasts_s` a lease's life, `burst_s` how many seconds' worth
+    may gather unused, `silent_s` after how long a shard that says nothing gets no share any more.
+    Raises ValueError unless all are positive and again_s <= lasts_s, burst_s, silent_s.
+    """
+
+    requests_per_minute: float = math.inf
+    tokens_per_minute: float = math.inf
+    again_s: float = 0.25
+    lasts_s: float = 0.5
+    burst_s: float = 1.0
+    silent_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        values = [getattr(self, name) for name in self.__struct_fields__]
+        if not all(value > 0.0 for value in values) or not self.again_s <= min(values[3:]):
+            raise ValueError(f"quota limits must be positive, and again_s the shortest of the times: {self}")
+
+
+class _Account(msgspec.Struct):
+    """One attempt of one shard: what it wants, what has gathered for it, what is out."""
+
+    attempt: int
+    heard_s: float
+    nth: int = -1
+    wants: list[float] = msgspec.field(default_factory=lambda: [0.0, 0.0])
+    heads: list[float] = msgspec.field(default_factory=lambda: [0.0, 0.0])
+    gathered: list[float] = msgspec.field(default_factory=lambda: [0.0, 0.0])
+    out: list[int] = msgspec.field(default_factory=lambda: [0, 0])
+    lent: Amount = NOTHING
+    last: Lease | None = None
+
+
+class Quota:
+    """The state machine: `handle(want, now_s)` gives the lease. One instance stands for one account at a provider."""
+
+    __slots__ = (
+        "_accounts",
+        "_at_s",
+        "_caps",
+        "_held_until_s",
+        "_lost",
+        "_pool",
+        "_rates",
+        "leased",
+        "ledger",
+        "limits",
+        "refused_attempts",
+    )
+
+    def __init__(self, limits: Limits, ledger: Ledger | None = None) -> None:
+        self.limits = limits
+        self.ledger = Ledger() if ledger is None else ledger
+        self.leased = [0, 0]
+        self.refused_attempts = 0
+        self._rates = (limits.requests_per_minute / 60.0, limits.tokens_per_minute / 60.0)
+        self._caps = tuple(rate * limits.burst_s for rate in self._rates)
+        self._pool = [0.0, 0.0]
+        self._accounts: dict[int, _Account] = {}
+        self._lost: dict[tuple[int, int], Amount] = {}
+        self._at_s = -math.inf
+        self._held_until_s = -math.inf
+
+    def handle(self, want: Want, now_s: float) -> Lease:
+        """One exchange. Time that runs backwards is an error (ValueError), as is a Want with negative numbers."""
+        _check(want)
+        account = self._accounts.get(want.shard)
+        if account is not None and want.attempt < account.attempt:
+            self.refused_attempts += 1
+            return Lease(want.nth, refused="attempt")
+        if account is not None and want.attempt == account.attempt and want.nth <= account.nth:
+            # Sent again. The latest is answered as before; an older one is a straggler that nobody waits for.
+            return account.last if account.last is not None and want.nth == account.nth else Lease(want.nth)
+        self.advance(now_s)
+        if account is None or want.attempt > account.attempt:
+            if account is not None:
+                self._bury(want.shard, account)
+            account = self._accounts[want.shard] = _Account(want.attempt, now_s)
+        account.nth = want.nth
+        account.heard_s = now_s
+        self._take_back(account, want)
+        if want.hold_s > 0.0:
+            self._held_until_s = max(self._held_until_s, now_s + want.hold_s)
+        account.wants = [float(want.requests), float(want.tokens)]
+        account.heads = [1.0, float(want.head_tokens)]
+        self._share([0.0, 0.0])
+        account.last = self._grant(account, want, now_s)
+        return account.last
+
+    def advance(self, now_s: float) -> None:
+        """Share out what the limits yielded since the last time. Called by `handle`; harmless to call more often."""
+        if now_s < self._at_s:
+            raise ValueError(f"the quota's clock ran back from {self._at_s} to {now_s}: give it one monotonic clock")
+        since = max(self._at_s, self._held_until_s)
+        gone = max(0.0, now_s - since) if math.isfinite(since) else 0.0
+        self._at_s = now_s
+        for account in self._accounts.values():
+            if now_s - account.heard_s > self.limits.silent_s:
+                account.wants = [0.0, 0.0]
+        self._share([rate * gone if math.isfinite(rate) else 0.0 for rate in self._rates])
+
+    def reconcile(self, shard: int, attempt: int, spent: Amount) -> None:
+        """The journal says what a dead attempt spent beyond what it had accounted for; the rest is free again.
+
+        Raises KeyError for an attempt that is not dead, ValueError for more than it was lent.
+        """
+        lost = self._lost[shard, attempt]
+        if not spent.fits(lost):
+            raise ValueError(f"attempt {attempt} of shard {shard} cannot have spent {spent} of the {lost} it was lent")
+        del self._lost[shard, attempt]
+        self.ledger.spent -= lost - spent
+
+    def leave(self, shard: int, attempt: int) -> None:
+        """A shard's attempt is known to be dead: give its share to the others at once, and fence it."""
+        account = self._accounts.get(shard)
+        if account is not None and account.attempt == attempt:
+            self._bury(shard, account)
+            self._accounts[shard] = _Account(attempt + 1, -math.inf)
+
+    def _share(self, yielded: list[float]) -> None:
+        """Fill the wanting accounts from what was yielded, the pool, and what others no longer want.
+
+        The pool is below 0 while calls took more tokens than they had paid; nobody gets any until that is made up.
+        """
+        accounts = list(self._accounts.values())
+        for kind in (0, 1):
+            wanting = sum(account.wants[kind] > 0.0 for account in accounts)
+            stock = self._pool[kind] + yielded[kind]
+            gaps: list[tuple[float, _Account]] = []
+            for account in accounts:
+                cap = max(self._caps[kind] / max(1, wanting), account.heads[kind])
+                target = min(account.wants[kind], cap)
+                gap = target - account.gathered[kind]
+                if gap < 0.0:
+                    stock -= gap
+                    account.gathered[kind] = target
+                elif gap > 0.0:
+                    gaps.append((gap, account))
+            gaps.sort(key=lambda pair: pair[0])
+            for nth, (gap, account) in enumerate(gaps):
+                given = max(0.0, min(gap, stock / (len(gaps) - nth)))
+                account.gathered[kind] += given
+                stock -= given
+            self._pool[kind] = min(stock, self._caps[kind])
+
+    def _grant(self, account: _Account, want: Want, now_s: float) -> Lease:
+        limits = self.limits
+        amounts = [0, 0]
+        ready = now_s >= self._held_until_s
+        for kind, rate in enumerate(self._rates):
+            wanted, head = account.wants[kind], account.heads[kind]
+            have = wanted if math.isinf(rate) else account.gathered[kind] + _TINY
+            ready = ready and have >= min(head, wanted)
+            amounts[kind] = int(min(have, wanted))
+        if want.requests == 0 or not ready:
+            amounts = [0, 0]
+        money = NOTHING
+        refused = ""
+        if want.money != NOTHING:
+            money = self.ledger.lend(want.money, want.least_money)
+            if money == NOTHING and want.least_money != NOTHING:
+                refused = "held" if self.ledger.could_fit_later(want.least_money) else "budget"
+                amounts = [0, 0]
+        account.lent += money
+        for kind, amount in enumerate(amounts):
+            if amount and math.isfinite(self._rates[kind]):
+                account.gathered[kind] = max(0.0, account.gathered[kind] - amount)
+            account.wants[kind] -= amount
+            account.out[kind] += amount
+            self.leased[kind] += amount
+        # Money does not gather with time: it comes back with the next calls that end. And who got all that it wanted
+        # is short of nothing: it need not wait with what it wants next.
+        moneyed = refused == "held" or not any(map(math.isfinite, self._rates))
+        plenty = amounts[0] >= want.requests and amounts[1] >= want.tokens
+        again_s = min(limits.again_s, _AGAIN_SOON_S) if moneyed or plenty else limits.again_s
+        again_s = max(again_s, self._held_until_s - now_s)
+        return Lease(want.nth, amounts[0], amounts[1], money, limits.lasts_s, again_s, refused)
+
+    def _take_back(self, account: _Account, want: Want) -> None:
+        for kind, unused in enumerate((want.unused_requests, want.unused_tokens)):
+            # Never more than is out: a shard cannot make quota of nothing.
+            taken = min(unused, account.out[kind])
+            account.out[kind] -= taken
+            self._pool[kind] += taken
+            self.leased[kind] -= taken
+        account.lent = self.ledger.account(account.lent, want.spent, want.unused_money)
+
+    def _bury(self, shard: int, account: _Account) -> None:
+        for kind in (0, 1):
+            self._pool[kind] += account.gathered[kind]
+        if account.lent != NOTHING:
+            self.ledger.account(account.lent, account.lent, NOTHING)
+            self._lost[shard, account.attempt] = account.lent
+
+
+def _check(want: Want) -> None:
+    numbers = (want.nth, want.requests, want.tokens, want.head_tokens, want.unused_requests)
+    if min(numbers) < 0 or not 0.0 <= want.hold_s < math.inf:
+        raise ValueError(f"a want must have no negative and only finite numbers: {want}")

@@ -1,0 +1,116 @@
+"""The run's account with its model's provider: the central quota behind a clock, and the dispatchers' ways to it.
+
+One `AccountService` stands for a run. In one process the shards' gateways reach it through a `LocalLink`; elsewhere it
+is hosted where the coordinator is, and they reach it through a `RemoteLink`, which sends packed wants and gets packed
+leases back.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+import msgspec
+
+from populace.budget.amounts import NOTHING, UNLIMITED, Amount, Ledger, ceiling
+from populace.budget.lease import Lease, Want
+from populace.budget.quota import Limits, Quota
+from populace.settings import Model
+
+_PACK: Final = msgspec.msgpack.Encoder().encode
+_WANT: Final = msgspec.msgpack.Decoder(Want)
+_STEPS: Final = 64
+
+Mark: TypeAlias = Callable[[Amount], None]
+"""Keeps what a run may have spent at most, so that it outlives the process."""
+
+_LEASE: Final = msgspec.msgpack.Decoder(Lease)
+
+
+class AccountService:
+    """The quota of one run's model, on this process's monotonic clock.
+
+    `spent` is what the run had spent before: a resumed run goes on from there, under the same ceiling. `mark` is told
+    what the run may have spent at most, before it may: from that, what a killed process spent is bounded.
+    """
+
+    def __init__(self, model: Model, spent: Amount = NOTHING, mark: Mark | None = None) -> None:
+        limits = Limits(model.throttle.requests_per_minute or math.inf, model.throttle.tokens_per_minute or math.inf)
+        self._whole = ceiling(model.budget.usd, model.budget.tokens)
+        self._mark = mark
+        self.quota = Quota(limits, Ledger(self._whole if mark is None else spent.at_most(self._whole), spent))
+
+    def exchange(self, want: Want) -> Lease:
+        """One exchange. Raises what `mark` raises, and lends nothing then."""
+        if self._mark is not None and want.money != NOTHING:
+            self._draw(self._mark, want.money + want.spent)
+        return self.quota.handle(want, time.monotonic())
+
+    def exchange_packed(self, want: bytes) -> bytes:
+        """One exchange in MessagePack. Raises msgspec.ValidationError for what is no want."""
+        return _PACK(self.exchange(_WANT.decode(want)))
+
+    def _draw(self, mark: Mark, wanted: Amount) -> None:
+        """Raise the ledger's ceiling, up to the run's, so that what is wanted has room; in few steps."""
+        ledger, whole = self.quota.ledger, self._whole
+        if wanted.fits(ledger.room) or ledger.ceiling == whole:
+            return
+        step = Amount(_step(whole.tokens, wanted.tokens), _step(whole.pico_usd, wanted.pico_usd))
+        raised = (ledger.spent + ledger.held + wanted + step).at_least(ledger.ceiling).at_most(whole)
+        mark(raised)
+        ledger.ceiling = raised
+
+    @property
+    def spent(self) -> Amount:
+        """What the run has spent at most: what is out with a shard, or in flight, counts as spent."""
+        return self.quota.ledger.spent + self.quota.ledger.held
+
+    def leave(self, shard: int, attempt: int) -> None:
+        """A shard's attempt is known to be dead."""
+        self.quota.leave(shard, attempt)
+
+
+def _step(whole: int, wanted: int) -> int:
+    return whole // _STEPS if whole < UNLIMITED.tokens else _STEPS * wanted
+
+
+def is_limited(model: Model) -> bool:
+    """Whether requests, tokens or money are limited, so that calls have to be paid for."""
+    return any(
+        limit is not None
+        for limit in (
+            model.throttle.requests_per_minute,
+            model.throttle.tokens_per_minute,
+            model.budget.usd,
+            model.budget.tokens,
+        )
+    )
+
+
+def account_for(model: Model, spent: Amount = NOTHING, mark: Mark | None = None) -> AccountService | None:
+    """The account of a run with this model; None where nothing is limited, so that nobody has to ask."""
+    return AccountService(model, spent, mark) if model.kind != "scripted" and is_limited(model) else None
+
+
+class LocalLink:
+    """The way to an account in the same process."""
+
+    def __init__(self, account: AccountService) -> None:
+        self._account = account
+
+    async def exchange(self, want: Want) -> Lease:
+        """One exchange; it never waits."""
+        return self._account.exchange(want)
+
+
+class RemoteLink:
+    """The way to an account elsewhere: `call` takes a packed want and gives a packed lease, or raises OSError."""
+
+    def __init__(self, call: Callable[[bytes], Awaitable[bytes]]) -> None:
+        self._call = call
+
+    async def exchange(self, want: Want) -> Lease:
+        """One exchange."""
+        return _LEASE.decode(await self._call(_PACK(want)))

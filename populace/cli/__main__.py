@@ -1,0 +1,5 @@
+"""`python -m populace.cli`."""
+
+from populace.cli.app import main
+
+main()

@@ -1,0 +1,152 @@
+"""Runs one shard: carries its effects out on an event loop and hands their results back as events. A shell."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from populace.core.errors import BudgetSpent, Interrupted
+from populace.core.records import Answer, Look
+from populace.kernel.bus import Frame
+from populace.kernel.environment import read_values
+from populace.kernel.events import (
+    Answered,
+    AskModel,
+    Effect,
+    EndRun,
+    Looked,
+    LookWorld,
+    Observe,
+    OpenTick,
+    RunDone,
+    Seen,
+    TickDone,
+)
+from populace.kernel.shard import Shard
+from populace.store.journal.recording import Recording
+
+_POLL_S: Final = 0.02
+GRACE_S: Final = 3.0
+"""How long calls in flight may take to end when the run ends early, or goes back after a loss."""
+
+
+def tune_collector() -> None:
+    """Have Python's cyclic garbage collector run seldom, and never over what is there now.
+
+    For processes that belong to a run. Turns make few cycles, and a young collection walks every turn that is open:
+    with thousands open, that costs more than the turns do.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 20)
+
+
+class WorldDoor(Protocol):
+    """How a shard reaches the environment service; replies are packed (`read_values` reads them)."""
+
+    async def observe(self, agents: NDArray[np.int32]) -> bytes:
+        """What each of these agents sees."""
+
+    async def look(self, looks: Sequence[Look]) -> bytes:
+        """The replies to these looks."""
+
+
+class ShardRunner:
+    """A shard, its gateway to the model and its door to the world."""
+
+    def __init__(self, shard: Shard, gateway: Recording, world: WorldDoor) -> None:
+        self.shard = shard
+        self.gateway = gateway
+        self._world = world
+        self._answers: list[Answer] = []
+        self._arrived = asyncio.Event()
+        self._abandoned = False
+
+    async def run_tick(
+        self, tick: int, frames: list[Frame], expected: dict[int, int] | None = None, attempt: int = 0
+    ) -> TickDone:
+        """Run one tick to its end; see `OpenTick`.
+
+        Raises ModelError when the model refuses for good, and Interrupted when the run ends meanwhile.
+        """
+        self._answers.clear()
+        todo: deque[Effect] = deque(self.shard.handle(OpenTick(tick, frames, expected, attempt)))
+        while True:
+            while todo:
+                match todo.popleft():
+                    case TickDone() as done:
+                        done.counts.saved_calls, done.counts.saved_usd = self.gateway.take_saved()
+                        return done
+                    case AskModel(asks):
+                        self.gateway.offer(asks, self._deliver)
+                    case LookWorld(batch, looks):
+                        reply = await self._world.look(looks)
+                        todo.extend(self.shard.handle(Looked(batch, read_values(reply))))
+                    case Observe(agents):
+                        reply = await self._world.observe(agents)
+                        todo.extend(self.shard.handle(Seen(read_values(reply))))
+                if self._answers:
+                    todo.extend(await self._take_answers())
+            if not self._answers:
+                self._arrived.clear()
+                await self._arrived.wait()
+            else:
+                await asyncio.sleep(0)
+            if self._abandoned:
+                raise Interrupted(f"shard {self.shard.plan.index}: tick {tick} was abandoned")
+            todo.extend(await self._take_answers())
+
+    async def _let_calls_end(self) -> None:
+        """Wait for the calls in flight, to their deadlines at most: they are paid for."""
+        while self.gateway.pressure().in_flight and not self._abandoned:  # noqa: ASYNC110 - a gateway tells no more
+            await asyncio.sleep(_POLL_S)
+
+    def abandon(self) -> None:
+        """Let a tick that is still open end as Interrupted: this attempt is over."""
+        self._abandoned = True
+        self._arrived.set()
+
+    async def close(self) -> None:
+        """Close the gateway. What it says of asks that are still open is no answer: a tick under way is abandoned.
+
+        Calls in flight are given a little time to end, since they are paid for: they are put on record.
+        """
+        self.abandon()
+        self.gateway.wind_down()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_S):
+                while self.gateway.pressure().in_flight:  # noqa: ASYNC110 - a gateway tells no more
+                    await asyncio.sleep(_POLL_S)
+        await self.gateway.close()
+
+    def end(self, frames: list[Frame], expected: dict[int, int] | None = None, attempt: int = 0) -> RunDone:
+        """Close the shard's books; a tick that is still open is abandoned, and what was billed for it counts."""
+        self.abandon()
+        (done,) = self.shard.handle(EndRun(frames, expected, attempt))
+        assert isinstance(done, RunDone)
+        for answer in self._answers:
+            done.counts.calls += answer.calls
+            done.counts.tokens_in += answer.tokens_in
+            done.counts.tokens_out += answer.tokens_out
+            done.counts.cost_usd += answer.cost_usd
+        self._answers = []
+        return done
+
+    def _deliver(self, answers: Sequence[Answer]) -> None:
+        self._answers.extend(answers)
+        self._arrived.set()
+
+    async def _take_answers(self) -> list[Effect]:
+        if self.gateway.failure is not None:
+            if isinstance(self.gateway.failure, BudgetSpent):
+                await self._let_calls_end()
+            raise self.gateway.failure
+        answers, self._answers = self._answers, []
+        return self.shard.handle(Answered(answers))

@@ -1,0 +1,239 @@
+"""Builds a run's pieces from plain data, the same in every process: a job says all that a shard has to know."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from populace.agents.context import Scope
+from populace.agents.population import Population, make_agents
+from populace.agents.society import Setup, Society
+from populace.budget.amounts import NOTHING, Amount
+from populace.cluster.wire import pack
+from populace.core.draws import Draws
+from populace.core.errors import PopulaceError, ScenarioError
+from populace.data.societies import Origin, load_society
+from populace.env import Opening, World
+from populace.interventions.at_work import NO_LEVERS, Levers, check_ticks, resolve_levers
+from populace.interventions.levers import SetLever, label_of
+from populace.kernel.environment import Environment
+from populace.kernel.shard import Shard, ShardPlan
+from populace.kernel.snapshot import Era, Past
+from populace.settings import Settings
+from populace.store.journal.recording import open_journal
+from populace.store.journal.write import Journal
+
+_SKETCHED_AGENTS: Final = 100
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A run, as plain data: where its society comes from, its settings as JSON, and where its model answers.
+
+    `agents` and `ticks` are what settings and society came to. It holds no secret: a process reads the model's key
+    from its own environment. `attempt` counts the times that it was taken up; answers go to the folder `journal` under
+    the name `run`, and are first looked up in `pasts`; a `replay` calls no model. `spent` is what the model had
+    cost before. `eras` are those of a fork's past.
+    """
+
+    origin: str
+    source: str | None
+    settings: str
+    agents: int
+    ticks: int
+    base_url: str | None = None
+    spent: Amount = NOTHING
+    run: str = ""
+    attempt: int = 0
+    journal: str | None = None
+    pasts: list[Past] = []
+    eras: list[Era] = []
+    replay: bool = False
+
+    def society(self) -> Society:
+        """The society. Raises ScenarioError."""
+        return load_society(Origin(self.origin, self.source))
+
+    def read_settings(self) -> Settings:
+        """The settings."""
+        return Settings.model_validate_json(self.settings)
+
+
+def plan_job(origin: Origin, settings: Settings, *, whole: bool = True) -> Job:
+    """The job of a run. Raises ScenarioError and SettingsError for what could not run.
+
+    Where levers are to be checked, population and world are built for it. Unless the run is `whole`, levers may take
+    effect after its end.
+    """
+    society = load_society(origin)
+    society.with_parameters(settings.society)
+    job = Job(
+        origin=origin.name,
+        source=origin.source,
+        settings=settings.model_dump_json(),
+        agents=settings.agents or society.size,
+        ticks=settings.ticks or society.ticks,
+    )
+    if settings.levers:
+        if whole:
+            check_ticks(settings.levers, job.ticks)
+        build_environment(job).rehearse()
+    return job
+
+
+def lever_notes(job: Job) -> list[str]:
+    """What to know of a run's levers: those that set a parameter from which the society is built, and so cannot undo.
+
+    A small population and world are built once as the settings say, and once for each parameter with a lever's value.
+    """
+    settings = job.read_settings()
+    sets = [(label_of(lever, at), lever.set) for at, lever in enumerate(settings.levers) if isinstance(lever, SetLever)]
+    moved = [(label, key.removeprefix("society."), value) for label, values in sets for key, value in values.items()
+             if key.startswith("society.")]  # fmt: skip
+    if not moved:
+        return []
+    usual = _sketch(job, settings, {})
+    return [
+        f"lever {label!r}: society.{name} shapes what population(setup) and world(setup, people) build, and that stays "
+        "as it was built; the lever changes only what turns and parts read of it."
+        for label, name, value in moved
+        if usual is not None and _sketch(job, settings, {name: value}) != usual
+    ]
+
+
+def _sketch(job: Job, settings: Settings, changes: dict[str, Any]) -> bytes | None:
+    """A small society as it is built with these parameters; None where it cannot be built."""
+    other = settings.model_copy(update={"society": settings.society | changes, "levers": ()})
+    small = msgspec.structs.replace(
+        job, agents=min(job.agents, _SKETCHED_AGENTS), settings=other.model_dump_json(), attempt=0
+    )
+    try:
+        _, people = _people(small)
+        return pack((people.columns, build_environment(small).world.state()))
+    except (PopulaceError, TypeError):
+        return None
+
+
+def job_journal(job: Job, shard: int) -> Journal | None:
+    """A new journal for a shard of this job; None where nothing is to be put on record. Raises StorageError."""
+    policy = job.read_settings().journal
+    if job.journal is None or policy == "off":
+        return None
+    return open_journal(job.journal, run=job.run, shard=shard, attempt=job.attempt, policy=policy)
+
+
+def build_environment(job: Job) -> Environment:
+    """The environment service with its world opened. Raises ScenarioError."""
+    society, settings = job.society(), job.read_settings()
+    setup, people = _people(job)
+    world = _world(society, setup, people)
+    defaults = _defaults(society, people)
+    levers = _levers(job, setup, people, world)
+    world.open(
+        Opening(
+            agents=job.agents,
+            seed=settings.seed,
+            tick_seconds=society.tick_seconds,
+            parameters=setup.parameters,
+            columns={**people.columns, **defaults},
+            draw=Draws(settings.seed),
+            fields=society.fields,
+        )
+    )
+    return Environment(
+        world, society.outcomes, shards=settings.shards, frame_bytes=settings.bus.frame_bytes, attempt=job.attempt,
+        levers=levers, record_actions=settings.record.actions,
+    )  # fmt: skip
+
+
+def build_shard(job: Job, index: int) -> Shard:
+    """Shard `index` with its agents. Raises ScenarioError."""
+    society, settings = job.society(), job.read_settings()
+    setup, people = _people(job)
+    world = _world(society, setup, people)
+    rows = people if settings.shards == 1 else people.rows(range(index, job.agents, settings.shards))
+    plan = ShardPlan(
+        index=index,
+        shards=settings.shards,
+        attempt=job.attempt,
+        observes=world.observes,
+        live_turns=settings.limits.live_turns,
+        inbox_messages=settings.bus.inbox_messages,
+        frame_bytes=settings.bus.frame_bytes,
+        record_messages=settings.record.messages,
+        record_asks=settings.record.asks,
+        eras=tuple(job.eras),
+        saved=job.journal is not None,
+    )
+    scope = Scope(
+        seed=settings.seed,
+        tick_seconds=society.tick_seconds,
+        parameters=setup.parameters,
+        population=job.agents,
+        model=settings.model.label,
+        max_tokens=settings.model.max_tokens,
+        temperature=settings.model.temperature,
+        body_bytes=settings.bus.body_bytes,
+        sends_per_turn=settings.bus.sends_per_turn,
+        actions=world.actions,
+        queries=world.queries,
+        forms=settings.model.forms,
+    )
+    agents = make_agents(society.agent, rows) if len(rows) else []
+    levers = _levers(job, setup, people, world)
+    return Shard(plan, scope, agents, society.fields, society.activation, levers)
+
+
+def _people(job: Job) -> tuple[Setup, Population]:
+    society, settings = job.society(), job.read_settings()
+    setup = Setup(job.agents, settings.seed, society.with_parameters(settings.society), society.tick_seconds)
+    people = _call("population", society.population, setup)
+    if not isinstance(people, Population) or len(people) != job.agents:
+        size = len(people) if isinstance(people, Population) else type(people).__name__
+        raise ScenarioError(f"population(setup) must give a Population of setup.agents = {job.agents}, not {size}")
+    return setup, people
+
+
+def _levers(job: Job, setup: Setup, people: Population, world: World) -> Levers:
+    """The levers of the run, resolved the same in every process."""
+    settings = job.read_settings()
+    if not settings.levers:
+        return NO_LEVERS
+    society = job.society()
+    return resolve_levers(
+        settings.levers,
+        society=society,
+        world=world,
+        columns={**people.columns, **_defaults(society, people)},
+        values=settings.society,
+        agents=job.agents,
+        seed=setup.seed,
+        body_bytes=settings.bus.body_bytes,
+    )
+
+
+def _world(society: Society, setup: Setup, people: Population) -> World:
+    world = _call("world", society.world, setup, people)
+    if not isinstance(world, World):
+        raise ScenarioError(f"world(setup, people) must give a World, not {type(world).__name__}")
+    return world
+
+
+def _call(name: str, function: Any, *args: Any) -> Any:
+    try:
+        return function(*args)
+    except ScenarioError:
+        raise
+    except Exception as error:
+        code = getattr(function, "__code__", None)
+        where = f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
+        raise ScenarioError(f"{name} ({where}): {type(error).__name__}: {error}") from error
+
+
+def _defaults(society: Society, people: Population) -> dict[str, list[Any]]:
+    """Columns of the public fields that the population leaves to their defaults."""
+    missing = [name for name in society.fields if name not in people.columns]
+    if not missing:
+        return {}
+    agents = make_agents(society.agent, people)
+    return {name: [getattr(agent, name) for agent in agents] for name in missing}

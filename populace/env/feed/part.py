@@ -1,0 +1,232 @@
+"""A message feed: posts, replies, reposts and likes, and the timelines that agents read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from populace.core.errors import ScenarioError
+from populace.env.feed.posts import NONE, Posts
+from populace.env.feed.timeline import newest_of_followed
+from populace.env.network.part import Network
+from populace.env.part import Batch, Opening, Part, action, query
+
+View = Literal["latest", "from_followed", "popular"]
+Sees = Literal["latest", "from_followed", "popular", "nothing"] | None
+_VIEWS: Final = ("latest", "from_followed", "popular")
+
+
+class Feed(Part):
+    """Posts in the total order (tick, sender, nth), of which the last `keep` are kept.
+
+    Agents act with `post(text=, reply_to=None)`, `repost(post=)` and `like(post=)`; a like or a repost of a repost
+    goes to the original. Refusals are `bad_arguments`, `empty_text`, `long_text` (over `text_chars` characters),
+    `unknown_post` (there is none such, or it is kept no longer) and `already_liked`.
+
+    Agents see what `sees` names ('latest', 'from_followed', 'popular', or None for nothing), as `feed.latest` and
+    so on, and ask for any of them, for `thread` and for `by`; each shows `show` posts unless it asks for another
+    `n`. `from_followed` reads whom an agent follows from the part named `network`. With `notify`, a reply is also
+    sent to the author of the post, as {'reply': id, 'to': id, 'text': text}, which makes the author due.
+
+    A post is shown as {'id', 'author', 'tick', 'text', 'likes', 'reposts', 'reply_to', 'repost_of',
+    'original_author'}, the last three being None where they do not apply.
+
+    Levers may set `show`, `sees` (or "nothing"), `text_chars` and `notify`.
+    """
+
+    name = "feed"
+    settable: Mapping[str, Any] = {"show": int, "sees": Sees, "text_chars": int, "notify": bool}
+
+    def __init__(
+        self,
+        keep: int = 10_000,
+        show: int = 10,
+        *,
+        sees: View | None = None,
+        text_chars: int = 2_000,
+        notify: bool = False,
+        network: str = "network",
+        name: str | None = None,
+    ) -> None:
+        """Raises ScenarioError unless 1 <= show <= keep and text_chars >= 1."""
+        super().__init__(name)
+        if not 1 <= show <= keep or text_chars < 1:
+            raise ScenarioError(
+                f"Feed(keep={keep}, show={show}, text_chars={text_chars}): each is at least 1, and show at most keep"
+            )
+        if sees is not None and sees not in _VIEWS:
+            raise ScenarioError(f"Feed(sees={sees!r}): it is one of {', '.join(_VIEWS)}, or None")
+        self.keep = keep
+        self.show = show
+        self.sees = sees
+        self.text_chars = text_chars
+        self.notify = notify
+        self._network_name = network
+        self.posts = Posts(keep, 0)
+        self._popular: NDArray[np.int64] | None = None
+
+    def open(self, opening: Opening) -> None:
+        """Start without posts. Raises ScenarioError when agents see whom they follow and there is no network."""
+        self.posts = Posts(self.keep, opening.agents)
+        if self.sees == "from_followed":
+            self._network()
+
+    def set_parameter(self, name: str, value: Any) -> None:
+        """Take a value of `settable`. Raises ScenarioError for one that the constructor would refuse."""
+        if (name == "show" and not 1 <= value <= self.keep) or (name == "text_chars" and value < 1):
+            raise ScenarioError(f"{name} is at least 1, and show at most keep = {self.keep}")
+        if value == "from_followed":
+            self._network()
+        setattr(self, name, None if value == "nothing" else value)
+
+    def _network(self) -> Network:
+        network = self.world.parts.get(self._network_name)
+        if not isinstance(network, Network):
+            raise ScenarioError(
+                f"part '{self.name}': from_followed needs a Network named '{self._network_name}' in the world"
+            )
+        return network
+
+    @action
+    def post(self, tick: int, batch: Batch) -> Iterable[tuple[int, Any]]:
+        """`post(text=, reply_to=None)`: write a post, or a reply to one."""
+        notices = []
+        for i, (agent, args) in enumerate(zip(batch.agents.tolist(), batch.args, strict=True)):
+            if reason := self._unfit(args):
+                batch.refuse(i, reason)
+                continue
+            text, parent = args["text"], args.get("reply_to")
+            author = agent if parent is None else self.posts.author_of(parent)
+            written = self.posts.add(agent, tick, text, parent=NONE if parent is None else parent)
+            if self.notify and author != agent:
+                notices.append((author, {"reply": written, "to": parent, "text": text}))
+        self._popular = None
+        return notices
+
+    def _unfit(self, args: dict[str, Any]) -> str:
+        text, parent = args.get("text"), args.get("reply_to")
+        if not args.keys() <= {"text", "reply_to"} or type(text) is not str:
+            return "bad_arguments"
+        if parent is not None and type(parent) is not int:
+            return "bad_arguments"
+        if not text.strip():
+            return "empty_text"
+        if len(text) > self.text_chars:
+            return "long_text"
+        return "" if parent is None or self.posts.kept(parent) else "unknown_post"
+
+    @action
+    def repost(self, tick: int, batch: Batch) -> None:
+        """`repost(post=)`: show a post of another (or one's own) to one's followers."""
+        for agent, original in self._named(batch):
+            if original is not None:
+                text, author = self.posts.text_of(original), self.posts.author_of(original)
+                self.posts.count_repost(original)
+                self.posts.add(agent, tick, text, original=original, original_author=author)
+        self._popular = None
+
+    @action
+    def like(self, tick: int, batch: Batch) -> None:
+        """`like(post=)`: like a post, once."""
+        for i, (agent, original) in enumerate(self._named(batch)):
+            if original is not None and not self.posts.like(original, agent):
+                batch.refuse(i, "already_liked")
+        self._popular = None
+
+    def _named(self, batch: Batch) -> Iterable[tuple[int, int | None]]:
+        """The agent and the original of the post that each action names; None where it was refused."""
+        for i, (agent, args) in enumerate(zip(batch.agents.tolist(), batch.args, strict=True)):
+            post = args.get("post")
+            if args.keys() != {"post"} or type(post) is not int:
+                batch.refuse(i, "bad_arguments")
+                yield agent, None
+                continue
+            original = self.posts.original_of(post) if self.posts.kept(post) else NONE
+            if not self.posts.kept(original):
+                batch.refuse(i, "unknown_post")
+                yield agent, None
+                continue
+            yield agent, original
+
+    def observe(self, tick: int, agents: NDArray[np.int32]) -> Mapping[str, Sequence[Any]] | None:
+        """What `sees` names, under that name."""
+        if self.sees is None:
+            return None
+        ids = agents.tolist()
+        views = {"latest": self.latest, "from_followed": self.from_followed, "popular": self.popular}
+        return {self.sees: views[self.sees](ids, [{}] * len(ids))}
+
+    @query
+    def latest(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+        """`latest(n=show)`: the newest posts of all, newest first."""
+        counts = [self._count(**one) for one in args]
+        newest = self._shown(self.posts.newest(max(counts, default=0)))
+        return [newest[:n] for n in counts]
+
+    @query
+    def popular(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+        """`popular(n=show)`: the kept posts with most likes and reposts, newer ones first among equals."""
+        counts = [self._count(**one) for one in args]
+        if self._popular is None:
+            self._popular = self.posts.by_score()
+        best = self._shown(self._popular[: max(counts, default=0)])
+        return [best[:n] for n in counts]
+
+    @query
+    def from_followed(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+        """`from_followed(n=show)`: the newest posts and reposts of those whom the agent follows, newest first."""
+        counts = [self._count(**one) for one in args]
+        network = self._network()
+        found = newest_of_followed(self.posts, network.out, np.asarray(agents, dtype=np.int64), max(counts, default=0))
+        rows = dict(zip(ids := np.unique(found[found != NONE]).tolist(), self._shown(ids), strict=True))
+        return [
+            [rows[post] for post in line[:n] if post != NONE] for line, n in zip(found.tolist(), counts, strict=True)
+        ]
+
+    @query
+    def by(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+        """`by(author=, n=show)`: an agent's newest posts and reposts, newest first."""
+        return [self._by(**one) for one in args]
+
+    def _by(self, *, author: Any = None, **rest: Any) -> list[dict[str, Any]]:
+        n = self._count(**rest)
+        if type(author) is not int or not 0 <= author < self.world.agents:
+            raise ValueError(f"author is an agent's id from 0 to {self.world.agents - 1}, got {author!r}")
+        return self._shown(self.posts.of_author(author, n))
+
+    @query
+    def thread(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+        """`thread(post=, n=show)`: the post, and then up to n replies to it, oldest first."""
+        return [self._thread(**one) for one in args]
+
+    def _thread(self, *, post: Any = None, **rest: Any) -> list[dict[str, Any]]:
+        n = self._count(**rest)
+        if type(post) is not int or not self.posts.kept(post):
+            raise ValueError(f"there is no post {post!r}, or it is kept no longer")
+        return self._shown([post, *self.posts.replies_to(post, n)])
+
+    def _count(self, *, n: Any = None, **rest: Any) -> int:
+        n = self.show if n is None else n
+        if rest or type(n) is not int or not 1 <= n <= self.keep:
+            raise ValueError(f"n is how many posts to show, from 1 to {self.keep}, got {n!r} {rest or ''}")
+        return n
+
+    def _shown(self, posts: NDArray[np.int64] | Sequence[int]) -> list[dict[str, Any]]:
+        return self.posts.rows(np.asarray(posts, dtype=np.int64))
+
+    def state(self) -> dict[str, Any]:
+        """The kept posts and their likes."""
+        return self.posts.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take a state of a feed that keeps as many posts. Raises ScenarioError for another."""
+        if state["keep"] != self.keep or len(state["last"]) != self.world.agents:
+            raise ScenarioError(
+                f"part '{self.name}' keeps {self.keep} posts of {self.world.agents} agents; "
+                f"the checkpoint's keeps {state['keep']} of {len(state['last'])}"
+            )
+        self.posts.restore(state)
+        self._popular = None

@@ -1,0 +1,38 @@
+"""The newest posts of those whom an agent follows, for many agents at once."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from populace.env.feed.posts import NONE, Posts
+from populace.env.network.csr import Csr
+
+
+def newest_of_followed(posts: Posts, follows: Csr, agents: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """The ids of the n newest kept posts of those whom each agent follows: (agents, n), newest first, then NONE.
+
+    Each author's posts are a chain from the newest back. For every agent the heads of the chains of those followed
+    are merged: n times the newest head is taken and its chain moves on. All agents move together, so the cost is n
+    passes over the followed ones who have kept posts, and no Python an agent.
+    """
+    found = np.full((len(agents), n), NONE, dtype=np.int64)
+    starts = follows.offsets[agents]
+    lengths = follows.offsets[agents + 1] - starts
+    total = int(lengths.sum())
+    row = np.repeat(np.arange(len(agents)), lengths)
+    before = np.concatenate([[0], np.cumsum(lengths)[:-1]]) if len(agents) else lengths
+    at = np.arange(total) - np.repeat(before, lengths) + np.repeat(starts, lengths)
+    heads = posts.last[follows.targets[at]]
+    for place in range(n):
+        live = heads >= posts.oldest
+        if not live.all():
+            heads, row = heads[live], row[live]
+        if not len(heads):
+            break
+        first = np.flatnonzero(np.concatenate([[True], row[1:] != row[:-1]]))
+        newest = np.maximum.reduceat(heads, first)
+        found[row[first], place] = newest
+        taken = np.flatnonzero(heads == np.repeat(newest, np.diff(np.append(first, len(heads)))))
+        heads[taken] = posts.column("previous", heads[taken])
+    return found

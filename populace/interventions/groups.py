@@ -1,0 +1,91 @@
+"""Who is in a group: a function of (seed, population as drawn, group), the same in every process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from populace.core.draws import column
+from populace.core.errors import SettingsError
+from populace.interventions.levers import Among
+
+SHOWN_CHARS: Final = 200
+written: Final = msgspec.json.Encoder(order="deterministic").encode
+
+Ids = NDArray[np.int32]
+Columns = Mapping[str, Sequence[Any]]
+
+
+class Groups:
+    """Finds the members of groups."""
+
+    def __init__(self, columns: Columns, agents: int, seed: int) -> None:
+        self._columns = columns
+        self._agents = agents
+        self._seed = seed
+
+    def find(self, group: Any, key: str, label: str) -> Ids:
+        """The members' ids: as written for a list, sorted for any other."""
+        if group == "all":
+            return np.arange(self._agents, dtype=np.int32)
+        if not isinstance(group, Among):
+            return self._listed(group, key)
+        found = np.ones(self._agents, np.bool_)
+        for name, condition in group.where.items():
+            found &= self._matching(f"{key}.where.{name}", name, condition)
+        ids = np.flatnonzero(found).astype(np.int32)
+        if group.share is not None:
+            lot = f"lever.key.{group.key}" if group.key else f"lever.{label}.{key}"
+            count = int(group.share * len(ids) + 0.5)
+            first = np.argsort(column(self._seed, 0, lot, ids), kind="stable")[:count]
+            matching, ids = len(ids), np.sort(ids[first])
+            if matching and not count:
+                raise SettingsError(f"{key}: a share of {group.share} of {matching} agents is nobody")
+        if not len(ids):
+            wanted = " and ".join(f"{name} = {shown(one)}" for name, one in group.where.items())
+            raise SettingsError(f"{key}: no agent has {wanted} at tick 0")
+        return ids
+
+    def _listed(self, ids: Sequence[int], key: str) -> Ids:
+        if max(ids) >= self._agents:
+            raise SettingsError(f"{key}: there is no agent {max(ids)}; ids go from 0 to {self._agents - 1}")
+        if len(set(ids)) < len(ids):
+            raise SettingsError(f"{key}: an agent is listed twice")
+        return np.array(ids, dtype=np.int32)
+
+    def _matching(self, key: str, name: str, condition: Any) -> NDArray[np.bool_]:
+        if name not in self._columns:
+            raise SettingsError(f"{key}: the population has no column '{name}'; it has {', '.join(self._columns)}")
+        values = self._columns[name]
+        kinds = {_kind(value) for value in values} - {"nothing"}
+        wanted = list(condition.values() if isinstance(condition, Mapping) else _list(condition))
+        for one in wanted:
+            if _kind(one) not in kinds:
+                held = ", ".join(sorted(kinds)) or "nothing"
+                raise SettingsError(f"{key}: {shown(one)} is {_kind(one)}, and the column holds {held}")
+        if isinstance(condition, Mapping):
+            numbers = np.array([value if _kind(value) == "numbers" else np.nan for value in values], np.float64)
+            low, high = condition.get("min", -np.inf), condition.get("max", np.inf)
+            return np.asarray((numbers >= low) & (numbers <= high))
+        chosen = {(_kind(one), one) for one in wanted}
+        return np.array([type(v) in _KINDS and (_KINDS[type(v)], v) in chosen for v in values], np.bool_)
+
+
+_KINDS: Final = {bool: "true or false", int: "numbers", float: "numbers", str: "text"}
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else _KINDS.get(type(value), f"a {type(value).__name__}")
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def shown(value: Any) -> str:
+    """A value as a person reads it in an error."""
+    return written(value).decode()[:SHOWN_CHARS]

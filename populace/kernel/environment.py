@@ -1,0 +1,251 @@
+"""The environment service: owns the world, shows it, applies a tick's actions in the total order, measures outcomes.
+
+Pure: a transport carries it. What it shows leaves it packed, so that a turn can neither change the world nor see
+other types in one process than in several.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgpack
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from populace.core.draws import WORLD
+from populace.core.errors import ActorLost, ScenarioError, StaleOrder, TransportError
+from populace.core.records import Counts, Look
+from populace.core.trace import DIGEST_BYTES
+from populace.env import Action, World
+from populace.env.part import LookFailed
+from populace.interventions.at_work import NO_LEVERS, Levers, set_world
+from populace.kernel.bus import Frame, Mail, Outgoing, route, unpack_body
+from populace.kernel.delivery import check_complete, distinct, tally
+from populace.kernel.rows import action_rows
+
+_pack: Final = msgpack.Packer(autoreset=True).pack
+_NO_LIMIT: Final = 2**31
+
+
+class Reports(msgspec.Struct, frozen=True):
+    """What one shard's turns report of a tick: public fields, one column a field, for `agents` (int32, sorted).
+
+    `shard` and `attempt` say whose report it is; -1 stands for a shard that does not say, whose report is taken.
+    """
+
+    agents: NDArray[np.int32]
+    fields: dict[str, list[Any]]
+    shard: int = -1
+    attempt: int = 0
+
+
+class WorldDone(msgspec.Struct, frozen=True):
+    """What a tick's end came to in the world.
+
+    `frames` are the world's messages, by shard; `changed` (int32, sorted) are the agents of which a public field
+    changed and `fields` their values now; `outcomes` are measured after the tick; `digest` covers what the world
+    sent and refused, and which levers were at work on whom. `levers` are rows for their table: whom they touched as
+    the tick began, and `actions` those for theirs (empty when not recorded). `sent` counts the messages to each shard;
+    `attempt` is the life of the world that says so.
+    """
+
+    tick: int
+    frames: list[Frame]
+    changed: NDArray[np.int32]
+    fields: dict[str, list[Any]]
+    outcomes: dict[str, float]
+    counts: Counts
+    digest: bytes
+    sent: dict[int, int] = {}
+    attempt: int = 0
+    levers: dict[str, list[Any]] = {}
+    actions: dict[str, list[Any]] = {}
+
+
+class Environment:
+    """Wraps an opened world for a run of `shards` shards. `attempt` counts its restarts.
+
+    Levers act whenever the world comes to a tick: now, at a tick's end, and when it is restored.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        outcomes: Mapping[str, Callable[[World], float]],
+        *,
+        shards: int,
+        frame_bytes: int,
+        attempt: int = 0,
+        levers: Levers = NO_LEVERS,
+        record_actions: bool = False,
+    ) -> None:
+        self.world = world
+        self._record_actions = record_actions
+        self.outcomes = outcomes
+        self.attempt = attempt
+        self._shards = shards
+        self._frame_bytes = frame_bytes
+        self._last: WorldDone | None = None
+        self._levers = levers
+        self._parameters = world.parameters
+        self._base = {(part, name): getattr(world.parts[part], name) for part, name in levers.world_keys()}
+        self._changed: list[NDArray[np.int32]] = []
+        if levers:
+            world.at_edge = self._enter
+            self._enter(world.tick)
+
+    def _enter(self, tick: int) -> None:
+        """Let levers act on the world at the start of a tick."""
+        self._set(tick)
+        columns = self.world.columns
+        self._changed = [self.world.change(ids, fields) for ids, fields in self._levers.changes(tick, columns)]
+
+    def _set(self, tick: int) -> None:
+        set_world(self.world, self._levers, self._base, tick)
+        parameters = self._levers.parameters(tick)
+        self.world.parameters = self._parameters if parameters is None else parameters
+
+    def rehearse(self) -> None:
+        """Set all that levers will set, in their order. Raises ScenarioError for what a part refuses."""
+        for tick in self._levers.edges():
+            self._set(tick)
+
+    def measure(self) -> dict[str, float]:
+        """The outcomes now. Raises ScenarioError, naming the outcome, for one that fails or is not a number."""
+        values: dict[str, float] = {}
+        for name, outcome in self.outcomes.items():
+            try:
+                values[name] = float(outcome(self.world))
+            except Exception as error:
+                place = _place(outcome, error)
+                where = f", at {place}" if place else ""
+                there = ""
+                if isinstance(error, KeyError) and not set(error.args) & set(self.world.columns):
+                    there = f". The columns there are: {', '.join(self.world.columns) or 'none'}"
+                raise ScenarioError(f"outcome {name!r}: {type(error).__name__}: {error}{where}{there}") from error
+        return values
+
+    def observe(self, agents: NDArray[np.int32], attempt: int = 0) -> bytes:
+        """What each of these agents sees, packed; see `read_values`. Raises StaleOrder for a shard of another life."""
+        self._check_life("what agents see was asked", attempt)
+        return bytes(_pack([(True, seen) for seen in self.world.observe(agents)]))
+
+    def look(self, looks: Sequence[Look], attempt: int = 0) -> bytes:
+        """The replies to these looks, in their order, packed (`read_values`). Raises StaleOrder as `observe` does."""
+        self._check_life("a look was asked", attempt)
+        by_query: dict[str, list[int]] = {}
+        for at, look in enumerate(looks):
+            by_query.setdefault(look.query, []).append(at)
+        replies: list[tuple[bool, Any]] = [(False, "")] * len(looks)
+        for query, rows in by_query.items():
+            values = self.world.look(query, [looks[at].agent for at in rows], [looks[at].args for at in rows])
+            for at, value in zip(rows, values, strict=True):
+                failed = isinstance(value, LookFailed)
+                replies[at] = (False, f"{query}: {value.reason}") if failed else (True, value)
+        return bytes(_pack(replies))
+
+    def close_tick(
+        self,
+        tick: int,
+        frames: Sequence[Frame],
+        reports: Sequence[Reports],
+        expected: Mapping[int, int] | None = None,
+        attempt: int = 0,
+    ) -> WorldDone:
+        """Take what the tick's turns reported and did; move the world to the next tick; measure.
+
+        `expected` says how many actions each shard sent, None that nobody knows; `attempt` is the life of the world
+        that is meant. Doubled frames and reports count once; a tick closed again gives its `WorldDone` again. Raises
+        StaleOrder for another life's order and for a tick closed long ago, TransportError for a tick to come, ActorLost
+        for what is missing; then nothing has changed.
+        """
+        self._check_life(f"tick {tick} was closed", attempt)
+        if self._last is not None and self._last.tick == tick:
+            return self._last
+        if tick != self.world.tick:
+            kind = StaleOrder if tick < self.world.tick else TransportError
+            raise kind(f"the world: tick {tick} was closed while it stands at tick {self.world.tick}")
+        frames = distinct(frames, tick, attempt)
+        check_complete(f"the world, tick {tick}", tick, frames, expected)
+        reports = self._distinct_reports(tick, reports, expected is not None)
+        changed = [self.world.put_fields(one.agents, one.fields) for one in reports if len(one.agents) and one.fields]
+        actions = [
+            Action(sender, nth, kind, args)
+            for sender, nth, (kind, args) in _in_order(Mail(frames, _NO_LIMIT))
+        ]
+        seal, touched = self._levers.seal(tick), self._levers.touched(tick)
+        resolved = self.world.resolve(actions)
+        changed += self._changed
+        counts = Counts()
+        counts.applied = resolved.applied
+        for _, reason in resolved.refused:
+            counts.acts_refused[reason] = counts.acts_refused.get(reason, 0) + 1
+        counts.sent = len(resolved.emissions)
+        out = Outgoing(
+            tick,
+            np.full(len(resolved.emissions), WORLD, np.int32),
+            np.fromiter((to for to, _ in resolved.emissions), np.int32, len(resolved.emissions)),
+            np.arange(len(resolved.emissions), dtype=np.int32),
+            [_pack(body) for _, body in resolved.emissions],
+        )
+        agents = np.unique(np.concatenate(changed)).astype(np.int32) if changed else np.empty(0, np.int32)
+        refused = [(action.agent, action.nth, reason) for action, reason in resolved.refused]
+        covered = (out.receiver.tolist(), out.bodies, refused, *([seal] if seal else []))
+        digest = blake2b(_pack(covered), digest_size=DIGEST_BYTES).digest()
+        sent = route(out, source=WORLD, shards=self._shards, attempt=self.attempt, frame_bytes=self._frame_bytes)
+        self._last = WorldDone(
+            tick=tick,
+            frames=sent,
+            changed=agents,
+            fields={name: column[agents].tolist() for name, column in self.world.columns.items()},
+            outcomes=self.measure(),
+            counts=counts,
+            digest=digest,
+            sent=tally(sent),
+            attempt=self.attempt,
+            levers=touched,
+            actions=action_rows(tick, actions, resolved.refused) if self._record_actions and actions else {},
+        )
+        return self._last
+
+    def _check_life(self, what: str, attempt: int) -> None:
+        if attempt != self.attempt:
+            raise StaleOrder(f"the world: {what} for its life {attempt}; this is its life {self.attempt}")
+
+    def _distinct_reports(self, tick: int, reports: Sequence[Reports], all_of_them: bool) -> list[Reports]:
+        """Each shard's report once, former lives' dropped."""
+        known = {one.shard: one for one in reports if one.shard >= 0 and one.attempt == self.attempt}
+        if all_of_them and len(known) < self._shards:
+            missing = [f"the report of shard {shard}" for shard in range(self._shards) if shard not in known]
+            raise ActorLost(missing, f"the world, tick {tick}: {' and '.join(missing)} is missing")
+        return [*(one for one in reports if one.shard < 0), *known.values()]
+
+
+def _place(outcome: Callable[[World], float], error: BaseException) -> str:
+    """Where the outcome failed: the innermost line in its own file, or else where it is defined; '' for no code."""
+    frames = list(traceback.walk_tb(error.__traceback__))[1:]  # the first is this module's own
+    file = frames[0][0].f_code.co_filename if frames else ""
+    own = [(frame.f_code, line) for frame, line in frames if frame.f_code.co_filename == file]
+    if own:
+        code, line = own[-1]
+        return f"{code.co_filename}:{line} in {code.co_name}"
+    defined = getattr(outcome, "__code__", None)
+    return f"{defined.co_filename}:{defined.co_firstlineno} in {defined.co_name}" if defined else ""
+
+
+def _in_order(mail: Mail) -> list[tuple[int, int, Any]]:
+    """(sender, nth, body) of the mail to the world, which has one receiver: so in the order (sender, nth)."""
+    rows = mail.order
+    bodies = map(unpack_body, mail.bodies(rows))
+    return list(zip(mail.sender[rows].tolist(), mail.nth[rows].tolist(), bodies, strict=True))
+
+
+def read_values(packed: bytes) -> list[Any]:
+    """What `observe` and `look` packed: plain values, and a LookupError in place of one that could not be had."""
+    return [
+        value if good else LookupError(value) for good, value in msgpack.unpackb(packed, strict_map_key=False)
+    ]

@@ -1,0 +1,112 @@
+"""What goes into a shard and the barrier, and what comes out: events and effects, as data."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from populace.agents.context import Failure
+from populace.core.records import Answer, Ask, Counts, Look
+from populace.kernel.bus import Frame
+
+
+class OpenTick(msgspec.Struct, frozen=True):
+    """Event: tick `tick` begins; `frames` hold what was sent to this shard in the tick before.
+
+    `expected` says how many messages each source (-1: the world) sent; None: nobody knows. `attempt` is the life of
+    the shard that is meant.
+    """
+
+    tick: int
+    frames: list[Frame]
+    expected: dict[int, int] | None = None
+    attempt: int = 0
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """Event: what the world shows each due agent, in the order asked for."""
+
+    values: list[dict[str, Any]]
+
+
+class Looked(msgspec.Struct, frozen=True):
+    """Event: the world's replies to batch `batch` of looks, in the batch's order."""
+
+    batch: int
+    values: list[Any]
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """Event: answers, in any order."""
+
+    answers: list[Answer]
+
+
+class EndRun(msgspec.Struct, frozen=True):
+    """Event: no tick follows; `frames` hold what was sent in the last one, which expires. See `OpenTick`."""
+
+    frames: list[Frame]
+    expected: dict[int, int] | None = None
+    attempt: int = 0
+
+
+Event: TypeAlias = OpenTick | Seen | Looked | Answered | EndRun
+
+
+class Observe(msgspec.Struct, frozen=True):
+    """Effect: ask the world what these agents (int32, sorted) see."""
+
+    agents: NDArray[np.int32]
+
+
+class AskModel(msgspec.Struct, frozen=True):
+    """Effect: put these asks to the model."""
+
+    asks: list[Ask]
+
+
+class LookWorld(msgspec.Struct, frozen=True):
+    """Effect: put these looks to the world's snapshot."""
+
+    batch: int
+    looks: list[Look]
+
+
+class TickDone(msgspec.Struct, frozen=True):
+    """Effect: all turns of the tick have ended; this is what they came to.
+
+    `agents` (int32, sorted) are those that took a turn, and `digests` has 16 bytes for each, BLAKE2b over what the
+    turn committed. `fields` are the public fields of `agents`. `frames` go to shards and to the world, and `sent`
+    says how many messages they take to each. `attempt` is the life of the shard that says so. `messages` and `asks`
+    and `levers` are columns for the tables (empty when not recorded); of levers, those that blocked messages.
+    """
+
+    tick: int
+    shard: int
+    agents: NDArray[np.int32]
+    digests: bytes
+    fields: dict[str, list[Any]]
+    frames: list[Frame]
+    counts: Counts
+    failures: list[Failure]
+    messages: dict[str, Any]
+    asks: dict[str, Any]
+    sent: dict[int, int] = {}
+    attempt: int = 0
+    levers: dict[str, list[Any]] = {}
+
+
+class RunDone(msgspec.Struct, frozen=True):
+    """Effect: the shard has closed its books; messages that nobody will read have expired."""
+
+    shard: int
+    counts: Counts
+    messages: dict[str, Any]
+    attempt: int = 0
+
+
+Effect: TypeAlias = Observe | AskModel | LookWorld | TickDone | RunDone
+"""What a shard wants done. At most one `Observe` a tick, and one `TickDone` or `RunDone`, the last."""

@@ -1,0 +1,119 @@
+"""Columns for the tables a run leaves, made from what a shard has at a tick's end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any, Final
+
+import msgpack
+import numpy as np
+
+from populace.agents.context import Context
+from populace.env import Action
+from populace.kernel.bus import Frame, Mail, Outgoing
+
+Columns = dict[str, Any]
+
+_pack: Final = msgpack.Packer(autoreset=True).pack
+
+NEVER: Final = -1
+"""Stands in `tick_read` for a message that no turn read."""
+
+_OF_ASKS: Final = {name: name for name in ("tick", "agent", "nth", "purpose", "key")} | {"prompt": "messages"}
+_OF_ANSWERS: Final = {
+    name: name
+    for name in ("settled", "reason", "detail", "tokens_in", "tokens_out", "cost_usd", "calls", "latency_s")
+} | {"answer": "text"}
+
+
+def message_rows(mail: Mail, tick: int, unknown: Columns) -> Columns:
+    """The messages that reached this shard's inboxes in `tick`, were refused by them, or had no recipient."""
+    rows = np.concatenate((mail.order, mail.refused)).astype(np.intp)
+    delivered, refused = len(mail.order), len(mail.refused)
+    return {
+        "tick_sent": np.concatenate((np.full(len(rows), mail.tick, np.int32), unknown["tick_sent"])),
+        "tick_read": np.concatenate(
+            (np.full(delivered, tick, np.int32), np.full(refused, NEVER, np.int32), unknown["tick_read"])
+        ),
+        "sender": np.concatenate((mail.sender[rows], unknown["sender"])),
+        "receiver": np.concatenate((mail.receiver[rows], unknown["receiver"])),
+        "nth": np.concatenate((mail.nth[rows], unknown["nth"])),
+        "body": mail.bodies(rows) + unknown["body"],
+        "fate": ["delivered"] * delivered + ["refused:inbox_full"] * refused + unknown["fate"],
+    }
+
+
+def unknown_rows(out: Outgoing) -> Columns:
+    """Messages refused at the sender, since their recipient does not exist."""
+    return _fated(out, "refused:unknown_recipient")
+
+
+def blocked_rows(out: Outgoing) -> Columns:
+    """Messages refused at the sender by a lever."""
+    return _fated(out, "refused:blocked")
+
+
+def join(one: Columns, other: Columns) -> Columns:
+    """Two batches with the same columns as one."""
+    return {
+        name: np.concatenate((column, other[name])) if isinstance(column, np.ndarray) else column + other[name]
+        for name, column in one.items()
+    }
+
+
+def expired_rows(frames: Sequence[Frame]) -> Columns:
+    """Messages that nobody will read, since no tick follows."""
+    parts = [
+        _fated(
+            Outgoing(frame.tick, frame.sender, frame.receiver, frame.nth, frame.bodies()),
+            "expired",
+        )
+        for frame in frames
+    ]
+    if not parts:
+        return {}
+    return {
+        name: [value for part in parts for value in part[name]]
+        if isinstance(parts[0][name], list)
+        else np.concatenate([part[name] for part in parts])
+        for name in parts[0]
+    }
+
+
+def ask_rows(turns: Sequence[Context]) -> Columns:
+    """The asks of these turns, in the order (agent, nth), with prompt and answer."""
+    asked = [ctx for ctx in turns if ctx._asks is not None]
+    asks = [ask for ctx in asked for ask in ctx._asks]  # type: ignore[union-attr]
+    answers = [answer for ctx in asked for answer in ctx._answers]  # type: ignore[union-attr]
+    assert len(asks) == len(answers)
+    return {
+        **{column: list(map(attrgetter(name), asks)) for column, name in _OF_ASKS.items()},
+        **{column: list(map(attrgetter(name), answers)) for column, name in _OF_ANSWERS.items()},
+    }
+
+
+def action_rows(tick: int, actions: Sequence[Action], refused: Sequence[tuple[Action, str]]) -> Columns:
+    """The actions that reached the world in `tick`, in total order, and what became of each."""
+    reasons = {(action.agent, action.nth): f"refused:{reason}" for action, reason in refused}
+    return {
+        "tick": [tick] * len(actions),
+        "agent": [one.agent for one in actions],
+        "nth": [one.nth for one in actions],
+        "kind": [one.kind for one in actions],
+        "args": [_pack(one.args) for one in actions],
+        "fate": [reasons.get((one.agent, one.nth), "applied") for one in actions],
+    }
+
+
+def _fated(out: Outgoing, fate: str) -> Columns:
+    n = len(out.sender)
+    return {
+        "tick_sent": np.full(n, out.tick, np.int32),
+        "tick_read": np.full(n, NEVER, np.int32),
+        "sender": out.sender,
+        "receiver": out.receiver,
+        "nth": out.nth,
+        "body": out.bodies,
+        "fate": [fate] * n,
+    }

@@ -1,0 +1,116 @@
+"""From settings to a gateway."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from populace.budget.amounts import Rate, ceiling
+from populace.budget.lease import Purse
+from populace.budget.local_share import OwnShare
+from populace.budget.prices import rate_of
+from populace.budget.service import is_limited
+from populace.core.errors import ModelError, SettingsError
+from populace.models.cache.answers import Cache
+from populace.models.cache.layer import Cached
+from populace.models.chat import LLAMA, OPENAI, Writer
+from populace.models.client import Client, Server
+from populace.models.completions import Prompts
+from populace.models.dispatch.backoff import Backoff
+from populace.models.dispatch.concurrency import Concurrency
+from populace.models.dispatch.lanes import Lane, lane_breaker
+from populace.models.dispatch.retry import Retry
+from populace.models.dispatch.throttle import Account, Link
+from populace.models.embedded.host import ModelHost, Probe
+from populace.models.http import Http
+from populace.models.keys import Access, accesses, is_loopback, read_key
+from populace.models.protocol import Gateway
+from populace.models.scripted.gateway import AnswerFunction, Scripted
+from populace.settings import Model
+
+__all__ = ["ModelHost", "Probe", "build_gateway"]
+
+_START_PERMITS = 256
+
+
+def build_gateway(
+    model: Model,
+    *,
+    seed: int,
+    shards: int,
+    scripted: AnswerFunction | None,
+    base_url: str | None = None,
+    link: Link | None = None,
+    shard: int = 0,
+    attempt: int = 0,
+) -> Gateway:
+    """The gateway of one shard, to be opened in the process that uses it.
+
+    `scripted` is the society's own answer function, if it has one. `base_url` is where the run's `ModelHost` serves.
+    `link` leads to the run's central quota; without one, this shard keeps to an equal part of every limit itself.
+    Raises SettingsError or ModelError for settings that cannot work.
+    """
+    rate = rate_of(model)
+    if model.budget.usd is not None and rate == Rate():
+        raise SettingsError(
+            f"model.budget.usd is set and no price is known for {model.label!r}: put its price into "
+            f"model.prices.{model.label}, or limit model.budget.tokens instead."
+        )
+    if model.kind == "scripted":
+        return Scripted(seed=seed, answer=scripted, latency=model.latency, rate=rate)
+    embedded = model.kind == "embedded"
+    if embedded and base_url is None:
+        raise ModelError("the embedded model is not served: open a ModelHost first and pass on its base_url.")
+    if not embedded and not model.name:
+        raise SettingsError("model.name is empty: set it to a model that the endpoint at model.base_url serves.")
+    if base_url is not None:
+        at = [Access(base_url, "model.base_url", model.api_key_env, model.api_key_file)]
+    else:
+        at = accesses(model)
+    servers, lanes = [], []
+    for access, calls in zip(at, _concurrency(model, at, shards), strict=True):
+        key = None if embedded else read_key(access, required=not is_loopback(access.base_url))
+        http = Http(access.base_url, key=key, connections=calls, timeout_s=model.timeout_s, setting=access.setting)
+        writer = Writer(model.label, LLAMA if embedded else OPENAI)
+        servers.append(Server(http, writer, access.key_source, access.setting))
+        permits = Concurrency(calls, start=min(calls, _START_PERMITS))
+        lanes.append(Lane(http.base_url, permits, lane_breaker(len(at), shards), access.weight))
+    prompts = None
+    if model.forms:
+        prompts = Prompts(model.label, model.prompt_form, seed & 0x7FFF_FFFF if model.sampling == "shared" else None)
+    client = Client(
+        servers=servers,
+        lanes=lanes,
+        model=model.label,
+        retry=Retry(seed, model.retries, model.repairs, rate, Backoff(), model.sampling),
+        label_mode=model.choice_probabilities if model.choice_probabilities is not None else embedded,
+        outage_s=model.outage_s,
+        account=_account(model, rate, link, shards, shard, attempt),
+        prompts=prompts,
+        batch=model.batch_prompts,
+    )
+    if model.cache is None and model.sampling == "own":
+        return client
+    return Cached(client, mode=model.sampling, seed=seed, cache=None if model.cache is None else Cache(model.cache))
+
+
+def _concurrency(model: Model, at: Sequence[Access], shards: int) -> list[int]:
+    """How many calls one shard may have open at each endpoint."""
+    if model.kind == "embedded":
+        # It has one slot: more calls at once would only wait inside it, while their deadlines run.
+        return [1]
+    weights = math.fsum(access.weight for access in at)
+    whole = [access.concurrency or model.throttle.concurrency * access.weight / weights for access in at]
+    return [max(1, int(calls / shards)) for calls in whole]
+
+
+def _account(model: Model, rate: Rate, link: Link | None, shards: int, shard: int, attempt: int) -> Account | None:
+    if not is_limited(model):
+        return None
+    requests = model.throttle.requests_per_minute or math.inf
+    if link is None:
+        requests /= shards
+        usd, tokens = model.budget.usd, model.budget.tokens
+        part = ceiling(None if usd is None else usd / shards, None if tokens is None else tokens // shards)
+        link = OwnShare(requests, (model.throttle.tokens_per_minute or math.inf) / shards, part)
+    return Account(Purse(shard, attempt), link, rate, requests)

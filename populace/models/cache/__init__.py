@@ -1,0 +1,1 @@
+"""Answers kept for other runs, and the layer that gives them."""

@@ -1,0 +1,297 @@
+"""The gateway to one or more OpenAI-compatible endpoints: Retry, Throttle and HTTP put together.
+
+```
+offer(asks) -> Job -> Dispatcher (lanes, quota, throttle) -> Http.post -> read -> Retry.after
+                          ^                                                           |
+                          +------ again, after a wait that holds no permit -----------+--> deliver(answer)
+```
+Which endpoint answered stands in no answer, key or trace.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from populace.budget.amounts import worst_case, worst_tokens_in
+from populace.budget.prices import tokens_of
+from populace.core.errors import ActorLost, BudgetSpent, ModelError
+from populace.core.records import Answer, Ask
+from populace.models.cache.answers import model_seed
+from populace.models.chat import Mode, Writer, read_completion, read_error
+from populace.models.completions import Prompts, prompt_of, read_completions
+from populace.models.dispatch.backoff import rate_headers, retry_after_s
+from populace.models.dispatch.lanes import Lane, Lanes
+from populace.models.dispatch.retry import Again, Job, Retry
+from populace.models.dispatch.throttle import Account, Batches, Dispatcher
+from populace.models.http import Http, Reply
+from populace.models.outcomes import Fatal, Limited, Outcome, Rejected, Said
+from populace.models.protocol import Deliver, Pressure
+
+_CHAT: Final = "/chat/completions"
+_COMPLETIONS: Final = "/completions"
+_LIMITS: Final = "x-ratelimit-remaining-requests"
+
+
+class Server(NamedTuple):
+    """One endpoint that a client asks: how it is reached, how it wants to be asked.
+
+    `key_source` names, for errors, where its key comes from; `setting` which setting gives its address.
+    """
+
+    http: Http
+    writer: Writer
+    key_source: str
+    setting: str = "model.base_url"
+
+
+class Client:
+    """A gateway that asks one or more endpoints, which serve the same model.
+
+    `lanes` belong to `servers`, in this order. `label_mode` says whether choices are read from the probabilities of
+    labels. With `prompts`, text and labels are asked for as raw prompts, up to `batch` in a request.
+    """
+
+    def __init__(
+        self,
+        *,
+        servers: Sequence[Server],
+        lanes: Sequence[Lane],
+        model: str,
+        retry: Retry,
+        label_mode: bool,
+        outage_s: float,
+        account: Account | None = None,
+        prompts: Prompts | None = None,
+        batch: int = 1,
+    ) -> None:
+        self._servers = tuple(servers)
+        self._model = model
+        self._retry = retry
+        self._choice_mode: Mode = "labels" if label_mode else "schema"
+        self._outage_s = outage_s
+        self._account = account
+        self._prompts = prompts
+        self._failure: Exception | None = None
+        self._winding_down = False
+        self._closed = False
+        self.dispatcher = Dispatcher(
+            call=self._call,
+            done=self._conclude,
+            stop=self._stop,
+            lanes=Lanes(lanes),
+            outage_s=outage_s,
+            account=account,
+            batches=None if prompts is None else Batches(batch, _kind),
+        )
+
+    async def open(self) -> None:
+        """Make the sessions and start the dispatcher; nothing is sent."""
+        for server in self._servers:
+            await server.http.open()
+        self.dispatcher.open()
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why no further ask can succeed, or None."""
+        return self._failure
+
+    def pressure(self) -> Pressure:
+        """What waits and what is in flight."""
+        return self.dispatcher.pressure()
+
+    def offer(self, asks: Sequence[Ask], deliver: Deliver) -> None:
+        """Queue the asks; each is answered as soon as it is."""
+        jobs = [self._job(ask, deliver) for ask in asks]
+        if self._failure is not None or self._winding_down:
+            deliver([job.abstained(*_reason(self._failure)) for job in jobs])
+            return
+        for job in jobs:
+            self.dispatcher.put(job)
+
+    def wind_down(self) -> None:
+        """Start no further call; asks that wait are delivered as abstained('interrupted')."""
+        self._winding_down = True
+        self._abstain(self.dispatcher.drain(), *_reason(self._failure))
+
+    async def close(self) -> None:
+        """Stop; asks still open are delivered as abstained('interrupted')."""
+        self._winding_down = self._closed = True
+        self._abstain(self.dispatcher.drain() + self.dispatcher.abort(), "interrupted", "")
+        await self.dispatcher.close()
+        for server in self._servers:
+            await server.http.close()
+
+    def _job(self, ask: Ask, deliver: Deliver) -> Job:
+        match ask.spec.kind:
+            case "text":
+                mode: Mode = "text"
+            case "choice":
+                mode = self._choice_mode
+            case _:
+                mode = "schema"
+        job = Job(ask, deliver, mode)
+        if self._account is not None:
+            self._weigh(job)
+        return job
+
+    def _weigh(self, job: Job) -> None:
+        """What a call of this job will take, about and at most: for the quota and the budget."""
+        ask = job.ask
+        turns = (*ask.messages, *job.more)
+        text = "".join(content for _, content in turns)
+        if self._prompts is not None and job.mode != "schema":
+            text = prompt_of(turns, self._prompts.form)
+        size, schema = len(text) if text.isascii() else len(text.encode()), 0
+        if job.mode == "schema" and ask.spec.schema is not None:
+            schema = self._servers[0].writer.schema_bytes(ask)
+        job.estimate = tokens_of(len(text)) + 4 * len(turns) + ask.max_tokens
+        job.worst = worst_case(self._retry.rate, size, len(turns), ask.max_tokens, schema)
+        job.worst_in = worst_tokens_in(size, len(turns), schema)
+
+    async def _call(self, jobs: list[Job], lane: Lane) -> Sequence[Outcome]:
+        server, job = self._servers[lane.index], jobs[0]
+        prompts = self._prompts
+        if prompts is not None and job.mode != "schema":
+            return await self._complete(jobs, lane, server, prompts)
+        ask = job.ask
+        seed = model_seed(self._retry.sampling, self._retry.seed, ask, job.repairs)
+        reply = await server.http.post(_CHAT, server.writer.request(ask, job.mode, seed, job.more))
+        if not isinstance(reply, Reply):
+            return (reply,)
+        if (outcome := self._look_at(reply, lane, server, job.estimate)) is not None:
+            return (outcome,)
+        sent = sum(len(content) for _, content in ask.messages)
+        return (read_completion(reply.body, ask.spec.labels if job.mode == "labels" else (), sent),)
+
+    async def _complete(self, jobs: list[Job], lane: Lane, server: Server, prompts: Prompts) -> Sequence[Outcome]:
+        """One request for several jobs of the same kind."""
+        if len(jobs) == 1:
+            jobs[0].alone = True
+        texts = [prompt_of((*job.ask.messages, *job.more), prompts.form) for job in jobs]
+        ask, labels = jobs[0].ask, jobs[0].mode == "labels"
+        body = prompts.request(texts, ask.max_tokens, ask.temperature, labels=labels)
+        reply = await server.http.post(_COMPLETIONS, body)
+        if not isinstance(reply, Reply):
+            return [reply] * len(jobs)
+        outcome = self._look_at(reply, lane, server, sum(job.estimate for job in jobs))
+        if outcome is not None:
+            return [outcome] * len(jobs)
+        return read_completions(reply.body, texts, [job.ask.spec.labels if labels else () for job in jobs])
+
+    def _look_at(self, reply: Reply, lane: Lane, server: Server, estimate: int) -> Outcome | None:
+        """What every reply says, whatever was asked: to wait, or that it went wrong; None for an answer to read."""
+        if _LIMITS in reply.headers:
+            pause_s = rate_headers(reply.headers).pause_s(max(1, estimate))
+            if pause_s > 0.0:
+                self.dispatcher.hold(lane, pause_s)
+        if reply.status == 200:
+            return None
+        wait_s = retry_after_s(reply.headers, time.time())
+        outcome = read_error(reply.status, server.http.scrub(reply.body.decode(errors="replace")).encode(), wait_s)
+        if isinstance(outcome, Limited) and wait_s is not None:
+            if wait_s > self._outage_s and not self.dispatcher.elsewhere(lane):
+                return Fatal("quota", f"{outcome.detail}; it asks to wait {wait_s:.0f} s")
+            self.dispatcher.hold(lane, wait_s)
+        return outcome
+
+    def _conclude(self, job: Job, outcome: Outcome, lane: Lane, probe: bool) -> None:
+        if self._closed:
+            return
+        if not isinstance(outcome, Said):
+            if isinstance(outcome, Fatal) and self._servers[lane.index].writer.learn(outcome.detail):
+                self.dispatcher.put(job)
+                return
+            if isinstance(outcome, Rejected) and self._prompts is not None and not job.alone and _kind(job) is not None:
+                # It may be another prompt of the request that was refused.
+                job.calls += outcome.billed
+                job.alone = True
+                self._put_again(job, 0.0)
+                return
+            job.failed_at = lane.index
+            step = self._retry.after(job, outcome, probe=probe, elsewhere=self.dispatcher.elsewhere(lane))
+        else:
+            step = self._retry.after(job, outcome, probe=probe)
+        if isinstance(step, Answer):
+            job.deliver([step])
+        elif isinstance(step, Again):
+            self._put_again(job, step.after_s)
+        else:
+            if isinstance(step, Fatal) and self._failure is None:
+                self._fail(ModelError(self._explain(step, self._servers[lane.index])))
+            self._abstain([job], *_reason(self._failure))
+
+    def _put_again(self, job: Job, after_s: float) -> None:
+        if self._failure is not None or self._winding_down:
+            self._abstain([job], *_reason(self._failure))
+            return
+        if self._account is not None:
+            self._weigh(job)
+        self.dispatcher.put(job, after_s)
+
+    def _stop(self, why: str, detail: str) -> None:
+        """The dispatcher won't start another call."""
+        if self._failure is not None:
+            return
+        match why:
+            case "budget":
+                self._failure = BudgetSpent(
+                    "the run's budget is spent: the worst case of the next call does not fit under the ceiling. "
+                    "Everything up to the last whole tick is saved. To go on, raise model.budget.usd or "
+                    "model.budget.tokens, whichever is set, and resume the run."
+                )
+                # What is in flight is paid for, and ends as it ends.
+                self._abstain(self.dispatcher.drain(), *_reason(self._failure))
+            case "outage":
+                self._fail(
+                    ModelError(
+                        f"{' and '.join(server.http.base_url for server in self._servers)} "
+                        f"{'is' if len(self._servers) == 1 else 'are'} out: {detail}. See whether the server runs; "
+                        f"model.outage_s says how long to wait for it."
+                    )
+                )
+            case "account":
+                self._failure = ActorLost(["the quota"], detail)
+                self._abstain(self.dispatcher.drain(), *_reason(self._failure))
+            case "attempt":
+                self._fail(ModelError("a newer attempt of this shard runs, so this one makes no more calls."))
+            case _:
+                self._fail(ModelError(f"the model gateway failed: {detail}. This is a bug in populace: report it."))
+
+    def _fail(self, failure: Exception) -> None:
+        self._failure = failure
+        self._abstain(self.dispatcher.drain() + self.dispatcher.abort(), *_reason(failure))
+
+    def _abstain(self, jobs: list[Job], reason: str, detail: str) -> None:
+        for job in jobs:
+            job.deliver([job.abstained(reason, detail)])
+
+    def _explain(self, fatal: Fatal, server: Server) -> str:
+        url, detail = server.http.base_url, fatal.detail
+        match fatal.kind:
+            case "key":
+                return f"{url} refused the API key ({detail}). Put a valid key into {server.key_source}."
+            case "model":
+                more = " and serves /completions (model.batch_prompts asks for it)" if self._prompts else ""
+                return (
+                    f"{url} has no model {self._model!r} ({detail}). Set model.name to one that it serves: GET "
+                    f"{url}/models lists them. If every path is unknown there, see whether {server.setting} ends in "
+                    f"/v1{more}."
+                )
+            case "quota":
+                return f"{url} has no quota left for this key ({detail}). Add credit, or use another key, and resume."
+        return f"{url} refused a parameter ({detail}). Change model.temperature or model.max_tokens to what it takes."
+
+
+def _kind(job: Job) -> object:
+    """What jobs have in common that one request can carry; None for a job that goes alone."""
+    if job.mode == "schema" or job.alone:
+        return None
+    return job.mode, job.ask.max_tokens, job.ask.temperature
+
+
+def _reason(failure: Exception | None) -> tuple[str, str]:
+    if failure is None:
+        return "interrupted", ""
+    return ("budget" if isinstance(failure, BudgetSpent) else "error", str(failure))

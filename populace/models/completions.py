@@ -1,0 +1,150 @@
+"""The completions protocol: many prompts in one request to a server of one's own. Pure.
+
+`/v1/completions` takes raw prompts, not messages: no chat template is applied by the server, so the messages become a
+prompt here, in a form that the settings name (`model.prompt_form`), and the form stands in the content key of every
+ask that is put so:
+
+- `plain` - "System: ...", "User: ..." and "Assistant:" in paragraphs, for base models;
+- `chatml` - <|im_start|>role ... <|im_end|>, as Qwen and many others are tuned on;
+- `llama3` - <|start_header_id|>role<|end_header_id|> ... <|eot_id|>.
+
+A form that the model was not tuned on makes worse answers, and nothing here can tell; the chat endpoint always knows.
+Marks of the form are broken up inside of the text, so that no text can forge a turn.
+
+One request has one seed. A seed common to several prompts would give alike agents the same sample, so none is sent
+where each agent has its own (`model.sampling = "own"`): the server draws. With `shared`, whose asks differ in content,
+it is the run's.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from populace.budget.prices import tokens_of
+from populace.models.chat import Turns, Usage
+from populace.models.choices import label_probabilities
+from populace.models.outcomes import Fault, Outcome, Refused, Said
+from populace.models.safety import disarm
+
+PromptForm: TypeAlias = Literal["plain", "chatml", "llama3"]
+
+TOP_LOGPROBS: Final = 20
+"""How many first tokens' probabilities are asked for: as many as vLLM gives unless it is told otherwise."""
+
+_ROLE: Final = re.compile(r"^(?=(?:System|User|Assistant):)", re.MULTILINE)
+_STOPS: Final[dict[str, list[str]]] = {
+    "plain": ["\nUser:", "\nSystem:"],
+    "chatml": ["<|im_end|>"],
+    "llama3": ["<|eot_id|>"],
+}
+_TO_JSON: Final = msgspec.json.Encoder().encode
+
+
+def prompt_of(turns: Turns, form: PromptForm) -> str:
+    """The prompt that messages become; it ends where the model is to answer."""
+    match form:
+        case "plain":
+            said = [f"{role.capitalize()}: {_ROLE.sub(' ', content)}\n\n" for role, content in turns]
+            return "".join(said) + "Assistant:"
+        case "chatml":
+            said = [f"<|im_start|>{role}\n{disarm(content)}<|im_end|>\n" for role, content in turns]
+            return "".join(said) + "<|im_start|>assistant\n"
+        case "llama3":
+            said = [
+                f"<|start_header_id|>{role}<|end_header_id|>\n\n{disarm(content)}<|eot_id|>" for role, content in turns
+            ]
+            return "".join(said) + "<|start_header_id|>assistant<|end_header_id|>\n\n"
+
+
+class Prompts:
+    """Writes requests that carry several prompts. `seed` is sent where it is given."""
+
+    def __init__(self, model: str, form: PromptForm, seed: int | None) -> None:
+        self.form = form
+        self._model = model
+        self._seed = seed
+
+    def request(self, prompts: Sequence[str], max_tokens: int, temperature: float, *, labels: bool) -> bytes:
+        """The body of a request. With `labels`, one token of each answer is asked for, and its probabilities."""
+        fields: dict[str, Any] = {"model": self._model, "prompt": prompts, "max_tokens": 1 if labels else max_tokens}
+        fields |= {"temperature": temperature, "stop": _STOPS[self.form]}
+        if labels:
+            fields["logprobs"] = TOP_LOGPROBS
+        if self._seed is not None:
+            fields["seed"] = self._seed
+        return _TO_JSON(fields)
+
+
+class _Logprobs(msgspec.Struct):
+    top_logprobs: list[dict[str, float] | None] | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    text: str = ""
+    finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
+
+
+class _Completion(msgspec.Struct):
+    choices: list[_Choice]
+    usage: Usage | None = None
+
+
+_COMPLETION: Final = msgspec.json.Decoder(_Completion, strict=False)
+
+
+def read_completions(body: bytes, prompts: Sequence[str], labels: Sequence[tuple[str, ...]]) -> list[Outcome]:
+    """An outcome for each prompt, from the body of a 200. `labels` are those of each prompt's choice, or ().
+
+    A server tells what all prompts together used. Each has a part of that in proportion to its length, in whole
+    tokens that add up to what the server said. A prompt whose answer is missing is a fault that may have been billed.
+    """
+    try:
+        completion = _COMPLETION.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return [Fault(f"the answer is no completion ({error}): {body[:200]!r}", billed=True)] * len(prompts)
+    found: dict[int, _Choice] = {}
+    for choice in completion.choices:
+        found.setdefault(choice.index, choice)
+    usage = completion.usage or Usage()
+    answered = [index for index in range(len(prompts)) if index in found]
+    sent = _share(usage.prompt_tokens, [tokens_of(len(prompt)) for prompt in prompts])
+    said = _share(usage.completion_tokens, [tokens_of(len(found[index].text)) for index in answered])
+    out = dict(zip(answered, said, strict=True))
+    outcomes: list[Outcome] = []
+    for index in range(len(prompts)):
+        if index in out:
+            outcomes.append(_read(found[index], sent[index], out[index], labels[index]))
+        else:
+            outcomes.append(Fault(f"the server answered {len(answered)} of {len(prompts)} prompts", billed=True))
+    return outcomes
+
+
+def _read(choice: _Choice, tokens_in: int, tokens_out: int, labels: tuple[str, ...]) -> Outcome:
+    if choice.finish_reason == "content_filter":
+        return Refused("stopped by the endpoint's content filter", tokens_in, tokens_out)
+    probabilities = None
+    if labels and choice.logprobs is not None and choice.logprobs.top_logprobs:
+        probabilities = label_probabilities(labels, (choice.logprobs.top_logprobs[0] or {}).items())
+    return Said(choice.text, tokens_in, tokens_out, choice.finish_reason == "length", probabilities)
+
+
+def _share(total: int, parts: Sequence[int]) -> list[int]:
+    """`total` divided in proportion to `parts`, in whole numbers that add up to it; the parts where it is unknown."""
+    if total < 0 or not parts:
+        return list(parts)
+    whole = max(1, sum(parts))
+    shares = [total * part / whole for part in parts]
+    floors = [math.floor(share) for share in shares]
+    order = sorted(range(len(parts)), key=lambda index: (floors[index] - shares[index], index))
+    for index in order[: total - sum(floors)]:
+        floors[index] += 1
+    for index in range(total - sum(floors)):  # every part is 0
+        floors[index % len(floors)] += 1
+    return floors

@@ -1,0 +1,1 @@
+"""Which ask is called when and where: queue, rates, concurrency, breakers, retries. Pure but for `throttle`."""

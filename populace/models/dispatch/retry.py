@@ -1,0 +1,165 @@
+"""What follows from how a call ended: the answer, another try after a wait, a repair, or the end of all calls. Pure.
+
+Whatever happens, an ask ends as an answer or as `Abstained` with a reason:
+
+- `deadline`: no whole answer within `timeout_s`; it is not tried again, since it would be as late;
+- `refusal`: the model or a filter declined;
+- `schema`: the answer did not fit its type, nor did its repairs;
+- `error`: everything else, after its retries.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from populace.budget.amounts import PICO_USD, Amount, Rate
+from populace.core.draws import WORLD, Stream
+from populace.core.records import Answer, Ask
+from populace.models.cache.answers import Mode as Sampling
+from populace.models.chat import Mode, Turns, repair_turns
+from populace.models.choices import choose
+from populace.models.dispatch.backoff import Backoff
+from populace.models.outcomes import Fatal, Fault, Late, Limited, Outcome, Refused, Rejected, Said
+from populace.models.protocol import Deliver
+
+
+class Job(msgspec.Struct):
+    """An ask on its way through the stack, over all its calls.
+
+    `failed_at` is the number of the endpoint that failed it last, -1 for none; `alone` keeps it out of requests that
+    carry several prompts.
+    """
+
+    ask: Ask
+    deliver: Deliver
+    mode: Mode
+    more: Turns = ()
+    tries: int = 0
+    repairs: int = 0
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    spent: Amount = Amount()
+    latency_s: float = 0.0
+    estimate: int = 0
+    worst: Amount = Amount()
+    worst_in: int = 0
+    failed_at: int = -1
+    alone: bool = False
+
+    def answered(self, text: str) -> Answer:
+        """The ask's answer."""
+        return self._ended("answered", text, "", "")
+
+    def abstained(self, reason: str, detail: str) -> Answer:
+        """The ask's abstention."""
+        return self._ended("abstained", "", reason, detail)
+
+    def _ended(self, settled: Literal["answered", "abstained"], text: str, reason: str, detail: str) -> Answer:
+        ask = self.ask
+        return Answer(
+            ask.agent,
+            ask.tick,
+            ask.nth,
+            settled,
+            text,
+            reason,
+            detail,
+            self.calls,
+            self.tokens_in,
+            self.tokens_out,
+            self.spent.pico_usd / PICO_USD,
+            self.latency_s,
+        )
+
+
+class Again(msgspec.Struct, frozen=True):
+    """Put the job back into the queue after so many seconds."""
+
+    after_s: float
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """The rules: how often, and after what wait."""
+
+    seed: int
+    retries: int
+    repairs: int
+    rate: Rate
+    backoff: Backoff = Backoff()
+    sampling: Sampling = "own"
+
+    def after(
+        self, job: Job, outcome: Outcome, *, probe: bool = False, elsewhere: int = 0
+    ) -> Answer | Again | Fatal:
+        """What follows from a call's outcome. Counts calls, tokens and money on the job.
+
+        A probe of an open breaker costs its ask none of its tries. `elsewhere` is how many other endpoints work: the
+        first tries go there at once, and so does what a probe was too late for.
+        """
+        match outcome:
+            case Said():
+                self._bill(job, outcome.tokens_in, outcome.tokens_out)
+                return self._judge(job, outcome)
+            case Refused():
+                self._bill(job, outcome.tokens_in, outcome.tokens_out)
+                return job.abstained("refusal", outcome.detail)
+            case Late():
+                job.calls += 1
+                return Again(0.0) if probe and elsewhere else job.abstained("deadline", outcome.detail)
+            case Rejected():
+                job.calls += outcome.billed
+                return job.abstained("error", outcome.detail)
+            case Limited():
+                return self._again(job, outcome.detail, outcome.wait_s, probe, elsewhere)
+            case Fault():
+                job.calls += outcome.billed
+                return self._again(job, outcome.detail, None, probe, elsewhere)
+        return outcome
+
+    def _judge(self, job: Job, said: Said) -> Answer | Again:
+        """Read the answer as its type; when it does not fit, ask again and say why."""
+        ask = job.ask
+        if job.mode == "labels":
+            if said.probabilities is not None:
+                return job.answered(choose(said.probabilities, self._choice_stream(ask)))
+            # The labels are nowhere among the likely first tokens, or cannot be told apart by them.
+            job.mode = "schema"
+            return Again(0.0)
+        try:
+            ask.spec.read(said.text)
+        except ValueError as error:
+            reason = str(error)
+        else:
+            return job.answered(said.text)
+        if said.cut and job.mode == "schema":
+            reason = f"it was cut off at {ask.max_tokens} tokens ({reason})"
+        if job.repairs >= self.repairs:
+            return job.abstained("schema", f"{reason}: {said.text[:200]!r}")
+        job.repairs += 1
+        job.more = repair_turns(said.text, reason)
+        return Again(0.0)
+
+    def _choice_stream(self, ask: Ask) -> Stream:
+        """The stream that a label is drawn from: the ask's own, or that of its content where content is shared."""
+        if self.sampling == "shared":
+            return Stream(int.from_bytes(ask.key[:8], "little"), WORLD, 0, "llm.choice/shared")
+        return Stream(self.seed, ask.agent, ask.tick, f"choice:{ask.nth}")
+
+    def _again(self, job: Job, detail: str, wait_s: float | None, probe: bool, elsewhere: int) -> Answer | Again:
+        ask = job.ask
+        if job.tries >= self.retries and not probe:
+            tried = f" (tried {job.tries + 1} times)" if job.tries else ""
+            return job.abstained("error", f"{detail}{tried}")
+        at_once = elsewhere and (probe or job.tries < elsewhere)
+        after_s = 0.0 if at_once else self.backoff.wait_s(self.seed, ask.agent, ask.tick, ask.nth, job.tries, wait_s)
+        job.tries += not probe
+        return Again(after_s)
+
+    def _bill(self, job: Job, tokens_in: int, tokens_out: int) -> None:
+        job.calls += 1
+        job.tokens_in += tokens_in
+        job.tokens_out += tokens_out
+        job.spent += self.rate.cost(tokens_in, tokens_out)

@@ -1,0 +1,420 @@
+"""The dispatcher: the queues in front of the endpoints, and the only module that imports asyncio_throttle.
+
+Asks wait in heaps, earliest tick first, at the cost of an entry each. A call starts when all of these let it:
+
+- an endpoint's lane takes it: a permit of its adaptive concurrency is free, its breaker is closed or lets a probe
+  through, and its server did not ask to wait (see `populace.models.dispatch.lanes`);
+- the purse pays: requests, tokens and money leased from the account's quota (see `populace.budget.lease`);
+- the throttler lets it pass. It has one waiter, and a short period, so that a lease is not spent in one burst.
+
+A call that runs is a task, and when it ends that task begins the next one if that need not wait; what has to wait is
+waited for by one coroutine. A job that waits for its next try holds no permit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from asyncio_throttle import Throttler
+
+from populace.budget.amounts import Amount, Rate
+from populace.budget.lease import Lease, Purse, Want
+from populace.core.errors import PopulaceError
+from populace.models.dispatch.breaker import Ticket
+from populace.models.dispatch.concurrency import Outcome as Learnt
+from populace.models.dispatch.lanes import Entry, Lane, Lanes
+from populace.models.dispatch.retry import Job
+from populace.models.outcomes import Fault, Late, Limited, Outcome, endpoint_works, tokens_used
+from populace.models.protocol import Pressure
+
+_PERIOD_S: Final = 0.25
+_POLL_S: Final = 0.005
+_IDLE_S: Final = 0.25
+_LOOK_AHEAD: Final = 4
+_CANCELLED: Final = Fault("the call was cancelled", billed=True)
+_HEADROOM: Final = 1.25
+"""The throttler's rate over that of the quota, which is the one that counts: it only spreads what is leased."""
+
+
+class Link(Protocol):
+    """The way to the central quota."""
+
+    async def exchange(self, want: Want) -> Lease:
+        """One exchange.
+
+        Raises OSError when the quota cannot be reached: the same want is then sent again. Raises PopulaceError when
+        it never will be: no further call is made.
+        """
+
+
+class Batches(NamedTuple):
+    """Which jobs one request may carry together: those of which `kind` says the same, which is not None."""
+
+    size: int
+    kind: Callable[[Job], object]
+
+
+class _Begun(NamedTuple):
+    """A call that has its permit, its ticket and its money: the jobs that it carries, and the lane it goes to."""
+
+    jobs: list[Job]
+    lane: Lane
+    ticket: Ticket
+
+
+class Account:
+    """What a dispatcher may spend, when anything limits it: its purse, the link to the quota, and its pace."""
+
+    def __init__(self, purse: Purse, link: Link, rate: Rate, requests_per_minute: float = math.inf) -> None:
+        self.purse = purse
+        self.link = link
+        self.rate = rate
+        self.throttler: Throttler | None = None
+        if math.isfinite(requests_per_minute):
+            burst = max(1, math.ceil(requests_per_minute / 60.0 * _PERIOD_S * _HEADROOM))
+            self.throttler = Throttler(rate_limit=burst, period=_PERIOD_S, retry_interval=_POLL_S)
+
+    def passes(self) -> bool:
+        """Whether the throttler lets a call pass at once; it counts as passed then."""
+        if self.throttler is None:
+            return True
+        attempt = self.throttler.acquire()
+        try:
+            attempt.send(None)
+        except StopIteration:
+            return True
+        attempt.close()
+        return False
+
+    def settle(self, job: Job, outcome: Outcome) -> None:
+        """Book what a call came to. A call whose fate is unknown may have been billed: it counts as its worst case."""
+        used, ledger = tokens_used(outcome), self.purse.ledger
+        if used == (0, 0):
+            ledger.release(job.worst)
+            self.purse.returned(job.estimate, 0)
+            return
+        tokens_in, tokens_out = (job.worst_in, job.ask.max_tokens) if used is None else used
+        ledger.settle(job.worst, self.rate, tokens_in, tokens_out, "", job.ask.purpose)
+        self.purse.returned(job.estimate, tokens_in + tokens_out)
+
+
+class Dispatcher:
+    """Queues jobs and starts their calls.
+
+    `call` makes one call for its jobs and gives an outcome for each; it never raises. `done` is told each job's
+    outcome, the lane, and whether it was a breaker's probe. `stop` is called with a reason and a detail when no
+    further call will be made: 'budget', 'attempt', 'outage', 'account' (the quota is lost), 'bug'.
+    """
+
+    def __init__(
+        self,
+        *,
+        call: Callable[[list[Job], Lane], Awaitable[Sequence[Outcome]]],
+        done: Callable[[Job, Outcome, Lane, bool], None],
+        stop: Callable[[str, str], None],
+        lanes: Lanes,
+        outage_s: float,
+        account: Account | None = None,
+        batches: Batches | None = None,
+    ) -> None:
+        self._call = call
+        self._done = done
+        self._stop = stop
+        self._lanes = lanes
+        self._outage_s = outage_s
+        self._account = account
+        self._batches = batches
+        self._waiting_tokens = 0
+        self._waiting_worst_tokens = self._waiting_worst_pico_usd = 0
+        self._started = 0
+        self._pace = 0
+        self._unreported = False
+        self._delayed: dict[int, tuple[asyncio.TimerHandle, Job]] = {}
+        self._calls: dict[asyncio.Task[None], list[Job]] = {}
+        self._cancelled: set[asyncio.Task[None]] = set()
+        self._unreached_s = math.inf
+        self._wake = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._main: asyncio.Task[None] | None = None
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """The endpoints' lanes, in the order of the settings."""
+        return self._lanes.lanes
+
+    def open(self) -> None:
+        """Begin to take jobs out of the queues."""
+        self._loop = asyncio.get_running_loop()
+        self._main = self._loop.create_task(self._run(), name="populace dispatcher")
+
+    def pressure(self) -> Pressure:
+        """What waits, for a call or for its next try, and what is in flight."""
+        in_flight = len(self._calls) if self._batches is None else sum(len(jobs) for jobs in self._calls.values())
+        return Pressure(len(self._lanes) + len(self._delayed), in_flight)
+
+    def put(self, job: Job, after_s: float = 0.0) -> None:
+        """Queue a job, now or after a wait, which holds no permit."""
+        assert self._loop is not None
+        if after_s > 0.0:
+            self._delayed[id(job)] = (self._loop.call_later(after_s, self._ripe, job), job)
+            return
+        self._lanes.put(job, self._loop.time())
+        if self._account is not None:
+            self._waiting_tokens += job.estimate
+            self._waiting_worst_tokens += job.worst.tokens
+            self._waiting_worst_pico_usd += job.worst.pico_usd
+        self._wake.set()
+
+    def hold(self, lane: Lane, seconds: float) -> None:
+        """Start no call there for so long: its server asked for it. The quota tells an only endpoint's other callers.
+
+        With several endpoints the others are not told: the wait is this endpoint's, and the quota is the account's.
+        """
+        assert self._loop is not None
+        lane.held_until_s = max(lane.held_until_s, self._loop.time() + seconds)
+        if self._account is not None and len(self._lanes.lanes) == 1:
+            self._account.purse.hold(seconds)
+
+    def elsewhere(self, lane: Lane) -> int:
+        """How many other endpoints work."""
+        assert self._loop is not None
+        return self._lanes.elsewhere(lane, self._loop.time()) if len(self._lanes.lanes) > 1 else 0
+
+    def drain(self) -> list[Job]:
+        """Everything that waits, taken out of the queues."""
+        jobs = self._lanes.drain()
+        self._waiting_tokens = self._waiting_worst_tokens = self._waiting_worst_pico_usd = 0
+        for timer, job in self._delayed.values():
+            timer.cancel()
+            jobs.append(job)
+        self._delayed.clear()
+        return jobs
+
+    def abort(self) -> list[Job]:
+        """Cancel what is in flight, and say what that was; each call is settled as one whose fate is unknown."""
+        jobs = [job for carried in self._calls.values() for job in carried]
+        for task in self._calls:
+            task.cancel()
+        self._cancelled.update(self._calls)
+        self._calls.clear()
+        return jobs
+
+    async def close(self) -> None:
+        """End, after `drain` and `abort`. Tells the quota what was spent last."""
+        tasks = [*self._cancelled, *([self._main] if self._main is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._main = None
+        if self._account is not None and self._loop is not None:
+            want = self._account.purse.want(self._loop.time(), 0, 0, 0)
+            try:
+                await self._account.link.exchange(want)
+            except (OSError, PopulaceError):
+                return
+
+    def _ripe(self, job: Job) -> None:
+        del self._delayed[id(job)]
+        self.put(job)
+
+    async def _run(self) -> None:
+        assert self._loop is not None
+        passed = False
+        try:
+            while True:
+                begun = self._begin(passed)
+                passed = False
+                if begun is not None:
+                    task = self._loop.create_task(self._work(begun))
+                    self._calls[task] = begun.jobs
+                    task.add_done_callback(self._cancelled.discard)
+                else:
+                    passed = await self._wait()
+        except Exception as error:  # noqa: BLE001 - else a bug here would leave every ask waiting for ever
+            self._stop("bug", f"{type(error).__name__}: {error}")
+
+    def _begin(self, passed: bool = False) -> _Begun | None:
+        """Take what may start a call now; None when nothing may. `passed`: the throttler has let it pass already."""
+        assert self._loop is not None
+        now_s = self._loop.time()
+        choice = self._lanes.next(now_s)
+        if choice is None:
+            return None
+        lane, source = choice
+        queue = source.queue
+        job = queue[0][-1]
+        if not self._pay(job, now_s, passed):
+            return None
+        ticket = lane.breaker.admit(now_s)
+        assert ticket is not None, "a lane that admits nothing was chosen"
+        jobs = [self._take(queue)]
+        if self._batches is not None and not ticket.probe:
+            self._fill(jobs, queue, self._batches, now_s)
+        lane.permits.start()
+        self._started += len(jobs)
+        return _Begun(jobs, lane, ticket)
+
+    def _fill(self, jobs: list[Job], queue: list[Entry], batches: Batches, now_s: float) -> None:
+        """Add to a call those of the next in the queue that it can carry and that are paid for."""
+        kind = batches.kind(jobs[0])
+        aside: list[Entry] = []
+        while kind is not None and queue and len(jobs) < batches.size and len(aside) < _LOOK_AHEAD * batches.size:
+            job = queue[0][-1]
+            if batches.kind(job) != kind:
+                aside.append(heapq.heappop(queue))
+            elif self._pay(job, now_s):
+                jobs.append(self._take(queue))
+            else:
+                break
+        for entry in aside:
+            heapq.heappush(queue, entry)
+
+    def _take(self, queue: list[Entry]) -> Job:
+        job = heapq.heappop(queue)[-1]
+        if self._account is not None:
+            self._waiting_tokens -= job.estimate
+            self._waiting_worst_tokens -= job.worst.tokens
+            self._waiting_worst_pico_usd -= job.worst.pico_usd
+        return job
+
+    def _pay(self, job: Job, now_s: float, passed: bool = False) -> bool:
+        """Pay for a job, if that can be done at once."""
+        account = self._account
+        if account is None:
+            return True
+        purse = account.purse
+        if not purse.affords(job.estimate, job.worst, now_s) or not (passed or account.passes()):
+            return False
+        purse.take(job.estimate, job.worst)
+        return True
+
+    async def _wait(self) -> bool:
+        """Wait for what keeps the next call from starting; True when the throttler has let it pass."""
+        assert self._loop is not None
+        now_s, account = self._loop.time(), self._account
+        self._wake.clear()
+        if not self._lanes:
+            if account is not None and self._unreported:
+                await self._idle(account)
+            else:
+                await self._wake.wait()
+            return False
+        choice = self._lanes.next(now_s)
+        if choice is None:
+            out_s = self._lanes.out_s(now_s)
+            if out_s > self._outage_s:
+                self._stop("outage", f"no call was answered for {out_s:.0f} s")
+            elif math.isinf(wait_s := self._lanes.wait_s(now_s)):
+                await self._wake.wait()
+            else:
+                await self._woken(min(_IDLE_S, max(0.0, wait_s)))
+            return False
+        assert account is not None, "nothing else keeps a call from starting"
+        job = choice[1].queue[0][-1]
+        if account.purse.affords(job.estimate, job.worst, now_s) and account.throttler is not None:
+            await account.throttler.acquire()
+            return True
+        if account.purse.due(now_s) or account.purse.exchanging:  # no other awaits it: its answer was lost
+            await self._exchange(account, job)
+        else:
+            await asyncio.sleep(min(_IDLE_S, max(0.001, account.purse.again_at_s - now_s)))
+        return False
+
+    async def _woken(self, seconds: float) -> None:
+        """Wait until something happens, but no longer than this."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+
+    async def _idle(self, account: Account) -> None:
+        """Nothing waits. If that lasts, give back what is leased: others may be waiting for it."""
+        assert self._loop is not None
+        await self._woken(_IDLE_S)
+        if not self._lanes and (account.purse.due(self._loop.time()) or account.purse.exchanging):
+            self._unreported = False
+            with contextlib.suppress(OSError, PopulaceError):
+                want = account.purse.want(self._loop.time(), 0, 0, 0)
+                account.purse.receive(await account.link.exchange(want), self._loop.time())
+
+    async def _exchange(self, account: Account, head: Job) -> None:
+        """One exchange with the quota, for as many asks as may start until the next, going by the last."""
+        assert self._loop is not None
+        waiting = len(self._lanes)
+        size = 1 if self._batches is None else self._batches.size
+        permits = sum(int(lane.permits.limit) for lane in self._lanes.lanes)
+        # What was used between the last exchanges, the larger the more it weighs: each tick begins as the last went on.
+        self._pace, self._started = max(self._started, self._pace // 2), 0
+        requests = min(waiting, 2 * (max(16, size * permits) + self._pace))
+        share = requests / waiting
+        tokens = max(head.estimate, math.ceil(self._waiting_tokens * share))
+        worst = Amount(
+            max(head.worst.tokens, math.ceil(self._waiting_worst_tokens * share)),
+            max(head.worst.pico_usd, math.ceil(self._waiting_worst_pico_usd * share)),
+        )
+        want = account.purse.want(self._loop.time(), requests, tokens, head.estimate, worst, head.worst)
+        try:
+            lease = await account.link.exchange(want)
+        except OSError as error:
+            now_s = self._loop.time()
+            self._unreached_s = min(self._unreached_s, now_s)
+            if now_s - self._unreached_s > self._outage_s:
+                self._stop("account", str(error))
+                return
+            await asyncio.sleep(0.25)
+            return
+        except PopulaceError as error:
+            self._stop("account", str(error))
+            return
+        self._unreached_s = math.inf
+        account.purse.receive(lease, self._loop.time())
+        if lease.refused in ("budget", "attempt"):
+            self._stop(lease.refused, "")
+
+    async def _work(self, begun: _Begun | None) -> None:
+        """Make a call, and after it the next, as long as one may start at once."""
+        task = asyncio.current_task()
+        assert self._loop is not None
+        assert task is not None
+        while begun is not None:
+            jobs, lane, ticket = begun
+            self._calls[task] = jobs
+            outcomes = await self._perform(task, begun)
+            try:
+                for job, outcome in zip(jobs, outcomes, strict=True):
+                    self._done(job, outcome, lane, ticket.probe)
+                begun = self._begin()
+            except Exception as error:
+                self._stop("bug", f"{type(error).__name__}: {error}")
+                raise
+            if begun is None or self._lanes.more():
+                self._wake.set()
+
+    async def _perform(self, task: asyncio.Task[None], begun: _Begun) -> Sequence[Outcome]:
+        assert self._loop is not None
+        jobs, lane, ticket = begun
+        began_s = self._loop.time()
+        outcomes: Sequence[Outcome] = [_CANCELLED] * len(jobs)
+        try:
+            outcomes = await self._call(jobs, lane)
+            return outcomes
+        finally:
+            now_s = self._loop.time()
+            lane.permits.finish(_learnt(outcomes[0]), began_s, now_s)
+            lane.breaker.report(ticket, any(map(endpoint_works, outcomes)), now_s)
+            for job, outcome in zip(jobs, outcomes, strict=True):
+                job.latency_s += now_s - began_s
+                if self._account is not None:
+                    self._account.settle(job, outcome)
+                    self._unreported = True
+            self._calls.pop(task, None)
+
+
+def _learnt(outcome: Outcome) -> Learnt:
+    if isinstance(outcome, Limited):
+        return "limited"
+    return "fault" if isinstance(outcome, Fault | Late) else "ok"

@@ -1,0 +1,84 @@
+"""Endpoints as the settings name them, and their API keys: read where they are used, from environment or file."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from populace.core.errors import ModelError, SettingsError
+from populace.models.safety import Secret, check_base_url
+from populace.settings import Model
+
+
+class Access(NamedTuple):
+    """How one endpoint is reached: its address, its share, where its key is kept, how many calls it takes at once.
+
+    `setting` names, for errors, the setting that gives the address. `concurrency` is None where nothing is said.
+    """
+
+    base_url: str
+    setting: str
+    api_key_env: str
+    api_key_file: Path | None
+    weight: float = 1.0
+    concurrency: int | None = None
+
+    @property
+    def key_source(self) -> str:
+        """Where the key is to be put, for errors."""
+        at = self.setting.removesuffix("base_url")
+        if self.api_key_file is not None:
+            return f"the file {self.api_key_file} ({at}api_key_file)"
+        return f"the environment variable {self.api_key_env} ({at}api_key_env), or {at}api_key_file"
+
+
+def accesses(model: Model) -> list[Access]:
+    """Every endpoint that the settings name, in their order. Raises SettingsError for an address not to be called."""
+    if not model.endpoints:
+        check_base_url(model.base_url)
+        return [Access(model.base_url, "model.base_url", model.api_key_env, model.api_key_file)]
+    found = []
+    for index, endpoint in enumerate(model.endpoints):
+        setting = f"model.endpoints[{index}].base_url"
+        check_base_url(endpoint.base_url, setting)
+        own = endpoint.api_key_env is not None or endpoint.api_key_file is not None
+        file = endpoint.api_key_file if own else model.api_key_file
+        env = endpoint.api_key_env or model.api_key_env
+        found.append(Access(endpoint.base_url, setting, env, file, endpoint.weight, endpoint.concurrency))
+    return found
+
+
+def read_key(access: Access, *, required: bool) -> Secret | None:
+    """The key from the access's file, else from the environment variable that it names.
+
+    None when there is none and none is required. Raises SettingsError, naming file or variable, for a file that cannot
+    be read and for what cannot be a key, ModelError for a required key that is missing.
+    """
+    at = access.setting.removesuffix("base_url")
+    if access.api_key_file is not None:
+        try:
+            text = access.api_key_file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{at}api_key_file: {access.api_key_file} cannot be read ({error}).") from None
+        return Secret(text, f"{at}api_key_file: {access.api_key_file}")
+    text = os.environ.get(access.api_key_env, "")
+    if text.strip():
+        return Secret(text, f"the environment variable {access.api_key_env}")
+    if required:
+        raise ModelError(
+            f"{access.base_url} needs an API key: set the environment variable {access.api_key_env}, or put the key "
+            f"into a file and the file's path into {at}api_key_file."
+        )
+    return None
+
+
+def is_loopback(base_url: str) -> bool:
+    """Whether a base URL stays on this machine, where servers seldom want a key."""
+    host = urlsplit(base_url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

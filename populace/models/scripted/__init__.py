@@ -1,0 +1,1 @@
+"""Deterministic answers of the right types, without a model."""

@@ -1,0 +1,216 @@
+"""The scripted model: deterministic answers without a model, for tests and for studies of scale.
+
+An answer is drawn from the stream (seed, agent, tick, "scripted:<nth>") to fit the type that the ask names, or comes
+from a function of the user's:
+
+```python
+def answer(ask, draw):
+    if ask.purpose == "vote":
+        return "yes" if draw.bernoulli(0.6) else "no"
+    return Opinion(attitude=draw.integer(11), why="as before")
+```
+
+It returns a str for text, a label or `Chosen` for a `Choice`, a value of the type otherwise, or `Abstained`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
+
+import msgspec
+import pydantic
+
+from populace.agents.answers import AnswerSpec, Chosen
+from populace.budget.amounts import PICO_USD, Rate
+from populace.core.draws import Stream
+from populace.core.records import Abstained, Answer, Ask
+from populace.models.protocol import Deliver, Pressure
+from populace.models.scripted.generate import compile_schema, words
+from populace.settings import Latency
+
+AnswerFunction: TypeAlias = Callable[[Ask, Stream], Any]
+Writer: TypeAlias = Callable[[Stream], str]
+
+_FREE: Final = Rate()
+_TO_JSON: Final = msgspec.json.Encoder().encode
+
+
+class Scripted:
+    """A gateway that answers at once, inside `offer`, or after a latency drawn for each ask.
+
+    Each answer counts as one call of about a token for four characters, so that a study of scale sees calls,
+    tokens and costs. It takes no permits: any number of asks is answered at the same time.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        answer: AnswerFunction | None = None,
+        latency: Latency | None = None,
+        rate: Rate = _FREE,
+    ) -> None:
+        self._seed = seed
+        self._function = answer
+        self._latency = latency if latency is not None and latency.median_s > 0.0 else None
+        self._usd_in = rate.pico_usd_in / PICO_USD
+        self._usd_out = rate.pico_usd_out / PICO_USD
+        self._writers: dict[bytes, Writer] = {}
+        self._pending: dict[tuple[int, int, int], tuple[asyncio.TimerHandle, Ask, Deliver]] = {}
+
+    async def open(self) -> None:
+        """Nothing has to be made ready."""
+
+    @property
+    def failure(self) -> Exception | None:
+        """Always None: the scripted model does not fail for good."""
+        return None
+
+    def pressure(self) -> Pressure:
+        """Nothing waits; in flight is what its latency holds back."""
+        return Pressure(waiting=0, in_flight=len(self._pending))
+
+    def offer(self, asks: Sequence[Ask], deliver: Deliver) -> None:
+        """Answer the asks: all at once before this returns, or each after its latency."""
+        reply = self._drawn if self._function is None else self._told
+        if self._latency is None:
+            deliver([reply(ask) for ask in asks])
+            return
+        loop = asyncio.get_running_loop()
+        for ask in asks:
+            answer = reply(ask)
+            answer.latency_s = self._latency_s(ask, self._latency)
+            key = (ask.tick, ask.agent, ask.nth)
+            timer = loop.call_later(answer.latency_s, self._deliver, key, answer)
+            self._pending[key] = (timer, ask, deliver)
+
+    def wind_down(self) -> None:
+        """Abstain for what its latency still holds back: it costs nothing."""
+        self._abstain()
+
+    async def close(self) -> None:
+        """Abstain for what its latency still holds back."""
+        self._abstain()
+
+    def _abstain(self) -> None:
+        pending, self._pending = self._pending, {}
+        for timer, ask, deliver in pending.values():
+            timer.cancel()
+            deliver([Answer(ask.agent, ask.tick, ask.nth, "abstained", reason="interrupted")])
+
+    def _deliver(self, key: tuple[int, int, int], answer: Answer) -> None:
+        _, _, deliver = self._pending.pop(key)
+        deliver([answer])
+
+    def _latency_s(self, ask: Ask, latency: Latency) -> float:
+        draw = Stream(self._seed, ask.agent, ask.tick, f"latency:{ask.nth}")
+        return latency.median_s * math.exp(draw.normal(0.0, latency.sigma))
+
+    def _drawn(self, ask: Ask) -> Answer:
+        """An answer drawn to fit the ask's type."""
+        spec: AnswerSpec = ask.spec
+        writer = self._writers.get(spec.key)
+        if writer is None:
+            writer = self._writers[spec.key] = _writer(spec)
+        try:
+            text = writer(Stream(self._seed, ask.agent, ask.tick, _purpose(ask.nth)))
+        except ValueError as error:
+            return _abstained(ask, "error", str(error))
+        return self._answered(ask, text)
+
+    def _told(self, ask: Ask) -> Answer:
+        """The answer of the user's function."""
+        assert self._function is not None
+        try:
+            value = self._function(ask, Stream(self._seed, ask.agent, ask.tick, _purpose(ask.nth)))
+            if isinstance(value, Abstained):
+                return _abstained(ask, value.reason, value.detail)
+            text = _encode(ask.spec, value)
+        except Exception as error:  # noqa: BLE001 - whatever the user's function raises ends this ask only
+            return _abstained(ask, "error", f"the answer function raised {type(error).__name__}: {error}")
+        try:
+            ask.spec.read(text)
+        except ValueError as error:
+            return _abstained(ask, "schema", f"the answer function gave {text[:200]}: {error}")
+        return self._answered(ask, text)
+
+    def _answered(self, ask: Ask, text: str) -> Answer:
+        characters = 0
+        for _, content in ask.messages:
+            characters += len(content)
+        tokens_in, tokens_out = (characters + 3) >> 2, (len(text) + 3) >> 2
+        cost = tokens_in * self._usd_in + tokens_out * self._usd_out
+        return Answer(ask.agent, ask.tick, ask.nth, "answered", text, "", "", 1, tokens_in, tokens_out, cost)
+
+
+@lru_cache(maxsize=1024)
+def _purpose(nth: int) -> str:
+    return f"scripted:{nth}"
+
+
+def _abstained(ask: Ask, reason: str, detail: str) -> Answer:
+    return Answer(ask.agent, ask.tick, ask.nth, "abstained", reason=reason, detail=detail, calls=1)
+
+
+def _encode(spec: AnswerSpec, value: Any) -> str:
+    if spec.kind == "text":
+        if not isinstance(value, str):
+            raise TypeError(f"a text ask takes a str, not {type(value).__name__}")
+        return value
+    if spec.kind == "choice" and isinstance(value, str):
+        value = Chosen(value)
+    if isinstance(value, pydantic.BaseModel):
+        return value.model_dump_json()
+    return _TO_JSON(value).decode()
+
+
+def _writer(spec: AnswerSpec) -> Writer:
+    """What writes the texts for one answer type; it raises ValueError where that type cannot be drawn."""
+    if spec.kind == "text":
+        return words
+    if spec.kind == "choice":
+        return _choice_writer(spec.labels)
+    assert spec.schema is not None
+    try:
+        value = compile_schema(spec.schema)
+    except ValueError as error:
+        message = f"{spec.name}: {error}. Give the scripted model a function `answer(ask, draw)`."
+
+        def cannot(_draw: Stream) -> str:
+            raise ValueError(message)
+
+        return cannot
+    return lambda draw: _TO_JSON(value(draw)).decode()
+
+
+def _choice_writer(labels: tuple[str, ...]) -> Writer:
+    """Probabilities from a flat Dirichlet distribution, then a label drawn from them; as JSON of `Chosen`."""
+    names = [_TO_JSON(label).decode().replace("%", "%%") for label in labels]
+    probabilities = ",".join(f"{name}:%.6f" for name in names)
+    forms = [f'{{"label":{name},"probabilities":{{{probabilities}}}}}' for name in names]
+    if len(forms) == 2:
+        yes, no = forms
+
+        def toss(draw: Stream) -> str:
+            p = draw.random()
+            return (yes if draw.random() < p else no) % (p, 1.0 - p)
+
+        return toss
+    log = math.log1p
+
+    def write(draw: Stream) -> str:
+        weights = [-log(-draw.random()) for _ in forms]
+        total = sum(weights)
+        mark = draw.random() * total
+        at = 0
+        for at, weight in enumerate(weights):  # noqa: B007 - `at` is read after the loop
+            mark -= weight
+            if mark < 0.0:
+                break
+        return forms[at] % tuple([weight / total for weight in weights])
+
+    return write

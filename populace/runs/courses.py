@@ -1,0 +1,255 @@
+"""What resume, replay and fork begin with: the settings and the past of a run that goes on from a run's folder."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from populace.store.checkpoint.generations import latest
+from populace.store.folder import (
+    CHECKPOINTS,
+    JOURNAL,
+    Course,
+    Parent,
+    RunFile,
+    fingerprint,
+    kept_settings,
+    read_run_file,
+    run_file,
+)
+from populace.store.remote.mirror import is_remote, journal_place, local_folder
+from populace.kernel.snapshot import Era, Past, from_blocks
+from populace.core.errors import CheckpointDamaged, ScenarioError, SettingsError
+from populace.interventions.levers import SetLever, parse_lever, past_of
+from populace.store.manifest import MANIFEST, read_manifest
+from populace.settings import Model, Settings, changed_keys, revise_settings
+from populace.data.societies import Origin, find_society
+
+_FREE: Final = (
+    "shards", "transport", "metrics_port", "metrics_host", "journal", "checkpoint", "limits", "model.base_url",
+    "model.endpoints", "model.api_key_env", "model.api_key_file", "model.timeout_s", "model.retries", "model.repairs",
+    "model.outage_s", "model.throttle", "model.budget", "model.prices", "model.threads", "model.cache", "model.latency",
+)  # fmt: skip
+"""Settings that do not stand in a trace: they may change in the midst of a run."""
+_FORKED: Final = (*_FREE, "ticks", "record", "model", "arm", "experiment", "levers", "society")
+"""Settings that a fork may change, from its tick on or altogether."""
+
+
+class Going(msgspec.Struct, frozen=True):
+    """All that a coordinator is to be made with; `notes` say what a person should know of the code that will run."""
+
+    origin: Origin
+    settings: Settings
+    course: Course
+    notes: tuple[str, ...] = ()
+
+
+def resume_course(
+    folder: Path, assignments: Iterable[str] = (), *, anyway: bool = False, **options: Any
+) -> Going:
+    """Go on with the run in `folder`, with some settings changed.
+
+    Raises SettingsError for a run that is complete or keeps no journal and for a setting that must not change now,
+    and ScenarioError where the scenario's code is not what the run was begun with (unless `anyway`).
+    """
+    file = read_run_file(folder)
+    if (folder / MANIFEST).exists() and read_manifest(folder).get("status") == "complete":
+        raise SettingsError(
+            f"{folder}: this run is complete. `populace fork {folder} --at-tick T` goes on from it in another folder."
+        )
+    former = file.read_settings()
+    if former.journal == "off":
+        raise SettingsError(f"{folder}: this run kept no journal (journal = 'off'), so it cannot be resumed.")
+    settings = revise_settings(former, assignments, **options)
+    _refuse(changed_keys(former, settings), _FREE, "a resumed run")
+    if settings.journal == "off":
+        raise SettingsError(
+            f"{folder}: journal = 'off': a resumed run goes on from its journal, and puts on record what is new."
+        )
+    origin = file.society
+    if not anyway and fingerprint(origin) != file.fingerprint:
+        raise ScenarioError(
+            f"{origin.name}: its code is not what this run was begun with, so it would not be the same run. Put that "
+            "code back, or go on with --anyway."
+        )
+    ledger = settings.model.budget.ledger
+    if ledger is not None and (folder / JOURNAL).exists() and not ledger.exists():
+        raise SettingsError(
+            f"{ledger}: the ledger of this run's experiment is not there, and a new one would lend its money again. "
+            "Put it back, or say where it is: --set model.budget.ledger=FILE"
+        )
+    file = msgspec.structs.replace(file, settings=kept_settings(settings))
+    course = Course(file=file, resumed=True, pasts=_parents(file), expected=_inherited(file))
+    return Going(origin, settings, course, _kept_code(origin, "resumed"))
+
+
+def replay_course(folder: Path, *, shards: int = 1) -> Going:
+    """Recompute the run in `folder` from its journal, with the scenario's code as it is now.
+
+    Where its file is gone the recorded code is taken, and a note says so.
+    Raises SettingsError where there is nothing to replay.
+    """
+    file = read_run_file(folder)
+    former = file.read_settings()
+    if former.journal == "off":
+        raise SettingsError(f"{folder}: this run kept no journal (journal = 'off'), so it cannot be replayed.")
+    hashes = recorded_hashes(folder)
+    if not hashes:
+        raise SettingsError(
+            f"{folder}: no tick of this run is on record yet, so there is nothing to replay.{_unfinished(folder)}"
+        )
+    settings = revise_settings(former, shards=shards, transport="local", ticks=len(hashes))
+    course = Course(file=file, replay=True, pasts=(_past(str(folder.resolve()), file.run),), expected=tuple(hashes))
+    now = _as_it_is_now(file.society)
+    gone = _kept_code(file.society, "replayed") if now is None else ()
+    return Going(now or file.society, settings, course, gone)
+
+
+def fork_course(
+    place: str | Path, at_tick: int, assignments: Iterable[str] = (), levers: Sequence[str] = (), **options: Any
+) -> Going:
+    """Branch off from the run in `place` before tick `at_tick`: its answers hold wherever the same is asked.
+
+    The place is a folder, or a remote one's address.
+    Parameters of the scenario (`society.`) change from `at_tick` on. Raises SettingsError for a tick that is not on
+    record and for a setting by which the past would be another.
+    """
+    folder = local_folder(place)
+    named = str(place) if is_remote(place) else str(folder.resolve())
+    file = read_run_file(folder)
+    former = file.read_settings()
+    if former.journal == "off":
+        raise SettingsError(f"{folder}: this run kept no journal (journal = 'off'), so it cannot be forked.")
+    hashes = recorded_hashes(folder)
+    if not 0 <= at_tick <= len(hashes):
+        had = f"{len(hashes)} tick{'s' if len(hashes) > 1 else ''}" if hashes else "no tick"
+        choice = f"Choose one from 0 to {len(hashes)}." if hashes else "It can be forked at tick 0 only."
+        raise SettingsError(
+            f"--at-tick {at_tick}: {folder} has {had} on record. {choice}{_unfinished(folder, str(place))}"
+        )
+    settings = fork_settings(former, at_tick, assignments, levers, **options)
+    _refuse(changed_keys(former, settings), _FORKED, "a fork")
+    parent = Parent(file.run, named, at_tick, hashes[at_tick - 1] if at_tick else "")
+    eras = _eras(file.eras, at_tick, former.model, settings.model)
+    own = run_file(file.society, settings, parent, eras)
+    course = Course(file=own, pasts=_parents(own), expected=tuple(hashes[:at_tick]))
+    return Going(file.society, settings, course, _kept_code(file.society, "forked"))
+
+
+def fork_settings(
+    former: Settings, at_tick: int, assignments: Iterable[str], levers: Sequence[str], **options: Any
+) -> Settings:
+    """The settings of a fork. What is set under `society.`, and a lever that says no `at`, begins at `at_tick`.
+
+    In a fork at tick 0 the society is built with what is set. Raises SettingsError, also for levers that would act in
+    the past, or are missing from it.
+    """
+    given = list(assignments)
+    settings = revise_settings(former, given, **options)
+    added = []
+    if at_tick:
+        named = {one.partition("=")[0].strip() for one in given}
+        moved = {key for lever in former.levers if isinstance(lever, SetLever) for key in lever.set} & named
+        now = {f"society.{key}": value for key, value in settings.society.items()}
+        was = {f"society.{key}": value for key, value in former.society.items()}
+        changed = {key: value for key, value in now.items() if was.get(key) != value or key in moved}
+        added = [SetLever(at=at_tick, set=changed)] if changed else []
+        settings = settings.model_copy(update={"society": former.society})
+    for text in levers:
+        lever = parse_lever(text, at_tick)
+        if lever.at < at_tick:
+            raise SettingsError(f"--lever '{text}': acts in tick {lever.at}, and the fork begins at tick {at_tick}.")
+        added.append(lever)
+    settings = settings.model_copy(update={"levers": (*settings.levers, *added)})
+    if past_of(settings.levers, at_tick) != past_of(former.levers, at_tick):
+        raise SettingsError(f"levers: those before tick {at_tick} cannot change in a fork: its past would be another.")
+    return settings
+
+
+def recorded_hashes(folder: Path) -> list[str]:
+    """The trace hashes that a run left, one a tick: in its manifest, or in its newest checkpoint."""
+    hashes: list[str] = []
+    if (folder / MANIFEST).exists():
+        hashes = list(read_manifest(folder).get("trace_hashes", ()))
+    if (folder / CHECKPOINTS).exists():
+        try:
+            found = latest(folder / CHECKPOINTS)
+        except CheckpointDamaged:
+            return hashes
+        if found is not None and found.tick > len(hashes):
+            hashes = from_blocks(found.tick, found.blocks).hashes
+    return hashes
+
+
+def _unfinished(folder: Path, place: str = "") -> str:
+    """How to have more ticks of a run that is not complete; empty for one that is."""
+    if (folder / MANIFEST).exists() and read_manifest(folder).get("status") == "complete":
+        return ""
+    return f" If it is not at work, go on with it first: populace resume {shlex.quote(place or str(folder))}"
+
+
+def _eras(parents: Sequence[Era], at_tick: int, was: Model, now: Model) -> list[Era]:
+    """Which models a fork asks before those of its settings: its parent's, which may have changed them too.
+
+    Where the fork changes nothing it follows its parent, also beyond `at_tick`.
+    """
+    present = Era(at_tick, was.label, was.max_tokens, was.temperature, was.forms)
+    if present == Era(at_tick, now.label, now.max_tokens, now.temperature, now.forms):
+        return list(parents)
+    last = next((era for era in parents if at_tick <= era.until), present)
+    return [*(era for era in parents if era.until < at_tick), msgspec.structs.replace(last, until=at_tick)]
+
+
+def _past(place: str, run: str) -> Past:
+    return Past(journal_place(place) if is_remote(place) else str(Path(place) / JOURNAL), run, own=False)
+
+
+def _parents(file: RunFile) -> tuple[Past, ...]:
+    if file.parent is None:
+        return ()
+    folder = local_folder(file.parent.folder)
+    if not (folder / JOURNAL).exists():
+        raise SettingsError(
+            f"{file.parent.folder}: the run that this one was forked from is not there, and answers are still to be "
+            "read from its journal. Put it back."
+        )
+    return (_past(file.parent.folder, file.parent.run),)
+
+
+def _inherited(file: RunFile) -> tuple[str, ...]:
+    """The hashes that a fork's first ticks must give."""
+    if file.parent is None:
+        return ()
+    return tuple(recorded_hashes(local_folder(file.parent.folder))[: file.parent.at_tick])
+
+
+def _as_it_is_now(origin: Origin) -> Origin | None:
+    """The society with its file's text of now; None where the file is gone. Raises ScenarioError."""
+    if origin.source is None:
+        return origin
+    return find_society(origin.name) if Path(origin.name).is_file() else None
+
+
+def _kept_code(origin: Origin, done: str) -> tuple[str, ...]:
+    """What to say where the code on record is not what the scenario's file holds now."""
+    try:
+        now = _as_it_is_now(origin)
+    except ScenarioError:
+        now = Origin(origin.name)
+    if now is None:
+        return (f"{origin.name}: the scenario's file is not there (any more), so the code on record is {done}.",)
+    if now != origin:
+        return (f"{origin.name}: the scenario's file has changed since, and the code on record is {done}.",)
+    return ()
+
+
+def _refuse(changed: Iterable[str], allowed: tuple[str, ...], what: str) -> None:
+    wrong = [key for key in changed if not any(key == one or key.startswith(f"{one}.") for one in allowed)]
+    if wrong:
+        raise SettingsError(
+            f"{', '.join(wrong)}: cannot change in {what}, since its past would be another. Begin a new run with it."
+        )

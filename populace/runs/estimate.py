@@ -1,0 +1,313 @@
+"""A pilot of a run, and what it says the whole run will come to: calls, tokens, money and wall time. A shell.
+
+The pilot is a run of few agents and ticks in this process, in a folder that goes when it ends. It asks the model of
+the settings, under their ceilings, and costs what it costs; or its answers are scripted and cost nothing: then calls
+and tokens in follow from the scenario alone, and tokens out from what the script says. Prices, limits and concurrency
+are those of the settings in any case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any, Final, TextIO
+
+import msgspec
+
+from populace.runs.prediction import Estimate, Interval, Plan, Purposed, Turn, Used, extrapolate
+from populace.budget.prices import rate_of
+from populace.kernel.barrier import ShardDone
+from populace.cluster.job import plan_job
+from populace.cluster.coordinator import Coordinator
+from populace.kernel.events import TickDone
+from populace.cluster.local import LocalTransport
+from populace.core.errors import SettingsError
+from populace.monitoring.pace import counted, duration_text
+from populace.monitoring.printing import print_rows
+from populace.monitoring.progress import money
+from populace.monitoring.report import Observer, Pulse, TickReport
+from populace.settings import Budget, Latency, Model, Record, Settings
+from populace.data.societies import Origin
+
+AGENTS: Final = 20
+TICKS: Final = 6
+_ALL_AT_ONCE: Final = 10**9
+
+
+class Pilot(msgspec.Struct, frozen=True):
+    """What a pilot saw. `turns` holds every agent in every tick, with nothing used where it was not due.
+
+    `latencies_s` has an entry for each ask that was billed; `chains_s` one for each tick: how long the turn that waited
+    longest for the model waited; `ticks_s` what each took in all. `cost_usd` is what the pilot cost itself.
+    """
+
+    agents: int
+    ticks: int
+    scripted: bool
+    turns: list[Turn]
+    latencies_s: list[float]
+    chains_s: list[float]
+    ticks_s: list[float]
+    abstained: int
+    asks: int
+    cost_usd: float
+
+
+class Expected(msgspec.Struct, frozen=True):
+    """What the whole run is expected to come to, with the pilot that says so, and what to know before believing it."""
+
+    scenario: str
+    model: str
+    agents: int
+    ticks: int
+    pilot: Pilot
+    estimate: Estimate
+    notes: list[str]
+
+
+class _Clock:
+    """Keeps how long each tick took."""
+
+    def __init__(self) -> None:
+        self.ticks_s: dict[int, float] = {}
+
+    def begin(self, scenario: str, agents: int, ticks: int, shards: int, model: str) -> None:
+        """It is the ticks that count."""
+
+    def pulse(self, pulse: Pulse) -> None:
+        """Nor does it matter how far a tick has come."""
+
+    def note(self, text: str) -> None:
+        """Notes are for persons."""
+
+    def end(self, status: str, manifest: Mapping[str, Any]) -> None:
+        """Nothing has to be closed."""
+
+    def tick(self, report: TickReport) -> None:
+        """Keep it; the report after the last tick is of no tick."""
+        self.ticks_s.setdefault(report.tick, math.fsum(report.stages_s.values()))
+
+
+class _Watched(LocalTransport):
+    """Keeps what the shard's ticks came to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done: list[TickDone] = []
+
+    async def open_tick(
+        self, shard: int, tick: int, parcels: list[Any], expected: dict[int, int], attempt: int
+    ) -> tuple[ShardDone, TickDone]:
+        event, done = await super().open_tick(shard, tick, parcels, expected, attempt)
+        self.done.append(done)
+        return event, done
+
+
+def expect(
+    origin: Origin,
+    settings: Settings,
+    *,
+    agents: int = AGENTS,
+    ticks: int = TICKS,
+    scripted: bool = False,
+    confidence: float = 0.9,
+    out: Path | None = None,
+    observers: Sequence[Observer] = (),
+) -> Expected:
+    """Play a pilot of `agents` and `ticks` (no more than the run has) and say what the whole run will come to.
+
+    With `out` the pilot's folder is kept there. Raises SettingsError for a pilot or a confidence that says nothing, and
+    what ends a run early.
+    """
+    if agents < 2 or ticks < 1 or not 0.0 < confidence < 1.0:
+        raise SettingsError(
+            "a pilot needs two agents or more, to tell how unlike they are, and a tick; its confidence is between 0 "
+            f"and 1. Given were {agents} agents, {ticks} ticks and {confidence:g}."
+        )
+    job = plan_job(origin, settings)
+    if job.agents < 2:
+        raise SettingsError("a run of one agent cannot be estimated from a pilot: it would be the run itself.")
+    pilot = play(origin, settings, min(agents, job.agents), min(ticks, job.ticks), scripted, out, observers)
+    guess = extrapolate(pilot.turns, plan_of(settings, job.agents, job.ticks, pilot), confidence)
+    notes = [*_notes(settings, pilot, guess), *guess.notes]
+    society = job.society()
+    return Expected(society.name, settings.model.label, job.agents, job.ticks, pilot, guess, notes)
+
+
+def play(
+    origin: Origin,
+    settings: Settings,
+    agents: int,
+    ticks: int,
+    scripted: bool,
+    out: Path | None = None,
+    observers: Sequence[Observer] = (),
+) -> Pilot:
+    """Play a pilot; its folder goes when it ends, unless `out` says where it is to stay."""
+    transport, clock = _Watched(), _Clock()
+    with tempfile.TemporaryDirectory(prefix="populace-pilot-") as place:
+        folder = Path(place) / "run" if out is None else out
+        settings = pilot_settings(settings, agents, ticks, scripted)
+        manifest = asyncio.run(Coordinator(origin, settings, transport, folder, (*observers, clock)).run())
+    used, latencies_s, chains_s = _used(transport.done)
+    turns = [Turn(agent, tick, used.get((agent, tick), {})) for tick in range(ticks) for agent in range(agents)]
+    asks = manifest["asks"]
+    scripted = settings.model.kind == "scripted"
+    ticks_s = list(clock.ticks_s.values())
+    figures = asks["abstained"], asks["made"], manifest["cost_usd"]
+    return Pilot(agents, ticks, scripted, turns, latencies_s, chains_s, ticks_s, *figures)
+
+
+def pilot_settings(settings: Settings, agents: int, ticks: int, scripted: bool) -> Settings:
+    """The settings of a pilot: one shard, no cache (it would hide costs), no journal, no levers, asks recorded."""
+    model: dict[str, Any] = {"cache": None}
+    if scripted or settings.model.kind == "scripted":
+        model |= {"kind": "scripted", "latency": Latency(), "prices": {}, "budget": Budget()}
+    changes = {"agents": agents, "ticks": ticks, "shards": 1, "transport": "local", "journal": "off", "levers": ()}
+    changes |= {"metrics_port": None, "record": Record(agents="none", messages=False, asks=True)}
+    changes["model"] = settings.model.model_copy(update=model)
+    return settings.model_copy(update=changes)
+
+
+def plan_of(settings: Settings, agents: int, ticks: int, pilot: Pilot) -> Plan:
+    """The whole run, as the estimate takes it: on the settings' prices and limits, at the latency that was seen."""
+    model = settings.model
+    throttle = model.throttle
+    limits = (None, None) if model.kind == "scripted" else (throttle.requests_per_minute, throttle.tokens_per_minute)
+    latency_s, low_s, high_s, chain_s = _latency(model, pilot)
+    own_s = [max(0.0, a - b) for a, b in zip(pilot.ticks_s, pilot.chains_s, strict=True)]
+    larger = agents / pilot.agents
+    return Plan(
+        turns=float(agents * ticks),
+        ticks=ticks,
+        rate=rate_of(model),
+        concurrency=_concurrency(model),
+        latency_s=latency_s,
+        requests_per_minute=limits[0],
+        tokens_per_minute=limits[1],
+        agents=agents,
+        latency_low_s=low_s,
+        latency_high_s=high_s,
+        chain_s=chain_s,
+        # A part of a small tick does not grow with the agents; all of it or none of it are the ends.
+        tick_s=Interval(min(own_s), median(own_s) * larger, max(own_s) * larger),
+    )
+
+
+def _latency(model: Model, pilot: Pilot) -> tuple[float, float, float, Interval | None]:
+    """Mean latency of a call, with ends; and a tick's longest wait. A scripted pilot tells neither."""
+    if pilot.scripted:
+        mean_s = model.latency.median_s * math.exp(model.latency.sigma**2 / 2)
+        return mean_s, mean_s, mean_s, None
+    if not pilot.latencies_s:
+        return 0.0, 0.0, 0.0, None
+    mean_s = fmean(pilot.latencies_s)
+    seen_s = sorted(pilot.latencies_s)
+    # The middle half of what was seen: a provider's latency moves with the hour more than a pilot can tell.
+    low_s, high_s = seen_s[len(seen_s) // 4], seen_s[(3 * len(seen_s)) // 4]
+    chain_s = Interval(min(pilot.chains_s), fmean(pilot.chains_s), max(pilot.chains_s))
+    return mean_s, min(mean_s, low_s), max(mean_s, high_s), chain_s
+
+
+def _concurrency(model: Model) -> int:
+    match model.kind:
+        case "scripted":
+            return _ALL_AT_ONCE
+        case "embedded":
+            return 1
+    return model.throttle.concurrency
+
+
+def _used(
+    done: Sequence[TickDone],
+) -> tuple[dict[tuple[int, int], dict[str, Used]], list[float], list[float]]:
+    """What each agent's turn used by purpose; the latencies of billed asks; each tick's longest wait."""
+    used: dict[tuple[int, int], dict[str, Used]] = defaultdict(dict)
+    latencies_s: list[float] = []
+    chains_s = []
+    for tick in done:
+        waited_s: dict[int, float] = defaultdict(float)
+        asks = tick.asks
+        columns = [asks[name] for name in ("agent", "purpose", "calls", "tokens_in", "tokens_out", "latency_s")]
+        for agent, purpose, calls, tokens_in, tokens_out, latency_s in zip(*columns, strict=True):
+            turn = used[agent, tick.tick]
+            before = turn.get(purpose, Used())
+            turn[purpose] = Used(before.calls + calls, before.tokens_in + tokens_in, before.tokens_out + tokens_out)
+            waited_s[agent] += latency_s
+            if calls:
+                latencies_s.append(latency_s / calls)
+        chains_s.append(max(waited_s.values(), default=0.0))
+    return used, latencies_s, chains_s
+
+
+def _notes(settings: Settings, pilot: Pilot, guess: Estimate) -> list[str]:
+    notes = []
+    model = settings.model
+    if pilot.scripted and model.kind != "scripted":
+        most = guess.calls.high * model.max_tokens
+        notes.append(
+            "The pilot's answers were scripted, so tokens out are those of the script, and what agents do with other "
+            f"answers is not in it. A model that always writes model.max_tokens would write {most:,.0f} tokens."
+        )
+        if not model.latency.median_s:
+            notes.append(
+                "A scripted pilot knows no latency: the time leaves the model out but for its limits per minute. Set "
+                "model.latency.median_s to what the endpoint takes, or play the pilot with the model."
+            )
+    if pilot.abstained * 10 > pilot.asks:
+        notes.append(f"{pilot.abstained:,} of the pilot's {pilot.asks:,} asks have no answer: see to that first.")
+    if settings.levers:
+        notes.append("The pilot was played without the levers.")
+    if model.sampling == "shared" or model.cache is not None:
+        notes.append("Answers that the run shares or finds in model.cache cost less than the pilot says.")
+    return notes
+
+
+_FIGURES: Final = {"calls": "calls", "tokens_in": "tokens in", "tokens_out": "tokens out", "usd": "cost"}
+
+
+def print_expected(expected: Expected, stream: TextIO) -> None:
+    """Print it: on a terminal a table, and what to know before believing it; else a line of JSON for each figure."""
+    guess = expected.estimate
+    rows = [_row(name, "", getattr(guess, name)) for name in (*_FIGURES, "wall_s")]
+    parts = [(name, part) for name, part in guess.purposes.items() if len(guess.purposes) > 1]
+    rows += [_row(figure, name, getattr(part, figure)) for name, part in parts for figure in Purposed.__struct_fields__]
+    if not stream.isatty():
+        pilot = expected.pilot
+        about: dict[str, Any] = {name: getattr(expected, name) for name in ("scenario", "model", "agents", "ticks")}
+        about |= {"pilot_agents": pilot.agents, "pilot_ticks": pilot.ticks, "pilot_scripted": pilot.scripted}
+        about |= {"pilot_cost_usd": pilot.cost_usd, "confidence": guess.confidence, "bottleneck": guess.bottleneck}
+        about |= {"method": guess.method, "notes": expected.notes}
+        lines = [{"event": "estimate", **about}, *({"event": "figure", **row} for row in rows)]
+        print_rows(stream, {}, lines, _text)
+        return
+    pilot = expected.pilot
+    how = "scripted, at no cost" if pilot.scripted else f"with the model, at {money(pilot.cost_usd)}"
+    stream.write(
+        f"{expected.scenario}, {counted(expected.agents, 'agent')}, {counted(expected.ticks, 'tick')}, "
+        f"model {expected.model}, by a pilot of {counted(pilot.agents, 'agent')} "
+        f"and {counted(pilot.ticks, 'tick')} ({how}):\n\n"
+    )
+    headings = {"figure": "", "purpose": "purpose", "low": "at least", "mid": "expected", "high": "at most"}
+    shown = [{**row, **{end: _text(str(row["figure"]), row[end]) for end in ("low", "mid", "high")}} for row in rows]
+    for row in shown:
+        row["figure"] = {**_FIGURES, "wall_s": "wall time"}[str(row["figure"])]
+    print_rows(stream, headings, shown, lambda _, value: str(value), right=("low", "mid", "high"))
+    stream.write(f"\nTime is bounded by: {guess.bottleneck}. {guess.method[:1].upper()}{guess.method[1:]}.\n")
+    stream.writelines(f"\n{note}\n" for note in expected.notes)
+    stream.flush()
+
+
+def _row(figure: str, purpose: str, interval: Interval) -> dict[str, Any]:
+    return {"figure": figure, "purpose": purpose, "low": interval.low, "mid": interval.mid, "high": interval.high}
+
+
+def _text(figure: str, value: float) -> str:
+    if figure == "usd":
+        return money(value)
+    return duration_text(value) if figure == "wall_s" else f"{value:,.0f}"

@@ -1,0 +1,226 @@
+"""One generation of a checkpoint as one file. Shell: files.
+
+    MAGIC | parts, one after another | manifest (MessagePack) | trailer
+
+The manifest names every block of the state and the parts that it is made of: file, offset, length and BLAKE2b-128 of
+each. A part may stand in the file of an earlier generation, which is how a block that did not change is not written
+again. The trailer holds where the manifest stands, the length of the file, and a BLAKE2b-128 over magic, manifest and
+these numbers; since the parts of a file and its manifest fill it without a gap, every byte of it is under a digest.
+
+A file is written under a temporary name, synced and then renamed, so a file with a final name was once whole.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Callable, Iterable
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from populace.core.errors import CheckpointDamaged, StorageError
+from populace.kernel.blocks import Shape, decode_block, decode_rows, room_for
+from populace.store.storage import create_file, naming, remove_file, sync_folder, write_all
+
+MAGIC: Final = b"popckpt\x01"
+MANIFEST_BYTES: Final = 64 * 2**20
+STATE_BYTES: Final = 64 * 2**30
+TEMPORARY: Final = ".part"
+_TRAILER: Final = struct.Struct("<QQQ16s")
+_NAME: Final = re.compile(r"g(\d{8,})-t(\d{8,})\.checkpoint")
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """A run of bytes in a generation's file."""
+
+    file: str
+    offset: int
+    length: int
+    digest: bytes
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A block: how to read it, and its parts.
+
+    A table (kind `rows`) has the pages of its base first, then changes to it; `levels` has one number a change, 0 for
+    one as it was given, one more for each merging.
+    """
+
+    shape: Shape
+    parts: tuple[Part, ...]
+    levels: tuple[int, ...] = ()
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a generation holds."""
+
+    run: str
+    tick: int
+    number: int
+    blocks: dict[str, Entry]
+
+
+_manifest_of: Final = msgspec.msgpack.Decoder(Manifest).decode
+
+
+def digest(data: bytes | bytearray | memoryview) -> bytes:
+    """The checksum of a part: BLAKE2b of 16 bytes."""
+    return blake2b(data, digest_size=16).digest()
+
+
+def file_name(number: int, tick: int) -> str:
+    """The name of a generation's file."""
+    return f"g{number:08}-t{tick:08}.checkpoint"
+
+
+def generations(folder: Path) -> dict[int, Path]:
+    """The files of a folder by generation's number, the newest first. Raises StorageError."""
+    if not folder.exists():
+        return {}
+    with naming(folder, "listed"):
+        found = [(match, path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
+    return {int(match[1]): path for match, path in sorted(found, key=lambda pair: int(pair[0][1]), reverse=True)}
+
+
+class GenerationWriter:
+    """Writes one generation aside; `finish` gives it its name. Leaving without `finish` leaves no trace."""
+
+    def __init__(self, folder: Path, number: int, tick: int) -> None:
+        self.path = folder / file_name(number, tick)
+        self._aside = folder / (self.path.name + TEMPORARY)
+        self.written = 0
+        remove_file(self._aside)
+        self._descriptor = create_file(self._aside)
+        self._write(MAGIC)
+
+    def part(self, data: bytes | bytearray | memoryview, known: bytes | None = None) -> Part:
+        """Write a part; `known` is its digest where that is at hand."""
+        part = Part(self.path.name, self.written, len(data), known or digest(data))
+        self._write(data)
+        return part
+
+    def finish(self, manifest: Manifest) -> None:
+        """Write manifest and trailer, sync, and rename. Raises StorageError, DiskFull among them."""
+        data = _encode(manifest)
+        if len(data) > MANIFEST_BYTES:
+            raise StorageError(f"{self.path}: its manifest takes {len(data)} bytes, and {MANIFEST_BYTES} are allowed.")
+        offset = self.written
+        self._write(data)
+        total = offset + len(data) + _TRAILER.size
+        self._write(_TRAILER.pack(offset, len(data), total, _seal(data, offset, total)))
+        with naming(self.path, "written"):
+            os.fsync(self._descriptor)
+            self._aside.rename(self.path)
+        sync_folder(self.path.parent)
+
+    def close(self) -> None:
+        """Close the file, and delete it where it did not get its name."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            self._aside.unlink(missing_ok=True)
+
+    def _write(self, data: bytes | bytearray | memoryview) -> None:
+        try:
+            with naming(self.path, "written"):
+                write_all(self._descriptor, data)
+        except BaseException:
+            self.close()
+            raise
+        self.written += len(data)
+
+
+def _seal(manifest: bytes, offset: int, total: int) -> bytes:
+    return digest(b"".join((MAGIC, manifest, struct.pack("<QQQ", offset, len(manifest), total))))
+
+
+def read_manifest(path: Path) -> Manifest:
+    """A generation's manifest, checked against its trailer. Raises CheckpointDamaged, StorageError."""
+    with naming(path, "read"), path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size < len(MAGIC) + _TRAILER.size:
+            raise _damage(path, f"it has {size} bytes only")
+        magic = file.read(len(MAGIC))
+        file.seek(size - _TRAILER.size)
+        offset, length, total, seal = _TRAILER.unpack(file.read(_TRAILER.size))
+        if total != size or offset + length + _TRAILER.size != size or length > MANIFEST_BYTES:
+            raise _damage(path, "its last bytes do not fit its length")
+        file.seek(offset)
+        data = file.read(length)
+    if magic != MAGIC or seal != _seal(data, offset, total):
+        raise _damage(path, f"its manifest does not fit its checksum, or it does not begin with {MAGIC!r}")
+    try:
+        manifest: Manifest = _manifest_of(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise _damage(path, f"its manifest cannot be read: {error}") from error
+    if path.name != file_name(manifest.number, manifest.tick):
+        raise _damage(path, f"it is generation {manifest.number} of tick {manifest.tick}, under another's name")
+    parts = {part for entry in manifest.blocks.values() for part in entry.parts}
+    own = sorted((part.offset, part.length) for part in parts if part.file == path.name)
+    at = len(MAGIC)
+    for start, length in own:
+        if start != at:
+            raise _damage(path, f"bytes {at} to {start} belong to no block")
+        at = start + length
+    if at != offset:
+        raise _damage(path, f"bytes {at} to {offset} belong to no block")
+    if sum(part.length for part in parts) > STATE_BYTES:
+        raise _damage(path, f"it claims a state of more than {STATE_BYTES} bytes")
+    return manifest
+
+
+def read_part(folder: Path, part: Part, make_room: Callable[[int], Any] = bytearray) -> Any:
+    """A part's bytes, checked, in the buffer that `make_room` gives for its length. Raises CheckpointDamaged."""
+    path = folder / part.file
+    if not _NAME.fullmatch(part.file) or not path.exists():
+        raise _damage(path, "it is missing, and a later generation refers to it")
+    with naming(path, "read"), path.open("rb", buffering=0) as file:
+        if part.offset + part.length > os.fstat(file.fileno()).st_size:
+            raise _damage(path, f"it ends before byte {part.offset + part.length}")
+        room = make_room(part.length)
+        view = room.reshape(-1).view(np.uint8).data if isinstance(room, np.ndarray) else memoryview(room)
+        file.seek(part.offset)
+        at = 0
+        while at < part.length:
+            got = file.readinto(view[at:])
+            if not got:
+                raise _damage(path, f"it ends at byte {part.offset + at} while it is read")
+            at += got
+    if digest(view) != part.digest:
+        raise _damage(path, f"bytes {part.offset} to {part.offset + part.length} do not fit their checksum")
+    return room
+
+
+def read_rows(folder: Path, parts: Iterable[Part]) -> dict[int, bytes]:
+    """A table, from its parts in order. Raises CheckpointDamaged."""
+    rows: dict[int, bytes] = {}
+    for part in parts:
+        try:
+            decode_rows(read_part(folder, part), rows)
+        except ValueError as error:
+            raise _damage(folder / part.file, str(error)) from error
+    return dict(sorted(rows.items()))
+
+
+def read_entry(folder: Path, name: str, entry: Entry) -> Any:
+    """A block. Raises CheckpointDamaged."""
+    if entry.shape.kind == "rows":
+        return read_rows(folder, entry.parts)
+    if len(entry.parts) != 1:
+        raise CheckpointDamaged(f"{folder}: block {name!r} has {len(entry.parts)} parts, not one")
+    part = entry.parts[0]
+    try:
+        return decode_block(entry.shape, read_part(folder, part, partial(room_for, entry.shape)))
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise _damage(folder / part.file, f"block {name!r} cannot be read: {error}") from error
+
+
+def _damage(path: Path, why: str) -> CheckpointDamaged:
+    return CheckpointDamaged(f"{path}: damaged: {why}. An earlier generation in the folder may be good.")

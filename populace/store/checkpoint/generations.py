@@ -1,0 +1,321 @@
+"""Checkpoints of a run: what it needs to go on from a tick's edge. Shell: files.
+
+`Checkpoints.save` writes a generation; `latest` reads the newest that is good. Damage to any one file costs one
+generation at most: odd and even generations share no file, since each refers to its own line's files only (what
+changed is written once in either line). What did not change is referred to and not written again; a table of rows
+(the agents) is a base and changes to it, which are merged eight at a time, and anew into a base once they outgrow it.
+So a save's cost follows activity: each changed row is written a few times altogether, whatever the population.
+
+Nothing is referred to but what this process wrote itself: the first two saves of a process are whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from populace.core.errors import CheckpointDamaged, StorageError
+from populace.kernel.blocks import Block, Rows, Shape, encode_block, encode_rows, merge, pages
+from populace.store.checkpoint.file import (
+    TEMPORARY,
+    Entry,
+    GenerationWriter,
+    Manifest,
+    Part,
+    digest,
+    generations,
+    read_entry,
+    read_manifest,
+    read_part,
+    read_rows,
+)
+from populace.store.storage import make_folder, remove_file, unreadable
+
+_FANOUT: Final = 8
+_DEAD_SHARE: Final = 0.5
+_ROWS: Final = Shape("rows")
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """A state as it was saved. `skipped` tells why newer generations were not used, empty when there were none."""
+
+    run: str
+    tick: int
+    number: int
+    path: Path
+    blocks: dict[str, Any]
+    skipped: tuple[str, ...] = ()
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """What a save did: `written_bytes` is the new file's length, `state_bytes` what the state takes in parts."""
+
+    number: int
+    path: Path
+    written_bytes: int
+    state_bytes: int
+
+
+def load(path: Path, *, run: str | None = None) -> Checkpoint:
+    """One generation, every byte of it checked. Raises CheckpointDamaged; StorageError when it is of another run."""
+    manifest = read_manifest(path)
+    if run is not None and manifest.run != run:
+        raise StorageError(f"{path}: is of run {manifest.run}, not of {run}. Check the run's folder.")
+    blocks = {name: read_entry(path.parent, name, entry) for name, entry in manifest.blocks.items()}
+    return Checkpoint(manifest.run, manifest.tick, manifest.number, path, blocks)
+
+
+def latest(folder: Path, *, run: str | None = None) -> Checkpoint | None:
+    """The newest generation that is good, or None where none was ever saved.
+
+    Falls back from a damaged one to the one before, and says so in `skipped`. Raises CheckpointDamaged when there are
+    generations and none is good, and StorageError when one is of another run than `run`.
+    """
+    skipped: list[str] = []
+    for path in generations(folder).values():
+        try:
+            found = load(path, run=run)
+        except StorageError as error:
+            if not (isinstance(error, CheckpointDamaged) or unreadable(error)):
+                raise
+            skipped.append(str(error))
+        else:
+            return msgspec.structs.replace(found, skipped=tuple(skipped))
+    if skipped:
+        raise CheckpointDamaged(
+            f"{folder}: no checkpoint there is good; the run can be replayed from its journal instead.\n"
+            + "\n".join(skipped)
+        )
+    return None
+
+
+def check(path: Path) -> Manifest:
+    """Check every byte of a generation without keeping it. Raises CheckpointDamaged, StorageError."""
+    manifest = read_manifest(path)
+    for entry in manifest.blocks.values():
+        for part in entry.parts:
+            read_part(path.parent, part)
+    return manifest
+
+
+class Checkpoints:
+    """Saves the generations of one run in one folder; one process at a time.
+
+    `keep` generations stay at least, two or more. After a save that failed, and at first, `whole` is True: the next
+    save must give the whole state.
+    """
+
+    def __init__(self, folder: Path, *, run: str, keep: int = 2) -> None:
+        if keep < 2:
+            raise ValueError(f"keep must be 2 or more, so that there is one to fall back to, not {keep}")
+        make_folder(folder)
+        self.folder = folder
+        self._run = run
+        self._keep = keep
+        self._number: int | None = None
+        self._manifests: dict[int, Manifest] = {}
+        self._found: dict[int, Manifest | None] = {}
+        self._part_bytes: dict[str, int] = {}
+        self._deltas: dict[str, dict[int, bytes | None]] = {}
+
+    @property
+    def whole(self) -> bool:
+        """Whether the next save must give the whole state: no name in `unchanged`, every `Rows` with `whole`."""
+        return self._number is None
+
+    def save(self, tick: int, blocks: Mapping[str, Block], *, unchanged: Collection[str] = ()) -> Saved:
+        """Write a generation; when this returns, it is on the disk and older ones may have been deleted.
+
+        The state is `blocks` and, as they were in the save before, the blocks named in `unchanged`. A block that is
+        given and is equal to what stands already is found by its digest and not written again.
+
+        Raises StorageError: DiskFull where the disk is full, CheckpointDamaged where something that is referred to
+        was damaged meanwhile. The generations before are as they were, no file with a final name is partial, and the
+        next save must be whole.
+        """
+        if tick < 0:
+            raise ValueError(f"tick {tick} is negative")
+        both = sorted(set(unchanged) & set(blocks))
+        if both:
+            raise ValueError(f"blocks {both} are given and named as unchanged at once")
+        on_disk = max(generations(self.folder), default=0)
+        if self._number not in (None, on_disk):
+            raise StorageError(
+                f"{self.folder}: generation {on_disk} was written by another process; this one wrote {self._number} "
+                "last. Only one may save: end the other."
+            )
+        number = on_disk + 1
+        try:
+            saved = self._save(number, tick, blocks, unchanged)
+            self._prune()
+        except BaseException:
+            self._forget()
+            raise
+        return saved
+
+    def _save(self, number: int, tick: int, blocks: Mapping[str, Block], unchanged: Collection[str]) -> Saved:
+        writer = GenerationWriter(self.folder, number, tick)
+        try:
+            before = self._manifests.get(number - 1)
+            mine = self._manifests.get(number - 2)
+            line = _Line(self.folder, writer, before, mine, self._part_bytes, self._deltas)
+            entries = {name: line.keep(name) for name in unchanged}
+            entries.update((name, line.add(name, block)) for name, block in blocks.items())
+            manifest = Manifest(self._run, tick, number, line.gather(entries))
+            part_bytes = writer.written
+            writer.finish(manifest)
+        finally:
+            writer.close()
+        self._number = number
+        self._manifests = {n: m for n, m in self._manifests.items() if n > number - max(2, self._keep)}
+        self._manifests[number] = manifest
+        self._part_bytes[writer.path.name] = part_bytes
+        self._deltas = line.deltas
+        state = sum(part.length for entry in manifest.blocks.values() for part in entry.parts)
+        return Saved(number, writer.path, writer.written, state)
+
+    def _forget(self) -> None:
+        self._number = None
+        self._manifests.clear()
+        self._part_bytes.clear()
+        self._deltas = {}
+
+    def _prune(self) -> None:
+        """Delete what none of the newest `keep` good generations refers to; nothing while there are fewer.
+
+        What this process wrote is good; what it found is good once every byte of it was checked.
+        """
+        kept: set[str] = set()
+        good = 0
+        found = generations(self.folder)
+        for number, path in found.items():
+            if good == self._keep:
+                break
+            manifest = self._manifests.get(number) or self._found_good(number, path)
+            if manifest is not None:
+                good += 1
+                kept.add(path.name)
+                kept.update(part.file for entry in manifest.blocks.values() for part in entry.parts)
+        if good < self._keep:
+            return
+        for path in [*found.values(), *self.folder.glob(f"*.checkpoint{TEMPORARY}")]:
+            if path.name not in kept:
+                remove_file(path)
+                self._part_bytes.pop(path.name, None)
+
+    def _found_good(self, number: int, path: Path) -> Manifest | None:
+        if number not in self._found:
+            try:
+                self._found[number] = check(path)
+            except CheckpointDamaged:
+                self._found[number] = None
+        return self._found[number]
+
+
+class _Line:
+    """One save: makes the blocks' entries, from what this generation's line (every other one) has already."""
+
+    def __init__(
+        self,
+        folder: Path,
+        writer: GenerationWriter,
+        before: Manifest | None,
+        mine: Manifest | None,
+        part_bytes: Mapping[str, int],
+        deltas: Mapping[str, dict[int, bytes | None]],
+    ) -> None:
+        self.deltas: dict[str, dict[int, bytes | None]] = {}
+        self._folder = folder
+        self._writer = writer
+        self._before = {} if before is None else before.blocks
+        self._mine = {} if mine is None else mine.blocks
+        self._part_bytes = part_bytes
+        self._last = deltas
+        self._known = {part.digest: part for entry in self._mine.values() for part in entry.parts}
+
+    def keep(self, name: str) -> Entry:
+        """A block that did not change since the save before."""
+        entry = self._before.get(name)
+        if entry is None:
+            raise StorageError(f"block {name!r} is named as unchanged and was not in the save before: give it whole.")
+        if entry.shape.kind == "rows":
+            return self._add_rows(name, Rows({}))
+        return Entry(entry.shape, tuple(self._copy(part) for part in entry.parts))
+
+    def add(self, name: str, block: Block) -> Entry:
+        """A block as it is given."""
+        if isinstance(block, Rows):
+            return self._add_rows(name, block)
+        shape, data = encode_block(name, block)
+        return Entry(shape, (self._put(data),))
+
+    def gather(self, entries: dict[str, Entry]) -> dict[str, Entry]:
+        """The same entries, without reference to a file of which less than half is in use: that is copied over."""
+        live: dict[str, int] = {}
+        for part in {part for entry in entries.values() for part in entry.parts}:
+            live[part.file] = live.get(part.file, 0) + part.length
+        sparse = {file for file, length in live.items() if length < _DEAD_SHARE * self._part_bytes.get(file, 0)}
+        if not sparse:
+            return entries
+        moved: dict[Part, Part] = {}
+        for entry in entries.values():
+            for part in entry.parts:
+                if part.file in sparse and part not in moved:
+                    moved[part] = self._writer.part(read_part(self._folder, part), part.digest)
+        return {
+            name: msgspec.structs.replace(entry, parts=tuple(moved.get(part, part) for part in entry.parts))
+            for name, entry in entries.items()
+        }
+
+    def _put(self, data: bytes | bytearray | memoryview) -> Part:
+        mark = digest(data)
+        part = self._known.get(mark)
+        if part is None:
+            part = self._known[mark] = self._writer.part(data, mark)
+        return part
+
+    def _copy(self, part: Part) -> Part:
+        """The part in this line's files, copied from the other line's where it is not there yet."""
+        return self._known.get(part.digest) or self._put(read_part(self._folder, part))
+
+    def _add_rows(self, name: str, rows: Rows) -> Entry:
+        if rows.whole:
+            return self._base(rows.changed)
+        before = self._before.get(name)
+        if before is None or before.shape != _ROWS:
+            raise StorageError(f"table {name!r} was not in the save before: give all of it, as Rows(..., whole=True).")
+        delta = rows.delta()
+        self.deltas[name] = delta
+        mine, last = self._mine.get(name), self._last.get(name)
+        if mine is None or mine.shape != _ROWS or last is None:
+            return self._base(_apply(read_rows(self._folder, before.parts), delta))
+        delta = {**last, **delta}
+        if not delta:
+            return mine
+        bases = len(mine.parts) - len(mine.levels)
+        changes = [*zip(mine.parts[bases:], mine.levels, strict=True)]
+        data, level = encode_rows(delta), 0
+        while len(changes) >= _FANOUT - 1 and all(at == level for _, at in changes[1 - _FANOUT :]):
+            earlier = [read_part(self._folder, part) for part, _ in changes[1 - _FANOUT :]]
+            data, level = encode_rows(merge([*earlier, data])), level + 1
+            del changes[1 - _FANOUT :]
+        base_bytes = sum(part.length for part in mine.parts[:bases])
+        if len(data) + sum(part.length for part, _ in changes) > base_bytes:
+            return self._base(_apply(read_rows(self._folder, mine.parts), delta))
+        parts = (*mine.parts[:bases], *(part for part, _ in changes), self._put(data))
+        return Entry(_ROWS, parts, (*(at for _, at in changes), level))
+
+    def _base(self, rows: Mapping[int, bytes]) -> Entry:
+        return Entry(_ROWS, tuple(self._put(page) for page in pages(rows)))
+
+
+def _apply(rows: dict[int, bytes], delta: Mapping[int, bytes | None]) -> dict[int, bytes]:
+    for row, value in delta.items():
+        if value is None:
+            rows.pop(row, None)
+        else:
+            rows[row] = value
+    return rows

@@ -1,0 +1,242 @@
+"""A run's folder: `run.json` says what the run is, `journal/` what the model said, `checkpoints/` how far it came.
+
+`run.json` is written before anything else, whole or not at all. From these three everything else can be had again:
+a run that ended in any way goes on from its newest good checkpoint, and what came after it is recomputed from the
+journal without a call. Shell: files.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import time
+from collections.abc import Sequence
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from populace.core.errors import CheckpointDamaged, SettingsError
+from populace.data.societies import Origin
+from populace.files import write_whole
+from populace.kernel.blocks import Block
+from populace.kernel.snapshot import Era, Past, RunState, from_blocks, to_blocks
+from populace.settings import Settings
+from populace.store.checkpoint.generations import Checkpoints, latest
+from populace.store.journal.write import next_attempt
+from populace.store.remote.mirror import journal_place
+from populace.store.storage import make_folder, naming
+
+RUN_FILE: Final = "run.json"
+JOURNAL: Final = "journal"
+CHECKPOINTS: Final = "checkpoints"
+_COST_SHARE: Final = 10.0
+"""A checkpoint is not begun before this many times what the last one took have passed."""
+
+
+class Parent(msgspec.Struct, frozen=True):
+    """The run that another was forked from, and before which tick they part."""
+
+    run: str
+    folder: str
+    at_tick: int
+    trace_hash: str
+
+
+class RunFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What `run.json` holds: all that a run is, besides the model's answers. It holds no key.
+
+    `source` is the scenario's text where it came from a file, and `fingerprint` the BLAKE2b-128 of the scenario's text
+    in any case. `eras` are those of a fork's past.
+    """
+
+    run: str
+    populace: str
+    origin: str
+    source: str | None
+    fingerprint: str
+    settings: dict[str, Any]
+    parent: Parent | None = None
+    eras: list[Era] = []
+
+    def read_settings(self) -> Settings:
+        """The settings. Raises SettingsError."""
+        try:
+            return Settings.model_validate_json(msgspec.json.encode(self.settings))
+        except ValueError as error:
+            raise SettingsError(f"{RUN_FILE}: its settings are not ones of this populace: {error}") from None
+
+    @property
+    def society(self) -> Origin:
+        """Where the society comes from, as it was when the run began."""
+        return Origin(self.origin, self.source)
+
+
+class Course(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands behind a run: nothing (it is fresh), itself (it is gone on with), or another's journal.
+
+    A run that is gone on with begins at its newest checkpoint. A replay calls no model and keeps no record. The first
+    ticks must give the trace hashes `expected`.
+    """
+
+    file: RunFile
+    resumed: bool = False
+    replay: bool = False
+    pasts: tuple[Past, ...] = ()
+    expected: tuple[str, ...] = ()
+
+
+def fresh_course(origin: Origin, settings: Settings) -> Course:
+    """A run with nothing behind it."""
+    return Course(file=run_file(origin, settings))
+
+
+def run_file(origin: Origin, settings: Settings, parent: Parent | None = None, eras: Sequence[Era] = ()) -> RunFile:
+    """What `run.json` of a new run will hold."""
+    return RunFile(
+        run=new_run_id(),
+        populace=version("populace"),
+        origin=origin.name,
+        source=origin.source,
+        fingerprint=fingerprint(origin),
+        settings=kept_settings(settings),
+        parent=parent,
+        eras=list(eras),
+    )
+
+
+def kept_settings(settings: Settings) -> dict[str, Any]:
+    """Settings as `run.json` holds them. The ledger is named whole: a run may be gone on with from another folder."""
+    budget = settings.model.budget
+    if budget.ledger is not None:
+        budget = budget.model_copy(update={"ledger": budget.ledger.absolute()})
+        settings = settings.model_copy(update={"model": settings.model.model_copy(update={"budget": budget})})
+    return settings.model_dump(mode="json")
+
+
+def fingerprint(origin: Origin) -> str:
+    """BLAKE2b-128 of a scenario's text, in hexadecimal digits; of a module's file as it is now."""
+    text = origin.source.encode() if origin.source is not None else b""
+    if origin.source is None:
+        spec = importlib.util.find_spec(origin.name)
+        if spec is not None and spec.origin is not None:
+            text = Path(spec.origin).read_bytes()
+    return blake2b(text, digest_size=16).hexdigest()
+
+
+def new_run_id() -> str:
+    """A name for a run that no other has: 16 hexadecimal digits."""
+    return os.urandom(8).hex()
+
+
+def write_run_file(folder: Path, file: RunFile) -> None:
+    """Write `run.json`. Raises StorageError."""
+    make_folder(folder)
+    write_whole(folder / RUN_FILE, msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n")
+
+
+def read_run_file(folder: Path) -> RunFile:
+    """Read `run.json`. Raises SettingsError, naming the file, where there is none or it is not one."""
+    path = folder / RUN_FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunFile)
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{path}: there is no such file. Give the folder that a run was told with --out."
+        ) from None
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}).") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: is not what populace wrote: {error}. Put a good copy back.") from None
+
+
+class Store:
+    """The journal and checkpoints of one run, as its coordinator uses them.
+
+    `due` says whether a checkpoint is to be saved at the edge before `tick`. `journal_place` is how processes on any
+    machine are told of the journal: its folder, or an address where the run's folder has one (`remote`).
+    """
+
+    def __init__(self, folder: Path, run: str, settings: Settings, remote: str | None = None) -> None:
+        self.folder = folder
+        self.journal_place = str(folder / JOURNAL) if remote is None else journal_place(remote)
+        self.run = run
+        self._every_ticks = settings.checkpoint.every_ticks
+        self._every_s = settings.checkpoint.every_s
+        self._keep = settings.checkpoint.keep
+        self._checkpoints: Checkpoints | None = None
+        self._last_tick = 0
+        self._last_s = time.monotonic()
+        self._took_s = 0.0
+        self._attempt = -1
+        self.skipped: tuple[str, ...] = ()
+
+    @property
+    def journal(self) -> Path:
+        """The journal's folder."""
+        return self.folder / JOURNAL
+
+    def next_attempt(self) -> int:
+        """A number above all attempts so far. Raises StorageError."""
+        self._attempt = max(next_attempt(self.journal), self._attempt + 1)
+        return self._attempt
+
+    def latest(self) -> RunState | None:
+        """The newest state that is good, or None where the run has to begin again, from its journal.
+
+        `skipped` then says which were not good, and why. Raises StorageError where the checkpoints are another run's.
+        """
+        folder = self.folder / CHECKPOINTS
+        self.skipped = ()
+        self._checkpoints = None
+        if not folder.exists():
+            return None
+        try:
+            found = latest(folder, run=self.run)
+        except CheckpointDamaged as error:
+            self.skipped = (str(error),)
+            return None
+        if found is None:
+            return None
+        self.skipped = found.skipped
+        state = from_blocks(found.tick, found.blocks)
+        self._last_tick = state.tick
+        return state
+
+    def past(self, state: RunState | None, attempt: int) -> Past:
+        """The run's own journal, from a state on, as written by the attempts before."""
+        since = [] if state is None else state.positions
+        return Past(self.journal_place, self.run, own=True, since=since, before=attempt)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the next save must hold the whole state."""
+        return self._checkpoints is None or self._checkpoints.whole
+
+    def due(self, tick: int) -> bool:
+        """Whether enough ticks or seconds have passed since the last save."""
+        if self._every_ticks is not None:
+            return tick - self._last_tick >= self._every_ticks
+        since_s = time.monotonic() - self._last_s
+        return self._every_s is not None and since_s >= max(self._every_s, _COST_SHARE * self._took_s)
+
+    def save(self, state: RunState) -> None:
+        """Save a state. Raises StorageError; then the one before is as it was. May run in a thread."""
+        began_s = time.monotonic()
+        if self._checkpoints is None:
+            self._checkpoints = Checkpoints(self.folder / CHECKPOINTS, run=self.run, keep=self._keep)
+        blocks: dict[str, Block] = to_blocks(state)
+        self._checkpoints.save(state.tick, blocks)
+        self._last_tick, self._last_s = state.tick, time.monotonic()
+        self._took_s = self._last_s - began_s
+
+    def discard(self) -> None:
+        """Remove the checkpoints of a run that is complete; its journal stays."""
+        folder = self.folder / CHECKPOINTS
+        if folder.exists():
+            with naming(folder, "removed"):
+                for path in folder.iterdir():
+                    path.unlink()
+                folder.rmdir()

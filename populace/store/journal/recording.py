@@ -1,0 +1,280 @@
+"""The outermost layer of the model stack: answers that are on record cost nothing, new ones are put on record first.
+
+An answer is in the journal before its turn sees it, so a run that ends in any way can go on without paying for it
+again. What is looked up is found by the ask's identity and must have its content key: an ask whose content changed is
+another ask. Not put on record: what ended because the run ended or could not go on (`interrupted`, or any abstention
+once the gateway has failed), since it says nothing about the model. Shell: files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from populace.budget.amounts import NOTHING, PICO_USD, Amount
+from populace.core.errors import StorageError
+from populace.core.records import Answer, Ask, Counts, Position
+from populace.kernel.snapshot import Past
+from populace.models.protocol import Deliver, Gateway, Pressure
+from populace.store.journal.index import JournalIndex
+from populace.store.journal.read import Report, read_journal
+from populace.store.journal.write import SEGMENT_BYTES, Journal
+from populace.store.remote.mirror import REMOTE_SEGMENT_BYTES, is_remote, own_journal, past_journal
+
+
+class OpenPast(msgspec.Struct, frozen=True):
+    """A journal's answers, whether they are the run's own, and where each of its attempts was begun and ended."""
+
+    index: JournalIndex
+    own: bool
+    since: list[Position] = []
+    ends: list[Position] = []
+
+
+_Batch: TypeAlias = "tuple[list[tuple[bytes, Answer]], Sequence[Answer], Deliver]"
+
+
+class Missed(msgspec.Struct, frozen=True):
+    """An ask that a replay found no answer to: `recorded` is the content key on record under its identity, or None."""
+
+    ask: Ask
+    recorded: bytes | None
+
+
+def open_pasts(pasts: Sequence[Past]) -> list[OpenPast]:
+    """Read these journals. Raises StorageError, JournalDamaged."""
+    opened = []
+    for one in pasts:
+        report = Report()
+        read = read_journal(past_journal(one.folder), run=one.run, since=one.since, before=one.before, report=report)
+        opened.append(OpenPast(JournalIndex(read), one.own, one.since, list(report.ends.values())))
+    return opened
+
+
+def on_record(pasts: Sequence[OpenPast]) -> dict[int, int]:
+    """How many of a run's own answers are in these journals, by tick."""
+    return {tick: n for past in pasts if past.own for tick, n in past.index.per_tick().items()}
+
+
+def join_positions(shards: Iterable[Sequence[Position]]) -> list[Position]:
+    """What all shards agree upon: each one's own position, and of a former attempt the earliest that any gives.
+
+    One may have read a former attempt when another had not ended it yet, so that it knows less of it.
+    """
+    given = [positions for positions in shards if positions]
+    formers = [{(at.attempt, at.shard): at for at in former} for _, *former in given]
+    known = set.intersection(*(set(former) for former in formers)) if formers else set()
+    earliest = [min((former[key] for former in formers), key=msgspec.structs.astuple) for key in sorted(known)]
+    return [*earliest, *(own for own, *_ in given)]
+
+
+def open_journal(
+    place: str, *, run: str, shard: int, attempt: int, policy: Literal["process", "machine"]
+) -> Journal:
+    """A new journal for a shard of a run whose journals are at `place`. Raises StorageError."""
+    segment_bytes = REMOTE_SEGMENT_BYTES if is_remote(place) else SEGMENT_BYTES
+    return Journal(
+        own_journal(place), run=run, shard=shard, attempt=attempt, policy=policy, segment_bytes=segment_bytes
+    )
+
+
+class Recording:
+    """A gateway that looks asks up in `pasts` and puts what `inner` answers into `journal`.
+
+    Without `inner` it is a replay: an ask that is not on record abstains as 'unrecorded', and stands in `missed`.
+    Without `journal` nothing is put on record.
+    """
+
+    def __init__(self, inner: Gateway | None, journal: Journal | None, pasts: Sequence[OpenPast] = ()) -> None:
+        self.inner = inner
+        self.journal = journal
+        self.missed: list[Missed] = []
+        self._saved = (0, 0.0)
+        self._pasts = pasts
+        self._failure: Exception | None = None
+        self._queue: list[_Batch] = []
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._open = False
+
+    async def open(self) -> None:
+        """Open what is inside; with the journal's policy `machine`, begin to sync in a thread."""
+        if self.inner is not None:
+            await self.inner.open()
+        self._open = True
+        if self.journal is not None and self.journal.policy == "machine":
+            self._task = asyncio.get_running_loop().create_task(self._sync(self.journal), name="populace journal")
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why no further ask can succeed: the inner gateway's reason, or that the journal cannot be written."""
+        return self._failure or (self.inner.failure if self.inner is not None else None)
+
+    def pressure(self) -> Pressure:
+        """What is inside; answers that wait for the disk count as waiting."""
+        inner = self.inner.pressure() if self.inner is not None else Pressure()
+        return Pressure(inner.waiting + sum(len(batch[1]) for batch in self._queue), inner.in_flight)
+
+    def offer(self, asks: Sequence[Ask], deliver: Deliver) -> None:
+        """Answer from the record, and pass on what is not in it."""
+        if not self._pasts:
+            self._pass_on(asks, deliver)
+            return
+        known: list[Answer] = []
+        copied: list[tuple[bytes, Answer]] = []
+        unknown: list[Ask] = []
+        for ask in asks:
+            answer, own = self._find(ask)
+            if answer is None:
+                unknown.append(ask)
+                continue
+            known.append(answer)
+            if not own:
+                copied.append((ask.key, answer))
+        if known:
+            if copied and self.journal is not None:
+                self._put_down(copied, known, deliver)
+            else:
+                deliver(known)
+        if unknown:
+            self._pass_on(unknown, deliver)
+
+    def take_saved(self) -> tuple[int, float]:
+        """Calls, and US dollars, that another run had paid for what was replayed since the last time."""
+        saved, self._saved = self._saved, (0, 0.0)
+        return saved
+
+    def positions(self, tick: int) -> list[Position]:
+        """Sync the journal, and say up to where it and then those of former attempts are behind a checkpoint.
+
+        Of a former attempt that is all of it once the run stands before a `tick` that it knows no answer of; until
+        then, what it was read from. Raises StorageError.
+        """
+        if self.journal is None:
+            return []
+        self.journal.sync()
+        found = [self.journal.position]
+        for past in self._pasts:
+            if past.own:
+                found += past.ends if max(past.index.ticks(), default=-1) < tick else past.since
+        return found
+
+    def wind_down(self) -> None:
+        """Ask nothing further; what is in flight may end, and is put on record."""
+        if self.inner is not None:
+            self.inner.wind_down()
+
+    async def close(self) -> None:
+        """Close what is inside, put down what it still answers, close the journal."""
+        self._open = False
+        if self.inner is not None:
+            await self.inner.close()
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        for past in self._pasts:
+            past.index.close()
+        if self.journal is not None:
+            self.journal.close()
+
+    def _find(self, ask: Ask) -> tuple[Answer | None, bool]:
+        for past in self._pasts:
+            found = past.index.find(ask.agent, ask.tick, ask.nth)
+            if found is not None and found.key == ask.key:
+                answer = found.answer
+                if past.own:
+                    return answer, True
+                calls = answer.calls or int(answer.settled == "replayed")  # it cost its own past something
+                self._saved = (self._saved[0] + calls, self._saved[1] + answer.cost_usd)
+                abstained = answer.settled == "abstained"
+                return Answer(
+                    answer.agent,
+                    answer.tick,
+                    answer.nth,
+                    "abstained" if abstained else "replayed",
+                    answer.text,
+                    answer.reason,
+                    answer.detail,
+                ), False
+        return None, False
+
+    def _pass_on(self, asks: Sequence[Ask], deliver: Deliver) -> None:
+        if self.inner is None:
+            for ask in asks:
+                found = [past.index.find(ask.agent, ask.tick, ask.nth) for past in self._pasts]
+                self.missed.append(Missed(ask, next((one.key for one in found if one is not None), None)))
+            deliver([Answer(ask.agent, ask.tick, ask.nth, "abstained", reason="unrecorded") for ask in asks])
+            return
+        if self.journal is None:
+            self.inner.offer(asks, deliver)
+            return
+        # An agent waits for one ask at a time.
+        keys = {ask.agent: ask.key for ask in asks}
+        self.inner.offer(asks, lambda answers: self._arrived(answers, keys, deliver))
+
+    def _arrived(self, answers: Sequence[Answer], keys: dict[int, bytes], deliver: Deliver) -> None:
+        ending = not self._open or self.failure is not None
+        records = [
+            (keys[answer.agent], answer)
+            for answer in answers
+            if answer.settled != "abstained" or not (ending or answer.reason == "interrupted")
+        ]
+        if records:
+            self._put_down(records, answers, deliver)
+        else:
+            deliver(answers)
+
+    def _put_down(self, records: list[tuple[bytes, Answer]], answers: Sequence[Answer], deliver: Deliver) -> None:
+        assert self.journal is not None
+        if self._task is not None:
+            self._queue.append((records, answers, deliver))
+            self._wake.set()
+            return
+        try:
+            self.journal.append(records)
+            self.journal.commit()
+        except StorageError as error:
+            self._fail(error)
+        deliver(answers)
+
+    async def _sync(self, journal: Journal) -> None:
+        """Put batches on the disk; what arrives while one is written goes with the next."""
+        while self._open or self._queue:
+            await self._wake.wait()
+            self._wake.clear()
+            batches, self._queue = self._queue, []
+            if not batches:
+                continue
+            try:
+                await asyncio.to_thread(_write, journal, [pair for batch in batches for pair in batch[0]])
+            except StorageError as error:
+                self._fail(error)
+            for _, answers, deliver in batches:
+                deliver(answers)
+
+    def _fail(self, error: StorageError) -> None:
+        """The journal cannot be written. Whoever takes the answers finds the failure before it uses them."""
+        if self._failure is None:
+            self._failure = error
+
+
+def _write(journal: Journal, records: list[tuple[bytes, Answer]]) -> None:
+    journal.append(records)
+    journal.commit()
+
+
+def spent_in(past: Past, tick: int) -> Amount:
+    """What the answers in a journal cost that were given in `tick` and later. Raises StorageError."""
+    spent = NOTHING
+    for one in read_journal(past_journal(past.folder), run=past.run, since=past.since, before=past.before):
+        if one.answer.tick >= tick:
+            spent += cost_of(one.answer)
+    return spent
+
+
+def cost_of(counted: Answer | Counts) -> Amount:
+    """What an answer, or a run, has cost."""
+    return Amount(counted.tokens_in + counted.tokens_out, round(counted.cost_usd * PICO_USD))

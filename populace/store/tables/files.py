@@ -1,0 +1,227 @@
+"""A table on its way to the disk: the parts that a run writes while it lasts, and the one file that they become."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from populace.core.errors import PopulaceError, StorageError
+from populace.files import storage_error
+from populace.store.tables.columns import Column, Columns
+
+GROUP_ROWS: Final = 50_000
+"""Rows that are held back before they are written as one row group."""
+
+GROUP_BYTES: Final = 32 * 2**20
+"""Bytes of rows that are held back, for tables whose rows are long."""
+
+PARTS: Final = "parts"
+"""The folder of a run that holds the parts of its tables while it lasts."""
+
+
+def part_number(file: Path) -> int:
+    """The number of a part file, or -1 where it is not a whole one."""
+    found = re.fullmatch(r"\w+-(\d{6,})\.parquet", file.name)
+    return int(found[1]) if found else -1
+
+
+class Sheet:
+    """One table on its way to the disk. Its first `parts` parts stand there already."""
+
+    def __init__(
+        self,
+        out: Path,
+        name: str,
+        order: tuple[str, ...],
+        columns: Mapping[str, Column],
+        group_rows: int,
+        parts: int,
+    ) -> None:
+        self._path = out / f"{name}.parquet"
+        self._folder = out / PARTS
+        self._order = order
+        self._columns = columns
+        self._group_rows = group_rows
+        self._held: list[Any] = []
+        self._rows = 0
+        self._bytes = 0
+        self._broken: StorageError | None = None
+        self._schema = pa.schema(
+            [
+                pa.field(column, kind.type, nullable=kind.nullable, metadata={"about": kind.about})
+                for column, kind in columns.items()
+            ],
+            metadata={"populace.table": name, "populace.order": ", ".join(order)},
+        )
+        self._repeating = [column for column, kind in columns.items() if not kind.distinct]
+        self._done = [path for number in range(parts) if (path := self._part(number)).exists()]
+        self._file: _File | None = None
+
+    def _part(self, number: int) -> Path:
+        return self._folder / f"{self._path.stem}-{number:06}.parquet"
+
+    def add(self, columns: Columns) -> None:
+        """Convert a batch, sort it, and write when enough is held."""
+        if self._broken is not None:
+            raise self._broken
+        batch = self._sorted(self._convert(columns))
+        if not batch.num_rows:
+            return
+        self._held.append(batch)
+        self._rows += batch.num_rows
+        self._bytes += batch.nbytes
+        if self._rows >= self._group_rows or self._bytes >= GROUP_BYTES:
+            self._write()
+
+    def cut(self, number: int, *, complete: bool = False) -> None:
+        """End the part that is being written, if there is any row for it, as part `number`."""
+        if self._broken is not None:
+            raise self._broken
+        if self._rows:
+            self._write()
+        if self._file is not None:
+            file, self._file = self._file, None
+            path = self._part(number)
+            try:
+                file.finish(path, complete)
+            except OSError as error:
+                raise self._fail(error) from error
+            self._done.append(path)
+
+    def close(self, complete: bool, number: int) -> Path:
+        """Make the parts one file. Those that a checkpoint may count on, before `number`, stay beside it."""
+        fresh = not self._done
+        self.cut(number, complete=complete)
+        try:
+            if fresh and self._done:
+                self._done[0].replace(self._path)
+                return self._path
+            whole = _File(self._path.with_name(f"{self._path.name}.part"), self._schema, self._repeating)
+            try:
+                self._merge(whole)
+                whole.finish(self._path, complete)
+            except BaseException:
+                whole.drop()
+                raise
+        except OSError as error:
+            raise self._fail(error) from error
+        return self._path
+
+    def _merge(self, whole: _File) -> None:
+        held: list[Any] = []
+        rows = size = 0
+        for path in self._done:
+            try:
+                for batch in pq.ParquetFile(path).iter_batches(batch_size=self._group_rows):
+                    held.append(batch.cast(self._schema))
+                    rows, size = rows + batch.num_rows, size + batch.nbytes
+                    if rows >= self._group_rows or size >= GROUP_BYTES:
+                        whole.write(held, self._group_rows)
+                        held, rows, size = [], 0, 0
+            except pa.ArrowInvalid as error:
+                raise StorageError(f"{path}: is not what was written there: {error}.") from None
+        if held:
+            whole.write(held, self._group_rows)
+
+    def drop(self) -> None:
+        """Let go of what is held and of the part that is being written."""
+        self._held, self._rows, self._bytes = [], 0, 0
+        if self._file is not None:
+            self._file.drop()
+            self._file = None
+
+    def _write(self) -> None:
+        held, self._held, self._rows, self._bytes = self._held, [], 0, 0
+        try:
+            if self._file is None:
+                self._file = _File(self._folder / f"{self._path.name}.part", self._schema, self._repeating)
+            self._file.write(held, self._group_rows)
+        except OSError as error:
+            raise self._fail(error) from error
+
+    def _fail(self, error: OSError) -> StorageError:
+        self.drop()
+        found = storage_error(error, self._path, "written")
+        self._broken = type(found)(
+            f"{found} A run keeps less with --set record.messages=false, .asks=false, .actions=false or .agents=none."
+        )
+        return self._broken
+
+    def _convert(self, columns: Columns) -> Any:
+        name = self._path.stem
+        if columns.keys() != self._columns.keys():
+            raise ValueError(f"{name} wants the columns {list(self._columns)}, got {list(columns)}")
+        arrays = []
+        for column, kind in self._columns.items():
+            values = columns[column]
+            place = f"{self._path}, column '{column}'"
+            try:
+                array = pa.array(kind.convert(values) if kind.convert else values, kind.type)
+            except (pa.ArrowException, OverflowError) as error:
+                raise PopulaceError(f"{place}: cannot be written as {kind.type}: {error}") from None
+            if array.null_count and not kind.nullable:
+                raise PopulaceError(f"{place}: {array.null_count} of {len(array)} values are missing")
+            arrays.append(array)
+        lengths = {column: len(array) for column, array in zip(self._columns, arrays, strict=True)}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"{name}: the columns of a batch have different lengths: {lengths}")
+        return pa.record_batch(arrays, schema=self._schema)
+
+    def _sorted(self, batch: Any) -> Any:
+        keys = [np.asarray(batch.column(name)) for name in reversed(self._order)]
+        rows = np.lexsort(keys)
+        if np.array_equal(rows, np.arange(rows.size)):
+            return batch
+        return batch.take(pa.array(rows))
+
+
+class _File:
+    """One Parquet file that is being written; it has its name only once it is whole and on the disk."""
+
+    def __init__(self, part: Path, schema: Any, repeating: list[str]) -> None:
+        self._part = part
+        self._schema = schema
+        self._file: BinaryIO = part.open("wb")
+        try:
+            self._writer: Any = pq.ParquetWriter(
+                self._file, schema, compression="zstd", use_dictionary=repeating
+            )
+        except BaseException:
+            self._file.close()
+            part.unlink(missing_ok=True)
+            raise
+
+    def write(self, batches: list[Any], group_rows: int) -> None:
+        """Write these rows. Raises OSError."""
+        self._writer.write_table(pa.Table.from_batches(batches, self._schema), row_group_size=group_rows)
+
+    def finish(self, path: Path, complete: bool) -> None:
+        """Write the footer and give the file its name; where that fails, it is gone. Raises OSError."""
+        try:
+            self._writer.add_key_value_metadata({"populace.complete": "true" if complete else "false"})
+            self._writer.close()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._part.replace(path)
+        except BaseException:
+            self.drop()
+            raise
+
+    def drop(self) -> None:
+        """Let go of the file and remove it."""
+        if self._writer is not None:
+            self._writer.is_open = False  # its own close would write to a disk that has refused
+            self._writer = None
+        with contextlib.suppress(OSError):  # what it still buffers cannot be written either
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self._part.unlink(missing_ok=True)

@@ -1,0 +1,273 @@
+"""The Parquet tables that a run leaves, and how to read them. The only importer of pyarrow.
+
+| table    | a row is                      | sorted by, within a batch |
+|----------|-------------------------------|---------------------------|
+| agents   | an agent's fields at a tick   | tick, agent               |
+| messages | a message and its fate        | tick_sent, sender, nth    |
+| asks     | a question and how it ended   | tick, agent, nth          |
+| actions  | an action and its fate        | tick, agent, nth          |
+| outcomes | one outcome at a tick         | tick                      |
+| failures | a turn ended by an exception  | tick, agent               |
+| levers   | an agent touched by a lever   | tick, agent               |
+
+Give each method one batch a tick that holds every shard's rows: then the tables are the same on any number of
+shards (but for `latency_s` of asks, which is wall time).
+
+While a run lasts, its rows stand in part files, `parts/<name>-<number>.parquet`. `cut` ends the part that is being
+written, so that what came before a checkpoint is on the disk however the run ends; a run that is taken up there drops
+the parts after it. At the run's end the parts become one file a table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from populace.core.errors import SettingsError, StorageError
+from populace.files import naming, sync_folder
+from populace.settings import Record
+from populace.store.tables.columns import FIELD_TYPES, SHEETS, Column, Columns
+from populace.store.tables.files import GROUP_ROWS, PARTS, Sheet, part_number
+
+
+class Tables:
+    """Writes a run's tables into the folder `out`, which it makes if need be.
+
+    `fields` are the agents' public fields (float, int, bool or str); `settings` says which tables are kept: a
+    method whose table is not kept does nothing. Rows are held back until there are `group_rows` of them, so memory
+    stays bounded. A run that is taken up again goes on after its first `parts` parts. Raises StorageError.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        fields: Mapping[str, type],
+        settings: Record,
+        group_rows: int = GROUP_ROWS,
+        parts: int = 0,
+    ) -> None:
+        unknown = [name for name, kind in fields.items() if kind not in FIELD_TYPES or name in ("tick", "agent")]
+        if unknown:
+            raise ValueError(f"public fields are float, int, bool or str and not 'tick' or 'agent': {unknown}")
+        kept = {
+            "agents": settings.agents != "none",
+            "messages": settings.messages,
+            "asks": settings.asks,
+            "actions": settings.actions,
+        }
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(f"--out {out}: cannot be made a folder ({error.strerror}). Choose another.") from None
+        self._out = out
+        self._parts = parts
+        self._sheets: dict[str, Sheet] = {}
+        for name, (order, columns) in SHEETS.items():
+            if kept.get(name, True):
+                extra = {
+                    field: Column(FIELD_TYPES[kind], "public field", nullable=True)
+                    for field, kind in (fields.items() if name == "agents" else ())
+                }
+                self._sheets[name] = Sheet(out, name, order, {**columns, **extra}, group_rows, parts)
+        with naming(out / PARTS, "written"):
+            (out / PARTS).mkdir(exist_ok=True)
+            for file in (out / PARTS).iterdir():
+                if part_number(file) not in range(parts):
+                    file.unlink()
+            for name in self._sheets:  # left by a run that ended early and is taken up now
+                (out / f"{name}.parquet").unlink(missing_ok=True)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tables that this run keeps."""
+        return tuple(self._sheets)
+
+    def agents(self, columns: Columns) -> None:
+        """Add agents' fields: tick, agent and every public field."""
+        self._add("agents", columns)
+
+    def messages(self, columns: Columns) -> None:
+        """Add messages; `tick_read` is None or negative for never, `body` is msgpack."""
+        self._add("messages", columns)
+
+    def asks(self, columns: Columns) -> None:
+        """Add asks; `prompt` is (role, content) pairs or their JSON, `key` is bytes or hex.
+
+        An empty `reason` or `detail` is written as null, and so is the answer of an ask that abstained.
+        """
+        if "asks" in self._sheets and {"answer", "settled"} <= columns.keys():
+            pairs = zip(columns["answer"], columns["settled"], strict=False)
+            columns = {**columns, "answer": [None if settled == "abstained" else text for text, settled in pairs]}
+        self._add("asks", columns)
+
+    def actions(self, columns: Columns) -> None:
+        """Add actions; `args` is msgpack."""
+        self._add("actions", columns)
+
+    def outcomes(self, columns: Columns) -> None:
+        """Add outcomes: tick, name, value."""
+        self._add("outcomes", columns)
+
+    def failures(self, columns: Columns) -> None:
+        """Add failed turns: tick, agent, error, story."""
+        self._add("failures", columns)
+
+    def levers(self, columns: Columns) -> None:
+        """Add whom levers touched: tick, lever, agent, what."""
+        self._add("levers", columns)
+
+    def cut(self) -> int:
+        """End the parts that are being written; gives how many there are now, the same for every table.
+
+        What was added before is on the disk then. Raises StorageError.
+        """
+        for sheet in self._sheets.values():
+            sheet.cut(self._parts)
+        sync_folder(self._out / PARTS)
+        self._parts += 1
+        return self._parts
+
+    def close(self, *, complete: bool = True) -> list[Path]:
+        """Make each table one file, and say which there are; a second call gives none.
+
+        Each says in its metadata whether the run was `complete`. Parts that a checkpoint counts on stay beside them,
+        until `forget`. A table that cannot be finished keeps its parts, while the others are finished; then
+        StorageError names it.
+        """
+        finished: list[Path] = []
+        failed: list[StorageError] = []
+        for sheet in self._sheets.values():
+            try:
+                finished.append(sheet.close(complete, self._parts))
+            except StorageError as error:
+                failed.append(error)
+        if self._sheets:
+            sync_folder(self._out)
+        self._sheets = {}
+        if failed:
+            raise type(failed[0])("\n".join(map(str, failed)))
+        if finished and not self._parts:
+            self.forget()
+        return finished
+
+    def forget(self) -> None:
+        """Remove the parts, once nobody will take the run up again. Raises StorageError."""
+        with naming(self._out / PARTS, "removed"):
+            if (self._out / PARTS).exists():
+                for file in (self._out / PARTS).iterdir():
+                    file.unlink()
+                (self._out / PARTS).rmdir()
+
+    def abandon(self) -> None:
+        """Let go of what is not in a part yet: the run goes back to where it was cut."""
+        for sheet in self._sheets.values():
+            sheet.drop()
+        self._sheets = {}
+
+    def _add(self, name: str, columns: Columns) -> None:
+        if sheet := self._sheets.get(name):
+            sheet.add(columns)
+
+
+def read_table(run_dir: str | Path, name: str) -> Any:
+    """A table of a run as a `pyarrow.Table` (`.to_pandas()` and `.to_pydict()` go on from there).
+
+    Of a run that was killed, or is still at work, it is what stands in parts: up to the last checkpoint. Raises
+    SettingsError when the run has no such table, naming those that it has.
+    """
+    run_dir = Path(run_dir)
+    path = run_dir / f"{name}.parquet"
+    try:
+        files = table_files(run_dir, name)
+        if len(files) > 1:
+            return pa.concat_tables([pq.read_table(part) for part in files])
+        return pq.read_table(*files or [path])
+    except FileNotFoundError:
+        there = ", ".join(sorted(file.stem for file in run_dir.glob("*.parquet"))) or "none"
+        raise SettingsError(f"{path}: there is no such table. Tables there are: {there}.") from None
+    except (pa.ArrowException, OSError) as error:
+        raise SettingsError(f"{path}: cannot be read as Parquet: {error}") from None
+
+
+def table_files(run_dir: str | Path, name: str) -> list[Path]:
+    """The files that hold a table of a run, in order: the table itself or, while there is none, its parts."""
+    run_dir = Path(run_dir)
+    path = run_dir / f"{name}.parquet"
+    return [path] if path.exists() else sorted((run_dir / PARTS).glob(f"{name}-*.parquet"), key=part_number)
+
+
+def recorded_prompt(run_dir: str | Path, tick: int, agent: int, nth: int) -> list[dict[str, str]] | None:
+    """The messages (role, content) of one ask, or None where the table of asks does not have it.
+
+    Raises SettingsError when the run has no such table.
+    """
+    asks = read_table(run_dir, "asks")
+    here = (pc.field("tick") == tick) & (pc.field("agent") == agent) & (pc.field("nth") == nth)
+    rows = asks.filter(here).column("prompt").to_pylist()
+    return json.loads(rows[0]) if rows else None
+
+
+def agents_touched(run_dir: str | Path) -> dict[str, int] | None:
+    """How many different agents each lever of a run touched, by its label, for those that touched any.
+
+    None where the run has no such table.
+    """
+    try:
+        table = read_table(run_dir, "levers").select(["lever", "agent"])
+    except SettingsError:
+        return None
+    agents = table.filter(pc.greater_equal(table.column("agent"), 0)).group_by("lever")
+    counted = agents.aggregate([("agent", "count_distinct")]).to_pydict()
+    return dict(zip(counted["lever"], counted["agent_count_distinct"], strict=True))
+
+
+def outcome_series(run_dir: str | Path) -> dict[str, list[float]]:
+    """The outcomes of a run, each as its values in order of ticks."""
+    series: dict[str, list[float]] = {}
+    table = read_table(run_dir, "outcomes").to_pydict()
+    for name, value in zip(table["name"], table["value"], strict=True):
+        series.setdefault(name, []).append(value)
+    return series
+
+
+def panel(run_dir: str | Path, field: str) -> NDArray[Any]:
+    """One public field as a dense array of shape (ticks, agents), filled forward from the rows that changed.
+
+    Row 0 is the first tick that the table holds, the last row the last tick of its agents or outcomes; column i
+    is agent i. Where an agent has no value yet there is NaN (bool and int fields then become float64) or None
+    (str fields, whose dtype is object). Raises SettingsError when there is no such table or field.
+    """
+    table = read_table(run_dir, "agents")
+    fields = [name for name in table.column_names if name not in ("tick", "agent")]
+    if field not in fields:
+        raise SettingsError(f"{run_dir}: agents have no public field '{field}'. Fields there are: {', '.join(fields)}.")
+    if not table.num_rows:
+        return np.empty((0, 0), dtype=np.float64)
+    tick, agent, values = (table.column(name).to_numpy() for name in ("tick", "agent", field))
+    order = np.argsort(tick, kind="stable")
+    tick, agent, values = tick[order], agent[order], values[order]
+    first, last = int(tick[0]), int(tick[-1])
+    outcomes = read_table(run_dir, "outcomes").column("tick")
+    if len(outcomes):
+        last = max(last, int(outcomes.to_numpy().max()))
+    ticks, agents = last - first + 1, int(agent.max()) + 1
+    everyone_from_the_start = np.unique(agent[tick == first]).size == agents
+    if not everyone_from_the_start and values.dtype.kind in "bi":
+        values = values.astype(np.float64)
+    blank = np.nan if values.dtype.kind == "f" else None
+    dense = np.full((ticks, agents), blank if values.dtype.kind in "fO" else 0, dtype=values.dtype)
+    starts = np.searchsorted(tick, np.arange(first, last + 2))
+    for row in range(ticks):
+        if row:
+            dense[row] = dense[row - 1]
+        rows = slice(starts[row], starts[row + 1])
+        dense[row, agent[rows]] = values[rows]
+    return dense

@@ -1,0 +1,32 @@
+"""The README's society, as a stranger would run it: saved in an empty folder, from the README's text alone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from support.command import populace
+
+from populace.data.societies import find_society, load_society, shipped
+from populace.store.manifest import read_manifest
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_readmes_society_runs(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    (tmp_path / "my_society.py").write_text(code, encoding="utf-8")
+    assignments = ("--set", "society.topic=a tax on meat", "--set", "agents=50")
+    done = populace("run", "my_society.py", "--model", "scripted", *assignments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    manifest = read_manifest(tmp_path / "runs" / "my_society-1")
+    assert manifest["agents"] == 50
+    assert manifest["parameters"]["topic"] == "a tax on meat"
+    assert manifest["asks"]["answered"] == 150
+    assert manifest["turns_failed"] == 0
+
+
+def test_every_scenario_that_ships_can_be_loaded():
+    assert "polarization" in shipped()
+    for name in shipped():
+        assert load_society(find_society(name)).name == name

@@ -1,0 +1,101 @@
+"""Runs on a real Ray: the same trace as in one process, and clear ends."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support.command import populace
+from support.levers import ALL, RESIDENTS
+from support.running import SOCIETIES, run_local, settings_of
+
+from populace.cluster.coordinator import Coordinator
+from populace.core.errors import TransportError
+from populace.data.societies import find_society
+from populace.interventions.levers import parse_lever
+from populace.store.manifest import read_manifest
+from populace.store.tables.tables import read_table
+
+pytestmark = pytest.mark.ray
+
+
+def run_on_ray(out, scenario=SOCIETIES, observers=(), **options):
+    from populace.cluster.ray import RayTransport
+
+    settings = settings_of(transport="ray", **options)
+    transport = RayTransport()
+    coordinator = Coordinator(find_society(scenario), settings, transport, out, observers)
+    return asyncio.run(coordinator.run())
+
+
+@pytest.mark.parametrize("shards", [1, 2, 5])
+def test_invariant_1_ray_gives_the_trace_of_one_process(tmp_path, ray_cluster, shards):
+    here = run_local(tmp_path / "here")
+    there = run_on_ray(tmp_path / "there", shards=shards)
+    assert there["trace_hashes"] == here["trace_hashes"]
+    for key in ("messages", "asks", "actions", "turns", "turns_failed", "calls_billed"):
+        assert there[key] == here[key], key
+    for name in ("agents", "messages", "outcomes", "failures"):
+        assert read_table(tmp_path / "here", name).equals(read_table(tmp_path / "there", name)), name
+
+
+def test_polarization_runs_on_ray_unchanged(tmp_path, ray_cluster):
+    here = run_local(tmp_path / "here", "polarization", agents=30, ticks=3)
+    there = run_on_ray(tmp_path / "there", "polarization", agents=30, ticks=3, shards=2)
+    assert there["trace_hash"] == here["trace_hash"]
+
+
+def test_levers_act_on_ray_as_in_one_process(tmp_path, ray_cluster):
+    levers = [parse_lever(one) for one in ALL]
+    here = run_local(tmp_path / "here", RESIDENTS, levers=levers)
+    there = run_on_ray(tmp_path / "there", RESIDENTS, shards=2, levers=levers)
+    assert there["trace_hashes"] == here["trace_hashes"]
+    assert there["levers"] == here["levers"]
+    for name in ("agents", "messages", "outcomes", "levers"):
+        assert read_table(tmp_path / "here", name).equals(read_table(tmp_path / "there", name)), name
+
+
+def test_a_lost_shard_ends_the_run_with_a_clear_error_and_its_tables(tmp_path, ray_cluster):
+    """The shard's process is killed after its second tick."""
+    from populace.cluster.ray import RayTransport
+
+    class Killing(RayTransport):
+        async def open_tick(self, shard, tick, *rest):
+            if shard == 1 and tick == 2:
+                ray_cluster.kill(self._shards[1])
+            return await super().open_tick(shard, tick, *rest)
+
+    settings = settings_of(transport="ray", shards=2, ticks=5)
+    coordinator = Coordinator(find_society(SOCIETIES), settings, Killing(), tmp_path)
+    with pytest.raises(TransportError, match="was lost"):
+        asyncio.run(coordinator.run())
+    manifest = read_manifest(tmp_path)
+    assert manifest["status"] == "failed"
+    assert manifest["ticks"] == 2
+    assert read_table(tmp_path, "outcomes").num_rows == 2 * 3
+
+
+def test_an_error_of_the_scenario_comes_out_of_ray_as_itself(tmp_path, ray_cluster):
+    from populace.core.errors import ScenarioError
+
+    path = tmp_path / "broken.py"
+    path.write_text(
+        "from populace import *\n"
+        "def people(setup): raise ValueError('no people here')\n"
+        "society = Society(name='broken', agent=Agent, population=people)\n"
+    )
+    with pytest.raises(ScenarioError, match="no people here"):
+        run_on_ray(tmp_path / "out", str(path), shards=2)
+
+
+def test_ray_address_is_honoured_and_that_ray_is_left_running(tmp_path, ray_cluster):
+    """The command line in a process of its own joins the Ray that RAY_ADDRESS names."""
+    address = ray_cluster.get_runtime_context().gcs_address
+    args = ("run", SOCIETIES, "--model", "scripted", "--seed", "7", "--transport", "ray", "--shards", "2", "--out", "a")
+    done = populace(*args, "--set", "limits.failed_turns=1.0", cwd=tmp_path, RAY_ADDRESS=address)
+    assert done.returncode == 0, done.stderr
+    assert read_manifest(tmp_path / "a")["trace_hash"] == run_local(tmp_path / "here")["trace_hash"]
+    assert ray_cluster.cluster_resources()["CPU"] == 4.0, "another Ray would have this machine's CPUs"
+    done = populace(*args[:-1], "b", cwd=tmp_path, RAY_ADDRESS="127.0.0.1:9")
+    assert done.returncode == 5, done.stderr
+    assert "RAY_ADDRESS=127.0.0.1:9" in done.stderr

@@ -1,0 +1,212 @@
+"""The feed against a plain list of posts; refusals, bounds, notices, state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.env_support import Setup, acts, look, opened
+
+from populace.core.errors import ScenarioError
+from populace.env import Feed, LookFailed, Network, World
+
+AGENTS, KEEP, SHOW = 5, 7, 3
+PAIRS = st.sets(st.tuples(st.integers(0, AGENTS - 1), st.integers(0, AGENTS - 1)).filter(lambda p: p[0] != p[1]))
+ACTIONS = st.one_of(
+    st.tuples(st.just("feed.post"), st.fixed_dictionaries({"text": st.sampled_from(["a", "b", " ", "long text"])})),
+    st.tuples(st.just("feed.post"), st.fixed_dictionaries({"text": st.just("re"), "reply_to": st.integers(-1, 30)})),
+    st.tuples(st.sampled_from(["feed.repost", "feed.like"]), st.fixed_dictionaries({"post": st.integers(-1, 30)})),
+)
+TICKS = st.lists(st.lists(st.tuples(st.integers(0, AGENTS - 1), ACTIONS), max_size=15), max_size=4)
+
+
+class Plain:
+    """The slow plain version: a list of dicts, of which only the last ones count."""
+
+    def __init__(self) -> None:
+        self.every: list[dict[str, Any]] = []
+        self.likers: dict[int, set[int]] = {}
+
+    @property
+    def kept(self) -> list[dict[str, Any]]:
+        return self.every[-KEEP:]
+
+    def find(self, post: int) -> dict[str, Any] | None:
+        return next((one for one in self.kept if one["id"] == post), None)
+
+    def act(self, agent: int, tick: int, kind: str, args: dict[str, Any]) -> str:
+        if kind == "feed.post":
+            if not args["text"].strip():
+                return "empty_text"
+            if len(args["text"]) > 4:
+                return "long_text"
+            if "reply_to" in args and self.find(args["reply_to"]) is None:
+                return "unknown_post"
+            self.add(agent, tick, args["text"], reply_to=args.get("reply_to"))
+            return ""
+        post = self.find(args["post"])
+        if post is not None and post["repost_of"] is not None:
+            post = self.find(post["repost_of"])
+        if post is None:
+            return "unknown_post"
+        if kind == "feed.repost":
+            post["reposts"] += 1
+            self.add(agent, tick, post["text"], repost_of=post["id"], original_author=post["author"])
+        elif agent in self.likers[post["id"]]:
+            return "already_liked"
+        else:
+            self.likers[post["id"]].add(agent)
+            post["likes"] += 1
+        return ""
+
+    def add(self, agent: int, tick: int, text: str, **rest: Any) -> None:
+        empty = {"likes": 0, "reposts": 0, "reply_to": None, "repost_of": None, "original_author": None}
+        self.likers[len(self.every)] = set()
+        self.every.append({"id": len(self.every), "author": agent, "tick": tick, "text": text, **empty, **rest})
+
+
+def world_of(pairs: set[tuple[int, int]]) -> World:
+    rows = sorted(pairs)
+    network = Network.edges(Setup(AGENTS), [a for a, _ in rows], [b for _, b in rows])
+    return opened(AGENTS, network, Feed(KEEP, SHOW, text_chars=4))
+
+
+def check(world: World, plain: Plain, pairs: set[tuple[int, int]]) -> None:
+    everyone = list(range(AGENTS))
+    newest = plain.kept[::-1]
+    best = sorted(newest, key=lambda one: -(one["likes"] + one["reposts"]))
+    counts = [{}, {"n": 1}, {"n": KEEP}, {"n": 2}, {}]
+    sizes = [one.get("n", SHOW) for one in counts]
+    assert world.look("feed.latest", everyone, counts) == [newest[:n] for n in sizes]
+    assert world.look("feed.popular", everyone, counts) == [best[:n] for n in sizes]
+    followed = [[one for one in newest if (agent, one["author"]) in pairs] for agent in everyone]
+    assert world.look("feed.from_followed", everyone, counts) == [
+        line[:n] for line, n in zip(followed, sizes, strict=True)
+    ]
+    backwards = world.look("feed.from_followed", [*everyone[::-1], 0], [{"n": KEEP}] * (AGENTS + 1))
+    assert backwards == [*followed[::-1], followed[0]]
+    for agent in everyone:
+        mine = [one for one in newest if one["author"] == agent]
+        assert look(world, "feed.by", author=agent, n=2) == mine[:2]
+    for post in newest:
+        replies = [one for one in plain.kept if one["reply_to"] == post["id"]]
+        assert look(world, "feed.thread", post=post["id"], n=2) == [post, *replies[:2]]
+
+
+@given(PAIRS, TICKS)
+def test_against_a_plain_list_of_posts(pairs: set[tuple[int, int]], ticks: list[list[Any]]):
+    world, plain = world_of(pairs), Plain()
+    for tick, rows in enumerate(ticks):
+        actions = acts(*((agent, kind, args) for agent, (kind, args) in sorted(rows, key=lambda row: row[0])))
+        refused = [(one, plain.act(one.agent, tick, one.kind, one.args)) for one in actions]
+        assert world.resolve(actions).refused == [(one, reason) for one, reason in refused if reason]
+        check(world, plain, pairs)
+    again = world_of(pairs)
+    again.restore(world.state())
+    check(again, plain, pairs)
+    more = acts((0, "feed.post", {"text": "new"}), (1, "feed.like", {"post": len(plain.every)}))
+    for one in more:
+        plain.act(one.agent, len(ticks), one.kind, one.args)
+    again.resolve(more)
+    check(again, plain, pairs)
+
+
+@pytest.mark.parametrize("sees", ["latest", "from_followed", "popular"])
+def test_agents_see_what_the_feed_says(sees: Any):
+    world = opened(3, Network.edges(Setup(3), [0], [1]), Feed(sees=sees, show=2))
+    world.resolve(acts(*((agent, "feed.post", {"text": f"from {agent}"}) for agent in range(3))))
+    world.resolve(acts((2, "feed.like", {"post": 0})))
+    seen = [[post["author"] for post in one[f"feed.{sees}"]] for one in world.observe([0, 1])]
+    assert seen == {"latest": [[2, 1]] * 2, "from_followed": [[1], []], "popular": [[0, 2]] * 2}[sees]
+
+
+def test_a_feed_that_shows_nothing_by_itself():
+    world = opened(2, Feed())
+    world.resolve(acts((0, "feed.post", {"text": "hello"})))
+    assert world.observe([0]) == [{}]
+    with pytest.raises(ScenarioError, match="from_followed needs a Network named 'network'"):
+        look(world, "feed.from_followed")
+    with pytest.raises(ScenarioError, match="needs a Network named 'friends'"):
+        opened(2, Feed(sees="from_followed", network="friends"))
+
+
+def test_notices_of_replies():
+    world = opened(3, Feed(keep=2, show=1, notify=True))
+    assert world.resolve(acts((0, "feed.post", {"text": "one"}), (1, "feed.post", {"text": "two"}))).emissions == []
+    replies = acts(
+        (0, "feed.post", {"text": "to myself", "reply_to": 0}),
+        (2, "feed.post", {"text": "late", "reply_to": 0}),
+        (2, "feed.post", {"text": "to you", "reply_to": 1}),
+    )
+    resolved = world.resolve(replies)
+    assert resolved.emissions == [(1, {"reply": 3, "to": 1, "text": "to you"})]
+    assert resolved.refused == [(replies[1], "unknown_post")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "args"),
+    [
+        ("post", {}),
+        ("post", {"text": 3}),
+        ("post", {"text": "a", "to": 1}),
+        ("post", {"text": "a", "reply_to": "0"}),
+        ("post", {"text": "a", "reply_to": True}),
+        ("like", {}),
+        ("like", {"post": 0.0}),
+        ("like", {"post": 0, "n": 1}),
+        ("repost", {"post": None}),
+    ],
+)
+def test_arguments_of_another_kind(kind: str, args: dict[str, Any]):
+    world = opened(2, Feed())
+    world.resolve(acts((0, "feed.post", {"text": "hello"})))
+    actions = acts((1, f"feed.{kind}", args))
+    assert world.resolve(actions).refused == [(actions[0], "bad_arguments")]
+    assert [one["likes"] + one["reposts"] for one in look(world, "feed.latest")] == [0]
+
+
+def test_queries_of_another_kind():
+    world = opened(2, Feed(keep=20))
+    for query, args in (
+        ("latest", {"n": 0}),
+        ("latest", {"n": 21}),
+        ("popular", {"n": True}),
+        ("popular", {"count": 3}),
+        ("by", {}),
+        ("by", {"author": 2}),
+        ("thread", {"post": 0}),
+        ("thread", {"post": "0"}),
+    ):
+        assert isinstance(look(world, f"feed.{query}", **args), LookFailed), (query, args)
+
+
+def test_bad_settings_and_states():
+    for settings in ({"keep": 3, "show": 4}, {"show": 0}, {"text_chars": 0}, {"sees": "best"}):
+        with pytest.raises(ScenarioError, match=r"Feed\("):
+            Feed(**settings)
+    state = opened(2, Feed(keep=20)).state()
+    with pytest.raises(ScenarioError, match="keeps 30 posts of 2 agents; the checkpoint's keeps 20 of 2"):
+        opened(2, Feed(keep=30)).restore(state)
+
+
+def test_likes_go_with_the_post_that_is_dropped():
+    world = opened(2, Feed(keep=1, show=1))
+    for tick in range(3):
+        world.resolve(acts((0, "feed.post", {"text": "again"})))
+        likes = acts((1, "feed.like", {"post": tick}), (1, "feed.like", {"post": tick}))
+        # The first like is of this post, and the second one is refused: by this post's likes, not by earlier ones.
+        assert world.resolve(likes).refused == [(likes[1], "already_liked")]
+        assert look(world, "feed.latest")[0]["likes"] == 1
+
+
+def test_memory_is_bounded():
+    world = opened(10, Feed(keep=50))
+    for _ in range(40):
+        world.resolve(acts(*((agent, "feed.post", {"text": f"post of {agent}"}) for agent in range(10))))
+    posts = world.feed.posts
+    assert posts.written == 400
+    assert len(posts._texts) == len(posts._likers) == 50
+    assert {len(column) for column in posts._columns.values()} == {50}
+    assert [one["id"] for one in look(world, "feed.latest", n=50)] == list(range(399, 349, -1))

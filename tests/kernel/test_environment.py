@@ -1,0 +1,176 @@
+"""The environment service: what it shows leaves it packed, actions come in the total order, outcomes are numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.env_support import opened
+from support.environments import AGENTS, Acts, Fund, action_frames, environment
+
+from populace.core.draws import WORLD
+from populace.core.errors import ScenarioError
+from populace.core.records import Look
+from populace.env import Part, World
+from populace.kernel.bus import Mail, gather, route
+from populace.kernel.environment import Environment, Reports, read_values
+
+"""(agent, amount), in each agent's own order."""
+
+
+
+
+ACTS = st.lists(st.tuples(st.integers(0, AGENTS - 1), st.integers(-2, 5)), max_size=20)
+
+
+@given(ACTS, st.integers(1, 4), st.randoms())
+def test_actions_are_applied_in_the_total_order_over_any_number_of_shards(acts: Acts, shards: int, random: Any) -> None:
+    frames = action_frames(acts, shards)
+    random.shuffle(frames)
+    one = environment(shards=shards)
+    done = one.close_tick(0, frames, [])
+    wanted = [act for agent in range(AGENTS) for act in acts if act[0] == agent]
+    good = [act for act in wanted if act[1] > 0]
+    assert one.world.fund.log == good
+    assert (done.counts.applied, sum(done.counts.acts_refused.values())) == (len(good), len(acts) - len(good))
+    assert set(done.counts.acts_refused) <= {"not_positive"}
+    assert done.counts.sent == sum(map(len, done.frames)) == len(good)
+    thanks = []
+    for shard in range(shards):
+        mail = Mail([frame for frame in done.frames if frame.destination == shard], 100)
+        assert (mail.sender == WORLD).all()
+        thanks += [(agent, one.body["thanks"]) for agent in mail.receivers.tolist() for one in mail.inbox(agent)]
+    assert sorted(thanks) == sorted(good)
+    assert done.digest == environment().close_tick(0, action_frames(acts, 1), []).digest
+
+
+def test_actions_are_recorded_with_their_fates_in_the_total_order() -> None:
+    acts = [(3, 5), (1, -2), (1, 4)]
+    frames = action_frames(acts, 1)
+    assert environment().close_tick(0, frames, []).actions == {}, "unless it is told to"
+    done = environment(record_actions=True).close_tick(0, frames, [])
+    assert done.actions["agent"] == [1, 1, 3]
+    assert done.actions["fate"] == ["refused:not_positive", "applied", "applied"]
+    assert [msgpack.unpackb(args)["amount"] for args in done.actions["args"]] == [-2, 4, 5]
+    assert done.actions["kind"] == ["fund.pay"] * 3
+    assert done.digest == environment().close_tick(0, frames, []).digest
+
+
+def test_the_digest_depends_on_what_was_sent_and_on_what_was_refused() -> None:
+    digests = {
+        environment().close_tick(0, action_frames(acts, 1), []).digest
+        for acts in ([], [(0, 1)], [(0, 2)], [(1, 1)], [(0, 0)], [(1, 0)], [(0, 0), (0, 0)])
+    }
+    assert len(digests) == 7
+
+
+def test_an_action_that_the_world_does_not_have_is_refused_and_counted() -> None:
+    bodies = [msgpack.packb((kind, {})) for kind in ("fund.steal", "nothing.at_all")]
+    frames = route(gather(0, [(2, [WORLD] * 2, bodies)]), source=0, shards=1, attempt=0, frame_bytes=2**20)
+    done = environment().close_tick(0, frames, [])
+    assert (done.counts.applied, done.counts.acts_refused) == (0, {"unknown_action": 2})
+
+
+def test_what_the_world_shows_is_a_copy_of_plain_data() -> None:
+    one = environment()
+    seen = read_values(one.observe(np.array([1, 4], np.int32)))
+    assert seen == [{"fund.tick": 0, "fund.inner": {"paid": [1, 2]}, "fund.me": agent} for agent in (1, 4)]
+    assert type(seen[0]["fund.me"]) is int
+    seen[0]["fund.inner"]["paid"].append("changed by a turn")
+    (held,) = read_values(one.look([Look(0, "fund.held", {})]))
+    held["paid"].append("changed by a turn")
+    assert one.world.fund.inner == {"paid": [1, 2]}
+    assert seen[1]["fund.inner"] == {"paid": [1, 2]}
+    assert read_values(one.observe(np.empty(0, np.int32))) == []
+
+
+def test_looks_keep_their_places_and_a_bad_one_fails_alone() -> None:
+    looks = [
+        Look(0, "fund.paid", {"of": 3}),
+        Look(1, "columns.of", {"agents": [1]}),
+        Look(2, "fund.paid", {}),
+        Look(3, "fund.paid", {"of": 5}),
+    ]
+    one = environment()
+    one.close_tick(0, action_frames([(5, 4)], 1), [])
+    first, second, bad, last = read_values(one.look(looks))
+    assert (first, last) == ({"of": 3, "paid": 0.0}, {"of": 5, "paid": 4.0})
+    assert second == {"mood": [0.5]}
+    assert isinstance(bad, LookupError)
+    assert bad.args == ("fund.paid: say of whom",)
+    assert read_values(one.look([])) == []
+
+
+def test_reported_fields_reach_the_world_before_its_parts_act_and_changes_are_told() -> None:
+    seen: list[list[float]] = []
+
+    class Watcher(Part):
+        def advance(self, tick: int) -> None:
+            seen.append(self.world.columns["mood"].tolist())
+
+    world = opened(AGENTS, Watcher(), columns={"mood": [0.5] * AGENTS}, fields={"mood": float})
+    one = Environment(world, {"mean": lambda world: world.columns["mood"].mean()}, shards=2, frame_bytes=2**20)
+    reports = [
+        Reports(np.array([0, 2], np.int32), {"mood": [0.5, 3.5]}),
+        Reports(np.array([1], np.int32), {"mood": [-0.5]}),
+        Reports(np.empty(0, np.int32), {"mood": []}),
+    ]
+    done = one.close_tick(0, [], reports)
+    assert seen == [[0.5, -0.5, 3.5, 0.5, 0.5, 0.5]]
+    assert (done.changed.tolist(), done.fields) == ([1, 2], {"mood": [-0.5, 3.5]})
+    assert done.changed.dtype == np.int32
+    assert done.outcomes == {"mean": pytest.approx(5.0 / 6)}
+    again = one.close_tick(1, [], reports)
+    assert (again.changed.tolist(), again.fields) == ([], {"mood": []})
+
+
+@pytest.mark.parametrize(
+    ("outcome", "says"),
+    [
+        (lambda world: world.columns["hope"].mean(), "KeyError: 'hope'"),
+        (lambda world: None, "TypeError"),
+        (lambda world: "high", "ValueError"),
+        (lambda world: [1.0], "TypeError"),
+        (lambda world: 1 // 0, "ZeroDivisionError"),
+    ],
+)
+def test_an_outcome_that_is_no_number_is_named(outcome: Any, says: str) -> None:
+    one = environment({"fine": lambda world: 1.0, "odd": outcome})
+    with pytest.raises(ScenarioError, match=f"outcome 'odd': {says}"):
+        one.measure()
+
+
+def test_a_failing_outcome_is_placed_in_the_users_code() -> None:
+    def misspelt(world: World) -> float:
+        return float(world.columns["suport"].mean())
+
+    world = opened(AGENTS, Fund(), fields={"support": float}, columns={"support": [0.5] * AGENTS})
+    outcomes = {"mean": misspelt, "through numpy": lambda world: np.linalg.inv(world.columns["support"])}
+    for name, says in (("mean", "KeyError: 'suport'"), ("through numpy", "LinAlgError: ")):
+        with pytest.raises(ScenarioError) as caught:
+            Environment(world, {name: outcomes[name]}, shards=1, frame_bytes=4096).measure()
+        line = outcomes[name].__code__.co_firstlineno + (name == "mean")
+        assert str(caught.value).startswith(f"outcome {name!r}: {says}")
+        assert f"{__file__}:{line} in {outcomes[name].__name__}" in str(caught.value)
+        assert ("The columns there are: support" in str(caught.value)) == (name == "mean")
+
+
+def test_an_outcome_whose_own_key_is_missing_is_not_told_of_columns() -> None:
+    world = opened(AGENTS, Fund(), fields={"support": float}, columns={"support": [0.5] * AGENTS})
+    made = Environment(world, {"mean": lambda world: {}["support"]}, shards=1, frame_bytes=4096)
+    with pytest.raises(ScenarioError, match="KeyError") as caught:
+        made.measure()
+    assert "columns" not in str(caught.value)
+
+
+def test_outcomes_are_plain_floats_and_may_be_undefined() -> None:
+    one = environment({"n": lambda world: np.int64(3), "undefined": lambda world: math.nan})
+    values = one.measure()
+    assert {type(value) for value in values.values()} == {float}
+    assert values["n"] == 3.0
+    assert math.isnan(values["undefined"])

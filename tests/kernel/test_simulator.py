@@ -1,0 +1,192 @@
+"""The run's protocol under faults: the undisturbed result, or a clean failure that was earned; with controls.
+
+Messages are delayed, doubled (5 %), reordered (5 %) and dropped (1 %), and whoever takes part crashes at any step of
+the protocol. A seed says all that goes wrong: `judge(faults_of(seed))` plays it again. The long run:
+`pytest -m chaos tests/test_simulator.py -s`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+from support.simulator import driver, hosts, society
+from support.simulator.messages import Disk
+from support.simulator.runs import faults_of, judge, undisturbed
+from support.simulator.universe import Faults
+
+from populace.core.errors import PopulaceError
+from populace.interventions.at_work import Levers
+from populace.kernel import environment, shard
+from populace.kernel.bus import Frame
+from populace.kernel.snapshot import ShardState
+
+LONG_SEEDS = 10_000
+
+
+def outcomes(every: Iterable[Faults], seen: Counter[str] | None = None) -> Counter[str]:
+    return Counter(judge(faults, seen) for faults in every)
+
+
+def wrong(seeds: Iterable[int]) -> int:
+    """How many of these seeds fail."""
+    n = 0
+    for seed in seeds:
+        try:
+            judge(faults_of(seed))
+        except (AssertionError, PopulaceError):
+            n += 1
+    return n
+
+
+def test_undisturbed_the_simulated_run_is_one_run_on_any_number_of_shards() -> None:
+    base = undisturbed()
+    assert base.total.imbalance() == []
+    for shards in (1, 2, 5):
+        other = undisturbed(shards)
+        assert (other.hashes, other.total, other.calls) == (base.hashes, base.total, base.calls)
+    did = base.total
+    assert min(did.turns_failed, did.delivered, did.expired, did.applied, did.answered, did.abstained["refusal"]) > 0
+
+
+def test_delays_doubles_and_disorder_alone_lose_nobody() -> None:
+    every = (Faults(seed, doubled=0.4, reordered=0.4) for seed in range(40))
+    assert set(outcomes(every)) == {"same hash, nobody lost"}
+
+
+def test_seeds_of_everything_that_goes_wrong() -> None:
+    ended = outcomes(map(faults_of, range(300)))
+    assert ended["same hash, nobody lost"] > 30
+    assert ended["same hash after 2 recoveries"] > 10
+    assert ended.total() == 300
+
+
+def test_a_crash_at_any_step_of_the_protocol() -> None:
+    """Every fifth step; the long run takes them all."""
+    steps = range(1, undisturbed().steps + 1, 5)
+    ended = outcomes(Faults(crashes=frozenset({step}), zombies=0.5, seed=step) for step in steps)
+    assert set(ended) <= {"same hash, nobody lost", "same hash after 1 recoveries"}
+    assert ended["same hash after 1 recoveries"] > len(steps) / 2
+
+
+@pytest.fixture
+def levers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(society, "LEVERS", society.pulled())
+    undisturbed.cache_clear()
+    yield
+    undisturbed.cache_clear()
+
+
+def test_seeds_with_levers_and_their_control(monkeypatch: pytest.MonkeyPatch, levers: None) -> None:
+    """What levers do follows from the tick alone, so it survives losses; one that remembers that it acted does not."""
+    did = undisturbed().total
+    assert did.refused["blocked"] > 0
+    assert undisturbed(1).hashes == undisturbed(5).hashes
+    ended = outcomes(map(faults_of, range(60)))
+    assert ended["same hash after 1 recoveries"] > 5
+    mail = Levers.mail
+    done: set[tuple[int, int]] = set()
+
+    def once(self: Levers, tick: int, *, index: int, **how: Any) -> list[Frame]:
+        first = (tick, index) not in done
+        done.add((tick, index))
+        return mail(self, tick, index=index, **how) if first else []
+
+    monkeypatch.setattr(Levers, "mail", once)
+    failed = 0
+    for seed in range(60):
+        done.clear()
+        failed += wrong([seed])
+    assert failed > 5
+
+
+def test_a_participant_that_keeps_crashing_ends_the_run_with_a_name() -> None:
+    for role in ("shard 0", "the world"):
+        assert judge(Faults(cursed=role)) == "clean failure: ActorLost"
+
+
+def test_control_without_deduplication_seeds_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    def doubles_too(frames: list[Frame], tick: int, attempt: int) -> list[Frame]:
+        return [frame for frame in frames if frame.tick == tick and frame.attempt == attempt]
+
+    for module in (shard, environment, hosts):
+        monkeypatch.setattr(module, "distinct", doubles_too)
+    assert wrong(range(40)) > 5
+
+
+def test_control_without_deduplication_and_counts_the_books_do_not_balance(monkeypatch: pytest.MonkeyPatch) -> None:
+    def doubles_too(frames: list[Frame], tick: int, attempt: int) -> list[Frame]:
+        return [frame for frame in frames if frame.tick == tick and frame.attempt == attempt]
+
+    for module in (shard, environment):
+        monkeypatch.setattr(module, "distinct", doubles_too)
+        monkeypatch.setattr(module, "check_complete", lambda *_: None)
+    failures = []
+    for seed in range(20):
+        try:
+            judge(Faults(seed, doubled=0.3))
+        except (AssertionError, PopulaceError) as error:
+            failures.append(str(error))
+    assert any("the books do not balance" in failure for failure in failures)
+
+
+def test_control_where_lives_are_not_told_apart_seeds_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Disk, "next_attempt", lambda _: 0)
+    assert wrong(range(120)) > 0
+
+
+def test_control_without_the_count_of_messages_seeds_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (shard, environment):
+        monkeypatch.setattr(module, "check_complete", lambda *_: None)
+    assert wrong(range(40)) > 5
+
+
+def test_control_without_the_journal_the_model_is_paid_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forgetful(dict):
+        def __setitem__(self, key, value):
+            pass
+
+    began = Disk.__init__
+
+    def forgetting(self: Disk) -> None:
+        began(self)
+        self.journal = Forgetful()
+
+    monkeypatch.setattr(Disk, "__init__", forgetting)
+    with pytest.raises(AssertionError, match="paid twice"):
+        outcomes(map(faults_of, range(40)))
+
+
+def test_control_without_checkpoints_of_the_whole_state_seeds_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timers are forgotten at a checkpoint."""
+    join = driver.join_shards
+
+    def forgetting(parts: list[ShardState]) -> tuple[Any, ...]:
+        agents, ticks, ids = join(parts)
+        return agents, ticks[:0], ids[:0]
+
+    monkeypatch.setattr(driver, "join_shards", forgetting)
+    assert wrong(range(40)) > 5
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3600)
+def test_ten_thousand_seeds() -> None:
+    seen: Counter[str] = Counter()
+    ended = outcomes(map(faults_of, range(LONG_SEEDS)), seen)
+    print(f"\n{LONG_SEEDS} seeds:")
+    for table in (ended, seen):
+        print("\n".join(f"{n:>9}  {what}" for what, n in sorted(table.items(), key=lambda row: -row[1])), end="\n\n")
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3600)
+def test_a_crash_at_every_step_of_the_protocol() -> None:
+    every = (
+        Faults(crashes=frozenset({step}), zombies=zombies, seed=step)
+        for step in range(1, undisturbed().steps + 1)
+        for zombies in (0.0, 1.0)
+    )
+    print(f"\n{outcomes(every)}")

@@ -1,0 +1,174 @@
+"""Whole runs against a server that misbehaves: limits kept and used, storms outlived, slow calls ended, all counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.asking import asker, asking, busiest, here
+from support.misbehaving import CUT, DRIP, DROP, HANG, MALFORMED, Act, Misbehaving, RateLimit, Seen, slow, status
+
+from populace.budget.service import AccountService, LocalLink
+from populace.cluster import local
+from populace.core.errors import BudgetSpent
+from populace.settings import Model
+from populace.store.tables.tables import read_table
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "warm_s", "lasts_s", "padding"),
+    [
+        pytest.param(6000, 3, 8, 0, id="requests"),
+        pytest.param(6000, 2, 4, 150, id="tokens"),
+        pytest.param(600, 60, 125, 0, id="two minutes, requests", marks=pytest.mark.chaos),
+        pytest.param(600, 60, 125, 150, id="two minutes, tokens", marks=pytest.mark.chaos),
+    ],
+)
+def test_four_shards_keep_to_a_limit_and_use_it(tmp_path, per_minute, warm_s, lasts_s, padding):
+    """Fifty tokens a request: a prompt of 22 tokens and its answer leave requests the tighter limit, 60 do not."""
+    seen, used = limited_run(tmp_path, per_minute, lasts_s, padding)
+    began_s = seen[0].arrived_s
+    warm = [one for one in seen if one.arrived_s - began_s > warm_s]
+    refused = sum(one.limited for one in warm)
+    print(f"used {used:.1%}, {refused} of {len(warm)} refused, {busiest(times(seen), 1.0)} in the busiest second")
+    assert used >= 0.95
+    assert refused < 0.01 * len(warm)
+    assert len(seen) <= 1.1 * sum(not one.limited for one in seen)
+    # No request comes before its time: in any ten seconds, ten seconds' worth and what may gather.
+    assert busiest(times(seen), 10.0) <= per_minute / 60 * 12.5
+
+
+def test_control_an_account_for_each_shard_breaks_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "LocalLink", lambda account: LocalLink(AccountService(MODEL)))
+    seen, _ = limited_run(tmp_path, 6000, 3, 0)
+    assert sum(one.limited for one in seen) > 0.1 * len(seen)
+
+
+MODEL = Model(throttle={"requests_per_minute": 6000, "tokens_per_minute": 300_000})
+
+
+def limited_run(out: Path, per_minute: float, lasts_s: float, padding: int) -> tuple[list[Seen], float]:
+    """What the server saw, and the share of the tighter limit that was used between the first and the last request."""
+    tokens = 50 * per_minute
+    agents = int(lasts_s * per_minute / 60 * (0.66 if padding else 1.0) / 2)
+    with Misbehaving(base=slow(0.02), limit=RateLimit(per_minute, tokens, slack_s=1.0)) as server:
+        throttle = {"model__throttle__requests_per_minute": per_minute, "model__throttle__tokens_per_minute": tokens}
+        options = asking(server, agents=agents, ticks=2, shards=4, society={"padding": padding}, **throttle)
+        manifest = here(out, **options, model__max_tokens=20)
+        seen, billed = server.seen, server.billed
+    assert manifest["asks"]["answered"] == manifest["asks"]["made"] == 2 * agents == billed.calls
+    minutes = (seen[-1].arrived_s - seen[0].arrived_s) / 60
+    return seen, max(billed.calls / per_minute, (billed.tokens_in + billed.tokens_out) / tokens) / minutes
+
+
+def times(seen: list[Seen]) -> list[float]:
+    return [one.arrived_s for one in seen]
+
+
+class Storm:
+    """A plan: good answers, but for `lasts_s` seconds, which begin `after_s` seconds after the first request."""
+
+    def __init__(self, after_s: float, lasts_s: float) -> None:
+        self.after_s, self.lasts_s = after_s, lasts_s
+        self.began_s: float | None = None
+
+    def __call__(self, seen: Seen) -> Act:
+        if self.began_s is None:
+            self.began_s = seen.arrived_s + self.after_s
+        return status(500) if 0.0 <= seen.arrived_s - self.began_s < self.lasts_s else slow(0.02)
+
+
+@pytest.mark.parametrize("lasts_s", [5.0, pytest.param(60.0, marks=pytest.mark.chaos)])
+def test_a_storm_is_waited_out_by_probes_and_loses_nobody(tmp_path, lasts_s):
+    storm = Storm(0.7, lasts_s)
+    with Misbehaving(storm) as server:
+        options = asking(server, agents=200, ticks=5, shards=2, model__throttle__concurrency=10)
+        manifest = here(tmp_path, **options)
+        failed = [one.arrived_s for one in server.seen if one.status == 500]
+        last_s = server.seen[-1].arrived_s
+    assert manifest["asks"]["answered"] == manifest["asks"]["made"] == 5 * 200
+    assert manifest["turns_failed"] == 0
+    # The breakers opened within twenty failures and what was in flight then; after that there were only probes.
+    sudden = [arrived_s for arrived_s in failed if arrived_s < failed[0] + 0.5]
+    assert len(sudden) <= 20 + 10
+    probes = [arrived_s for arrived_s in failed if arrived_s >= failed[0] + 0.5]
+    assert 1 <= len(probes) <= lasts_s + 1
+    assert last_s > failed[-1]
+
+
+BAD = range(0, 40, 13)
+"""The agents whose calls go wrong."""
+
+
+def turns_s(out: Path, act: Act | None, **options: Any) -> dict[int, float]:
+    """Run forty agents that ask three times; for each, when its last ask arrived, in seconds from the first of all."""
+    good = slow(0.05)
+    with Misbehaving(lambda seen: act if act is not None and asker(seen) in BAD else good) as server:
+        options = {"society": {"asks": 3}, "model__timeout_s": 1.0, **options}
+        here(out, **asking(server, agents=40, ticks=1, shards=2, **options))
+        ended = {asker(seen): seen.arrived_s for seen in server.seen}
+        return {agent: at_s - server.seen[0].arrived_s for agent, at_s in ended.items() if agent not in BAD}
+
+
+@pytest.mark.parametrize("act", [HANG, DRIP], ids=["hang", "drip"])
+def test_slow_calls_end_at_their_deadline_and_hold_nobody_up(tmp_path, act):
+    before = turns_s(tmp_path / "before", None)
+    during = turns_s(tmp_path / "during", act)
+    asks = read_table(tmp_path / "during", "asks").to_pylist()
+    late = [ask for ask in asks if ask["reason"] == "deadline"]
+    assert len(late) == 3 * len(BAD) == sum(ask["settled"] == "abstained" for ask in asks)
+    assert {ask["agent"] for ask in late} == set(BAD)
+    assert all(1.0 <= ask["latency_s"] < 1.5 for ask in late)
+    print(f"the others' turns took {sum(during.values()) / sum(before.values()) - 1:+.1%}")
+    # Generous: benchmarks/slow_calls.py measures it. Whoever waited for a slow call would take five times as long.
+    assert sum(during.values()) < 2 * sum(before.values())
+
+
+def test_control_where_slow_calls_take_every_permit_the_others_wait(tmp_path):
+    options = {"society": {"asks": 1}, "model__throttle__concurrency": 2}
+    before = turns_s(tmp_path / "before", None, **options)
+    during = turns_s(tmp_path / "during", HANG, **options)
+    assert sum(during.values()) > 2 * sum(before.values())
+
+
+def test_a_fifth_of_malformed_answers_is_counted_by_reason_and_agent(tmp_path):
+    with Misbehaving(lambda seen: MALFORMED if asker(seen) % 5 == 0 else slow(0.01)) as server:
+        manifest = here(tmp_path, **asking(server, agents=50, ticks=3, shards=3, model__retries=0))
+        failed = Counter(asker(seen) for seen in server.seen if asker(seen) % 5 == 0)
+    assert (manifest["status"], manifest["turns"], manifest["turns_failed"]) == ("complete", 150, 0)
+    assert manifest["asks"]["by_reason"] == {"error": 30}
+    assert manifest["asks"]["answered"] == 120
+    assert manifest["calls_billed"] == server.billed.calls == 150
+    asks = read_table(tmp_path, "asks").to_pylist()
+    assert Counter(ask["agent"] for ask in asks if ask["reason"] == "error") == failed
+    assert all("no chat completion" in ask["detail"] for ask in asks if ask["reason"])
+    state = {row["agent"]: row for row in read_table(tmp_path, "agents").to_pylist() if row["tick"] == 3}
+    assert {agent: state[agent]["abstained"] for agent in failed} == failed
+
+
+def test_malformed_answers_are_tried_again_and_the_tick_completes(tmp_path):
+    with Misbehaving(lambda seen: MALFORMED if seen.nth % 5 == 0 else slow(0.01)) as server:
+        manifest = here(tmp_path, **asking(server, agents=50, ticks=2, shards=3, model__retries=20))
+        assert manifest["calls_billed"] == server.billed.calls > 100
+    assert (manifest["status"], manifest["asks"]["answered"], manifest["asks"]["by_reason"]) == ("complete", 100, {})
+
+
+def test_a_thousand_asks_in_flight_from_eight_shards_pass_no_ceiling(tmp_path):
+    """Some of them end in ways that leave open whether they were billed."""
+
+    def plan(seen: Seen) -> Act:
+        return CUT if seen.nth % 50 == 7 else DROP if seen.nth % 50 == 8 else slow(1.2 if seen.nth < 1000 else 0.05)
+
+    ceiling_usd = 0.5
+    prices = {"test-model": {"usd_per_million_tokens_in": 2.0, "usd_per_million_tokens_out": 6.0}}
+    with Misbehaving(plan) as server:
+        options = asking(server, agents=1000, ticks=50, shards=8, model__max_tokens=20, model__prices=prices)
+        with pytest.raises(BudgetSpent):
+            here(tmp_path, **options, model__throttle__concurrency=1000, model__budget__usd=ceiling_usd)
+        billed, peak = server.billed, server.open_peak
+    used_usd = (billed.tokens_in * 2 + billed.tokens_out * 6) * 1e-6
+    print(f"{peak} in flight at most; {used_usd / ceiling_usd:.1%} of the ceiling billed")
+    assert peak > 700
+    assert 0.7 * ceiling_usd < used_usd <= ceiling_usd

@@ -1,0 +1,228 @@
+"""Whole runs whose folder is in an object store: moto's S3 server, real processes, a real kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.running import SOCIETIES, run_local
+from support.s3_server import ENVIRONMENT, Gate, S3Server
+
+from populace.store.manifest import read_manifest
+from populace.store.remote.mirror import Mirror
+from populace.store.tables.tables import read_table
+
+pytest.importorskip("s3fs")
+ARGUMENTS = (
+    "--model", "scripted", "--seed", "7", "--ticks", "12", "--set", "limits.failed_turns=1.0",
+    "--set", "checkpoint.every_ticks=1",
+)  # fmt: skip
+SLOW = ("--set", "model.latency.median_s=0.02", "--set", "model.latency.sigma=0.1")
+SECRET = ENVIRONMENT["AWS_SECRET_ACCESS_KEY"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    server = S3Server(tmp_path_factory.mktemp("s3") / "log")
+    server.make_bucket("bucket")
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    run_local(out, ticks=12)
+    return out
+
+
+def environment(server: S3Server, tmp_path: Path, **more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return {**kept, **ENVIRONMENT, "AWS_ENDPOINT_URL_S3": server.url, "POPULACE_CACHE": str(tmp_path / "cache"), **more}
+
+
+def populace(env: dict[str, str], cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "populace.cli", *arguments]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=240, check=False)
+
+
+def killed(env: dict[str, str], cwd: Path, ticks: int, *arguments: str) -> None:
+    """Begin a run and kill it with SIGKILL, with all its children, in the tick after so many."""
+    command = [sys.executable, "-m", "populace.cli", *arguments]
+    with subprocess.Popen(
+        command, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            event = json.loads(line) if line.startswith("{") else {"event": line}
+            assert event["event"] != "end", "the run ended before it could be killed"
+            if event["event"] == "tick" and event["tick"] >= ticks:
+                break
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def fetched(monkeypatch: pytest.MonkeyPatch, env: dict[str, str], remote: str, folder: Path) -> Path:
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    Mirror(remote, folder).pull()
+    return folder
+
+
+def same_tables(one: Path, two: Path) -> None:
+    for name in ("agents", "messages", "outcomes", "failures"):
+        assert read_table(one, name).equals(read_table(two, name)), name
+    mine, other = (read_table(run, "asks").drop_columns(["latency_s"]) for run in (one, two))
+    assert mine.equals(other)
+
+
+def test_killed_and_the_machine_lost_it_goes_on_from_the_store(
+    server: S3Server, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env, remote = environment(server, tmp_path), "s3://bucket/runs/killed"
+    killed(env, tmp_path, 5, "run", SOCIETIES, *ARGUMENTS, *SLOW, "--shards", "2", "--out", remote)
+    shutil.rmtree(tmp_path / "cache")
+    done = populace(env, tmp_path, "resume", remote)
+    assert done.returncode == 0, done.stderr
+    assert remote in done.stdout
+    copy = fetched(monkeypatch, env, remote, tmp_path / "copy")
+    manifest, whole = read_manifest(copy), read_manifest(undisturbed)
+    assert manifest["status"] == "complete"
+    assert manifest["trace_hashes"] == whole["trace_hashes"]
+    assert manifest["began_at_tick"] >= 2
+    assert manifest["attempt"] == 1
+    same_tables(copy, undisturbed)
+    left = {path.relative_to(copy).parts[0] for path in copy.rglob("*") if path.is_file()}
+    assert left == {"run.json", "manifest.json", "journal"} | {path.name for path in undisturbed.glob("*.parquet")}
+    for path in copy.rglob("*"):
+        if path.is_file():
+            assert SECRET.encode() not in path.read_bytes()
+    assert SECRET not in done.stdout + done.stderr
+
+    again = populace(env, tmp_path, "run", SOCIETIES, *ARGUMENTS, "--out", remote)
+    assert again.returncode == 2
+    assert f"populace resume {remote}" in again.stderr
+    shutil.rmtree(tmp_path / "cache")
+    replayed = populace(env, tmp_path, "replay", remote, "--shards", "3")
+    assert replayed.returncode == 0, replayed.stderr
+    assert "every trace hash agrees" in replayed.stdout
+
+
+def test_a_fork_of_a_run_in_the_store_pays_for_nothing_it_inherits(
+    server: S3Server, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env, remote, fork = environment(server, tmp_path), "s3://bucket/runs/parent", "s3://bucket/runs/fork"
+    done = populace(env, tmp_path, "run", SOCIETIES, *ARGUMENTS, "--out", remote)
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(tmp_path / "cache")
+    done = populace(env, tmp_path, "fork", remote, "--at-tick", "6", "--out", fork)
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(tmp_path / "cache")
+    manifest = read_manifest(fetched(monkeypatch, env, fork, tmp_path / "copy"))
+    assert manifest["trace_hash"] == read_manifest(undisturbed)["trace_hash"]
+    assert manifest["calls_billed"] == 0
+    assert manifest["parent"]["folder"] == remote
+
+
+def test_a_store_that_is_away_for_a_while_ends_no_run(
+    server: S3Server, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(server.port)
+    env, remote = environment(server, tmp_path, AWS_ENDPOINT_URL_S3=gate.url), "s3://bucket/runs/away"
+    command = [sys.executable, "-m", "populace.cli", "run", SOCIETIES, *ARGUMENTS, *SLOW, "--out", remote]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        notes = []
+        for line in process.stderr:
+            event = json.loads(line) if line.startswith("{") else {"event": "text", "text": line}
+            if event["event"] == "tick" and event["tick"] == 2:
+                gate.cut()
+            if event["event"] == "note":
+                notes.append(event["text"])
+                if "tried again" in event["text"]:
+                    gate.open()
+    assert process.returncode == 0, notes
+    assert any("tried again" in note for note in notes)
+    gate.cut()
+    env["AWS_ENDPOINT_URL_S3"] = server.url
+    copy = fetched(monkeypatch, env, remote, tmp_path / "copy")
+    assert read_manifest(copy)["trace_hash"] == read_manifest(undisturbed)["trace_hash"]
+    same_tables(copy, undisturbed)
+
+
+def test_a_store_that_takes_nothing_ends_a_run_before_it_asks(server: S3Server, tmp_path: Path) -> None:
+    env = environment(server, tmp_path)
+    done = populace(env, tmp_path, "run", SOCIETIES, *ARGUMENTS, "--out", "s3://nobucket/run")
+    assert done.returncode == 6, done.stderr
+    assert "s3://nobucket/run: cannot be listed" in done.stderr
+    done = populace(env, tmp_path, "run", SOCIETIES, *ARGUMENTS, "--out", f"s3://me:{SECRET}@bucket/run")
+    assert done.returncode == 2
+    assert SECRET not in done.stderr
+    done = populace(env, tmp_path, "resume", "s3://bucket/runs/never")
+    assert done.returncode == 2
+    assert "run.json: there is no such file" in done.stderr
+
+
+ON_RAY = """
+import os
+import sys
+
+import ray
+
+mine = os.environ["POPULACE_CACHE"]
+os.environ["POPULACE_CACHE"] = mine + "-of-shards"
+ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False, num_cpus=4)
+os.environ["POPULACE_CACHE"] = mine
+import populace.cli
+
+populace.cli.main()
+"""
+
+
+@pytest.mark.ray
+def test_shards_upload_their_own_journals(
+    server: S3Server, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray's processes have another cache than the driver, as if they were on another machine; both are lost."""
+    pytest.importorskip("ray")
+    env, remote = environment(server, tmp_path, PYTHONHASHSEED="0"), "s3://bucket/runs/ray"
+    on_ray = ("--shards", "2", "--transport", "ray")
+    command = [sys.executable, "-c", ON_RAY, "run", SOCIETIES, *ARGUMENTS, *SLOW, *on_ray, "--out", remote]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            event = json.loads(line) if line.startswith("{") else {"event": line}
+            if event["event"] == "tick" and event["tick"] >= 5:
+                process.send_signal(signal.SIGINT)
+                break
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    shards = tmp_path / "cache-of-shards"
+    assert not list((tmp_path / "cache").rglob("*.journal"))
+    there = {path.name: path.read_bytes() for path in shards.rglob("*.journal")}
+    assert {name[:5] for name in there} == {"s0000", "s0001"}
+    copy = fetched(monkeypatch, env, remote, tmp_path / "first")
+    assert {path.name: path.read_bytes() for path in (copy / "journal").iterdir()} == there
+    shutil.rmtree(shards)
+    shutil.rmtree(tmp_path / "cache")
+    command = [sys.executable, "-c", ON_RAY, "resume", remote]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    copy = fetched(monkeypatch, env, remote, tmp_path / "copy")
+    manifest = read_manifest(copy)
+    assert manifest["trace_hashes"] == read_manifest(undisturbed)["trace_hashes"]
+    assert manifest["began_at_tick"] >= 2
+    same_tables(copy, undisturbed)
+    assert {path.name[:11] for path in (copy / "journal").iterdir()} == {
+        f"s000{shard}-a000{attempt}" for shard in range(2) for attempt in range(2)
+    }

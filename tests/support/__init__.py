@@ -1,0 +1,1 @@
+"""What tests share: societies, servers that misbehave, faults, and the virtual-time simulator."""

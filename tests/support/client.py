@@ -1,0 +1,67 @@
+"""Asks put to a client whose server is on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+
+from populace.agents.answers import compile_answer
+from populace.core.records import Answer, Ask
+from populace.models.build import build_gateway
+from populace.settings import Model
+from support.misbehaving import Misbehaving
+
+
+class Opinion(msgspec.Struct):
+    attitude: Annotated[int, msgspec.Meta(ge=0, le=10)]
+    why: str
+
+
+def ask(agent: int, answer: Any = Opinion, tick: int = 0) -> Ask:
+    messages = (("system", "You are a voter."), ("user", f"You are number {agent}. How do you feel?"))
+    return Ask(agent, tick, 0, "feel", messages, compile_answer(answer), 60, 0.8, agent.to_bytes(16, "big"))
+
+
+def model(server: Misbehaving, **settings: Any) -> Model:
+    settings = {"timeout_s": 5.0, "name": "test-model", **settings}
+    return Model(kind="openai", base_url=server.base_url, **settings)
+
+
+async def answers_of(gateway: Any, asks: list[Ask]) -> dict[int, Answer]:
+    """Offer the asks and wait until each is delivered; fails when one is delivered twice."""
+    got: dict[int, Answer] = {}
+    done = asyncio.Event()
+
+    def deliver(batch: Any) -> None:
+        for answer in batch:
+            assert answer.agent not in got
+            got[answer.agent] = answer
+        if len(got) == len(asks):
+            done.set()
+
+    gateway.offer(asks, deliver)
+    await asyncio.wait_for(done.wait(), 30)
+    return got
+
+
+def run(settings: Model, asks: list[Ask], then: Callable[[Any], None] = lambda _gateway: None) -> dict[int, Answer]:
+    async def session() -> dict[int, Answer]:
+        gateway = build_gateway(settings, seed=7, shards=1, scripted=None)
+        await gateway.open()
+        try:
+            got = await answers_of(gateway, asks)
+            assert gateway.pressure().waiting == 0
+            then(gateway)
+            return got
+        finally:
+            await gateway.close()
+
+    return asyncio.run(session())
+
+
+def fates(got: dict[int, Answer]) -> Counter[str]:
+    return Counter(answer.reason or answer.settled for answer in got.values())

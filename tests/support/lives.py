@@ -1,0 +1,103 @@
+"""Runs of the tests' society, stopped and taken up again."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from populace.cluster import local
+from populace.cluster.coordinator import Coordinator
+from populace.cluster.local import LocalTransport
+from populace.core.errors import Interrupted
+from populace.data.societies import find_society
+from populace.models.protocol import Pressure
+from populace.store.tables.tables import read_table
+from support.running import SOCIETIES, settings_of
+
+TICKS = 8
+
+TABLES = ("agents", "messages", "actions", "outcomes", "failures")
+
+
+class Stopper:
+    """Ends the run at the end of a tick, or in the midst of the next."""
+
+    def __init__(self, tick: int) -> None:
+        self.tick_ = tick
+        self.coordinator: Coordinator | None = None
+        self.notes: list[str] = []
+
+    def begin(self, *_: object) -> None: ...
+    def pulse(self, _: object) -> None: ...
+    def end(self, *_: object) -> None: ...
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def tick(self, report) -> None:
+        if report.tick == self.tick_ and self.coordinator is not None:
+            self.coordinator.stop()
+
+
+class Counting:
+    """A gateway that counts what reaches the model, and can refuse to be asked."""
+
+    def __init__(self, inner, asked: list) -> None:
+        self.inner = inner
+        self.asked = asked
+        self.failure = None
+
+    async def open(self) -> None:
+        await self.inner.open()
+
+    def wind_down(self) -> None:
+        self.inner.wind_down()
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    def pressure(self) -> Pressure:
+        return self.inner.pressure()
+
+    def offer(self, asks, deliver) -> None:
+        self.asked.extend((ask.agent, ask.tick, ask.nth) for ask in asks)
+        self.inner.offer(asks, deliver)
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list:
+    """What is put to the model from here on, as (agent, tick, nth)."""
+    found: list = []
+    built = local.build_gateway
+    monkeypatch.setattr(local, "build_gateway", lambda *args, **options: Counting(built(*args, **options), found))
+    return found
+
+
+def go(out: Path, *, stop_at: int | None = None, going=None, scenario: str = SOCIETIES, **options):
+    """Run, go on or fork; None where it was stopped."""
+    observers = [Stopper(-1 if stop_at is None else stop_at)]
+    if going is None:
+        settings = settings_of(**{"ticks": TICKS, **options})
+        coordinator = Coordinator(find_society(scenario), settings, LocalTransport(), out, observers)
+    else:
+        coordinator = Coordinator(going.origin, going.settings, LocalTransport(), out, observers, going.course)
+    observers[0].coordinator = coordinator
+    try:
+        return asyncio.run(coordinator.run())
+    except Interrupted:
+        return None
+
+
+def same_tables(one: Path, other: Path) -> None:
+    for name in TABLES:
+        assert read_table(one, name).equals(read_table(other, name)), name
+    asks = [read_table(folder, "asks").drop_columns(["latency_s"]) for folder in (one, other)]
+    assert asks[0].equals(asks[1])
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    out = tmp_path_factory.mktemp("reference")
+    return go(out), out

@@ -1,0 +1,345 @@
+"""The participants besides the driver. Each drives the real state machine; the rest is what a transport would do.
+
+A message between two processes may come late, twice or never; a caller asks again until it is answered, and gives the
+other up when it never is. A process that starts at an address takes it over; the one before may live on unaddressed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from populace.core.draws import WORLD
+from populace.core.errors import ActorLost, StaleOrder, TransportError
+from populace.core.records import Answer, Ask
+from populace.kernel.barrier import End, Open, Resolve, ShardDone, ShardEnded, WorldClosed
+from populace.kernel.bus import Frame
+from populace.kernel.delivery import distinct, shortfall
+from populace.kernel.environment import Reports, read_values
+from populace.kernel.events import (
+    Answered,
+    AskModel,
+    EndRun,
+    Looked,
+    LookWorld,
+    Observe,
+    OpenTick,
+    RunDone,
+    Seen,
+    TickDone,
+)
+from populace.kernel.snapshot import pack_world, unpack_world
+from support.simulator import society
+from support.simulator.messages import (
+    DRIVER,
+    MODEL,
+    Export,
+    Exported,
+    Failed,
+    Reply,
+    Reported,
+    Request,
+    Run,
+    Start,
+    Started,
+    name,
+)
+from support.simulator.universe import Process
+
+
+class Node(Process):
+    """What starts processes on machines. It does not crash; its messages are as good as everybody's."""
+
+    def __init__(self, run: Run, address: str) -> None:
+        super().__init__(run, address)
+        self.run_ = run
+        self._numbers: dict[int, int] = {}
+
+    def step(self) -> None:
+        pass
+
+    def receive(self, message: Start) -> None:
+        run, role = self.run_, message.role
+        if message.number > self._numbers.get(role, -1):
+            before = run.processes.get(name(role))
+            if before is not None:
+                if isinstance(before, ShardProcess) and before.alive:
+                    run.lost_calls += len(before.in_flight)
+                    before.replaced = True
+                before.alive = before.alive and run.random.random() < run.faults.zombies
+            self._numbers[role] = message.number
+            run.processes[name(role)] = (WorldProcess if role == WORLD else ShardProcess)(run, message)
+        if message.number == self._numbers[role]:
+            self.post(DRIVER, Started(role, message.number))
+
+
+class Model(Process):
+    """Answers asks after a while. When it ends, those it was at are lost; whoever asked it asks again."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run, MODEL)
+        self.run_ = run
+
+    def ask(self, ask: Ask, caller: ShardProcess) -> None:
+        self.later(1.0 + 40.0 * self.universe.random.random(), self._answer, ask, caller)
+
+    def _answer(self, ask: Ask, caller: ShardProcess) -> None:
+        self.step()
+        self.run_.paid += 1
+        self.run_.asked.add((ask.agent, ask.tick, ask.nth, ask.key))
+        answer = society.answer(ask)
+        self.universe.at(self.universe._delay(), caller.run, caller.answered, answer)
+        if self.universe.random.random() < self.universe.faults.doubled:
+            self.universe.at(3.0 * self.universe._delay(), caller.run, caller.answered, answer)
+        self.step()
+
+    def crashed(self) -> None:
+        self.universe.at(50.0, self._again)
+
+    def _again(self) -> None:
+        run = self.run_
+        run.processes[MODEL] = Model(run)
+        for process in list(run.processes.values()):
+            if isinstance(process, ShardProcess) and process.alive:
+                run.lost_calls += len(process.in_flight)
+                process.run(process.ask_again)
+
+
+class Hosted(Process):
+    """A process that hosts a shard or the world: it waits for an order's frames, then hands both to the machine."""
+
+    def __init__(self, run: Run, start: Start) -> None:
+        super().__init__(run, name(start.role))
+        self.run_ = run
+        self.role = start.role
+        self.attempt = start.attempt
+        run.lives += 1
+        self.life = run.lives
+        self.frames: dict[int, list[Frame]] = {}
+        self.waiting: list[Any] = []
+        self.exported: dict[int, Any] = {}
+
+    def receive(self, message: Any) -> None:
+        match message:
+            case Frame():
+                self.frames.setdefault(message.tick, []).append(message)
+            case Open() | Resolve() | End():
+                self.waiting.append(message)
+                self.later(self.universe.PATIENCE, self.force, message)
+            case Export():
+                self.export(message)
+            case _:
+                self.hear(message)
+        for order in list(self.waiting):
+            if self.ready(order):
+                self.force(order)
+
+    def ready(self, order: Any) -> bool:
+        """Whether all that the order needs has come."""
+        return not shortfall(distinct(self.frames_for(order), self.sent_in(order), self.attempt), order.expected)
+
+    def force(self, order: Any) -> None:
+        """Carry an order out with the frames that have come."""
+        if not any(one is order for one in self.waiting):
+            return
+        self.waiting = [one for one in self.waiting if one is not order]
+        try:
+            self.carry_out(order)
+        except StaleOrder:
+            pass
+        except ActorLost as lost:
+            self.failed(order.attempt, lost.names, lost.story)
+        except TransportError as error:
+            self.failed(order.attempt, [self.address], str(error))
+
+    def failed(self, attempt: int, names: list[str], story: str) -> None:
+        self.post(DRIVER, Failed(attempt, names, story), lossy=False)
+
+    def crashed(self) -> None:
+        if isinstance(self, ShardProcess):
+            self.run_.lost_calls += len(self.in_flight)
+        if self.universe.random.random() < 0.5:  # or nobody notices, until a caller gives it up
+            self.universe.send(DRIVER, Failed(self.attempt, [self.address], "its process ended"), lossy=True)
+
+    def frames_for(self, order: Any) -> list[Frame]:
+        return self.frames.get(self.sent_in(order), [])
+
+    def sent_in(self, order: Any) -> int:
+        raise NotImplementedError
+
+    def carry_out(self, order: Any) -> None:
+        raise NotImplementedError
+
+    def export(self, message: Export) -> None:
+        """Give the state at the edge before a tick; asked again, the same."""
+        if message.attempt != self.attempt:
+            return
+        if message.tick not in self.exported and self.stands_before(message.tick):
+            self.exported[message.tick] = self.state(message.whole)
+        if message.tick in self.exported:
+            self.post(DRIVER, Exported(self.attempt, message.tick, self.role, self.exported[message.tick]))
+
+    def stands_before(self, tick: int) -> bool:
+        raise NotImplementedError
+
+    def state(self, whole: bool) -> Any:
+        raise NotImplementedError
+
+    def hear(self, message: Any) -> None:
+        raise NotImplementedError
+
+
+class ShardProcess(Hosted):
+    """A shard, its gateway to the model with its journal, and its door to the world."""
+
+    def __init__(self, run: Run, start: Start) -> None:
+        super().__init__(run, start)
+        self.shard = society.make_shard(start.role, run.shards, start.attempt)
+        if start.state is not None:
+            self.shard.restore(start.tick, start.state)
+        self.in_flight: dict[tuple[int, int, int], Ask] = {}
+        self.replaced = False
+        self._calls: dict[int, Any] = {}
+        self._n_calls = 0
+
+    def sent_in(self, order: Open | End) -> int:
+        return order.tick - 1 if isinstance(order, Open) else self.shard.scope.tick
+
+    def carry_out(self, order: Open | End) -> None:
+        frames = self.frames_for(order)
+        event = (
+            OpenTick(order.tick, frames, order.expected, order.attempt)
+            if isinstance(order, Open)
+            else EndRun(frames, order.expected, order.attempt)
+        )
+        self.effects(self.shard.handle(event))
+
+    def effects(self, effects: Sequence[Any]) -> None:
+        for effect in effects:
+            match effect:
+                case AskModel(asks):
+                    for ask in asks:
+                        self._ask(ask)
+                case Observe() | LookWorld():
+                    self._n_calls += 1
+                    self._calls[self._n_calls] = effect
+                    self._call(self._n_calls, 1)
+                case TickDone():
+                    self._tick_done(effect)
+                case RunDone():
+                    self.post(DRIVER, ShardEnded(effect.shard, effect.counts, effect.attempt))
+
+    def _tick_done(self, done: TickDone) -> None:
+        for frame in done.frames:
+            self.post(name(frame.destination), frame)
+        reports = Reports(done.agents, done.fields, done.shard, done.attempt)
+        self.post(name(WORLD), Reported(done.tick, reports))
+        parcels = [(frame.destination, frame) for frame in done.frames if frame.destination != WORLD]
+        event = ShardDone(
+            done.shard, done.attempt, done.tick, done.agents, done.digests, done.counts, parcels, done.sent
+        )
+        self.post(DRIVER, event)
+
+    def _call(self, call: int, tries: int) -> None:
+        effect = self._calls.get(call)
+        if effect is None:
+            return
+        if tries > self.universe.TRIES:
+            self.failed(self.attempt, [name(WORLD)], "it does not answer")
+            return
+        self.post(name(WORLD), Request(call, self.life, self.address, effect, self.attempt))
+        self.later(self.universe.PATIENCE, self._call, call, tries + 1)
+
+    def hear(self, message: Any) -> None:
+        if not isinstance(message, Reply) or message.caller != self.life or message.id not in self._calls:
+            return
+        effect, values = self._calls.pop(message.id), read_values(message.packed)
+        event = Seen(values) if isinstance(effect, Observe) else Looked(effect.batch, values)
+        self.effects(self.shard.handle(event))
+
+    def _ask(self, ask: Ask) -> None:
+        identity = (ask.agent, ask.tick, ask.nth)
+        found = self.run_.disk.journal.get(identity)
+        if found is not None and found[0] == ask.key:
+            self.later(0.1, self._told, found[1])
+            return
+        self.in_flight[identity] = ask
+        self.run_.lost_calls += self.replaced
+        self.step()
+        self.run_.processes[MODEL].run(self.run_.processes[MODEL].ask, ask, self)
+
+    def ask_again(self) -> None:
+        for ask in list(self.in_flight.values()):
+            self.run_.processes[MODEL].run(self.run_.processes[MODEL].ask, ask, self)
+
+    def answered(self, answer: Answer) -> None:
+        """An answer is on record before its turn sees it."""
+        self.step()
+        identity = (answer.agent, answer.tick, answer.nth)
+        ask = self.in_flight.get(identity)
+        if ask is not None:
+            self.run_.disk.journal[identity] = (ask.key, answer)
+            self.step()
+            del self.in_flight[identity]
+        self._told(answer)
+
+    def _told(self, answer: Answer) -> None:
+        self.effects(self.shard.handle(Answered([answer])))
+
+    def stands_before(self, tick: int) -> bool:
+        return tick == self.shard.scope.tick + 1 and not self.shard._open
+
+    def state(self, whole: bool) -> Any:
+        return self.shard.export(whole=whole)
+
+
+class WorldProcess(Hosted):
+    """The environment service."""
+
+    def __init__(self, run: Run, start: Start) -> None:
+        super().__init__(run, start)
+        self.environment = society.make_environment(run.shards, start.attempt)
+        if start.state is not None:
+            self.environment.world.restore(unpack_world(start.state))
+        self.reports: dict[int, list[Reports]] = {}
+
+    def sent_in(self, order: Resolve) -> int:
+        return order.tick
+
+    def hear(self, message: Any) -> None:
+        match message:
+            case Reported(tick, reports):
+                self.reports.setdefault(tick, []).append(reports)
+            case Request():
+                self._show(message)
+
+    def _show(self, request: Request) -> None:
+        world, effect = self.environment, request.effect
+        try:
+            if isinstance(effect, Observe):
+                packed = world.observe(effect.agents, request.attempt)
+            else:
+                packed = world.look(effect.looks, request.attempt)
+        except StaleOrder:
+            return
+        self.post(request.sender, Reply(request.id, request.caller, packed))
+
+    def ready(self, order: Resolve) -> bool:
+        reported = {one.shard for one in self.reports.get(order.tick, []) if one.attempt == self.attempt}
+        return len(reported) == self.run_.shards and super().ready(order)
+
+    def carry_out(self, order: Resolve) -> None:
+        reports = self.reports.get(order.tick, [])
+        done = self.environment.close_tick(
+            order.tick, self.frames_for(order), reports, order.expected, order.attempt
+        )
+        for frame in done.frames:
+            self.post(name(frame.destination), frame)
+        parcels = [(frame.destination, frame) for frame in done.frames]
+        self.post(DRIVER, WorldClosed(done.tick, done.digest, done.counts, parcels, done.sent, done.attempt))
+
+    def stands_before(self, tick: int) -> bool:
+        return tick == self.environment.world.tick
+
+    def state(self, whole: bool) -> Any:
+        return pack_world(self.environment.world.state())

@@ -1,0 +1,148 @@
+"""A small society that asks, looks, sends, acts, sleeps and fails, and whose state shows any change of order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+from populace.agents.activation import Sometimes
+from populace.agents.agent import Agent, Public, public_fields
+from populace.agents.context import Context
+from populace.agents.population import Population
+from populace.agents.society import Society
+from populace.core.records import Abstained, Answer, Ask
+from populace.env import Batch, Part, World, action, query
+from populace.interventions.at_work import NO_LEVERS, Levers, resolve_levers
+from populace.interventions.levers import parse_lever
+from populace.kernel.environment import Environment
+from populace.kernel.shard import Shard, ShardPlan
+from support.env_support import opened
+from support.kernel_support import make_scope
+
+AGENTS = 9
+FRAME_BYTES = 60
+TICKS = 5
+
+
+class Member(Agent):
+    """`chain` folds in all that the member ever heard, saw and was told, in its order."""
+
+    chain: Public[int] = 1
+    heard: list[int] = []
+
+    async def turn(self, ctx: Context) -> None:
+        draw = ctx.draw("what")
+        for message in ctx.inbox:
+            self._fold(message.sender, message.tick, message.body)
+            self.heard = [*self.heard[-3:], message.sender]
+        self._fold(ctx.seen["fund.total"], ctx.seen["fund.mine"])
+        if draw.bernoulli(0.7):
+            answer = await ctx.ask(f"first {self.chain}", str, purpose="first")
+            self._fold(str(answer))
+        if draw.bernoulli(0.4):
+            self._fold(await ctx.look("fund.paid_by", of=draw.integer(AGENTS)))
+        if draw.bernoulli(0.3):
+            answer = await ctx.ask(f"second {self.chain}", str, purpose="second")
+            self._fold("nothing" if isinstance(answer, Abstained) else answer)
+        for _ in range(draw.integer(3)):
+            ctx.send(draw.integer(AGENTS + 1), self.chain)
+        if draw.bernoulli(0.6):
+            ctx.act("fund.pay", amount=self.chain % 7)
+        if draw.bernoulli(0.3):
+            ctx.wake_at(ctx.tick + 1 + draw.integer(3))
+        if draw.bernoulli(0.05):
+            raise RuntimeError("a bad day")
+
+    def _fold(self, *values: Any) -> None:
+        self.chain = int.from_bytes(blake2b(f"{self.chain}{values}".encode(), digest_size=6).digest(), "big")
+
+
+class Fund(Part):
+    """Who paid what; it thanks those that pay and writes to somebody each tick."""
+
+    settable = {"factor": int}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = 31
+        self.paid = np.zeros(AGENTS, np.int64)
+        self.order = 0
+
+    def observe(self, tick: int, agents: Any) -> dict[str, Any]:
+        return {"total": [self.order] * len(agents), "mine": self.paid[agents]}
+
+    @action
+    def pay(self, tick: int, batch: Batch) -> Iterator[tuple[int, Any]]:
+        for i, (agent, args) in enumerate(zip(batch.agents.tolist(), batch.args, strict=True)):
+            if args["amount"] == 0:
+                batch.refuse(i, "nothing")
+                continue
+            self.paid[agent] += args["amount"]
+            self.order = (self.order * self.factor + agent + args["amount"]) % 1_000_003
+            yield agent, {"thanks": self.order}
+
+    @query
+    def paid_by(self, agents: Any, args: Any) -> list[int]:
+        return [int(self.paid[one["of"]]) for one in args]
+
+    def advance(self, tick: int) -> list[tuple[int, Any]]:
+        return [(self.order % AGENTS, tick)]
+
+    def state(self) -> dict[str, Any]:
+        return {"paid": self.paid, "order": self.order}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.paid = state["paid"].copy()
+        self.order = state["order"]
+
+
+LEVERS = NO_LEVERS
+"""What intervenes; a test may put `pulled()` here."""
+
+
+def pulled() -> Levers:
+    """Levers of every kind."""
+    texts = (
+        "at=1, until=3, set={world.fund.factor=37}",
+        "at=2, send={to={share=0.6}, body='a lever'}",
+        "at=1, until=4, block={sender={share=0.5}}",
+        "at=3, change={group={share=0.5}, fields={heard=[7], chain=5}}",
+    )
+    return resolve_levers(
+        [parse_lever(text) for text in texts],
+        society=Society(name="members", agent=Member, population=lambda setup: Population({"x": [0] * setup.agents})),
+        world=World(Fund()),
+        columns={},
+        values={},
+        agents=AGENTS,
+        seed=7,
+        body_bytes=1000,
+    )
+
+
+def make_environment(shards: int, attempt: int) -> Environment:
+    world = opened(AGENTS, Fund(), columns={"chain": [1] * AGENTS}, fields=public_fields(Member))
+    outcomes = {"mean": lambda world: world.columns["chain"].mean()}
+    return Environment(world, outcomes, shards=shards, frame_bytes=FRAME_BYTES, attempt=attempt, levers=LEVERS)
+
+
+def make_shard(index: int, shards: int, attempt: int) -> Shard:
+    plan = ShardPlan(
+        index=index, shards=shards, attempt=attempt, observes=True, live_turns=3, inbox_messages=5,
+        frame_bytes=FRAME_BYTES, record_messages=True, record_asks=True,
+    )  # fmt: skip
+    scope = make_scope(AGENTS, actions=frozenset({"fund.pay"}), queries=frozenset({"fund.paid_by"}))
+    agents = [Member() for _ in range(index, AGENTS, shards)]
+    return Shard(plan, scope, agents, public_fields(Member), Sometimes(0.4), LEVERS)
+
+
+def answer(ask: Ask) -> Answer:
+    """What the model says to an ask: a function of its content."""
+    said = blake2b(ask.key, digest_size=4).hexdigest()
+    if said[0] == "0":
+        return Answer(ask.agent, ask.tick, ask.nth, "abstained", reason="refusal", calls=1, tokens_in=5)
+    return Answer(ask.agent, ask.tick, ask.nth, "answered", said, calls=1, tokens_in=5, tokens_out=3)
+
