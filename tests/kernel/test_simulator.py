@@ -89,10 +89,10 @@ def test_seeds_with_levers_and_their_control(monkeypatch: pytest.MonkeyPatch, le
     mail = Levers.mail
     done: set[tuple[int, int]] = set()
 
-    def once(self: Levers, tick: int, *, index: int, **how: Any) -> list[Frame]:
+    def once(self: Levers, tick: int, index: int, shards: int) -> list[Any]:
         first = (tick, index) not in done
         done.add((tick, index))
-        return mail(self, tick, index=index, **how) if first else []
+        return mail(self, tick, index, shards) if first else []
 
     monkeypatch.setattr(Levers, "mail", once)
     failed = 0
