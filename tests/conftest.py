@@ -14,6 +14,14 @@ settings.load_profile("house")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests of one file on one worker, and all that need a Ray, or the embedded model, on one, begun first."""
+    for item in items:
+        heavy = next((name for name in ("ray", "embedded") if item.get_closest_marker(name)), None)
+        item.add_marker(pytest.mark.xdist_group(heavy or item.path.stem))
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+
+
 @pytest.fixture(scope="session")
 def ray_cluster():
     """A Ray on this machine, started once: it takes about ten seconds."""
