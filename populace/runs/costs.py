@@ -12,9 +12,9 @@ import msgspec
 
 from populace.budget.ledger import Entry, Fund, amount_text
 from populace.core.errors import SettingsError
-from populace.store.manifest import read_manifest
 from populace.monitoring.printing import print_rows
 from populace.monitoring.progress import money
+from populace.store.manifest import read_manifest
 
 UNFINISHED: Final = "(unfinished ticks)"
 """Stands for a purpose where a run ended in the midst of a tick: what was billed for turns that were not committed."""

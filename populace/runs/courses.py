@@ -9,6 +9,11 @@ from typing import Any, Final
 
 import msgspec
 
+from populace.core.errors import CheckpointDamaged, ScenarioError, SettingsError
+from populace.data.societies import Origin, find_society
+from populace.interventions.levers import SetLever, parse_lever, past_of
+from populace.kernel.snapshot import Era, Past, from_blocks
+from populace.settings import Model, Settings, changed_keys, revise_settings
 from populace.store.checkpoint.generations import latest
 from populace.store.folder import (
     CHECKPOINTS,
@@ -21,13 +26,8 @@ from populace.store.folder import (
     read_run_file,
     run_file,
 )
-from populace.store.remote.mirror import is_remote, journal_place, local_folder
-from populace.kernel.snapshot import Era, Past, from_blocks
-from populace.core.errors import CheckpointDamaged, ScenarioError, SettingsError
-from populace.interventions.levers import SetLever, parse_lever, past_of
 from populace.store.manifest import MANIFEST, read_manifest
-from populace.settings import Model, Settings, changed_keys, revise_settings
-from populace.data.societies import Origin, find_society
+from populace.store.remote.mirror import is_remote, journal_place, local_folder
 
 _FREE: Final = (
     "shards", "transport", "metrics_port", "metrics_host", "journal", "checkpoint", "limits", "model.base_url",

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from populace.core.errors import SettingsError
 from populace.store.manifest import MANIFEST, read_manifest
-from populace.store.tables.ticks import Differing, TickRows, differing
 from populace.store.tables.tables import read_table, table_files
+from populace.store.tables.ticks import Differing, TickRows, differing
 
 What: TypeAlias = Literal["lever", "ask", "answer", "failure", "action", "message", "field"]
 

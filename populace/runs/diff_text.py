@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from populace.runs.diff import Diff, Difference
 from populace.monitoring.pace import counted
+from populace.runs.diff import Diff, Difference
 
 Row = TypeVar("Row")
 

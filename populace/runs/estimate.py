@@ -19,20 +19,20 @@ from typing import Any, Final, TextIO
 
 import msgspec
 
-from populace.runs.prediction import Estimate, Interval, Plan, Purposed, Turn, Used, extrapolate
 from populace.budget.prices import rate_of
-from populace.kernel.barrier import ShardDone
-from populace.cluster.job import plan_job
 from populace.cluster.coordinator import Coordinator
-from populace.kernel.events import TickDone
+from populace.cluster.job import plan_job
 from populace.cluster.local import LocalTransport
 from populace.core.errors import SettingsError
+from populace.data.societies import Origin
+from populace.kernel.barrier import ShardDone
+from populace.kernel.events import TickDone
 from populace.monitoring.pace import counted, duration_text
 from populace.monitoring.printing import print_rows
 from populace.monitoring.progress import money
 from populace.monitoring.report import Observer, Pulse, TickReport
+from populace.runs.prediction import Estimate, Interval, Plan, Purposed, Turn, Used, extrapolate
 from populace.settings import Budget, Latency, Model, Record, Settings
-from populace.data.societies import Origin
 
 AGENTS: Final = 20
 TICKS: Final = 6

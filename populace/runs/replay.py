@@ -10,15 +10,15 @@ from typing import Any, TextIO
 import msgspec
 
 from populace.cluster.coordinator import Coordinator
-from populace.runs.courses import Going
 from populace.cluster.local import LocalTransport
-from populace.store.journal.recording import Missed
 from populace.core.errors import Diverged, SettingsError
 from populace.core.records import Ask
-from populace.runs.diff import first_difference
-from populace.runs.diff_text import SAME_PROMPT
 from populace.monitoring.pace import counted
 from populace.monitoring.progress import choose_progress
+from populace.runs.courses import Going
+from populace.runs.diff import first_difference
+from populace.runs.diff_text import SAME_PROMPT
+from populace.store.journal.recording import Missed
 from populace.store.tables.tables import recorded_prompt, table_files
 
 

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 from support.asking import asking, here
+from support.command import populace
 from support.misbehaving import Misbehaving, slow
 from support.monitoring_support import whole_manifest
 from support.running import SOCIETIES, run_local
-from support.command import populace
 
 from populace.budget.amounts import Rate
 from populace.core.errors import BudgetSpent, SettingsError
 from populace.core.records import Answer, Counts
-from populace.runs.costs import UNFINISHED, costs, print_costs
-from populace.store.manifest import read_manifest, verdict, write_manifest
 from populace.monitoring.summary import caveats
-from populace.store.tables.tables import read_table
+from populace.runs.costs import UNFINISHED, costs, print_costs
 from populace.settings import Limits
+from populace.store.manifest import read_manifest, verdict, write_manifest
+from populace.store.tables.tables import read_table
 
 PRICED = {"scripted": {"usd_per_million_tokens_in": 100.0, "usd_per_million_tokens_out": 400.0}}
 

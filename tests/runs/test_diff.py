@@ -19,21 +19,21 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.running import SOCIETIES, run_local, settings_of
 from support.command import populace
 from support.lives import Stopper
+from support.running import SOCIETIES, run_local, settings_of
 
 from populace.cluster.coordinator import Coordinator
-from populace.runs.courses import fork_course, recorded_hashes, replay_course
 from populace.cluster.local import LocalTransport
-from populace.runs.replay import replay_run
 from populace.core.errors import Interrupted, SettingsError
+from populace.data.societies import find_society
+from populace.runs.courses import fork_course, recorded_hashes, replay_course
 from populace.runs.diff import Difference, Outcome, TickDiff, diff_runs, first_difference
 from populace.runs.diff_text import _ROWS, _sampled, print_diff
+from populace.runs.replay import replay_run
 from populace.store.manifest import read_manifest
-from populace.store.tables.ticks import TickRows, differing
 from populace.store.tables.tables import read_table
-from populace.data.societies import find_society
+from populace.store.tables.ticks import TickRows, differing
 
 TICKS = 6
 CHANGED_TICK = 2

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 from support.asking import ASKERS, asking, here
+from support.command import populace
 from support.misbehaving import Misbehaving, slow
 from support.running import SOCIETIES, run_local, settings_of
-from support.command import populace
 
-from populace.runs import prediction as estimates
 from populace.budget.amounts import Rate
-from populace.runs.prediction import Plan, Turn, Used, estimate, extrapolate
-from populace.runs.estimate import expect, plan_of, play, print_expected
 from populace.core.errors import SettingsError
 from populace.data.societies import find_society
+from populace.runs import prediction as estimates
+from populace.runs.estimate import expect, plan_of, play, print_expected
+from populace.runs.prediction import Plan, Turn, Used, estimate, extrapolate
 
 PRICES = {"test-model": {"usd_per_million_tokens_in": 100.0, "usd_per_million_tokens_out": 400.0}}
 COUNTS = {"calls": "calls_billed", "tokens_in": "tokens_in", "tokens_out": "tokens_out"}

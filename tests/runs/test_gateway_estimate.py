@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from populace.budget.amounts import Rate
-from populace.runs.prediction import Estimate, Plan, Turn, Used, estimate, student
 from populace.core.draws import Stream
+from populace.runs.prediction import Estimate, Plan, Turn, Used, estimate, student
 
 RATE = Rate.of(1.0, 2.0)
 

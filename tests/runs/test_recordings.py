@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from populace.data.societies import shipped
 from populace.runs.courses import fork_course, replay_course
 from populace.runs.replay import replay_run
-from populace.store.manifest import read_manifest
 from populace.scenarios import polarization
-from populace.data.societies import shipped
+from populace.store.manifest import read_manifest
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 
