@@ -127,7 +127,9 @@ class Coordinator:
         ScenarioError.
         """
         self._began_s = time.perf_counter()
-        job = plan_job(self.origin, self.settings, whole=not self.course.replay)
+        job = plan_job(
+            self.origin, self.settings, whole=not self.course.replay, trace_version=self.course.file.trace_version
+        )
         society = job.society()
         self.out.mkdir(parents=True, exist_ok=True)
         if not self.course.replay:
@@ -476,6 +478,7 @@ class Coordinator:
             "wall_s": round(self._wall_s(), 3),
             "peak_rss_mb": self._peak_rss_mb,
             "run": self.course.file.run,
+            "trace_version": self.course.file.trace_version,
             "attempt": self._attempt,
             "began_at_tick": self._began_at_tick,
             "lost": self._lost,

@@ -13,6 +13,7 @@ from populace.budget.amounts import NOTHING, Amount
 from populace.cluster.wire import pack
 from populace.core.draws import Draws
 from populace.core.errors import PopulaceError, ScenarioError
+from populace.core.trace import TRACE_VERSION
 from populace.data.societies import Origin, load_society
 from populace.env import Opening, World
 from populace.interventions.at_work import NO_LEVERS, Levers, check_ticks, resolve_levers
@@ -33,7 +34,7 @@ class Job(msgspec.Struct, frozen=True):
     `agents` and `ticks` are what settings and society came to. It holds no secret: a process reads the model's key
     from its own environment. `attempt` counts the times that it was taken up; answers go to the folder `journal` under
     the name `run`, and are first looked up in `pasts`; a `replay` calls no model. `spent` is what the model had
-    cost before. `eras` are those of a fork's past.
+    cost before. `eras` are those of a fork's past. `trace_version` is the run's, see `core.trace`.
     """
 
     origin: str
@@ -49,6 +50,7 @@ class Job(msgspec.Struct, frozen=True):
     pasts: list[Past] = []
     eras: list[Era] = []
     replay: bool = False
+    trace_version: int = TRACE_VERSION
 
     def society(self) -> Society:
         """The society. Raises ScenarioError."""
@@ -59,7 +61,9 @@ class Job(msgspec.Struct, frozen=True):
         return Settings.model_validate_json(self.settings)
 
 
-def plan_job(origin: Origin, settings: Settings, *, whole: bool = True) -> Job:
+def plan_job(
+    origin: Origin, settings: Settings, *, whole: bool = True, trace_version: int = TRACE_VERSION
+) -> Job:
     """The job of a run. Raises ScenarioError and SettingsError for what could not run.
 
     Where levers are to be checked, population and world are built for it. Unless the run is `whole`, levers may take
@@ -73,6 +77,7 @@ def plan_job(origin: Origin, settings: Settings, *, whole: bool = True) -> Job:
         settings=settings.model_dump_json(),
         agents=settings.agents or society.size,
         ticks=settings.ticks or society.ticks,
+        trace_version=trace_version,
     )
     if settings.levers:
         if whole:
@@ -142,7 +147,7 @@ def build_environment(job: Job) -> Environment:
     )
     return Environment(
         world, society.outcomes, shards=settings.shards, frame_bytes=settings.bus.frame_bytes, attempt=job.attempt,
-        levers=levers, record_actions=settings.record.actions,
+        levers=levers, record_actions=settings.record.actions, trace_version=job.trace_version,
     )  # fmt: skip
 
 
@@ -164,6 +169,7 @@ def build_shard(job: Job, index: int) -> Shard:
         record_asks=settings.record.asks,
         eras=tuple(job.eras),
         saved=job.journal is not None,
+        trace_version=job.trace_version,
     )
     scope = Scope(
         seed=settings.seed,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from populace.core.draws import WORLD
 from populace.core.errors import ActorLost, ScenarioError, StaleOrder, TransportError
 from populace.core.records import Counts, Look
-from populace.core.trace import DIGEST_BYTES
+from populace.core.trace import DIGEST_BYTES, TRACE_VERSION
 from populace.env import Action, World
 from populace.env.part import LookFailed
 from populace.interventions.at_work import NO_LEVERS, Levers, set_world
@@ -67,7 +67,7 @@ class WorldDone(msgspec.Struct, frozen=True):
 
 
 class Environment:
-    """Wraps an opened world for a run of `shards` shards. `attempt` counts its restarts.
+    """Wraps an opened world for a run of `shards` shards and of this trace version. `attempt` counts its restarts.
 
     Levers act whenever the world comes to a tick: now, at a tick's end, and when it is restored.
     """
@@ -82,11 +82,13 @@ class Environment:
         attempt: int = 0,
         levers: Levers = NO_LEVERS,
         record_actions: bool = False,
+        trace_version: int = TRACE_VERSION,
     ) -> None:
         self.world = world
         self._record_actions = record_actions
         self.outcomes = outcomes
         self.attempt = attempt
+        self.trace_version = trace_version
         self._shards = shards
         self._frame_bytes = frame_bytes
         self._last: WorldDone | None = None

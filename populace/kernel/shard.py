@@ -22,7 +22,7 @@ from populace.agents.context import Context, Failure, Scope, close, fail, step
 from populace.core.draws import WORLD
 from populace.core.errors import BadField, CheckpointDamaged, StaleOrder, TransportError
 from populace.core.records import Abstained, Answer, Ask, Counts, Look
-from populace.core.trace import DIGEST_BYTES
+from populace.core.trace import DIGEST_BYTES, TRACE_VERSION
 from populace.interventions.at_work import NO_LEVERS, Levers
 from populace.kernel.bus import Frame, Mail, Outgoing, gather, route
 from populace.kernel.delivery import check_complete, distinct, tally
@@ -52,6 +52,7 @@ class ShardPlan(msgspec.Struct, frozen=True):
     """What a shard has to know besides its agents. `index` of `shards`; bounds are those of the settings.
 
     In a run that is `saved` the shard tests of a few agents a tick that they come back from a checkpoint as they are.
+    `trace_version` is the run's.
     """
 
     index: int
@@ -65,6 +66,7 @@ class ShardPlan(msgspec.Struct, frozen=True):
     record_asks: bool
     eras: tuple[Era, ...] = ()
     saved: bool = False
+    trace_version: int = TRACE_VERSION
 
 
 class Shard:

@@ -135,7 +135,7 @@ def fork_course(
     _refuse(changed_keys(former, settings), _FORKED, "a fork")
     parent = Parent(file.run, named, at_tick, hashes[at_tick - 1] if at_tick else "")
     eras = _eras(file.eras, at_tick, former.model, settings.model)
-    own = run_file(file.society, settings, parent, eras)
+    own = run_file(file.society, settings, parent, eras, file.trace_version)
     course = Course(file=own, pasts=_parents(own), expected=tuple(hashes[:at_tick]))
     return Going(file.society, settings, course, _kept_code(file.society, "forked"))
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from populace.core.errors import CheckpointDamaged, SettingsError
+from populace.core.trace import TRACE_VERSION
 from populace.data.societies import Origin
 from populace.files import write_whole
 from populace.kernel.blocks import Block
@@ -49,7 +50,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     """What `run.json` holds: all that a run is, besides the model's answers. It holds no key.
 
     `source` is the scenario's text where it came from a file, and `fingerprint` the BLAKE2b-128 of the scenario's text
-    in any case. `eras` are those of a fork's past.
+    in any case. `eras` are those of a fork's past. A file that says no `trace_version` is of a run of version 1.
     """
 
     run: str
@@ -60,6 +61,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, Any]
     parent: Parent | None = None
     eras: list[Era] = []
+    trace_version: int = 1
 
     def read_settings(self) -> Settings:
         """The settings. Raises SettingsError."""
@@ -93,8 +95,14 @@ def fresh_course(origin: Origin, settings: Settings) -> Course:
     return Course(file=run_file(origin, settings))
 
 
-def run_file(origin: Origin, settings: Settings, parent: Parent | None = None, eras: Sequence[Era] = ()) -> RunFile:
-    """What `run.json` of a new run will hold."""
+def run_file(
+    origin: Origin,
+    settings: Settings,
+    parent: Parent | None = None,
+    eras: Sequence[Era] = (),
+    trace_version: int = TRACE_VERSION,
+) -> RunFile:
+    """What `run.json` of a new run will hold; a fork has its parent's `trace_version`."""
     return RunFile(
         run=new_run_id(),
         populace=version("populace"),
@@ -104,6 +112,7 @@ def run_file(origin: Origin, settings: Settings, parent: Parent | None = None, e
         settings=kept_settings(settings),
         parent=parent,
         eras=list(eras),
+        trace_version=trace_version,
     )
 
 
@@ -141,7 +150,7 @@ def read_run_file(folder: Path) -> RunFile:
     """Read `run.json`. Raises SettingsError, naming the file, where there is none or it is not one."""
     path = folder / RUN_FILE
     try:
-        return msgspec.json.decode(path.read_bytes(), type=RunFile)
+        file = msgspec.json.decode(path.read_bytes(), type=RunFile)
     except FileNotFoundError:
         raise SettingsError(
             f"{path}: there is no such file. Give the folder that a run was told with --out."
@@ -150,6 +159,12 @@ def read_run_file(folder: Path) -> RunFile:
         raise SettingsError(f"{path}: cannot be read ({error.strerror}).") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: is not what populace wrote: {error}. Put a good copy back.") from None
+    if not 1 <= file.trace_version <= TRACE_VERSION:
+        raise SettingsError(
+            f"{path}: the run is of trace version {file.trace_version}, and this populace computes versions 1 to "
+            f"{TRACE_VERSION}. Use the populace that began it, {file.populace}."
+        )
+    return file
 
 
 class Store:
