@@ -8,12 +8,30 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Generator
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
 Settled: TypeAlias = Literal["answered", "cached", "replayed", "abstained"]
 """How an ask ends; every ask ends in exactly one of these ways."""
+
+Reason: TypeAlias = Literal["refusal", "schema", "deadline", "error", "budget", "interrupted", "unrecorded"]
+"""Why an ask has no answer, the word by which abstentions are counted.
+
+- `refusal`: the model, or a filter before it, declined.
+- `schema`: it answered, and what it said could not be read as the type that was asked for.
+- `deadline`: no answer came in time.
+- `error`: a technical failure: of the endpoint, of the way to it, of a scripted answer function.
+- `budget`: the run reached a ceiling, so the ask was not put.
+- `interrupted`: the run was ending, so the ask was not put, or its answer not waited for.
+- `unrecorded`: a replay has no answer to it on record.
+
+The first four say something about the model and its endpoint; the others (`UNPUT`) only how the run ended.
+"""
+
+REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
+UNPUT: Final[frozenset[str]] = frozenset({"budget", "interrupted", "unrecorded"})
+"""Reasons of asks that no model had its chance to answer: they say nothing about it."""
 
 LATENCY_BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 """Upper edges, in seconds, of the buckets in which model latency is counted (the last bucket is +Inf)."""
@@ -34,11 +52,10 @@ class Message(msgspec.Struct, frozen=True):
 class Abstained(msgspec.Struct, frozen=True):
     """What an agent gets when its ask has no usable answer; never a default in its place.
 
-    `reason` is one word that counts can be grouped by: `deadline`, `refusal`, `schema`, `error`, `budget`, ...;
-    `detail` says more to a person.
+    `reason` is the word that it is counted by; `detail` says more to a person.
     """
 
-    reason: str
+    reason: Reason
     detail: str = ""
 
 
@@ -80,6 +97,7 @@ class Look(msgspec.Struct):
 class Answer(msgspec.Struct):
     """How an ask ended. `text` is what the model said (JSON where a schema was asked for), '' on abstention.
 
+    `reason` is a `Reason` where the ask abstained, else ''; a journal of an older run may hold another word.
     `calls` counts billed model calls, repairs and retries among them. `latency_s` is wall time and stands in no
     hash. `cost_usd` is 0.0 where no price is known.
     """

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 import numpy as np
@@ -21,7 +21,7 @@ from populace.agents.agent import Agent
 from populace.agents.context import Context, Failure, Scope, close, fail, step
 from populace.core.draws import WORLD
 from populace.core.errors import BadField, CheckpointDamaged, StaleOrder, TransportError
-from populace.core.records import Abstained, Answer, Ask, Counts, Look
+from populace.core.records import Abstained, Answer, Ask, Counts, Look, Reason
 from populace.core.trace import DIGEST_BYTES, TRACE_VERSION
 from populace.interventions.at_work import NO_LEVERS, Levers
 from populace.kernel.bus import Frame, Mail, Outgoing, gather, route
@@ -261,7 +261,7 @@ class Shard:
         del self._waiting[answer.agent]
         value: Any
         if answer.settled == "abstained":
-            value = Abstained(answer.reason, answer.detail)
+            value = Abstained(cast("Reason", answer.reason), answer.detail)
         else:
             try:
                 value = ask.spec.read(answer.text)

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from populace.budget.amounts import worst_case, worst_tokens_in
 from populace.budget.prices import tokens_of
 from populace.core.errors import ActorLost, BudgetSpent, ModelError
-from populace.core.records import Answer, Ask
+from populace.core.records import Answer, Ask, Reason
 from populace.models.cache.answers import model_seed
 from populace.models.chat import Mode, Writer, read_completion, read_error
 from populace.models.completions import Prompts, prompt_of, read_completions
@@ -263,7 +263,7 @@ class Client:
         self._failure = failure
         self._abstain(self.dispatcher.drain() + self.dispatcher.abort(), *_reason(failure))
 
-    def _abstain(self, jobs: list[Job], reason: str, detail: str) -> None:
+    def _abstain(self, jobs: list[Job], reason: Reason, detail: str) -> None:
         for job in jobs:
             job.deliver([job.abstained(reason, detail)])
 
@@ -291,7 +291,7 @@ def _kind(job: Job) -> object:
     return job.mode, job.ask.max_tokens, job.ask.temperature
 
 
-def _reason(failure: Exception | None) -> tuple[str, str]:
+def _reason(failure: Exception | None) -> tuple[Reason, str]:
     if failure is None:
         return "interrupted", ""
     return ("budget" if isinstance(failure, BudgetSpent) else "error", str(failure))

@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 
 from populace.core.errors import SettingsError
-from populace.core.records import Counts
+from populace.core.records import UNPUT, Counts
 from populace.files import write_whole
 from populace.settings import Limits
 
@@ -154,22 +154,39 @@ def tally(total: Counts) -> dict[str, Any]:
     }
 
 
+_ADVICE: Final[Mapping[str, str]] = {
+    "refusal": "The model or a filter declined: see what it says, and change the prompts or the model.",
+    "schema": "Answers could not be read as their types: see what they say; a larger model, simpler types or more "
+    "max_tokens may help.",
+    "deadline": "Answers came too late: raise the timeout, or ask fewer at once.",
+    "error": "The endpoint failed: see what it says.",
+}
+
+
 def verdict(total: Counts, limits: Limits) -> dict[str, Any]:
     """The part of a manifest that says whether a run's figures may be used: `valid`, and in words `why_invalid`.
 
-    A run of which a greater share of asks stayed without an answer than `limits.abstained` is not valid.
+    A run of which a greater share of asks stayed without an answer than `limits.abstained` is not valid; the words say
+    by which reasons. Asks that no model had its chance to answer (`UNPUT`) say nothing about it and are left out.
     """
-    abstained = sum(total.abstained.values())
-    ended = total.answered + total.cached + total.replayed + abstained
-    if abstained <= limits.abstained * ended:
+    missing = {reason: n for reason, n in total.abstained.items() if reason not in UNPUT}
+    abstained = sum(missing.values())
+    put = total.answered + total.cached + total.replayed + abstained
+    if abstained <= limits.abstained * put:
         return {"valid": True, "why_invalid": None}
-    worst = max(total.purposes, key=lambda name: sum(total.purposes[name].abstained.values()), default="")
-    reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(total.abstained.items()))
+    by_purpose = {name: _put(purpose.abstained) for name, purpose in total.purposes.items()}
+    often = max(by_purpose, key=lambda name: by_purpose[name], default="")
+    most = max(missing, key=lambda reason: missing[reason])
+    reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(missing.items()))
     return {
         "valid": False,
-        "why_invalid": f"{abstained:,} of {ended:,} asks ({abstained / ended:.1%}) have no answer ({reasons}), most of "
-        f"purpose {worst!r}; limits.abstained allows {limits.abstained:.1%}.",
+        "why_invalid": f"{abstained:,} of {put:,} asks ({abstained / put:.1%}) have no answer ({reasons}), most of "
+        f"purpose {often!r}; limits.abstained allows {limits.abstained:.1%}. {_ADVICE.get(most, '')}".rstrip(),
     }
+
+
+def _put(abstained: Mapping[str, int]) -> int:
+    return sum(n for reason, n in abstained.items() if reason not in UNPUT)
 
 
 def write_manifest(out: Path, manifest: Mapping[str, Any]) -> Path:

@@ -16,7 +16,7 @@ import msgspec
 
 from populace.budget.amounts import PICO_USD, Amount, Rate
 from populace.core.draws import WORLD, Stream
-from populace.core.records import Answer, Ask
+from populace.core.records import Answer, Ask, Reason
 from populace.models.cache.answers import Mode as Sampling
 from populace.models.chat import Mode, Turns, repair_turns
 from populace.models.choices import choose
@@ -53,7 +53,7 @@ class Job(msgspec.Struct):
         """The ask's answer."""
         return self._ended("answered", text, "", "")
 
-    def abstained(self, reason: str, detail: str) -> Answer:
+    def abstained(self, reason: Reason, detail: str) -> Answer:
         """The ask's abstention."""
         return self._ended("abstained", "", reason, detail)
 

@@ -27,7 +27,7 @@ import pydantic
 from populace.agents.answers import AnswerSpec, Chosen
 from populace.budget.amounts import PICO_USD, Rate
 from populace.core.draws import Stream
-from populace.core.records import Abstained, Answer, Ask
+from populace.core.records import REASONS, Abstained, Answer, Ask, Reason
 from populace.models.protocol import Deliver, Pressure
 from populace.models.scripted.generate import compile_schema, words
 from populace.settings import Latency
@@ -128,6 +128,9 @@ class Scripted:
         try:
             value = self._function(ask, Stream(self._seed, ask.agent, ask.tick, _purpose(ask.nth)))
             if isinstance(value, Abstained):
+                if value.reason not in REASONS:
+                    known = ", ".join(REASONS)
+                    return _abstained(ask, "error", f"no reason to abstain is called {value.reason!r}: {known}")
                 return _abstained(ask, value.reason, value.detail)
             text = _encode(ask.spec, value)
         except Exception as error:  # noqa: BLE001 - whatever the user's function raises ends this ask only
@@ -152,7 +155,7 @@ def _purpose(nth: int) -> str:
     return f"scripted:{nth}"
 
 
-def _abstained(ask: Ask, reason: str, detail: str) -> Answer:
+def _abstained(ask: Ask, reason: Reason, detail: str) -> Answer:
     return Answer(ask.agent, ask.tick, ask.nth, "abstained", reason=reason, detail=detail, calls=1)
 
 

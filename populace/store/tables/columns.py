@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from populace.core.errors import BusError
+from populace.core.records import REASONS
 
 Columns: TypeAlias = Mapping[str, "Sequence[Any] | NDArray[Any]"]
 """A batch of rows: a sequence a column, all of one length."""
@@ -109,7 +110,7 @@ SHEETS: Final[dict[str, tuple[tuple[str, ...], dict[str, Column]]]] = {
             "nth": Column(_INT, "which of its agent's asks of that tick, from 0"),
             "purpose": Column(_TEXT, "what the agent asked for"),
             "settled": Column(_TEXT, "answered, cached, replayed or abstained"),
-            "reason": Column(_TEXT, "why it abstained", nullable=True, convert=_empty_is_null),
+            "reason": Column(_TEXT, f"why it abstained: {', '.join(REASONS)}", nullable=True, convert=_empty_is_null),
             "detail": Column(_TEXT, "more on why it abstained", nullable=True, convert=_empty_is_null),
             "prompt": Column(_TEXT, "JSON list of messages", convert=_prompt_texts, distinct=True),
             "answer": Column(_TEXT, "what the model said; null: abstained", nullable=True),
