@@ -17,7 +17,7 @@ from populace.agents.answers import AnswerSpec
 from populace.budget.prices import tokens_of
 from populace.core.records import Ask
 from populace.models.choices import label_probabilities
-from populace.models.outcomes import Fatal, Fault, Limited, Outcome, Refused, Rejected, Said
+from populace.models.endings import Ending, Fatal, Fault, Limited, Refused, Rejected, Said
 from populace.models.schemas import guidance_grammar, label_grammar, strict_schema
 
 Mode: TypeAlias = Literal["text", "schema", "labels"]
@@ -160,7 +160,7 @@ class _Completion(msgspec.Struct):
 _COMPLETION: Final = msgspec.json.Decoder(_Completion, strict=False)
 
 
-def read_completion(body: bytes, labels: tuple[str, ...], sent_characters: int) -> Outcome:
+def read_completion(body: bytes, labels: tuple[str, ...], sent_characters: int) -> Ending:
     """Read the body of a 200. `labels` are those of a choice whose probabilities were asked for.
 
     Where a server does not say what it used, tokens are counted as a quarter of the characters.
@@ -186,7 +186,7 @@ def read_completion(body: bytes, labels: tuple[str, ...], sent_characters: int) 
     return Said(text, tokens_in, tokens_out, choice.finish_reason == "length", probabilities)
 
 
-def read_error(status: int, body: bytes, wait_s: float | None) -> Outcome:
+def read_error(status: int, body: bytes, wait_s: float | None) -> Ending:
     """Read an answer that is not a 200; `wait_s` is what its headers ask to wait, if they do."""
     code, message = _error_of(body)
     detail = f"{status}: {message}"

@@ -1,7 +1,10 @@
-"""The gateway to one or more OpenAI-compatible endpoints: Retry, Throttle and HTTP put together.
+"""The gateway to one or more OpenAI-compatible endpoints: the innermost layer of the stack.
+
+Its parts are no layers: a dispatcher that says when a call starts, `Http` that makes it, readers that say how it ended,
+and the rules (`Retry`) for what follows from that.
 
 ```
-offer(asks) -> Job -> Dispatcher (lanes, quota, throttle) -> Http.post -> read -> Retry.after
+offer(asks) -> Pending -> Dispatcher (lanes, quota, throttle) -> Http.post -> read -> Retry.after
                           ^                                                           |
                           +------ again, after a wait that holds no permit -----------+--> deliver(answer)
 ```
@@ -23,10 +26,10 @@ from populace.models.chat import Mode, Writer, read_completion, read_error
 from populace.models.completions import Prompts, prompt_of, read_completions
 from populace.models.dispatch.backoff import rate_headers, retry_after_s
 from populace.models.dispatch.lanes import Lane, Lanes
-from populace.models.dispatch.retry import Again, Job, Retry
+from populace.models.dispatch.retry import Again, Pending, Retry
 from populace.models.dispatch.throttle import Account, Batches, Dispatcher
+from populace.models.endings import Ending, Fatal, Limited, Rejected, Said
 from populace.models.http import Http, Reply
-from populace.models.outcomes import Fatal, Limited, Outcome, Rejected, Said
 from populace.models.protocol import Deliver, Pressure
 
 _CHAT: Final = "/chat/completions"
@@ -123,7 +126,7 @@ class Client:
         for server in self._servers:
             await server.http.close()
 
-    def _job(self, ask: Ask, deliver: Deliver) -> Job:
+    def _job(self, ask: Ask, deliver: Deliver) -> Pending:
         match ask.spec.kind:
             case "text":
                 mode: Mode = "text"
@@ -131,12 +134,12 @@ class Client:
                 mode = self._choice_mode
             case _:
                 mode = "schema"
-        job = Job(ask, deliver, mode)
+        job = Pending(ask, deliver, mode)
         if self._account is not None:
             self._weigh(job)
         return job
 
-    def _weigh(self, job: Job) -> None:
+    def _weigh(self, job: Pending) -> None:
         """What a call of this job will take, about and at most: for the quota and the budget."""
         ask = job.ask
         turns = (*ask.messages, *job.more)
@@ -150,7 +153,7 @@ class Client:
         job.worst = worst_case(self._retry.rate, size, len(turns), ask.max_tokens, schema)
         job.worst_in = worst_tokens_in(size, len(turns), schema)
 
-    async def _call(self, jobs: list[Job], lane: Lane) -> Sequence[Outcome]:
+    async def _call(self, jobs: list[Pending], lane: Lane) -> Sequence[Ending]:
         server, job = self._servers[lane.index], jobs[0]
         prompts = self._prompts
         if prompts is not None and job.mode != "schema":
@@ -165,7 +168,7 @@ class Client:
         sent = sum(len(content) for _, content in ask.messages)
         return (read_completion(reply.body, ask.spec.labels if job.mode == "labels" else (), sent),)
 
-    async def _complete(self, jobs: list[Job], lane: Lane, server: Server, prompts: Prompts) -> Sequence[Outcome]:
+    async def _complete(self, jobs: list[Pending], lane: Lane, server: Server, prompts: Prompts) -> Sequence[Ending]:
         """One request for several jobs of the same kind."""
         if len(jobs) == 1:
             jobs[0].alone = True
@@ -180,7 +183,7 @@ class Client:
             return [outcome] * len(jobs)
         return read_completions(reply.body, texts, [job.ask.spec.labels if labels else () for job in jobs])
 
-    def _look_at(self, reply: Reply, lane: Lane, server: Server, estimate: int) -> Outcome | None:
+    def _look_at(self, reply: Reply, lane: Lane, server: Server, estimate: int) -> Ending | None:
         """What every reply says, whatever was asked: to wait, or that it went wrong; None for an answer to read."""
         if _LIMITS in reply.headers:
             pause_s = rate_headers(reply.headers).pause_s(max(1, estimate))
@@ -196,7 +199,7 @@ class Client:
             self.dispatcher.hold(lane, wait_s)
         return outcome
 
-    def _conclude(self, job: Job, outcome: Outcome, lane: Lane, probe: bool) -> None:
+    def _conclude(self, job: Pending, outcome: Ending, lane: Lane, probe: bool) -> None:
         if self._closed:
             return
         if not isinstance(outcome, Said):
@@ -222,7 +225,7 @@ class Client:
                 self._fail(ModelError(self._explain(step, self._servers[lane.index])))
             self._abstain([job], *_reason(self._failure))
 
-    def _put_again(self, job: Job, after_s: float) -> None:
+    def _put_again(self, job: Pending, after_s: float) -> None:
         if self._failure is not None or self._winding_down:
             self._abstain([job], *_reason(self._failure))
             return
@@ -263,7 +266,7 @@ class Client:
         self._failure = failure
         self._abstain(self.dispatcher.drain() + self.dispatcher.abort(), *_reason(failure))
 
-    def _abstain(self, jobs: list[Job], reason: Reason, detail: str) -> None:
+    def _abstain(self, jobs: list[Pending], reason: Reason, detail: str) -> None:
         for job in jobs:
             job.deliver([job.abstained(reason, detail)])
 
@@ -284,7 +287,7 @@ class Client:
         return f"{url} refused a parameter ({detail}). Change model.temperature or model.max_tokens to what it takes."
 
 
-def _kind(job: Job) -> object:
+def _kind(job: Pending) -> object:
     """What jobs have in common that one request can carry; None for a job that goes alone."""
     if job.mode == "schema" or job.alone:
         return None

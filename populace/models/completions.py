@@ -28,7 +28,7 @@ import msgspec
 from populace.budget.prices import tokens_of
 from populace.models.chat import Turns, Usage
 from populace.models.choices import label_probabilities
-from populace.models.outcomes import Fault, Outcome, Refused, Said
+from populace.models.endings import Ending, Fault, Refused, Said
 from populace.models.safety import disarm
 
 PromptForm: TypeAlias = Literal["plain", "chatml", "llama3"]
@@ -99,7 +99,7 @@ class _Completion(msgspec.Struct):
 _COMPLETION: Final = msgspec.json.Decoder(_Completion, strict=False)
 
 
-def read_completions(body: bytes, prompts: Sequence[str], labels: Sequence[tuple[str, ...]]) -> list[Outcome]:
+def read_completions(body: bytes, prompts: Sequence[str], labels: Sequence[tuple[str, ...]]) -> list[Ending]:
     """An outcome for each prompt, from the body of a 200. `labels` are those of each prompt's choice, or ().
 
     A server tells what all prompts together used. Each has a part of that in proportion to its length, in whole
@@ -117,7 +117,7 @@ def read_completions(body: bytes, prompts: Sequence[str], labels: Sequence[tuple
     sent = _share(usage.prompt_tokens, [tokens_of(len(prompt)) for prompt in prompts])
     said = _share(usage.completion_tokens, [tokens_of(len(found[index].text)) for index in answered])
     out = dict(zip(answered, said, strict=True))
-    outcomes: list[Outcome] = []
+    outcomes: list[Ending] = []
     for index in range(len(prompts)):
         if index in out:
             outcomes.append(_read(found[index], sent[index], out[index], labels[index]))
@@ -126,7 +126,7 @@ def read_completions(body: bytes, prompts: Sequence[str], labels: Sequence[tuple
     return outcomes
 
 
-def _read(choice: _Choice, tokens_in: int, tokens_out: int, labels: tuple[str, ...]) -> Outcome:
+def _read(choice: _Choice, tokens_in: int, tokens_out: int, labels: tuple[str, ...]) -> Ending:
     if choice.finish_reason == "content_filter":
         return Refused("stopped by the endpoint's content filter", tokens_in, tokens_out)
     probabilities = None

@@ -16,7 +16,7 @@ import aiohttp
 import aiohttp.abc
 import yarl
 
-from populace.models.outcomes import Fault, Late, Rejected
+from populace.models.endings import Fault, Late, Rejected
 from populace.models.safety import Secret, check_base_url, refusal_of_address
 
 MAX_BODY_BYTES: Final = 4 * 2**20
@@ -205,5 +205,3 @@ class _Resolver(aiohttp.abc.AbstractResolver):
 
     async def close(self) -> None:
         await self._inner.close()
-
-

@@ -1,7 +1,8 @@
 """The one seam between the kernel and whatever answers: a `Gateway` takes asks and gives answers back.
 
 Asks come in batches and answers go back in batches, each as soon as it is there and in any order: the kernel does
-not depend on the order. A layer of the stack is a gateway that holds another.
+not depend on the order. A layer of the stack is a gateway that holds another: a run's record
+(`store.journal.recording`) holds the cache (`models.cache.layer`), which holds the client or the scripted model.
 """
 
 from __future__ import annotations

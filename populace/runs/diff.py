@@ -71,7 +71,7 @@ class TickDiff(msgspec.Struct, frozen=True):
     fields: int
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class OutcomeDiff(msgspec.Struct, frozen=True):
     """An outcome of both runs at a tick, and b - a; None where a run has none."""
 
     tick: int
@@ -95,7 +95,7 @@ class Diff(msgspec.Struct, frozen=True):
     parted_at: int | None
     first: Difference | None
     ticks: list[TickDiff]
-    outcomes: list[Outcome]
+    outcomes: list[OutcomeDiff]
     settings: dict[str, tuple[Any, Any]]
     notes: list[str]
 
@@ -300,8 +300,9 @@ class _Both:
         for name, kind in _KINDS.items():
             columns = None if name == "agents" else (kind.tick, *kind.identity, *kind.columns, *kind.more)
             begin = first + kind.late if first else 0
-            rows = TickRows(one.folder, name, kind.tick, columns, begin), TickRows(
-                other.folder, name, kind.tick, columns, begin
+            rows = (
+                TickRows(one.folder, name, kind.tick, columns, begin),
+                TickRows(other.folder, name, kind.tick, columns, begin),
             )
             if name == "agents" and None not in kept and kept[0] != kept[1]:
                 self.notes.append(f"The runs keep agents differently (record.agents {kept[0]} and {kept[1]}).")
@@ -451,7 +452,7 @@ def _message(row: Mapping[str, Any] | None) -> str | None:
     return f"to {to}{fate}: {row['body']}"
 
 
-def _outcomes(run_a: Path, run_b: Path) -> list[Outcome]:
+def _outcomes(run_a: Path, run_b: Path) -> list[OutcomeDiff]:
     sides = []
     for run in (run_a, run_b):
         table = read_table(run, "outcomes") if table_files(run, "outcomes") else pa.table({})
@@ -463,7 +464,7 @@ def _outcomes(run_a: Path, run_b: Path) -> list[Outcome]:
         for name in names:
             a, b = (side.get((tick, name)) for side in sides)
             if a is not None or b is not None:
-                rows.append(Outcome(tick, name, a, b, None if a is None or b is None else b - a))
+                rows.append(OutcomeDiff(tick, name, a, b, None if a is None or b is None else b - a))
     return rows
 
 

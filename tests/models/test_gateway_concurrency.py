@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from populace.models.dispatch.concurrency import Concurrency, Outcome
+from populace.models.dispatch.concurrency import Concurrency, Signal
 
 
 def simulate(
-    permits: Concurrency, calls: int, served_s: Callable[[int], tuple[float, Outcome]]
+    permits: Concurrency, calls: int, served_s: Callable[[int], tuple[float, Signal]]
 ) -> list[tuple[float, int]]:
     """Keep every permit busy for so many calls; `served_s` tells, from calls in flight, how long one takes."""
     now, number, limits = max(0.0, permits._window_s), count(), []
-    running: list[tuple[float, int, float, Outcome]] = []
+    running: list[tuple[float, int, float, Signal]] = []
     for _ in range(calls):
         while permits.room:
             permits.start()
@@ -37,7 +37,7 @@ def drain(permits: Concurrency) -> None:
         permits.finish("fault", 0.0, 0.0)
 
 
-def queueing(capacity: int, service_s: float = 0.1) -> Callable[[int], tuple[float, Outcome]]:
+def queueing(capacity: int, service_s: float = 0.1) -> Callable[[int], tuple[float, Signal]]:
     """An endpoint that serves `capacity` calls at once; those beyond it wait in its queue."""
     return lambda in_flight: (service_s * max(1.0, in_flight / capacity), "ok")
 

@@ -13,14 +13,14 @@ from populace.core.records import Ask
 from populace.models.dispatch.breaker import Breaker
 from populace.models.dispatch.concurrency import Concurrency
 from populace.models.dispatch.lanes import Lane, Lanes
-from populace.models.dispatch.retry import Job
+from populace.models.dispatch.retry import Pending
 
 SPEC = compile_answer(str)
 
 
-def job(agent: int, tick: int = 0, system: str = "You are a voter.") -> Job:
+def job(agent: int, tick: int = 0, system: str = "You are a voter.") -> Pending:
     messages = (("system", system), ("user", f"{agent}"))
-    return Job(Ask(agent, tick, 0, "say", messages, SPEC, 9, 0.5, bytes(16)), lambda _answers: None, "text")
+    return Pending(Ask(agent, tick, 0, "say", messages, SPEC, 9, 0.5, bytes(16)), lambda _answers: None, "text")
 
 
 def make(*weights: float, permits: int = 100, failures: int = 2) -> Lanes:
@@ -32,7 +32,7 @@ def make(*weights: float, permits: int = 100, failures: int = 2) -> Lanes:
     )
 
 
-def start(lanes: Lanes, now_s: float = 0.0) -> tuple[Lane, Job] | None:
+def start(lanes: Lanes, now_s: float = 0.0) -> tuple[Lane, Pending] | None:
     choice = lanes.next(now_s)
     if choice is None:
         return None
@@ -44,7 +44,7 @@ def start(lanes: Lanes, now_s: float = 0.0) -> tuple[Lane, Job] | None:
     return lane, taken
 
 
-def everything(lanes: Lanes, now_s: float = 0.0) -> list[tuple[Lane, Job]]:
+def everything(lanes: Lanes, now_s: float = 0.0) -> list[tuple[Lane, Pending]]:
     found = []
     while (begun := start(lanes, now_s)) is not None:
         found.append(begun)
@@ -61,9 +61,7 @@ def earliest_first(ticks: list[int], waiting: list[int]) -> bool:
     return True
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 5)), min_size=1, max_size=60), st.integers(1, 4)
-)
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 5)), min_size=1, max_size=60), st.integers(1, 4))
 def test_the_earliest_tick_goes_first_over_all_lanes(asks: list[tuple[int, int]], size: int) -> None:
     lanes = make(*[1.0] * size)
     for agent, (tick, persona) in enumerate(asks):

@@ -20,7 +20,7 @@ from populace.agents.answers import Choice, compile_answer, content_key
 from populace.core.errors import SettingsError
 from populace.models.build import build_gateway
 from populace.models.completions import Prompts, prompt_of, read_completions
-from populace.models.outcomes import Fault, Refused, Said, tokens_used
+from populace.models.endings import Fault, Refused, Said, tokens_used
 from populace.settings import Model, load_settings
 
 

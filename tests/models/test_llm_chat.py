@@ -16,8 +16,8 @@ from populace.core.draws import Stream
 from populace.core.records import Answer, Ask
 from populace.models.chat import LLAMA, OPENAI, Writer, read_completion, read_error, repair_turns
 from populace.models.choices import choose, label_probabilities
-from populace.models.dispatch.retry import Again, Job, Retry
-from populace.models.outcomes import Fatal, Fault, Late, Limited, Refused, Rejected, Said
+from populace.models.dispatch.retry import Again, Pending, Retry
+from populace.models.endings import Fatal, Fault, Late, Limited, Refused, Rejected, Said
 from populace.models.schemas import label_grammar, strict_schema
 
 
@@ -192,8 +192,8 @@ def test_a_label_is_drawn_from_its_probabilities_by_the_asks_own_stream() -> Non
 RETRY = Retry(seed=7, retries=2, repairs=1, rate=Rate.of(1.0, 2.0))
 
 
-def job(answer: Any = str, mode: Any = "text") -> Job:
-    return Job(ask(answer), lambda _answers: None, mode)
+def job(answer: Any = str, mode: Any = "text") -> Pending:
+    return Pending(ask(answer), lambda _answers: None, mode)
 
 
 def test_faults_are_tried_again_so_often_and_no_more() -> None:

@@ -28,7 +28,7 @@ from populace.cluster.local import LocalTransport
 from populace.core.errors import Interrupted, SettingsError
 from populace.data.societies import find_society
 from populace.runs.courses import fork_course, recorded_hashes, replay_course
-from populace.runs.diff import Difference, Outcome, TickDiff, diff_runs, first_difference
+from populace.runs.diff import Difference, OutcomeDiff, TickDiff, diff_runs, first_difference
 from populace.runs.diff_text import _ROWS, _sampled, print_diff
 from populace.runs.replay import replay_run
 from populace.store.manifest import read_manifest
@@ -397,7 +397,7 @@ class Terminal(io.StringIO):
 
 def test_outcomes_that_are_equal_throughout_are_named_in_a_line(reference, other):
     diff = diff_runs(reference, other)
-    same = [Outcome(row.tick, "steady", 1.0, 1.0, 0.0) for row in diff.outcomes if row.name == "mean"]
+    same = [OutcomeDiff(row.tick, "steady", 1.0, 1.0, 0.0) for row in diff.outcomes if row.name == "mean"]
     stream = io.StringIO()
     print_diff(msgspec.structs.replace(diff, outcomes=[*diff.outcomes, *same]), stream)
     table, _, line = stream.getvalue().partition("Outcomes at the start of")[2].partition("Outcomes that are equal")

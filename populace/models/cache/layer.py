@@ -1,8 +1,8 @@
 """The cache layer: asks that were answered before take no permit, and identical asks in flight share one call.
 
-It stands outside Retry and Throttle. The file is read and written in a thread, in batches: while one is under way, the
-next gathers. An answer is delivered once it is kept, and what is delivered is what stands in the file, so that agents
-that share content share the answer even when two processes asked at once.
+It stands outside the client and its limits. The file is read and written in a thread in batches: while one runs,
+the next gathers. An answer is delivered once it is kept, and what is delivered is what stands in the file, so that
+agents that share content share the answer even when two processes asked at once.
 """
 
 from __future__ import annotations

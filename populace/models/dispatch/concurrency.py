@@ -23,7 +23,7 @@ import math
 from statistics import median
 from typing import Final, Literal, TypeAlias
 
-Outcome: TypeAlias = Literal["ok", "limited", "fault"]
+Signal: TypeAlias = Literal["ok", "limited", "fault"]
 """How a call ended: with an answer; told to slow down (429, 503 with Retry-After); or failed in another way."""
 
 _OLD_WINDOWS: Final = 64
@@ -105,7 +105,7 @@ class Concurrency:
         self.in_flight += 1
         self._full = self._full or self.room == 0
 
-    def finish(self, outcome: Outcome, began_s: float, now_s: float) -> None:
+    def finish(self, outcome: Signal, began_s: float, now_s: float) -> None:
         """Give a permit back, and learn from how the call that began at `began_s` ended."""
         if self.in_flight == 0:
             raise RuntimeError("a permit was given back that nobody took")

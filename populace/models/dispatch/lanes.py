@@ -21,10 +21,10 @@ from typing import Final, TypeAlias
 
 from populace.models.dispatch.breaker import Breaker
 from populace.models.dispatch.concurrency import Concurrency
-from populace.models.dispatch.retry import Job
+from populace.models.dispatch.retry import Pending
 from populace.models.dispatch.router import Endpoint, Router, shared_prefix
 
-Entry: TypeAlias = tuple[int, int, int, int, Job]
+Entry: TypeAlias = tuple[int, int, int, int, Pending]
 """What waits: the ask's tick, agent and nth, the order it came in, and its job."""
 
 _SEVERAL_PROBE_MOST_S: Final = 60.0
@@ -76,7 +76,7 @@ class Lanes:
             return len(self._only.queue)
         return sum(len(lane.queue) for lane in self.lanes)
 
-    def put(self, job: Job, now_s: float) -> None:
+    def put(self, job: Pending, now_s: float) -> None:
         """Queue a job at the lane of its prefix, or at the next best where that one is ill or has just failed it."""
         ask = job.ask
         lane = self._only or self._lane_for(job, now_s)
@@ -125,14 +125,14 @@ class Lanes:
         opened = [lane.breaker.opened_at_s for lane in self.lanes]
         return 0.0 if None in opened else min(now_s - at_s for at_s in opened if at_s is not None)
 
-    def drain(self) -> list[Job]:
+    def drain(self) -> list[Pending]:
         """Everything that waits, taken out, in order."""
         entries = sorted((entry for lane in self.lanes for entry in lane.queue), key=lambda entry: entry[:-1])
         for lane in self.lanes:
             lane.queue.clear()
         return [entry[-1] for entry in entries]
 
-    def _lane_for(self, job: Job, now_s: float) -> Lane:
+    def _lane_for(self, job: Pending, now_s: float) -> Lane:
         ranked = [self._named[name] for name in self._router.rank(shared_prefix(job.ask.messages))]
         tried = self.lanes[job.failed_at] if job.failed_at >= 0 else None
         well = [lane for lane in ranked if lane.healthy(now_s)] or ranked

@@ -21,12 +21,12 @@ from populace.models.cache.answers import Mode as Sampling
 from populace.models.chat import Mode, Turns, repair_turns
 from populace.models.choices import choose
 from populace.models.dispatch.backoff import Backoff
-from populace.models.outcomes import Fatal, Fault, Late, Limited, Outcome, Refused, Rejected, Said
+from populace.models.endings import Ending, Fatal, Fault, Late, Limited, Refused, Rejected, Said
 from populace.models.protocol import Deliver
 
 
-class Job(msgspec.Struct):
-    """An ask on its way through the stack, over all its calls.
+class Pending(msgspec.Struct):
+    """An ask on its way through the client, over all its calls.
 
     `failed_at` is the number of the endpoint that failed it last, -1 for none; `alone` keeps it out of requests that
     carry several prompts.
@@ -92,7 +92,7 @@ class Retry(msgspec.Struct, frozen=True):
     sampling: Sampling = "own"
 
     def after(
-        self, job: Job, outcome: Outcome, *, probe: bool = False, elsewhere: int = 0
+        self, job: Pending, outcome: Ending, *, probe: bool = False, elsewhere: int = 0
     ) -> Answer | Again | Fatal:
         """What follows from a call's outcome. Counts calls, tokens and money on the job.
 
@@ -119,7 +119,7 @@ class Retry(msgspec.Struct, frozen=True):
                 return self._again(job, outcome.detail, None, probe, elsewhere)
         return outcome
 
-    def _judge(self, job: Job, said: Said) -> Answer | Again:
+    def _judge(self, job: Pending, said: Said) -> Answer | Again:
         """Read the answer as its type; when it does not fit, ask again and say why."""
         ask = job.ask
         if job.mode == "labels":
@@ -148,7 +148,7 @@ class Retry(msgspec.Struct, frozen=True):
             return Stream(int.from_bytes(ask.key[:8], "little"), WORLD, 0, "llm.choice/shared")
         return Stream(self.seed, ask.agent, ask.tick, f"choice:{ask.nth}")
 
-    def _again(self, job: Job, detail: str, wait_s: float | None, probe: bool, elsewhere: int) -> Answer | Again:
+    def _again(self, job: Pending, detail: str, wait_s: float | None, probe: bool, elsewhere: int) -> Answer | Again:
         ask = job.ask
         if job.tries >= self.retries and not probe:
             tried = f" (tried {job.tries + 1} times)" if job.tries else ""
@@ -158,7 +158,7 @@ class Retry(msgspec.Struct, frozen=True):
         job.tries += not probe
         return Again(after_s)
 
-    def _bill(self, job: Job, tokens_in: int, tokens_out: int) -> None:
+    def _bill(self, job: Pending, tokens_in: int, tokens_out: int) -> None:
         job.calls += 1
         job.tokens_in += tokens_in
         job.tokens_out += tokens_out

@@ -26,10 +26,10 @@ from populace.budget.amounts import Amount, Rate
 from populace.budget.lease import Lease, Purse, Want
 from populace.core.errors import PopulaceError
 from populace.models.dispatch.breaker import Ticket
-from populace.models.dispatch.concurrency import Outcome as Learnt
+from populace.models.dispatch.concurrency import Signal
 from populace.models.dispatch.lanes import Entry, Lane, Lanes
-from populace.models.dispatch.retry import Job
-from populace.models.outcomes import Fault, Late, Limited, Outcome, endpoint_works, tokens_used
+from populace.models.dispatch.retry import Pending
+from populace.models.endings import Ending, Fault, Late, Limited, endpoint_works, tokens_used
 from populace.models.protocol import Pressure
 
 _PERIOD_S: Final = 0.25
@@ -56,13 +56,13 @@ class Batches(NamedTuple):
     """Which jobs one request may carry together: those of which `kind` says the same, which is not None."""
 
     size: int
-    kind: Callable[[Job], object]
+    kind: Callable[[Pending], object]
 
 
 class _Begun(NamedTuple):
     """A call that has its permit, its ticket and its money: the jobs that it carries, and the lane it goes to."""
 
-    jobs: list[Job]
+    jobs: list[Pending]
     lane: Lane
     ticket: Ticket
 
@@ -91,7 +91,7 @@ class Account:
         attempt.close()
         return False
 
-    def settle(self, job: Job, outcome: Outcome) -> None:
+    def settle(self, job: Pending, outcome: Ending) -> None:
         """Book what a call came to. A call whose fate is unknown may have been billed: it counts as its worst case."""
         used, ledger = tokens_used(outcome), self.purse.ledger
         if used == (0, 0):
@@ -114,8 +114,8 @@ class Dispatcher:
     def __init__(
         self,
         *,
-        call: Callable[[list[Job], Lane], Awaitable[Sequence[Outcome]]],
-        done: Callable[[Job, Outcome, Lane, bool], None],
+        call: Callable[[list[Pending], Lane], Awaitable[Sequence[Ending]]],
+        done: Callable[[Pending, Ending, Lane, bool], None],
         stop: Callable[[str, str], None],
         lanes: Lanes,
         outage_s: float,
@@ -134,8 +134,8 @@ class Dispatcher:
         self._started = 0
         self._pace = 0
         self._unreported = False
-        self._delayed: dict[int, tuple[asyncio.TimerHandle, Job]] = {}
-        self._calls: dict[asyncio.Task[None], list[Job]] = {}
+        self._delayed: dict[int, tuple[asyncio.TimerHandle, Pending]] = {}
+        self._calls: dict[asyncio.Task[None], list[Pending]] = {}
         self._cancelled: set[asyncio.Task[None]] = set()
         self._unreached_s = math.inf
         self._wake = asyncio.Event()
@@ -157,7 +157,7 @@ class Dispatcher:
         in_flight = len(self._calls) if self._batches is None else sum(len(jobs) for jobs in self._calls.values())
         return Pressure(len(self._lanes) + len(self._delayed), in_flight)
 
-    def put(self, job: Job, after_s: float = 0.0) -> None:
+    def put(self, job: Pending, after_s: float = 0.0) -> None:
         """Queue a job, now or after a wait, which holds no permit."""
         assert self._loop is not None
         if after_s > 0.0:
@@ -185,7 +185,7 @@ class Dispatcher:
         assert self._loop is not None
         return self._lanes.elsewhere(lane, self._loop.time()) if len(self._lanes.lanes) > 1 else 0
 
-    def drain(self) -> list[Job]:
+    def drain(self) -> list[Pending]:
         """Everything that waits, taken out of the queues."""
         jobs = self._lanes.drain()
         self._waiting_tokens = self._waiting_worst_tokens = self._waiting_worst_pico_usd = 0
@@ -195,7 +195,7 @@ class Dispatcher:
         self._delayed.clear()
         return jobs
 
-    def abort(self) -> list[Job]:
+    def abort(self) -> list[Pending]:
         """Cancel what is in flight, and say what that was; each call is settled as one whose fate is unknown."""
         jobs = [job for carried in self._calls.values() for job in carried]
         for task in self._calls:
@@ -218,7 +218,7 @@ class Dispatcher:
             except (OSError, PopulaceError):
                 return
 
-    def _ripe(self, job: Job) -> None:
+    def _ripe(self, job: Pending) -> None:
         del self._delayed[id(job)]
         self.put(job)
 
@@ -259,7 +259,7 @@ class Dispatcher:
         self._started += len(jobs)
         return _Begun(jobs, lane, ticket)
 
-    def _fill(self, jobs: list[Job], queue: list[Entry], batches: Batches, now_s: float) -> None:
+    def _fill(self, jobs: list[Pending], queue: list[Entry], batches: Batches, now_s: float) -> None:
         """Add to a call those of the next in the queue that it can carry and that are paid for."""
         kind = batches.kind(jobs[0])
         aside: list[Entry] = []
@@ -274,7 +274,7 @@ class Dispatcher:
         for entry in aside:
             heapq.heappush(queue, entry)
 
-    def _take(self, queue: list[Entry]) -> Job:
+    def _take(self, queue: list[Entry]) -> Pending:
         job = heapq.heappop(queue)[-1]
         if self._account is not None:
             self._waiting_tokens -= job.estimate
@@ -282,7 +282,7 @@ class Dispatcher:
             self._waiting_worst_pico_usd -= job.worst.pico_usd
         return job
 
-    def _pay(self, job: Job, now_s: float, passed: bool = False) -> bool:
+    def _pay(self, job: Pending, now_s: float, passed: bool = False) -> bool:
         """Pay for a job, if that can be done at once."""
         account = self._account
         if account is None:
@@ -341,7 +341,7 @@ class Dispatcher:
                 want = account.purse.want(self._loop.time(), 0, 0, 0)
                 account.purse.receive(await account.link.exchange(want), self._loop.time())
 
-    async def _exchange(self, account: Account, head: Job) -> None:
+    async def _exchange(self, account: Account, head: Pending) -> None:
         """One exchange with the quota, for as many asks as may start until the next, going by the last."""
         assert self._loop is not None
         waiting = len(self._lanes)
@@ -394,17 +394,17 @@ class Dispatcher:
             if begun is None or self._lanes.more():
                 self._wake.set()
 
-    async def _perform(self, task: asyncio.Task[None], begun: _Begun) -> Sequence[Outcome]:
+    async def _perform(self, task: asyncio.Task[None], begun: _Begun) -> Sequence[Ending]:
         assert self._loop is not None
         jobs, lane, ticket = begun
         began_s = self._loop.time()
-        outcomes: Sequence[Outcome] = [_CANCELLED] * len(jobs)
+        outcomes: Sequence[Ending] = [_CANCELLED] * len(jobs)
         try:
             outcomes = await self._call(jobs, lane)
             return outcomes
         finally:
             now_s = self._loop.time()
-            lane.permits.finish(_learnt(outcomes[0]), began_s, now_s)
+            lane.permits.finish(_signal_of(outcomes[0]), began_s, now_s)
             lane.breaker.report(ticket, any(map(endpoint_works, outcomes)), now_s)
             for job, outcome in zip(jobs, outcomes, strict=True):
                 job.latency_s += now_s - began_s
@@ -414,7 +414,7 @@ class Dispatcher:
             self._calls.pop(task, None)
 
 
-def _learnt(outcome: Outcome) -> Learnt:
+def _signal_of(outcome: Ending) -> Signal:
     if isinstance(outcome, Limited):
         return "limited"
     return "fault" if isinstance(outcome, Fault | Late) else "ok"

@@ -11,9 +11,9 @@ import msgspec
 from populace.core.errors import ModelError, PopulaceError
 from populace.models.embedded.process import NO_XLLAMACPP, EmbeddedServer, threads_for
 from populace.models.embedded.weights import Progress, cache_folder, is_cached, weights_path
+from populace.models.endings import Late
 from populace.models.http import Http, Reply
 from populace.models.keys import Access, accesses, is_loopback, read_key
-from populace.models.outcomes import Late
 from populace.settings import Model
 
 _PROBE_TIMEOUT_S: Final = 10.0

@@ -1,4 +1,4 @@
-"""How one call to a model can end. Data only: made by the transport and the reader, judged by the retry layer."""
+"""How one call to a model can end. Data only: made by `http` and the readers, judged by `dispatch.retry`."""
 
 from __future__ import annotations
 
@@ -65,15 +65,15 @@ class Fatal(msgspec.Struct, frozen=True):
     detail: str
 
 
-Outcome: TypeAlias = Said | Refused | Limited | Fault | Late | Rejected | Fatal
+Ending: TypeAlias = Said | Refused | Limited | Fault | Late | Rejected | Fatal
 
 
-def endpoint_works(outcome: Outcome) -> bool:
+def endpoint_works(outcome: Ending) -> bool:
     """Whether the outcome shows an endpoint that answers, whatever it says: what a breaker wants to know."""
     return not isinstance(outcome, Fault | Late)
 
 
-def tokens_used(outcome: Outcome) -> tuple[int, int] | None:
+def tokens_used(outcome: Ending) -> tuple[int, int] | None:
     """(in, out) tokens of a call as the endpoint counts them; None where nobody can know, (0, 0) where none."""
     if isinstance(outcome, Said | Refused):
         return outcome.tokens_in, outcome.tokens_out
