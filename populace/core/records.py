@@ -15,6 +15,10 @@ import msgspec
 Settled: TypeAlias = Literal["answered", "cached", "replayed", "abstained"]
 """How an ask ends; every ask ends in exactly one of these ways."""
 
+Reading: TypeAlias = Literal["", "extracted", "coerced"]
+"""How an answer was read as its type: as it stood (''), out of a longer text, or with a label of another case or a
+number written as text put right (`model.lenient`)."""
+
 Reason: TypeAlias = Literal["refusal", "schema", "deadline", "error", "budget", "interrupted", "unrecorded"]
 """Why an ask has no answer, the word by which abstentions are counted.
 
@@ -94,12 +98,15 @@ class Look(msgspec.Struct):
         return (yield self)
 
 
-class Answer(msgspec.Struct):
+class Answer(msgspec.Struct, omit_defaults=True):
     """How an ask ended. `text` is what the model said (JSON where a schema was asked for), '' on abstention.
 
     `reason` is a `Reason` where the ask abstained, else ''; a journal of an older run may hold another word.
     `calls` counts billed model calls, repairs and retries among them. `latency_s` is wall time and stands in no
     hash. `cost_usd` is 0.0 where no price is known.
+
+    `reasoning` is what the model thought before it answered, where the endpoint tells; no turn sees it and it stands
+    in no hash. `cut` says that a text ended at its ask's `max_tokens`.
     """
 
     agent: int
@@ -114,6 +121,9 @@ class Answer(msgspec.Struct):
     tokens_out: int = 0
     cost_usd: float = 0.0
     latency_s: float = 0.0
+    reasoning: str = ""
+    cut: bool = False
+    reading: Reading = ""
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -147,7 +157,8 @@ class Counts(msgspec.Struct):
     Two sides count independently, so that a loss shows: senders count `sent` and receivers count the fates;
     turns count `asked` and the model stack's answers count how each ended. `latency_s` is the sum of what `latency`
     counts in buckets: wall time, so it stands in no hash. `saved_calls` and `saved_usd` are what the calls behind
-    replayed answers had cost the run that made them.
+    replayed answers had cost the run that made them. `cut`, `extracted` and `coerced` count answers by `Answer.cut` and
+    `Answer.reading`.
     """
 
     turns: int = 0
@@ -173,6 +184,9 @@ class Counts(msgspec.Struct):
     latency_s: float = 0.0
     saved_calls: int = 0
     saved_usd: float = 0.0
+    cut: int = 0
+    extracted: int = 0
+    coerced: int = 0
 
     def add(self, other: Counts) -> None:
         """Add another count to this one."""
@@ -206,6 +220,9 @@ class Counts(msgspec.Struct):
                 self.replayed += 1
             case "abstained":
                 self.abstained[answer.reason] = self.abstained.get(answer.reason, 0) + 1
+        self.cut += answer.cut
+        self.extracted += answer.reading == "extracted"
+        self.coerced += answer.reading == "coerced"
         self.calls += answer.calls
         self.tokens_in += answer.tokens_in
         self.tokens_out += answer.tokens_out

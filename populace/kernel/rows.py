@@ -23,7 +23,10 @@ NEVER: Final = -1
 _OF_ASKS: Final = {name: name for name in ("tick", "agent", "nth", "purpose", "key")} | {"prompt": "messages"}
 _OF_ANSWERS: Final = {
     name: name
-    for name in ("settled", "reason", "detail", "tokens_in", "tokens_out", "cost_usd", "calls", "latency_s")
+    for name in (
+        "settled", "reason", "detail", "reasoning", "cut", "reading", "tokens_in", "tokens_out", "cost_usd", "calls",
+        "latency_s",
+    )
 } | {"answer": "text"}
 
 

@@ -54,6 +54,9 @@ def _asks(tick: int, agents: int = 3) -> dict[str, list]:
         "detail": ["" for _ in many],
         "prompt": [(("system", "Be brief."), ("user", f"Hello «{agent}»")) for agent in many],
         "answer": ["" if agent == 0 else '{"attitude": 3}' for agent in many],
+        "reasoning": ["it greets me" if agent == 1 else "" for agent in many],
+        "cut": [agent == 2 for agent in many],
+        "reading": ["extracted" if agent == 1 else "" for agent in many],
         "tokens_in": [247 for _ in many],
         "tokens_out": [11 for _ in many],
         "cost_usd": [0.001 for _ in many],
@@ -434,3 +437,17 @@ def test_other_tools_read_the_tables(tmp_path: Path) -> None:
         f"select fate, count(*) from '{tmp_path}/messages.parquet' group by fate order by fate"
     ).fetchall()
     assert found == [("delivered", 40), ("expired", 20)]
+
+
+def test_a_part_of_an_older_populace_lacks_columns_and_is_read_with_nulls(tmp_path: Path) -> None:
+    tables = Tables(tmp_path, FIELDS, Record())
+    tables.asks(_asks(0))
+    tables.cut()
+    tables.asks(_asks(1))
+    tables.cut()
+    (old, _) = sorted((tmp_path / "parts").glob("asks-*.parquet"))
+    pq.write_table(pq.read_table(old).drop_columns(["reasoning", "cut", "reading"]), old)
+    assert read_table(tmp_path, "asks").column("cut").to_pylist() == [None] * 3 + [False, False, True]
+    tables.close()
+    assert read_table(tmp_path, "asks").column("cut").to_pylist() == [None] * 3 + [False, False, True]
+    assert read_table(tmp_path, "asks").column("answer").null_count == 2

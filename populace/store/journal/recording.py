@@ -198,6 +198,9 @@ class Recording:
                     answer.text,
                     answer.reason,
                     answer.detail,
+                    reasoning=answer.reasoning,
+                    cut=answer.cut,
+                    reading=answer.reading,
                 ), False
         return None, False
 

@@ -114,6 +114,13 @@ SHEETS: Final[dict[str, tuple[tuple[str, ...], dict[str, Column]]]] = {
             "detail": Column(_TEXT, "more on why it abstained", nullable=True, convert=_empty_is_null),
             "prompt": Column(_TEXT, "JSON list of messages", convert=_prompt_texts, distinct=True),
             "answer": Column(_TEXT, "what the model said; null: abstained", nullable=True),
+            "reasoning": Column(
+                _TEXT, "what the model thought before, where it is told", nullable=True, convert=_empty_is_null
+            ),
+            "cut": Column(pa.bool_(), "whether a text ended at max_tokens; null: not on record", nullable=True),
+            "reading": Column(
+                _TEXT, "how it was read: extracted or coerced; null: as it stood", nullable=True, convert=_empty_is_null
+            ),
             "tokens_in": Column(pa.int64(), "tokens"),
             "tokens_out": Column(pa.int64(), "tokens"),
             "cost_usd": Column(pa.float64(), "US dollars"),

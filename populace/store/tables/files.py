@@ -121,7 +121,7 @@ class Sheet:
         for path in self._done:
             try:
                 for batch in pq.ParquetFile(path).iter_batches(batch_size=self._group_rows):
-                    held.append(batch.cast(self._schema))
+                    held.append(_widened(batch, self._schema))
                     rows, size = rows + batch.num_rows, size + batch.nbytes
                     if rows >= self._group_rows or size >= GROUP_BYTES:
                         whole.write(held, self._group_rows)
@@ -181,6 +181,16 @@ class Sheet:
         if np.array_equal(rows, np.arange(rows.size)):
             return batch
         return batch.take(pa.array(rows))
+
+
+def _widened(batch: Any, schema: Any) -> Any:
+    """A batch with the columns of `schema`: those that an older populace did not write are null."""
+    there = batch.schema.names
+    arrays = [
+        batch.column(field.name).cast(field.type) if field.name in there else pa.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.record_batch(arrays, schema=schema)
 
 
 class _File:

@@ -188,7 +188,7 @@ def read_table(run_dir: str | Path, name: str) -> Any:
     try:
         files = table_files(run_dir, name)
         if len(files) > 1:
-            return pa.concat_tables([pq.read_table(part) for part in files])
+            return pa.concat_tables([pq.read_table(part) for part in files], promote_options="default")
         return pq.read_table(*files or [path])
     except FileNotFoundError:
         there = ", ".join(sorted(file.stem for file in run_dir.glob("*.parquet"))) or "none"
