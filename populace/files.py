@@ -1,4 +1,4 @@
-"""What a disk refuses, as errors that say what to do: for the tables and manifest as for journal and checkpoints.
+"""Files: where caches stand, small files written whole, and what a disk refuses as errors that say what to do.
 
 Every failure of the system is a StorageError that names the file; no space or no quota is its subclass DiskFull.
 """
@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+import platformdirs
 
 from populace.core.errors import DiskFull, StorageError
 
@@ -66,3 +68,15 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def cache_folder() -> Path:
+    """The folder of populace's cache: the environment's POPULACE_CACHE, or `populace` where this platform keeps them.
+
+    `XDG_CACHE_HOME` counts on every platform. Nothing is created.
+    """
+    if chosen := os.environ.get("POPULACE_CACHE"):
+        return Path(chosen).expanduser()
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "populace"
+    return platformdirs.user_cache_path("populace", appauthor=False)

@@ -1,7 +1,7 @@
 """A hard ceiling on money and tokens: the worst case is reserved before a call and settled after it.
 
-Ledgers form a tree: an experiment lends to its runs, a run to its shards' dispatchers, and a dispatcher reserves for
-single calls. What is lent or reserved is *held*, and at every ledger and every moment
+Allowances form a tree: an experiment lends to its runs, a run to its shards' dispatchers, and a dispatcher reserves for
+single calls. What is lent or reserved is *held*, and at every allowance and every moment
 
     spent + held <= ceiling
 
@@ -33,7 +33,7 @@ _TOKENS_A_CALL: Final = 64
 
 
 class Amount(msgspec.Struct, frozen=True):
-    """Tokens (in and out together) and pico-dollars. None of either can be negative in a ledger."""
+    """Tokens (in and out together) and pico-dollars. None of either can be negative in an allowance."""
 
     tokens: int = 0
     pico_usd: int = 0
@@ -139,7 +139,7 @@ class Spent(msgspec.Struct):
         self.pico_usd += other.pico_usd
 
 
-class Ledger(msgspec.Struct):
+class Allowance(msgspec.Struct):
     """One node of the tree of budgets: what may be spent, what is held, what is spent and on what.
 
     `by` attributes what was settled here to (arm, purpose). `refused` counts reservations that did not fit.
@@ -201,10 +201,10 @@ class Ledger(msgspec.Struct):
         """Free a reservation whose call certainly was not billed (it was never sent, or refused unread)."""
         self._free(worst)
 
-    # Lending to the ledgers below, and taking back.
+    # Lending to the allowances below, and taking back.
 
     def lend(self, wanted: Amount, least: Amount) -> Amount:
-        """Hold as much of `wanted` as there is room for, and give it back to be added to a ledger below.
+        """Hold as much of `wanted` as there is room for, and give it back to be added to an allowance below.
 
         Nothing is lent when not even `least` (the worst case of one call) fits: that is the ceiling.
         """
@@ -216,8 +216,8 @@ class Ledger(msgspec.Struct):
         self.held += grant
         return grant
 
-    def account(self, lent: Amount, spent: Amount, unused: Amount) -> Amount:
-        """A ledger below, to which `lent` is out, spent so much of it and gives `unused` back; gives what is out now.
+    def take_back(self, lent: Amount, spent: Amount, unused: Amount) -> Amount:
+        """An allowance below that was `lent` so much spent a part of it and gives `unused` back; what is still out.
 
         Spending beyond what was lent is booked in full, and counted in `overruns`; giving back more is a ValueError.
         """
@@ -233,12 +233,12 @@ class Ledger(msgspec.Struct):
         return left - unused
 
     def borrow(self, grant: Amount) -> None:
-        """What a ledger above lent raises this ledger's ceiling."""
+        """What an allowance above lent raises this allowance's ceiling."""
         _check(grant)
         self.ceiling += grant
 
     def hand_back(self, keep: Amount) -> Amount:
-        """Lower the ceiling by all room beyond `keep`, and say by how much: for `account` of the ledger above."""
+        """Lower the ceiling by all room beyond `keep`, and say by how much: for `take_back` of the allowance above."""
         unused = (self.room - keep).or_nothing()
         self.ceiling -= unused
         return unused

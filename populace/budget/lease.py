@@ -14,7 +14,7 @@ from collections import deque
 
 import msgspec
 
-from populace.budget.amounts import NOTHING, Amount, Ledger
+from populace.budget.amounts import NOTHING, Allowance, Amount
 
 
 class Want(msgspec.Struct, frozen=True):
@@ -82,8 +82,8 @@ class Purse:
         "_open",
         "_reported",
         "_unused",
+        "allowance",
         "attempt",
-        "ledger",
         "refund",
         "refused",
         "shard",
@@ -94,7 +94,7 @@ class Purse:
         self.attempt = attempt
         self.refund = refund
         self.refused = ""
-        self.ledger = Ledger(ceiling=NOTHING)
+        self.allowance = Allowance(ceiling=NOTHING)
         self._lots: deque[_Lot] = deque()
         self._unused = [0, 0]
         self._reported = NOTHING
@@ -117,14 +117,14 @@ class Purse:
         self._expire(now_s)
         lots = self._lots
         if lots and lots[0].requests >= 1 and lots[0].tokens >= tokens:
-            return self.ledger.fits(worst)
+            return self.allowance.fits(worst)
         requests, held = self.holds(now_s)
-        return requests >= 1 and held >= tokens and self.ledger.fits(worst)
+        return requests >= 1 and held >= tokens and self.allowance.fits(worst)
 
     def pay(self, tokens: int, worst: Amount, now_s: float) -> bool:
         """Pay for one call that will take about so many tokens, and reserve its worst case; False: not now.
 
-        After the call, `ledger.settle` (or `release`) its worst case and `returned` its tokens.
+        After the call, `allowance.settle` (or `release`) its worst case and `returned` its tokens.
         """
         if not self.affords(tokens, worst, now_s):
             return False
@@ -133,7 +133,7 @@ class Purse:
 
     def take(self, tokens: int, worst: Amount) -> None:
         """Pay, right after `affords` has said that it can be done."""
-        reserved = self.ledger.reserve(worst)
+        reserved = self.allowance.reserve(worst)
         assert reserved, "affords is asked first"
         lots = self._lots
         first = lots[0]
@@ -203,7 +203,7 @@ class Purse:
             self._drop(len(self._lots))
             held_requests = held_tokens = 0
         # Money that does not pay for the first ask goes back as well: many such remainders could stop a run.
-        unused_money = self.ledger.hand_back(worst if head_worst.fits(self.ledger.room) else NOTHING)
+        unused_money = self.allowance.hand_back(worst if head_worst.fits(self.allowance.room) else NOTHING)
         self._open = Want(
             self.shard,
             self.attempt,
@@ -213,13 +213,13 @@ class Purse:
             head_tokens,
             self._unused[0],
             self._unused[1],
-            (worst - self.ledger.room).or_nothing(),
-            (head_worst - self.ledger.room).or_nothing(),
-            self.ledger.spent - self._reported,
+            (worst - self.allowance.room).or_nothing(),
+            (head_worst - self.allowance.room).or_nothing(),
+            self.allowance.spent - self._reported,
             unused_money,
             self._hold_s,
         )
-        self._reported = self.ledger.spent
+        self._reported = self.allowance.spent
         self._unused = [0, 0]
         self._hold_s = 0.0
         self._nth += 1
@@ -232,7 +232,7 @@ class Purse:
         self._open = None
         self.refused = lease.refused
         self._again_at_s = now_s + lease.again_s
-        self.ledger.borrow(lease.money)
+        self.allowance.borrow(lease.money)
         if lease.requests or lease.tokens:
             self._lots.append(_Lot(now_s + lease.lasts_s, lease.requests, lease.tokens))
 

@@ -1,4 +1,4 @@
-"""The fund of an experiment: one hard ceiling over many runs, in a file that they share.
+"""The ledger of an experiment: one hard ceiling over many runs, in a file that they share.
 
 A run that begins reserves what it may spend in its whole life: its own ceiling, or what the experiment has left when
 that is less. While it goes on, all of its reservation is booked; when it has ended, only what it spent. So at every
@@ -67,7 +67,7 @@ CREATE TABLE IF NOT EXISTS runs (
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One run in a fund. `reserved` counts while it is `open`, `spent` once it has ended; `changed` is UTC.
+    """One run in a ledger. `reserved` counts while it is `open`, `spent` once it has ended; `changed` is UTC.
 
     While it is open, `spent` is what it may have spent at most.
     """
@@ -110,7 +110,7 @@ class Booking:
     def __init__(
         self,
         settings: Settings,
-        fund: Fund | None = None,
+        ledger: Ledger | None = None,
         run: str = "",
         spent: Amount = NOTHING,
         bounds: tuple[str, ...] = (),
@@ -118,12 +118,12 @@ class Booking:
         self.settings = settings
         self.spent = spent
         self.bounds = bounds
-        self._fund = fund
+        self._ledger = ledger
         self._run = run
 
     def explained(self, error: PopulaceError) -> PopulaceError:
         """The error; where the run reached a ceiling, it names the settings that make it, the experiment's too."""
-        if self._fund is None or not isinstance(error, BudgetSpent):
+        if self._ledger is None or not isinstance(error, BudgetSpent):
             return error
         shared = [name for name in self.bounds if name in _SHARED]
         whole = (
@@ -141,8 +141,8 @@ class Booking:
 
         None: nobody knows what it spent, so all of it stays booked, as if the run had been killed. Raises StorageError.
         """
-        if self._fund is not None and spent is not None:
-            self._fund.settle(self.settings.experiment, self._run, spent.at_least(self.spent))
+        if self._ledger is not None and spent is not None:
+            self._ledger.settle(self.settings.experiment, self._run, spent.at_least(self.spent))
 
 
 def reserve(settings: Settings, run: str, folder: Path) -> Booking:
@@ -165,10 +165,10 @@ def reserve(settings: Settings, run: str, folder: Path) -> Booking:
             f"model.budget.experiment_usd is set and no price is known for {settings.model.label!r}: put its price "
             f"into model.prices.{settings.model.label}, or limit model.budget.experiment_tokens instead."
         )
-    fund = Fund(budget.ledger)
+    ledger = Ledger(budget.ledger)
     whole = ceiling(budget.experiment_usd, budget.experiment_tokens)
     own = ceiling(budget.usd, budget.tokens)
-    granted, spent = fund.reserve(settings.experiment, run, whole, own, settings.arm, folder)
+    granted, spent = ledger.reserve(settings.experiment, run, whole, own, settings.arm, folder)
     changes: dict[str, Any] = {
         "ledger": budget.ledger.resolve(),
         "usd": budget.usd if granted.pico_usd == UNLIMITED.pico_usd else granted.usd,
@@ -179,7 +179,7 @@ def reserve(settings: Settings, run: str, folder: Path) -> Booking:
         *_bounds("usd", granted.pico_usd, own.pico_usd, UNLIMITED.pico_usd),
         *_bounds("tokens", granted.tokens, own.tokens, UNLIMITED.tokens),
     )
-    return Booking(settings.model_copy(update={"model": model}), fund, run, spent, bounds)
+    return Booking(settings.model_copy(update={"model": model}), ledger, run, spent, bounds)
 
 
 def _bounds(name: str, granted: int, own: int, unlimited: int) -> tuple[str, ...]:
@@ -190,8 +190,8 @@ def _bounds(name: str, granted: int, own: int, unlimited: int) -> tuple[str, ...
     return (f"model.budget.{'' if rounded_off else 'experiment_'}{name}",)
 
 
-class Fund:
-    """A fund's file. Every method is one transaction and raises StorageError for a file that cannot be used."""
+class Ledger:
+    """A ledger's file. Every method is one transaction and raises StorageError for a file that cannot be used."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -332,7 +332,7 @@ def marker(settings: Settings, run: str) -> Mark | None:
     budget = settings.model.budget
     if not _is_bounded(settings) or budget.ledger is None:
         return None
-    return partial(Fund(budget.ledger).mark, settings.experiment, run)
+    return partial(Ledger(budget.ledger).mark, settings.experiment, run)
 
 
 def _is_bounded(settings: Settings) -> bool:

@@ -1,16 +1,15 @@
 """A shard's own, fixed share of the limits: stands in for the central quota where there is none.
 
-Two buckets, of requests and tokens, that fill at their rates and hold what `burst_s` seconds yield. The arithmetic
-takes time as an argument, in monotonic seconds; `OwnShare` is its thin shell. Money comes from a ledger of its own: an
-equal part of the run's ceiling, so that the whole is never passed, though one shard may reach its part early.
+Two buckets, of requests and tokens, that fill at their rates and hold what `burst_s` seconds yield. Money comes from
+an allowance of its own: an equal part of the run's ceiling, so that the whole is never passed, though one shard may
+reach its part early. Pure: time is an argument, in monotonic seconds.
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
 
-from populace.budget.amounts import NOTHING, UNLIMITED, Amount, Ledger
+from populace.budget.amounts import NOTHING, UNLIMITED, Allowance, Amount
 from populace.budget.lease import Lease, Want
 
 _AGAIN_S = 0.1
@@ -21,7 +20,7 @@ _TINY = 1e-9
 class Buckets:
     """The arithmetic. Rates are per minute; `math.inf` limits nothing."""
 
-    __slots__ = ("_at_s", "_burst_s", "_lent", "_levels", "_rates", "ledger")
+    __slots__ = ("_at_s", "_burst_s", "_lent", "_levels", "_rates", "allowance")
 
     def __init__(
         self,
@@ -30,7 +29,7 @@ class Buckets:
         ceiling: Amount = UNLIMITED,
         burst_s: float = 0.25,
     ) -> None:
-        self.ledger = Ledger(ceiling)
+        self.allowance = Allowance(ceiling)
         self._lent = NOTHING
         self._rates = (requests_per_minute / 60.0, tokens_per_minute / 60.0)
         self._burst_s = burst_s
@@ -42,13 +41,13 @@ class Buckets:
 
         What is handed back counts as never used, and a call that took more than it paid is paid for now.
         """
-        self._lent = self.ledger.account(self._lent, want.spent, want.unused_money)
+        self._lent = self.allowance.take_back(self._lent, want.spent, want.unused_money)
         self._fill(want, now_s)
         again_s = max(_AGAIN_S, want.hold_s)
-        money = self.ledger.lend(want.money, want.least_money) if want.money != NOTHING else NOTHING
+        money = self.allowance.lend(want.money, want.least_money) if want.money != NOTHING else NOTHING
         self._lent += money
         if money == NOTHING and want.least_money != NOTHING:
-            refused = "held" if self.ledger.could_fit_later(want.least_money) else "budget"
+            refused = "held" if self.allowance.could_fit_later(want.least_money) else "budget"
             return Lease(want.nth, lasts_s=_LASTS_S, again_s=again_s, refused=refused)
         amounts = [0, 0]
         for kind, (wanted, head) in enumerate(((want.requests, 1), (want.tokens, want.head_tokens))):
@@ -72,14 +71,3 @@ class Buckets:
             # At first there is what sends one ask; nobody's idle time is saved up beyond `burst_s`.
             filled = float(head) if math.isinf(gone_s) else rate * max(0.0, gone_s)
             self._levels[kind] = min(max(rate * self._burst_s, float(head)), self._levels[kind] + back + filled)
-
-
-class OwnShare:
-    """The link to a share that nobody else draws on."""
-
-    def __init__(self, requests_per_minute: float, tokens_per_minute: float, ceiling: Amount = UNLIMITED) -> None:
-        self._buckets = Buckets(requests_per_minute, tokens_per_minute, ceiling)
-
-    async def exchange(self, want: Want) -> Lease:
-        """One exchange; it never waits."""
-        return self._buckets.lease(want, asyncio.get_running_loop().time())

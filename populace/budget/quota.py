@@ -2,7 +2,7 @@
 
 Each limit (requests, tokens) is a rate. What it yields as time passes is shared out at once among the shards that
 want it, equally, and what one does not want goes to the others (max-min fairness by progressive filling; Bertsekas
-and Gallager, "Data Networks", 1992, section 6.5.2). A shard's share gathers in its account until its next exchange.
+and Gallager, "Data Networks", 1992, section 6.5.2). A shard's share gathers until its next exchange.
 Nothing is leased before it has been yielded, and nobody's idle time is saved up beyond `burst_s` seconds' worth, so
 over any time `w` the account sends at most
 
@@ -11,9 +11,9 @@ over any time `w` the account sends at most
 and in practice, with everybody asking, `rate * w` and a few. Leases end after `lasts_s`; what was not used goes back
 with the next exchange. What a dead shard held counts as used, since nobody can know.
 
-Money is lent from the run's `Ledger`, with the ceiling exact (see `populace.budget.amounts`).
+Money is lent from the run's `Allowance`, with the ceiling exact (see `populace.budget.amounts`).
 
-Attempts fence: when a shard is rebuilt, its new attempt's first Want ends the old one's account, and whatever an
+Attempts fence: when a shard is rebuilt, its new attempt's first Want ends the old one's holding, and whatever an
 older attempt still sends is refused and changes nothing. What the old attempt was lent and had not accounted for
 stays booked as spent until `reconcile` says, from the journal, what it really spent.
 
@@ -27,7 +27,7 @@ from typing import Final
 
 import msgspec
 
-from populace.budget.amounts import NOTHING, Amount, Ledger
+from populace.budget.amounts import NOTHING, Allowance, Amount
 from populace.budget.lease import Lease, Want
 
 _TINY: Final = 1e-9
@@ -55,7 +55,7 @@ class Limits(msgspec.Struct, frozen=True):
             raise ValueError(f"quota limits must be positive, and again_s the shortest of the times: {self}")
 
 
-class _Account(msgspec.Struct):
+class _Holder(msgspec.Struct):
     """One attempt of one shard: what it wants, what has gathered for it, what is out."""
 
     attempt: int
@@ -73,28 +73,28 @@ class Quota:
     """The state machine: `handle(want, now_s)` gives the lease. One instance stands for one account at a provider."""
 
     __slots__ = (
-        "_accounts",
         "_at_s",
         "_caps",
         "_held_until_s",
+        "_holders",
         "_lost",
         "_pool",
         "_rates",
+        "allowance",
         "leased",
-        "ledger",
         "limits",
         "refused_attempts",
     )
 
-    def __init__(self, limits: Limits, ledger: Ledger | None = None) -> None:
+    def __init__(self, limits: Limits, allowance: Allowance | None = None) -> None:
         self.limits = limits
-        self.ledger = Ledger() if ledger is None else ledger
+        self.allowance = Allowance() if allowance is None else allowance
         self.leased = [0, 0]
         self.refused_attempts = 0
         self._rates = (limits.requests_per_minute / 60.0, limits.tokens_per_minute / 60.0)
         self._caps = tuple(rate * limits.burst_s for rate in self._rates)
         self._pool = [0.0, 0.0]
-        self._accounts: dict[int, _Account] = {}
+        self._holders: dict[int, _Holder] = {}
         self._lost: dict[tuple[int, int], Amount] = {}
         self._at_s = -math.inf
         self._held_until_s = -math.inf
@@ -102,28 +102,28 @@ class Quota:
     def handle(self, want: Want, now_s: float) -> Lease:
         """One exchange. Time that runs backwards is an error (ValueError), as is a Want with negative numbers."""
         _check(want)
-        account = self._accounts.get(want.shard)
-        if account is not None and want.attempt < account.attempt:
+        holder = self._holders.get(want.shard)
+        if holder is not None and want.attempt < holder.attempt:
             self.refused_attempts += 1
             return Lease(want.nth, refused="attempt")
-        if account is not None and want.attempt == account.attempt and want.nth <= account.nth:
+        if holder is not None and want.attempt == holder.attempt and want.nth <= holder.nth:
             # Sent again. The latest is answered as before; an older one is a straggler that nobody waits for.
-            return account.last if account.last is not None and want.nth == account.nth else Lease(want.nth)
+            return holder.last if holder.last is not None and want.nth == holder.nth else Lease(want.nth)
         self.advance(now_s)
-        if account is None or want.attempt > account.attempt:
-            if account is not None:
-                self._bury(want.shard, account)
-            account = self._accounts[want.shard] = _Account(want.attempt, now_s)
-        account.nth = want.nth
-        account.heard_s = now_s
-        self._take_back(account, want)
+        if holder is None or want.attempt > holder.attempt:
+            if holder is not None:
+                self._bury(want.shard, holder)
+            holder = self._holders[want.shard] = _Holder(want.attempt, now_s)
+        holder.nth = want.nth
+        holder.heard_s = now_s
+        self._take_back(holder, want)
         if want.hold_s > 0.0:
             self._held_until_s = max(self._held_until_s, now_s + want.hold_s)
-        account.wants = [float(want.requests), float(want.tokens)]
-        account.heads = [1.0, float(want.head_tokens)]
+        holder.wants = [float(want.requests), float(want.tokens)]
+        holder.heads = [1.0, float(want.head_tokens)]
         self._share([0.0, 0.0])
-        account.last = self._grant(account, want, now_s)
-        return account.last
+        holder.last = self._grant(holder, want, now_s)
+        return holder.last
 
     def advance(self, now_s: float) -> None:
         """Share out what the limits yielded since the last time. Called by `handle`; harmless to call more often."""
@@ -132,9 +132,9 @@ class Quota:
         since = max(self._at_s, self._held_until_s)
         gone = max(0.0, now_s - since) if math.isfinite(since) else 0.0
         self._at_s = now_s
-        for account in self._accounts.values():
-            if now_s - account.heard_s > self.limits.silent_s:
-                account.wants = [0.0, 0.0]
+        for holder in self._holders.values():
+            if now_s - holder.heard_s > self.limits.silent_s:
+                holder.wants = [0.0, 0.0]
         self._share([rate * gone if math.isfinite(rate) else 0.0 for rate in self._rates])
 
     def reconcile(self, shard: int, attempt: int, spent: Amount) -> None:
@@ -146,48 +146,48 @@ class Quota:
         if not spent.fits(lost):
             raise ValueError(f"attempt {attempt} of shard {shard} cannot have spent {spent} of the {lost} it was lent")
         del self._lost[shard, attempt]
-        self.ledger.spent -= lost - spent
+        self.allowance.spent -= lost - spent
 
     def leave(self, shard: int, attempt: int) -> None:
         """A shard's attempt is known to be dead: give its share to the others at once, and fence it."""
-        account = self._accounts.get(shard)
-        if account is not None and account.attempt == attempt:
-            self._bury(shard, account)
-            self._accounts[shard] = _Account(attempt + 1, -math.inf)
+        holder = self._holders.get(shard)
+        if holder is not None and holder.attempt == attempt:
+            self._bury(shard, holder)
+            self._holders[shard] = _Holder(attempt + 1, -math.inf)
 
     def _share(self, yielded: list[float]) -> None:
-        """Fill the wanting accounts from what was yielded, the pool, and what others no longer want.
+        """Fill the wanting holders from what was yielded, the pool, and what others no longer want.
 
         The pool is below 0 while calls took more tokens than they had paid; nobody gets any until that is made up.
         """
-        accounts = list(self._accounts.values())
+        holders = list(self._holders.values())
         for kind in (0, 1):
-            wanting = sum(account.wants[kind] > 0.0 for account in accounts)
+            wanting = sum(holder.wants[kind] > 0.0 for holder in holders)
             stock = self._pool[kind] + yielded[kind]
-            gaps: list[tuple[float, _Account]] = []
-            for account in accounts:
-                cap = max(self._caps[kind] / max(1, wanting), account.heads[kind])
-                target = min(account.wants[kind], cap)
-                gap = target - account.gathered[kind]
+            gaps: list[tuple[float, _Holder]] = []
+            for holder in holders:
+                cap = max(self._caps[kind] / max(1, wanting), holder.heads[kind])
+                target = min(holder.wants[kind], cap)
+                gap = target - holder.gathered[kind]
                 if gap < 0.0:
                     stock -= gap
-                    account.gathered[kind] = target
+                    holder.gathered[kind] = target
                 elif gap > 0.0:
-                    gaps.append((gap, account))
+                    gaps.append((gap, holder))
             gaps.sort(key=lambda pair: pair[0])
-            for nth, (gap, account) in enumerate(gaps):
+            for nth, (gap, holder) in enumerate(gaps):
                 given = max(0.0, min(gap, stock / (len(gaps) - nth)))
-                account.gathered[kind] += given
+                holder.gathered[kind] += given
                 stock -= given
             self._pool[kind] = min(stock, self._caps[kind])
 
-    def _grant(self, account: _Account, want: Want, now_s: float) -> Lease:
+    def _grant(self, holder: _Holder, want: Want, now_s: float) -> Lease:
         limits = self.limits
         amounts = [0, 0]
         ready = now_s >= self._held_until_s
         for kind, rate in enumerate(self._rates):
-            wanted, head = account.wants[kind], account.heads[kind]
-            have = wanted if math.isinf(rate) else account.gathered[kind] + _TINY
+            wanted, head = holder.wants[kind], holder.heads[kind]
+            have = wanted if math.isinf(rate) else holder.gathered[kind] + _TINY
             ready = ready and have >= min(head, wanted)
             amounts[kind] = int(min(have, wanted))
         if want.requests == 0 or not ready:
@@ -195,16 +195,16 @@ class Quota:
         money = NOTHING
         refused = ""
         if want.money != NOTHING:
-            money = self.ledger.lend(want.money, want.least_money)
+            money = self.allowance.lend(want.money, want.least_money)
             if money == NOTHING and want.least_money != NOTHING:
-                refused = "held" if self.ledger.could_fit_later(want.least_money) else "budget"
+                refused = "held" if self.allowance.could_fit_later(want.least_money) else "budget"
                 amounts = [0, 0]
-        account.lent += money
+        holder.lent += money
         for kind, amount in enumerate(amounts):
             if amount and math.isfinite(self._rates[kind]):
-                account.gathered[kind] = max(0.0, account.gathered[kind] - amount)
-            account.wants[kind] -= amount
-            account.out[kind] += amount
+                holder.gathered[kind] = max(0.0, holder.gathered[kind] - amount)
+            holder.wants[kind] -= amount
+            holder.out[kind] += amount
             self.leased[kind] += amount
         # Money does not gather with time: it comes back with the next calls that end. And who got all that it wanted
         # is short of nothing: it need not wait with what it wants next.
@@ -214,21 +214,21 @@ class Quota:
         again_s = max(again_s, self._held_until_s - now_s)
         return Lease(want.nth, amounts[0], amounts[1], money, limits.lasts_s, again_s, refused)
 
-    def _take_back(self, account: _Account, want: Want) -> None:
+    def _take_back(self, holder: _Holder, want: Want) -> None:
         for kind, unused in enumerate((want.unused_requests, want.unused_tokens)):
             # Never more than is out: a shard cannot make quota of nothing.
-            taken = min(unused, account.out[kind])
-            account.out[kind] -= taken
+            taken = min(unused, holder.out[kind])
+            holder.out[kind] -= taken
             self._pool[kind] += taken
             self.leased[kind] -= taken
-        account.lent = self.ledger.account(account.lent, want.spent, want.unused_money)
+        holder.lent = self.allowance.take_back(holder.lent, want.spent, want.unused_money)
 
-    def _bury(self, shard: int, account: _Account) -> None:
+    def _bury(self, shard: int, holder: _Holder) -> None:
         for kind in (0, 1):
-            self._pool[kind] += account.gathered[kind]
-        if account.lent != NOTHING:
-            self.ledger.account(account.lent, account.lent, NOTHING)
-            self._lost[shard, account.attempt] = account.lent
+            self._pool[kind] += holder.gathered[kind]
+        if holder.lent != NOTHING:
+            self.allowance.take_back(holder.lent, holder.lent, NOTHING)
+            self._lost[shard, holder.attempt] = holder.lent
 
 
 def _check(want: Want) -> None:

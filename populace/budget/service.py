@@ -7,6 +7,7 @@ leases back.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -14,8 +15,9 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from populace.budget.amounts import NOTHING, UNLIMITED, Amount, Ledger, ceiling
+from populace.budget.amounts import NOTHING, UNLIMITED, Allowance, Amount, ceiling
 from populace.budget.lease import Lease, Want
+from populace.budget.local_share import Buckets
 from populace.budget.quota import Limits, Quota
 from populace.settings import Model
 
@@ -40,7 +42,7 @@ class AccountService:
         limits = Limits(model.throttle.requests_per_minute or math.inf, model.throttle.tokens_per_minute or math.inf)
         self._whole = ceiling(model.budget.usd, model.budget.tokens)
         self._mark = mark
-        self.quota = Quota(limits, Ledger(self._whole if mark is None else spent.at_most(self._whole), spent))
+        self.quota = Quota(limits, Allowance(self._whole if mark is None else spent.at_most(self._whole), spent))
 
     def exchange(self, want: Want) -> Lease:
         """One exchange. Raises what `mark` raises, and lends nothing then."""
@@ -53,19 +55,19 @@ class AccountService:
         return _PACK(self.exchange(_WANT.decode(want)))
 
     def _draw(self, mark: Mark, wanted: Amount) -> None:
-        """Raise the ledger's ceiling, up to the run's, so that what is wanted has room; in few steps."""
-        ledger, whole = self.quota.ledger, self._whole
-        if wanted.fits(ledger.room) or ledger.ceiling == whole:
+        """Raise the allowance's ceiling, up to the run's, so that what is wanted has room; in few steps."""
+        allowance, whole = self.quota.allowance, self._whole
+        if wanted.fits(allowance.room) or allowance.ceiling == whole:
             return
         step = Amount(_step(whole.tokens, wanted.tokens), _step(whole.pico_usd, wanted.pico_usd))
-        raised = (ledger.spent + ledger.held + wanted + step).at_least(ledger.ceiling).at_most(whole)
+        raised = (allowance.spent + allowance.held + wanted + step).at_least(allowance.ceiling).at_most(whole)
         mark(raised)
-        ledger.ceiling = raised
+        allowance.ceiling = raised
 
     @property
     def spent(self) -> Amount:
         """What the run has spent at most: what is out with a shard, or in flight, counts as spent."""
-        return self.quota.ledger.spent + self.quota.ledger.held
+        return self.quota.allowance.spent + self.quota.allowance.held
 
     def leave(self, shard: int, attempt: int) -> None:
         """A shard's attempt is known to be dead."""
@@ -114,3 +116,14 @@ class RemoteLink:
     async def exchange(self, want: Want) -> Lease:
         """One exchange."""
         return _LEASE.decode(await self._call(_PACK(want)))
+
+
+class OwnShare:
+    """The link to a share that nobody else draws on."""
+
+    def __init__(self, requests_per_minute: float, tokens_per_minute: float, ceiling: Amount = UNLIMITED) -> None:
+        self._buckets = Buckets(requests_per_minute, tokens_per_minute, ceiling)
+
+    async def exchange(self, want: Want) -> Lease:
+        """One exchange; it never waits."""
+        return self._buckets.lease(want, asyncio.get_running_loop().time())

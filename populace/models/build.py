@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 from populace.budget.amounts import Rate, ceiling
 from populace.budget.lease import Purse
-from populace.budget.local_share import OwnShare
 from populace.budget.prices import rate_of
-from populace.budget.service import is_limited
+from populace.budget.service import OwnShare, is_limited
 from populace.core.errors import ModelError, SettingsError
 from populace.models.cache.answers import Cache
 from populace.models.cache.layer import Cached
@@ -20,7 +19,7 @@ from populace.models.dispatch.backoff import Backoff
 from populace.models.dispatch.concurrency import Concurrency
 from populace.models.dispatch.lanes import Lane, lane_breaker
 from populace.models.dispatch.retry import Retry
-from populace.models.dispatch.throttle import Account, Link
+from populace.models.dispatch.throttle import Limiter, Link
 from populace.models.embedded.host import ModelHost, Probe
 from populace.models.http import Http
 from populace.models.keys import Access, accesses, is_loopback, read_key
@@ -85,7 +84,7 @@ def build_gateway(
         retry=Retry(seed, model.retries, model.repairs, rate, Backoff(), model.sampling),
         label_mode=model.choice_probabilities if model.choice_probabilities is not None else embedded,
         outage_s=model.outage_s,
-        account=_account(model, rate, link, shards, shard, attempt),
+        limiter=_limiter(model, rate, link, shards, shard, attempt),
         prompts=prompts,
         batch=model.batch_prompts,
     )
@@ -104,7 +103,7 @@ def _concurrency(model: Model, at: Sequence[Access], shards: int) -> list[int]:
     return [max(1, int(calls / shards)) for calls in whole]
 
 
-def _account(model: Model, rate: Rate, link: Link | None, shards: int, shard: int, attempt: int) -> Account | None:
+def _limiter(model: Model, rate: Rate, link: Link | None, shards: int, shard: int, attempt: int) -> Limiter | None:
     if not is_limited(model):
         return None
     requests = model.throttle.requests_per_minute or math.inf
@@ -113,4 +112,4 @@ def _account(model: Model, rate: Rate, link: Link | None, shards: int, shard: in
         usd, tokens = model.budget.usd, model.budget.tokens
         part = ceiling(None if usd is None else usd / shards, None if tokens is None else tokens // shards)
         link = OwnShare(requests, (model.throttle.tokens_per_minute or math.inf) / shards, part)
-    return Account(Purse(shard, attempt), link, rate, requests)
+    return Limiter(Purse(shard, attempt), link, rate, requests)

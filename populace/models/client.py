@@ -21,13 +21,14 @@ from populace.budget.amounts import worst_case, worst_tokens_in
 from populace.budget.prices import tokens_of
 from populace.core.errors import ActorLost, BudgetSpent, ModelError
 from populace.core.records import Answer, Ask, Reason
-from populace.models.cache.answers import model_seed
+from populace.models.cache.keys import model_seed
 from populace.models.chat import Mode, Writer, read_completion, read_error
 from populace.models.completions import Prompts, prompt_of, read_completions
 from populace.models.dispatch.backoff import rate_headers, retry_after_s
+from populace.models.dispatch.dispatcher import Batches, Dispatcher
 from populace.models.dispatch.lanes import Lane, Lanes
 from populace.models.dispatch.retry import Again, Pending, Retry
-from populace.models.dispatch.throttle import Account, Batches, Dispatcher
+from populace.models.dispatch.throttle import Limiter
 from populace.models.endings import Ending, Fatal, Limited, Rejected, Said
 from populace.models.http import Http, Reply
 from populace.models.protocol import Deliver, Pressure
@@ -65,7 +66,7 @@ class Client:
         retry: Retry,
         label_mode: bool,
         outage_s: float,
-        account: Account | None = None,
+        limiter: Limiter | None = None,
         prompts: Prompts | None = None,
         batch: int = 1,
     ) -> None:
@@ -74,7 +75,7 @@ class Client:
         self._retry = retry
         self._choice_mode: Mode = "labels" if label_mode else "schema"
         self._outage_s = outage_s
-        self._account = account
+        self._limiter = limiter
         self._prompts = prompts
         self._failure: Exception | None = None
         self._winding_down = False
@@ -85,7 +86,7 @@ class Client:
             stop=self._stop,
             lanes=Lanes(lanes),
             outage_s=outage_s,
-            account=account,
+            limiter=limiter,
             batches=None if prompts is None else Batches(batch, _kind),
         )
 
@@ -135,7 +136,7 @@ class Client:
             case _:
                 mode = "schema"
         job = Pending(ask, deliver, mode)
-        if self._account is not None:
+        if self._limiter is not None:
             self._weigh(job)
         return job
 
@@ -229,7 +230,7 @@ class Client:
         if self._failure is not None or self._winding_down:
             self._abstain([job], *_reason(self._failure))
             return
-        if self._account is not None:
+        if self._limiter is not None:
             self._weigh(job)
         self.dispatcher.put(job, after_s)
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TextIO
 
 import msgspec
 
-from populace.budget.ledger import Entry, Fund, amount_text
+from populace.budget.ledger import Entry, Ledger, amount_text
 from populace.core.errors import SettingsError
 from populace.monitoring.printing import print_rows
 from populace.monitoring.progress import money
@@ -103,12 +103,12 @@ def _rest(manifest: Mapping[str, Any], purposes: Iterable[Mapping[str, Any]]) ->
 
 
 def print_ledger(path: Path, release: str | None, stream: TextIO) -> None:
-    """Print a fund's runs, after giving back what the run `release` did not spend; see `Fund.release`.
+    """Print a ledger's runs, after giving back what the run `release` did not spend; see `Ledger.release`.
 
     A table on a terminal, else a line of JSON each. Raises SettingsError and StorageError.
     """
-    fund = Fund(path)
-    shown = fund.entries() if release is None else fund.release(release)
+    ledger = Ledger(path)
+    shown = ledger.entries() if release is None else ledger.release(release)
     rows = [_row(entry) for entry in shown]
     headings = {"experiment": "experiment", "arm": "arm", "run": "run", "state": "state", "spent": "spent"}
     print_rows(stream, {**headings, "reserved": "reserved", "folder": "folder"}, rows, lambda _, value: str(value))

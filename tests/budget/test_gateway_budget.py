@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from populace.budget.amounts import (
     PICO_USD,
     UNLIMITED,
+    Allowance,
     Amount,
-    Ledger,
     Rate,
     Spent,
     ceiling,
@@ -27,14 +27,14 @@ RATE = Rate.of(0.15, 0.6)
 
 def society(
     limit: Amount, shards: int, asks: int, together: int, seed: int, honest: bool = True
-) -> tuple[Ledger, list[Ledger]]:
+) -> tuple[Allowance, list[Allowance]]:
     """Shards that keep `together` asks in flight among them until every ask was made or refused; then settle all.
 
     With `honest` off, a dispatcher looks at what is spent and reserves nothing: the common mistake.
     """
     draw = Stream(seed, 0, 0, "society")
-    run, lent = Ledger(ceiling=limit), [Amount()] * shards
-    below = [Ledger(ceiling=Amount()) for _ in range(shards)]
+    run, lent = Allowance(ceiling=limit), [Amount()] * shards
+    below = [Allowance(ceiling=Amount()) for _ in range(shards)]
     booked = [Amount()] * shards
     flying: list[tuple[int, Amount, int, int]] = []
     for _ in range(asks):
@@ -54,11 +54,11 @@ def society(
             cost = below[shard].settle(worst, RATE, tokens_in, tokens_out, "arm", "talk")
             booked[shard] += cost
             if draw.bernoulli(0.2) or not honest:
-                lent[shard] = run.account(
+                lent[shard] = run.take_back(
                     lent[shard], booked[shard], below[shard].hand_back(Amount()) if honest else Amount()
                 )
                 booked[shard] = Amount()
-        truth = sum((ledger.spent for ledger in below), Amount())
+        truth = sum((allowance.spent for allowance in below), Amount())
         assert truth.fits(limit) or not honest
         assert (run.spent + run.held).fits(limit) or not honest
         assert sum(lent, Amount()) == run.held
@@ -66,7 +66,7 @@ def society(
         booked[shard] += below[shard].settle(worst, RATE, tokens_in, tokens_out, "arm", "talk")
     for shard in range(shards):
         unused = below[shard].hand_back(Amount()) if honest else Amount()
-        lent[shard] = run.account(lent[shard], booked[shard], unused)
+        lent[shard] = run.take_back(lent[shard], booked[shard], unused)
     return run, below
 
 
@@ -79,8 +79,8 @@ def test_the_ceiling_holds_and_all_is_accounted_for(
     run, below = society(limit, shards, 600, together, seed)
     assert run.spent.fits(limit)
     assert run.held == Amount()
-    assert run.spent == sum((ledger.spent for ledger in below), Amount())
-    calls = [spent for ledger in below for spent in ledger.by.values()]
+    assert run.spent == sum((allowance.spent for allowance in below), Amount())
+    calls = [spent for allowance in below for spent in allowance.by.values()]
     assert sum(spent.pico_usd for spent in calls) == run.spent.pico_usd
     assert sum(spent.tokens_in + spent.tokens_out for spent in calls) == run.spent.tokens
     assert run.overruns == 0
@@ -91,7 +91,7 @@ def test_eight_shards_and_a_thousand_asks_in_flight_use_the_ceiling_and_no_more(
     run, below = society(limit, 8, 6000, 1000, seed=1)
     assert run.spent.fits(limit)
     assert run.spent.pico_usd > 0.7 * limit.pico_usd
-    assert sum(ledger.refused for ledger in below) > 0
+    assert sum(allowance.refused for allowance in below) > 0
     assert run.room.usd == pytest.approx(0.25 - run.spent.usd)
 
 
@@ -116,38 +116,38 @@ def test_money_is_exact() -> None:
 
 
 def test_refused_is_refused_at_once_and_later_is_another_question() -> None:
-    ledger = Ledger(ceiling=Amount(100, 100))
-    assert ledger.reserve(Amount(60, 60))
-    assert not ledger.reserve(Amount(60, 60))
-    assert ledger.refused == 1
-    assert ledger.could_fit_later(Amount(60, 60))
-    ledger.settle(Amount(60, 60), Rate(1, 1), 30, 20, "a", "b")
-    assert not ledger.could_fit_later(Amount(60, 60))
-    assert ledger.by == {("a", "b"): Spent(1, 30, 20, 50)}
-    assert ledger.reserve(Amount(50, 50))
-    ledger.release(Amount(50, 50))
-    assert ledger.room == Amount(50, 50)
+    allowance = Allowance(ceiling=Amount(100, 100))
+    assert allowance.reserve(Amount(60, 60))
+    assert not allowance.reserve(Amount(60, 60))
+    assert allowance.refused == 1
+    assert allowance.could_fit_later(Amount(60, 60))
+    allowance.settle(Amount(60, 60), Rate(1, 1), 30, 20, "a", "b")
+    assert not allowance.could_fit_later(Amount(60, 60))
+    assert allowance.by == {("a", "b"): Spent(1, 30, 20, 50)}
+    assert allowance.reserve(Amount(50, 50))
+    allowance.release(Amount(50, 50))
+    assert allowance.room == Amount(50, 50)
 
 
 def test_a_server_that_bills_more_than_the_worst_case_cannot_hide() -> None:
-    ledger = Ledger(ceiling=Amount(100, 100))
-    assert ledger.reserve(Amount(100, 100))
-    ledger.settle(Amount(100, 100), Rate(1, 1), 150, 0, "a", "b")
-    assert (ledger.spent, ledger.overruns, ledger.room) == (Amount(150, 150), 1, Amount(-50, -50))
-    assert not ledger.reserve(Amount(1, 1))
-    assert ledger.lend(Amount(1, 1), Amount(1, 1)) == Amount()
-    parent = Ledger(ceiling=Amount(100, 100))
+    allowance = Allowance(ceiling=Amount(100, 100))
+    assert allowance.reserve(Amount(100, 100))
+    allowance.settle(Amount(100, 100), Rate(1, 1), 150, 0, "a", "b")
+    assert (allowance.spent, allowance.overruns, allowance.room) == (Amount(150, 150), 1, Amount(-50, -50))
+    assert not allowance.reserve(Amount(1, 1))
+    assert allowance.lend(Amount(1, 1), Amount(1, 1)) == Amount()
+    parent = Allowance(ceiling=Amount(100, 100))
     lent = parent.lend(Amount(60, 60), Amount(1, 1))
     others = parent.lend(Amount(30, 30), Amount(1, 1))
-    assert parent.account(lent, Amount(80, 80), Amount()) == Amount()
+    assert parent.take_back(lent, Amount(80, 80), Amount()) == Amount()
     assert parent.held == others, "one shard's overrun does not eat what another was lent"
     assert parent.overruns == 1
 
 
 def test_three_levels_and_a_crash() -> None:
-    experiment = Ledger(ceiling=Amount(1000, 1000))
-    run = Ledger(ceiling=Amount())
-    shard = Ledger(ceiling=Amount())
+    experiment = Allowance(ceiling=Amount(1000, 1000))
+    run = Allowance(ceiling=Amount())
+    shard = Allowance(ceiling=Amount())
     to_run = experiment.lend(Amount(600, 600), Amount(1, 1))
     run.borrow(to_run)
     to_shard = run.lend(Amount(200, 200), Amount(1, 1))
@@ -157,21 +157,21 @@ def test_three_levels_and_a_crash() -> None:
     assert experiment.room == Amount(400, 400)
     shard.after_crash()
     assert shard.spent == Amount(150, 150)
-    to_shard = run.account(to_shard, shard.spent, shard.hand_back(Amount()))
+    to_shard = run.take_back(to_shard, shard.spent, shard.hand_back(Amount()))
     assert (to_shard, run.held, run.spent) == (Amount(), Amount(), Amount(150, 150))
-    to_run = experiment.account(to_run, run.spent, run.hand_back(Amount()))
+    to_run = experiment.take_back(to_run, run.spent, run.hand_back(Amount()))
     assert (to_run, experiment.room) == (Amount(), Amount(850, 850))
 
 
 def test_misuse_is_an_error() -> None:
-    ledger = Ledger(ceiling=Amount(10, 10))
+    allowance = Allowance(ceiling=Amount(10, 10))
     with pytest.raises(ValueError, match="settle each reservation once"):
-        ledger.release(Amount(1, 0))
+        allowance.release(Amount(1, 0))
     with pytest.raises(ValueError, match="negative"):
-        ledger.reserve(Amount(-1, 0))
-    lent = ledger.lend(Amount(5, 5), Amount())
+        allowance.reserve(Amount(-1, 0))
+    lent = allowance.lend(Amount(5, 5), Amount())
     with pytest.raises(ValueError, match="hand_back"):
-        ledger.account(lent, Amount(3, 3), Amount(3, 3))
+        allowance.take_back(lent, Amount(3, 3), Amount(3, 3))
 
 
 @given(st.text(max_size=300))

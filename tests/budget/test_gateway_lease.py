@@ -85,7 +85,7 @@ def test_money_is_wanted_spent_and_given_back() -> None:
     assert (want.money, want.least_money) == (Amount(300, 300), worst)
     purse.receive(Lease(0, 3, 150, Amount(300, 300), 9.0, 0.25), 0.0)
     assert purse.pay(50, worst, 0.1)
-    purse.ledger.settle(worst, Rate(1, 1), 20, 10, "arm", "talk")
+    purse.allowance.settle(worst, Rate(1, 1), 20, 10, "arm", "talk")
     purse.hold(2.0)
     want = purse.want(0.3, 1, 50, 50, worst, worst)
     assert (want.spent, want.unused_money, want.money) == (Amount(30, 30), Amount(170, 170), FREE)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.misbehaving import RateLimit
 
-from populace.budget.amounts import Amount, Ledger, Rate
+from populace.budget.amounts import Allowance, Amount, Rate
 from populace.budget.lease import Lease, Purse, Want
 from populace.budget.quota import Limits, Quota
 from populace.core.draws import Stream
@@ -198,16 +198,16 @@ def test_a_servers_retry_after_holds_everybody() -> None:
 
 
 def test_attempts_are_fenced_and_a_lost_answer_is_given_again() -> None:
-    quota = Quota(LIMITS, Ledger(ceiling=Amount(10**6, 1000)))
+    quota = Quota(LIMITS, Allowance(ceiling=Amount(10**6, 1000)))
     quota.handle(Want(0, 1, 0), 0.0)
     want = Want(0, 1, 1, 4, 200, 50, money=Amount(100, 400), least_money=Amount(50, 100))
     lease = quota.handle(want, 10.0)
     assert (lease.requests, lease.money) == (4, Amount(100, 400))
     assert quota.handle(want, 10.1) == lease
     assert quota.leased == [4, 200], "given again, not given twice"
-    assert quota.ledger.held == Amount(100, 400)
+    assert quota.allowance.held == Amount(100, 400)
     quota.handle(Want(0, 2, 0), 11.0)
-    assert quota.ledger.spent == Amount(100, 400), "what the dead attempt held may have been spent"
+    assert quota.allowance.spent == Amount(100, 400), "what the dead attempt held may have been spent"
     pool = list(quota._pool)
     late = quota.handle(
         Want(0, 1, 2, 4, 200, 50, unused_requests=4, unused_tokens=200, unused_money=Amount(1, 1)), 11.0
@@ -216,7 +216,7 @@ def test_attempts_are_fenced_and_a_lost_answer_is_given_again() -> None:
     assert quota._pool == pool
     assert quota.refused_attempts == 1
     quota.reconcile(0, 1, Amount(30, 120))
-    assert quota.ledger.spent == Amount(30, 120)
+    assert quota.allowance.spent == Amount(30, 120)
     with pytest.raises(KeyError):
         quota.reconcile(0, 1, Amount(30, 120))
     assert quota.handle(Want(0, 2, 0), 12.0) == Lease(0, lasts_s=0.5, again_s=0.02), "its own answer, again"
@@ -248,7 +248,7 @@ def test_no_limit_is_no_wait() -> None:
 def test_money_through_purses_reaches_the_ceiling_and_no_further() -> None:
     """Eight shards, 1,000 asks in flight, a ceiling: spent never above it, nearly all of it used, all accounted for."""
     rate, worst = Rate(1, 1), Amount(400, 400)
-    quota = Quota(Limits(), Ledger(ceiling=Amount(10**9, 1_000_000)))
+    quota = Quota(Limits(), Allowance(ceiling=Amount(10**9, 1_000_000)))
     purses = [Purse(shard) for shard in range(8)]
     draw = Stream(3, 0, 0, "money")
     flying: list[int] = []
@@ -265,15 +265,15 @@ def test_money_through_purses_reaches_the_ceiling_and_no_further() -> None:
             flying.append(shard)
         if flying and step % 3:
             done = purses[flying.pop(draw.integer(len(flying)))]
-            done.ledger.settle(worst, rate, 20 + draw.integer(60), draw.integer(100), "arm", "talk")
-        spent = sum(purse.ledger.spent.pico_usd for purse in purses)
+            done.allowance.settle(worst, rate, 20 + draw.integer(60), draw.integer(100), "arm", "talk")
+        spent = sum(purse.allowance.spent.pico_usd for purse in purses)
         assert spent <= 1_000_000
-        assert quota.ledger.spent.pico_usd + quota.ledger.held.pico_usd <= 1_000_000
+        assert quota.allowance.spent.pico_usd + quota.allowance.held.pico_usd <= 1_000_000
     assert not flying
     for purse in purses:
         quota.handle(purse.want(now, 0, 0, 0), now)
-    assert quota.ledger.spent.pico_usd == sum(purse.ledger.spent.pico_usd for purse in purses) > 990_000
-    assert quota.ledger.held == Amount()
+    assert quota.allowance.spent.pico_usd == sum(purse.allowance.spent.pico_usd for purse in purses) > 990_000
+    assert quota.allowance.held == Amount()
     assert "budget" in stopped
 
 

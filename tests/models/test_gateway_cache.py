@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from populace.core.errors import SettingsError
 from populace.core.records import Ask
-from populace.models.cache.answers import Cache, InFlight, Kept, Mode, cache_key, model_seed
+from populace.models.cache.answers import Cache, InFlight, Kept
+from populace.models.cache.keys import Mode, cache_key, model_seed
 
 
 def ask(agent: int = 1, tick: int = 2, nth: int = 0, key: bytes = b"k" * 16) -> Ask:

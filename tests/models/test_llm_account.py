@@ -85,7 +85,7 @@ def test_four_shards_keep_to_one_limit() -> None:
     assert failures == [None] * 4
     assert sum(seen.limited for seen in server.seen) == 0
     assert len(server.seen) == 120
-    assert account.quota.ledger.spent.tokens == server.billed.tokens_in + server.billed.tokens_out
+    assert account.quota.allowance.spent.tokens == server.billed.tokens_in + server.billed.tokens_out
 
 
 def test_the_same_load_without_limits_is_refused_by_the_server() -> None:
@@ -116,8 +116,8 @@ def test_eight_shards_never_pass_a_ceiling(kind: str, central: bool) -> None:
     assert all(failure is None or isinstance(failure, BudgetSpent) for failure in failures)
     assert sum(answer.tokens_in for answer in got) == billed.tokens_in
     if central:
-        assert account.quota.ledger.spent.tokens == billed.tokens_in + billed.tokens_out
-        assert account.quota.ledger.overruns == 0
+        assert account.quota.allowance.spent.tokens == billed.tokens_in + billed.tokens_out
+        assert account.quota.allowance.overruns == 0
 
 
 def test_calls_whose_fate_is_unknown_count_at_their_worst_and_the_ceiling_holds() -> None:
@@ -128,7 +128,7 @@ def test_calls_whose_fate_is_unknown_count_at_their_worst_and_the_ceiling_holds(
         settings = model(server, budget={"tokens": 3000}, timeout_s=0.3, retries=1, throttle={"concurrency": 16})
         got, _, account = run(settings, 2, 60)
         billed = server.billed
-    spent = account.quota.ledger.spent.tokens
+    spent = account.quota.allowance.spent.tokens
     assert billed.tokens_in + billed.tokens_out <= spent <= 3000
     assert fates(got)["budget"] > 0
 

@@ -18,6 +18,7 @@ import pytest
 from populace.agents.answers import Choice, compile_answer
 from populace.core.errors import ModelError, WeightsError
 from populace.core.records import Answer, Ask
+from populace.files import cache_folder
 from populace.models.build import ModelHost, build_gateway
 from populace.models.embedded import weights
 from populace.models.embedded.process import EmbeddedServer
@@ -192,7 +193,7 @@ def test_the_cache_is_where_users_expect_it(
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert weights.cache_folder() == Path(expected)
+    assert cache_folder() == Path(expected)
 
 
 def test_without_xllamacpp_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

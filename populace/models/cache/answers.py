@@ -1,13 +1,6 @@
 """Answers kept on disk by their content, for several processes at once, and asks in flight that share one call.
 
-What counts as the same answer is the scenario's to say:
-
-- `own` (the default): each agent, tick and replicate has its own sample; the key holds seed, agent, tick and nth.
-- `shared`: asks with the same content share one answer (agents as archetypes); the key is the content alone.
-- `off`: nothing is kept or looked up.
-
-The seed that is sent to the model is a hash of the same key, so that a model that honours seeds gives the same
-sample that the cache would (`off` is seeded as `own`).
+What counts as the same answer is said in `populace.models.cache.keys`.
 
 The store is one SQLite file in WAL mode: a batch is one transaction, so a killed process leaves all of it or none;
 the first answer stored for a key stays, whoever else comes. Each row carries a checksum over key and content: a row
@@ -19,52 +12,24 @@ locks SQLite can't trust.
 from __future__ import annotations
 
 import sqlite3
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from hashlib import blake2b
 from itertools import count, islice
 from pathlib import Path
-from typing import Final, Generic, Literal, Self, TypeAlias, TypeVar
+from typing import Final, Generic, Self, TypeVar
 
 import msgspec
 
 from populace.core.errors import SettingsError
-from populace.core.records import Ask
 
-Mode: TypeAlias = Literal["own", "shared", "off"]
 T = TypeVar("T")
 
 _APPLICATION: Final = 0x706F7063  # 'popc'
 _VERSION: Final = 1
 _MAGIC: Final = b"SQLite format 3\x00"
 _CHUNK: Final = 500
-_IDENTITY: Final = struct.Struct("<Qqqq").pack
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-
-
-def cache_key(mode: Mode, seed: int, ask: Ask) -> bytes | None:
-    """The key under which an ask's answer is kept, 16 bytes; None when it is not kept."""
-    match mode:
-        case "shared":
-            return ask.key
-        case "own":
-            return _own_key(seed, ask)
-        case "off":
-            return None
-    raise ValueError(f"cache mode must be 'own', 'shared' or 'off', got {mode!r}")
-
-
-def model_seed(mode: Mode, seed: int, ask: Ask, repair: int = 0) -> int:
-    """The seed to send to the model, in [0, 2**31): a hash of the cache's key; a repair samples anew."""
-    key = ask.key if mode == "shared" else _own_key(seed, ask)
-    digest = blake2b(key + bytes([repair]), digest_size=4, person=b"populace.seed1").digest()
-    return int.from_bytes(digest, "little") & 0x7FFF_FFFF
-
-
-def _own_key(seed: int, ask: Ask) -> bytes:
-    identity = _IDENTITY(seed, ask.agent, ask.tick, ask.nth)
-    return blake2b(ask.key + identity, digest_size=16, person=b"populace.own1").digest()
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True):

@@ -13,7 +13,8 @@ from typing import TypeAlias
 
 from populace.core.errors import PopulaceError
 from populace.core.records import Answer, Ask
-from populace.models.cache.answers import Cache, InFlight, Kept, Mode, cache_key
+from populace.models.cache.answers import Cache, InFlight, Kept
+from populace.models.cache.keys import Mode, cache_key
 from populace.models.protocol import Deliver, Gateway, Pressure
 
 _Waiter: TypeAlias = tuple[Ask, Deliver]

@@ -17,7 +17,7 @@ import msgspec
 from populace.budget.amounts import PICO_USD, Amount, Rate
 from populace.core.draws import WORLD, Stream
 from populace.core.records import Answer, Ask, Reason
-from populace.models.cache.answers import Mode as Sampling
+from populace.models.cache.keys import Mode as Sampling
 from populace.models.chat import Mode, Turns, repair_turns
 from populace.models.choices import choose
 from populace.models.dispatch.backoff import Backoff

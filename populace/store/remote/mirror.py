@@ -30,7 +30,7 @@ from typing import Final
 import msgspec
 
 from populace.core.errors import SettingsError, StorageError
-from populace.models.embedded.weights import cache_folder
+from populace.files import cache_folder
 from populace.store.lock import lock_soon
 from populace.store.remote.objects import PATIENCE_S, Missing, Object, ObjectStore, check_address, endpoint, fingerprint
 from populace.store.storage import make_folder, naming

@@ -24,7 +24,7 @@ from support.misbehaving import Misbehaving, slow
 
 from populace.budget.amounts import NOTHING, UNLIMITED, Amount, ceiling, pico_usd
 from populace.budget.lease import Want
-from populace.budget.ledger import Fund, amount_text, reserve
+from populace.budget.ledger import Ledger, amount_text, reserve
 from populace.budget.service import AccountService
 from populace.core.errors import BudgetSpent, SettingsError, StorageError
 from populace.settings import Model, load_settings
@@ -36,17 +36,17 @@ CEILING = Amount(10_000, pico_usd(1.0))
 def spender(path: Path, seed: int, rounds: int, results: Any) -> None:
     """A process of many runs, some of which never end: what each reserved and spent."""
     rng = random.Random(seed)
-    fund, spent = Fund(path), NOTHING
+    ledger, spent = Ledger(path), NOTHING
     for nth in range(rounds):
         try:
-            granted, _ = fund.reserve("e", f"{seed}-{nth}", CEILING, Amount(rng.randint(1, 900), pico_usd(0.07)))
+            granted, _ = ledger.reserve("e", f"{seed}-{nth}", CEILING, Amount(rng.randint(1, 900), pico_usd(0.07)))
         except BudgetSpent:
             continue
         used = Amount(rng.randint(0, granted.tokens), rng.randint(0, granted.pico_usd))
         spent += used
         time.sleep(rng.random() * 0.002)
         if rng.random() < 0.9:
-            fund.settle("e", f"{seed}-{nth}", used)
+            ledger.settle("e", f"{seed}-{nth}", used)
     results.put((spent.tokens, spent.pico_usd))
 
 
@@ -66,7 +66,7 @@ def spend_together(path: Path, processes: int = 4, rounds: int = 25) -> Amount:
 def test_many_processes_never_pass_the_ceiling(tmp_path):
     path = tmp_path / "ledger.sqlite"
     spent = spend_together(path)
-    entries = Fund(path).entries("e")
+    entries = Ledger(path).entries("e")
     booked = sum((entry.booked for entry in entries), NOTHING)
     assert spent.fits(booked)
     assert booked.fits(CEILING)
@@ -89,51 +89,51 @@ def test_control_without_the_lock_the_ceiling_is_passed(tmp_path, monkeypatch):
     monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, factory=Unlocked, **options))
     path = tmp_path / "ledger.sqlite"
     spend_together(path)
-    booked = sum((entry.booked for entry in Fund(path).entries("e")), NOTHING)
+    booked = sum((entry.booked for entry in Ledger(path).entries("e")), NOTHING)
     assert not booked.fits(CEILING)
 
 
 def test_what_is_left_is_lent_and_what_comes_back_is_left_again(tmp_path):
-    fund = Fund(tmp_path / "deep" / "ledger.sqlite")
-    assert fund.reserve("e", "a", CEILING, Amount(6_000, UNLIMITED.pico_usd)) == (Amount(6_000, 10**12), NOTHING)
+    ledger = Ledger(tmp_path / "deep" / "ledger.sqlite")
+    assert ledger.reserve("e", "a", CEILING, Amount(6_000, UNLIMITED.pico_usd)) == (Amount(6_000, 10**12), NOTHING)
     with pytest.raises(BudgetSpent, match=r"\$1 and 10,000 tokens.*hold \$1 and 6,000 tokens"):
-        fund.reserve("e", "b", CEILING, UNLIMITED)
-    assert fund.reserve("other", "b", CEILING, UNLIMITED)[0] == CEILING, "experiments in one file are apart"
-    fund.settle("e", "a", Amount(1_000, 5 * 10**11 + 1))
-    assert fund.reserve("e", "b", CEILING, UNLIMITED)[0] == Amount(9_000, 5 * 10**11 - 10**6), "whole micro-dollars"
-    fund.settle("e", "b", Amount(9_500, 0))  # a server billed more than was reserved: it is booked in full
+        ledger.reserve("e", "b", CEILING, UNLIMITED)
+    assert ledger.reserve("other", "b", CEILING, UNLIMITED)[0] == CEILING, "experiments in one file are apart"
+    ledger.settle("e", "a", Amount(1_000, 5 * 10**11 + 1))
+    assert ledger.reserve("e", "b", CEILING, UNLIMITED)[0] == Amount(9_000, 5 * 10**11 - 10**6), "whole micro-dollars"
+    ledger.settle("e", "b", Amount(9_500, 0))  # a server billed more than was reserved: it is booked in full
     with pytest.raises(BudgetSpent):
-        fund.reserve("e", "c", CEILING, UNLIMITED)
-    assert fund.reserve("e", "c", CEILING + Amount(600, 0), UNLIMITED)[0].tokens == 100
-    assert [entry.run for entry in fund.entries("e")] == ["a", "b", "c"]
+        ledger.reserve("e", "c", CEILING, UNLIMITED)
+    assert ledger.reserve("e", "c", CEILING + Amount(600, 0), UNLIMITED)[0].tokens == 100
+    assert [entry.run for entry in ledger.entries("e")] == ["a", "b", "c"]
 
 
 def test_a_run_takes_its_own_booking_up_again(tmp_path):
     """Killed, it resumes under what it had; ended at its ceiling, it goes on when there is more."""
-    fund = Fund(tmp_path / "ledger.sqlite")
+    ledger = Ledger(tmp_path / "ledger.sqlite")
     own = Amount(4_000, UNLIMITED.pico_usd)
-    fund.reserve("e", "a", CEILING, own)
-    assert fund.reserve("e", "a", CEILING, own) == (Amount(4_000, 10**12), NOTHING)
-    fund.settle("e", "a", Amount(4_000, 10))
+    ledger.reserve("e", "a", CEILING, own)
+    assert ledger.reserve("e", "a", CEILING, own) == (Amount(4_000, 10**12), NOTHING)
+    ledger.settle("e", "a", Amount(4_000, 10))
     with pytest.raises(BudgetSpent):
-        fund.reserve("e", "a", CEILING, own)
+        ledger.reserve("e", "a", CEILING, own)
     raised = Amount(12_000, UNLIMITED.pico_usd)
-    assert fund.reserve("e", "a", CEILING, raised) == (Amount(10_000, 10**12), Amount(4_000, 10))
-    fund.mark("e", "a", Amount(6_000, 10))
-    fund.mark("e", "a", Amount(5_000, 70))
-    assert fund.entries("e")[0].spent == Amount(6_000, 70), "what it may have spent never sinks"
-    assert fund.reserve("e", "a", CEILING, raised) == (Amount(10_000, 10**12), Amount(6_000, 70))
-    fund.settle("e", "a", Amount(6_100, 70))
-    assert fund.entries("e")[0].booked == Amount(6_100, 70)
+    assert ledger.reserve("e", "a", CEILING, raised) == (Amount(10_000, 10**12), Amount(4_000, 10))
+    ledger.mark("e", "a", Amount(6_000, 10))
+    ledger.mark("e", "a", Amount(5_000, 70))
+    assert ledger.entries("e")[0].spent == Amount(6_000, 70), "what it may have spent never sinks"
+    assert ledger.reserve("e", "a", CEILING, raised) == (Amount(10_000, 10**12), Amount(6_000, 70))
+    ledger.settle("e", "a", Amount(6_100, 70))
+    assert ledger.entries("e")[0].booked == Amount(6_100, 70)
     with pytest.raises(StorageError, match="not open"):
-        fund.mark("e", "a", Amount(6_200, 70))
+        ledger.mark("e", "a", Amount(6_200, 70))
 
 
 def test_a_run_that_fails_before_its_first_call_does_not_forget_what_it_spent(tmp_path):
     path = tmp_path / "ledger.sqlite"
     reserve(settings_with(path), "a", tmp_path).settle(Amount(120, 0))
     reserve(settings_with(path), "a", tmp_path).settle(NOTHING)
-    assert Fund(path).entries()[0].booked == Amount(120, 0)
+    assert Ledger(path).entries()[0].booked == Amount(120, 0)
 
 
 @given(data=st.data())
@@ -151,7 +151,7 @@ def test_what_an_account_marks_bounds_what_it_lends_at_every_moment(data):
         want = Want(0, 0, nth, 1, 1, 1, money=money, least_money=Amount(1, 0), spent=spent, unused_money=unused)
         lease = account.exchange(want)
         lent = left - unused + lease.money
-        overrun = account.quota.ledger.overruns * 5
+        overrun = account.quota.allowance.overruns * 5
         assert account.spent.tokens <= marks[-1].tokens + overrun
         assert lease.money == money or marks[-1].tokens == 50_000
     assert len(marks) <= 64 + 2
@@ -175,16 +175,16 @@ def test_a_mark_that_cannot_be_made_lends_nothing():
 
 
 def test_an_unlimited_part_stays_unlimited_until_somebody_limits_it(tmp_path):
-    fund = Fund(tmp_path / "ledger.sqlite")
+    ledger = Ledger(tmp_path / "ledger.sqlite")
     tokens_only = ceiling(None, 1_000)
     for run in "ab":
-        granted, _ = fund.reserve("e", run, tokens_only, Amount(100, UNLIMITED.pico_usd))
+        granted, _ = ledger.reserve("e", run, tokens_only, Amount(100, UNLIMITED.pico_usd))
         assert granted == Amount(100, UNLIMITED.pico_usd)
     with pytest.raises(BudgetSpent):
-        fund.reserve("e", "c", CEILING, Amount(100, UNLIMITED.pico_usd))
+        ledger.reserve("e", "c", CEILING, Amount(100, UNLIMITED.pico_usd))
     for run in "ab":
-        fund.settle("e", run, Amount(50, pico_usd(0.25)))
-    assert fund.reserve("e", "c", CEILING, Amount(100, UNLIMITED.pico_usd))[0] == Amount(100, pico_usd(0.5))
+        ledger.settle("e", run, Amount(50, pico_usd(0.25)))
+    assert ledger.reserve("e", "c", CEILING, Amount(100, UNLIMITED.pico_usd))[0] == Amount(100, pico_usd(0.5))
 
 
 def settings_with(path: Path, **more: Any) -> Any:
@@ -203,7 +203,7 @@ def test_the_lesser_ceiling_is_the_runs(tmp_path):
         reserve(settings_with(path), "c", tmp_path / "c")
     first.settle(Amount(120, 7))
     second.settle(None)
-    entries = {entry.run: entry for entry in Fund(path).entries()}
+    entries = {entry.run: entry for entry in Ledger(path).entries()}
     assert (entries["a"].arm, entries["a"].open, entries["a"].booked) == ("treated", False, Amount(120, 7))
     assert entries["b"].open
     assert entries["b"].booked.tokens == 200
@@ -241,7 +241,7 @@ def test_money_passes_through_settings_without_loss(tmp_path):
         path = tmp_path / f"{nth}.sqlite"
         booking = reserve(settings_with(path, model__prices=price, **more), "a", tmp_path)
         budget = booking.settings.model_validate_json(booking.settings.model_dump_json()).model.budget
-        (entry,) = Fund(path).entries()
+        (entry,) = Ledger(path).entries()
         assert ceiling(budget.usd).pico_usd == entry.reserved.pico_usd
         assert pico_usd(usd) - 10**6 < entry.reserved.pico_usd <= pico_usd(usd)
 
@@ -258,7 +258,7 @@ def test_settings_that_do_not_fit_together_and_files_that_are_none(tmp_path):
     with pytest.raises(StorageError, match="text"):
         reserve(settings_with(tmp_path / "text"), "a", tmp_path)
     with pytest.raises(SettingsError, match="no such file"):
-        Fund(tmp_path / "none").entries()
+        Ledger(tmp_path / "none").entries()
     assert amount_text(UNLIMITED) == "no limit"
 
 
@@ -273,7 +273,7 @@ def test_runs_stay_under_the_ceiling_of_their_experiment(tmp_path):
 
 
 def runs_stay_under_the_ceiling(tmp_path: Path, run: Any, shards: int) -> None:
-    """One after the other, until nothing is left: what the server billed is what the fund knows, and never more."""
+    """One after the other, until nothing is left: what the server billed is what the ledger knows, and never more."""
     with Misbehaving(base=slow(0.01)) as server:
         options = asking(server, agents=20 * shards, ticks=2, shards=shards, experiment="e", model__max_tokens=20)
         options |= {"model__budget__experiment_tokens": 9_000, "model__budget__ledger": str(tmp_path / "ledger")}
@@ -286,7 +286,7 @@ def runs_stay_under_the_ceiling(tmp_path: Path, run: Any, shards: int) -> None:
                 ends.append("budget")
                 told.append(str(error))
         billed = server.billed.tokens_in + server.billed.tokens_out
-    entries = Fund(tmp_path / "ledger").entries("e")
+    entries = Ledger(tmp_path / "ledger").entries("e")
     assert not any(entry.open for entry in entries)
     assert billed <= sum(entry.spent.tokens for entry in entries) <= 9_000
     assert billed > 0.8 * 9_000
@@ -326,7 +326,7 @@ def test_runs_side_by_side_and_one_that_is_killed(tmp_path):
         errors = [one.communicate(timeout=120)[1] for one in crew]
         billed = server.billed.tokens_in + server.billed.tokens_out
     assert {one.returncode for one in crew[1:]} <= {0, BudgetSpent.exit_code}, errors
-    entries = Fund(ledger).entries("e")
+    entries = Ledger(ledger).entries("e")
     assert billed <= sum(entry.booked.tokens for entry in entries) <= 26_000
     (killed,) = (entry for entry in entries if entry.open)
     assert killed.booked.tokens == 8_000
@@ -348,7 +348,7 @@ def test_runs_side_by_side_and_one_that_is_killed(tmp_path):
         resumed = populace("resume", "0", "--set", f"model.base_url={server.base_url}", cwd=tmp_path)
         billed += server.billed.tokens_in + server.billed.tokens_out
     assert resumed.returncode == BudgetSpent.exit_code, resumed.stderr
-    entries = Fund(ledger).entries("e")
+    entries = Ledger(ledger).entries("e")
     assert not any(entry.open for entry in entries)
     (again,) = (entry for entry in entries if entry.run == killed.run)
     assert row["spent_tokens"] < again.spent.tokens <= 8_000
@@ -356,11 +356,11 @@ def test_runs_side_by_side_and_one_that_is_killed(tmp_path):
 
 
 def test_a_run_at_work_cannot_be_released(tmp_path):
-    fund = Fund(tmp_path / "ledger.sqlite")
-    fund.reserve("e", "a", CEILING, UNLIMITED, folder=tmp_path)
-    assert fund.entries()[0].process == os.getpid()
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger.reserve("e", "a", CEILING, UNLIMITED, folder=tmp_path)
+    assert ledger.entries()[0].process == os.getpid()
     with pytest.raises(SettingsError, match="still at work"):
-        fund.release("a")
+        ledger.release("a")
 
 
 def test_a_run_that_cannot_begin_leaves_nothing_booked(tmp_path):
@@ -369,6 +369,6 @@ def test_a_run_that_cannot_begin_leaves_nothing_booked(tmp_path):
         options = asking(server, agents=4, ticks=1, experiment="e", model__budget__experiment_tokens=9_000)
         with pytest.raises(Exception, match="key"):
             here(tmp_path / "run", **options, model__budget__ledger=str(tmp_path / "ledger"))
-    (entry,) = Fund(tmp_path / "ledger").entries()
+    (entry,) = Ledger(tmp_path / "ledger").entries()
     assert not entry.open
     assert entry.spent == NOTHING

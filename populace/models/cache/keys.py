@@ -1,0 +1,47 @@
+"""Which asks share an answer, and the seed that is sent for one. Pure.
+
+What counts as the same answer is the scenario's to say:
+
+- `own` (the default): each agent, tick and replicate has its own sample; the key holds seed, agent, tick and nth.
+- `shared`: asks with the same content share one answer (agents as archetypes); the key is the content alone.
+- `off`: nothing is kept or looked up.
+
+The seed that is sent to the model is a hash of the same key, so that a model that honours seeds gives the same
+sample that the cache would (`off` is seeded as `own`).
+"""
+
+from __future__ import annotations
+
+import struct
+from hashlib import blake2b
+from typing import Final, Literal, TypeAlias
+
+from populace.core.records import Ask
+
+Mode: TypeAlias = Literal["own", "shared", "off"]
+
+_IDENTITY: Final = struct.Struct("<Qqqq").pack
+
+
+def cache_key(mode: Mode, seed: int, ask: Ask) -> bytes | None:
+    """The key under which an ask's answer is kept, 16 bytes; None when it is not kept."""
+    match mode:
+        case "shared":
+            return ask.key
+        case "own":
+            return _own_key(seed, ask)
+        case "off":
+            return None
+    raise ValueError(f"cache mode must be 'own', 'shared' or 'off', got {mode!r}")
+
+
+def model_seed(mode: Mode, seed: int, ask: Ask, repair: int = 0) -> int:
+    """The seed to send to the model, in [0, 2**31): a hash of the cache's key; a repair samples anew."""
+    key = ask.key if mode == "shared" else _own_key(seed, ask)
+    digest = blake2b(key + bytes([repair]), digest_size=4, person=b"populace.seed1").digest()
+    return int.from_bytes(digest, "little") & 0x7FFF_FFFF
+
+
+def _own_key(seed: int, ask: Ask) -> bytes:
+    identity = _IDENTITY(seed, ask.agent, ask.tick, ask.nth)
+    return blake2b(ask.key + identity, digest_size=16, person=b"populace.own1").digest()

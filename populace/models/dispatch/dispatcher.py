@@ -1,0 +1,367 @@
+"""The dispatcher: the queues in front of the endpoints. Shell: it runs in an event loop.
+
+Asks wait in heaps, earliest tick first, at the cost of an entry each. A call starts when all of these let it:
+
+- an endpoint's lane takes it: a permit of its adaptive concurrency is free, its breaker is closed or lets a probe
+  through, and its server did not ask to wait (see `populace.models.dispatch.lanes`);
+- the purse pays: requests, tokens and money leased from the account's quota (see `populace.budget.lease`);
+- the throttler lets it pass. It has one waiter, and a short period, so that a lease is not spent in one burst.
+
+A call that runs is a task, and when it ends that task begins the next one if that need not wait; what has to wait is
+waited for by one coroutine. A job that waits for its next try holds no permit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple
+
+from populace.budget.amounts import Amount
+from populace.core.errors import PopulaceError
+from populace.models.dispatch.breaker import Ticket
+from populace.models.dispatch.concurrency import Signal
+from populace.models.dispatch.lanes import Entry, Lane, Lanes
+from populace.models.dispatch.retry import Pending
+from populace.models.dispatch.throttle import Limiter
+from populace.models.endings import Ending, Fault, Late, Limited, endpoint_works
+from populace.models.protocol import Pressure
+
+_IDLE_S: Final = 0.25
+_LOOK_AHEAD: Final = 4
+_CANCELLED: Final = Fault("the call was cancelled", billed=True)
+
+
+class Batches(NamedTuple):
+    """Which jobs one request may carry together: those of which `kind` says the same, which is not None."""
+
+    size: int
+    kind: Callable[[Pending], object]
+
+
+class _Begun(NamedTuple):
+    """A call that has its permit, its ticket and its money: the jobs that it carries, and the lane it goes to."""
+
+    jobs: list[Pending]
+    lane: Lane
+    ticket: Ticket
+
+
+class Dispatcher:
+    """Queues jobs and starts their calls.
+
+    `call` makes one call for its jobs and gives an outcome for each; it never raises. `done` is told each job's
+    outcome, the lane, and whether it was a breaker's probe. `stop` is called with a reason and a detail when no
+    further call will be made: 'budget', 'attempt', 'outage', 'account' (the quota is lost), 'bug'.
+    """
+
+    def __init__(
+        self,
+        *,
+        call: Callable[[list[Pending], Lane], Awaitable[Sequence[Ending]]],
+        done: Callable[[Pending, Ending, Lane, bool], None],
+        stop: Callable[[str, str], None],
+        lanes: Lanes,
+        outage_s: float,
+        limiter: Limiter | None = None,
+        batches: Batches | None = None,
+    ) -> None:
+        self._call = call
+        self._done = done
+        self._stop = stop
+        self._lanes = lanes
+        self._outage_s = outage_s
+        self._limiter = limiter
+        self._batches = batches
+        self._waiting_tokens = 0
+        self._waiting_worst_tokens = self._waiting_worst_pico_usd = 0
+        self._started = 0
+        self._pace = 0
+        self._unreported = False
+        self._delayed: dict[int, tuple[asyncio.TimerHandle, Pending]] = {}
+        self._calls: dict[asyncio.Task[None], list[Pending]] = {}
+        self._cancelled: set[asyncio.Task[None]] = set()
+        self._unreached_s = math.inf
+        self._wake = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._main: asyncio.Task[None] | None = None
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """The endpoints' lanes, in the order of the settings."""
+        return self._lanes.lanes
+
+    def open(self) -> None:
+        """Begin to take jobs out of the queues."""
+        self._loop = asyncio.get_running_loop()
+        self._main = self._loop.create_task(self._run(), name="populace dispatcher")
+
+    def pressure(self) -> Pressure:
+        """What waits, for a call or for its next try, and what is in flight."""
+        in_flight = len(self._calls) if self._batches is None else sum(len(jobs) for jobs in self._calls.values())
+        return Pressure(len(self._lanes) + len(self._delayed), in_flight)
+
+    def put(self, job: Pending, after_s: float = 0.0) -> None:
+        """Queue a job, now or after a wait, which holds no permit."""
+        assert self._loop is not None
+        if after_s > 0.0:
+            self._delayed[id(job)] = (self._loop.call_later(after_s, self._ripe, job), job)
+            return
+        self._lanes.put(job, self._loop.time())
+        if self._limiter is not None:
+            self._waiting_tokens += job.estimate
+            self._waiting_worst_tokens += job.worst.tokens
+            self._waiting_worst_pico_usd += job.worst.pico_usd
+        self._wake.set()
+
+    def hold(self, lane: Lane, seconds: float) -> None:
+        """Start no call there for so long: its server asked for it. The quota tells an only endpoint's other callers.
+
+        With several endpoints the others are not told: the wait is this endpoint's, and the quota is the account's.
+        """
+        assert self._loop is not None
+        lane.held_until_s = max(lane.held_until_s, self._loop.time() + seconds)
+        if self._limiter is not None and len(self._lanes.lanes) == 1:
+            self._limiter.purse.hold(seconds)
+
+    def elsewhere(self, lane: Lane) -> int:
+        """How many other endpoints work."""
+        assert self._loop is not None
+        return self._lanes.elsewhere(lane, self._loop.time()) if len(self._lanes.lanes) > 1 else 0
+
+    def drain(self) -> list[Pending]:
+        """Everything that waits, taken out of the queues."""
+        jobs = self._lanes.drain()
+        self._waiting_tokens = self._waiting_worst_tokens = self._waiting_worst_pico_usd = 0
+        for timer, job in self._delayed.values():
+            timer.cancel()
+            jobs.append(job)
+        self._delayed.clear()
+        return jobs
+
+    def abort(self) -> list[Pending]:
+        """Cancel what is in flight, and say what that was; each call is settled as one whose fate is unknown."""
+        jobs = [job for carried in self._calls.values() for job in carried]
+        for task in self._calls:
+            task.cancel()
+        self._cancelled.update(self._calls)
+        self._calls.clear()
+        return jobs
+
+    async def close(self) -> None:
+        """End, after `drain` and `abort`. Tells the quota what was spent last."""
+        tasks = [*self._cancelled, *([self._main] if self._main is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._main = None
+        if self._limiter is not None and self._loop is not None:
+            want = self._limiter.purse.want(self._loop.time(), 0, 0, 0)
+            try:
+                await self._limiter.link.exchange(want)
+            except (OSError, PopulaceError):
+                return
+
+    def _ripe(self, job: Pending) -> None:
+        del self._delayed[id(job)]
+        self.put(job)
+
+    async def _run(self) -> None:
+        assert self._loop is not None
+        passed = False
+        try:
+            while True:
+                begun = self._begin(passed)
+                passed = False
+                if begun is not None:
+                    task = self._loop.create_task(self._work(begun))
+                    self._calls[task] = begun.jobs
+                    task.add_done_callback(self._cancelled.discard)
+                else:
+                    passed = await self._wait()
+        except Exception as error:  # noqa: BLE001 - else a bug here would leave every ask waiting for ever
+            self._stop("bug", f"{type(error).__name__}: {error}")
+
+    def _begin(self, passed: bool = False) -> _Begun | None:
+        """Take what may start a call now; None when nothing may. `passed`: the throttler has let it pass already."""
+        assert self._loop is not None
+        now_s = self._loop.time()
+        choice = self._lanes.next(now_s)
+        if choice is None:
+            return None
+        lane, source = choice
+        queue = source.queue
+        job = queue[0][-1]
+        if not self._pay(job, now_s, passed):
+            return None
+        ticket = lane.breaker.admit(now_s)
+        assert ticket is not None, "a lane that admits nothing was chosen"
+        jobs = [self._take(queue)]
+        if self._batches is not None and not ticket.probe:
+            self._fill(jobs, queue, self._batches, now_s)
+        lane.permits.start()
+        self._started += len(jobs)
+        return _Begun(jobs, lane, ticket)
+
+    def _fill(self, jobs: list[Pending], queue: list[Entry], batches: Batches, now_s: float) -> None:
+        """Add to a call those of the next in the queue that it can carry and that are paid for."""
+        kind = batches.kind(jobs[0])
+        aside: list[Entry] = []
+        while kind is not None and queue and len(jobs) < batches.size and len(aside) < _LOOK_AHEAD * batches.size:
+            job = queue[0][-1]
+            if batches.kind(job) != kind:
+                aside.append(heapq.heappop(queue))
+            elif self._pay(job, now_s):
+                jobs.append(self._take(queue))
+            else:
+                break
+        for entry in aside:
+            heapq.heappush(queue, entry)
+
+    def _take(self, queue: list[Entry]) -> Pending:
+        job = heapq.heappop(queue)[-1]
+        if self._limiter is not None:
+            self._waiting_tokens -= job.estimate
+            self._waiting_worst_tokens -= job.worst.tokens
+            self._waiting_worst_pico_usd -= job.worst.pico_usd
+        return job
+
+    def _pay(self, job: Pending, now_s: float, passed: bool = False) -> bool:
+        """Pay for a job, if that can be done at once."""
+        limiter = self._limiter
+        if limiter is None:
+            return True
+        purse = limiter.purse
+        if not purse.affords(job.estimate, job.worst, now_s) or not (passed or limiter.passes()):
+            return False
+        purse.take(job.estimate, job.worst)
+        return True
+
+    async def _wait(self) -> bool:
+        """Wait for what keeps the next call from starting; True when the throttler has let it pass."""
+        assert self._loop is not None
+        now_s, limiter = self._loop.time(), self._limiter
+        self._wake.clear()
+        if not self._lanes:
+            if limiter is not None and self._unreported:
+                await self._idle(limiter)
+            else:
+                await self._wake.wait()
+            return False
+        choice = self._lanes.next(now_s)
+        if choice is None:
+            out_s = self._lanes.out_s(now_s)
+            if out_s > self._outage_s:
+                self._stop("outage", f"no call was answered for {out_s:.0f} s")
+            elif math.isinf(wait_s := self._lanes.wait_s(now_s)):
+                await self._wake.wait()
+            else:
+                await self._woken(min(_IDLE_S, max(0.0, wait_s)))
+            return False
+        assert limiter is not None, "nothing else keeps a call from starting"
+        job = choice[1].queue[0][-1]
+        if limiter.purse.affords(job.estimate, job.worst, now_s) and limiter.throttler is not None:
+            await limiter.throttler.acquire()
+            return True
+        if limiter.purse.due(now_s) or limiter.purse.exchanging:  # no other awaits it: its answer was lost
+            await self._exchange(limiter, job)
+        else:
+            await asyncio.sleep(min(_IDLE_S, max(0.001, limiter.purse.again_at_s - now_s)))
+        return False
+
+    async def _woken(self, seconds: float) -> None:
+        """Wait until something happens, but no longer than this."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+
+    async def _idle(self, limiter: Limiter) -> None:
+        """Nothing waits. If that lasts, give back what is leased: others may be waiting for it."""
+        assert self._loop is not None
+        await self._woken(_IDLE_S)
+        if not self._lanes and (limiter.purse.due(self._loop.time()) or limiter.purse.exchanging):
+            self._unreported = False
+            with contextlib.suppress(OSError, PopulaceError):
+                want = limiter.purse.want(self._loop.time(), 0, 0, 0)
+                limiter.purse.receive(await limiter.link.exchange(want), self._loop.time())
+
+    async def _exchange(self, limiter: Limiter, head: Pending) -> None:
+        """One exchange with the quota, for as many asks as may start until the next, going by the last."""
+        assert self._loop is not None
+        waiting = len(self._lanes)
+        size = 1 if self._batches is None else self._batches.size
+        permits = sum(int(lane.permits.limit) for lane in self._lanes.lanes)
+        # What was used between the last exchanges, the larger the more it weighs: each tick begins as the last went on.
+        self._pace, self._started = max(self._started, self._pace // 2), 0
+        requests = min(waiting, 2 * (max(16, size * permits) + self._pace))
+        share = requests / waiting
+        tokens = max(head.estimate, math.ceil(self._waiting_tokens * share))
+        worst = Amount(
+            max(head.worst.tokens, math.ceil(self._waiting_worst_tokens * share)),
+            max(head.worst.pico_usd, math.ceil(self._waiting_worst_pico_usd * share)),
+        )
+        want = limiter.purse.want(self._loop.time(), requests, tokens, head.estimate, worst, head.worst)
+        try:
+            lease = await limiter.link.exchange(want)
+        except OSError as error:
+            now_s = self._loop.time()
+            self._unreached_s = min(self._unreached_s, now_s)
+            if now_s - self._unreached_s > self._outage_s:
+                self._stop("account", str(error))
+                return
+            await asyncio.sleep(0.25)
+            return
+        except PopulaceError as error:
+            self._stop("account", str(error))
+            return
+        self._unreached_s = math.inf
+        limiter.purse.receive(lease, self._loop.time())
+        if lease.refused in ("budget", "attempt"):
+            self._stop(lease.refused, "")
+
+    async def _work(self, begun: _Begun | None) -> None:
+        """Make a call, and after it the next, as long as one may start at once."""
+        task = asyncio.current_task()
+        assert self._loop is not None
+        assert task is not None
+        while begun is not None:
+            jobs, lane, ticket = begun
+            self._calls[task] = jobs
+            outcomes = await self._perform(task, begun)
+            try:
+                for job, outcome in zip(jobs, outcomes, strict=True):
+                    self._done(job, outcome, lane, ticket.probe)
+                begun = self._begin()
+            except Exception as error:
+                self._stop("bug", f"{type(error).__name__}: {error}")
+                raise
+            if begun is None or self._lanes.more():
+                self._wake.set()
+
+    async def _perform(self, task: asyncio.Task[None], begun: _Begun) -> Sequence[Ending]:
+        assert self._loop is not None
+        jobs, lane, ticket = begun
+        began_s = self._loop.time()
+        outcomes: Sequence[Ending] = [_CANCELLED] * len(jobs)
+        try:
+            outcomes = await self._call(jobs, lane)
+            return outcomes
+        finally:
+            now_s = self._loop.time()
+            lane.permits.finish(_signal_of(outcomes[0]), began_s, now_s)
+            lane.breaker.report(ticket, any(map(endpoint_works, outcomes)), now_s)
+            for job, outcome in zip(jobs, outcomes, strict=True):
+                job.latency_s += now_s - began_s
+                if self._limiter is not None:
+                    self._limiter.settle(job, outcome)
+                    self._unreported = True
+            self._calls.pop(task, None)
+
+
+def _signal_of(outcome: Ending) -> Signal:
+    if isinstance(outcome, Limited):
+        return "limited"
+    return "fault" if isinstance(outcome, Fault | Late) else "ok"
