@@ -99,7 +99,7 @@ class LocalTransport:
     async def export(self, whole: bool) -> tuple[list[ShardState], dict[str, Any], list[Position]]:
         """The state of all."""
         assert self._environment is not None
-        positions = [runner.gateway.positions(runner.shard.scope.tick + 1) for runner in self.runners]
+        positions = [runner.gateway.positions(runner.shard.tick + 1) for runner in self.runners]
         shards = [runner.shard.export(whole=whole) for runner in self.runners]
         return shards, self._environment.world.state(), join_positions(positions)
 

@@ -210,7 +210,7 @@ class ShardActor:
         """The shard's packed state, and how far the journal is behind it."""
         assert self._runner is not None
         runner = self._runner
-        positions = await asyncio.to_thread(runner.gateway.positions, runner.shard.scope.tick + 1)
+        positions = await asyncio.to_thread(runner.gateway.positions, runner.shard.tick + 1)
         return pack((runner.shard.export(whole=whole), positions))
 
     async def upload(self) -> None:

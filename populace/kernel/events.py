@@ -8,9 +8,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from populace.agents.context import Failure
 from populace.core.records import Answer, Ask, Counts, Look
 from populace.kernel.bus import Frame
+from populace.kernel.turn import Failure
 
 
 class OpenTick(msgspec.Struct, frozen=True):

@@ -9,9 +9,9 @@ from typing import Any, Final
 import msgpack
 import numpy as np
 
-from populace.agents.context import Context
 from populace.env import Action
 from populace.kernel.bus import Frame, Mail, Outgoing
+from populace.kernel.turn import Turn
 
 Columns = dict[str, Any]
 
@@ -84,11 +84,10 @@ def expired_rows(frames: Sequence[Frame]) -> Columns:
     }
 
 
-def ask_rows(turns: Sequence[Context]) -> Columns:
+def ask_rows(turns: Sequence[Turn]) -> Columns:
     """The asks of these turns, in the order (agent, nth), with prompt and answer."""
-    asked = [ctx for ctx in turns if ctx._asks is not None]
-    asks = [ask for ctx in asked for ask in ctx._asks]  # type: ignore[union-attr]
-    answers = [answer for ctx in asked for answer in ctx._answers]  # type: ignore[union-attr]
+    asks = [ask for turn in turns for ask in turn.asks or ()]
+    answers = [answer for turn in turns for answer in turn.answers or ()]
     assert len(asks) == len(answers)
     return {
         **{column: list(map(attrgetter(name), asks)) for column, name in _OF_ASKS.items()},

@@ -19,7 +19,7 @@ from populace.cluster.coordinator import Coordinator
 from populace.core.errors import BudgetSpent, ModelError
 from populace.core.records import Answer
 from populace.data.societies import find_society
-from populace.kernel.shard import Shard
+from populace.kernel.tick import Tick
 from populace.models.client import Client
 from populace.settings import Model
 from populace.store.manifest import read_manifest
@@ -130,14 +130,14 @@ def test_control_a_gateway_that_hides_its_failure_is_noticed(tmp_path, monkeypat
 
 def spy(monkeypatch: pytest.MonkeyPatch, told: list[str]) -> None:
     """Note the reason of every abstention that a shard is about to tell a turn of."""
-    answer = Shard._answer
+    answer = Tick.answer
 
-    def noting(shard: Shard, given: Answer) -> None:
+    def noting(tick: Tick, given: Answer) -> None:
         if given.settled == "abstained":
             told.append(given.reason)
-        answer(shard, given)
+        answer(tick, given)
 
-    monkeypatch.setattr(Shard, "_answer", noting)
+    monkeypatch.setattr(Tick, "answer", noting)
 
 
 @pytest.mark.ray

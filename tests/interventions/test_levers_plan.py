@@ -333,7 +333,7 @@ def test_a_tick_that_is_abandoned_leaves_nothing_of_its_levers_in_the_books():
     shard.levers = build_shard(job, 0).levers
     (asked,) = send(shard, OpenTick(0, []))
     assert isinstance(asked, AskModel)
-    assert len(shard._mail) == 1
+    assert len(shard.open.mail) == 1
     done = end_run(shard)
     assert (done.counts.sent, done.counts.delivered, done.counts.expired) == (0, 0, 0)
 

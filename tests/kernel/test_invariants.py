@@ -12,7 +12,7 @@ from support.running import SOCIETIES, Shuffled, run_local, wrap_gateways
 
 from populace.core.errors import ConservationError
 from populace.core.records import Answer, Counts
-from populace.kernel import bus, environment, shard
+from populace.kernel import bus, environment, shard, tick
 from populace.store.tables.tables import read_table
 
 
@@ -48,7 +48,7 @@ def test_control_without_the_bus_sort_shards_change_the_trace(tmp_path, monkeypa
 def test_control_without_any_sort_the_order_of_answers_changes_the_trace(tmp_path, monkeypatch):
     """Messages committed in the order in which turns ended, inboxes in the order of arrival."""
     monkeypatch.setattr(bus, "total_order", lambda receiver, _sender, _nth: np.argsort(receiver, kind="stable"))
-    monkeypatch.setattr(shard, "sorted", lambda turns, key: list(turns), raising=False)
+    monkeypatch.setattr(tick, "sorted", lambda turns, key: list(turns), raising=False)
     hashes = set()
     for order in range(3):
         with pytest.MonkeyPatch.context() as patch:

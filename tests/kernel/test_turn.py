@@ -13,9 +13,10 @@ import pytest
 from support.kernel_support import Doing, doing, end_run, failure_of, make_scope, make_shard, run_tick, send, sent
 
 from populace.agents.agent import Agent
-from populace.agents.context import UNKNOWN, Context, step
+from populace.agents.context import UNKNOWN, Context
 from populace.core.records import Abstained, Ask, Look
 from populace.kernel.events import OpenTick
+from populace.kernel.turn import Turn
 
 
 def line_of(marker: str) -> str:
@@ -316,12 +317,12 @@ def test_step_gives_effects_one_by_one_and_sends_their_values_back() -> None:
             self.heard.append(await ctx.look("fund.total"))
 
     agent = Two()
-    ctx = Context(agent, 4, make_scope(9), ())
-    ask = step(ctx, None)
+    turn = Turn(agent, 4, 0)
+    ask = turn.begin(make_scope(9), {})
     assert isinstance(ask, Ask)
     assert (ask.agent, ask.nth, ask.messages) == (4, 0, (("system", "be brief"), ("user", "?")))
     assert (ask.max_tokens, ask.temperature) == (9, 0.0)
-    look = step(ctx, Abstained("deadline"))
+    look = turn.step(Abstained("deadline"))
     assert isinstance(look, Look)
-    assert step(ctx, 3) is None
+    assert turn.step(3) is None
     assert agent.heard == [Abstained("deadline"), 3]

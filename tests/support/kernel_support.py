@@ -9,7 +9,7 @@ import numpy as np
 
 from populace.agents.activation import Activation, EveryTick
 from populace.agents.agent import Agent, Public, public_fields
-from populace.agents.context import Context, Failure, Scope
+from populace.agents.context import Context, Scope
 from populace.core.records import Answer, Ask, Look
 from populace.kernel.bus import Frame, gather, route, unpack_body
 from populace.kernel.events import (
@@ -26,6 +26,7 @@ from populace.kernel.events import (
     TickDone,
 )
 from populace.kernel.shard import Shard, ShardPlan
+from populace.kernel.turn import Failure
 
 PLAN: Mapping[str, Any] = {
     "index": 0, "shards": 1, "attempt": 0, "observes": False, "live_turns": 1000, "inbox_messages": 1000,

@@ -203,7 +203,7 @@ class ShardProcess(Hosted):
         self._n_calls = 0
 
     def sent_in(self, order: Open | End) -> int:
-        return order.tick - 1 if isinstance(order, Open) else self.shard.scope.tick
+        return order.tick - 1 if isinstance(order, Open) else self.shard.tick
 
     def carry_out(self, order: Open | End) -> None:
         frames = self.frames_for(order)
@@ -287,7 +287,7 @@ class ShardProcess(Hosted):
         self.effects(self.shard.handle(Answered([answer])))
 
     def stands_before(self, tick: int) -> bool:
-        return tick == self.shard.scope.tick + 1 and not self.shard._open
+        return tick == self.shard.tick + 1 and self.shard.open is None
 
     def state(self, whole: bool) -> Any:
         return self.shard.export(whole=whole)

@@ -1,0 +1,84 @@
+"""The public fields of a shard's agents, as columns, when a tick ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from populace.agents.agent import Agent
+from populace.core.errors import BadField
+from populace.kernel.turn import Turn
+
+
+class PublicFields:
+    """Reads the public fields of one type of agent. `types` are those of the fields, by name: float, int, bool, str."""
+
+    __slots__ = ("_get", "types")
+
+    def __init__(self, types: Mapping[str, type]) -> None:
+        self.types = dict(types)
+        self._get = attrgetter(*types) if types else None
+
+    def read(self, agent: Agent) -> Any:
+        """The agent's values: a tuple in the order of the fields, or the value itself where there is one field."""
+        return None if self._get is None else self._get(agent)
+
+    def columns(self, turns: Sequence[Turn]) -> dict[str, list[Any]]:
+        """The fields of the agents that took these turns, a column each.
+
+        A value of a wrong type, and a field that was deleted, fails its turn and is put back as it was before.
+        """
+        if not self.types or not turns:
+            return {name: [] for name in self.types}
+        values = [self._of(turn) for turn in turns]
+        columns = [values] if len(self.types) == 1 else list(zip(*values, strict=True))
+        fields = {}
+        for at, ((name, kind), column) in enumerate(zip(self.types.items(), columns, strict=True)):
+            if set(map(type, column)) <= {kind} and _writable(kind, column):
+                fields[name] = list(column)
+            else:
+                fields[name] = [self._coerce(one, at, name, kind, v) for one, v in zip(turns, column, strict=True)]
+        return fields
+
+    def _of(self, turn: Turn) -> Any:
+        try:
+            return self.read(turn.agent)
+        except AttributeError as error:
+            values = turn.before if len(self.types) > 1 else (turn.before,)
+            for name, value in zip(self.types, values, strict=True):
+                setattr(turn.agent, name, value)
+            if turn.failure is None:
+                turn.fail(BadField(f"{type(turn.agent).__name__}: a public field was deleted: {error}"))
+            return turn.before
+
+    def _coerce(self, turn: Turn, at: int, name: str, kind: type, value: Any) -> Any:
+        plain = value.item() if isinstance(value, np.generic) else value
+        try:
+            good = isinstance(plain, kind) or (kind is float and isinstance(plain, int))
+            plain = kind(plain) if good else plain
+            good = good and _writable(kind, (plain,))
+        except OverflowError:
+            good = False
+        if not good:
+            if turn.failure is None:
+                small = isinstance(plain, str | float) or (isinstance(plain, int) and abs(plain) < 2**63)
+                shown = ascii(plain)[:100] if small else f"a {type(plain).__name__}"
+                turn.fail(BadField(f"{type(turn.agent).__name__}.{name} is a {kind.__name__}, not {shown}"))
+            plain = turn.before[at] if len(self.types) > 1 else turn.before
+        setattr(turn.agent, name, plain)
+        return plain
+
+
+def _writable(kind: type, column: Sequence[Any]) -> bool:
+    """Whether values of a right type can be written down: int64, and text without lone surrogates."""
+    if kind is int:
+        return bool(min(column) >= -(2**63) and max(column) < 2**63)
+    if kind is str:
+        try:
+            "".join(column).encode()
+        except UnicodeEncodeError:
+            return False
+    return True

@@ -1,0 +1,222 @@
+"""One open tick of a shard: who is due, which turns wait for what, and what the turns came to.
+
+Results may come in any order and in any grouping; what the tick comes to does not depend on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from operator import attrgetter
+from typing import Any, Final, cast
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from populace.agents.agent import Agent
+from populace.agents.context import NOTHING, Scope
+from populace.core.records import Abstained, Answer, Ask, Counts, Look, Reason
+from populace.core.trace import DIGEST_BYTES
+from populace.kernel.bus import Mail
+from populace.kernel.events import Answered, AskModel, Effect, Event, Looked, LookWorld, Seen
+from populace.kernel.public_fields import PublicFields
+from populace.kernel.turn import Failure, Turn
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_by_id: Final = attrgetter("id")
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """What the turns of a tick came to, in the order of their agents.
+
+    `agents` is int32 and `digests` has 16 bytes for each, BLAKE2b over what its turn committed. `fields` are the
+    public fields of `agents`, `sent` holds (sender, receivers, bodies) of those that sent or acted, `wakes`
+    (tick, agent); `asks` counts what was asked.
+    """
+
+    turns: list[Turn]
+    agents: NDArray[np.int32]
+    digests: bytes
+    fields: dict[str, list[Any]]
+    sent: list[tuple[int, list[int], list[bytes]]]
+    wakes: list[tuple[int, int]]
+    failures: list[Failure]
+    asks: int
+
+
+class Tick:
+    """Drives the turns of one tick, at most `live_turns` at once.
+
+    `due` are the agents that take a turn, sorted; the agent `i` is `agents[i // shards]`. `scope` is what the turns
+    read of their tick. Where they see something of the world, no turn begins before `Seen`. `counts` are the tick's so
+    far.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        due: list[int],
+        mail: Mail,
+        agents: Sequence[Agent],
+        *,
+        shards: int,
+        live_turns: int,
+        observes: bool,
+        fields: PublicFields,
+        counts: Counts,
+    ) -> None:
+        self.scope = scope
+        self.due = due
+        self.mail = mail
+        self.counts = counts
+        self.finished: list[Turn] = []
+        self._agents = agents
+        self._shards = shards
+        self._live_turns = live_turns
+        self._fields = fields
+        self._blind = observes and bool(due)
+        self._seen: Sequence[dict[str, Any]] | None = None
+        self._next = 0
+        self._waiting: dict[int, Turn] = {}
+        self._looking: dict[int, list[Turn]] = {}
+        self._batches = 0
+        self._asks: list[Ask] = []
+        self._looks: list[Look] = []
+        self._lookers: list[Turn] = []
+
+    @property
+    def number(self) -> int:
+        """Which tick it is."""
+        return self.scope.tick
+
+    @property
+    def ended(self) -> bool:
+        """Whether all turns have ended."""
+        return len(self.finished) == len(self.due)
+
+    def handle(self, event: Event) -> list[Effect]:
+        """Take what has come, begin turns while there is room; gives what all of them want to be asked.
+
+        What comes twice, or for no turn of this tick, changes nothing.
+        """
+        match event:
+            case Answered(answers):
+                for answer in answers:
+                    self.answer(answer)
+            case Looked(batch, values):
+                if batch in self._looking:
+                    for turn, value in zip(self._looking.pop(batch), values, strict=True):
+                        self._file(turn, turn.step(value))
+            case Seen(values):
+                if self._blind:
+                    self._seen, self._blind = values, False
+        return [] if self._blind else self._go_on()
+
+    def answer(self, answer: Answer) -> None:
+        """Hand an answer to the turn that waits for it."""
+        turn = self._waiting.get(answer.agent)
+        if turn is None or answer.tick != self.scope.tick:
+            return
+        ask = turn.asks[-1]  # type: ignore[index]
+        if ask.nth != answer.nth:
+            return
+        del self._waiting[answer.agent]
+        answer, value = _read(ask, answer)
+        self.counts.settle(answer, ask.purpose)
+        self._file(turn, turn.take(answer, value))
+
+    def _go_on(self) -> list[Effect]:
+        due, room = self.due, self._live_turns - sum(map(len, self._looking.values()))
+        agents, shards, scope, inbox, seen = self._agents, self._shards, self.scope, self.mail.inbox, self._seen
+        number, read = scope.tick, self._fields.read
+        while self._next < len(due) and len(self._waiting) + len(self._lookers) < room:
+            at = self._next
+            self._next = at + 1
+            id = due[at]  # noqa: A001
+            agent = agents[id // shards]
+            turn = Turn(agent, id, number, inbox(id), read(agent))
+            self._file(turn, turn.begin(scope, NOTHING if seen is None else seen[at]))
+        effects: list[Effect] = []
+        if self._looks:
+            self._batches += 1
+            self._looking[self._batches] = self._lookers
+            effects.append(LookWorld(self._batches, self._looks))
+            self._looks, self._lookers = [], []
+        if self._asks:
+            effects.append(AskModel(self._asks))
+            self._asks = []
+        return effects
+
+    def _file(self, turn: Turn, effect: Ask | Look | None) -> None:
+        """Put a turn with those that wait for the same."""
+        if effect is None:
+            self.finished.append(turn)
+        elif type(effect) is Ask:
+            self._waiting[turn.id] = turn
+            self._asks.append(effect)
+        else:
+            self._lookers.append(turn)
+            self._looks.append(effect)  # type: ignore[arg-type]
+
+    def commit(self) -> Committed:
+        """What the turns came to, once all have ended."""
+        turns = sorted(self.finished, key=_by_id)
+        fields = self._fields.columns(turns)
+        digests: list[bytes] = []
+        sent: list[tuple[int, list[int], list[bytes]]] = []
+        wakes: list[tuple[int, int]] = []
+        failures: list[Failure] = []
+        asks = 0
+        rows = zip(*fields.values(), strict=True) if fields else [()] * len(turns)
+        for turn, row in zip(turns, rows, strict=True):
+            said: Any = ()
+            if turn.asks is not None:
+                asks += len(turn.asks)
+                said = [
+                    (ask.key, answer.settled == "abstained", answer.reason, answer.text)
+                    for ask, answer in zip(turn.asks, turn.answers, strict=True)  # type: ignore[arg-type]
+                ]
+            committed: Any
+            if turn.failure is not None:
+                failures.append(turn.failure)
+                committed = (turn.id, turn.failure.error, said, row)
+            else:
+                committed = (turn.id, turn.to, turn.bodies, said, row)
+                if turn.to:
+                    sent.append((turn.id, turn.to, turn.bodies))
+                if turn.wakes is not None:
+                    wakes += [(tick, turn.id) for tick in turn.wakes]
+            digests.append(blake2b(_encode(committed), digest_size=DIGEST_BYTES).digest())
+        agents = np.fromiter((turn.id for turn in turns), np.int32, len(turns))
+        return Committed(turns, agents, b"".join(digests), fields, sent, wakes, failures, asks)
+
+    def drop(self) -> None:
+        """End the turns that are alive; nothing is committed."""
+        for turn in self.live():
+            turn.close()
+
+    def live(self) -> list[Turn]:
+        """The turns that wait for something."""
+        return [*self._waiting.values(), *(turn for batch in self._looking.values() for turn in batch)]
+
+    def validate(self) -> None:
+        """Raise AssertionError where the tick's state contradicts itself."""
+        assert 0 <= self._next <= len(self.due)
+        assert all(turn.coroutine is not None for turn in self._waiting.values())
+        assert len(self.live()) + len(self._lookers) + len(self.finished) == self._next, "a turn was lost"
+
+
+def _read(ask: Ask, answer: Answer) -> tuple[Answer, Any]:
+    """The answer as it counts, and the value that the turn gets: of the type asked for, or `Abstained`."""
+    if answer.settled == "abstained":
+        return answer, Abstained(cast("Reason", answer.reason), answer.detail)
+    try:
+        value = ask.spec.read(answer.text)
+        answer.text.encode()
+    except Exception as error:  # noqa: BLE001  # a validator of the user's may raise anything
+        detail = str(error).encode("utf-8", "replace").decode()[:500]
+        text = answer.text.encode("utf-8", "replace").decode()
+        failed = msgspec.structs.replace(answer, settled="abstained", text=text, reason="schema", detail=detail)
+        return failed, Abstained("schema", detail)
+    return answer, value

@@ -1,0 +1,173 @@
+"""A turn as the kernel drives it: the coroutine, what it asked and was answered, and how it failed.
+
+The kernel steps the coroutine itself. What a turn yields is an effect (`Ask` or `Look`); anything else that comes out
+of it belongs to some event loop, and is an error that names the line.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
+from types import CoroutineType, FrameType
+from typing import Any, Final
+
+import msgspec
+
+from populace.agents.agent import Agent
+from populace.agents.context import Context, Draft, Scope
+from populace.core.errors import ForeignAwaitable, NotAwaited
+from populace.core.records import Answer, Ask, Look, Message
+
+_HEART: Final = frozenset({__name__, Context.__module__, Ask.__module__, "populace.agents.answers"})
+
+
+class Failure(msgspec.Struct):
+    """How one turn went wrong: where, why, and what led to it."""
+
+    agent: int
+    tick: int
+    error: str
+    message: str
+    where: str
+    story: str
+
+    def __str__(self) -> str:
+        return f"tick {self.tick}, agent {self.agent}: {self.error}: {self.message} ({self.where})"
+
+
+class Turn(Draft, eq=False):
+    """One agent's turn in one tick.
+
+    `before` holds the values of the agent's public fields as the turn began. `asks` are those that were awaited, in
+    their order, and `answers` how they ended; None for none. `failure` is set once the turn has failed.
+    """
+
+    agent: Agent
+    id: int
+    tick: int
+    inbox: Sequence[Message] = ()
+    before: Any = None
+    asks: list[Ask] | None = None
+    answers: list[Answer] | None = None
+    failure: Failure | None = None
+    coroutine: Coroutine[Any, Any, None] | None = None
+
+    def begin(self, scope: Scope, seen: Mapping[str, Any]) -> Ask | Look | None:
+        """Start the turn, of which the agent sees what stands in `scope`, `seen` and its inbox; see `step`."""
+        try:
+            self.coroutine = self.agent.turn(Context(self.id, scope, self, self.inbox, seen))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # an agent may raise anything; it ends its own turn only
+            self.failure = _failure(self, error, _raised_at(error))
+            return None
+        return self.step(None)
+
+    def step(self, value: Any) -> Ask | Look | None:
+        """Resume with the value of the effect that the turn awaits; the next effect, or None at its end.
+
+        A LookupError is raised where the turn awaits: it is a look that could not be answered. An exception ends the
+        turn and is put down as its `failure`.
+        """
+        coroutine: Any = self.coroutine
+        try:
+            effect = coroutine.throw(value) if isinstance(value, LookupError) else coroutine.send(value)
+        except StopIteration:
+            if self.pending:
+                n, write = len(self.pending), "write `await ctx.ask(...)`, `await ctx.look(...)`"
+                self.fail(NotAwaited(f"{n} effect(s) made and never awaited: {write}"))
+            return None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # an agent may raise anything; it ends its own turn only
+            self.failure = _failure(self, error, _raised_at(error))
+            return None
+        for at, pending in enumerate(self.pending or ()):
+            if pending is effect:
+                return self._own(at)
+        foreign = ForeignAwaitable(
+            "a turn may await its own ctx.ask and ctx.look only, each once; "
+            f"this awaited something else, which yielded a {type(effect).__name__}"
+        )
+        self.failure = _failure(self, foreign, _waiting_at(coroutine))
+        self.close()
+        return None
+
+    def _own(self, at: int) -> Ask | Look:
+        """Take the effect at this place of those that are pending."""
+        effect = self.pending.pop(at)  # type: ignore[union-attr]
+        if type(effect) is Ask:
+            if self.asks is None:
+                self.asks, self.answers = [], []
+            self.asks.append(effect)
+        return effect
+
+    def take(self, answer: Answer, value: Any) -> Ask | Look | None:
+        """Put down how the ask that the turn awaits has ended, and resume with its value; see `step`."""
+        self.answers.append(answer)  # type: ignore[union-attr]
+        return self.step(value)
+
+    def close(self) -> None:
+        """End a turn that waits; what it raises while it is closed is dropped, since the turn has ended already."""
+        if self.coroutine is not None:
+            with suppress(Exception):
+                self.coroutine.close()
+
+    def fail(self, error: Exception) -> None:
+        """Put down an error that the kernel found in a turn that has ended."""
+        self.failure = _failure(self, error, _definition(self.agent))
+
+
+def _failure(turn: Turn, error: BaseException, where: str) -> Failure:
+    story = [f"{len(turn.inbox)} message(s) in the inbox"]
+    asks, answers = turn.asks or [], turn.answers or []
+    for at, ask in enumerate(asks):
+        ended = f"{answers[at].settled} {answers[at].reason}".strip() if at < len(answers) else "open"
+        story.append(f"asked ({ask.purpose}): {ended}")
+    if turn.to:
+        story.append(f"{len(turn.to)} message(s) and action(s) dropped")
+    if error.__traceback__ is not None:
+        story.append("".join(traceback.format_exception(error)).rstrip())
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001  # an agent's own exception may fail to say what it is
+        message = "(its message cannot be read)"
+    return Failure(
+        turn.id, turn.tick, type(error).__name__, _sound(message)[:2000], where, _sound("\n".join(story))[:20_000]
+    )
+
+
+def _sound(text: str) -> str:
+    """The text without lone surrogates, which UTF-8 cannot write."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _raised_at(error: BaseException) -> str:
+    return _own_place(traceback.walk_tb(error.__traceback__))
+
+
+def _waiting_at(coroutine: Any) -> str:
+    """Where in the user's own code a coroutine waits."""
+    frames: list[tuple[FrameType, int]] = []
+    while isinstance(coroutine, CoroutineType):
+        if coroutine.cr_frame is not None:
+            frames.append((coroutine.cr_frame, coroutine.cr_frame.f_lineno))
+        coroutine = coroutine.cr_await
+    return _own_place(frames)
+
+
+def _own_place(frames: Iterable[tuple[FrameType, int]]) -> str:
+    """The innermost of these frames, given outermost first, that lies neither in Python's library nor in the heart."""
+    place = "turn"
+    for frame, line in frames:
+        module = str(frame.f_globals.get("__name__", ""))
+        if module not in _HEART and module.partition(".")[0] not in sys.stdlib_module_names:
+            place = f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
+    return place
+
+
+def _definition(agent: Agent) -> str:
+    code = getattr(type(agent).turn, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno} in {code.co_name}" if code else type(agent).__name__
