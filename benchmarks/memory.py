@@ -26,11 +26,12 @@ from rich.table import Table
 from populace.agents.activation import Activation, EveryTick, Sometimes
 from populace.agents.agent import Agent
 from populace.agents.context import Context, Scope
-from populace.cluster.host import ShardRunner
+from populace.cluster.host import ShardHost
 from populace.cluster.local import _Door
 from populace.core.draws import Draws
 from populace.core.records import Ask
 from populace.env import Opening, World
+from populace.kernel.delivery import Envelope
 from populace.kernel.environment import Environment
 from populace.kernel.events import TickDone
 from populace.kernel.shard import Shard, ShardPlan
@@ -126,7 +127,7 @@ def child(case: str, agents: int, traced: bool) -> float:
     return (after - before) / agents
 
 
-def build(kind: type[Agent], activation: Activation, agents: int) -> tuple[ShardRunner, Environment]:
+def build(kind: type[Agent], activation: Activation, agents: int) -> tuple[ShardHost, Environment]:
     """One shard of everyone, and an empty world."""
     plan = ShardPlan(0, 1, 0, False, agents, 10_000, 2**25, False, False)
     scope = Scope(1, 1.0, agents, agents, "scripted", 64, 0.0, 65_536, 100, frozenset(), frozenset())
@@ -134,22 +135,22 @@ def build(kind: type[Agent], activation: Activation, agents: int) -> tuple[Shard
     world.open(Opening(agents=agents, seed=1, tick_seconds=1.0, parameters=None, columns={}, draw=Draws(1), fields={}))
     environment = Environment(world, {}, shards=1, frame_bytes=2**25)
     shard = Shard(plan, scope, [kind() for _ in range(agents)], {}, activation)
-    return ShardRunner(shard, AllAtOnce(Scripted(seed=1)), _Door(environment)), environment
+    return ShardHost(shard, AllAtOnce(Scripted(seed=1)), _Door(environment)), environment
 
 
 async def drive(
-    runner: ShardRunner, environment: Environment, first: int, last: int, frames: list[Any]
+    runner: ShardHost, environment: Environment, first: int, last: int, frames: list[Any]
 ) -> TickDone | None:
     """Run the ticks `first` to `last` - 1."""
     done = None
     for tick in range(first, last):
-        done = await runner.run_tick(tick, frames)
+        done = await runner.run_tick(tick, Envelope(frames))
         frames = done.frames
-        environment.close_tick(tick, [], [])
+        environment.close_tick(tick, Envelope())
     return done
 
 
-def run_ticks(kind: type[Agent], activation: Activation, agents: int, ticks: int) -> tuple[ShardRunner, Environment]:
+def run_ticks(kind: type[Agent], activation: Activation, agents: int, ticks: int) -> tuple[ShardHost, Environment]:
     """A society after some ticks."""
     built = build(kind, activation, agents)
     asyncio.run(drive(*built, 0, ticks, []))

@@ -363,19 +363,17 @@ class Coordinator:
         task.add_done_callback(lambda _: work.close())  # it may have been cancelled before it began
 
     async def _open(self, order: Open) -> None:
-        event, part = await self._transport.open_tick(
-            order.shard, order.tick, order.parcels, order.expected, order.attempt
-        )
+        event, part = await self._transport.open_tick(order.shard, order.tick, order.envelope)
         self._parts.append(part)
         self._events.put_nowait(event)
 
     async def _resolve(self, order: Resolve) -> None:
-        done, out = await self._transport.close_tick(order.tick, order.parcels, order.expected, order.attempt)
+        done, out = await self._transport.close_tick(order.tick, order.envelope)
         self._world = done
         self._events.put_nowait(WorldClosed(done.tick, done.digest, done.counts, out, done.sent, done.attempt))
 
     async def _end(self, order: End) -> None:
-        done: RunDone = await self._transport.end(order.shard, order.parcels, order.expected, order.attempt)
+        done: RunDone = await self._transport.end(order.shard, order.envelope)
         self._ended.append(done)
         self._events.put_nowait(ShardEnded(done.shard, done.counts, done.attempt))
 
@@ -432,6 +430,7 @@ class Coordinator:
             stages_s=dict(self._stages_s),
             outcomes=self._world.outcomes if self._world else {},
             wall_s=self._wall_s(),
+            asks=[part.asks for part in self._parts if part.asks],
         )
         for observer in self._observers:
             observer.tick(report)

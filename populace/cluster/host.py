@@ -1,4 +1,7 @@
-"""Runs one shard: carries its effects out on an event loop and hands their results back as events. A shell."""
+"""Hosts one shard: builds its stack, carries its effects out on an event loop and hands the results back as events.
+
+The same for every transport. A shell.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,20 @@ import asyncio
 import contextlib
 import gc
 from collections import deque
-from collections.abc import Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from populace.cluster.job import Job, build_shard, job_journal
+from populace.core.draws import WORLD
 from populace.core.errors import BudgetSpent, Interrupted
 from populace.core.records import Answer, Look
 from populace.kernel.bus import Frame
-from populace.kernel.environment import read_values
+from populace.kernel.delivery import Envelope
+from populace.kernel.environment import Reports, read_values
 from populace.kernel.events import (
     Answered,
     AskModel,
@@ -30,7 +37,10 @@ from populace.kernel.events import (
     TickDone,
 )
 from populace.kernel.shard import Shard
-from populace.store.journal.recording import Recording
+from populace.models.build import build_gateway
+from populace.models.dispatch.throttle import Link
+from populace.models.protocol import Gateway
+from populace.store.journal.recording import OpenPast, Recording
 
 _POLL_S: Final = 0.02
 GRACE_S: Final = 3.0
@@ -58,7 +68,39 @@ class WorldDoor(Protocol):
         """The replies to these looks."""
 
 
-class ShardRunner:
+def build_host(job: Job, index: int, world: WorldDoor, link: Link | None, pasts: Sequence[OpenPast]) -> ShardHost:
+    """Shard `index` of a job with all that it stands on: the model's gateway, the journal, the shard's own machine.
+
+    `link` leads to the run's account, where anything is limited; `pasts` are the journals to look answers up in. Raises
+    ScenarioError, ModelError, StorageError.
+    """
+    gateway: Gateway | None = None
+    if not job.replay:
+        settings = job.read_settings()
+        gateway = build_gateway(
+            settings.model,
+            seed=settings.seed,
+            shards=settings.shards,
+            scripted=job.society().scripted,
+            base_url=job.base_url,
+            link=link,
+            shard=index,
+            attempt=job.attempt,
+        )
+    return ShardHost(build_shard(job, index), Recording(gateway, job_journal(job, index), pasts), world)
+
+
+def split_parcels(
+    done: TickDone, frame: Callable[[Frame], Any], reports: Callable[[Reports, list[Frame]], Any]
+) -> tuple[list[tuple[int, Any]], TickDone]:
+    """A tick's parcels by destination, as the transport makes them, and the tick without what travels in them."""
+    out = [(one.destination, frame(one)) for one in done.frames if one.destination != WORLD]
+    to_world = [one for one in done.frames if one.destination == WORLD]
+    out.append((WORLD, reports(Reports(done.agents, done.fields, done.shard, done.attempt), to_world)))
+    return out, msgspec.structs.replace(done, frames=[], fields={})
+
+
+class ShardHost:
     """A shard, its gateway to the model and its door to the world."""
 
     def __init__(self, shard: Shard, gateway: Recording, world: WorldDoor) -> None:
@@ -69,15 +111,13 @@ class ShardRunner:
         self._arrived = asyncio.Event()
         self._abandoned = False
 
-    async def run_tick(
-        self, tick: int, frames: list[Frame], expected: dict[int, int] | None = None, attempt: int = 0
-    ) -> TickDone:
-        """Run one tick to its end; see `OpenTick`.
+    async def run_tick(self, tick: int, envelope: Envelope) -> TickDone:
+        """Run one tick to its end; the envelope's parcels are frames.
 
         Raises ModelError when the model refuses for good, and Interrupted when the run ends meanwhile.
         """
         self._answers.clear()
-        todo: deque[Effect] = deque(self.shard.handle(OpenTick(tick, frames, expected, attempt)))
+        todo: deque[Effect] = deque(self.shard.handle(OpenTick(tick, envelope)))
         while True:
             while todo:
                 match todo.popleft():
@@ -126,10 +166,10 @@ class ShardRunner:
                     await asyncio.sleep(_POLL_S)
         await self.gateway.close()
 
-    def end(self, frames: list[Frame], expected: dict[int, int] | None = None, attempt: int = 0) -> RunDone:
+    def end(self, envelope: Envelope) -> RunDone:
         """Close the shard's books; a tick that is still open is abandoned, and what was billed for it counts."""
         self.abandon()
-        (done,) = self.shard.handle(EndRun(frames, expected, attempt))
+        (done,) = self.shard.handle(EndRun(envelope))
         assert isinstance(done, RunDone)
         for answer in self._answers:
             done.counts.calls += answer.calls

@@ -13,19 +13,17 @@ from numpy.typing import NDArray
 from populace.budget.amounts import NOTHING, Amount
 from populace.budget.ledger import marker
 from populace.budget.service import AccountService, LocalLink, account_for
-from populace.cluster.host import ShardRunner
-from populace.cluster.job import Job, build_environment, build_shard, job_journal
+from populace.cluster.host import ShardHost, build_host, split_parcels
+from populace.cluster.job import Job, build_environment
 from populace.cluster.transport import Opened, Progress
-from populace.core.draws import WORLD
 from populace.core.records import Look, Position
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Frame
-from populace.kernel.delivery import tally
-from populace.kernel.environment import Environment, Reports, WorldDone
+from populace.kernel.delivery import Envelope, tally
+from populace.kernel.environment import Environment, WorldDone
 from populace.kernel.events import RunDone, TickDone
 from populace.kernel.snapshot import RunState, ShardState, split_mail
-from populace.models.build import build_gateway
-from populace.store.journal.recording import Missed, Recording, join_positions, on_record, open_pasts
+from populace.store.journal.recording import Missed, join_positions, on_record, open_pasts
 
 
 class _Door:
@@ -50,16 +48,17 @@ class LocalTransport:
     """Shards in this process, one gateway each; what the model's limits allow is shared by one `account`."""
 
     def __init__(self) -> None:
-        self.runners: list[ShardRunner] = []
+        self.hosts: list[ShardHost] = []
         self.account: AccountService | None = None
         self.spent: Amount = NOTHING
         self._environment: Environment | None = None
         self._frame_bytes = 0
+        self._missed: list[Missed] = []
 
     async def start(self, job: Job) -> Opened:
         """Build world and shards here."""
         await self.close()
-        settings, society = job.read_settings(), job.society()
+        settings = job.read_settings()
         self._environment = build_environment(job)
         self._frame_bytes = settings.bus.frame_bytes
         # The journal of a life before knows nothing of the calls that were in flight; its account does.
@@ -67,30 +66,22 @@ class LocalTransport:
         self.account = None if job.replay else account_for(settings.model, spent, marker(settings, job.run))
         pasts = open_pasts(job.pasts)
         for index in range(settings.shards):
-            gateway = None if job.replay else build_gateway(
-                settings.model,
-                seed=settings.seed,
-                shards=settings.shards,
-                scripted=society.scripted,
-                base_url=job.base_url,
-                link=None if self.account is None else LocalLink(self.account),
-                shard=index,
-                attempt=job.attempt,
-            )  # fmt: skip
-            recording = Recording(gateway, job_journal(job, index), pasts)
-            self.runners.append(ShardRunner(build_shard(job, index), recording, _Door(self._environment, job.attempt)))
-            await recording.open()
+            link = None if self.account is None else LocalLink(self.account)
+            door = _Door(self._environment, job.attempt)
+            host = build_host(job, index, door, link, pasts)
+            await host.gateway.open()
+            self.hosts.append(host)
         return msgspec.structs.replace(opened(self._environment), on_record=on_record(pasts))
 
     async def restore(self, state: RunState) -> tuple[dict[int, list[Frame]], dict[int, int]]:
         """Put shards and world where the run stood."""
         assert self._environment is not None
         self._environment.world.restore(state.world)
-        shards = len(self.runners)
+        shards = len(self.hosts)
         mail: dict[int, list[Frame]] = {index: [] for index in range(shards)}
-        for runner in self.runners:
-            runner.shard.restore(state.tick, state.shard(runner.shard.plan.index, shards))
-        attempt = self.runners[0].shard.plan.attempt
+        for host in self.hosts:
+            host.shard.restore(state.tick, state.shard(host.shard.plan.index, shards))
+        attempt = self.hosts[0].shard.plan.attempt
         frames = split_mail(state.mail, shards=shards, attempt=attempt, frame_bytes=self._frame_bytes)
         for frame in frames:
             mail[frame.destination].append(frame)
@@ -99,8 +90,8 @@ class LocalTransport:
     async def export(self, whole: bool) -> tuple[list[ShardState], dict[str, Any], list[Position]]:
         """The state of all."""
         assert self._environment is not None
-        positions = [runner.gateway.positions(runner.shard.tick + 1) for runner in self.runners]
-        shards = [runner.shard.export(whole=whole) for runner in self.runners]
+        positions = [host.gateway.positions(host.shard.tick + 1) for host in self.hosts]
+        shards = [host.shard.export(whole=whole) for host in self.hosts]
         return shards, self._environment.world.state(), join_positions(positions)
 
     async def collect(self, parcels: list[Frame]) -> list[Frame]:
@@ -110,33 +101,24 @@ class LocalTransport:
     @property
     def missed(self) -> list[Missed]:
         """What a replay found no answer to, so far."""
-        return [one for runner in self.runners for one in runner.gateway.missed]
+        return [*self._missed, *(one for host in self.hosts for one in host.gateway.missed)]
 
-    async def open_tick(
-        self, shard: int, tick: int, parcels: list[Frame], expected: dict[int, int], attempt: int
-    ) -> tuple[ShardDone, TickDone]:
+    async def open_tick(self, shard: int, tick: int, envelope: Envelope) -> tuple[ShardDone, TickDone]:
         """Run the shard's tick on this loop."""
-        runner = self.runners[shard]
-        done = await runner.run_tick(tick, parcels, expected, attempt)
-        out: list[tuple[int, Any]] = [(frame.destination, frame) for frame in done.frames if frame.destination != WORLD]
-        to_world = [frame for frame in done.frames if frame.destination == WORLD]
-        out.append((WORLD, (Reports(done.agents, done.fields, shard, done.attempt), to_world)))
-        event = ShardDone(shard, done.attempt, tick, done.agents, done.digests, done.counts, out, done.sent)
-        return event, msgspec.structs.replace(done, frames=[], fields={})
+        done = await self.hosts[shard].run_tick(tick, envelope)
+        out, bare = split_parcels(done, lambda frame: frame, lambda reports, frames: (reports, frames))
+        return ShardDone(shard, done.attempt, tick, done.agents, done.digests, done.counts, out, done.sent), bare
 
-    async def close_tick(
-        self, tick: int, parcels: list[tuple[Reports, list[Frame]]], expected: dict[int, int], attempt: int
-    ) -> tuple[WorldDone, list[tuple[int, Any]]]:
+    async def close_tick(self, tick: int, envelope: Envelope) -> tuple[WorldDone, list[tuple[int, Any]]]:
         """End the tick in the world."""
         assert self._environment is not None
-        frames = [frame for _, sent in parcels for frame in sent]
-        done = self._environment.close_tick(tick, frames, [reports for reports, _ in parcels], expected, attempt)
+        done = self._environment.close_tick(tick, envelope)
         out = [(frame.destination, frame) for frame in done.frames]
         return msgspec.structs.replace(done, frames=[]), out
 
-    async def end(self, shard: int, parcels: list[Frame], expected: dict[int, int], attempt: int) -> RunDone:
+    async def end(self, shard: int, envelope: Envelope) -> RunDone:
         """Close the shard's books."""
-        return self.runners[shard].end(parcels, expected, attempt)
+        return self.hosts[shard].end(envelope)
 
     async def upload(self) -> bool:
         """The shards' journals lie in the run's folder here, with all the rest."""
@@ -145,22 +127,23 @@ class LocalTransport:
     async def progress(self) -> Progress:
         """Sums over the shards."""
         progress = Progress()
-        for runner in self.runners:
-            add_progress(progress, runner)
+        for host in self.hosts:
+            add_progress(progress, host)
         return progress
 
     async def close(self) -> None:
         """Close the gateways."""
-        await asyncio.gather(*(runner.close() for runner in self.runners))
-        self.runners = []
+        await asyncio.gather(*(host.close() for host in self.hosts))
+        self._missed = self.missed
+        self.hosts = []
         if self.account is not None:
             self.spent = self.account.spent
 
 
-def add_progress(progress: Progress, runner: ShardRunner) -> None:
+def add_progress(progress: Progress, host: ShardHost) -> None:
     """Add one shard's to the sums."""
-    pressure = runner.gateway.pressure()
-    progress.turns_due += runner.shard.turns_due
-    progress.turns_done += runner.shard.turns_done
+    pressure = host.gateway.pressure()
+    progress.turns_due += host.shard.turns_due
+    progress.turns_done += host.shard.turns_done
     progress.asks_waiting += pressure.waiting
     progress.asks_in_flight += pressure.in_flight

@@ -27,13 +27,15 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from populace.budget.amounts import NOTHING, Amount
 from populace.budget.ledger import marker
 from populace.budget.service import AccountService, RemoteLink, account_for
-from populace.cluster.host import ShardRunner, tune_collector
-from populace.cluster.job import Job, build_environment, build_shard, job_journal
+from populace.cluster.host import ShardHost, build_host, split_parcels, tune_collector
+from populace.cluster.job import Job, build_environment
 from populace.cluster.local import add_progress, opened
 from populace.cluster.transport import Opened, Progress
 from populace.cluster.wire import (
     pack,
+    pack_envelope,
     pack_parcel,
+    unpack_envelope,
     unpack_export,
     unpack_looks,
     unpack_parcel,
@@ -42,19 +44,17 @@ from populace.cluster.wire import (
     unpack_tick,
     unpack_world,
 )
-from populace.core.draws import WORLD
 from populace.core.errors import ActorLost, PopulaceError, StorageError, TransportError
 from populace.core.records import Look, Position
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Frame, unpack_frame
-from populace.kernel.delivery import tally
-from populace.kernel.environment import Environment, Reports, WorldDone
+from populace.kernel.delivery import Envelope, tally
+from populace.kernel.environment import Environment, WorldDone
 from populace.kernel.events import RunDone, TickDone
 from populace.kernel.snapshot import RunState, ShardState, split_mail
 from populace.kernel.snapshot import pack_world as pack_world_state
 from populace.kernel.snapshot import unpack_world as unpack_world_state
-from populace.models.build import build_gateway
-from populace.store.journal.recording import Recording, join_positions, on_record, open_pasts
+from populace.store.journal.recording import Missed, join_positions, on_record, open_pasts
 from populace.store.remote.mirror import Mirror, shard_mirror
 
 T = TypeVar("T")
@@ -105,14 +105,11 @@ class EnvironmentActor:
         assert self._environment is not None
         return self._environment.look(unpack_looks(looks), attempt)
 
-    def close_tick(
-        self, tick: int, expected: dict[int, int], attempt: int, *parcels: bytes
-    ) -> tuple[bytes, list[tuple[int, Any]]]:
+    def close_tick(self, tick: int, envelope: bytes, *parcels: bytes) -> tuple[bytes, list[tuple[int, Any]]]:
         """End a tick; the packed `WorldDone`, and references to its frames by shard."""
         assert self._environment is not None
         read = [unpack_parcel(parcel, self._frame_bytes) for parcel in parcels]
-        frames = [frame for _, sent in read for frame in sent]
-        done = self._environment.close_tick(tick, frames, [reports for reports, _ in read], expected, attempt)
+        done = self._environment.close_tick(tick, unpack_envelope(envelope, read))
         out = [(frame.destination, ray.put(frame.pack())) for frame in done.frames]
         return pack(msgspec.structs.replace(done, frames=[])), out
 
@@ -171,7 +168,7 @@ class ShardActor:
     def __init__(self, index: int) -> None:
         self._index = index
         self._frame_bytes = 0
-        self._runner: ShardRunner | None = None
+        self._host: ShardHost | None = None
         self._mirror: Mirror | None = None
 
     async def start(self, job: bytes, environment: Any, quota: Any) -> dict[int, int]:
@@ -181,75 +178,61 @@ class ShardActor:
         """
         await self.close()
         read = msgspec.msgpack.decode(job, type=Job)
-        settings = read.read_settings()
         self._frame_bytes = _most_bytes(read)
-        gateway = build_gateway(
-            settings.model,
-            seed=settings.seed,
-            shards=settings.shards,
-            scripted=read.society().scripted,
-            base_url=read.base_url,
-            link=None if quota is None else _link(quota),
-            shard=self._index,
-            attempt=read.attempt,
-        )
         self._mirror = shard_mirror(read.journal, self._index)
         pasts = open_pasts(read.pasts)
-        recording = Recording(gateway, job_journal(read, self._index), pasts)
-        self._runner = ShardRunner(build_shard(read, self._index), recording, _Door(environment, read.attempt))
-        await recording.open()
+        link = None if quota is None else _link(quota)
+        self._host = build_host(read, self._index, _Door(environment, read.attempt), link, pasts)
+        await self._host.gateway.open()
         tune_collector()
         return on_record(pasts)
 
     async def restore(self, tick: int, state: bytes) -> None:
         """Put the shard, just started, where it stood."""
-        assert self._runner is not None
-        self._runner.shard.restore(tick, unpack_shard_state(state))
+        assert self._host is not None
+        self._host.shard.restore(tick, unpack_shard_state(state))
 
     async def export(self, whole: bool) -> bytes:
         """The shard's packed state, and how far the journal is behind it."""
-        assert self._runner is not None
-        runner = self._runner
-        positions = await asyncio.to_thread(runner.gateway.positions, runner.shard.tick + 1)
-        return pack((runner.shard.export(whole=whole), positions))
+        assert self._host is not None
+        host = self._host
+        positions = await asyncio.to_thread(host.gateway.positions, host.shard.tick + 1)
+        return pack((host.shard.export(whole=whole), positions))
 
     async def upload(self) -> None:
         """Upload the shard's journal so far, where the run's folder is remote."""
         if self._mirror is not None:
             await asyncio.to_thread(self._mirror.push)
 
-    async def open_tick(
-        self, tick: int, expected: dict[int, int], attempt: int, *parcels: bytes
-    ) -> tuple[bytes, list[tuple[int, Any]]]:
+    async def open_tick(self, tick: int, envelope: bytes, *parcels: bytes) -> tuple[bytes, list[tuple[int, Any]]]:
         """Run a tick; the packed `TickDone`, and references to frames and to the world's parcel."""
-        assert self._runner is not None
+        assert self._host is not None
         frames = [unpack_frame(parcel, self._frame_bytes) for parcel in parcels]
-        done = await self._runner.run_tick(tick, frames, expected, attempt)
-        out = [(frame.destination, ray.put(frame.pack())) for frame in done.frames if frame.destination != WORLD]
-        to_world = [frame for frame in done.frames if frame.destination == WORLD]
-        reports = Reports(done.agents, done.fields, self._index, done.attempt)
-        out.append((WORLD, ray.put(pack_parcel(reports, to_world))))
-        return pack(msgspec.structs.replace(done, frames=[], fields={})), out
+        done = await self._host.run_tick(tick, unpack_envelope(envelope, frames))
+        out, bare = split_parcels(
+            done, lambda frame: ray.put(frame.pack()), lambda reports, sent: ray.put(pack_parcel(reports, sent))
+        )
+        return pack(bare), out
 
-    async def end(self, expected: dict[int, int], attempt: int, *parcels: bytes) -> bytes:
+    async def end(self, envelope: bytes, *parcels: bytes) -> bytes:
         """Close the shard's books; the packed `RunDone`."""
-        assert self._runner is not None
+        assert self._host is not None
         frames = [unpack_frame(parcel, self._frame_bytes) for parcel in parcels]
-        return pack(self._runner.end(frames, expected, attempt))
+        return pack(self._host.end(unpack_envelope(envelope, frames)))
 
     async def progress(self) -> tuple[int, int, int, int]:
         """How far the tick under way has come."""
         progress = Progress()
-        if self._runner is not None:
-            add_progress(progress, self._runner)
+        if self._host is not None:
+            add_progress(progress, self._host)
         return msgspec.structs.astuple(progress)
 
     async def close(self) -> None:
         """End what is open, close the gateway."""
-        if self._runner is not None:
-            runner, self._runner = self._runner, None
+        if self._host is not None:
+            host, self._host = self._host, None
             with suppress(TimeoutError):
-                await asyncio.wait_for(runner.close(), _CLOSING_S)
+                await asyncio.wait_for(host.close(), _CLOSING_S)
         if self._mirror is not None:
             mirror, self._mirror = self._mirror, None
             with suppress(StorageError):  # what is missing there is asked for again
@@ -354,26 +337,24 @@ class RayTransport:
         most_bytes = _most_bytes(self._job)
         return [unpack_frame(one, most_bytes) for one in packed]
 
-    async def open_tick(
-        self, shard: int, tick: int, parcels: list[Any], expected: dict[int, int], attempt: int
-    ) -> tuple[ShardDone, TickDone]:
+    async def open_tick(self, shard: int, tick: int, envelope: Envelope) -> tuple[ShardDone, TickDone]:
         """Run a shard's tick on its actor."""
-        call = self._shards[shard].open_tick.remote(tick, expected, attempt, *parcels)
+        call = self._shards[shard].open_tick.remote(tick, pack_envelope(envelope), *envelope.parcels)
         packed, out = await _result(call, _shard(shard))
         done = unpack_tick(packed)
         event = ShardDone(shard, done.attempt, tick, done.agents, done.digests, done.counts, out, done.sent)
         return event, done
 
-    async def close_tick(
-        self, tick: int, parcels: list[Any], expected: dict[int, int], attempt: int
-    ) -> tuple[WorldDone, list[tuple[int, Any]]]:
+    async def close_tick(self, tick: int, envelope: Envelope) -> tuple[WorldDone, list[tuple[int, Any]]]:
         """End the tick on the environment's actor."""
-        packed, out = await _result(self._environment.close_tick.remote(tick, expected, attempt, *parcels), _THE_WORLD)
+        call = self._environment.close_tick.remote(tick, pack_envelope(envelope), *envelope.parcels)
+        packed, out = await _result(call, _THE_WORLD)
         return unpack_world(packed), out
 
-    async def end(self, shard: int, parcels: list[Any], expected: dict[int, int], attempt: int) -> RunDone:
+    async def end(self, shard: int, envelope: Envelope) -> RunDone:
         """Close a shard's books."""
-        return unpack_run(await _result(self._shards[shard].end.remote(expected, attempt, *parcels), _shard(shard)))
+        call = self._shards[shard].end.remote(pack_envelope(envelope), *envelope.parcels)
+        return unpack_run(await _result(call, _shard(shard)))
 
     async def upload(self) -> bool:
         """Each shard uploads its own."""
@@ -404,6 +385,11 @@ class RayTransport:
     def spent(self) -> Amount | None:
         """What the model has cost at most; None once an account was lost. See `Transport`."""
         return None if self._account_lost else self._spent
+
+    @property
+    def missed(self) -> list[Missed]:
+        """A replay takes place in one process."""
+        return []
 
     async def _close_shards(self) -> None:
         """Have the shards end what is open, and tell the account what they spent last."""

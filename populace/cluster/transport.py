@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -11,9 +12,11 @@ from populace.cluster.job import Job
 from populace.core.records import Position
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Frame
+from populace.kernel.delivery import Envelope
 from populace.kernel.environment import WorldDone
 from populace.kernel.events import RunDone, TickDone
 from populace.kernel.snapshot import RunState, ShardState
+from populace.store.journal.recording import Missed
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -37,14 +40,15 @@ class Progress(msgspec.Struct):
 
 
 class Transport(Protocol):
-    """Carries shards and the environment service. Parcels are opaque to the coordinator.
-
-    `expected` says how many messages the parcels hold, by source; `attempt` which life of the receiver is meant.
-    """
+    """Carries shards and the environment service. The parcels in an envelope are opaque to the coordinator."""
 
     @property
     def spent(self) -> Amount | None:
         """What the model has cost in the run's life, at most, once all is closed; None where the account was lost."""
+
+    @property
+    def missed(self) -> Sequence[Missed]:
+        """What a replay found no answer to, in all attempts so far; it stays when all is closed."""
 
     async def start(self, job: Job) -> Opened:
         """Build shards and world where they are to run; called again, it ends the attempt before and builds anew.
@@ -67,17 +71,13 @@ class Transport(Protocol):
     async def collect(self, parcels: list[Any]) -> list[Frame]:
         """The frames in these parcels from shard to shard."""
 
-    async def open_tick(
-        self, shard: int, tick: int, parcels: list[Any], expected: dict[int, int], attempt: int
-    ) -> tuple[ShardDone, TickDone]:
+    async def open_tick(self, shard: int, tick: int, envelope: Envelope) -> tuple[ShardDone, TickDone]:
         """Run a shard's tick; the TickDone comes without frames and fields, which travel as parcels."""
 
-    async def close_tick(
-        self, tick: int, parcels: list[Any], expected: dict[int, int], attempt: int
-    ) -> tuple[WorldDone, list[tuple[int, Any]]]:
+    async def close_tick(self, tick: int, envelope: Envelope) -> tuple[WorldDone, list[tuple[int, Any]]]:
         """Let the world end the tick; the WorldDone comes without frames, which travel as parcels, by shard."""
 
-    async def end(self, shard: int, parcels: list[Any], expected: dict[int, int], attempt: int) -> RunDone:
+    async def end(self, shard: int, envelope: Envelope) -> RunDone:
         """Close a shard's books."""
 
     async def upload(self) -> bool:

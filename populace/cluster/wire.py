@@ -10,6 +10,7 @@ import numpy as np
 from populace.core.errors import BusError
 from populace.core.records import Look, Position
 from populace.kernel.bus import Frame, unpack_frame
+from populace.kernel.delivery import Envelope
 from populace.kernel.environment import Reports, WorldDone
 from populace.kernel.events import RunDone, TickDone
 from populace.kernel.snapshot import ShardState
@@ -60,6 +61,7 @@ _WORLD: Final = msgspec.msgpack.Decoder(WorldDone, dec_hook=_array)
 _RUN: Final = msgspec.msgpack.Decoder(RunDone, dec_hook=_array)
 _STATE: Final = msgspec.msgpack.Decoder(ShardState, dec_hook=_array)
 _EXPORT: Final = msgspec.msgpack.Decoder(tuple[ShardState, list[Position]], dec_hook=_array)
+_ENVELOPE: Final = msgspec.msgpack.Decoder(tuple[dict[int, int] | None, int])
 _LOOKS: Final = msgspec.msgpack.Decoder(list[Look])
 
 
@@ -93,6 +95,16 @@ def unpack_export(packed: bytes) -> tuple[ShardState, list[Position]]:
 def unpack_looks(packed: bytes) -> list[Look]:
     """Read looks. Raises BusError when they are not looks."""
     return _read(_LOOKS, packed)  # type: ignore[no-any-return]
+
+
+def pack_envelope(envelope: Envelope) -> bytes:
+    """What an envelope says of its parcels, which travel beside it."""
+    return _encode((envelope.expected, envelope.attempt))
+
+
+def unpack_envelope(packed: bytes, parcels: list[Any]) -> Envelope:
+    """The envelope with its parcels, opened. Raises BusError when it is not one."""
+    return Envelope(parcels, *_read(_ENVELOPE, packed))
 
 
 def pack_parcel(reports: Reports, frames: list[Frame]) -> bytes:

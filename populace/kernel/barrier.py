@@ -16,6 +16,7 @@ from populace.core.draws import WORLD
 from populace.core.errors import ConservationError
 from populace.core.records import Counts
 from populace.core.trace import Trace
+from populace.kernel.delivery import Envelope
 
 
 class Begin(msgspec.Struct, frozen=True):
@@ -65,22 +66,18 @@ Event: TypeAlias = Begin | ShardDone | WorldClosed | ShardEnded | Abandon
 
 
 class Open(msgspec.Struct, frozen=True):
-    """Effect: open a tick on a shard and hand it its parcels; `expected` messages are in them, by source."""
+    """Effect: open a tick on a shard and hand it what was sent to it."""
 
     shard: int
     tick: int
-    parcels: list[Any]
-    expected: dict[int, int] = {}
-    attempt: int = 0
+    envelope: Envelope
 
 
 class Resolve(msgspec.Struct, frozen=True):
-    """Effect: hand the world the tick's parcels, let it end the tick; `expected` actions are in them, by shard."""
+    """Effect: hand the world the tick's reports and actions, let it end the tick."""
 
     tick: int
-    parcels: list[Any]
-    expected: dict[int, int] = {}
-    attempt: int = 0
+    envelope: Envelope
 
 
 class TickClosed(msgspec.Struct, frozen=True):
@@ -92,12 +89,10 @@ class TickClosed(msgspec.Struct, frozen=True):
 
 
 class End(msgspec.Struct, frozen=True):
-    """Effect: no tick follows; hand the shard the parcels that nobody will read; `expected` messages are in them."""
+    """Effect: no tick follows; hand the shard what nobody will read."""
 
     shard: int
-    parcels: list[Any]
-    expected: dict[int, int] = {}
-    attempt: int = 0
+    envelope: Envelope
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -170,16 +165,14 @@ class Barrier:
         self.ended = self.tick == self.ticks
         if self.ended:
             return self._end()
-        return [
-            Open(shard, self.tick, self._mail.get(shard, []), self._expected.get(shard, {}), self.attempts[shard])
-            for shard in range(self.shards)
-        ]
+        return [Open(shard, self.tick, self._envelope(shard)) for shard in range(self.shards)]
 
     def _end(self) -> list[Effect]:
-        return [
-            End(shard, self._mail.get(shard, []), self._expected.get(shard, {}), self.attempts[shard])
-            for shard in range(self.shards)
-        ]
+        return [End(shard, self._envelope(shard)) for shard in range(self.shards)]
+
+    def _envelope(self, shard: int) -> Envelope:
+        """What waits for a shard."""
+        return Envelope(self._mail.get(shard, []), self._expected.get(shard, {}), self.attempts[shard])
 
     def _shard_done(self, event: ShardDone) -> list[Effect]:
         late = event.tick != self.tick or event.attempt != self.attempts[event.shard]
@@ -188,7 +181,7 @@ class Barrier:
         self._done[event.shard] = event
         if len(self._done) < self.shards:
             return []
-        return [Resolve(self.tick, self._route(WORLD), self._count(WORLD), self.world_attempt)]
+        return [Resolve(self.tick, Envelope(self._route(WORLD), self._count(WORLD), self.world_attempt))]
 
     def _route(self, destination: int) -> list[Any]:
         """The tick's parcels to one destination, in the order of the shards they come from."""

@@ -8,6 +8,9 @@ not only in the books at the run's end. Nothing here reads a message.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
 
 from populace.core.draws import WORLD
 from populace.core.errors import ActorLost, TransportError
@@ -15,6 +18,19 @@ from populace.kernel.bus import Frame
 
 Sent = dict[int, int]
 """Numbers of messages: by destination where they are sent, by source where they arrive. -1 is the world."""
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """What a shard or the world is handed.
+
+    `parcels` are frames where they are opened, and opaque on the way; the world's are `(Reports, frames)` of a shard.
+    `expected` says how many messages each source sent in them (None: nobody knows), and `attempt` which attempt of the
+    receiver is meant: another's envelope is not taken.
+    """
+
+    parcels: list[Any] = []
+    expected: Sent | None = None
+    attempt: int = 0
 
 
 def tally(frames: Iterable[Frame]) -> Sent:

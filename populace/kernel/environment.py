@@ -24,7 +24,7 @@ from populace.env import Action, World
 from populace.env.part import LookFailed
 from populace.interventions.at_work import NO_LEVERS, Levers, set_world
 from populace.kernel.bus import Frame, Mail, Outgoing, route, unpack_body
-from populace.kernel.delivery import check_complete, distinct, tally
+from populace.kernel.delivery import Envelope, check_complete, distinct, tally
 from populace.kernel.rows import action_rows
 
 _pack: Final = msgpack.Packer(autoreset=True).pack
@@ -132,13 +132,13 @@ class Environment:
         return values
 
     def observe(self, agents: NDArray[np.int32], attempt: int = 0) -> bytes:
-        """What each of these agents sees, packed; see `read_values`. Raises StaleOrder for a shard of another life."""
-        self._check_life("what agents see was asked", attempt)
+        """What each of these agents sees, packed (`read_values`). Raises StaleOrder for a shard of another attempt."""
+        self._check_attempt("what agents see was asked", attempt)
         return bytes(_pack([(True, seen) for seen in self.world.observe(agents)]))
 
     def look(self, looks: Sequence[Look], attempt: int = 0) -> bytes:
         """The replies to these looks, in their order, packed (`read_values`). Raises StaleOrder as `observe` does."""
-        self._check_life("a look was asked", attempt)
+        self._check_attempt("a look was asked", attempt)
         by_query: dict[str, list[int]] = {}
         for at, look in enumerate(looks):
             by_query.setdefault(look.query, []).append(at)
@@ -150,30 +150,23 @@ class Environment:
                 replies[at] = (False, f"{query}: {value.reason}") if failed else (True, value)
         return bytes(_pack(replies))
 
-    def close_tick(
-        self,
-        tick: int,
-        frames: Sequence[Frame],
-        reports: Sequence[Reports],
-        expected: Mapping[int, int] | None = None,
-        attempt: int = 0,
-    ) -> WorldDone:
+    def close_tick(self, tick: int, envelope: Envelope) -> WorldDone:
         """Take what the tick's turns reported and did; move the world to the next tick; measure.
 
-        `expected` says how many actions each shard sent, None that nobody knows; `attempt` is the life of the world
-        that is meant. Doubled frames and reports count once; a tick closed again gives its `WorldDone` again. Raises
-        StaleOrder for another life's order and for a tick closed long ago, TransportError for a tick to come, ActorLost
-        for what is missing; then nothing has changed.
+        The envelope's parcels are `(Reports, frames)`, one a shard. Doubled frames and reports count once; a tick
+        closed again gives its `WorldDone` again. Raises StaleOrder for another attempt's order and for a tick closed
+        long ago, TransportError for a tick to come, ActorLost for what is missing; then nothing has changed.
         """
-        self._check_life(f"tick {tick} was closed", attempt)
+        self._check_attempt(f"tick {tick} was closed", envelope.attempt)
         if self._last is not None and self._last.tick == tick:
             return self._last
         if tick != self.world.tick:
             kind = StaleOrder if tick < self.world.tick else TransportError
             raise kind(f"the world: tick {tick} was closed while it stands at tick {self.world.tick}")
-        frames = distinct(frames, tick, attempt)
-        check_complete(f"the world, tick {tick}", tick, frames, expected)
-        reports = self._distinct_reports(tick, reports, expected is not None)
+        frames = distinct([frame for _, sent in envelope.parcels for frame in sent], tick, envelope.attempt)
+        check_complete(f"the world, tick {tick}", tick, frames, envelope.expected)
+        given = [reports for reports, _ in envelope.parcels]
+        reports = self._distinct_reports(tick, given, envelope.expected is not None)
         changed = [self.world.put_fields(one.agents, one.fields) for one in reports if len(one.agents) and one.fields]
         actions = [
             Action(sender, nth, kind, args)
@@ -214,9 +207,9 @@ class Environment:
         )
         return self._last
 
-    def _check_life(self, what: str, attempt: int) -> None:
+    def _check_attempt(self, what: str, attempt: int) -> None:
         if attempt != self.attempt:
-            raise StaleOrder(f"the world: {what} for its life {attempt}; this is its life {self.attempt}")
+            raise StaleOrder(f"the world: {what} for its attempt {attempt}; this is its attempt {self.attempt}")
 
     def _distinct_reports(self, tick: int, reports: Sequence[Reports], all_of_them: bool) -> list[Reports]:
         """Each shard's report once, former lives' dropped."""

@@ -10,20 +10,15 @@ from numpy.typing import NDArray
 
 from populace.core.records import Answer, Ask, Counts, Look
 from populace.kernel.bus import Frame
+from populace.kernel.delivery import Envelope
 from populace.kernel.turn import Failure
 
 
 class OpenTick(msgspec.Struct, frozen=True):
-    """Event: tick `tick` begins; `frames` hold what was sent to this shard in the tick before.
-
-    `expected` says how many messages each source (-1: the world) sent; None: nobody knows. `attempt` is the life of
-    the shard that is meant.
-    """
+    """Event: tick `tick` begins; the envelope's frames hold what was sent to this shard in the tick before."""
 
     tick: int
-    frames: list[Frame]
-    expected: dict[int, int] | None = None
-    attempt: int = 0
+    envelope: Envelope = Envelope()
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -46,11 +41,9 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class EndRun(msgspec.Struct, frozen=True):
-    """Event: no tick follows; `frames` hold what was sent in the last one, which expires. See `OpenTick`."""
+    """Event: no tick follows; the envelope's frames hold what was sent in the last one, which expires."""
 
-    frames: list[Frame]
-    expected: dict[int, int] | None = None
-    attempt: int = 0
+    envelope: Envelope = Envelope()
 
 
 Event: TypeAlias = OpenTick | Seen | Looked | Answered | EndRun

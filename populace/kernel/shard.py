@@ -22,7 +22,7 @@ from populace.core.records import Counts
 from populace.core.trace import TRACE_VERSION
 from populace.interventions.at_work import NO_LEVERS, Levers
 from populace.kernel.bus import Frame, Mail, Outgoing, gather, route
-from populace.kernel.delivery import check_complete, distinct, tally
+from populace.kernel.delivery import Envelope, check_complete, distinct, tally
 from populace.kernel.events import (
     Effect,
     EndRun,
@@ -114,14 +114,14 @@ class Shard:
         """
         match event:
             case OpenTick():
-                self._check_life(f"tick {event.tick} was opened", event.attempt)
+                self._check_attempt(f"tick {event.tick} was opened", event.envelope)
                 if self._heard(event.tick):
                     return [self._last] if self._last is not None and self._last.tick == event.tick else []
                 self.open = self._open_tick(event)
                 if self.plan.observes and self.open.due:
                     return [Observe(np.array(self.open.due, np.int32))]
             case EndRun():
-                self._check_life("the run was ended", event.attempt)
+                self._check_attempt("the run was ended", event.envelope)
                 if self._end is None:
                     self._end = self._end_run(event)
                 return [self._end]
@@ -132,10 +132,11 @@ class Shard:
             effects.append(self._close_tick(self.open))
         return effects
 
-    def _check_life(self, what: str, attempt: int) -> None:
-        if attempt != self.plan.attempt:
+    def _check_attempt(self, what: str, envelope: Envelope) -> None:
+        if envelope.attempt != self.plan.attempt:
             raise StaleOrder(
-                f"shard {self.plan.index}: {what} for its life {attempt}; this is its life {self.plan.attempt}"
+                f"shard {self.plan.index}: {what} for its attempt {envelope.attempt}; this is its attempt "
+                f"{self.plan.attempt}"
             )
 
     def _heard(self, tick: int) -> bool:
@@ -146,13 +147,13 @@ class Shard:
 
     def _open_tick(self, event: OpenTick) -> Tick:
         tick = event.tick
-        for frame in event.frames:
+        for frame in event.envelope.parcels:
             if frame.destination != self.plan.index or frame.tick >= tick:
                 raise TransportError(
                     f"shard {self.plan.index}, tick {tick}: got a frame of tick {frame.tick} for {frame.destination}"
                 )
-        frames = distinct(event.frames, tick - 1, self.plan.attempt)
-        check_complete(f"shard {self.plan.index}, tick {tick}", tick - 1, frames, event.expected)
+        frames = distinct(event.envelope.parcels, tick - 1, self.plan.attempt)
+        check_complete(f"shard {self.plan.index}, tick {tick}", tick - 1, frames, event.envelope.expected)
         self.tick = tick
         self._last = None
         sent = self._pull_levers(tick) if self.levers else []
@@ -268,9 +269,10 @@ class Shard:
     def _end_run(self, event: EndRun) -> RunDone:
         """Expire what nobody will read; of a tick still open, count what was billed and drop the rest."""
         plan, counts = self.plan, Counts()
-        sent_in = max((frame.tick for frame in event.frames), default=self.tick)
-        frames = distinct(event.frames, sent_in, plan.attempt)
-        check_complete(f"shard {plan.index}, the run's end", sent_in, frames, event.expected)
+        envelope = event.envelope
+        sent_in = max((frame.tick for frame in envelope.parcels), default=self.tick)
+        frames = distinct(envelope.parcels, sent_in, plan.attempt)
+        check_complete(f"shard {plan.index}, the run's end", sent_in, frames, envelope.expected)
         counts.expired = sum(map(len, frames))
         if self.open is not None:
             spent = self.open.counts

@@ -6,9 +6,10 @@ import ipaddress
 import os
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from populace.core.errors import ModelError, SettingsError
-from populace.models.safety import Secret, check_base_url, host_of
+from populace.models.safety import Secret, check_base_url
 from populace.settings import Model
 
 
@@ -76,7 +77,7 @@ def read_key(access: Access, *, required: bool) -> Secret | None:
 
 def is_loopback(base_url: str) -> bool:
     """Whether a base URL stays on this machine, where servers seldom want a key."""
-    host = host_of(base_url)
+    host = urlsplit(base_url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

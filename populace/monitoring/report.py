@@ -20,7 +20,8 @@ class TickReport(msgspec.Struct):
     `tick` counts the ticks completed, of `ticks` planned; `counts` are this tick's and `total` the run's so far.
     After the last tick one more report may follow with the same `tick`: what expired at the run's end.
     `stages_s` is wall seconds of this tick by stage ('turns', 'resolve', 'record', ...), `wall_s` wall seconds
-    since the run began; neither stands in any hash.
+    since the run began; neither stands in any hash. `asks` holds the columns of the tick's asks as they go into their
+    table, those of each shard that has any (none where they are not recorded).
     """
 
     tick: int
@@ -31,6 +32,7 @@ class TickReport(msgspec.Struct):
     stages_s: dict[str, float]
     outcomes: dict[str, float]
     wall_s: float
+    asks: list[dict[str, Any]] = []
 
 
 class Pulse(msgspec.Struct):

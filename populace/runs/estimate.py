@@ -25,8 +25,6 @@ from populace.cluster.job import plan_job
 from populace.cluster.local import LocalTransport
 from populace.core.errors import SettingsError
 from populace.data.societies import Origin
-from populace.kernel.barrier import ShardDone
-from populace.kernel.events import TickDone
 from populace.monitoring.pace import counted, duration_text
 from populace.monitoring.printing import print_rows
 from populace.monitoring.progress import money
@@ -71,10 +69,11 @@ class Expected(msgspec.Struct, frozen=True):
 
 
 class _Clock:
-    """Keeps how long each tick took."""
+    """Keeps how long each tick took, and its asks."""
 
     def __init__(self) -> None:
         self.ticks_s: dict[int, float] = {}
+        self.asks: list[tuple[int, list[dict[str, Any]]]] = []
 
     def begin(self, scenario: str, agents: int, ticks: int, shards: int, model: str) -> None:
         """It is the ticks that count."""
@@ -90,22 +89,9 @@ class _Clock:
 
     def tick(self, report: TickReport) -> None:
         """Keep it; the report after the last tick is of no tick."""
-        self.ticks_s.setdefault(report.tick, math.fsum(report.stages_s.values()))
-
-
-class _Watched(LocalTransport):
-    """Keeps what the shard's ticks came to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.done: list[TickDone] = []
-
-    async def open_tick(
-        self, shard: int, tick: int, parcels: list[Any], expected: dict[int, int], attempt: int
-    ) -> tuple[ShardDone, TickDone]:
-        event, done = await super().open_tick(shard, tick, parcels, expected, attempt)
-        self.done.append(done)
-        return event, done
+        if report.tick not in self.ticks_s:
+            self.ticks_s[report.tick] = math.fsum(report.stages_s.values())
+            self.asks.append((report.tick - 1, report.asks))
 
 
 def expect(
@@ -149,12 +135,12 @@ def play(
     observers: Sequence[Observer] = (),
 ) -> Pilot:
     """Play a pilot; its folder goes when it ends, unless `out` says where it is to stay."""
-    transport, clock = _Watched(), _Clock()
+    clock = _Clock()
     with tempfile.TemporaryDirectory(prefix="populace-pilot-") as place:
         folder = Path(place) / "run" if out is None else out
         settings = pilot_settings(settings, agents, ticks, scripted)
-        manifest = asyncio.run(Coordinator(origin, settings, transport, folder, (*observers, clock)).run())
-    used, latencies_s, chains_s = _used(transport.done)
+        manifest = asyncio.run(Coordinator(origin, settings, LocalTransport(), folder, (*observers, clock)).run())
+    used, latencies_s, chains_s = _used(clock.asks)
     turns = [Turn(agent, tick, used.get((agent, tick), {})) for tick in range(ticks) for agent in range(agents)]
     asks = manifest["asks"]
     scripted = settings.model.kind == "scripted"
@@ -224,23 +210,23 @@ def _concurrency(model: Model) -> int:
 
 
 def _used(
-    done: Sequence[TickDone],
+    ticks: Sequence[tuple[int, list[dict[str, Any]]]],
 ) -> tuple[dict[tuple[int, int], dict[str, Used]], list[float], list[float]]:
     """What each agent's turn used by purpose; the latencies of billed asks; each tick's longest wait."""
     used: dict[tuple[int, int], dict[str, Used]] = defaultdict(dict)
     latencies_s: list[float] = []
     chains_s = []
-    for tick in done:
+    for tick, shards in ticks:
         waited_s: dict[int, float] = defaultdict(float)
-        asks = tick.asks
-        columns = [asks[name] for name in ("agent", "purpose", "calls", "tokens_in", "tokens_out", "latency_s")]
-        for agent, purpose, calls, tokens_in, tokens_out, latency_s in zip(*columns, strict=True):
-            turn = used[agent, tick.tick]
-            before = turn.get(purpose, Used())
-            turn[purpose] = Used(before.calls + calls, before.tokens_in + tokens_in, before.tokens_out + tokens_out)
-            waited_s[agent] += latency_s
-            if calls:
-                latencies_s.append(latency_s / calls)
+        for asks in shards:
+            columns = [asks[name] for name in ("agent", "purpose", "calls", "tokens_in", "tokens_out", "latency_s")]
+            for agent, purpose, calls, tokens_in, tokens_out, latency_s in zip(*columns, strict=True):
+                turn = used[agent, tick]
+                before = turn.get(purpose, Used())
+                turn[purpose] = Used(before.calls + calls, before.tokens_in + tokens_in, before.tokens_out + tokens_out)
+                waited_s[agent] += latency_s
+                if calls:
+                    latencies_s.append(latency_s / calls)
         chains_s.append(max(waited_s.values(), default=0.0))
     return used, latencies_s, chains_s
 

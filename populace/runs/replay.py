@@ -52,28 +52,18 @@ def replay_run(going: Going, recorded: Path, out: Path, stream: TextIO | None = 
     Raises what ends a run early, but for Diverged, which is told of.
     """
     observers: Sequence[Any] = () if stream is None else (choose_progress(stream),)
-    transport = _Kept()
+    transport = LocalTransport()
     coordinator = Coordinator(going.origin, going.settings, transport, out, observers, going.course)
     total = len(going.course.expected)
     try:
         manifest = asyncio.run(coordinator.run())
     except Diverged as diverged:
-        why = _explain(diverged, recorded, out, transport.all_missed, going.course.expected)
+        why = _explain(diverged, recorded, out, transport.missed, going.course.expected)
         return Replayed(diverged.tick, total, 0, diverged, why, going.notes)
     finally:
         for one in observers:
             one.close()
     return Replayed(total, total, manifest["asks"]["made"], notes=going.notes)
-
-
-class _Kept(LocalTransport):
-    """Keeps what was missed when it is closed."""
-
-    all_missed: Sequence[Missed] = ()
-
-    async def close(self) -> None:
-        self.all_missed = (*self.all_missed, *self.missed)
-        await super().close()
 
 
 def _explain(

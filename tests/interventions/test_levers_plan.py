@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.environments import handed
 from support.kernel_support import doing, end_run, make_shard, run_tick, send
 from support.levers import AGENTS, RESIDENTS
 from support.running import run_local, settings_of
 
 from populace.cluster.job import build_environment, build_shard, plan_job
 from populace.core.errors import ScenarioError, SettingsError
-from populace.data.societies import find_society
+from populace.data.societies import find_society, load_society
 from populace.env import Clock, Feed, Network, World
-from populace.interventions.groups import find_members
+from populace.interventions.at_work import resolve_levers
 from populace.interventions.levers import ChangeLever, SetLever, parse_lever
 from populace.kernel.environment import Environment, Reports
 from populace.kernel.events import AskModel, OpenTick
@@ -250,11 +251,16 @@ def test_lots_differ_by_seed_and_name_and_agree_by_key():
 
 def test_a_lot_is_fair():
     """Over 200 seeds each of 40 agents is drawn about half of the time: within 5 standard errors."""
+    society = load_society(find_society(RESIDENTS))
     lever = parse_lever("at=0, change={group={share=0.5}, fields={trust=2}}")
     drawn = np.zeros(AGENTS)
     for seed in range(200):
-        (members,) = find_members([lever], {"x": [0] * AGENTS}, AGENTS, seed)
-        drawn[members.group] += 1
+        levers = resolve_levers(
+            [lever], society=society, world=World(), columns={"x": [0] * AGENTS}, values={}, agents=AGENTS,
+            seed=seed, body_bytes=100,
+        )  # fmt: skip
+        ((ids, _),) = levers.changes(0, ["trust"])
+        drawn[ids] += 1
     assert drawn.sum() == 200 * AGENTS / 2
     assert np.abs(drawn - 100).max() < 5 * np.sqrt(200 * 0.25)
 
@@ -270,7 +276,7 @@ def closed(environment: Environment, ticks: int) -> Environment:
     for tick in range(ticks):
         trust = [2.0, 2.0] if tick == 0 else environment.world.columns["trust"][[3, 4]].tolist()
         fields = {name: column[[3, 4]].tolist() for name, column in environment.world.columns.items()}
-        environment.close_tick(tick, [], [Reports(np.array([3, 4], np.int32), fields | {"trust": trust})])
+        environment.close_tick(tick, handed([], [Reports(np.array([3, 4], np.int32), fields | {"trust": trust})]))
     return environment
 
 
@@ -291,7 +297,7 @@ def test_a_restored_world_has_what_holds_in_its_tick(tick):
     assert (rate, parameters.dial) == ((2.5, 7.0) if tick in (1, 2) else (0.5, 1.0))
     assert reading["time"].startswith("2030-05") == (tick in (1, 2))
     assert columns["trust"][3] == (1.0 if tick == 0 else 2.0 if tick == 1 else 4.0)
-    again, other = (one.close_tick(tick, [], []) for one in (fresh, went))
+    again, other = (one.close_tick(tick, handed([], [])) for one in (fresh, went))
     assert (again.digest, again.outcomes, again.levers) == (other.digest, other.outcomes, other.levers)
 
 
@@ -326,7 +332,7 @@ def test_a_tick_that_is_abandoned_leaves_nothing_of_its_levers_in_the_books():
     job = plan("at=0, send={to=[0], body=1}")
     shard = make_shard([doing(asks)])
     shard.levers = build_shard(job, 0).levers
-    (asked,) = send(shard, OpenTick(0, []))
+    (asked,) = send(shard, OpenTick(0))
     assert isinstance(asked, AskModel)
     assert len(shard.open.mail) == 1
     done = end_run(shard)

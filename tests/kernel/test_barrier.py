@@ -30,6 +30,7 @@ from populace.kernel.barrier import (
     TickClosed,
     WorldClosed,
 )
+from populace.kernel.delivery import Envelope
 
 AGENTS = 12
 
@@ -66,7 +67,7 @@ def run(shards: int, ticks: int, order: Sequence[int], noise: Any = lambda _barr
             seen.append(shard_done(shard, tick, shards))
             effects = handle(barrier, seen[-1])
             assert bool(effects) == (at == shards - 1)
-        assert effects == [Resolve(tick, [f"{tick}: {shard} to -1" for shard in range(shards)])]
+        assert effects == [Resolve(tick, Envelope([f"{tick}: {shard} to -1" for shard in range(shards)], {}))]
         noise(barrier, seen)
         seen.append(world_closed(tick))
         closed, *opened = handle(barrier, seen[-1])
@@ -74,7 +75,7 @@ def run(shards: int, ticks: int, order: Sequence[int], noise: Any = lambda _barr
         assert (closed.tick, closed.counts.turns, closed.trace) == (tick, AGENTS, barrier.trace.hash)
         for effect in opened:
             world = [f"{tick}: world to 0"] if effect.shard == 0 else []
-            assert effect.parcels == [f"{tick}: {one} to {effect.shard}" for one in range(shards)] + world
+            assert effect.envelope.parcels == [f"{tick}: {one} to {effect.shard}" for one in range(shards)] + world
     assert [effect.shard for effect in opened if isinstance(effect, End)] == list(range(shards))
     for at, shard in enumerate(order):
         noise(barrier, seen)
@@ -168,8 +169,8 @@ def test_abandoning_ends_every_shard_with_the_mail_of_the_open_tick(done: int, t
         handle(barrier, shard_done(shard, 1, 2))
     ends = handle(barrier, Abandon())
     assert ends == [
-        End(0, ["0: 0 to 0", "0: 1 to 0", "0: world to 0"]),
-        End(1, ["0: 0 to 1", "0: 1 to 1"]),
+        End(0, Envelope(["0: 0 to 0", "0: 1 to 0", "0: world to 0"], {})),
+        End(1, Envelope(["0: 0 to 1", "0: 1 to 1"], {})),
     ]
     for late in (Begin(), shard_done(0, 1, 2), shard_done(1, 1, 2), world_closed(1), *([Abandon()] if twice else [])):
         assert handle(barrier, late) == []
@@ -182,13 +183,13 @@ def test_abandoning_ends_every_shard_with_the_mail_of_the_open_tick(done: int, t
 
 def test_a_run_abandoned_before_it_began_stays_ended() -> None:
     barrier = Barrier(1, 3)
-    assert handle(barrier, Abandon()) == [End(0, [])]
+    assert handle(barrier, Abandon()) == [End(0, Envelope([], {}))]
     assert handle(barrier, Begin()) == []
 
 
 def test_a_run_may_begin_at_a_later_tick() -> None:
-    assert Barrier(1, 5, first=3).handle(Begin()) == [Open(0, 3, [])]
-    assert Barrier(1, 5, first=5).handle(Begin()) == [End(0, [])]
+    assert Barrier(1, 5, first=3).handle(Begin()) == [Open(0, 3, Envelope([], {}))]
+    assert Barrier(1, 5, first=5).handle(Begin()) == [End(0, Envelope([], {}))]
 
 
 @pytest.mark.parametrize(
@@ -224,17 +225,17 @@ def test_books_that_do_not_balance_are_an_error(
 def test_what_each_destination_must_get_is_counted_by_source_and_told_with_each_order() -> None:
     barrier = Barrier(2, 2)
     barrier.attempts, barrier.world_attempt = [3, 3], 3
-    assert [effect.attempt for effect in handle(barrier, Begin())] == [3, 3]
+    assert [effect.envelope.attempt for effect in handle(barrier, Begin())] == [3, 3]
     sent = [{WORLD: 4, 1: 2}, {0: 5, 1: 7}]
     for shard in (1, 0):
         event = msgspec.structs.replace(shard_done(shard, 0, 2, attempt=3), sent=sent[shard])
         effects = handle(barrier, event)
-    assert (effects[0].expected, effects[0].attempt) == ({0: 4}, 3)
+    assert (effects[0].envelope.expected, effects[0].envelope.attempt) == ({0: 4}, 3)
     closed = msgspec.structs.replace(world_closed(0), sent={0: 6}, attempt=2)
     assert handle(barrier, closed) == [], "a former life of the world"
     _, *opened = handle(barrier, msgspec.structs.replace(closed, attempt=3))
-    assert [effect.expected for effect in opened] == [{1: 5, WORLD: 6}, {0: 2, 1: 7}]
-    assert [effect.expected for effect in handle(barrier, Abandon())] == [{1: 5, WORLD: 6}, {0: 2, 1: 7}]
+    assert [effect.envelope.expected for effect in opened] == [{1: 5, WORLD: 6}, {0: 2, 1: 7}]
+    assert [effect.envelope.expected for effect in handle(barrier, Abandon())] == [{1: 5, WORLD: 6}, {0: 2, 1: 7}]
     assert handle(barrier, ShardEnded(0, Counts(calls=9), attempt=2)) == []
     assert handle(barrier, ShardEnded(0, Counts(), attempt=3)) == []
     assert handle(barrier, ShardEnded(1, Counts(), attempt=3)) == [Finished(Counts())]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.env_support import opened
-from support.environments import AGENTS, Acts, Fund, action_frames, environment
+from support.environments import AGENTS, Acts, Fund, action_frames, environment, handed
 
 from populace.core.draws import WORLD
 from populace.core.errors import ScenarioError
@@ -33,7 +33,7 @@ def test_actions_are_applied_in_the_total_order_over_any_number_of_shards(acts: 
     frames = action_frames(acts, shards)
     random.shuffle(frames)
     one = environment(shards=shards)
-    done = one.close_tick(0, frames, [])
+    done = one.close_tick(0, handed(frames, []))
     wanted = [act for agent in range(AGENTS) for act in acts if act[0] == agent]
     good = [act for act in wanted if act[1] > 0]
     assert one.world.fund.log == good
@@ -46,24 +46,24 @@ def test_actions_are_applied_in_the_total_order_over_any_number_of_shards(acts: 
         assert (mail.sender == WORLD).all()
         thanks += [(agent, one.body["thanks"]) for agent in mail.receivers.tolist() for one in mail.inbox(agent)]
     assert sorted(thanks) == sorted(good)
-    assert done.digest == environment().close_tick(0, action_frames(acts, 1), []).digest
+    assert done.digest == environment().close_tick(0, handed(action_frames(acts, 1), [])).digest
 
 
 def test_actions_are_recorded_with_their_fates_in_the_total_order() -> None:
     acts = [(3, 5), (1, -2), (1, 4)]
     frames = action_frames(acts, 1)
-    assert environment().close_tick(0, frames, []).actions == {}, "unless it is told to"
-    done = environment(record_actions=True).close_tick(0, frames, [])
+    assert environment().close_tick(0, handed(frames, [])).actions == {}, "unless it is told to"
+    done = environment(record_actions=True).close_tick(0, handed(frames, []))
     assert done.actions["agent"] == [1, 1, 3]
     assert done.actions["fate"] == ["refused:not_positive", "applied", "applied"]
     assert [msgpack.unpackb(args)["amount"] for args in done.actions["args"]] == [-2, 4, 5]
     assert done.actions["kind"] == ["fund.pay"] * 3
-    assert done.digest == environment().close_tick(0, frames, []).digest
+    assert done.digest == environment().close_tick(0, handed(frames, [])).digest
 
 
 def test_the_digest_depends_on_what_was_sent_and_on_what_was_refused() -> None:
     digests = {
-        environment().close_tick(0, action_frames(acts, 1), []).digest
+        environment().close_tick(0, handed(action_frames(acts, 1), [])).digest
         for acts in ([], [(0, 1)], [(0, 2)], [(1, 1)], [(0, 0)], [(1, 0)], [(0, 0), (0, 0)])
     }
     assert len(digests) == 7
@@ -72,7 +72,7 @@ def test_the_digest_depends_on_what_was_sent_and_on_what_was_refused() -> None:
 def test_an_action_that_the_world_does_not_have_is_refused_and_counted() -> None:
     bodies = [msgpack.packb((kind, {})) for kind in ("fund.steal", "nothing.at_all")]
     frames = route(gather(0, [(2, [WORLD] * 2, bodies)]), source=0, shards=1, attempt=0, frame_bytes=2**20)
-    done = environment().close_tick(0, frames, [])
+    done = environment().close_tick(0, handed(frames, []))
     assert (done.counts.applied, done.counts.acts_refused) == (0, {"unknown_action": 2})
 
 
@@ -97,7 +97,7 @@ def test_looks_keep_their_places_and_a_bad_one_fails_alone() -> None:
         Look(3, "fund.paid", {"of": 5}),
     ]
     one = environment()
-    one.close_tick(0, action_frames([(5, 4)], 1), [])
+    one.close_tick(0, handed(action_frames([(5, 4)], 1), []))
     first, second, bad, last = read_values(one.look(looks))
     assert (first, last) == ({"of": 3, "paid": 0.0}, {"of": 5, "paid": 4.0})
     assert second == {"mood": [0.5]}
@@ -120,12 +120,12 @@ def test_reported_fields_reach_the_world_before_its_parts_act_and_changes_are_to
         Reports(np.array([1], np.int32), {"mood": [-0.5]}),
         Reports(np.empty(0, np.int32), {"mood": []}),
     ]
-    done = one.close_tick(0, [], reports)
+    done = one.close_tick(0, handed([], reports))
     assert seen == [[0.5, -0.5, 3.5, 0.5, 0.5, 0.5]]
     assert (done.changed.tolist(), done.fields) == ([1, 2], {"mood": [-0.5, 3.5]})
     assert done.changed.dtype == np.int32
     assert done.outcomes == {"mean": pytest.approx(5.0 / 6)}
-    again = one.close_tick(1, [], reports)
+    again = one.close_tick(1, handed([], reports))
     assert (again.changed.tolist(), again.fields) == ([], {"mood": []})
 
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from support.lives import Counting, same_tables
 from support.running import SOCIETIES, settings_of
 
-from populace.cluster import local
+from populace.cluster import host
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
 from populace.core.draws import WORLD
@@ -87,19 +88,20 @@ class Lossy(LocalTransport):
     async def export(self, whole):
         return await self._call("export", WORLD, lambda: super(Lossy, self).export(whole))
 
-    async def open_tick(self, shard, tick, parcels, expected, attempt):
-        arrived = self._carried(parcels)
-        call = lambda: super(Lossy, self).open_tick(shard, tick, arrived, expected, attempt)  # noqa: E731
+    async def open_tick(self, shard, tick, envelope):
+        arrived = replace(envelope, parcels=self._carried(envelope.parcels))
+        call = lambda: super(Lossy, self).open_tick(shard, tick, arrived)  # noqa: E731
         return await self._call(f"open tick {tick} on shard {shard}", shard, call, again=True)
 
-    async def close_tick(self, tick, parcels, expected, attempt):
-        arrived = [(reports, self._carried(frames)) for reports, frames in self._carried(parcels)]
-        call = lambda: super(Lossy, self).close_tick(tick, arrived, expected, attempt)  # noqa: E731
+    async def close_tick(self, tick, envelope):
+        carried = [(reports, self._carried(frames)) for reports, frames in self._carried(envelope.parcels)]
+        arrived = replace(envelope, parcels=carried)
+        call = lambda: super(Lossy, self).close_tick(tick, arrived)  # noqa: E731
         return await self._call(f"close tick {tick}", WORLD, call, again=True)
 
-    async def end(self, shard, parcels, expected, attempt):
-        arrived = self._carried(parcels)
-        call = lambda: super(Lossy, self).end(shard, arrived, expected, attempt)  # noqa: E731
+    async def end(self, shard, envelope):
+        arrived = replace(envelope, parcels=self._carried(envelope.parcels))
+        call = lambda: super(Lossy, self).end(shard, arrived)  # noqa: E731
         return await self._call(f"end shard {shard}", shard, call, again=True)
 
 
@@ -120,8 +122,8 @@ def no_syncs():
 @pytest.fixture
 def asked(monkeypatch) -> list[tuple[int, int, int]]:
     found: list[tuple[int, int, int]] = []
-    built = local.build_gateway
-    monkeypatch.setattr(local, "build_gateway", lambda *args, **options: Counting(built(*args, **options), found))
+    built = host.build_gateway
+    monkeypatch.setattr(host, "build_gateway", lambda *args, **options: Counting(built(*args, **options), found))
     return found
 
 

@@ -18,6 +18,7 @@ from populace.agents.context import Context
 from populace.core.errors import TransportError
 from populace.core.records import Abstained, Answer, Ask, Counts
 from populace.core.trace import DIGEST_BYTES
+from populace.kernel.delivery import Envelope
 from populace.kernel.events import Answered, AskModel, Looked, LookWorld, Observe, OpenTick, Seen, TickDone
 from populace.kernel.shard import Shard
 
@@ -66,7 +67,7 @@ def letters(tick: int) -> list[Any]:
 
 def disordered(shard: Shard, tick: int, data: st.DataObject) -> TickDone:
     """One tick in which results come in an order, in groups and with doubles and strays that hypothesis picks."""
-    effects, asks, looks, old = list(send(shard, OpenTick(tick, letters(tick - 1)))), [], [], []
+    effects, asks, looks, old = list(send(shard, OpenTick(tick, Envelope(letters(tick - 1))))), [], [], []
     while True:
         for effect in effects:
             match effect:
@@ -174,7 +175,7 @@ def live(shard: Shard) -> int:
 @given(st.integers(1, 7), st.randoms())
 def test_no_more_turns_are_open_than_the_bound(bound: int, random: Any) -> None:
     shard = make_shard([asks_forever() for _ in range(20)], live_turns=bound)
-    todo, peak = list(send(shard, OpenTick(0, []))), 0
+    todo, peak = list(send(shard, OpenTick(0))), 0
     while not isinstance(todo[0], TickDone):
         peak = max(peak, live(shard))
         effect = todo.pop(random.randrange(len(todo)))
@@ -227,11 +228,11 @@ def test_a_shard_with_nobody_due_closes_at_once() -> None:
 def test_frames_of_another_tick_or_shard_and_a_tick_opened_twice_are_refused() -> None:
     for frames in (mail(5, (0, 0, b"\x05")), mail(0, (0, 1, b"\x05"), shards=2, index=1)):
         with pytest.raises(TransportError, match="got a frame of tick"):
-            make_shard([asks_forever()]).handle(OpenTick(1, frames))
+            make_shard([asks_forever()]).handle(OpenTick(1, Envelope(frames)))
     shard = make_shard([asks_forever()])
-    send(shard, OpenTick(0, []))
+    send(shard, OpenTick(0))
     with pytest.raises(TransportError, match="was opened while 0 is open"):
-        shard.handle(OpenTick(1, []))
+        shard.handle(OpenTick(1))
 
 
 def test_an_end_in_the_middle_of_a_tick_counts_what_was_billed_and_drops_the_rest() -> None:
@@ -247,7 +248,7 @@ def test_an_end_in_the_middle_of_a_tick_counts_what_was_billed_and_drops_the_res
 
     shard = make_shard([doing(deed) for _ in range(3)])
     unread = mail(-1, (1, 1, b"\x05"), (2, 1, b"\x06"))
-    (effect,) = send(shard, OpenTick(0, unread))
+    (effect,) = send(shard, OpenTick(0, Envelope(unread)))
     send(shard, Answered([answered(ask) for ask in effect.asks[:2]]))
     done = end_run(shard, unread)
     assert sorted(closed) == [0, 1, 2]

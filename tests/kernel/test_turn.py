@@ -81,7 +81,7 @@ def test_what_a_turn_raises_while_it_is_closed_stays_in_the_turn() -> None:
             raise KeyError("while closing")
 
     shard = make_shard([doing(asks)])
-    send(shard, OpenTick(0, []))
+    send(shard, OpenTick(0))
     assert end_run(shard).counts.imbalance() == []
 
 
@@ -258,7 +258,7 @@ def test_ctrl_c_is_nobodys_turn() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_shard([doing(deed)]).handle(OpenTick(0, []))
+        make_shard([doing(deed)]).handle(OpenTick(0))
 
 
 class Mute(Exception):

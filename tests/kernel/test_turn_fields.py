@@ -85,7 +85,7 @@ def test_answers_arrive_typed_or_as_abstained() -> None:
 
     texts = iter(['{"n": 3}', '{"n": "x"}', '{"n": 13}', "\ud800", "[" * 100_000, ""])
     shard = make_shard([doing(deed)])
-    effects = send(shard, OpenTick(0, []))
+    effects = send(shard, OpenTick(0))
     while isinstance(effects[0], AskModel):
         (ask,) = effects[0].asks
         effects = send(shard, Answered([Answer(ask.agent, 0, ask.nth, "answered", next(texts), calls=1)]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgpack
@@ -11,7 +11,8 @@ import numpy as np
 from populace.core.draws import WORLD
 from populace.env import Batch, Part, World, action, query
 from populace.kernel.bus import Frame, gather, route
-from populace.kernel.environment import Environment
+from populace.kernel.delivery import Envelope
+from populace.kernel.environment import Environment, Reports
 from support.env_support import opened
 
 AGENTS = 6
@@ -56,6 +57,14 @@ def environment(
 ) -> Environment:
     world = opened(AGENTS, Fund(), columns={"mood": [0.5] * AGENTS}, fields={"mood": float})
     return Environment(world, outcomes or {}, shards=shards, frame_bytes=2**20, record_actions=record_actions)
+
+
+def handed(
+    frames: Sequence[Frame], reports: Sequence[Reports], expected: dict[int, int] | None = None, attempt: int = 0
+) -> Envelope:
+    """What the world is handed of a tick: these reports, and these frames with a report of nobody."""
+    nobody = Reports(np.empty(0, np.int32), {})
+    return Envelope([(nobody, list(frames)), *((one, []) for one in reports)], expected, attempt)
 
 
 Acts = list[tuple[int, int]]

@@ -12,6 +12,7 @@ from populace.agents.agent import Agent, Public, public_fields
 from populace.agents.context import Context, Scope
 from populace.core.records import Answer, Ask, Look
 from populace.kernel.bus import Frame, gather, route, unpack_body
+from populace.kernel.delivery import Envelope
 from populace.kernel.events import (
     Answered,
     AskModel,
@@ -76,7 +77,7 @@ def run_tick(
     see: Callable[[int], dict[str, Any]] = lambda agent: {"me": agent},
 ) -> TickDone:
     """Run one tick to its end, in the plainest way."""
-    todo = list(send(shard, OpenTick(tick, list(frames))))
+    todo = list(send(shard, OpenTick(tick, Envelope(list(frames)))))
     while True:
         effect = todo.pop(0)
         match effect:
@@ -92,7 +93,7 @@ def run_tick(
 
 
 def end_run(shard: Shard, frames: Iterable[Frame] = ()) -> RunDone:
-    (done,) = send(shard, EndRun(list(frames)))
+    (done,) = send(shard, EndRun(Envelope(list(frames))))
     assert isinstance(done, RunDone)
     return done
 

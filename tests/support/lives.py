@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from populace.cluster import local
+from populace.cluster import host
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
 from populace.core.errors import Interrupted
@@ -70,8 +70,8 @@ class Counting:
 def asked(monkeypatch) -> list:
     """What is put to the model from here on, as (agent, tick, nth)."""
     found: list = []
-    built = local.build_gateway
-    monkeypatch.setattr(local, "build_gateway", lambda *args, **options: Counting(built(*args, **options), found))
+    built = host.build_gateway
+    monkeypatch.setattr(host, "build_gateway", lambda *args, **options: Counting(built(*args, **options), found))
     return found
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import populace.cluster.local as local
+import populace.cluster.host as host
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
 from populace.core.records import Answer, Ask
@@ -63,5 +63,5 @@ class Shuffled:
 
 
 def wrap_gateways(monkeypatch: Any, wrap: Callable[[Gateway], Gateway]) -> None:
-    built = local.build_gateway
-    monkeypatch.setattr(local, "build_gateway", lambda *args, **options: wrap(built(*args, **options)))
+    built = host.build_gateway
+    monkeypatch.setattr(host, "build_gateway", lambda *args, **options: wrap(built(*args, **options)))

@@ -202,4 +202,4 @@ class Driver(Process):
 
 def _bare(order: Any) -> Any:
     """An order without its parcels: frames travel by themselves."""
-    return msgspec.structs.replace(order, parcels=[])
+    return msgspec.structs.replace(order, envelope=msgspec.structs.replace(order.envelope, parcels=[]))

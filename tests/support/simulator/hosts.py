@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from populace.core.draws import WORLD
 from populace.core.errors import ActorLost, StaleOrder, TransportError
 from populace.core.records import Answer, Ask
@@ -29,6 +31,7 @@ from populace.kernel.events import (
     TickDone,
 )
 from populace.kernel.snapshot import pack_world, unpack_world
+from support.environments import handed
 from support.simulator import society
 from support.simulator.messages import (
     DRIVER,
@@ -136,7 +139,8 @@ class Hosted(Process):
 
     def ready(self, order: Any) -> bool:
         """Whether all that the order needs has come."""
-        return not shortfall(distinct(self.frames_for(order), self.sent_in(order), self.attempt), order.expected)
+        frames = distinct(self.frames_for(order), self.sent_in(order), self.attempt)
+        return not shortfall(frames, order.envelope.expected)
 
     def force(self, order: Any) -> None:
         """Carry an order out with the frames that have come."""
@@ -148,9 +152,9 @@ class Hosted(Process):
         except StaleOrder:
             pass
         except ActorLost as lost:
-            self.failed(order.attempt, lost.names, lost.story)
+            self.failed(order.envelope.attempt, lost.names, lost.story)
         except TransportError as error:
-            self.failed(order.attempt, [self.address], str(error))
+            self.failed(order.envelope.attempt, [self.address], str(error))
 
     def failed(self, attempt: int, names: list[str], story: str) -> None:
         self.post(DRIVER, Failed(attempt, names, story), lossy=False)
@@ -206,11 +210,11 @@ class ShardProcess(Hosted):
         return order.tick - 1 if isinstance(order, Open) else self.shard.tick
 
     def carry_out(self, order: Open | End) -> None:
-        frames = self.frames_for(order)
+        envelope = msgspec.structs.replace(order.envelope, parcels=self.frames_for(order))
         event = (
-            OpenTick(order.tick, frames, order.expected, order.attempt)
+            OpenTick(order.tick, envelope)
             if isinstance(order, Open)
-            else EndRun(frames, order.expected, order.attempt)
+            else EndRun(envelope)
         )
         self.effects(self.shard.handle(event))
 
@@ -329,10 +333,9 @@ class WorldProcess(Hosted):
         return len(reported) == self.run_.shards and super().ready(order)
 
     def carry_out(self, order: Resolve) -> None:
-        reports = self.reports.get(order.tick, [])
-        done = self.environment.close_tick(
-            order.tick, self.frames_for(order), reports, order.expected, order.attempt
-        )
+        expected, attempt = order.envelope.expected, order.envelope.attempt
+        handed_over = handed(self.frames_for(order), self.reports.get(order.tick, []), expected, attempt)
+        done = self.environment.close_tick(order.tick, handed_over)
         for frame in done.frames:
             self.post(name(frame.destination), frame)
         parcels = [(frame.destination, frame) for frame in done.frames]
