@@ -16,8 +16,10 @@ from populace.core.errors import PopulaceError, ScenarioError
 from populace.core.trace import TRACE_VERSION
 from populace.data.societies import Origin, load_society
 from populace.env import Opening, World
-from populace.interventions.at_work import NO_LEVERS, Levers, check_ticks, resolve_levers
+from populace.interventions.at_work import NO_LEVERS, Levers
+from populace.interventions.groups import find_members
 from populace.interventions.levers import SetLever, label_of
+from populace.interventions.resolve import check_ticks, resolve_levers
 from populace.kernel.environment import Environment
 from populace.kernel.shard import Shard, ShardPlan
 from populace.kernel.snapshot import Era, Past
@@ -133,7 +135,7 @@ def build_environment(job: Job) -> Environment:
     setup, people = _people(job)
     world = _world(society, setup, people)
     defaults = _defaults(society, people)
-    levers = _levers(job, setup, people, world)
+    levers = _levers(job, people, world)
     world.open(
         Opening(
             agents=job.agents,
@@ -186,7 +188,7 @@ def build_shard(job: Job, index: int) -> Shard:
         forms=settings.model.forms,
     )
     agents = make_agents(society.agent, rows) if len(rows) else []
-    levers = _levers(job, setup, people, world)
+    levers = _levers(job, people, None)
     return Shard(plan, scope, agents, society.fields, society.activation, levers)
 
 
@@ -200,20 +202,22 @@ def _people(job: Job) -> tuple[Setup, Population]:
     return setup, people
 
 
-def _levers(job: Job, setup: Setup, people: Population, world: World) -> Levers:
-    """The levers of the run, resolved the same in every process."""
+def _levers(job: Job, people: Population, world: World | None) -> Levers:
+    """The levers of the run, resolved for its world, or for a shard (None)."""
     settings = job.read_settings()
     if not settings.levers:
         return NO_LEVERS
     society = job.society()
+    members = find_members(
+        settings.levers, {**people.columns, **_defaults(society, people)}, job.agents, settings.seed
+    )
     return resolve_levers(
         settings.levers,
+        members,
         society=society,
-        world=world,
-        columns={**people.columns, **_defaults(society, people)},
+        settable=None if world is None else world.settable,
         values=settings.society,
         agents=job.agents,
-        seed=setup.seed,
         body_bytes=settings.bus.body_bytes,
     )
 

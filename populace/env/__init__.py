@@ -1,8 +1,9 @@
 """The environment service and its parts. Pure: state is NumPy columns, and nothing here does I/O."""
 
 from populace.env.clock import Clock
+from populace.env.digest import RowDigests
 from populace.env.feed.part import Feed
-from populace.env.fields import Columns
+from populace.env.fields import Fields
 from populace.env.network.part import Network
 from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, query
 from populace.env.world import Resolved, World
@@ -11,13 +12,14 @@ __all__ = [
     "Action",
     "Batch",
     "Clock",
-    "Columns",
     "Feed",
+    "Fields",
     "LookFailed",
     "Network",
     "Opening",
     "Part",
     "Resolved",
+    "RowDigests",
     "World",
     "action",
     "query",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.core.errors import ScenarioError
+from populace.env.digest import RowDigests, join_digests
 from populace.env.part import Opening, Part, query
 
 _DTYPES: Mapping[type, np.dtype[Any]] = {
@@ -21,7 +22,7 @@ _DTYPES: Mapping[type, np.dtype[Any]] = {
 _FITS = {float: "fiub", int: "iu", bool: "b"}
 
 
-class Columns(Part):
+class Fields(Part):
     """One column for each public field: float64, int64, bool, or object holding str. Every world has this part.
 
     `values` are the columns as of the start of the tick and `start` those as of tick 0; both are read-only views
@@ -35,6 +36,8 @@ class Columns(Part):
         self._types: dict[str, type] = {}
         self._now: dict[str, NDArray[Any]] = {}
         self._agents = 0
+        self._digests: dict[str, RowDigests] = {}
+        self._start_digest = b""
         self.values: Mapping[str, NDArray[Any]] = MappingProxyType({})
         self.start: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
@@ -69,6 +72,8 @@ class Columns(Part):
                 differs &= ~(np.isnan(old) & np.isnan(values))
             changed |= differs.astype(np.bool_)
             self._now[name][agents] = values
+            if name in self._digests:
+                self._digests[name].put(agents, agents, values)
         return np.unique(agents[changed])
 
     @query
@@ -85,6 +90,13 @@ class Columns(Part):
         if not isinstance(names, list) or not all(isinstance(name, str) and name in self._now for name in names):
             raise ValueError(f"columns.of: fields are of {', '.join(self._now) or 'none'}, got {fields!r}")
         return {name: self._now[name][agents].tolist() if agents else [] for name in names}
+
+    def digest(self) -> bytes:
+        """16 bytes over the columns now and at the start. The first takes all; from then on only what is put."""
+        if not self._start_digest:
+            self._digests = _digests(self._now)
+            self._start_digest = _join(_digests(self.start))
+        return join_digests(_join(self._digests), self._start_digest)
 
     def state(self) -> dict[str, Any]:
         """Columns now and at the start; columns of str as lists."""
@@ -103,6 +115,7 @@ class Columns(Part):
 
     def _take(self, now: dict[str, NDArray[Any]], start: dict[str, NDArray[Any]]) -> None:
         self._now = now
+        self._digests, self._start_digest = {}, b""
         self.values = MappingProxyType({name: _read_only(values) for name, values in now.items()})
         self.start = MappingProxyType({name: _read_only(values) for name, values in start.items()})
 
@@ -129,6 +142,18 @@ def _column(name: str, kind: type, values: Sequence[Any] | NDArray[Any], size: i
     if given.dtype.kind == "u" and size and given.max() > np.iinfo(np.int64).max:
         raise ScenarioError(f"public field '{name}': {given.max()} does not fit 64 bits")
     return given.astype(_DTYPES[kind])
+
+
+def _digests(columns: Mapping[str, NDArray[Any]]) -> dict[str, RowDigests]:
+    found = {name: RowDigests(name, "value") for name in sorted(columns)}
+    for name, digests in found.items():
+        ids = np.arange(len(columns[name]))
+        digests.put(ids, ids, columns[name])
+    return found
+
+
+def _join(digests: Mapping[str, RowDigests]) -> bytes:
+    return join_digests(*(one.digest() for one in digests.values()))
 
 
 def _plain(columns: Mapping[str, NDArray[Any]]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from populace.core.draws import WORLD, Draws
 from populace.core.errors import ScenarioError
-from populace.env.fields import Columns
-from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, handlers, query
+from populace.env.fields import Fields
+from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, digester, handlers, query
 
 __all__ = ["Action", "Batch", "LookFailed", "Opening", "Part", "Resolved", "World", "action", "query"]
 
@@ -20,12 +20,14 @@ __all__ = ["Action", "Batch", "LookFailed", "Opening", "Part", "Resolved", "Worl
 class Resolved(msgspec.Struct):
     """What the end of a tick brought: messages (to_agent, body) in order, and what became of the actions.
 
-    Every action is either applied (counted) or refused (with its reason; in total order).
+    Every action is either applied (counted) or refused (with its reason; in total order). `digests` are those of the
+    parts' states at the tick's end, by name, before levers act in the next; empty where none were wanted.
     """
 
     emissions: list[tuple[int, Any]]
     applied: int
     refused: list[tuple[Action, str]]
+    digests: dict[str, bytes] = {}
 
 
 class World:
@@ -39,7 +41,7 @@ class World:
     """
 
     def __init__(self, *parts: Part) -> None:
-        """A world of these parts, in this order, and of `Columns`. Raises ScenarioError for names that clash."""
+        """A world of these parts, in this order, and of `Fields`. Raises ScenarioError for names that clash."""
         self.parts: dict[str, Part] = {}
         self.tick = 0
         self.agents = 0
@@ -48,8 +50,8 @@ class World:
         self.at_edge: Callable[[int], None] | None = None
         self._edge: list[tuple[NDArray[np.int32], dict[str, NDArray[Any]]]] = []
         self._opening: Opening | None = None
-        public = next((part for part in parts if isinstance(part, Columns)), None)
-        self._columns = public or Columns()
+        public = next((part for part in parts if isinstance(part, Fields)), None)
+        self._columns = public or Fields()
         for part in (*parts, *(() if public else (self._columns,))):
             self._add(part)
         self.actions = self._names("action")
@@ -65,7 +67,7 @@ class World:
             raise ScenarioError(f"two parts are named '{name}'. Give one another name: {type(part).__name__}(name=...)")
         if not name.isidentifier() or name.startswith("_") or name in vars(self):
             raise ScenarioError(f"a part cannot be named '{name}': it is no name, or a world has such an attribute")
-        if hasattr(type(self), name) and not isinstance(part, Columns):
+        if hasattr(type(self), name) and not isinstance(part, Fields):
             raise ScenarioError(f"a part cannot be named '{name}': a world has an attribute of that name")
         if "world" in vars(part):
             raise ScenarioError(f"part '{name}' already belongs to a world: make a new one for each world")
@@ -77,6 +79,11 @@ class World:
         if name in parts:
             return parts[name]
         raise AttributeError(f"the world has no part '{name}'; there are: {', '.join(parts)}")
+
+    @property
+    def settable(self) -> dict[str, Mapping[str, Any]]:
+        """What a lever can set, by part and name, each with its type."""
+        return {name: part.settable for name, part in self.parts.items()}
 
     @property
     def columns(self) -> Mapping[str, NDArray[Any]]:
@@ -162,11 +169,12 @@ class World:
         self._edge.append((agents, {name: self.columns[name][agents] for name in known}))
         return self.put_fields(agents, fields)
 
-    def resolve(self, actions: Sequence[Action]) -> Resolved:
+    def resolve(self, actions: Sequence[Action], *, digests: bool = False) -> Resolved:
         """Apply the tick's actions, given in total order (agent, nth), end the tick, and step to the next.
 
         Part after part takes its actions, in batches of consecutive ones of a kind; then each part's `advance`.
-        Raises ScenarioError, naming part, action and agents, when a handler fails.
+        With `digests`, the parts' states are digested as they stand then. Raises ScenarioError, naming part, action
+        and agents, when a handler fails.
         """
         self._opened()
         by_part: dict[str, list[int]] = {name: [] for name in self.parts}
@@ -189,9 +197,17 @@ class World:
                 reasons.update((run[i], reason) for i, reason in batch.refused.items())
         for part in self.parts.values():
             emissions += self._emitted(f"part '{part.name}', advance", part.advance, self.tick)
+        digested = self.digests() if digests else {}
         self._step(self.tick + 1)
         refused = [(actions[at], reasons[at]) for at in sorted(reasons)]
-        return Resolved(emissions, len(actions) - len(refused), refused)
+        return Resolved(emissions, len(actions) - len(refused), refused, digested)
+
+    def digests(self) -> dict[str, bytes]:
+        """16 bytes over each part's state as it is now, by name. Raises ScenarioError for a state of no plain data."""
+        return {
+            name: bytes(_guard(f"part '{name}', digest of its state", digester(part)))
+            for name, part in self.parts.items()
+        }
 
     def _emitted(self, where: str, handler: Callable[..., Any], *args: Any) -> list[tuple[int, Any]]:
         emitted = _guard(where, lambda: list(handler(*args) or ()))

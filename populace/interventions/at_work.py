@@ -1,4 +1,4 @@
-"""Levers at work: who is in a group, what holds in a tick, whom it touches.
+"""Levers at work: what holds in a tick, whom it touches.
 
 All of it is a function of (levers, seed, population, tick) and keeps no state between ticks, so a run that was
 restored, or forked with other levers, has in every tick what it should have.
@@ -6,7 +6,6 @@ restored, or forked with other levers, has in every tick what it should have.
 
 from __future__ import annotations
 
-import typing
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
@@ -16,13 +15,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from populace.agents.society import Society
 from populace.core.draws import WORLD
-from populace.core.errors import ScenarioError, SettingsError
+from populace.core.errors import ScenarioError
 from populace.core.trace import DIGEST_BYTES
 from populace.env import World
-from populace.interventions.groups import SHOWN_CHARS, Columns, Groups, Ids, shown, written
-from populace.interventions.levers import KINDS, Block, BlockLever, ChangeLever, Send, SendLever, SetLever, label_of
+from populace.interventions.groups import SHOWN_CHARS, Ids, written
+from populace.interventions.levers import KINDS, BlockLever, ChangeLever, SendLever, SetLever, label_of
 
 FIRST_NTH: Final = 2**30
 """Where the numbers of levers' messages begin among those that the world (-1) sends in a tick."""
@@ -33,8 +31,7 @@ EVERYBODY: Final = -1
 _pack: Final = msgspec.msgpack.Encoder().encode
 
 
-
-class _Act:
+class Act:
     """A lever, resolved. `seal` covers what it does and to whom, for the trace; `what` says it to a person."""
 
     def __init__(self, index: int, lever: Any, kind: str, spec: Any, *groups: Ids | None) -> None:
@@ -48,23 +45,30 @@ class _Act:
         self.seal = blake2b(_pack(parts), digest_size=DIGEST_BYTES).digest()
 
     def holds(self, tick: int) -> bool:
+        """Whether the tick is one of those from `at` to before `until`."""
         return self.at <= tick and (self.until is None or tick < self.until)
 
 
-class _Set(_Act):
+class SetAct(Act):
+    """Parameters that hold for a while; `values` by key, as their parameters' types."""
+
     def __init__(self, index: int, lever: SetLever, values: dict[str, Any]) -> None:
         super().__init__(index, lever, "set", lever.set)
         self.values = values
 
 
-class _Send(_Act):
+class SendAct(Act):
+    """A message, packed, to a group."""
+
     def __init__(self, index: int, lever: SendLever, to: Ids, body: bytes) -> None:
         super().__init__(index, lever, "send", lever.send.body, to)
         self.to = to
         self.body = body
 
 
-class _Block(_Act):
+class BlockAct(Act):
+    """Messages refused, from a group of a population of `size`, to all or to another group."""
+
     def __init__(self, index: int, lever: BlockLever, size: int, sender: Ids, receiver: Ids | None) -> None:
         super().__init__(index, lever, "block", None, sender, receiver)
         self.what = "block"
@@ -72,12 +76,13 @@ class _Block(_Act):
         self._receiver = None if receiver is None else _mask(size, receiver)
 
     def covers(self, sender: Ids, receiver: Ids) -> NDArray[np.bool_]:
+        """Which of these messages it refuses."""
         hit = self._sender[sender] & (receiver != WORLD)
         return np.asarray(hit if self._receiver is None else hit & self._receiver[receiver])
 
 
-class _Change(_Act):
-    """`makers`, by field, give the value of the member at a place in the group, a new one each time."""
+class ChangeAct(Act):
+    """Fields of a group's agents; `makers`, by field, give the value of the member at a place, a new one each time."""
 
     def __init__(
         self, index: int, lever: ChangeLever, members: Ids, makers: dict[str, Callable[[int], Any]]
@@ -90,7 +95,7 @@ class _Change(_Act):
 class Levers:
     """The levers of a run, resolved against its population. `NO_LEVERS` are none."""
 
-    def __init__(self, acts: Iterable[_Act] = (), parameters: Sequence[tuple[int, Any]] = ()) -> None:
+    def __init__(self, acts: Iterable[Act] = (), parameters: Sequence[tuple[int, Any]] = ()) -> None:
         self._acts = sorted(acts, key=lambda act: (act.at, act.index))
         self._starts = [start for start, _ in parameters]
         self._parameters = [values for _, values in parameters]
@@ -106,7 +111,7 @@ class Levers:
         """What holds in a tick, by part and name: the value, and the lever that sets it."""
         found: dict[tuple[str, str], tuple[Any, str]] = {}
         for act in self._acts:
-            if isinstance(act, _Set) and act.holds(tick):
+            if isinstance(act, SetAct) and act.holds(tick):
                 for key, value in act.values.items():
                     room, *path = key.split(".")
                     if room == "world":
@@ -115,19 +120,19 @@ class Levers:
 
     def world_keys(self) -> list[tuple[str, str]]:
         """What levers set of the world at any time, by part and name."""
-        keys = {key for act in self._acts if isinstance(act, _Set) for key in act.values if key.startswith("world.")}
+        keys = {key for act in self._acts if isinstance(act, SetAct) for key in act.values if key.startswith("world.")}
         return [(part, name) for _, part, name in (key.split(".") for key in sorted(keys))]
 
     def edges(self) -> list[int]:
         """The ticks at whose start a parameter begins or ends, sorted."""
-        acts = [act for act in self._acts if isinstance(act, _Set)]
+        acts = [act for act in self._acts if isinstance(act, SetAct)]
         return sorted({act.at for act in acts} | {act.until for act in acts if act.until is not None})
 
     def changes(self, tick: int, fields: Iterable[str]) -> list[tuple[Ids, dict[str, list[Any]]]]:
         """What changes of these fields at the start of a tick: members, and a column for each field."""
         found = []
         for act in self._acts:
-            if isinstance(act, _Change) and act.at == tick:
+            if isinstance(act, ChangeAct) and act.at == tick:
                 columns = {
                     name: [act.makers[name](place) for place in range(len(act.members))]
                     for name in fields
@@ -141,7 +146,7 @@ class Levers:
         """Change fields of a shard's agents at the start of a tick; gives whose."""
         touched: set[int] = set()
         for act in self._acts:
-            if isinstance(act, _Change) and act.at == tick:
+            if isinstance(act, ChangeAct) and act.at == tick:
                 places = np.flatnonzero(act.members % shards == index).tolist()
                 members = act.members[places].tolist()
                 touched.update(members)
@@ -155,7 +160,7 @@ class Levers:
         found: list[tuple[Ids, Ids, bytes]] = []
         first = FIRST_NTH
         for act in self._acts:
-            if isinstance(act, _Send) and act.at == tick:
+            if isinstance(act, SendAct) and act.at == tick:
                 places = np.flatnonzero(act.to % shards == index)
                 found.append((act.to[places], (first + places).astype(np.int32), act.body))
                 first += len(act.to)
@@ -166,7 +171,7 @@ class Levers:
         mask = np.zeros(len(sender), np.bool_)
         rows = _Rows()
         for act in self._acts:
-            if isinstance(act, _Block) and act.holds(tick):
+            if isinstance(act, BlockAct) and act.holds(tick):
                 hit = act.covers(sender, receiver)
                 mask |= hit
                 rows.add(tick, act, np.unique(sender[hit]).tolist())
@@ -176,13 +181,13 @@ class Levers:
         """Rows for the table of levers: whom they touch at the start of a tick."""
         rows = _Rows()
         for act in self._acts:
-            if isinstance(act, _Set) and act.at == tick:
+            if isinstance(act, SetAct) and act.at == tick:
                 rows.add(tick, act, [EVERYBODY])
-            elif isinstance(act, _Set) and act.until == tick:
+            elif isinstance(act, SetAct) and act.until == tick:
                 rows.add(tick, act, [EVERYBODY], f"end of {act.what}")
-            elif isinstance(act, _Send) and act.at == tick:
+            elif isinstance(act, SendAct) and act.at == tick:
                 rows.add(tick, act, np.sort(act.to).tolist())
-            elif isinstance(act, _Change) and act.at == tick:
+            elif isinstance(act, ChangeAct) and act.at == tick:
                 rows.add(tick, act, np.sort(act.members).tolist())
         return rows.columns
 
@@ -191,7 +196,7 @@ class Levers:
         return b"".join(
             act.seal
             for act in self._acts
-            if (act.holds(tick) if isinstance(act, _Set | _Block) else act.at == tick)
+            if (act.holds(tick) if isinstance(act, SetAct | BlockAct) else act.at == tick)
         )
 
 
@@ -204,7 +209,7 @@ class _Rows:
     def __init__(self) -> None:
         self.columns: dict[str, list[Any]] = {}
 
-    def add(self, tick: int, act: _Act, agents: list[int], what: str = "") -> None:
+    def add(self, tick: int, act: Act, agents: list[int], what: str = "") -> None:
         if agents:
             columns = self.columns or {"tick": [], "lever": [], "agent": [], "what": []}
             columns["tick"] += [tick] * len(agents)
@@ -212,157 +217,6 @@ class _Rows:
             columns["agent"] += agents
             columns["what"] += [what or act.what] * len(agents)
             self.columns = columns
-
-
-def resolve_levers(
-    levers: Sequence[Any],
-    *,
-    society: Society,
-    world: World,
-    columns: Columns,
-    values: Mapping[str, Any],
-    agents: int,
-    seed: int,
-    body_bytes: int,
-) -> Levers:
-    """Resolve levers against a population (`columns`) and a world of parts.
-
-    `values` are the scenario's parameters as the settings have them. Raises SettingsError, naming lever and key, for
-    what cannot be: an unknown parameter, part, field or column, a value of another type, a group without members.
-    """
-    labels = [label_of(lever, index) for index, lever in enumerate(levers)]
-    if doubled := sorted({label for label in labels if labels.count(label) > 1}):
-        raise SettingsError(f"two levers are named {', '.join(map(repr, doubled))}: give each a name of its own")
-    groups = Groups(columns, agents, seed)
-    acts: list[_Act] = []
-    for index, lever in enumerate(levers):
-        label = labels[index]
-        try:
-            match lever:
-                case SetLever():
-                    checked = {key: _parameter(key, value, society, world, values) for key, value in lever.set.items()}
-                    acts.append(_Set(index, lever, checked))
-                case SendLever(send=Send(to=to, body=body)):
-                    acts.append(_Send(index, lever, groups.find(to, "send.to", label), _body(body, body_bytes)))
-                case BlockLever(block=Block(sender=sender, receiver=receiver)):
-                    found = groups.find(sender, "block.sender", label)
-                    other = None if receiver is None else groups.find(receiver, "block.receiver", label)
-                    acts.append(_Block(index, lever, agents, found, other))
-                case ChangeLever(change=change):
-                    members = groups.find(change.group, "change.group", label)
-                    acts.append(_Change(index, lever, members, _makers(change, society, len(members))))
-        except SettingsError as error:
-            raise SettingsError(f"lever {label!r}: {error}") from None
-    return Levers(acts, _stretches(acts, society, values))
-
-
-def check_ticks(levers: Sequence[Any], ticks: int) -> None:
-    """Raise SettingsError, naming the lever, for one that would take effect after the run's end."""
-    for index, lever in enumerate(levers):
-        if lever.at >= ticks:
-            has = "1 tick, tick 0" if ticks == 1 else f"{ticks} ticks, 0 to {ticks - 1}"
-            raise SettingsError(
-                f"lever {label_of(lever, index)!r}: at = {lever.at}, and the run has {has}. "
-                "Choose an earlier tick, or run longer with --ticks."
-            )
-
-
-def _stretches(acts: Sequence[_Act], society: Society, values: Mapping[str, Any]) -> list[tuple[int, Any]]:
-    """The scenario's parameters and the tick from which they hold, in order; empty where no lever sets any."""
-    sets = sorted(
-        (act for act in acts if isinstance(act, _Set) and any(key.startswith("society.") for key in act.values)),
-        key=lambda act: (act.at, act.index),
-    )
-    if not sets:
-        return []
-    found = []
-    for tick in sorted({0, *(act.at for act in sets), *(act.until for act in sets if act.until is not None)}):
-        held = [act for act in sets if act.holds(tick)]
-        changes = {
-            key.removeprefix("society."): value
-            for act in held
-            for key, value in act.values.items()
-            if key.startswith("society.")
-        }
-        try:
-            found.append((tick, society.with_parameters({**values, **changes})))
-        except SettingsError as error:
-            names = ", ".join(act.label for act in held)
-            raise SettingsError(f"levers that hold in tick {tick} ({names}): {error}") from None
-    return found
-
-
-def _parameter(key: str, value: Any, society: Society, world: World, values: Mapping[str, Any]) -> Any:
-    """The value as its parameter's type."""
-    room, *path = key.split(".")
-    if room == "society":
-        society.with_parameters({**values, path[0]: value})
-        return value
-    part, name = path
-    if part not in world.parts:
-        raise SettingsError(f"set '{key}': the world has no part '{part}'; there are: {', '.join(world.parts)}")
-    settable = world.parts[part].settable
-    if name not in settable:
-        there = ", ".join(settable) or "nothing"
-        raise SettingsError(f"set '{key}': a lever cannot set that; of part '{part}' it can set: {there}")
-    try:
-        return msgspec.convert(value, settable[name])
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"set '{key}' = {shown(value)}: {error}") from None
-
-
-def _body(body: Any, most_bytes: int) -> bytes:
-    try:
-        packed = _pack(body)
-    except (OverflowError, ValueError, TypeError) as error:
-        raise SettingsError(f"send.body: cannot be sent: {error}") from None
-    if len(packed) > most_bytes:
-        raise SettingsError(f"send.body: takes {len(packed)} bytes, and bus.body_bytes is {most_bytes}")
-    return packed
-
-
-def _makers(change: Any, society: Society, size: int) -> dict[str, Callable[[int], Any]]:
-    """By field, what gives its value to the member at a place."""
-    agent = society.agent
-    known = agent.__struct_fields__
-    hints = typing.get_type_hints(agent, include_extras=True)
-    if agent.__struct_config__.frozen:
-        raise SettingsError(f"change: {agent.__name__} is frozen, so its fields cannot change")
-    makers: dict[str, Callable[[int], Any]] = {}
-    for key, given in (("fields", change.fields), ("each", change.each)):
-        for name, value in given.items():
-            where = f"change.{key}.{name}"
-            if name not in known:
-                raise SettingsError(f"{where}: {agent.__name__} has no such field; it has {', '.join(known) or 'none'}")
-            if key == "each" and len(value) != size:
-                raise SettingsError(f"{where}: {len(value)} values for a group of {size}")
-            wanted = value if key == "each" else [value]
-            made = [_maker(where, one, hints[name], society.fields.get(name)) for one in wanted]
-            makers[name] = _one_each(made) if key == "each" else _one_for_all(made[0])
-    return makers
-
-
-def _one_each(makers: Sequence[Callable[[], Any]]) -> Callable[[int], Any]:
-    return lambda place: makers[place]()
-
-
-def _one_for_all(make: Callable[[], Any]) -> Callable[[int], Any]:
-    return lambda _place: make()
-
-
-def _maker(where: str, value: Any, hint: Any, public: type | None) -> Callable[[], Any]:
-    """Makes the value, as the field's type; each time a new one, so that no two agents share a list."""
-    said = written(value)
-    decode = msgspec.json.Decoder(hint).decode
-    try:
-        made = decode(said)
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"{where} = {shown(value)}: {error}") from None
-    if public is int and not -(2**63) <= made < 2**63:
-        raise SettingsError(f"{where} = {shown(value)}: a public field holds 64 bits")
-    if made is None or isinstance(made, bool | int | float | str | bytes):
-        return lambda: made
-    return lambda: decode(said)
 
 
 def _mask(size: int, ids: Ids) -> NDArray[np.bool_]:

@@ -11,19 +11,58 @@ from numpy.typing import NDArray
 
 from populace.core.draws import column
 from populace.core.errors import SettingsError
-from populace.interventions.levers import Among
+from populace.interventions.levers import Among, BlockLever, ChangeLever, SendLever, label_of
 
 SHOWN_CHARS: Final = 200
 written: Final = msgspec.json.Encoder(order="deterministic").encode
 
 Ids = NDArray[np.int32]
-Columns = Mapping[str, Sequence[Any]]
 
 
-class Groups:
+class Members(msgspec.Struct, frozen=True):
+    """The agents in the groups that a lever names, as int32 ids; plain data, which travels to shards.
+
+    `group` is whom it sends to, whom it changes, or whose messages it blocks (empty where it sets parameters); `other`
+    is to whom these messages are, None for all.
+    """
+
+    group: Ids
+    other: Ids | None = None
+
+
+def find_members(levers: Sequence[Any], columns: Mapping[str, Sequence[Any]], agents: int, seed: int) -> list[Members]:
+    """The members of each lever's groups, among a population with these columns.
+
+    Raises SettingsError, naming lever and key, for an unknown column or agent, a condition of another type than its
+    column, and a group without members; and for two levers of one name.
+    """
+    labels = [label_of(lever, index) for index, lever in enumerate(levers)]
+    if doubled := sorted({label for label in labels if labels.count(label) > 1}):
+        raise SettingsError(f"two levers are named {', '.join(map(repr, doubled))}: give each a name of its own")
+    groups = _Groups(columns, agents, seed)
+    found: list[Members] = []
+    for lever, label in zip(levers, labels, strict=True):
+        try:
+            match lever:
+                case SendLever(send=send):
+                    found.append(Members(groups.find(send.to, "send.to", label)))
+                case BlockLever(block=block):
+                    senders = groups.find(block.sender, "block.sender", label)
+                    to = block.receiver
+                    found.append(Members(senders, None if to is None else groups.find(to, "block.receiver", label)))
+                case ChangeLever(change=change):
+                    found.append(Members(groups.find(change.group, "change.group", label)))
+                case _:
+                    found.append(Members(np.empty(0, np.int32)))
+        except SettingsError as error:
+            raise SettingsError(f"lever {label!r}: {error}") from None
+    return found
+
+
+class _Groups:
     """Finds the members of groups."""
 
-    def __init__(self, columns: Columns, agents: int, seed: int) -> None:
+    def __init__(self, columns: Mapping[str, Sequence[Any]], agents: int, seed: int) -> None:
         self._columns = columns
         self._agents = agents
         self._seed = seed

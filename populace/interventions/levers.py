@@ -138,7 +138,7 @@ class Send(_Data):
     body: Plain
 
 
-class Block(_Data):
+class BlockRule(_Data):
     """Messages that `sender` send, to `receiver` or to anybody, are refused with the reason 'blocked'."""
 
     sender: Group
@@ -220,7 +220,7 @@ class SendLever(_Lever):
 class BlockLever(_Held):
     """Blocks a sender or a pair."""
 
-    block: Block
+    block: BlockRule
 
 
 class ChangeLever(_Lever):
@@ -320,5 +320,5 @@ def keys_at(loc: Sequence[int | str]) -> list[str]:
         elif str(step).startswith("<"):
             model = _LEVERS.get(kind)
         elif model is not None and step in model.model_fields:
-            model = {"send": Send, "block": Block, "change": Change}.get(kind)
+            model = {"send": Send, "block": BlockRule, "change": Change}.get(kind)
     return [] if model is None else sorted(model.model_fields)

@@ -283,6 +283,10 @@ class Client:
                     f"{url}/models lists them. If every path is unknown there, see whether {server.setting} ends in "
                     f"/v1{more}."
                 )
+            case "address":
+                return f"{url}: {detail}. Nothing was sent there. Name the model's own address in {server.setting}."
+            case "certificate":
+                return f"{url}: its certificate could not be verified: {detail}."
             case "quota":
                 return f"{url} has no quota left for this key ({detail}). Add credit, or use another key, and resume."
         return f"{url} refused a parameter ({detail}). Change model.temperature or model.max_tokens to what it takes."

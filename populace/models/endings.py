@@ -61,7 +61,7 @@ class Rejected(msgspec.Struct, frozen=True):
 class Fatal(msgspec.Struct, frozen=True):
     """No call at all will succeed: `kind` says why, for the one who has to say what to do about it."""
 
-    kind: Literal["key", "model", "quota", "parameter"]
+    kind: Literal["key", "model", "quota", "parameter", "address", "certificate"]
     detail: str
 
 

@@ -1,27 +1,39 @@
 """HTTP to a model's endpoint: the only module that imports aiohttp.
 
 One session a process. Redirects are off, answers are read up to 4 MiB (after decompression), the connector is as
-large as the concurrency, so that no call waits for a connection while its deadline runs, and names that resolve to
-link-local or metadata addresses are not connected to.
+large as the concurrency, so that no call waits for a connection while its deadline runs. Names that resolve to
+link-local or metadata addresses are not connected to, and before a connection is used its peer's address is checked.
+
+HTTP_PROXY, HTTPS_PROXY and NO_PROXY of the environment hold, read once when the session opens; what is on this machine
+is never asked through a proxy. A proxy resolves names for itself, so a name is resolved here as well where it can be.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import urllib.request
 from collections.abc import Awaitable, Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import aiohttp
 import aiohttp.abc
 import yarl
 
-from populace.models.endings import Fault, Late, Rejected
-from populace.models.safety import Secret, check_base_url, refusal_of_address
+from populace.models.endings import Fatal, Fault, Late, Rejected
+from populace.models.keys import is_loopback
+from populace.models.safety import Secret, check_base_url, host_of, refusal_of_address
 
 MAX_BODY_BYTES: Final = 4 * 2**20
 
 _KEEP_ALIVE_S: Final = 30.0
+_RESOLVE_S: Final = 3.0
+"""How long to wait for a name that a proxy will resolve anyway."""
+_AUTHORITY: Final = (
+    "If an authority of your own issued the certificate, put that authority's certificate (PEM) into a file and name "
+    "the file in the environment variable SSL_CERT_FILE"
+)
 
 
 class Reply(NamedTuple):
@@ -49,6 +61,7 @@ class Http:
         self._timeout_s = timeout_s
         self._urls: dict[str, yarl.URL] = {}
         self._session: aiohttp.ClientSession | None = None
+        self._refused = ""
         self._deadlines = _Deadlines(timeout_s)
 
     async def open(self) -> None:
@@ -56,12 +69,15 @@ class Http:
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "populace"}
         if self._key is not None:
             headers["Authorization"] = f"Bearer {self._key.reveal()}"
-        connector = aiohttp.TCPConnector(
-            limit=self._connections, keepalive_timeout=_KEEP_ALIVE_S, resolver=_Resolver(aiohttp.ThreadedResolver())
-        )
+        proxy = proxy_for(self.base_url)
+        resolver = _Resolver(aiohttp.ThreadedResolver())
+        if proxy is not None:
+            self._refused = await _refused_behind_proxy(resolver, host_of(self.base_url))
+        connector = _Connector(limit=self._connections, keepalive_timeout=_KEEP_ALIVE_S, resolver=resolver)
         self._session = aiohttp.ClientSession(
             connector=connector,
             headers=headers,
+            proxy=proxy,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             cookie_jar=aiohttp.DummyCookieJar(),
             max_line_size=65536,
@@ -82,19 +98,21 @@ class Http:
         """An answer without the key: what a server says ends up in tables."""
         return content if self._key is None else self._key.scrub_bytes(content)
 
-    def post(self, path: str, body: bytes) -> Awaitable[Reply | Fault | Late | Rejected]:
+    def post(self, path: str, body: bytes) -> Awaitable[Reply | Fault | Late | Rejected | Fatal]:
         """Post `body` to `path` (which begins with a slash) and read the answer."""
         return self._request("POST", path, body)
 
-    def get(self, path: str) -> Awaitable[Reply | Fault | Late | Rejected]:
+    def get(self, path: str) -> Awaitable[Reply | Fault | Late | Rejected | Fatal]:
         """Get `path`."""
         return self._request("GET", path, None)
 
-    async def _request(self, method: str, path: str, body: bytes | None) -> Reply | Fault | Late | Rejected:
+    async def _request(self, method: str, path: str, body: bytes | None) -> Reply | Fault | Late | Rejected | Fatal:
         assert self._session is not None, "open() comes first"
         url = self._urls.get(path)
         if url is None:
             url = self._urls[path] = yarl.URL(self.base_url + path)
+        if self._refused:
+            return Fatal("address", self._refused)
         begun = False
         task = self._deadlines.begin()
         try:
@@ -117,6 +135,10 @@ class Http:
                 return Late(f"no whole answer within {self._timeout_s:g} s")
             raise
         except (aiohttp.ClientError, OSError, ValueError) as error:
+            if (refused := _refusal_in(error)) is not None:
+                return Fatal("address", str(refused))
+            if isinstance(error, aiohttp.ClientConnectorCertificateError):
+                return Fatal("certificate", f"{error.certificate_error}. {_AUTHORITY}")
             return Fault(self.scrub(f"{type(error).__name__}: {error}"), billed=begun)
         finally:
             self._deadlines.end(task)
@@ -188,6 +210,58 @@ async def _read(response: aiohttp.ClientResponse) -> bytes | None:
     return None
 
 
+class _Refused(OSError):
+    """A connection would lead to an address where no model is."""
+
+
+def _refusal_in(error: BaseException | None) -> _Refused | None:
+    """The refusal that an error of the client comes from."""
+    while error is not None and not isinstance(error, _Refused):
+        error = error.__cause__
+    return error
+
+
+def proxy_for(base_url: str) -> str | None:
+    """The proxy that the environment names for this address, or None: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.
+
+    What is on this machine has none.
+    """
+    if is_loopback(base_url) or urllib.request.proxy_bypass(host_of(base_url)):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(yarl.URL(base_url).scheme) or proxies.get("all")
+
+
+async def _refused_behind_proxy(resolver: _Resolver, host: str) -> str:
+    """Why a proxy is not asked for this host, or ''. A name that only the proxy can resolve passes."""
+    try:
+        async with asyncio.timeout(_RESOLVE_S):
+            await resolver.resolve(host)
+    except _Refused as error:
+        return str(error)
+    except OSError:  # a timeout is one
+        return ""
+    return ""
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Checks the peer of each connection before anything is sent through it."""
+
+    async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - aiohttp's signature
+        connection = await super().connect(req, traces, timeout)
+        transport = connection.transport
+        peer = transport.get_extra_info("peername") if transport is not None else None
+        if peer and (reason := _refusal_of_peer(peer[0])) is not None:
+            connection.close()
+            raise _Refused(f"{req.url.host} is served from an address that is refused: {reason}")
+        return connection
+
+
+@lru_cache(maxsize=1024)
+def _refusal_of_peer(address: str) -> str | None:
+    return refusal_of_address(address)
+
+
 class _Resolver(aiohttp.abc.AbstractResolver):
     """Resolves names and refuses those that lead to addresses where no model is."""
 
@@ -199,8 +273,8 @@ class _Resolver(aiohttp.abc.AbstractResolver):
     ) -> list[aiohttp.abc.ResolveResult]:
         found = await self._inner.resolve(host, port, family)
         for result in found:
-            if (reason := refusal_of_address(result["host"].partition("%")[0])) is not None:
-                raise OSError(f"{host} leads to an address that is refused: {reason}")
+            if (reason := refusal_of_address(result["host"])) is not None:
+                raise _Refused(f"{host} leads to an address that is refused: {reason}")
         return found
 
     async def close(self) -> None:

@@ -6,10 +6,9 @@ import ipaddress
 import os
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from populace.core.errors import ModelError, SettingsError
-from populace.models.safety import Secret, check_base_url
+from populace.models.safety import Secret, check_base_url, host_of
 from populace.settings import Model
 
 
@@ -77,7 +76,7 @@ def read_key(access: Access, *, required: bool) -> Secret | None:
 
 def is_loopback(base_url: str) -> bool:
     """Whether a base URL stays on this machine, where servers seldom want a key."""
-    host = urlsplit(base_url).hostname or ""
+    host = host_of(base_url)
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,8 +1,9 @@
 """What keeps a run from leaking or being led: checked addresses, fenced text, secrets that don't print. Pure.
 
 - **Addresses.** A base URL is http or https, without credentials, and not at a link-local or cloud-metadata address
-  in any spelling (decimal, hexadecimal, IPv4 inside IPv6). Loopback and private networks are allowed: self-hosted
-  models live there. Names are checked again after they are resolved: `refusal_of_address`.
+  in any spelling (decimal, hexadecimal, octal, IPv4 inside IPv6, digits and dots of other scripts): the host is checked
+  as the client will understand it. Loopback and private networks are allowed: self-hosted models live there. What a
+  name resolves to, and the peer of every connection, are checked again: `refusal_of_address`.
 - **Text from other agents** is data. `fence` puts it between two lines that hold a mark which the text does not
   contain, so it can't end the fence; and it breaks up the tokens by which chat templates mark roles, which many
   self-hosted servers read inside content, too. A model can still be persuaded by what it reads; it can't be made to
@@ -20,6 +21,8 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any, Final, NoReturn
 from urllib.parse import SplitResult, urlsplit
+
+import yarl
 
 from populace.core.errors import SettingsError
 
@@ -60,18 +63,33 @@ def check_base_url(url: str, key: str = "model.base_url") -> str:
     """
     try:
         parts = urlsplit(url)
-        host, _port = parts.hostname, parts.port
+        _port = parts.port
+        host = host_of(url)
     except ValueError as error:
-        raise SettingsError(f"{key}: is no URL ({error}). Write it like https://host/v1.") from None
+        why = "" if "@" in url else f" ({error})"
+        raise SettingsError(f"{key}: is no URL{why}. Write it like https://host/v1.") from None
     if parts.username is not None or parts.password is not None:
         raise SettingsError(f"{key}: must not hold a user name or a password. Put the key in model.api_key_file.")
     if parts.scheme not in {"http", "https"} or not host:
         raise SettingsError(f"{key} = {url!r}: must begin with http:// or https:// and a host, like https://host/v1.")
+    if parts.query and host.endswith((".azure.com", ".azure-api.net")):
+        raise SettingsError(
+            f"{key} = {url!r}: an address with a query can't be called. Azure takes OpenAI's protocol without one: set "
+            f"{key} to https://RESOURCE.openai.azure.com/openai/v1 and model.name to the name of the deployment."
+        )
     if parts.query or parts.fragment or re.search(r"[\s\x00-\x1f\x7f\\]", url):
         raise SettingsError(f"{key} = {url!r}: must be a plain address without '?', '#', spaces or backslashes.")
     if (reason := refusal_of_host(host)) is not None:
         raise SettingsError(f"{key} = {url!r}: {reason}, where no model is served. Name the model's own address.")
     return url.rstrip("/")
+
+
+def host_of(url: str) -> str:
+    """The host that a client of this URL asks for, '' where there is none: other scripts' digits and dots are ASCII's.
+
+    Raises ValueError for what the client would not take.
+    """
+    return yarl.URL(url).raw_host or ""
 
 
 def refusal_of_host(host: str) -> str | None:
@@ -112,12 +130,12 @@ def is_configured(url: str, configured: Iterable[str]) -> bool:
 
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, host_of(parts.geturl()), parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(host.strip("[]"))
+        return ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
         pass
     if not re.fullmatch(r"[0-9a-fx.]+", host, re.IGNORECASE):

@@ -155,10 +155,10 @@ def test_control_first_come_first_served_is_not_fair() -> None:
         def _share(self, yielded: list[float]) -> None:
             for kind in (0, 1):
                 self._pool[kind] += yielded[kind]
-            for account in self._accounts.values():
+            for holder in self._holders.values():
                 for kind in (0, 1):
-                    given = min(account.wants[kind] - account.gathered[kind], self._pool[kind])
-                    account.gathered[kind] += given
+                    given = min(holder.wants[kind] - holder.gathered[kind], self._pool[kind])
+                    holder.gathered[kind] += given
                     self._pool[kind] -= given
 
     served = simulate([Greedy(LIMITS)], lambda shard, _: 10 if shard else 100).per_shard(4)

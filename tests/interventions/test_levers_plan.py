@@ -17,9 +17,9 @@ from support.running import run_local, settings_of
 
 from populace.cluster.job import build_environment, build_shard, plan_job
 from populace.core.errors import ScenarioError, SettingsError
-from populace.data.societies import find_society, load_society
+from populace.data.societies import find_society
 from populace.env import Clock, Feed, Network, World
-from populace.interventions.at_work import resolve_levers
+from populace.interventions.groups import find_members
 from populace.interventions.levers import ChangeLever, SetLever, parse_lever
 from populace.kernel.environment import Environment, Reports
 from populace.kernel.events import AskModel, OpenTick
@@ -251,16 +251,11 @@ def test_lots_differ_by_seed_and_name_and_agree_by_key():
 
 def test_a_lot_is_fair():
     """Over 200 seeds each of 40 agents is drawn about half of the time: within 5 standard errors."""
-    society = load_society(find_society(RESIDENTS))
     lever = parse_lever("at=0, change={group={share=0.5}, fields={trust=2}}")
     drawn = np.zeros(AGENTS)
     for seed in range(200):
-        levers = resolve_levers(
-            [lever], society=society, world=World(), columns={"x": [0] * AGENTS}, values={}, agents=AGENTS,
-            seed=seed, body_bytes=100,
-        )  # fmt: skip
-        ((ids, _),) = levers.changes(0, ["trust"])
-        drawn[ids] += 1
+        (members,) = find_members([lever], {"x": [0] * AGENTS}, AGENTS, seed)
+        drawn[members.group] += 1
     assert drawn.sum() == 200 * AGENTS / 2
     assert np.abs(drawn - 100).max() < 5 * np.sqrt(200 * 0.25)
 

@@ -217,6 +217,10 @@ class Feed(Part):
     def _shown(self, posts: NDArray[np.int64] | Sequence[int]) -> list[dict[str, Any]]:
         return self.posts.rows(np.asarray(posts, dtype=np.int64))
 
+    def digest(self) -> bytes:
+        """The posts' digest, kept as they change."""
+        return self.posts.digest()
+
     def state(self) -> dict[str, Any]:
         """The kept posts and their likes."""
         return self.posts.state()

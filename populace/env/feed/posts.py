@@ -7,6 +7,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from populace.env.digest import RowDigests, join_digests
+
 NONE: Final = -1
 """Stands for no post, and for no author."""
 
@@ -20,6 +22,40 @@ _COLUMNS: Final = {
     "reposts": np.int32,
     "previous": np.int64,
 }
+
+_COUNTED: Final = ("likes", "reposts")
+_POSTED: Final = tuple(name for name in _COLUMNS if name not in _COUNTED)
+
+
+class _Digests:
+    """The digests of a feed's tables, and what was touched since they were last brought up to date.
+
+    A row is touched by its post's id, so that one that is dropped in the tick in which it was written is known.
+    """
+
+    def __init__(self) -> None:
+        self.posts = RowDigests("posts", *_POSTED, "text")
+        self.counts = RowDigests("posts", *_COUNTED)
+        self.likes = RowDigests("likes", "agent")
+        self.last = RowDigests("last", "post")
+        self.forget_touched()
+
+    def forget_touched(self) -> None:
+        self.written: list[int] = []
+        self.counted: list[int] = []
+        self.authors: list[int] = []
+        self.liked: list[int] = []
+        self.likers: list[int] = []
+        self.unliked: list[int] = []
+        self.unlikers: list[int] = []
+
+    def drop_likes(self, post: int, likers: set[int]) -> None:
+        """A post that is liked is dropped."""
+        self.unliked += [post] * len(likers)
+        self.unlikers += likers
+
+    def all(self) -> list[bytes]:
+        return [table.digest() for table in (self.posts, self.counts, self.likes, self.last)]
 
 
 class Posts:
@@ -37,6 +73,7 @@ class Posts:
         self._columns = {name: np.zeros(0, dtype=dtype) for name, dtype in _COLUMNS.items()}
         self._texts: list[str] = []
         self._likers: list[set[int]] = []
+        self._digests: _Digests | None = None
 
     @property
     def oldest(self) -> int:
@@ -73,8 +110,13 @@ class Posts:
             self._texts.append(text)
             self._likers.append(set())
         else:
+            if self._digests is not None and self._likers[at]:
+                self._digests.drop_likes(post - self.keep, self._likers[at])
             self._texts[at] = text
             self._likers[at] = set()
+        if self._digests is not None:
+            self._digests.written.append(post)
+            self._digests.authors.append(author)
         values = (author, tick, parent, original, original_author, 0, 0, int(self.last[author]))
         for column, value in zip(self._columns.values(), values, strict=True):
             column[at] = value
@@ -105,6 +147,8 @@ class Posts:
     def count_repost(self, post: int) -> None:
         """Count one more repost of a kept post."""
         self._columns["reposts"][post % self.keep] += 1
+        if self._digests is not None:
+            self._digests.counted.append(post)
 
     def like(self, post: int, agent: int) -> bool:
         """Count a like of a kept post; False, and no like, when the agent likes it already."""
@@ -113,6 +157,10 @@ class Posts:
             return False
         likers.add(agent)
         self._columns["likes"][post % self.keep] += 1
+        if self._digests is not None:
+            self._digests.counted.append(post)
+            self._digests.liked.append(post)
+            self._digests.likers.append(agent)
         return True
 
     def newest(self, n: int) -> NDArray[np.int64]:
@@ -160,6 +208,37 @@ class Posts:
             )
         ]
 
+    def digest(self) -> bytes:
+        """16 bytes over all that `state` gives. The first takes all rows; from then on only what was touched."""
+        digests = self._digests
+        if digests is None:
+            digests = self._digests = _Digests()
+            digests.written = self.ids().tolist()
+            digests.authors = list(range(len(self.last)))
+            for post in digests.written:
+                likers = self._likers[post % self.keep]
+                digests.liked += [post] * len(likers)
+                digests.likers += likers
+        self._take_touched(digests)
+        return join_digests(self.keep, self.written, *digests.all())
+
+    def _take_touched(self, digests: _Digests) -> None:
+        """Old rows out of the digests, new ones in."""
+        written = np.array(digests.written, dtype=np.int64)
+        written = written[written >= self.oldest]
+        texts = np.array([self._texts[at] for at in (written % self.keep).tolist()], dtype=object)
+        posted = [self.column(name, written) for name in _POSTED]
+        digests.posts.put(written % self.keep, written, *posted, texts)
+        counted = np.unique(np.array(digests.counted + digests.written, dtype=np.int64))
+        counted = counted[counted >= self.oldest]
+        counts = [self.column(name, counted) for name in _COUNTED]
+        digests.counts.put(counted % self.keep, counted, *counts)
+        authors = np.unique(np.array(digests.authors, dtype=np.int64))
+        digests.last.put(authors, authors, self.last[authors])
+        digests.likes.add(np.array(digests.liked, dtype=np.int64), np.array(digests.likers, dtype=np.int64))
+        digests.likes.remove(np.array(digests.unliked, dtype=np.int64), np.array(digests.unlikers, dtype=np.int64))
+        digests.forget_touched()
+
     def state(self) -> dict[str, Any]:
         """The kept posts, oldest first, and who likes them, as (post, agent) pairs in order."""
         posts = self.ids()
@@ -177,6 +256,7 @@ class Posts:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take a state of a feed with the same `keep` and number of agents."""
+        self._digests = None
         self.written = int(state["written"])
         self.last = np.array(state["last"], dtype=np.int64)
         slots = self.ids() % self.keep

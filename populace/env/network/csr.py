@@ -45,6 +45,21 @@ class Csr:
         at = int(np.searchsorted(targets, target))
         return at < len(targets) and int(targets[at]) == target
 
+    def find(self, source: NDArray[np.integer], target: NDArray[np.integer]) -> NDArray[np.float64]:
+        """The weights of these edges; NaN where there is none."""
+        low, high = self.offsets[source], self.offsets[np.asarray(source) + 1]
+        end, high = high, high.copy()
+        while len(live := np.flatnonzero(low < high)):
+            middle = (low[live] + high[live]) // 2
+            left = self.targets[middle] < target[live]
+            low[live[left]] = middle[left] + 1
+            high[live[~left]] = middle[~left]
+        found = np.full(len(low), np.nan)
+        there = np.flatnonzero(low < end)
+        there = there[self.targets[low[there]] == target[there]]
+        found[there] = self.weights[low[there]]
+        return found
+
     def reverse(self) -> Csr:
         """The same edges with source and target exchanged."""
         return _from_keys(self.size, *_sort(self.targets, self.sources(), self.weights, self.size))

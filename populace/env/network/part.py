@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from populace.core.errors import ScenarioError
+from populace.env.digest import RowDigests, join_digests
 from populace.env.network import graphs, homophily
 from populace.env.network.assortativity import assortativity
 from populace.env.network.csr import Csr, build
@@ -55,6 +56,7 @@ class Network(Part):
         self._in: Csr | None = None
         self._size = size
         self._edits: dict[tuple[int, int], float] = {}
+        self._digests: RowDigests | None = None
 
     @classmethod
     def watts_strogatz(cls, setup: Setup, *, neighbours: int, rewire: float, name: str | None = None) -> Self:
@@ -256,9 +258,25 @@ class Network(Part):
         if self._edits:
             pairs = np.array(list(self._edits), dtype=np.int64)
             weights = np.fromiter(self._edits.values(), dtype=np.float64, count=len(pairs))
+            self._take_edits(pairs, weights)
             self._out = self._out.edit(pairs[:, 0], pairs[:, 1], weights)
             self._in = None
             self._edits.clear()
+
+    def digest(self) -> bytes:
+        """16 bytes over the edges. The first takes all of them; from then on only those that change."""
+        if self._digests is None:
+            self._digests = RowDigests("edges", "weight")
+            self._digests.add(self._out.sources().astype(np.int64) * self.size + self._out.targets, self._out.weights)
+        return join_digests(self.size, self._digests.digest())
+
+    def _take_edits(self, pairs: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
+        """Old edges out of the digest, new ones in."""
+        if self._digests is not None:
+            keys, old = pairs[:, 0] * self.size + pairs[:, 1], self._out.find(pairs[:, 0], pairs[:, 1])
+            there, stays = ~np.isnan(old), ~np.isnan(weights)
+            self._digests.remove(keys[there], old[there])
+            self._digests.add(keys[stays], weights[stays])
 
     @query
     def neighbors(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[int]]:
@@ -315,6 +333,7 @@ class Network(Part):
         )
         self._in = None
         self._edits.clear()
+        self._digests = None
 
 
 _EMPTY = build(1, [], [], None, "Network")

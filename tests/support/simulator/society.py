@@ -15,8 +15,10 @@ from populace.agents.population import Population
 from populace.agents.society import Society
 from populace.core.records import Abstained, Answer, Ask
 from populace.env import Batch, Part, World, action, query
-from populace.interventions.at_work import NO_LEVERS, Levers, resolve_levers
+from populace.interventions.at_work import NO_LEVERS, Levers
+from populace.interventions.groups import find_members
 from populace.interventions.levers import parse_lever
+from populace.interventions.resolve import resolve_levers
 from populace.kernel.environment import Environment
 from populace.kernel.shard import Shard, ShardPlan
 from support.env_support import opened
@@ -111,14 +113,14 @@ def pulled() -> Levers:
         "at=1, until=4, block={sender={share=0.5}}",
         "at=3, change={group={share=0.5}, fields={heard=[7], chain=5}}",
     )
+    levers = [parse_lever(text) for text in texts]
     return resolve_levers(
-        [parse_lever(text) for text in texts],
+        levers,
+        find_members(levers, {}, AGENTS, seed=7),
         society=Society(name="members", agent=Member, population=lambda setup: Population({"x": [0] * setup.agents})),
-        world=World(Fund()),
-        columns={},
+        settable=World(Fund()).settable,
         values={},
         agents=AGENTS,
-        seed=7,
         body_bytes=1000,
     )
 

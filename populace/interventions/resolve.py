@@ -1,0 +1,174 @@
+"""Makes levers ready for work: checks what they say, and says it in the types of what they act on.
+
+Who is in their groups is found once, where the population was built (`groups.find_members`), and travels as plain data.
+So a shard needs neither the population nor a world.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from populace.agents.society import Society
+from populace.core.errors import SettingsError
+from populace.interventions.at_work import Act, BlockAct, ChangeAct, Levers, SendAct, SetAct
+from populace.interventions.groups import Members, shown, written
+from populace.interventions.levers import BlockLever, ChangeLever, SendLever, SetLever, label_of
+
+_pack: Final = msgspec.msgpack.Encoder().encode
+
+
+def resolve_levers(
+    levers: Sequence[Any],
+    members: Sequence[Members],
+    *,
+    society: Society,
+    settable: Mapping[str, Mapping[str, Any]] | None,
+    values: Mapping[str, Any],
+    agents: int,
+    body_bytes: int,
+) -> Levers:
+    """Levers at work, given the members of each one's groups.
+
+    `settable` holds the type of what a lever can set, by part and name (`World.settable`); None for a shard, where
+    these are not set: they stay as written, unchecked. `values` are the scenario's parameters as the settings have
+    them. Raises SettingsError, naming lever and key, for what cannot be: an unknown parameter, part or field, a value
+    of another type.
+    """
+    acts: list[Act] = []
+    for index, (lever, of) in enumerate(zip(levers, members, strict=True)):
+        try:
+            match lever:
+                case SetLever():
+                    given = lever.set.items()
+                    checked = {key: _parameter(key, value, society, settable, values) for key, value in given}
+                    acts.append(SetAct(index, lever, checked))
+                case SendLever():
+                    acts.append(SendAct(index, lever, of.group, _body(lever.send.body, body_bytes)))
+                case BlockLever():
+                    acts.append(BlockAct(index, lever, agents, of.group, of.other))
+                case ChangeLever(change=change):
+                    acts.append(ChangeAct(index, lever, of.group, _makers(change, society, len(of.group))))
+        except SettingsError as error:
+            raise SettingsError(f"lever {label_of(lever, index)!r}: {error}") from None
+    return Levers(acts, _stretches(acts, society, values))
+
+
+def check_ticks(levers: Sequence[Any], ticks: int) -> None:
+    """Raise SettingsError, naming the lever, for one that would take effect after the run's end."""
+    for index, lever in enumerate(levers):
+        if lever.at >= ticks:
+            has = "1 tick, tick 0" if ticks == 1 else f"{ticks} ticks, 0 to {ticks - 1}"
+            raise SettingsError(
+                f"lever {label_of(lever, index)!r}: at = {lever.at}, and the run has {has}. "
+                "Choose an earlier tick, or run longer with --ticks."
+            )
+
+
+def _stretches(acts: Sequence[Act], society: Society, values: Mapping[str, Any]) -> list[tuple[int, Any]]:
+    """The scenario's parameters and the tick from which they hold, in order; empty where no lever sets any."""
+    sets = sorted(
+        (act for act in acts if isinstance(act, SetAct) and any(key.startswith("society.") for key in act.values)),
+        key=lambda act: (act.at, act.index),
+    )
+    if not sets:
+        return []
+    found = []
+    for tick in sorted({0, *(act.at for act in sets), *(act.until for act in sets if act.until is not None)}):
+        held = [act for act in sets if act.holds(tick)]
+        changes = {
+            key.removeprefix("society."): value
+            for act in held
+            for key, value in act.values.items()
+            if key.startswith("society.")
+        }
+        try:
+            found.append((tick, society.with_parameters({**values, **changes})))
+        except SettingsError as error:
+            names = ", ".join(act.label for act in held)
+            raise SettingsError(f"levers that hold in tick {tick} ({names}): {error}") from None
+    return found
+
+
+def _parameter(
+    key: str,
+    value: Any,
+    society: Society,
+    settable: Mapping[str, Mapping[str, Any]] | None,
+    values: Mapping[str, Any],
+) -> Any:
+    """The value as its parameter's type."""
+    room, *path = key.split(".")
+    if room == "society":
+        society.with_parameters({**values, path[0]: value})
+        return value
+    part, name = path
+    if settable is None:
+        return value
+    if part not in settable:
+        raise SettingsError(f"set '{key}': the world has no part '{part}'; there are: {', '.join(settable)}")
+    types = settable[part]
+    if name not in types:
+        there = ", ".join(types) or "nothing"
+        raise SettingsError(f"set '{key}': a lever cannot set that; of part '{part}' it can set: {there}")
+    try:
+        return msgspec.convert(value, types[name])
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"set '{key}' = {shown(value)}: {error}") from None
+
+
+def _body(body: Any, most_bytes: int) -> bytes:
+    try:
+        packed = _pack(body)
+    except (OverflowError, ValueError, TypeError) as error:
+        raise SettingsError(f"send.body: cannot be sent: {error}") from None
+    if len(packed) > most_bytes:
+        raise SettingsError(f"send.body: takes {len(packed)} bytes, and bus.body_bytes is {most_bytes}")
+    return packed
+
+
+def _makers(change: Any, society: Society, size: int) -> dict[str, Callable[[int], Any]]:
+    """By field, what gives its value to the member at a place."""
+    agent = society.agent
+    known = agent.__struct_fields__
+    hints = typing.get_type_hints(agent, include_extras=True)
+    if agent.__struct_config__.frozen:
+        raise SettingsError(f"change: {agent.__name__} is frozen, so its fields cannot change")
+    makers: dict[str, Callable[[int], Any]] = {}
+    for key, given in (("fields", change.fields), ("each", change.each)):
+        for name, value in given.items():
+            where = f"change.{key}.{name}"
+            if name not in known:
+                raise SettingsError(f"{where}: {agent.__name__} has no such field; it has {', '.join(known) or 'none'}")
+            if key == "each" and len(value) != size:
+                raise SettingsError(f"{where}: {len(value)} values for a group of {size}")
+            wanted = value if key == "each" else [value]
+            made = [_maker(where, one, hints[name], society.fields.get(name)) for one in wanted]
+            makers[name] = _one_each(made) if key == "each" else _one_for_all(made[0])
+    return makers
+
+
+def _one_each(makers: Sequence[Callable[[], Any]]) -> Callable[[int], Any]:
+    return lambda place: makers[place]()
+
+
+def _one_for_all(make: Callable[[], Any]) -> Callable[[int], Any]:
+    return lambda _place: make()
+
+
+def _maker(where: str, value: Any, hint: Any, public: type | None) -> Callable[[], Any]:
+    """Makes the value, as the field's type; each time a new one, so that no two agents share a list."""
+    said = written(value)
+    decode = msgspec.json.Decoder(hint).decode
+    try:
+        made = decode(said)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{where} = {shown(value)}: {error}") from None
+    if public is int and not -(2**63) <= made < 2**63:
+        raise SettingsError(f"{where} = {shown(value)}: a public field holds 64 bits")
+    if made is None or isinstance(made, bool | int | float | str | bytes):
+        return lambda: made
+    return lambda: decode(said)
