@@ -182,14 +182,12 @@ def diff(
     """Say where two runs part, with both texts, whom it touched and what became of the outcomes."""
     import msgspec
 
-    from populace.runs.courses import recorded_hashes
     from populace.runs.diff import diff_runs
     from populace.runs.diff_text import print_diff
     from populace.store.remote.mirror import RECORD, local_folder
 
     one, other = (local_folder(run, (*RECORD, "*.parquet")) for run in (a, b))
-    found = diff_runs(one, other, recorded_hashes(one) or None, recorded_hashes(other) or None)
-    found = msgspec.structs.replace(found, a=a, b=b)
+    found = msgspec.structs.replace(diff_runs(one, other), a=a, b=b)
     if json:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
     else:

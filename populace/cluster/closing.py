@@ -68,16 +68,19 @@ def barrier_at(state: RunState | None, shards: int, ticks: int) -> Barrier:
     """A barrier that says how far a run came, before it goes on from this state."""
     barrier = Barrier(shards, ticks, 0 if state is None else state.tick)
     if state is not None:
-        barrier.restore(state.hashes, state.total, {}, {})
+        barrier.restore(state.hashes, state.total, {}, {}, state.world_hashes)
     return barrier
 
 
 def facts(society: Society, settings: Settings, barrier: Barrier) -> dict[str, Any]:
     """What a manifest says of settings, ticks and counts."""
-    total = barrier.total
+    total, world = barrier.total, barrier.world_trace.record
     return {
         "trace_hash": barrier.trace.hash,
         "trace_hashes": barrier.trace.ticks,
+        "world_hash": world.hashes[-1] if world.hashes else None,
+        "world_hashes": world.hashes,
+        "world_parts": world.parts,
         "scenario": society.name,
         "experiment": settings.experiment,
         "arm": settings.arm,

@@ -33,6 +33,7 @@ from populace.core.errors import (
     PopulaceError,
     RunFailed,
     StorageError,
+    WorldDiverged,
 )
 from populace.core.records import Counts
 from populace.data.societies import Origin
@@ -96,6 +97,8 @@ class Coordinator:
         self._attempt = 0
         self._began_at_tick = 0
         self._lost: list[str] = []
+        self.world_diverged: WorldDiverged | None = None
+        """Where the world's state was first another than on record."""
         self._lever_notes: list[str] = []
         self._wall_before_s = 0.0
         self._stopping = False
@@ -249,7 +252,8 @@ class Coordinator:
         if state is None:
             record_opening(self._tables, job.agents, opened)
         else:
-            barrier.restore(state.hashes, state.total, *await self._transport.restore(state))
+            mail, waiting = await self._transport.restore(state)
+            barrier.restore(state.hashes, state.total, mail, waiting, state.world_hashes)
         self._barrier = barrier  # until here the one of the life before says how far the run came
         if self._stopping:
             self.stop()
@@ -275,6 +279,7 @@ class Coordinator:
             world=world,
             total=barrier.total,
             hashes=barrier.trace.ticks,
+            world_hashes=barrier.world_trace.record,
             positions=positions,
             parts=self._tables.cut(),
             wall_s=self._wall_s(),
@@ -370,7 +375,9 @@ class Coordinator:
     async def _resolve(self, order: Resolve) -> None:
         done, out = await self._transport.close_tick(order.tick, order.envelope)
         self._world = done
-        self._events.put_nowait(WorldClosed(done.tick, done.digest, done.counts, out, done.sent, done.attempt))
+        self._events.put_nowait(
+            WorldClosed(done.tick, done.digest, done.counts, out, done.sent, done.attempt, done.parts)
+        )
 
     async def _end(self, order: End) -> None:
         done: RunDone = await self._transport.end(order.shard, order.envelope)
@@ -389,6 +396,7 @@ class Coordinator:
         assert self._barrier is not None
         parts = sorted(self._parts, key=lambda part: part.shard)
         record_tick(self._tables, tick, parts, self._world, self._note)
+        self._compare_world(tick)
         expected = self.course.expected
         if tick < len(expected) and self._barrier.trace.hash != expected[tick]:  # its rows are there to be compared
             raise Diverged(tick, expected[tick], self._barrier.trace.hash)
@@ -401,6 +409,17 @@ class Coordinator:
                 f"{limit:g} allows. See failures.parquet in {self.out}."
             )
         return None
+
+    def _compare_world(self, tick: int) -> None:
+        """Find the first tick after which the world's state is another than on record. That ends no run."""
+        assert self._barrier is not None
+        expected, found = self.course.expected_world, self._barrier.world_trace.record
+        past = tick < min(len(expected.hashes), len(found.hashes))
+        if self.world_diverged is None and past and found.hashes[tick] != expected.hashes[tick]:
+            parts = found.parts_other(expected, tick)
+            self.world_diverged = WorldDiverged(tick, expected.hashes[tick], found.hashes[tick], parts)
+            if not self.course.replay:
+                self._note(str(self.world_diverged))
 
     def _note(self, text: str) -> None:
         for observer in self._observers:

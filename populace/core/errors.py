@@ -17,6 +17,7 @@ PopulaceError
 │   ├── CheckpointDamaged  no checkpoint there is what was written
 │   └── DiskFull           no space (or quota) is left for the run's files       (exit code 7)
 ├── Diverged               a tick did not give the trace hash on record          (exit code 9)
+│   └── WorldDiverged      the world's state alone is not the one on record
 ├── RunFailed              the run passed a limit of its settings                (exit code 3)
 ├── Interrupted            Ctrl-C or SIGTERM ended the run                       (exit code 130)
 └── TurnError              one agent's turn went wrong; ends that turn only
@@ -30,6 +31,8 @@ PopulaceError
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class PopulaceError(Exception):
@@ -131,6 +134,23 @@ class Diverged(PopulaceError):
 
     def __str__(self) -> str:
         return f"tick {self.tick} gives the trace hash {self.found}, and {self.expected} is on record"
+
+
+class WorldDiverged(Diverged):
+    """The world's state after tick `tick`, recomputed, is not the one on record: in `parts`, by name."""
+
+    def __init__(self, tick: int, expected: str, found: str, parts: Sequence[str]) -> None:
+        super().__init__(tick, expected, found)
+        self.args = (tick, expected, found, parts)
+        self.parts = tuple(parts)
+
+    def __str__(self) -> str:
+        what = ", ".join(map(repr, self.parts))
+        where = f" in part{'s' if len(self.parts) > 1 else ''} {what}" if what else ""
+        return (
+            f"the world's state differs from the one on record from tick {self.tick} on{where}: its hash is "
+            f"{self.found}, and {self.expected} is on record"
+        )
 
 
 class RunFailed(PopulaceError):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from populace.core.draws import WORLD
 from populace.core.errors import ConservationError
 from populace.core.records import Counts
-from populace.core.trace import Trace
+from populace.core.trace import NO_WORLD_HASHES, Trace, WorldHashes, WorldTrace
 from populace.kernel.delivery import Envelope
 
 
@@ -40,7 +40,10 @@ class ShardDone(msgspec.Struct, frozen=True):
 
 
 class WorldClosed(msgspec.Struct, frozen=True):
-    """Event: the world has taken the tick's actions. `parcels` are what it sent, by shard; `sent` how many messages."""
+    """Event: the world has taken the tick's actions. `parcels` are what it sent, by shard; `sent` how many messages.
+
+    `parts` digests the state of each part, by name; it is empty where the world's state is not in the trace.
+    """
 
     tick: int
     digest: bytes
@@ -48,6 +51,7 @@ class WorldClosed(msgspec.Struct, frozen=True):
     parcels: list[tuple[int, Any]]
     sent: dict[int, int] = {}
     attempt: int = 0
+    parts: dict[str, bytes] = {}
 
 
 class ShardEnded(msgspec.Struct, frozen=True):
@@ -119,6 +123,7 @@ class Barrier:
         self.attempts = [attempt] * shards
         self.world_attempt = attempt
         self.trace = Trace()
+        self.world_trace = WorldTrace()
         self.total = Counts()
         self.begun = False
         self.ended = False
@@ -128,12 +133,18 @@ class Barrier:
         self._ends: dict[int, ShardEnded] = {}
 
     def restore(
-        self, hashes: list[str], total: Counts, mail: dict[int, list[Any]], waiting: dict[int, int]
+        self,
+        hashes: list[str],
+        total: Counts,
+        mail: dict[int, list[Any]],
+        waiting: dict[int, int],
+        world: WorldHashes = NO_WORLD_HASHES,
     ) -> None:
         """Take what was counted up to tick `first`, and the parcels with so many messages that wait for each shard."""
         assert not self.begun
         assert len(hashes) == self.tick
         self.trace = Trace(hashes)
+        self.world_trace = WorldTrace(world)
         self.total.add(total)
         self._mail = mail
         self._expected = {shard: {WORLD: n} for shard, n in waiting.items()}
@@ -215,6 +226,8 @@ class Barrier:
         self.total.add(counts)
         turns = [(done.agents, done.digests) for done in self._done.values()]
         closed = TickClosed(self.tick, counts, self.trace.commit(self.tick, turns, event.digest))
+        if event.parts:
+            self.world_trace.commit(self.tick, event.parts)
         self._done = {}
         self.tick += 1
         return [closed, *self._open_or_end()]

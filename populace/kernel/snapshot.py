@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from populace.core.draws import WORLD
 from populace.core.errors import CheckpointDamaged, StorageError
 from populace.core.records import Counts, Position
+from populace.core.trace import WorldHashes
 from populace.kernel.blocks import Block, Rows, Shape, decode_block, encode_block, room_for
 from populace.kernel.bus import Frame, Outgoing, route
 
@@ -66,8 +67,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
 
     `agents` holds all agents that ever took a turn when `whole`, and otherwise those that did since the save before.
     `mail` is what was sent and not yet read, as one frame from the world to nowhere in particular. `world` is
-    `World.state()`. `hashes` are the trace's, one a tick. `positions` are the journal's, `parts` counts the tables'
-    parts, and `wall_s` is what the run has taken so far.
+    `World.state()`. `hashes` are the trace's, one a tick, and `world_hashes` those of the world's states.
+    `positions` are the journal's, `parts` counts the tables' parts, and `wall_s` is what the run has taken so far.
     """
 
     tick: int
@@ -79,6 +80,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     world: dict[str, Any]
     total: Counts
     hashes: list[str]
+    world_hashes: WorldHashes = WorldHashes()
     positions: list[Position] = []
     parts: int = 0
     wall_s: float = 0.0
@@ -102,6 +104,7 @@ class _Facts(msgspec.Struct):
     positions: list[Position]
     parts: int
     wall_s: float
+    world_hashes: WorldHashes = WorldHashes()
 
 
 VERSION: Final = 1
@@ -142,7 +145,7 @@ def split_mail(mail: Frame, *, shards: int, attempt: int, frame_bytes: int) -> l
 def to_blocks(state: RunState) -> dict[str, Block]:
     """The blocks of a checkpoint. Raises StorageError where the world's state is not plain data and arrays."""
     mail = state.mail
-    facts = _Facts(VERSION, state.total, state.hashes, state.positions, state.parts, state.wall_s)
+    facts = _Facts(VERSION, state.total, state.hashes, state.positions, state.parts, state.wall_s, state.world_hashes)
     return {
         "agents": Rows(state.agents, whole=state.whole),
         "timers/tick": state.timer_ticks,
@@ -177,6 +180,7 @@ def from_blocks(tick: int, blocks: Mapping[str, Any]) -> RunState:
             world=unflatten(_WORLD, blocks),
             total=facts.total,
             hashes=facts.hashes,
+            world_hashes=facts.world_hashes,
             positions=facts.positions,
             parts=facts.parts,
             wall_s=facts.wall_s,

@@ -123,6 +123,8 @@ def _facts(manifest: Mapping[str, Any], out: Path | str) -> dict[str, str]:
         facts["saved"] = f"{saved['calls']:,} calls ({money(saved['usd'])}) that the run before had paid for"
     facts["memory"] = f"{manifest['peak_rss_mb']:,.0f} MB at most"
     facts["trace hash"] = str(manifest["trace_hash"])
+    if manifest.get("world_hash"):
+        facts["world hash"] = str(manifest["world_hash"])
     facts["tables"] = str(out)
     return facts
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from populace.core.errors import CheckpointDamaged, ScenarioError, SettingsError
+from populace.core.trace import WorldHashes
 from populace.data.societies import Origin, find_society
 from populace.interventions.levers import SetLever, parse_lever, past_of
 from populace.kernel.snapshot import Era, Past, from_blocks
@@ -83,7 +84,8 @@ def resume_course(
             "Put it back, or say where it is: --set model.budget.ledger=FILE"
         )
     file = msgspec.structs.replace(file, settings=kept_settings(settings))
-    course = Course(file=file, resumed=True, pasts=_parents(file), expected=_inherited(file))
+    expected, world = _inherited(file)
+    course = Course(file=file, resumed=True, pasts=_parents(file), expected=expected, expected_world=world)
     return Going(origin, settings, course, _kept_code(origin, "resumed"))
 
 
@@ -97,13 +99,14 @@ def replay_course(folder: Path, *, shards: int = 1) -> Going:
     former = file.read_settings()
     if former.journal == "off":
         raise SettingsError(f"{folder}: this run kept no journal (journal = 'off'), so it cannot be replayed.")
-    hashes = recorded_hashes(folder)
+    hashes, world = recorded_traces(folder)
     if not hashes:
         raise SettingsError(
             f"{folder}: no tick of this run is on record yet, so there is nothing to replay.{_unfinished(folder)}"
         )
     settings = revise_settings(former, shards=shards, transport="local", ticks=len(hashes))
-    course = Course(file=file, replay=True, pasts=(_past(str(folder.resolve()), file.run),), expected=tuple(hashes))
+    pasts = (_past(str(folder.resolve()), file.run),)
+    course = Course(file=file, replay=True, pasts=pasts, expected=tuple(hashes), expected_world=world)
     now = _as_it_is_now(file.society)
     gone = _kept_code(file.society, "replayed") if now is None else ()
     return Going(now or file.society, settings, course, gone)
@@ -124,7 +127,7 @@ def fork_course(
     former = file.read_settings()
     if former.journal == "off":
         raise SettingsError(f"{folder}: this run kept no journal (journal = 'off'), so it cannot be forked.")
-    hashes = recorded_hashes(folder)
+    hashes, world = recorded_traces(folder)
     if not 0 <= at_tick <= len(hashes):
         had = f"{len(hashes)} tick{'s' if len(hashes) > 1 else ''}" if hashes else "no tick"
         choice = f"Choose one from 0 to {len(hashes)}." if hashes else "It can be forked at tick 0 only."
@@ -136,7 +139,8 @@ def fork_course(
     parent = Parent(file.run, named, at_tick, hashes[at_tick - 1] if at_tick else "")
     eras = _eras(file.eras, at_tick, former.model, settings.model)
     own = run_file(file.society, settings, parent, eras, file.trace_version)
-    course = Course(file=own, pasts=_parents(own), expected=tuple(hashes[:at_tick]))
+    expected = tuple(hashes[:at_tick])
+    course = Course(file=own, pasts=_parents(own), expected=expected, expected_world=_first(world, at_tick))
     return Going(file.society, settings, course, _kept_code(file.society, "forked"))
 
 
@@ -171,18 +175,32 @@ def fork_settings(
 
 
 def recorded_hashes(folder: Path) -> list[str]:
-    """The trace hashes that a run left, one a tick: in its manifest, or in its newest checkpoint."""
+    """The trace hashes that a run left, one a tick; see `recorded_traces`."""
+    return recorded_traces(folder)[0]
+
+
+def recorded_traces(folder: Path) -> tuple[list[str], WorldHashes]:
+    """The hashes that a run left, one a tick, of its trace and of its world: in its manifest, or newest checkpoint."""
     hashes: list[str] = []
+    world = WorldHashes()
     if (folder / MANIFEST).exists():
-        hashes = list(read_manifest(folder).get("trace_hashes", ()))
+        manifest = read_manifest(folder)
+        hashes = list(manifest.get("trace_hashes", ()))
+        world = WorldHashes(manifest.get("world_hashes", []), manifest.get("world_parts", {}))
     if (folder / CHECKPOINTS).exists():
         try:
             found = latest(folder / CHECKPOINTS)
         except CheckpointDamaged:
-            return hashes
+            return hashes, world
         if found is not None and found.tick > len(hashes):
-            hashes = from_blocks(found.tick, found.blocks).hashes
-    return hashes
+            state = from_blocks(found.tick, found.blocks)
+            hashes, world = state.hashes, state.world_hashes
+    return hashes, world
+
+
+def _first(world: WorldHashes, ticks: int) -> WorldHashes:
+    """Those of the first `ticks` ticks."""
+    return WorldHashes(world.hashes[:ticks], {name: digests[:ticks] for name, digests in world.parts.items()})
 
 
 def _unfinished(folder: Path, place: str = "") -> str:
@@ -220,11 +238,13 @@ def _parents(file: RunFile) -> tuple[Past, ...]:
     return (_past(file.parent.folder, file.parent.run),)
 
 
-def _inherited(file: RunFile) -> tuple[str, ...]:
-    """The hashes that a fork's first ticks must give."""
+def _inherited(file: RunFile) -> tuple[tuple[str, ...], WorldHashes]:
+    """The hashes that a fork's first ticks must give, of its trace and of its world."""
     if file.parent is None:
-        return ()
-    return tuple(recorded_hashes(local_folder(file.parent.folder))[: file.parent.at_tick])
+        return (), WorldHashes()
+    hashes, world = recorded_traces(local_folder(file.parent.folder))
+    at_tick = file.parent.at_tick
+    return tuple(hashes[:at_tick]), _first(world, at_tick)
 
 
 def _as_it_is_now(origin: Origin) -> Origin | None:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from populace.core.errors import SettingsError
+from populace.runs.courses import recorded_traces
 from populace.store.manifest import MANIFEST, read_manifest
 from populace.store.tables.tables import read_table, table_files
 from populace.store.tables.ticks import Differing, TickRows, differing
@@ -85,7 +86,9 @@ class Diff(msgspec.Struct, frozen=True):
     """Two runs compared over the ticks that both have.
 
     `parted_at` is the first tick whose trace hash (or, where a run left none, whose rows) differs; None: none does.
-    `settings` holds those that differ, as (a, b). `notes` say what could not be compared.
+    `world_parted_at` is the first tick after which the world's state differs, and `world_parts` the parts in which it
+    does then; None also where a run left no hashes of it. `settings` holds those that differ, as (a, b). `notes` say
+    what could not be compared.
     """
 
     a: str
@@ -98,11 +101,13 @@ class Diff(msgspec.Struct, frozen=True):
     outcomes: list[OutcomeDiff]
     settings: dict[str, tuple[Any, Any]]
     notes: list[str]
+    world_parted_at: int | None = None
+    world_parts: list[str] = []
 
     @property
     def identical(self) -> bool:
-        """Whether no tick that both runs have differs."""
-        return self.parted_at is None
+        """Whether no tick that both runs have differs, neither in the trace nor in the world's state."""
+        return self.parted_at is None and self.world_parted_at is None
 
 
 def diff_runs(
@@ -112,8 +117,8 @@ def diff_runs(
 
     Of runs of different scenarios only settings and outcomes are compared.
 
-    Trace hashes, one a tick, are those of the manifests unless they are given (a killed run has no manifest). Raises
-    SettingsError for a folder that holds no run.
+    Trace hashes, one a tick, are those that the runs left unless they are given. Raises SettingsError for a folder that
+    holds no run.
     """
     one, other = _Run(Path(run_a), hashes_a), _Run(Path(run_b), hashes_b)
     shared = min(one.ticks, other.ticks)
@@ -153,6 +158,10 @@ def diff_runs(
             ticks = []
         elif first is None:
             notes.append("The tables of both runs agree, so what differs is in none that both kept (record.*).")
+    world = None if strangers else one.world.difference(other.world)
+    if not strangers and bool(one.world.hashes) != bool(other.world.hashes):
+        which = "B" if one.world.hashes else "A"
+        notes.append(f"{which} left no hashes of the world's state (trace version 1), so that was not compared.")
     return Diff(
         a=str(run_a),
         b=str(run_b),
@@ -164,6 +173,8 @@ def diff_runs(
         outcomes=_outcomes(one.folder, other.folder),
         settings=_settings(one.manifest, other.manifest),
         notes=notes,
+        world_parted_at=None if world is None else world[0],
+        world_parts=[] if world is None else world[1],
     )
 
 
@@ -194,9 +205,8 @@ class _Run:
     def __init__(self, folder: Path, hashes: Sequence[str] | None) -> None:
         self.folder = folder
         self.manifest = read_manifest(folder) if (folder / MANIFEST).exists() else None
-        if hashes is None and self.manifest is not None:
-            hashes = self.manifest.get("trace_hashes")
-        self.hashes = hashes
+        recorded, self.world = recorded_traces(folder)
+        self.hashes = hashes = (recorded or None) if hashes is None else hashes
         self.ticks = _ticks_of(folder) if hashes is None else len(hashes)
         self.ended = (folder / "messages.parquet").exists()
 

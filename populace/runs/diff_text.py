@@ -40,12 +40,18 @@ def print_diff(diff: Diff, stream: TextIO) -> None:
         say(f"   {key}: {_setting(a)} in A, {_setting(b)} in B", "dim")
     shared = min(diff.ticks_a, diff.ticks_b)
     both = "" if diff.ticks_a == diff.ticks_b else " that both have"
+    world = diff.world_parted_at
     if diff.parted_at is None:
-        say(f"The two are identical in the {counted(shared, 'tick')}{both}.", "bold")
+        what = "The two are" if world is None else "What agents did is"
+        say(f"{what} identical in the {counted(shared, 'tick')}{both}.", "bold")
     else:
         are = "is" if diff.parted_at == 1 else "are"
         before = f"; the {counted(diff.parted_at, 'tick')} before {are} identical" if diff.parted_at else ""
         say(f"The two part in tick {diff.parted_at}{before}.", "bold")
+    if world is not None:
+        parts = ", ".join(diff.world_parts)
+        where = f", in part{'s' if len(diff.world_parts) > 1 else ''} {parts}" if parts else ""
+        say(f"The world's state differs from the end of tick {world} on{where}.", "bold")
     if diff.first is not None:
         console.print()
         say(heading(diff.first), "bold")

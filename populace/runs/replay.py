@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import msgspec
 
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
-from populace.core.errors import Diverged, SettingsError
+from populace.core.errors import Diverged, SettingsError, WorldDiverged
 from populace.core.records import Ask
 from populace.monitoring.pace import counted
 from populace.monitoring.progress import choose_progress
@@ -23,8 +23,9 @@ from populace.store.tables.tables import recorded_prompt, table_files
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """What a replay came to: `ticks` whose hashes agree, of `recorded`; `why` tells of the first difference.
+    """What a replay came to: `ticks` whose trace hashes agree, of `recorded`; `why` tells of the first difference.
 
+    `diverged` says where it differs from what is on record; a `WorldDiverged` that the world's state alone does.
     `notes` say which code was replayed where it is not the scenario's file as it is now.
     """
 
@@ -38,9 +39,10 @@ class Replayed(msgspec.Struct, frozen=True):
     def text(self) -> str:
         """It in words."""
         notes = "".join(f"{note}\n" for note in self.notes)
-        if self.diverged is None:
+        if self.diverged is None or isinstance(self.diverged, WorldDiverged):
             ticks, asks = counted(self.ticks, "tick"), counted(self.asks, "ask")
-            return f"{notes}replayed {ticks} with no call: every trace hash agrees ({asks} from record)\n"
+            agree = f"{notes}replayed {ticks} with no call: every trace hash agrees ({asks} from record)\n"
+            return agree if self.diverged is None else f"{agree}{self.diverged}\n{self.why}\n"
         before = f"; the {counted(self.ticks, 'tick')} before agree"
         agree = {0: "", 1: "; the tick before agrees"}.get(self.ticks, before)
         return f"{notes}{self.diverged}{agree}\n{self.why}\n"
@@ -59,11 +61,20 @@ def replay_run(going: Going, recorded: Path, out: Path, stream: TextIO | None = 
         manifest = asyncio.run(coordinator.run())
     except Diverged as diverged:
         why = _explain(diverged, recorded, out, transport.missed, going.course.expected)
+        if (world := coordinator.world_diverged) is not None and world.tick < diverged.tick:
+            why = f"{world}\n{why}"
         return Replayed(diverged.tick, total, 0, diverged, why, going.notes)
     finally:
         for one in observers:
             one.close()
-    return Replayed(total, total, manifest["asks"]["made"], notes=going.notes)
+    why = "" if coordinator.world_diverged is None else _WORLD_ALONE
+    return Replayed(total, total, manifest["asks"]["made"], coordinator.world_diverged, why, going.notes)
+
+
+_WORLD_ALONE: Final = (
+    "Nothing that agents did or were asked differs. A part's code is another, or a sum of floating-point numbers came "
+    "out otherwise on this machine."
+)
 
 
 def _explain(

@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from populace.core.errors import CheckpointDamaged, SettingsError
-from populace.core.trace import TRACE_VERSION
+from populace.core.trace import TRACE_VERSION, WorldHashes
 from populace.data.societies import Origin
 from populace.files import write_whole
 from populace.kernel.blocks import Block
@@ -80,7 +80,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     """What stands behind a run: nothing (it is fresh), itself (it is gone on with), or another's journal.
 
     A run that is gone on with begins at its newest checkpoint. A replay calls no model and keeps no record. The first
-    ticks must give the trace hashes `expected`.
+    ticks must give the trace hashes `expected`, and should give the world's hashes `expected_world`: see `core.trace`.
     """
 
     file: RunFile
@@ -88,6 +88,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     replay: bool = False
     pasts: tuple[Past, ...] = ()
     expected: tuple[str, ...] = ()
+    expected_world: WorldHashes = WorldHashes()
 
 
 def fresh_course(origin: Origin, settings: Settings) -> Course:
