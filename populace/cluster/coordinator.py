@@ -449,7 +449,7 @@ class Coordinator:
             stages_s=dict(self._stages_s),
             outcomes=self._world.outcomes if self._world else {},
             wall_s=self._wall_s(),
-            asks=[part.asks for part in self._parts if part.asks],
+            asks=[part.rows["asks"] for part in self._parts if "asks" in part.rows],
         )
         for observer in self._observers:
             observer.tick(report)

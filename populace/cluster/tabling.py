@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from populace.cluster.transport import Opened
+from populace.core.tables import TABLES, Batch
 from populace.kernel.environment import WorldDone
 from populace.kernel.events import RunDone, TickDone
 from populace.store.tables.tables import Tables
@@ -25,14 +26,7 @@ def record_tick(
     tables: Tables, tick: int, parts: Sequence[TickDone], world: WorldDone, note: Callable[[str], None]
 ) -> None:
     """A committed tick: what the shards' turns came to (sorted by shard), and the world after it."""
-    for add, batches in (
-        (tables.messages, [part.messages for part in parts if part.messages]),
-        (tables.asks, [part.asks for part in parts if part.asks]),
-        (tables.actions, [world.actions] if world.actions else []),
-        (tables.levers, [rows for rows in (world.levers, *(part.levers for part in parts)) if rows]),
-    ):
-        if batches:
-            add(_stack(batches))
+    _record_rows(tables, [world.rows, *(part.rows for part in parts)])
     _record_agents(tables, tick + 1, world.changed, world.fields)
     _record_outcomes(tables, tick + 1, world.outcomes)
     failures = [failure for part in parts for failure in part.failures]
@@ -40,7 +34,7 @@ def record_tick(
         failures.sort(key=lambda failure: failure.agent)
         names = ("tick", "agent", "error", "story")
         rows = [(one.tick, one.agent, str(one), one.story) for one in failures]
-        tables.failures(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+        tables.add("failures", dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
         for one in failures[:_NOTES_A_TICK]:
             note(f"a turn failed: {one}")
         if len(failures) > _NOTES_A_TICK:
@@ -49,23 +43,27 @@ def record_tick(
 
 def record_expired(tables: Tables, ended: Sequence[RunDone]) -> None:
     """The messages that nobody will read."""
-    batches = [done.messages for done in ended if done.messages]
-    if batches:
-        tables.messages(_stack(batches))
+    _record_rows(tables, [done.rows for done in ended])
+
+
+def _record_rows(tables: Tables, given: Sequence[dict[str, Batch]]) -> None:
+    for name in TABLES:
+        if batches := [rows[name] for rows in given if name in rows]:
+            tables.add(name, _stack(batches))
 
 
 def _record_agents(tables: Tables, tick: int, agents: Any, fields: dict[str, list[Any]]) -> None:
     if fields and len(agents):
-        tables.agents({"tick": np.full(len(agents), tick, np.int32), "agent": agents, **fields})
+        tables.add("agents", {"tick": np.full(len(agents), tick, np.int32), "agent": agents, **fields})
 
 
 def _record_outcomes(tables: Tables, tick: int, outcomes: dict[str, float]) -> None:
     if outcomes:
         names = list(outcomes)
-        tables.outcomes({"tick": [tick] * len(names), "name": names, "value": list(outcomes.values())})
+        tables.add("outcomes", {"tick": [tick] * len(names), "name": names, "value": list(outcomes.values())})
 
 
-def _stack(batches: list[dict[str, Any]]) -> dict[str, Any]:
+def _stack(batches: list[Batch]) -> Batch:
     """One batch from several with the same columns."""
     if len(batches) == 1:
         return batches[0]

@@ -9,6 +9,7 @@ import numpy as np
 
 from populace.core.errors import BusError
 from populace.core.records import Look, Position
+from populace.core.tables import Batch
 from populace.kernel.bus import Frame, unpack_frame
 from populace.kernel.delivery import Envelope
 from populace.kernel.environment import Reports, WorldDone
@@ -44,10 +45,11 @@ def _read_array(value: Any) -> Any:
     return np.frombuffer(value["data"], value["dtype"])
 
 
-def _columns(columns: dict[str, Any]) -> dict[str, Any]:
-    """Columns of a table: those that crossed as arrays become arrays again."""
+def _rows(tables: dict[str, Batch]) -> dict[str, Batch]:
+    """Rows of tables: columns that crossed as arrays become arrays again."""
     return {
-        name: _read_array(column) if isinstance(column, dict) else column for name, column in columns.items()
+        table: {name: _read_array(column) if isinstance(column, dict) else column for name, column in batch.items()}
+        for table, batch in tables.items()
     }
 
 
@@ -68,18 +70,19 @@ _LOOKS: Final = msgspec.msgpack.Decoder(list[Look])
 def unpack_tick(packed: bytes) -> TickDone:
     """Read a TickDone. Raises BusError when it is not one."""
     done: TickDone = _read(_TICK, packed)
-    return msgspec.structs.replace(done, messages=_columns(done.messages), asks=_columns(done.asks))
+    return msgspec.structs.replace(done, rows=_rows(done.rows))
 
 
 def unpack_world(packed: bytes) -> WorldDone:
     """Read a WorldDone. Raises BusError when it is not one."""
-    return _read(_WORLD, packed)  # type: ignore[no-any-return]
+    done: WorldDone = _read(_WORLD, packed)
+    return msgspec.structs.replace(done, rows=_rows(done.rows))
 
 
 def unpack_run(packed: bytes) -> RunDone:
     """Read a RunDone. Raises BusError when it is not one."""
     done: RunDone = _read(_RUN, packed)
-    return msgspec.structs.replace(done, messages=_columns(done.messages))
+    return msgspec.structs.replace(done, rows=_rows(done.rows))
 
 
 def unpack_shard_state(packed: bytes) -> ShardState:

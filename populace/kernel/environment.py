@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from populace.core.draws import WORLD
 from populace.core.errors import ActorLost, ScenarioError, StaleOrder, TransportError
 from populace.core.records import Counts, Look
+from populace.core.tables import Batch
 from populace.core.trace import DIGEST_BYTES, TRACE_VERSION
 from populace.env import Action, World
 from populace.env.part import LookFailed
@@ -48,10 +49,10 @@ class WorldDone(msgspec.Struct, frozen=True):
 
     `frames` are the world's messages, by shard; `changed` (int32, sorted) are the agents of which a public field
     changed and `fields` their values now; `outcomes` are measured after the tick; `digest` covers what the world
-    sent and refused, and which levers were at work on whom. `levers` are rows for their table: whom they touched as
-    the tick began, and `actions` those for theirs (empty when not recorded). `sent` counts the messages to each shard;
-    `attempt` is the life of the world that says so. `parts` has 16 bytes over the state of each part at the tick's end;
-    nothing in a run of trace version 1.
+    sent and refused, and which levers were at work on whom. `rows` are for the tables that are recorded, by name; of
+    levers, those that touched somebody as the tick began. `sent` counts the messages to each shard; `attempt` is the
+    life of the world that says so. `parts` has 16 bytes over the state of each part at the tick's end; nothing in a run
+    of trace version 1.
     """
 
     tick: int
@@ -61,10 +62,9 @@ class WorldDone(msgspec.Struct, frozen=True):
     outcomes: dict[str, float]
     counts: Counts
     digest: bytes
+    rows: dict[str, Batch] = {}
     sent: dict[int, int] = {}
     attempt: int = 0
-    levers: dict[str, list[Any]] = {}
-    actions: dict[str, list[Any]] = {}
     parts: dict[str, bytes] = {}
 
 
@@ -193,6 +193,9 @@ class Environment:
         refused = [(action.agent, action.nth, reason) for action, reason in resolved.refused]
         covered = (out.receiver.tolist(), out.bodies, refused, *([seal] if seal else []))
         digest = blake2b(_pack(covered), digest_size=DIGEST_BYTES).digest()
+        rows: dict[str, Batch] = {"levers": touched} if touched else {}
+        if self._record_actions and actions:
+            rows["actions"] = action_rows(tick, actions, resolved.refused)
         sent = route(out, source=WORLD, shards=self._shards, attempt=self.attempt, frame_bytes=self._frame_bytes)
         self._last = WorldDone(
             tick=tick,
@@ -205,8 +208,7 @@ class Environment:
             parts=resolved.digests,
             sent=tally(sent),
             attempt=self.attempt,
-            levers=touched,
-            actions=action_rows(tick, actions, resolved.refused) if self._record_actions and actions else {},
+            rows=rows,
         )
         return self._last
 

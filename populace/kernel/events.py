@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.core.records import Answer, Ask, Counts, Look
+from populace.core.tables import Batch
 from populace.kernel.bus import Frame
 from populace.kernel.delivery import Envelope
 from populace.kernel.turn import Failure
@@ -73,8 +74,8 @@ class TickDone(msgspec.Struct, frozen=True):
 
     `agents` (int32, sorted) are those that took a turn, and `digests` has 16 bytes for each, BLAKE2b over what the
     turn committed. `fields` are the public fields of `agents`. `frames` go to shards and to the world, and `sent`
-    says how many messages they take to each. `attempt` is the life of the shard that says so. `messages` and `asks`
-    and `levers` are columns for the tables (empty when not recorded); of levers, those that blocked messages.
+    says how many messages they take to each. `attempt` is the life of the shard that says so. `rows` are
+    for the tables that are recorded, by name; of levers, those that blocked messages.
     """
 
     tick: int
@@ -85,11 +86,9 @@ class TickDone(msgspec.Struct, frozen=True):
     frames: list[Frame]
     counts: Counts
     failures: list[Failure]
-    messages: dict[str, Any]
-    asks: dict[str, Any]
+    rows: dict[str, Batch]
     sent: dict[int, int] = {}
     attempt: int = 0
-    levers: dict[str, list[Any]] = {}
 
 
 class RunDone(msgspec.Struct, frozen=True):
@@ -97,7 +96,7 @@ class RunDone(msgspec.Struct, frozen=True):
 
     shard: int
     counts: Counts
-    messages: dict[str, Any]
+    rows: dict[str, Batch]
     attempt: int = 0
 
 

@@ -64,12 +64,20 @@ class PublicFields:
             good = False
         if not good:
             if turn.failure is None:
-                small = isinstance(plain, str | float) or (isinstance(plain, int) and abs(plain) < 2**63)
-                shown = ascii(plain)[:100] if small else f"a {type(plain).__name__}"
-                turn.fail(BadField(f"{type(turn.agent).__name__}.{name} is a {kind.__name__}, not {shown}"))
+                turn.fail(BadField(f"{type(turn.agent).__name__}.{name} {_misfit(kind, plain)}"))
             plain = turn.before[at] if len(self.types) > 1 else turn.before
         setattr(turn.agent, name, plain)
         return plain
+
+
+def _misfit(kind: type, value: Any) -> str:
+    """What the field is and what was put into it, in words."""
+    declared = f"is {'an' if kind is int else 'a'} {kind.__name__}"
+    if type(value) is int and kind in (int, float):  # its digits may be too many to show
+        shown = str(value) if value.bit_length() <= 64 else f"an int of {value.bit_length()} bits"
+        return f"{declared} {'from -2**63 to 2**63 - 1' if kind is int else 'of 64 bits'}, and {shown} is beyond that"
+    shown = ascii(value)[:100] if isinstance(value, str | float) else f"a value of type {type(value).__name__}"
+    return f"{declared}, not {shown}"
 
 
 def _writable(kind: type, column: Sequence[Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Columns for the tables a run leaves, made from what a shard has at a tick's end."""
+"""Rows for the tables a run leaves, made from what a shard has at a tick's end."""
 
 from __future__ import annotations
 
@@ -9,28 +9,20 @@ from typing import Any, Final
 import msgpack
 import numpy as np
 
+from populace.core.tables import TABLES, Batch
 from populace.env import Action
 from populace.kernel.bus import Frame, Mail, Outgoing
 from populace.kernel.turn import Turn
-
-Columns = dict[str, Any]
 
 _pack: Final = msgpack.Packer(autoreset=True).pack
 
 NEVER: Final = -1
 """Stands in `tick_read` for a message that no turn read."""
 
-_OF_ASKS: Final = {name: name for name in ("tick", "agent", "nth", "purpose", "key")} | {"prompt": "messages"}
-_OF_ANSWERS: Final = {
-    name: name
-    for name in (
-        "settled", "reason", "detail", "reasoning", "cut", "reading", "tokens_in", "tokens_out", "cost_usd", "calls",
-        "latency_s",
-    )
-} | {"answer": "text"}
+_ASKS: Final = [(column.name, *column.source.split(".")) for column in TABLES["asks"].columns]
 
 
-def message_rows(mail: Mail, tick: int, unknown: Columns) -> Columns:
+def message_rows(mail: Mail, tick: int, unknown: Batch) -> Batch:
     """The messages that reached this shard's inboxes in `tick`, were refused by them, or had no recipient."""
     rows = np.concatenate((mail.order, mail.refused)).astype(np.intp)
     delivered, refused = len(mail.order), len(mail.refused)
@@ -47,17 +39,17 @@ def message_rows(mail: Mail, tick: int, unknown: Columns) -> Columns:
     }
 
 
-def unknown_rows(out: Outgoing) -> Columns:
+def unknown_rows(out: Outgoing) -> Batch:
     """Messages refused at the sender, since their recipient does not exist."""
     return _fated(out, "refused:unknown_recipient")
 
 
-def blocked_rows(out: Outgoing) -> Columns:
+def blocked_rows(out: Outgoing) -> Batch:
     """Messages refused at the sender by a lever."""
     return _fated(out, "refused:blocked")
 
 
-def join(one: Columns, other: Columns) -> Columns:
+def join(one: Batch, other: Batch) -> Batch:
     """Two batches with the same columns as one."""
     return {
         name: np.concatenate((column, other[name])) if isinstance(column, np.ndarray) else column + other[name]
@@ -65,7 +57,7 @@ def join(one: Columns, other: Columns) -> Columns:
     }
 
 
-def expired_rows(frames: Sequence[Frame]) -> Columns:
+def expired_rows(frames: Sequence[Frame]) -> Batch:
     """Messages that nobody will read, since no tick follows."""
     parts = [
         _fated(
@@ -84,18 +76,20 @@ def expired_rows(frames: Sequence[Frame]) -> Columns:
     }
 
 
-def ask_rows(turns: Sequence[Turn]) -> Columns:
-    """The asks of these turns, in the order (agent, nth), with prompt and answer."""
+def ask_rows(turns: Sequence[Turn]) -> Batch:
+    """The asks of these turns, in the order (agent, nth), with prompt and answer (None: it abstained)."""
     asks = [ask for turn in turns for ask in turn.asks or ()]
     answers = [answer for turn in turns for answer in turn.answers or ()]
     assert len(asks) == len(answers)
-    return {
-        **{column: list(map(attrgetter(name), asks)) for column, name in _OF_ASKS.items()},
-        **{column: list(map(attrgetter(name), answers)) for column, name in _OF_ANSWERS.items()},
-    }
+    given: dict[str, list[Any]] = {"ask": asks, "answer": answers}
+    rows = {column: list(map(attrgetter(name), given[side])) for column, side, name in _ASKS}
+    rows["answer"] = [
+        None if settled == "abstained" else text for settled, text in zip(rows["settled"], rows["answer"], strict=True)
+    ]
+    return rows
 
 
-def action_rows(tick: int, actions: Sequence[Action], refused: Sequence[tuple[Action, str]]) -> Columns:
+def action_rows(tick: int, actions: Sequence[Action], refused: Sequence[tuple[Action, str]]) -> Batch:
     """The actions that reached the world in `tick`, in total order, and what became of each."""
     reasons = {(action.agent, action.nth): f"refused:{reason}" for action, reason in refused}
     return {
@@ -108,7 +102,7 @@ def action_rows(tick: int, actions: Sequence[Action], refused: Sequence[tuple[Ac
     }
 
 
-def _fated(out: Outgoing, fate: str) -> Columns:
+def _fated(out: Outgoing, fate: str) -> Batch:
     n = len(out.sender)
     return {
         "tick_sent": np.full(n, out.tick, np.int32),

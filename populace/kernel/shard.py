@@ -7,7 +7,7 @@ tick's end do not depend on it.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ from populace.agents.context import Scope
 from populace.core.draws import WORLD
 from populace.core.errors import CheckpointDamaged, StaleOrder, TransportError
 from populace.core.records import Counts
+from populace.core.tables import Batch
 from populace.core.trace import TRACE_VERSION
 from populace.interventions.at_work import NO_LEVERS, Levers
 from populace.kernel.bus import Frame, Mail, Outgoing, gather, route
@@ -210,7 +211,7 @@ class Shard:
         for wake, agent in came.wakes:
             self.timers.setdefault(wake, []).append(agent)
         out, unknown = self._split_unknown(gather(number, came.sent))
-        out, blocked, levers = self._split_blocked(out)
+        out, blocked, blocked_by = self._split_blocked(out)
         counts.turns = len(came.turns)
         counts.turns_failed = len(came.failures)
         counts.asked = came.asks
@@ -220,9 +221,11 @@ class Shard:
             counts.refused["blocked"] = len(blocked.sender)
         if len(unknown.sender):
             counts.refused["unknown_recipient"] = len(unknown.sender)
-        messages: dict[str, Any] = {}
+        rows: dict[str, Batch] = {"levers": blocked_by} if blocked_by else {}
         if plan.record_messages:
-            messages = message_rows(tick.mail, number, join(unknown_rows(unknown), blocked_rows(blocked)))
+            rows["messages"] = message_rows(tick.mail, number, join(unknown_rows(unknown), blocked_rows(blocked)))
+        if plan.record_asks and came.asks:
+            rows["asks"] = ask_rows(came.turns)
         frames = self._route(out, plan.index)
         done = TickDone(
             tick=number,
@@ -233,11 +236,9 @@ class Shard:
             frames=frames,
             counts=counts,
             failures=came.failures,
-            messages=messages,
-            asks=ask_rows(came.turns) if plan.record_asks and came.asks else {},
+            rows=rows,
             sent=tally(frames),
             attempt=plan.attempt,
-            levers=levers,
         )
         if plan.saved:
             self._check_saved(done.agents)
@@ -259,7 +260,7 @@ class Shard:
             return out, _none_of(out)
         return _rows_of(out, known), _rows_of(out, ~known)
 
-    def _split_blocked(self, out: Outgoing) -> tuple[Outgoing, Outgoing, dict[str, list[Any]]]:
+    def _split_blocked(self, out: Outgoing) -> tuple[Outgoing, Outgoing, Batch]:
         """What may be delivered, what levers refuse, and rows of whose messages those were."""
         if not self.levers:
             return out, _none_of(out), {}
@@ -281,7 +282,8 @@ class Shard:
             self.open.drop()
             self.open = None
         self._last = None
-        return RunDone(plan.index, counts, expired_rows(frames) if plan.record_messages else {}, plan.attempt)
+        expired = expired_rows(frames) if plan.record_messages else {}
+        return RunDone(plan.index, counts, {"messages": expired} if expired else {}, plan.attempt)
 
     def export(self, *, whole: bool) -> ShardState:
         """The shard between two ticks: the agents that took a turn since the last export, or ever, and the timers."""

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from populace.core.errors import SettingsError
+from populace.core.tables import TABLES
 from populace.runs.courses import recorded_traces
 from populace.store.manifest import MANIFEST, read_manifest
 from populace.store.tables.tables import read_table, table_files
@@ -224,29 +225,9 @@ def _ticks_of(folder: Path) -> int:
     )
 
 
-class _Kind(msgspec.Struct, frozen=True):
-    """One table: how its rows are named, and what is compared of them."""
-
-    tick: str
-    identity: tuple[str, ...]
-    columns: tuple[str, ...] = ()
-    more: tuple[str, ...] = ()
-    late: int = 0
-    """By how many ticks its rows are later than the tick that made them."""
-
-
-_KINDS: Final = {
-    "levers": _Kind("tick", ("agent",), more=("lever", "what")),
-    "asks": _Kind("tick", ("agent", "nth"), ("key", "answer", "reason"), ("purpose",)),
-    "failures": _Kind("tick", ("agent",), ("error",)),
-    "actions": _Kind("tick", ("agent", "nth"), ("kind", "args", "fate")),
-    "messages": _Kind("tick_sent", ("sender", "nth"), ("receiver", "body", "fate")),
-    "agents": _Kind("tick", ("agent",), late=1),
-}
-
-
+_KINDS: Final = {name: TABLES[name] for name in ("levers", "asks", "failures", "actions", "messages", "agents")}
+"""What is compared, in the order in which a first difference is looked for."""
 _IDENTITY: Final = ("scenario", "agents")  # of the manifest
-_ALWAYS_KEPT: Final = ("levers", "failures")  # where a killed run has no part of one, it had no row
 _WHERE: Final = r" \([^()]*:\d+ in [^()]*\)$"  # a failure stays the same one where lines or files have moved
 
 
@@ -308,7 +289,7 @@ class _Both:
         self._tables: dict[str, tuple[TickRows, TickRows]] = {}
         kept = [(run.manifest or {}).get("settings", {}).get("record", {}).get("agents") for run in (one, other)]
         for name, kind in _KINDS.items():
-            columns = None if name == "agents" else (kind.tick, *kind.identity, *kind.columns, *kind.more)
+            columns = None if name == "agents" else (kind.tick, *kind.identity, *kind.named(compared=True, shown=True))
             begin = first + kind.late if first else 0
             rows = (
                 TickRows(one.folder, name, kind.tick, columns, begin),
@@ -318,7 +299,7 @@ class _Both:
                 self.notes.append(f"The runs keep agents differently (record.agents {kept[0]} and {kept[1]}).")
             elif name == "agents" and _foreign(rows):
                 self.notes.append("The agents of the two runs have no public field in common.")
-            elif (rows[0].files and rows[1].files) or name in _ALWAYS_KEPT:
+            elif (rows[0].files and rows[1].files) or kind.record is None:  # a part without rows is not there
                 self._tables[name] = rows
             elif rows[0].files or rows[1].files:
                 self.notes.append(f"Only {'A' if rows[0].files else 'B'} has a table of {name}.")
@@ -333,7 +314,7 @@ class _Both:
             a, b = (one.take(tick + kind.late) for one in rows)
             if a is None and b is None:
                 continue
-            columns: Sequence[str] = kind.columns
+            columns: Sequence[str] = kind.named(compared=True)
             if name == "failures":
                 a, b = (_without_place(one) for one in (a, b))
             if name == "agents":

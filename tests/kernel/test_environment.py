@@ -52,12 +52,12 @@ def test_actions_are_applied_in_the_total_order_over_any_number_of_shards(acts: 
 def test_actions_are_recorded_with_their_fates_in_the_total_order() -> None:
     acts = [(3, 5), (1, -2), (1, 4)]
     frames = action_frames(acts, 1)
-    assert environment().close_tick(0, handed(frames, [])).actions == {}, "unless it is told to"
+    assert environment().close_tick(0, handed(frames, [])).rows == {}, "unless it is told to"
     done = environment(record_actions=True).close_tick(0, handed(frames, []))
-    assert done.actions["agent"] == [1, 1, 3]
-    assert done.actions["fate"] == ["refused:not_positive", "applied", "applied"]
-    assert [msgpack.unpackb(args)["amount"] for args in done.actions["args"]] == [-2, 4, 5]
-    assert done.actions["kind"] == ["fund.pay"] * 3
+    assert done.rows["actions"]["agent"] == [1, 1, 3]
+    assert done.rows["actions"]["fate"] == ["refused:not_positive", "applied", "applied"]
+    assert [msgpack.unpackb(args)["amount"] for args in done.rows["actions"]["args"]] == [-2, 4, 5]
+    assert done.rows["actions"]["kind"] == ["fund.pay"] * 3
     assert done.digest == environment().close_tick(0, handed(frames, [])).digest
 
 

@@ -152,7 +152,7 @@ def test_a_shards_books_balance_over_a_run_and_are_seen_not_to() -> None:
     assert total.refused["unknown_recipient"] > 0
     assert sum(total.abstained.values()) > 0
     assert total.imbalance() == []
-    assert len(last.messages["fate"]) == total.expired
+    assert len(last.rows["messages"]["fate"]) == total.expired
     total.delivered -= 1
     total.answered += 1
     assert len(total.imbalance()) == 2
@@ -202,7 +202,7 @@ def test_mail_wakes_an_agent_and_the_bound_refuses_the_same_messages() -> None:
     done = run_tick(shard, 1, mail(0, (3, 1, b"\x05"), (0, 1, b"\x06"), (4, 1, b"\x07"), (4, 2, b"\x08")))
     assert read == [(1, [6, 5]), (2, [8])]
     assert (done.counts.delivered, done.counts.refused) == (3, {"inbox_full": 1})
-    assert done.messages["fate"] == ["delivered"] * 3 + ["refused:inbox_full"]
+    assert done.rows["messages"]["fate"] == ["delivered"] * 3 + ["refused:inbox_full"]
 
 
 def test_who_is_due_follows_activation_mail_and_timers_together() -> None:
@@ -254,7 +254,7 @@ def test_an_end_in_the_middle_of_a_tick_counts_what_was_billed_and_drops_the_res
     assert sorted(closed) == [0, 1, 2]
     assert (done.counts.expired, done.counts.calls, done.counts.tokens_in) == (2, 2, 6)
     assert done.counts.imbalance() == ["0 messages were sent and 2 were delivered, expired or refused"]
-    assert done.messages["fate"] == ["expired", "expired"]
+    assert done.rows["messages"]["fate"] == ["expired", "expired"]
     for event in (Answered([answered(ask) for ask in effect.asks]), Looked(1, [0]), Seen([])):
         assert send(shard, event) == [], "nothing lives on"
 
@@ -263,7 +263,7 @@ def test_what_is_not_recorded_takes_no_room_and_changes_no_digest() -> None:
     quiet, loud = society(record_messages=False, record_asks=False), society()
     for tick in range(3):
         one, other = ordered(quiet, tick), ordered(loud, tick)
-        assert (one.messages, one.asks) == ({}, {})
+        assert one.rows == {}
         assert one.digests == other.digests
         assert sent(one) == sent(other)
-    assert other.messages["fate"]
+    assert other.rows["messages"]["fate"]

@@ -123,7 +123,7 @@ async def awaits_of_another(agent: Doing, ctx: Context) -> None:
 def test_an_effect_is_awaited_once(deed: Any, error: str) -> None:
     done = run_tick(make_shard([doing(deed)]))
     assert [failure.error for failure in done.failures] == [error]
-    assert done.counts.asked == done.counts.answered == len(done.asks["nth"]) == 1
+    assert done.counts.asked == done.counts.answered == len(done.rows["asks"]["nth"]) == 1
     assert error != "NotAwaited" or "2 effect(s)" in done.failures[0].message
 
 
@@ -219,7 +219,7 @@ def test_recipients_that_cannot_exist_are_counted_and_no_error() -> None:
     assert done.counts.refused == {"unknown_recipient": 7}
     assert done.counts.sent == 9
     assert done.counts.acted == 0, "a message to -1 is no action on the world"
-    assert set(done.messages["receiver"].tolist()) == {UNKNOWN, 5, 6, 2**31 - 1}
+    assert set(done.rows["messages"]["receiver"].tolist()) == {UNKNOWN, 5, 6, 2**31 - 1}
 
 
 @pytest.mark.parametrize(

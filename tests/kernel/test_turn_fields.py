@@ -62,6 +62,22 @@ def test_a_field_of_a_wrong_type_fails_its_turn_and_is_put_back(name: str, value
     assert [row[0] for row in sent(done)] == [1]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("b", 2**63, "Fields.b is an int from -2**63 to 2**63 - 1, and 9223372036854775808 is beyond that"),
+        ("b", -(2**63) - 1, "Fields.b is an int from -2**63 to 2**63 - 1, and -9223372036854775809 is beyond that"),
+        ("b", 10**9999, "Fields.b is an int from -2**63 to 2**63 - 1, and an int of 33216 bits is beyond that"),
+        ("a", 10**400, "Fields.a is a float of 64 bits, and an int of 1329 bits is beyond that"),
+        ("c", 2**70, "Fields.c is a str, not a value of type int"),
+    ],
+    ids=range(5),
+)
+def test_a_number_beyond_its_fields_range_is_told_the_range(name: str, value: int, says: str) -> None:
+    done = run_tick(make_shard([Fields(name=name, value=value)]))
+    assert done.failures[0].message.startswith(says)
+
+
 def test_numpy_values_and_ints_become_the_fields_type() -> None:
     agents = [Fields(name="a", value=np.float32(0.5)), Fields(name="b", value=np.int8(3)), Fields(name="b", value=True)]
     done = run_tick(make_shard(agents))
@@ -94,4 +110,4 @@ def test_answers_arrive_typed_or_as_abstained() -> None:
     assert heard[0] == Number(3)
     assert [one.reason for one in heard[1:]] == ["schema"] * 5
     assert (done.counts.answered, done.counts.abstained, done.counts.calls) == (1, {"schema": 5}, 6)
-    assert msgspec.msgpack.encode(done.asks["answer"])
+    assert msgspec.msgpack.encode(done.rows["asks"]["answer"])

@@ -21,8 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from populace.core.errors import BusError, DiskFull, PopulaceError, SettingsError, StorageError
+from populace.core.tables import TABLES
 from populace.settings import Record
-from populace.store.tables.columns import SHEETS, body_text
+from populace.store.tables.columns import body_text, convert
 from populace.store.tables.tables import Tables, outcome_series, panel, read_table
 
 FIELDS = {"attitude": float, "group": int, "voted": bool, "why": str}
@@ -53,7 +54,7 @@ def _asks(tick: int, agents: int = 3) -> dict[str, list]:
         "reason": ["deadline" if agent == 0 else "" for agent in many],
         "detail": ["" for _ in many],
         "prompt": [(("system", "Be brief."), ("user", f"Hello «{agent}»")) for agent in many],
-        "answer": ["" if agent == 0 else '{"attitude": 3}' for agent in many],
+        "answer": [None if agent == 0 else '{"attitude": 3}' for agent in many],
         "reasoning": ["it greets me" if agent == 1 else "" for agent in many],
         "cut": [agent == 2 for agent in many],
         "reading": ["extracted" if agent == 1 else "" for agent in many],
@@ -87,10 +88,10 @@ def _write(out: Path, rng: random.Random | None = None, group_rows: int = 50_000
     tables = Tables(out, FIELDS, Record(), group_rows)
     for tick in range(5):
         arrange = (lambda columns: columns) if rng is None else (lambda columns: _shuffled(columns, rng))
-        tables.messages(arrange(_messages(tick)))
-        tables.asks(arrange(_asks(tick)))
-        tables.agents(arrange(_agents(tick, [0, 1, 2], [0.5, 1.5, 2.5])))
-        tables.outcomes({"tick": [tick], "name": ["variance"], "value": [float(tick)]})
+        tables.add("messages", arrange(_messages(tick)))
+        tables.add("asks", arrange(_asks(tick)))
+        tables.add("agents", arrange(_agents(tick, [0, 1, 2], [0.5, 1.5, 2.5])))
+        tables.add("outcomes", {"tick": [tick], "name": ["variance"], "value": [float(tick)]})
     tables.close()
 
 
@@ -147,7 +148,7 @@ def test_rows_reach_the_disk_in_groups_as_they_come(tmp_path: Path) -> None:
     tables = Tables(tmp_path, {}, Record(), group_rows=24)
     part = tmp_path / "parts" / "messages.parquet.part"
     for tick in range(10):
-        tables.messages(_messages(tick))
+        tables.add("messages", _messages(tick))
     assert not (tmp_path / "messages.parquet").exists(), "a table has its name only when it is whole"
     assert part.exists()
     tables.close()
@@ -163,14 +164,14 @@ def test_long_rows_are_written_by_their_bytes(tmp_path: Path) -> None:
     for tick in range(40):
         asks = _asks(tick, agents=1)
         asks["prompt"] = [noise]
-        tables.asks(asks)
+        tables.add("asks", asks)
     tables.close()
     assert pq.ParquetFile(tmp_path / "asks.parquet").num_row_groups > 1
 
 
 def test_an_interrupted_run_leaves_valid_tables_that_say_so(tmp_path: Path) -> None:
     tables = Tables(tmp_path, FIELDS, Record())
-    tables.messages(_messages(0))
+    tables.add("messages", _messages(0))
     paths = tables.close(complete=False)
     assert sorted(path.name for path in paths) == sorted(path.name for path in tmp_path.iterdir()), "no part counts"
     file = pq.ParquetFile(tmp_path / "messages.parquet")
@@ -187,8 +188,8 @@ def test_a_finished_run_says_that_it_is_complete(tmp_path: Path) -> None:
 
 def test_tables_that_are_not_wanted_are_not_made(tmp_path: Path) -> None:
     tables = Tables(tmp_path, FIELDS, Record(agents="none", messages=False, asks=False, actions=False))
-    tables.messages(_messages(0))
-    tables.asks(_asks(0))
+    tables.add("messages", _messages(0))
+    tables.add("asks", _asks(0))
     assert tables.names == ("outcomes", "failures", "levers")
     tables.close()
     there = sorted(path.stem for path in tmp_path.iterdir())
@@ -212,8 +213,8 @@ def test_a_full_disk_is_a_clear_error_and_leaves_no_half_table(tmp_path: Path, r
     }
 
     def run() -> None:
-        tables.asks(_asks(0))
-        tables.messages(messages)
+        tables.add("asks", _asks(0))
+        tables.add("messages", messages)
         tables.close(complete=False)
 
     with pytest.raises(DiskFull, match=r"messages.parquet: cannot be written: No space left.*free some space"):
@@ -232,7 +233,7 @@ def test_a_killed_writer_leaves_no_table_under_its_final_name(tmp_path: Path) ->
         from populace.store.tables.tables import Tables
         from populace.settings import Record
         tables = Tables(Path(sys.argv[1]), {}, Record(), group_rows=1)
-        tables.outcomes({"tick": [0], "name": ["variance"], "value": [1.0]})
+        tables.add("outcomes", {"tick": [0], "name": ["variance"], "value": [1.0]})
         os.kill(os.getpid(), signal.SIGKILL)
     """
     ended = subprocess.run([sys.executable, "-c", textwrap.dedent(script), str(tmp_path)], check=False)
@@ -247,15 +248,15 @@ def test_a_killed_writer_leaves_no_table_under_its_final_name(tmp_path: Path) ->
 def test_bad_batches_name_table_and_column(tmp_path: Path) -> None:
     tables = Tables(tmp_path, FIELDS, Record())
     with pytest.raises(ValueError, match="outcomes wants the columns"):
-        tables.outcomes({"tick": [0], "name": ["variance"]})
+        tables.add("outcomes", {"tick": [0], "name": ["variance"]})
     with pytest.raises(ValueError, match=r"different lengths: \{'tick': 1, 'name': 2, 'value': 1\}"):
-        tables.outcomes({"tick": [0], "name": ["a", "b"], "value": [1.0]})
+        tables.add("outcomes", {"tick": [0], "name": ["a", "b"], "value": [1.0]})
     with pytest.raises(PopulaceError, match=r"agents.parquet, column 'group': cannot be written as int64"):
-        tables.agents(_agents(0, [0], [1.0]) | {"group": [2**70]})
+        tables.add("agents", _agents(0, [0], [1.0]) | {"group": [2**70]})
     with pytest.raises(PopulaceError, match=r"outcomes.parquet, column 'value': 1 of 1 values are missing"):
-        tables.outcomes({"tick": [0], "name": ["variance"], "value": [None]})
+        tables.add("outcomes", {"tick": [0], "name": ["variance"], "value": [None]})
     with pytest.raises(BusError, match="a message body of 1 bytes"):
-        tables.messages(_messages(0, 1, 1) | {"body": [b"\xc1"]})
+        tables.add("messages", _messages(0, 1, 1) | {"body": [b"\xc1"]})
     tables.close()
     assert read_table(tmp_path, "outcomes").num_rows == 0
 
@@ -278,9 +279,9 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> Non
 
 def _add_ticks(tables: Tables, ticks: Sequence[int]) -> None:
     for tick in ticks:
-        tables.messages(_messages(tick))
-        tables.asks(_asks(tick))
-        tables.outcomes({"tick": [tick], "name": ["n"], "value": [float(tick)]})
+        tables.add("messages", _messages(tick))
+        tables.add("asks", _asks(tick))
+        tables.add("outcomes", {"tick": [tick], "name": ["n"], "value": [float(tick)]})
 
 
 @settings(max_examples=25)
@@ -374,10 +375,9 @@ def test_a_prompt_becomes_the_json_that_the_standard_library_writes(prompts: lis
         json.dumps([{"role": role, "content": content} for role, content in messages], ensure_ascii=False)
         for messages in prompts
     ]
-    convert = SHEETS["asks"][1]["prompt"].convert
-    assert convert is not None
-    assert convert(prompts) == expected
-    assert convert(expected) == expected
+    prompt = next(column for column in TABLES["asks"].columns if column.name == "prompt")
+    assert convert(prompt, prompts) == expected
+    assert convert(prompt, expected) == expected
 
 
 def test_what_json_lacks() -> None:
@@ -387,10 +387,10 @@ def test_what_json_lacks() -> None:
 
 def test_a_panel_is_dense_and_filled_forward(tmp_path: Path) -> None:
     tables = Tables(tmp_path, FIELDS, Record())
-    tables.agents(_agents(0, [2, 0, 1], [2.0, 0.0, 1.0]))
-    tables.agents(_agents(2, [1], [9.0]))
+    tables.add("agents", _agents(0, [2, 0, 1], [2.0, 0.0, 1.0]))
+    tables.add("agents", _agents(2, [1], [9.0]))
     for tick in range(5):
-        tables.outcomes({"tick": [tick, tick], "name": ["variance", "mean"], "value": [float(tick), 1.0]})
+        tables.add("outcomes", {"tick": [tick, tick], "name": ["variance", "mean"], "value": [float(tick), 1.0]})
     tables.close()
     expected = [[0, 1, 2], [0, 1, 2], [0, 9, 2], [0, 9, 2], [0, 9, 2]]
     np.testing.assert_array_equal(panel(tmp_path, "attitude"), np.array(expected, dtype=float))
@@ -407,8 +407,8 @@ def test_a_panel_is_dense_and_filled_forward(tmp_path: Path) -> None:
 
 def test_an_agent_that_joins_late_has_no_value_before(tmp_path: Path) -> None:
     tables = Tables(tmp_path, FIELDS, Record())
-    tables.agents(_agents(0, [0], [0.5]))
-    tables.agents(_agents(1, [1], [1.5]))
+    tables.add("agents", _agents(0, [0], [0.5]))
+    tables.add("agents", _agents(1, [1], [1.5]))
     tables.close()
     np.testing.assert_array_equal(panel(tmp_path, "attitude"), [[0.5, np.nan], [0.5, 1.5]])
     np.testing.assert_array_equal(panel(tmp_path, "group"), [[0, np.nan], [0, 1]])
@@ -423,8 +423,8 @@ def test_a_panel_is_what_a_plain_loop_gives(tmp_path_factory: pytest.TempPathFac
     now, expected = [0, 0, 0], []
     for tick, row in enumerate(changes):
         ids = [agent for agent, value in enumerate(row) if value is not None]
-        tables.agents({"tick": [tick] * len(ids), "agent": ids, "x": [row[agent] for agent in ids]})
-        tables.outcomes({"tick": [tick], "name": ["n"], "value": [0.0]})
+        tables.add("agents", {"tick": [tick] * len(ids), "agent": ids, "x": [row[agent] for agent in ids]})
+        tables.add("outcomes", {"tick": [tick], "name": ["n"], "value": [0.0]})
         now = [old if new is None else new for old, new in zip(now, row, strict=True)]
         expected.append(now)
     tables.close()
@@ -441,9 +441,9 @@ def test_other_tools_read_the_tables(tmp_path: Path) -> None:
 
 def test_a_part_of_an_older_populace_lacks_columns_and_is_read_with_nulls(tmp_path: Path) -> None:
     tables = Tables(tmp_path, FIELDS, Record())
-    tables.asks(_asks(0))
+    tables.add("asks", _asks(0))
     tables.cut()
-    tables.asks(_asks(1))
+    tables.add("asks", _asks(1))
     tables.cut()
     (old, _) = sorted((tmp_path / "parts").glob("asks-*.parquet"))
     pq.write_table(pq.read_table(old).drop_columns(["reasoning", "cut", "reading"]), old)

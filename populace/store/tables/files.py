@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -14,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from populace.core.errors import PopulaceError, StorageError
+from populace.core.tables import Batch, Table
 from populace.files import storage_error
-from populace.store.tables.columns import Column, Columns
+from populace.store.tables.columns import arrow_type, convert
 
 GROUP_ROWS: Final = 50_000
 """Rows that are held back before they are written as one row group."""
@@ -40,15 +40,13 @@ class Sheet:
         self,
         out: Path,
         name: str,
-        order: tuple[str, ...],
-        columns: Mapping[str, Column],
+        table: Table,
         group_rows: int,
         parts: int,
     ) -> None:
         self._path = out / f"{name}.parquet"
         self._folder = out / PARTS
-        self._order = order
-        self._columns = columns
+        self._table = table
         self._group_rows = group_rows
         self._held: list[Any] = []
         self._rows = 0
@@ -56,19 +54,19 @@ class Sheet:
         self._broken: StorageError | None = None
         self._schema = pa.schema(
             [
-                pa.field(column, kind.type, nullable=kind.nullable, metadata={"about": kind.about})
-                for column, kind in columns.items()
+                pa.field(one.name, arrow_type(one), nullable=one.nullable, metadata={"about": one.about})
+                for one in table.columns
             ],
-            metadata={"populace.table": name, "populace.order": ", ".join(order)},
+            metadata={"populace.table": name, "populace.order": ", ".join(table.order)},
         )
-        self._repeating = [column for column, kind in columns.items() if not kind.distinct]
+        self._repeating = [one.name for one in table.columns if not one.distinct]
         self._done = [path for number in range(parts) if (path := self._part(number)).exists()]
         self._file: _File | None = None
 
     def _part(self, number: int) -> Path:
         return self._folder / f"{self._path.stem}-{number:06}.parquet"
 
-    def add(self, columns: Columns) -> None:
+    def add(self, columns: Batch) -> None:
         """Convert a batch, sort it, and write when enough is held."""
         if self._broken is not None:
             raise self._broken
@@ -126,7 +124,7 @@ class Sheet:
                     if rows >= self._group_rows or size >= GROUP_BYTES:
                         whole.write(held, self._group_rows)
                         held, rows, size = [], 0, 0
-            except pa.ArrowInvalid as error:
+            except (pa.ArrowInvalid, KeyError) as error:
                 raise StorageError(f"{path}: is not what was written there: {error}.") from None
         if held:
             whole.write(held, self._group_rows)
@@ -155,28 +153,28 @@ class Sheet:
         )
         return self._broken
 
-    def _convert(self, columns: Columns) -> Any:
+    def _convert(self, columns: Batch) -> Any:
         name = self._path.stem
-        if columns.keys() != self._columns.keys():
-            raise ValueError(f"{name} wants the columns {list(self._columns)}, got {list(columns)}")
+        names = [one.name for one in self._table.columns]
+        if columns.keys() != set(names):
+            raise ValueError(f"{name} wants the columns {names}, got {list(columns)}")
         arrays = []
-        for column, kind in self._columns.items():
-            values = columns[column]
-            place = f"{self._path}, column '{column}'"
+        for column in self._table.columns:
+            place = f"{self._path}, column '{column.name}'"
             try:
-                array = pa.array(kind.convert(values) if kind.convert else values, kind.type)
+                array = pa.array(convert(column, columns[column.name]), arrow_type(column))
             except (pa.ArrowException, OverflowError) as error:
-                raise PopulaceError(f"{place}: cannot be written as {kind.type}: {error}") from None
-            if array.null_count and not kind.nullable:
+                raise PopulaceError(f"{place}: cannot be written as {arrow_type(column)}: {error}") from None
+            if array.null_count and not column.nullable:
                 raise PopulaceError(f"{place}: {array.null_count} of {len(array)} values are missing")
             arrays.append(array)
-        lengths = {column: len(array) for column, array in zip(self._columns, arrays, strict=True)}
+        lengths = dict(zip(names, map(len, arrays), strict=True))
         if len(set(lengths.values())) > 1:
             raise ValueError(f"{name}: the columns of a batch have different lengths: {lengths}")
         return pa.record_batch(arrays, schema=self._schema)
 
     def _sorted(self, batch: Any) -> Any:
-        keys = [np.asarray(batch.column(name)) for name in reversed(self._order)]
+        keys = [np.asarray(batch.column(name)) for name in reversed(self._table.order)]
         rows = np.lexsort(keys)
         if np.array_equal(rows, np.arange(rows.size)):
             return batch

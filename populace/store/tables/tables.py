@@ -1,17 +1,8 @@
 """The Parquet tables that a run leaves, and how to read them. The only importer of pyarrow.
 
-| table    | a row is                      | sorted by, within a batch |
-|----------|-------------------------------|---------------------------|
-| agents   | an agent's fields at a tick   | tick, agent               |
-| messages | a message and its fate        | tick_sent, sender, nth    |
-| asks     | a question and how it ended   | tick, agent, nth          |
-| actions  | an action and its fate        | tick, agent, nth          |
-| outcomes | one outcome at a tick         | tick                      |
-| failures | a turn ended by an exception  | tick, agent               |
-| levers   | an agent touched by a lever   | tick, agent               |
-
-Give each method one batch a tick that holds every shard's rows: then the tables are the same on any number of
-shards (but for `latency_s` of asks, which is wall time).
+`populace.core.tables` declares them. Give `Tables.add` one batch
+a tick that holds every shard's rows: then the tables are the same on any number of shards (but for `latency_s` of asks,
+which is wall time).
 
 While a run lasts, its rows stand in part files, `parts/<name>-<number>.parquet`. `cut` ends the part that is being
 written, so that what came before a checkpoint is on the disk however the run ends; a run that is taken up there drops
@@ -29,21 +20,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from populace.core.errors import SettingsError, StorageError
+from populace.core.tables import TABLES, Batch
 from populace.files import naming, sync_folder
 from populace.settings import Record
-from populace.store.tables.columns import FIELD_TYPES, SHEETS, Column, Columns
+from populace.store.tables.columns import field_columns
 from populace.store.tables.files import GROUP_ROWS, PARTS, Sheet, part_number
 
 
 class Tables:
     """Writes a run's tables into the folder `out`, which it makes if need be.
 
-    `fields` are the agents' public fields (float, int, bool or str); `settings` says which tables are kept: a
-    method whose table is not kept does nothing. Rows are held back until there are `group_rows` of them, so memory
-    stays bounded. A run that is taken up again goes on after its first `parts` parts. Raises StorageError.
+    `fields` are the agents' public fields (float, int, bool or str); `settings` says which tables are kept. Rows
+    are held back until there are `group_rows` of them, so memory stays bounded. A run that is taken up again goes on
+    after its first `parts` parts. Raises StorageError.
     """
 
     def __init__(
@@ -54,15 +47,7 @@ class Tables:
         group_rows: int = GROUP_ROWS,
         parts: int = 0,
     ) -> None:
-        unknown = [name for name, kind in fields.items() if kind not in FIELD_TYPES or name in ("tick", "agent")]
-        if unknown:
-            raise ValueError(f"public fields are float, int, bool or str and not 'tick' or 'agent': {unknown}")
-        kept = {
-            "agents": settings.agents != "none",
-            "messages": settings.messages,
-            "asks": settings.asks,
-            "actions": settings.actions,
-        }
+        extra = field_columns(fields)
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -70,13 +55,10 @@ class Tables:
         self._out = out
         self._parts = parts
         self._sheets: dict[str, Sheet] = {}
-        for name, (order, columns) in SHEETS.items():
-            if kept.get(name, True):
-                extra = {
-                    field: Column(FIELD_TYPES[kind], "public field", nullable=True)
-                    for field, kind in (fields.items() if name == "agents" else ())
-                }
-                self._sheets[name] = Sheet(out, name, order, {**columns, **extra}, group_rows, parts)
+        for name, table in TABLES.items():
+            if table.record is None or getattr(settings, table.record) not in (False, "none"):
+                whole = replace(table, columns=(*table.columns, *extra)) if name == "agents" else table
+                self._sheets[name] = Sheet(out, name, whole, group_rows, parts)
         with naming(out / PARTS, "written"):
             (out / PARTS).mkdir(exist_ok=True)
             for file in (out / PARTS).iterdir():
@@ -90,39 +72,10 @@ class Tables:
         """The tables that this run keeps."""
         return tuple(self._sheets)
 
-    def agents(self, columns: Columns) -> None:
-        """Add agents' fields: tick, agent and every public field."""
-        self._add("agents", columns)
-
-    def messages(self, columns: Columns) -> None:
-        """Add messages; `tick_read` is None or negative for never, `body` is msgpack."""
-        self._add("messages", columns)
-
-    def asks(self, columns: Columns) -> None:
-        """Add asks; `prompt` is (role, content) pairs or their JSON, `key` is bytes or hex.
-
-        An empty `reason` or `detail` is written as null, and so is the answer of an ask that abstained.
-        """
-        if "asks" in self._sheets and {"answer", "settled"} <= columns.keys():
-            pairs = zip(columns["answer"], columns["settled"], strict=False)
-            columns = {**columns, "answer": [None if settled == "abstained" else text for text, settled in pairs]}
-        self._add("asks", columns)
-
-    def actions(self, columns: Columns) -> None:
-        """Add actions; `args` is msgpack."""
-        self._add("actions", columns)
-
-    def outcomes(self, columns: Columns) -> None:
-        """Add outcomes: tick, name, value."""
-        self._add("outcomes", columns)
-
-    def failures(self, columns: Columns) -> None:
-        """Add failed turns: tick, agent, error, story."""
-        self._add("failures", columns)
-
-    def levers(self, columns: Columns) -> None:
-        """Add whom levers touched: tick, lever, agent, what."""
-        self._add("levers", columns)
+    def add(self, name: str, batch: Batch) -> None:
+        """Add rows to a table, as the kernel gives them; where the table is not kept, nothing happens."""
+        if sheet := self._sheets.get(name):
+            sheet.add(batch)
 
     def cut(self) -> int:
         """End the parts that are being written; gives how many there are now, the same for every table.
@@ -171,10 +124,6 @@ class Tables:
         for sheet in self._sheets.values():
             sheet.drop()
         self._sheets = {}
-
-    def _add(self, name: str, columns: Columns) -> None:
-        if sheet := self._sheets.get(name):
-            sheet.add(columns)
 
 
 def read_table(run_dir: str | Path, name: str) -> Any:

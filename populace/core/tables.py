@@ -1,0 +1,155 @@
+"""The tables that a run leaves, each declared once: columns, what fills them, order, and how two runs' are compared.
+
+Everything that has to do with a table follows from this: what the kernel gives (`populace.kernel.rows`), what is
+written (`populace.store.tables`), what `diff` compares. A new column of `asks` is one line here, with its `source`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from populace.core.records import REASONS
+
+Batch: TypeAlias = dict[str, Any]
+"""Rows of one table: a sequence or an array a column, all of one length."""
+
+ColumnType: TypeAlias = Literal["int32", "int64", "float64", "bool", "text"]
+Given: TypeAlias = Literal["plain", "packed", "prompt", "digest", "negative_is_null", "empty_is_null"]
+"""How a column comes from the kernel: as it is written; packed by msgpack (written as JSON); as an ask's messages
+(written as JSON); as bytes (written in hex); with negative numbers, or empty texts, for null."""
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One column. `about` is its unit or meaning; `source`, of a column of asks, where it is read from.
+
+    `diff` compares those that are `compared`, and reads those that are `shown` beside them. `distinct` says that few
+    values come twice, so that a dictionary of them would cost time and space.
+    """
+
+    name: str
+    type: ColumnType
+    about: str
+    given: Given = "plain"
+    nullable: bool = False
+    distinct: bool = False
+    source: str = ""
+    compared: bool = False
+    shown: bool = False
+
+
+class Table(msgspec.Struct, frozen=True):
+    """One table. `about` says what a row is; rows of a batch are sorted by `order`.
+
+    `tick` is the column of the tick, and rows of tick t tell of what was done in tick t - `late`. `identity` names a
+    row within its tick. `record` is the setting (`record.<name>`) by which the table is kept; without one it always is.
+    """
+
+    about: str
+    columns: tuple[Column, ...]
+    order: tuple[str, ...]
+    identity: tuple[str, ...]
+    tick: str = "tick"
+    late: int = 0
+    record: str | None = None
+
+    def named(self, *, compared: bool = False, shown: bool = False) -> tuple[str, ...]:
+        """The names of the columns that are compared, or shown."""
+        return tuple(one.name for one in self.columns if (compared and one.compared) or (shown and one.shown))
+
+
+_TICK: Final = Column("tick", "int32", "tick")
+_ID: Final = Column("agent", "int32", "agent's id")
+_FATE: Final = Column("fate", "text", "delivered, expired or refused", compared=True)
+
+TABLES: Final[Mapping[str, Table]] = MappingProxyType({
+    "agents": Table(
+        "an agent's public fields at a tick",
+        (_TICK, _ID),
+        order=("tick", "agent"), identity=("agent",), late=1, record="agents",
+    ),
+    "messages": Table(
+        "a message and its fate",
+        (
+            Column("tick_sent", "int32", "tick"),
+            Column("tick_read", "int32", "tick; null: never read", "negative_is_null", nullable=True),
+            Column("sender", "int32", "agent's id; -1: the world or a lever"),
+            Column("receiver", "int32", "agent's id; -1: the world", compared=True),
+            Column("nth", "int32", "which of its sender's messages of that tick, from 0; a lever's from 2**30"),
+            Column("body", "text", "JSON; bytes as base64", "packed", compared=True),
+            _FATE,
+        ),
+        order=("tick_sent", "sender", "nth"), identity=("sender", "nth"), tick="tick_sent", record="messages",
+    ),
+    "asks": Table(
+        "a question and how it ended",
+        (
+            Column("tick", "int32", "tick", source="ask.tick"),
+            Column("agent", "int32", "agent's id", source="ask.agent"),
+            Column("nth", "int32", "which of its agent's asks of that tick, from 0", source="ask.nth"),
+            Column("purpose", "text", "what the agent asked for", source="ask.purpose", shown=True),
+            Column("settled", "text", "answered, cached, replayed or abstained", source="answer.settled"),
+            Column("reason", "text", f"why it abstained: {', '.join(REASONS)}", "empty_is_null", nullable=True,
+                   source="answer.reason", compared=True),
+            Column("detail", "text", "more on why it abstained", "empty_is_null", nullable=True,
+                   source="answer.detail"),
+            Column("prompt", "text", "JSON list of messages", "prompt", distinct=True, source="ask.messages"),
+            Column("answer", "text", "what the model said; null: abstained", nullable=True, source="answer.text",
+                   compared=True),
+            Column("reasoning", "text", "what the model thought before, where it is told", "empty_is_null",
+                   nullable=True, source="answer.reasoning"),
+            Column("cut", "bool", "whether a text ended at max_tokens; null: not on record", nullable=True,
+                   source="answer.cut"),
+            Column("reading", "text", "how it was read: extracted or coerced; null: as it stood", "empty_is_null",
+                   nullable=True, source="answer.reading"),
+            Column("tokens_in", "int64", "tokens", source="answer.tokens_in"),
+            Column("tokens_out", "int64", "tokens", source="answer.tokens_out"),
+            Column("cost_usd", "float64", "US dollars", source="answer.cost_usd"),
+            Column("calls", "int32", "calls billed, repairs and retries included", source="answer.calls"),
+            Column("latency_s", "float64", "seconds of wall time", distinct=True, source="answer.latency_s"),
+            Column("key", "text", "content key, hex of BLAKE2b-128", "digest", distinct=True, source="ask.key",
+                   compared=True),
+        ),
+        order=("tick", "agent", "nth"), identity=("agent", "nth"), record="asks",
+    ),
+    "actions": Table(
+        "an action and its fate",
+        (
+            _TICK,
+            _ID,
+            Column("nth", "int32", "its place among what its agent sent and did in that tick, from 0"),
+            Column("kind", "text", "part and action", compared=True),
+            Column("args", "text", "JSON; bytes as base64", "packed", compared=True),
+            Column("fate", "text", "applied or refused", compared=True),
+        ),
+        order=("tick", "agent", "nth"), identity=("agent", "nth"), record="actions",
+    ),
+    "outcomes": Table(
+        "one outcome at a tick",
+        (_TICK, Column("name", "text", "outcome"), Column("value", "float64", "the scenario's own unit")),
+        order=("tick",), identity=("name",), late=1,
+    ),
+    "failures": Table(
+        "a turn ended by an exception",
+        (
+            _TICK,
+            _ID,
+            Column("error", "text", "the exception, in a line", compared=True),
+            Column("story", "text", "what led to it"),
+        ),
+        order=("tick", "agent"), identity=("agent",),
+    ),
+    "levers": Table(
+        "an agent touched by a lever",
+        (
+            _TICK,
+            Column("lever", "text", "its name, or its place in the settings", shown=True),
+            Column("agent", "int32", "agent's id; -1: everybody, since a parameter was set"),
+            Column("what", "text", "what the lever did", shown=True),
+        ),
+        order=("tick", "agent"), identity=("agent",),
+    ),
+})  # fmt: skip
