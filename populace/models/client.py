@@ -13,6 +13,7 @@ Which endpoint answered stands in no answer, key or trace.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -24,17 +25,18 @@ from populace.core.records import Answer, Ask, Reason
 from populace.models.cache.keys import model_seed
 from populace.models.chat import Mode, Writer, read_completion, read_error
 from populace.models.completions import Prompts, prompt_of, read_completions
-from populace.models.dispatch.backoff import rate_headers, retry_after_s
+from populace.models.dispatch.backoff import asked_wait_s, never_fits, rate_headers
 from populace.models.dispatch.dispatcher import Batches, Dispatcher
 from populace.models.dispatch.lanes import Lane, Lanes
 from populace.models.dispatch.retry import Again, Pending, Retry
 from populace.models.dispatch.throttle import Limiter
-from populace.models.endings import Ending, Fatal, Limited, Rejected, Said
+from populace.models.endings import Ending, Fatal, Fault, Limited, Rejected, Said
 from populace.models.http import Http, Reply
 from populace.models.protocol import Deliver, Pressure
 
 _CHAT: Final = "/chat/completions"
 _COMPLETIONS: Final = "/completions"
+_BEHIND_S: Final = 0.01
 _LIMITS: Final = "x-ratelimit-remaining-requests"
 
 
@@ -78,6 +80,7 @@ class Client:
         self._limiter = limiter
         self._prompts = prompts
         self._failure: Exception | None = None
+        self._trouble = ""
         self._winding_down = False
         self._closed = False
         self.dispatcher = Dispatcher(
@@ -86,6 +89,7 @@ class Client:
             stop=self._stop,
             lanes=Lanes(lanes),
             outage_s=outage_s,
+            pause_s=retry.pause_s,
             limiter=limiter,
             batches=None if prompts is None else Batches(batch, _kind),
         )
@@ -192,12 +196,13 @@ class Client:
                 self.dispatcher.hold(lane, pause_s)
         if reply.status == 200:
             return None
-        wait_s = retry_after_s(reply.headers, time.time())
+        wait_s = asked_wait_s(reply.headers, reply.body, time.time())
         outcome = read_error(reply.status, server.http.scrub(reply.body.decode(errors="replace")).encode(), wait_s)
-        if isinstance(outcome, Limited) and wait_s is not None:
-            if wait_s > self._outage_s and not self.dispatcher.elsewhere(lane):
+        if isinstance(outcome, Limited):
+            if never_fits(outcome.detail):
+                return Rejected(outcome.detail)
+            if wait_s is not None and wait_s > self._outage_s and not self.dispatcher.elsewhere(lane):
                 return Fatal("quota", f"{outcome.detail}; it asks to wait {wait_s:.0f} s")
-            self.dispatcher.hold(lane, wait_s)
         return outcome
 
     def _conclude(self, job: Pending, outcome: Ending, lane: Lane, probe: bool) -> None:
@@ -205,7 +210,7 @@ class Client:
             return
         if not isinstance(outcome, Said):
             if isinstance(outcome, Fatal) and self._servers[lane.index].writer.learn(outcome.detail):
-                self.dispatcher.put(job)
+                self._put_again(job, 0.0)
                 return
             if isinstance(outcome, Rejected) and self._prompts is not None and not job.alone and _kind(job) is not None:
                 # It may be another prompt of the request that was refused.
@@ -214,17 +219,32 @@ class Client:
                 self._put_again(job, 0.0)
                 return
             job.failed_at = lane.index
+            if isinstance(outcome, Fault | Limited):
+                self._trouble = outcome.detail
+            if isinstance(outcome, Limited) and self._limited_for_ever(job, lane):
+                job.deliver([job.abstained("error", f"{outcome.detail} (for more than {self._outage_s:g} s)")])
+                return
             step = self._retry.after(job, outcome, probe=probe, elsewhere=self.dispatcher.elsewhere(lane))
         else:
             step = self._retry.after(job, outcome, probe=probe)
         if isinstance(step, Answer):
             job.deliver([step])
         elif isinstance(step, Again):
-            self._put_again(job, step.after_s)
+            # Behind those that wait for the same limit: one ask that is refused for ever must not try for all others.
+            held_s = self.dispatcher.held_s(lane) + _BEHIND_S if isinstance(outcome, Limited) and step.after_s else 0.0
+            self._put_again(job, max(step.after_s, held_s))
         else:
             if isinstance(step, Fatal) and self._failure is None:
                 self._fail(ModelError(self._explain(step, self._servers[lane.index])))
             self._abstain([job], *_reason(self._failure))
+
+    def _limited_for_ever(self, job: Pending, lane: Lane) -> bool:
+        """Whether rate limits have refused this ask for as long as an outage may last, while others were taken."""
+        now_s = asyncio.get_running_loop().time()
+        if job.limited_since_s is None:
+            job.limited_since_s = now_s
+        others = lane.limits_since_s is None or lane.limits_since_s > job.limited_since_s
+        return others and now_s - job.limited_since_s > self._outage_s
 
     def _put_again(self, job: Pending, after_s: float) -> None:
         if self._failure is not None or self._winding_down:
@@ -245,14 +265,14 @@ class Client:
                     "Everything up to the last whole tick is saved. To go on, raise model.budget.usd or "
                     "model.budget.tokens, whichever is set, and resume the run."
                 )
-                # What is in flight is paid for, and ends as it ends.
                 self._abstain(self.dispatcher.drain(), *_reason(self._failure))
             case "outage":
                 self._fail(
                     ModelError(
                         f"{' and '.join(server.http.base_url for server in self._servers)} "
-                        f"{'is' if len(self._servers) == 1 else 'are'} out: {detail}. See whether the server runs; "
-                        f"model.outage_s says how long to wait for it."
+                        f"{'is' if len(self._servers) == 1 else 'are'} out: {detail}"
+                        f"{f' (the last said: {self._trouble})' if self._trouble else ''}. See whether the server runs "
+                        f"and what it allows; model.outage_s says how long to wait for it."
                     )
                 )
             case "account":
@@ -260,12 +280,14 @@ class Client:
                 self._abstain(self.dispatcher.drain(), *_reason(self._failure))
             case "attempt":
                 self._fail(ModelError("a newer attempt of this shard runs, so this one makes no more calls."))
+                self._abstain(self.dispatcher.abort(), *_reason(self._failure))
             case _:
                 self._fail(ModelError(f"the model gateway failed: {detail}. This is a bug in populace: report it."))
 
     def _fail(self, failure: Exception) -> None:
+        """No call is begun any more. Those in flight are paid for: they end as they end, and are delivered."""
         self._failure = failure
-        self._abstain(self.dispatcher.drain() + self.dispatcher.abort(), *_reason(failure))
+        self._abstain(self.dispatcher.drain(), *_reason(failure))
 
     def _abstain(self, jobs: list[Pending], reason: Reason, detail: str) -> None:
         for job in jobs:

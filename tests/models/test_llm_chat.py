@@ -213,10 +213,21 @@ def test_a_probe_costs_its_ask_no_try() -> None:
     assert one.tries == 0
 
 
-def test_what_a_server_asks_to_wait_is_waited() -> None:
-    step = RETRY.after(job(), Limited("429", 4.0))
-    assert isinstance(step, Again)
-    assert 4.0 <= step.after_s <= 4.5
+def test_a_rate_limit_costs_its_ask_no_try() -> None:
+    one = job()
+    steps = [RETRY.after(one, Limited("429", wait_s)) for wait_s in (None, 4.0) * 10]
+    assert all(isinstance(step, Again) and 0.0 < step.after_s <= 30.0 for step in steps)
+    assert one.tries == 0
+    assert RETRY.after(one, Limited("429"), elsewhere=1) == Again(0.0)
+
+
+def test_an_endpoint_is_left_alone_for_what_it_asked_or_longer_each_time() -> None:
+    assert 4.0 <= RETRY.pause_s(job(), 3, 4.0) <= 4.5
+    assert 0.02 <= RETRY.pause_s(job(), 3, 0.02) <= 0.04
+    pauses = [RETRY.pause_s(job(), refused, None) for refused in range(10)]
+    bounds = (0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30)
+    assert all(bound / 2 <= pause <= bound for pause, bound in zip(pauses, bounds, strict=True))
+    assert pauses == [RETRY.pause_s(job(), refused, None) for refused in range(10)]
 
 
 def test_an_answer_that_does_not_fit_is_repaired_with_the_error_quoted() -> None:

@@ -4,8 +4,9 @@ Full jitter is a uniform draw between nothing and an exponentially growing, capp
 best of the usual kinds (M. Brooker, "Exponential backoff and jitter", AWS Architecture Blog, 2015). The draw is
 keyed by the ask's identity and the attempt, so it is the same in every run and no two asks retry in step.
 
-Headers are read from any mapping of names to values; a name's case does not matter. A value that can't be read
-counts as not sent: a server's typing error must not stop a run.
+Where a server asks to wait, it says so in a header, in a field of the body (Google's `retryDelay`) or in its text
+("Please try again in 1.2s"): `asked_wait_s` reads all of them. A value that can't be read counts as not sent: a
+server's typing error must not stop a run. Headers are read from any mapping of names to values, whatever their case.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -24,6 +25,24 @@ from populace.core.draws import Stream
 _UNITS_S: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
 _PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|us|µs|μs|ns|h|m|s)", re.ASCII)
 _NUMBER: Final = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
+_WORDS_S: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3}
+_SPAN: Final = re.compile(
+    r"(\d+(?:\.\d+)?)\s*(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)(?![a-z])",
+    re.ASCII | re.IGNORECASE,
+)
+_COME_BACK: Final = re.compile(
+    r"\b(?:again|retry\w*|wait|reset\w*|available)\b\D{0,60}?(?=\d)", re.ASCII | re.IGNORECASE
+)
+_JOINED: Final = re.compile(r"[\s,]*(?:and\b)?\s*")
+_TOO_LARGE: Final = re.compile(
+    r"\blimit\W{0,3}(\d[\d,]*)\b.{0,80}?\brequested\W{0,3}(\d[\d,]*)", re.ASCII | re.IGNORECASE | re.DOTALL
+)
+_FIELDS_S: Final = {
+    **dict.fromkeys(("retrydelay", "retryafter", "retryafterseconds", "retryinseconds", "waitseconds"), 1.0),
+    **dict.fromkeys(("retrydelayms", "retryafterms", "retryaftermilliseconds"), 1e-3),
+}
+_BODY_BYTES: Final = 65_536
+_DEPTH: Final = 10
 
 
 class Backoff(msgspec.Struct, frozen=True):
@@ -55,6 +74,20 @@ class Backoff(msgspec.Struct, frozen=True):
         if asked_for_s is None:
             return draw * self.bound_s(attempt)
         return max(0.0, asked_for_s) + draw * self.base_s
+
+
+    def pause_s(
+        self, seed: int, agent: int, tick: int, nth: int, attempt: int, asked_for_s: float | None = None
+    ) -> float:
+        """Seconds for which an endpoint is left alone that has refused calls `attempt` times in a row, from 0.
+
+        Without `asked_for_s`, between a half and the whole of the bound: an endpoint that is asked too soon counts
+        that, too. With it, that long and up to as long again, at most `base_s` more.
+        """
+        draw = Stream(seed, agent, tick, f"llm.pause/{nth}/{attempt}").random()
+        if asked_for_s is None:
+            return (0.5 + 0.5 * draw) * self.bound_s(attempt)
+        return asked_for_s + draw * min(self.base_s, asked_for_s)
 
 
 class RateHeaders(msgspec.Struct, frozen=True):
@@ -120,6 +153,99 @@ def retry_after_s(headers: Mapping[str, str], now_unix_s: float) -> float | None
         return None
     date = _unix_s(sent.get("date", ""))
     return max(0.0, due - (now_unix_s if date is None else date))
+
+
+def asked_wait_s(headers: Mapping[str, str], body: bytes, now_unix_s: float) -> float | None:
+    """Seconds that a refusal asks to wait, wherever it says so, or None where it does not.
+
+    `Retry-After` and its kin go first, then a field of the body, then the body's text, then the headers that tell when
+    a limit is whole again.
+
+    >>> asked_wait_s({}, b'[{"error": {"details": [{"retryDelay": "34s"}]}}]', 0.0)
+    34.0
+    >>> asked_wait_s({}, b'{"error": {"message": "Rate limit reached. Please try again in 1m12.5s."}}', 0.0)
+    72.5
+    """
+    found = retry_after_s(headers, now_unix_s)
+    if found is None:
+        found = _wait_in_body(body[:_BODY_BYTES])
+    if found is None:
+        found = _reset_s(_lower(headers), now_unix_s)
+    return found
+
+
+def never_fits(text: str) -> bool:
+    """Whether a rate limit's refusal says that what was asked for is larger than the whole limit.
+
+    >>> never_fits("Request too large on tokens per min (TPM): Limit 10000, Requested 12000.")
+    True
+    """
+    found = _TOO_LARGE.search(text)
+    return found is not None and int(found[2].replace(",", "")) > int(found[1].replace(",", ""))
+
+
+def _wait_in_body(body: bytes) -> float | None:
+    try:
+        content = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        content = body.decode(errors="replace")
+    fields, texts = list[float](), list[str]()
+    _gather(content, fields, texts, _DEPTH)
+    if fields:
+        return max(fields)
+    return next((wait for text in texts if (wait := _wait_in_text(text)) is not None), None)
+
+
+def _gather(value: Any, fields: list[float], texts: list[str], depth: int) -> None:
+    """Collect what fields say of a wait, and all texts, from a body."""
+    if isinstance(value, str):
+        texts.append(value)
+    elif isinstance(value, list) and depth:
+        for one in value:
+            _gather(one, fields, texts, depth - 1)
+    elif isinstance(value, dict) and depth:
+        for name, one in value.items():
+            unit = _FIELDS_S.get(name.lower().replace("_", "").replace("-", ""))
+            seconds = None if unit is None else _seconds(one)
+            if unit is not None and seconds is not None:
+                fields.append(seconds * unit)
+            else:
+                _gather(one, fields, texts, depth - 1)
+
+
+def _seconds(value: Any) -> float | None:
+    if isinstance(value, dict):  # protobuf's Duration, taken apart
+        value = value.get("seconds")
+    if isinstance(value, str):
+        return duration_s(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return _finite(float(value))
+    return None
+
+
+def _wait_in_text(text: str) -> float | None:
+    """The wait that a sentence names after 'try again', 'retry' and the like; its parts add up."""
+    for start in _COME_BACK.finditer(text):
+        total, at, parts = 0.0, start.end(), 0
+        while part := _SPAN.match(text, at):
+            unit = part[2].lower()
+            total += float(part[1]) * _WORDS_S["ms" if unit.startswith(("ms", "milli")) else unit[0]]
+            parts += 1
+            joined = _JOINED.match(text, part.end())
+            at = joined.end() if joined else part.end()
+        if parts:
+            return _finite(total)
+    return None
+
+
+def _reset_s(sent: Mapping[str, str], now_unix_s: float) -> float | None:
+    """What `x-ratelimit-reset` and its kin say: seconds from now, or a Unix time in seconds or milliseconds."""
+    for name in ("ratelimit-reset", "x-ratelimit-reset", "x-ratelimit-reset-after"):
+        value = duration_s(sent.get(name, ""))
+        if value is not None:
+            at_s = value / 1000.0 if value > 1e11 else value
+            return max(0.0, at_s - now_unix_s) if at_s > 1e8 else at_s
+    return None
 
 
 def rate_headers(headers: Mapping[str, str]) -> RateHeaders:

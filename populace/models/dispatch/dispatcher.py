@@ -54,8 +54,10 @@ class Dispatcher:
     """Queues jobs and starts their calls.
 
     `call` makes one call for its jobs and gives an outcome for each; it never raises. `done` is told each job's
-    outcome, the lane, and whether it was a breaker's probe. `stop` is called with a reason and a detail when no
-    further call will be made: 'budget', 'attempt', 'outage', 'account' (the quota is lost), 'bug'.
+    outcome, the lane, and whether it was a breaker's probe. `pause_s` says for how long an endpoint is left alone that
+    refused a job's call by a rate limit, from how many refusals came before and what it asked for. `stop` is called
+    with a reason and a detail when no further call will be made: 'budget', 'attempt', 'outage', 'account' (the quota
+    is lost), 'bug'.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Dispatcher:
         stop: Callable[[str, str], None],
         lanes: Lanes,
         outage_s: float,
+        pause_s: Callable[[Pending, int, float | None], float],
         limiter: Limiter | None = None,
         batches: Batches | None = None,
     ) -> None:
@@ -74,6 +77,7 @@ class Dispatcher:
         self._stop = stop
         self._lanes = lanes
         self._outage_s = outage_s
+        self._pause_s = pause_s
         self._limiter = limiter
         self._batches = batches
         self._waiting_tokens = 0
@@ -126,6 +130,11 @@ class Dispatcher:
         lane.held_until_s = max(lane.held_until_s, self._loop.time() + seconds)
         if self._limiter is not None and len(self._lanes.lanes) == 1:
             self._limiter.purse.hold(seconds)
+
+    def held_s(self, lane: Lane) -> float:
+        """For how long the lane is still held."""
+        assert self._loop is not None
+        return max(0.0, lane.held_until_s - self._loop.time())
 
     def elsewhere(self, lane: Lane) -> int:
         """How many other endpoints work."""
@@ -353,12 +362,23 @@ class Dispatcher:
             now_s = self._loop.time()
             lane.permits.finish(_signal_of(outcomes[0]), began_s, now_s)
             lane.breaker.report(ticket, any(map(endpoint_works, outcomes)), now_s)
+            self._heed(lane, jobs[0], outcomes[0], began_s, now_s)
             for job, outcome in zip(jobs, outcomes, strict=True):
                 job.latency_s += now_s - began_s
                 if self._limiter is not None:
                     self._limiter.settle(job, outcome)
                     self._unreported = True
             self._calls.pop(task, None)
+
+
+    def _heed(self, lane: Lane, job: Pending, outcome: Ending, began_s: float, now_s: float) -> None:
+        """Hold a lane whose endpoint refused a call by a rate limit, the longer the more often it does."""
+        if isinstance(outcome, Limited):
+            refused = lane.refused(began_s, now_s)
+            if refused is not None or outcome.wait_s is not None:
+                self.hold(lane, self._pause_s(job, refused or 0, outcome.wait_s))
+        elif endpoint_works(outcome):
+            lane.took()
 
 
 def _signal_of(outcome: Ending) -> Signal:

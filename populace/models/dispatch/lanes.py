@@ -38,7 +38,18 @@ class Lane:
     `name` is its address, which decides what it gets; `weight` its share.
     """
 
-    __slots__ = ("breaker", "held_until_s", "index", "name", "permits", "queue", "weight")
+    __slots__ = (
+        "breaker",
+        "held_until_s",
+        "index",
+        "limits",
+        "limits_at_s",
+        "limits_since_s",
+        "name",
+        "permits",
+        "queue",
+        "weight",
+    )
 
     def __init__(self, name: str, permits: Concurrency, breaker: Breaker | None = None, weight: float = 1.0) -> None:
         self.name = name
@@ -46,6 +57,9 @@ class Lane:
         self.breaker = Breaker() if breaker is None else breaker
         self.weight = weight
         self.held_until_s = -math.inf
+        self.limits = 0
+        self.limits_at_s = -math.inf
+        self.limits_since_s: float | None = None
         self.index = 0
         self.queue: list[Entry] = []
 
@@ -53,6 +67,30 @@ class Lane:
         """When this lane may next start a call, as things stand and if it has a permit: `now_s` or later."""
         at_s = now_s if self.breaker.opened_at_s is None else self.breaker.admits_at_s(now_s)
         return max(at_s, self.held_until_s)
+
+    def refused(self, began_s: float, now_s: float) -> int | None:
+        """A call that began at `began_s` was told to come back later; how often that happened before, in a row.
+
+        None where the call began before the last refusal: it tells of the same limit, not of another.
+        """
+        if self.limits_since_s is None:
+            self.limits_since_s = now_s
+        if began_s < self.limits_at_s:
+            return None
+        self.limits_at_s = now_s
+        self.limits += 1
+        return self.limits - 1
+
+    def took(self) -> None:
+        """A call was taken: the endpoint's limit leaves room again."""
+        self.limits = 0
+        self.limits_since_s = None
+
+    @property
+    def out_since_s(self) -> float | None:
+        """Since when it has taken no call, by its breaker or its refusals; None while it works."""
+        since = [at_s for at_s in (self.breaker.opened_at_s, self.limits_since_s) if at_s is not None]
+        return min(since, default=None)
 
     def healthy(self, now_s: float) -> bool:
         """Whether it takes calls at all: its breaker is closed, and it is not held."""
@@ -122,7 +160,7 @@ class Lanes:
 
     def out_s(self, now_s: float) -> float:
         """For how long every endpoint has been out; 0.0 while one works."""
-        opened = [lane.breaker.opened_at_s for lane in self.lanes]
+        opened = [lane.out_since_s for lane in self.lanes]
         return 0.0 if None in opened else min(now_s - at_s for at_s in opened if at_s is not None)
 
     def drain(self) -> list[Pending]:

@@ -29,7 +29,8 @@ class Pending(msgspec.Struct):
     """An ask on its way through the client, over all its calls.
 
     `failed_at` is the number of the endpoint that failed it last, -1 for none; `alone` keeps it out of requests that
-    carry several prompts.
+    carry several prompts. `limits` is how often a rate limit refused
+    it, `limited_since_s` when that was first.
     """
 
     ask: Ask
@@ -48,6 +49,8 @@ class Pending(msgspec.Struct):
     worst_in: int = 0
     failed_at: int = -1
     alone: bool = False
+    limits: int = 0
+    limited_since_s: float | None = None
 
     def answered(self, text: str) -> Answer:
         """The ask's answer."""
@@ -113,11 +116,18 @@ class Retry(msgspec.Struct, frozen=True):
                 job.calls += outcome.billed
                 return job.abstained("error", outcome.detail)
             case Limited():
-                return self._again(job, outcome.detail, outcome.wait_s, probe, elsewhere)
+                # Waiting for room is no failure and costs no try.
+                job.limits += 1
+                return Again(0.0 if elsewhere else self.pause_s(job, job.limits - 1, outcome.wait_s))
             case Fault():
                 job.calls += outcome.billed
-                return self._again(job, outcome.detail, None, probe, elsewhere)
+                return self._again(job, outcome.detail, probe, elsewhere)
         return outcome
+
+    def pause_s(self, job: Pending, refused: int, asked_for_s: float | None) -> float:
+        """For how long to leave an endpoint alone that refused this call by a rate limit, after `refused` others."""
+        ask = job.ask
+        return self.backoff.pause_s(self.seed, ask.agent, ask.tick, ask.nth, refused, asked_for_s)
 
     def _judge(self, job: Pending, said: Said) -> Answer | Again:
         """Read the answer as its type; when it does not fit, ask again and say why."""
@@ -148,13 +158,13 @@ class Retry(msgspec.Struct, frozen=True):
             return Stream(int.from_bytes(ask.key[:8], "little"), WORLD, 0, "llm.choice/shared")
         return Stream(self.seed, ask.agent, ask.tick, f"choice:{ask.nth}")
 
-    def _again(self, job: Pending, detail: str, wait_s: float | None, probe: bool, elsewhere: int) -> Answer | Again:
+    def _again(self, job: Pending, detail: str, probe: bool, elsewhere: int) -> Answer | Again:
         ask = job.ask
         if job.tries >= self.retries and not probe:
             tried = f" (tried {job.tries + 1} times)" if job.tries else ""
             return job.abstained("error", f"{detail}{tried}")
         at_once = elsewhere and (probe or job.tries < elsewhere)
-        after_s = 0.0 if at_once else self.backoff.wait_s(self.seed, ask.agent, ask.tick, ask.nth, job.tries, wait_s)
+        after_s = 0.0 if at_once else self.backoff.wait_s(self.seed, ask.agent, ask.tick, ask.nth, job.tries)
         job.tries += not probe
         return Again(after_s)
 

@@ -1,0 +1,83 @@
+"""Whatever ends a gateway, no call is begun any more, and what was in flight is answered: it is paid for."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+from support.client import ask, fates, model
+from support.misbehaving import Act, Misbehaving, Seen, slow, status
+
+from populace.core.records import Answer
+from populace.models.build import build_gateway
+from populace.models.client import Client
+from populace.models.dispatch.dispatcher import Dispatcher
+
+IN_FLIGHT = 19
+ENDINGS = {
+    "key": status(401),
+    "credit": status(402),
+    "model": status(404, error="model_not_found"),
+    "a wait without end": status(429, retry_after="100000"),
+}
+
+
+class Ending:
+    """A plan: every call is answered late, but for the twentieth, which gets the answer that ends all."""
+
+    def __init__(self, end: Act) -> None:
+        self.end = end
+        self.ended = threading.Event()
+
+    def __call__(self, seen: Seen) -> Act:
+        if seen.nth == IN_FLIGHT:
+            self.ended.set()
+            return self.end
+        return slow(0.4)
+
+
+def session(plan: Ending) -> tuple[dict[int, Answer], Any, int, int]:
+    """Sixty asks, twenty at once; what was delivered, the failure, requests seen when it came and at the end."""
+
+    async def main() -> tuple[dict[int, Answer], Any, int, int]:
+        with Misbehaving(plan) as server:
+            gateway = build_gateway(model(server, throttle={"concurrency": 20}), seed=7, shards=1, scripted=None)
+            await gateway.open()
+            got: dict[int, Answer] = {}
+            asks = [ask(agent) for agent in range(60)]
+            gateway.offer(asks, lambda batch: got.update({one.agent: one for one in batch}))
+            async with asyncio.timeout(10):
+                while gateway.failure is None:
+                    await asyncio.sleep(0.01)
+                begun = len(server.seen)
+                while gateway.pressure().in_flight:
+                    await asyncio.sleep(0.01)
+            late: list[Answer] = []
+            gateway.offer([ask(100)], late.extend)
+            assert [one.reason for one in late] == ["error"]
+            await gateway.close()
+            return got, gateway.failure, begun, len(server.seen)
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("end", ENDINGS)
+def test_a_fatal_answer_begins_no_call_and_loses_none_that_is_paid(end: str) -> None:
+    got, failure, begun, seen = session(Ending(ENDINGS[end]))
+    assert failure is not None
+    assert seen == begun == IN_FLIGHT + 1
+    assert fates(got) == {"answered": IN_FLIGHT, "error": 60 - IN_FLIGHT}
+
+
+def test_control_a_gateway_that_aborts_them_loses_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Client._fail
+
+    def aborting(self: Client, failure: Exception) -> None:
+        kept(self, failure)
+        self._abstain(Dispatcher.abort(self.dispatcher), "error", "")
+
+    monkeypatch.setattr(Client, "_fail", aborting)
+    got, _, _, _ = session(Ending(ENDINGS["key"]))
+    assert fates(got)["answered"] == 0
