@@ -1,33 +1,159 @@
-"""Whether an agent comes back from a checkpoint as it was. Pure.
+"""What agents keep between their turns, so that it is the same in every life of a run. Pure.
 
-An agent is saved as MessagePack and read as its class declares. What that changes (a tuple under `Any` comes back as a
-list, an int in a float field as a float, a subclass as its base) would make a resumed run another run, so it is an
-error while the run goes on, and not a surprise after it was resumed.
+An agent is saved as MessagePack and read as its class declares. So that a resumed run is the same run, every agent
+goes through that at the end of each of its turns, whether or not the run is being saved: what it holds in the next
+tick is what a checkpoint would have given back. What that would change in silence is an error at once, which names
+class, field and agent: a tuple under `Any` (it comes back as a list), an int in a float field, a subclass, one list
+that two fields hold (it comes back as two). Sets come back as `OrderedSet`, which is read in the order of its elements.
+
+In a run of trace version 1 agents stay as their turns left them, and are only tried, where it is saved.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, Final, NamedTuple, NoReturn
 
 import msgspec
 
 from populace.agents.agent import Agent
+from populace.core.containers import (
+    OrderedFrozenSet,
+    OrderedSet,
+    ReadOnlyDict,
+    ReadOnlyList,
+    ReadOnlySet,
+    fields_of,
+    in_order,
+    set_field,
+)
 from populace.core.errors import ScenarioError
 
 _NEXT: Final = (
     "A run is saved and resumed with agents as plain data: declare the field with the type that it holds, or keep in "
     "it what it declares."
 )
+_CHUNK: Final = 256
+_SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
+_READ_AS: Final[dict[type, type]] = {
+    OrderedSet: set, OrderedFrozenSet: frozenset, ReadOnlyList: list, ReadOnlyDict: dict, ReadOnlySet: set
+}  # fmt: skip
+"""As what a resumed run would read these, which is no difference to an agent."""
+_MUTABLE: Final = frozenset({list, dict, set, OrderedSet, bytearray})
+_NOT_SAVED: Final = (TypeError, ValueError, OverflowError, RecursionError, AttributeError)
 _encode: Final = msgspec.msgpack.Encoder().encode
+_types: Final = msgspec.inspect
+
+
+class _Field(NamedTuple):
+    """A field that is more than a scalar. `flat` holds scalars only; `sets` holds a set at any depth."""
+
+    name: str
+    read: Callable[[Any], Any]
+    flat: bool
+    sets: bool
+
+
+class Keeper:
+    """Gives agents of one class what they keep. With `canonical` unset it only tries them (trace version 1)."""
+
+    def __init__(self, kind: type[Agent], *, canonical: bool = True) -> None:
+        self._canonical = canonical
+        self._set = set_field if kind.__struct_config__.frozen else setattr
+        self._decode = msgspec.msgpack.Decoder(kind).decode
+        self._decode_all = msgspec.msgpack.Decoder(list[kind]).decode  # type: ignore[valid-type]
+        shapes = {one.name: _shape(one.type, ()) for one in _types.type_info(kind).fields}  # type: ignore[attr-defined]
+        self._open = kind.__dictoffset__ != 0
+        self._readers = [attrgetter(name) for name in shapes]
+        self._held = [
+            _Field(name, attrgetter(name), flat, sets) for name, (held, flat, sets) in shapes.items() if held
+        ]
+        self._with_sets = [one for one in self._held if one.sets]
+
+    def read(self, packed: bytes) -> Agent:
+        """An agent from what `pack_agent` gave. Raises msgspec.MsgspecError where it is none of this class."""
+        agent: Agent = self._decode(packed)
+        if self._canonical and self._with_sets:
+            self._order_sets((agent,))
+        return agent
+
+    def keep(self, agents: Sequence[Agent], ids: Sequence[int], *, alone: bool = True) -> None:
+        """Have these agents hold what they would if they were read back; scalars do so already.
+
+        Raises ScenarioError for one that would be another, and changes nothing then. With `alone`, a container that
+        stands in two places of an agent, or in two agents, is such a case.
+        """
+        kept: list[Agent] = []
+        containers: set[int] = set()
+        for start in range(0, len(agents), _CHUNK):
+            part = agents[start : start + _CHUNK]
+            found: list[int] = []
+            again = self._again(part, ids[start : start + _CHUNK], found)
+            known = len(containers)
+            containers.update(found)
+            if alone and len(containers) != known + len(found):
+                _refuse_shared(agents[: start + _CHUNK], ids)
+            if self._held:
+                kept += again
+        if self._canonical:
+            for name, read, _, _ in self._held:
+                for agent, now in zip(agents, kept, strict=True):
+                    self._set(agent, name, read(now))
+
+    def _again(self, agents: Sequence[Agent], ids: Sequence[int], containers: list[int]) -> list[Agent]:
+        """The agents read back; notes the ids of their mutable containers."""
+        try:
+            packed = _encode(agents)
+            again: list[Agent] = self._decode_all(packed)
+        except Exception:  # noqa: BLE001  # a class may check what it is made of, and raise anything
+            self._explain(agents, ids)
+        if self._canonical and self._with_sets:
+            self._order_sets(again)
+        repacked = _encode(again)
+        same = len(repacked) == len(packed) if self._with_sets else repacked == packed
+        if not (same and self._same(agents, again, containers)):
+            self._explain(agents, ids)
+        return again
+
+    def _same(self, agents: Sequence[Agent], again: Sequence[Agent], containers: list[int]) -> bool:
+        read: Callable[[Any], Any]
+        for read in self._readers:
+            kinds = set(map(type, map(read, agents)))
+            if len(kinds) > 1 or kinds != set(map(type, map(read, again))):
+                for was, now in zip(map(read, agents), map(read, again), strict=True):
+                    if _read_as(was) is not _read_as(now):
+                        return False
+        for field in self._held:
+            read = field.read
+            if field.flat:
+                containers += [id(value) for value in map(read, agents) if type(value) in _MUTABLE]
+            elif not all(map(_alike, map(read, agents), map(read, again), [containers] * len(agents))):
+                return False
+        return not self._open or not any(vars(agent) for agent in agents)
+
+    def _order_sets(self, agents: Sequence[Agent]) -> None:
+        for name, read, _, _ in self._with_sets:
+            for agent in agents:
+                self._set(agent, name, _ordered(read(agent)))
+
+    def _explain(self, agents: Sequence[Agent], ids: Sequence[int]) -> NoReturn:
+        """Raise for the first agent that would come back as another."""
+        for agent, id in zip(agents, ids, strict=True):  # noqa: A001
+            check_saved(agent, id)
+        raise ScenarioError(
+            f"{type(agents[0]).__name__}: one of the agents {ids[0]} to {ids[-1]} is another whenever it is read back "
+            f"from what is saved. See what __post_init__ does, here or in what its fields hold. {_NEXT}"
+        )
 
 
 def pack_agent(agent: Agent, id: int) -> bytes:  # noqa: A002
     """An agent as plain data. Raises ScenarioError, naming class and field, where a value is none."""
     try:
         return _encode(agent)
-    except (TypeError, ValueError, OverflowError, RecursionError, AttributeError) as error:
+    except _NOT_SAVED as error:
         raise ScenarioError(f"{_unsaved(agent)} of agent {id} cannot be saved: {error}. {_NEXT}") from None
 
 
@@ -44,18 +170,152 @@ def check_saved(agent: Agent, id: int) -> None:  # noqa: A002
         raise ScenarioError(f"{difference} (agent {id}). {_NEXT}")
 
 
+def _shape(kind: Any, inside: tuple[type, ...]) -> tuple[bool, bool, bool]:
+    """Of a type of field: whether it may hold more than a scalar, holds scalars only, holds a set at any depth."""
+    inner: list[Any]
+    sets = isinstance(kind, _types.SetType | _types.FrozenSetType)
+    match kind:
+        case _types.AnyType() | _types.CustomType() | _types.RawType():
+            return True, False, False
+        case _types.UnionType():
+            inner = list(kind.types)
+        case _types.CollectionType() | _types.VarTupleType():
+            inner = [kind.item_type]
+        case _types.TupleType():
+            inner = list(kind.item_types)
+        case _types.DictType():
+            inner = [kind.key_type, kind.value_type]
+        case _ if hasattr(kind, "fields"):  # a Struct, dataclass, NamedTuple or TypedDict
+            inner = [] if kind.cls in inside else [one.type for one in kind.fields]
+            inside = (*inside, kind.cls)
+        case _:
+            return isinstance(kind, _types.ByteArrayType | _types.MemoryViewType | _types.ExtType), True, False
+    shapes = [_shape(one, inside) for one in inner]
+    sets = sets or any(one[2] for one in shapes)
+    if isinstance(kind, _types.UnionType):
+        return any(one[0] for one in shapes), all(one[1] for one in shapes), sets
+    return True, not hasattr(kind, "fields") and not any(one[0] for one in shapes), sets
+
+
+def _alike(was: Any, now: Any, containers: list[int]) -> bool:
+    """Whether two values that take the same bytes are of the same types throughout; notes mutable containers."""
+    kind = type(was)
+    if kind in _SCALARS:
+        return kind is type(now)
+    base = _READ_AS.get(kind, kind)
+    if base is not _read_as(now):
+        return False
+    if kind in _MUTABLE:
+        containers.append(id(was))
+    if base is list or base is tuple:
+        kinds = set(map(type, was))
+        if kinds <= _SCALARS:
+            return kinds == set(map(type, now))
+        return all(_alike(one, two, containers) for one, two in zip(was, now, strict=True))
+    if base is dict:
+        keys = set(map(type, was))
+        if keys != set(map(type, now)):
+            return False
+        values = set(map(type, was.values()))
+        if keys <= _SCALARS and values <= _SCALARS:
+            return values == set(map(type, now.values()))
+        pairs = zip(was.items(), now.items(), strict=True)
+        return all(_alike(one, two, containers) for one, two in pairs)
+    if base is set or base is frozenset:
+        return set(map(_read_as, was)) == set(map(_read_as, now))
+    mine = fields_of(was)
+    if not mine:
+        return bool(was == now)
+    if not _is_frozen(was):
+        containers.append(id(was))
+    if isinstance(was, msgspec.Struct) and getattr(was, "__dict__", None):
+        return False
+    return all(_alike(one, two, containers) for (_, one), (_, two) in zip(mine, fields_of(now), strict=True))
+
+
+def _is_frozen(value: Any) -> bool:
+    if isinstance(value, msgspec.Struct):
+        return bool(value.__struct_config__.frozen)
+    return bool(type(value).__dataclass_params__.frozen)
+
+
+def _ordered(value: Any) -> Any:
+    """The value, just read, with its sets in order; lists and dicts are changed in place."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if kind is set:
+        return OrderedSet(in_order(map(_ordered, value)))
+    if kind is frozenset:
+        return OrderedFrozenSet(in_order(map(_ordered, value)))
+    if kind is list:
+        value[:] = map(_ordered, value)
+    elif kind is dict:
+        pairs = [(_ordered(key), _ordered(one)) for key, one in value.items()]
+        value.clear()
+        value.update(pairs)
+    elif isinstance(value, tuple):
+        inner = map(_ordered, value)
+        return tuple(inner) if kind is tuple else kind(*inner)
+    else:
+        for name, one in fields_of(value):
+            now = _ordered(one)
+            if now is not one:
+                set_field(value, name, now)
+    return value
+
+
+def _refuse_shared(agents: Sequence[Agent], ids: Sequence[int]) -> NoReturn:
+    """Raise for a container that stands in two places."""
+    known: dict[int, tuple[str, int]] = {}
+    for agent, owner in zip(agents, ids, strict=False):
+        kind = type(agent).__name__
+        for name in agent.__struct_fields__:
+            for where, value in _containers(f"{kind}.{name}", getattr(agent, name)):
+                first, other = known.setdefault(id(value), (where, owner))
+                if first == where and other == owner:
+                    continue
+                places = f"{first} and {where} of agent {owner}"
+                if other != owner:
+                    places = f"{first} of agent {other} and {where} of agent {owner}"
+                raise ScenarioError(
+                    f"{places} are one and the same {_read_as(value).__name__}: in a resumed run they are two, and "
+                    f"what is done to one is not done to the other. {_copy_hint(value)}"
+                )
+    raise AssertionError("two places held one container, and now none do")
+
+
+def _copy_hint(value: Any) -> str:
+    if fields_of(value):
+        return f"Keep `copy.copy(...)` of it in one of them, or declare {type(value).__name__} with frozen=True."
+    return f"Keep a copy in one of them: `{_read_as(value).__name__}(...)`."
+
+
+def _read_as(value: Any) -> type:
+    return _READ_AS.get(type(value), type(value))
+
+
+def _containers(where: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if type(value) in _MUTABLE or (fields_of(value) and not _is_frozen(value)):
+        yield where, value
+    if isinstance(value, Mapping | list | tuple) or fields_of(value):
+        for key, one in _inside(value):
+            if type(one) not in _SCALARS:
+                yield from _containers(f"{where}{key}", one)
+
+
 def _unsaved(agent: Agent) -> str:
     for name in agent.__struct_fields__:
         try:
             _encode(getattr(agent, name))
-        except (TypeError, ValueError, OverflowError, RecursionError, AttributeError):
+        except _NOT_SAVED:
             return f"{type(agent).__name__}.{name}"
     return type(agent).__name__
 
 
 def _differences(where: str, was: Any, now: Any) -> Iterator[str]:
-    if type(was) is not type(now):
-        yield f"{where} holds a {type(was).__name__}, which a resumed run reads as a {type(now).__name__}"
+    if _read_as(was) is not _read_as(now):
+        yield f"{where} holds {_a(type(was))}, which a resumed run reads as {_a(type(now))}"
     elif isinstance(was, msgspec.Struct | list | tuple | Mapping) or dataclasses.is_dataclass(was):
         mine, other = _inside(was), _inside(now)
         if [key for key, _ in mine] != [key for key, _ in other]:
@@ -64,10 +324,19 @@ def _differences(where: str, was: Any, now: Any) -> Iterator[str]:
             for (key, one), (_, two) in zip(mine, other, strict=True):
                 yield from _differences(f"{where}{key}", one, two)
     elif isinstance(was, set | frozenset):
-        if was != now or {type(one) for one in was} != {type(one) for one in now}:
+        if was != now or _kinds(was) != _kinds(now):
             yield f"{where} is a set whose members a resumed run reads as others"
     elif was != now and not (was != was and now != now):  # NaN comes back as NaN
         yield f"{where} = {ascii(was)[:100]} is {ascii(now)[:100]} in a resumed run"
+
+
+def _kinds(elements: Any) -> Counter[type]:
+    return Counter(map(_read_as, elements))
+
+
+def _a(kind: type) -> str:
+    name = kind.__name__
+    return f"{'an' if name[0].lower() in 'aeio' else 'a'} {name}"
 
 
 def _inside(value: Any) -> list[tuple[str, Any]]:
@@ -76,8 +345,7 @@ def _inside(value: Any) -> list[tuple[str, Any]]:
         return [(f"[{key!r}]", one) for key, one in value.items()]
     if isinstance(value, list | tuple):
         return [(f"[{at}]", one) for at, one in enumerate(value)]
-    is_struct = isinstance(value, msgspec.Struct)
-    names = value.__struct_fields__ if is_struct else [field.name for field in dataclasses.fields(value)]
-    found = [(f".{name}", getattr(value, name, None)) for name in names]
+    found = [(f".{name}", one) for name, one in fields_of(value)]
+    names = {key for key, _ in found}
     beside = getattr(value, "__dict__", {})  # what a class with dict=True was given besides its fields
-    return found + [(f".{name}", one) for name, one in beside.items() if name not in names]
+    return found + [(f".{name}", one) for name, one in beside.items() if f".{name}" not in names]

@@ -7,7 +7,7 @@ tick's end do not depend on it.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -35,18 +35,16 @@ from populace.kernel.events import (
 )
 from populace.kernel.public_fields import PublicFields
 from populace.kernel.rows import ask_rows, blocked_rows, expired_rows, join, message_rows, unknown_rows
-from populace.kernel.saving import check_saved, pack_agent
+from populace.kernel.saving import Keeper, pack_agent
 from populace.kernel.snapshot import Era, ShardState
 from populace.kernel.tick import Tick
-
-_CHECKED_A_TICK: Final = 16
 
 
 class ShardPlan(msgspec.Struct, frozen=True):
     """What a shard has to know besides its agents. `index` of `shards`; bounds are those of the settings.
 
-    In a run that is `saved` the shard tests of a few agents a tick that they come back from a checkpoint as they are.
-    `trace_version` is the run's.
+    `trace_version` is the run's. In version 1 agents are only tried, and that where the run is `saved`; see
+    `kernel.saving`.
     """
 
     index: int
@@ -88,6 +86,9 @@ class Shard:
         self.levers = levers
         self.open: Tick | None = None
         self._scope = scope
+        self._keeper = Keeper(type(agents[0]) if agents else Agent, canonical=plan.trace_version > 1)
+        if plan.trace_version > 1:
+            self._keeper.keep(agents, self.ids.tolist(), alone=False)
         self._fields = PublicFields(fields)
         self._last: TickDone | None = None
         self._end: RunDone | None = None
@@ -194,7 +195,9 @@ class Shard:
     def _pull_levers(self, tick: int) -> list[Frame]:
         """Let levers act at the start of a tick; gives what they send."""
         plan, levers = self.plan, self.levers
-        self._changed |= levers.change(tick, self.agents, plan.index, plan.shards)
+        changed = levers.change(tick, self.agents, plan.index, plan.shards)
+        self._keep(sorted(changed))
+        self._changed |= changed
         frames: list[Frame] = []
         for to, nth, body in levers.mail(tick, plan.index, plan.shards):
             out = Outgoing(tick - 1, np.full(len(to), WORLD, np.int32), to, nth, [body] * len(to))
@@ -240,18 +243,16 @@ class Shard:
             sent=tally(frames),
             attempt=plan.attempt,
         )
-        if plan.saved:
-            self._check_saved(done.agents)
+        self._keep(tick.due)
         self._changed.update(tick.due)
         self.open = None
         self._last = done
         return done
 
-    def _check_saved(self, ids: NDArray[np.int32]) -> None:
-        """Raise ScenarioError for an agent that a resumed run would read as another. The sample knows no shards."""
-        every = max(1, self._scope.population // _CHECKED_A_TICK)
-        for one in ids[(ids + self.tick) % every == 0].tolist():
-            check_saved(self.agents[one // self.plan.shards], one)
+    def _keep(self, ids: Sequence[int]) -> None:
+        """Have these agents hold what a resumed run would. Raises ScenarioError for one that it would change."""
+        if self.plan.saved or self.plan.trace_version > 1:
+            self._keeper.keep([self.agents[one // self.plan.shards] for one in ids], ids)
 
     def _split_unknown(self, out: Outgoing) -> tuple[Outgoing, Outgoing]:
         """What can be delivered, and what has a recipient that does not exist."""
@@ -300,11 +301,10 @@ class Shard:
 
     def restore(self, tick: int, state: ShardState) -> None:
         """Go on before `tick` from what a whole export gave. Raises CheckpointDamaged for agents that do not fit."""
-        decode = msgspec.msgpack.Decoder(type(self.agents[0])).decode if state.agents else None
         shards = self.plan.shards
         for id, packed in state.agents.items():  # noqa: A001
             try:
-                self.agents[id // shards] = decode(packed)  # type: ignore[misc]
+                self.agents[id // shards] = self._keeper.read(packed)
             except (msgspec.MsgspecError, IndexError) as error:
                 raise CheckpointDamaged(
                     f"agent {id} of the checkpoint is not one of this scenario's: {error}. Go on with the scenario "
