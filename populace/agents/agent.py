@@ -6,7 +6,10 @@ types are checked when it is made, and a snapshot of it is plain data.
 
 from __future__ import annotations
 
+import dis
+import inspect
 import typing
+from types import CodeType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
@@ -45,6 +48,40 @@ class Agent(msgspec.Struct, kw_only=True):
 
     async def turn(self, ctx: Context) -> None:
         """What the agent does in a tick in which it is due."""
+
+
+def check_agent(agent_type: Any) -> None:
+    """Raise ScenarioError, naming class, file and line, for what is no class of agents or has no usable turn."""
+    if not (isinstance(agent_type, type) and issubclass(agent_type, Agent)):
+        many = isinstance(agent_type, list | tuple | set | dict)
+        shown = f"a {type(agent_type).__name__}" if many else getattr(agent_type, "__name__", repr(agent_type))
+        raise ScenarioError(
+            f"agent={shown}: a society has one class of agents, a subclass of populace.Agent. For several kinds of "
+            "agents write one class with a field that says the kind (`role: str`, a column of the population), and let "
+            "`turn` go by it."
+        )
+    turn = agent_type.turn
+    code = getattr(turn, "__code__", None)
+    if code is None or inspect.iscoroutinefunction(turn):
+        return
+    if inspect.isgeneratorfunction(turn) or inspect.isasyncgenfunction(turn) or not _gives_something(code):
+        yields = code.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR)
+        why = "has a `yield`" if yields else "is no coroutine"
+        raise ScenarioError(
+            f"{code.co_filename}:{code.co_firstlineno}: {agent_type.__name__}.turn {why}: write "
+            "`async def turn(self, ctx):`, and `await` what it asks."
+        )
+
+
+def _gives_something(code: CodeType) -> bool:
+    """Whether a function returns anything but None: a plain one may return another's coroutine."""
+    before = None
+    for step in dis.get_instructions(code):
+        none = before is not None and before.opname == "LOAD_CONST" and before.argval is None
+        if step.opname == "RETURN_VALUE" and not none:
+            return True
+        before = step
+    return False
 
 
 def public_fields(agent_type: type[Agent]) -> dict[str, type]:

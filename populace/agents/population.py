@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import msgspec
@@ -16,25 +17,33 @@ from populace.core.errors import ScenarioError
 class Population:
     """Columns of equal length; row `i` is agent `i`.
 
-    Columns that are fields of the agent give its state; the others (say, attributes that a network is made from)
-    are there for the world. Raises ScenarioError on columns of unequal length.
+    Columns give the agents' fields of the same names. Those that are no fields are named in `extra`: the world can be
+    made from them, and groups of levers chosen by them: `Population({"mood": moods, "age": ages}, extra=["age"])`.
+    Raises ScenarioError on columns of unequal length and on an extra one that there is not.
     """
 
-    __slots__ = ("columns", "size")
+    __slots__ = ("columns", "extra", "size")
 
-    def __init__(self, columns: Mapping[str, Sequence[Any] | np.ndarray[Any, Any]]) -> None:
+    def __init__(
+        self, columns: Mapping[str, Sequence[Any] | np.ndarray[Any, Any]], *, extra: Iterable[str] = ()
+    ) -> None:
         self.columns = {name: _plain(column) for name, column in columns.items()}
+        self.extra = frozenset((extra,) if isinstance(extra, str) else extra)
+        missing = sorted(self.extra - self.columns.keys())
+        if missing:
+            raise ScenarioError(f"extra={missing}: the population has no such column; it has {', '.join(self.columns)}")
         sizes = {name: len(column) for name, column in self.columns.items()}
         if len(set(sizes.values())) != 1:
             raise ScenarioError(f"a population's columns must be of one length of at least 1, got {sizes or 'none'}")
         self.size = next(iter(sizes.values()))
 
     @classmethod
-    def sample(cls, table: Mapping[str, Sequence[Any]], size: int, draw: Stream) -> Population:
+    def sample(
+        cls, table: Mapping[str, Sequence[Any]], size: int, draw: Stream, *, extra: Iterable[str] = ()
+    ) -> Population:
         """`size` rows drawn from a table, each row equally likely, with replacement."""
-        source = cls(table)
-        rows = [draw.integer(source.size) for _ in range(size)]
-        return cls({name: [column[row] for row in rows] for name, column in source.columns.items()})
+        source = cls(table, extra=extra)
+        return source.rows([draw.integer(source.size) for _ in range(size)])
 
     def __len__(self) -> int:
         return self.size
@@ -49,11 +58,27 @@ class Population:
     def adding(self, **columns: Callable[[dict[str, Any]], Any]) -> Population:
         """The same people with more columns, functions of a row: `people.adding(old=lambda row: row["age"] > 64)`."""
         rows = [dict(zip(self.columns, row, strict=True)) for row in zip(*self.columns.values(), strict=True)]
-        return Population(self.columns | {name: [make(row) for row in rows] for name, make in columns.items()})
+        made = {name: [make(row) for row in rows] for name, make in columns.items()}
+        return Population(self.columns | made, extra=self.extra)
 
     def rows(self, ids: Sequence[int]) -> Population:
         """The rows of these agents."""
-        return Population({name: [column[row] for row in ids] for name, column in self.columns.items()})
+        return Population(
+            {name: [column[row] for row in ids] for name, column in self.columns.items()}, extra=self.extra
+        )
+
+
+def check_columns(agent_type: type[Agent], people: Population) -> None:
+    """Raise ScenarioError for a column that is no field of the agents and is not declared as extra."""
+    fields = agent_type.__struct_fields__
+    for name in people.columns:
+        if name not in fields and name not in people.extra:
+            near = [one for one in fields if one.lower() == name.lower()] or get_close_matches(name, fields, 1)
+            meant = f"the nearest is {near[0]!r}" if near else f"they are {', '.join(fields) or 'none'}"
+            raise ScenarioError(
+                f"the population's column {name!r} is no field of {agent_type.__name__}; {meant}. Name it as its "
+                f"field, or declare that it is there for the world and for groups: Population(..., extra=[{name!r}])."
+            )
 
 
 def make_agents(agent_type: type[Agent], rows: Population) -> list[Agent]:

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from populace.agents.activation import Activation, EveryTick
-from populace.agents.agent import Agent, public_fields
+from populace.agents.agent import Agent, check_agent, public_fields
 from populace.agents.population import Population
+from populace.core.containers import read_only
 from populace.core.draws import Draws, Stream
 from populace.core.errors import SettingsError
 from populace.core.records import Ask
@@ -18,7 +19,10 @@ from populace.env import World
 
 
 class Parameters(msgspec.Struct, frozen=True):
-    """Subclass it for the parameters of a scenario: typed fields with defaults, set by `--set society.name=value`."""
+    """Subclass it for the parameters of a scenario: typed fields with defaults, set by `--set society.name=value`.
+
+    All agents share them, so nobody can change them: what a turn changes in a list of theirs is an error.
+    """
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Society:
     `population(setup)` gives a row an agent; `world(setup, population)` gives the world; `outcomes` are functions
     of the world, called after every tick; `parameters` holds the defaults of what a run may set;
     `scripted(ask, draw)` gives the scripted model's answer to an ask. `ticks` and `size` are what a run has unless
-    its settings say otherwise. Raises ScenarioError where the agent's fields cannot be used.
+    its settings say otherwise. Raises ScenarioError where `agent` is no class of agents or its fields cannot be used.
     """
 
     name: str
@@ -64,6 +68,7 @@ class Society:
     about: str = ""
 
     def __post_init__(self) -> None:
+        check_agent(self.agent)
         self.fields  # noqa: B018  # a field that cannot be used is an error where it is declared
 
     @property
@@ -72,7 +77,10 @@ class Society:
         return public_fields(self.agent)
 
     def with_parameters(self, changes: Mapping[str, Any]) -> Any:
-        """The parameters with some changed. Raises SettingsError, naming key and keys there are."""
+        """The parameters with some changed; nobody can change their lists, dicts and sets.
+
+        Raises SettingsError, naming key and keys there are.
+        """
         known = self.parameters.__struct_fields__
         for key in changes:
             if key not in known:
@@ -80,6 +88,6 @@ class Society:
                 raise SettingsError(f"unknown key 'society.{key}'. The parameters of {self.name} are: {keys}.")
         values = msgspec.structs.asdict(self.parameters) | dict(changes)
         try:
-            return msgspec.convert(values, type(self.parameters))
+            return read_only(msgspec.convert(values, type(self.parameters)), "ctx.parameters")
         except msgspec.ValidationError as error:
             raise SettingsError(f"[society] of {self.name}: {error}") from None

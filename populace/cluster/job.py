@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from populace.agents.context import Scope
-from populace.agents.population import Population, make_agents
+from populace.agents.population import Population, check_columns, make_agents
 from populace.agents.society import Setup, Society
 from populace.budget.amounts import NOTHING, Amount
 from populace.cluster.wire import pack
@@ -199,6 +199,8 @@ def _people(job: Job) -> tuple[Setup, Population]:
     if not isinstance(people, Population) or len(people) != job.agents:
         size = len(people) if isinstance(people, Population) else type(people).__name__
         raise ScenarioError(f"population(setup) must give a Population of setup.agents = {job.agents}, not {size}")
+    if job.trace_version > 1:
+        check_columns(society.agent, people)
     return setup, people
 
 

@@ -15,6 +15,8 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
+from populace.core.errors import ScenarioError
+
 T = TypeVar("T")
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -192,3 +194,24 @@ def set_field(value: Any, name: str, inner: Any) -> None:
         msgspec.structs.force_setattr(value, name, inner)
     else:
         object.__setattr__(value, name, inner)
+
+
+def sealed(parameters: Any) -> dict[str, bytes]:
+    """Each field packed, to be compared with later; what cannot be packed stands for itself by nothing."""
+    packed = {}
+    for name, value in fields_of(parameters):
+        try:
+            packed[name] = _encode(value)
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            packed[name] = b""
+    return packed
+
+
+def check_sealed(parameters: Any, before: dict[str, bytes], by: str) -> None:
+    """Raise ScenarioError, naming it, for a parameter that is not as it was when it was sealed."""
+    changed = [name for name, packed in sealed(parameters).items() if packed != before[name]]
+    if changed:
+        raise ScenarioError(
+            f"the parameter {changed[0]!r} was changed by {by}. All agents share the parameters, and shards would "
+            "differ: change a copy, or let a lever set it."
+        )

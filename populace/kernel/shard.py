@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from populace.agents.activation import Activation
 from populace.agents.agent import Agent
 from populace.agents.context import Scope
+from populace.core.containers import check_sealed, sealed
 from populace.core.draws import WORLD
 from populace.core.errors import CheckpointDamaged, StaleOrder, TransportError
 from populace.core.records import Counts
@@ -92,6 +93,7 @@ class Shard:
         self._fields = PublicFields(fields)
         self._last: TickDone | None = None
         self._end: RunDone | None = None
+        self._sealed: dict[str, bytes] = {}
         self._touched: set[int] = set()
         self._changed: set[int] = set()
 
@@ -162,6 +164,7 @@ class Shard:
         plan, scope, mail = self.plan, self._scope_of(tick), Mail(frames + sent, self.plan.inbox_messages)
         timers = np.array(self.timers.pop(tick, ()), np.int32)
         active = self.ids[self.activation.due(scope.seed, tick, self.ids)]
+        self._sealed = sealed(scope.parameters)
         counts = Counts()
         counts.sent = sum(map(len, sent))
         counts.delivered = len(mail)
@@ -243,6 +246,7 @@ class Shard:
             sent=tally(frames),
             attempt=plan.attempt,
         )
+        check_sealed(tick.scope.parameters, self._sealed, f"a turn of tick {number}")
         self._keep(tick.due)
         self._changed.update(tick.due)
         self.open = None

@@ -134,6 +134,11 @@ def _failure(turn: Turn, error: BaseException, where: str) -> Failure:
         message = str(error)
     except Exception:  # noqa: BLE001  # an agent's own exception may fail to say what it is
         message = "(its message cannot be read)"
+    for effect in turn.pending or ():
+        name = type(effect).__name__
+        if f"'{name}'" in message:
+            message += f". This is what was asked and not its answer: write `await ctx.{name.lower()}(...)`"
+            break
     return Failure(
         turn.id, turn.tick, type(error).__name__, _sound(message)[:2000], where, _sound("\n".join(story))[:20_000]
     )

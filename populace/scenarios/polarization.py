@@ -64,7 +64,8 @@ class Citizen(Agent):
 
 def population(setup: Setup) -> Population:
     """Respondents drawn with replacement; the liberal end of their self-placement starts in favour."""
-    return Population.sample(anes96(), setup.agents, setup.draw("respondents")).adding(
+    table = anes96()
+    return Population.sample(table, setup.agents, setup.draw("respondents"), extra=table).adding(
         attitude=lambda row: 10.0 * (7.0 - row["selfLR"]) / 6.0,
         profile=lambda row: TEXTS["profile"].strip().format(
             **row, school=TEXTS["schools"][int(row["educ"]) - 1], party=TEXTS["parties"][int(row["PID"])]

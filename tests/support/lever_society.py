@@ -81,7 +81,8 @@ def population(setup: Setup) -> Population:
             "age": [20 + i for i in range(n)],
             "wealth": [None if i == 0 else float(i) for i in range(n)],
             "odd": [[i] for i in range(n)],
-        }
+        },
+        extra=("party", "age", "wealth", "odd"),
     )
 
 
