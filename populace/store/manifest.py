@@ -64,12 +64,9 @@ _PACKAGES: Final = (
     "xllamacpp",
 )
 
-_SECRET_NAME: Final = re.compile(
-    r"(?:^|[_\-. ])(?:(?:api|access|private|secret)[_\-]?key|key|token|secret|passw(?:or)?d|passphrase|bearer|"
-    r"credentials?|authorization)$",
-    re.IGNORECASE,
-)
 _HASH_NAME: Final = re.compile(r"(?:^|[_\-. ])(?:hash(?:es)?|sha256|digest|checksum)$", re.IGNORECASE)
+_OF_THE_SOCIETY: Final = frozenset({("settings", "society"), ("settings", "levers"), ("parameters",), ("levers",)})
+"""What decides who is drawn and what happens: kept to the letter, so that a run copied from a manifest is the same."""
 _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 _SECRET_TEXT: Final = re.compile(
     r"""
@@ -89,33 +86,34 @@ _SECRET_TEXT: Final = re.compile(
 _BARE_HEX: Final = re.compile(r"[0-9a-fA-F]{32,}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-def redact(value: Any, name: str = "") -> Any:
-    """A copy of `value` as plain data in which nothing that looks like a key stands; `name` is what it is called.
+def redact(value: Any, *at: str) -> Any:
+    """A copy of `value` as plain data in which nothing that looks like a key stands; `at` is where in a manifest it is.
 
-    Text is blotted out whole under a name such as `api_key` or `password`, when it is nothing but 32 or more hex
-    digits (unless its name says that it is a hash), and when it stands where the name of an environment variable
-    belongs (`api_key_env`) and cannot be one. In any other text, what looks like a key is blotted out: known
-    prefixes, passwords and keys in addresses, and long unbroken words of mixed case and digits. It errs on the
-    side of blotting out too much. Raises TypeError for a value that is not plain data.
+    No setting holds a secret by its type (keys are named by variable or file), so what is looked for here was put
+    somewhere by mistake: what cannot be the name of an environment variable where one belongs (`api_key_env`), text
+    that is nothing but 32 or more hex digits (unless its name says that it is a hash), known makers' prefixes,
+    passwords and keys in addresses, and long unbroken words of mixed case and digits. What belongs to the society and
+    its levers stays to the letter, whatever it is called. Raises TypeError for a value that is not plain data.
     """
+    name = at[-1] if at else ""
     if isinstance(value, Mapping):
-        return {str(key): redact(item, str(key)) for key, item in value.items()}
+        return {str(key): redact(item, *at, str(key)) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [redact(item, name) for item in value]
+        return [redact(item, *at) for item in value]
     if isinstance(value, np.generic):
         return value.item()
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, bytes):
-        return redact(value.hex(), name)
+        return redact(value.hex(), *at)
     if not isinstance(value, (str, PurePath)):
         raise TypeError(f"manifest: '{name}' holds a {type(value).__name__}, which is not plain data")
     text = str(value)
-    if not text:
+    if not text or at[:1] in _OF_THE_SOCIETY or at[:2] in _OF_THE_SOCIETY:
         return text
     if name.endswith("_env") and not _VARIABLE.fullmatch(text):
         return REDACTED
-    if _SECRET_NAME.search(name) or (_BARE_HEX.fullmatch(text) and not _HASH_NAME.search(name)):
+    if _BARE_HEX.fullmatch(text) and not _HASH_NAME.search(name):
         return REDACTED
     return _SECRET_TEXT.sub(REDACTED, text)
 
