@@ -37,7 +37,7 @@ from populace.core.records import Ask
 from populace.data.societies import Origin
 from populace.models.build import build_gateway
 from populace.monitoring.report import Pulse, TickReport
-from populace.settings import Model, Settings
+from populace.settings import Endpoint, Model, Settings
 
 TEXT = '{"attitude":7,"why":"because of what my neighbours say about it"}'
 USAGE = {"prompt_tokens": 250, "completion_tokens": 20}
@@ -131,6 +131,11 @@ def asks(calls: int) -> list[Ask]:
     ]
 
 
+def asking(url: str, **endpoint: Any) -> Settings:
+    model = Model(kind="openai", name="m", max_tokens=60)
+    return Settings(seed=1, model=model, endpoint=Endpoint(base_url=url, **endpoint))
+
+
 async def bare(url: str, todo: list[Ask], concurrency: int) -> tuple[float, float]:
     """What a script would do: a session, workers, json in and out."""
     left = iter(todo)
@@ -150,10 +155,7 @@ async def bare(url: str, todo: list[Ask], concurrency: int) -> tuple[float, floa
 
 
 async def ours(url: str, todo: list[Ask], concurrency: int, **throttle: float) -> tuple[float, float]:
-    model = Model(
-        kind="openai", name="m", base_url=url, throttle={"concurrency": concurrency, **throttle}  # type: ignore[arg-type]
-    )
-    gateway = build_gateway(model, seed=1, shards=1, scripted=None)
+    gateway = build_gateway(asking(url, concurrency=concurrency, **throttle))
     await gateway.open()
     done = asyncio.Event()
     count = 0
@@ -202,11 +204,10 @@ class Clock:
 
 async def engine(url: str, todo: list[Ask], concurrency: int, **throttle: float) -> tuple[float, float]:
     """A whole run that makes as many decisions after its first tick as there are asks; seconds of wall and of CPU."""
-    limits: Any = {"concurrency": concurrency, **throttle}
-    model = Model(kind="openai", name="m", base_url=url, max_tokens=60, throttle=limits)
     clock = Clock()
     with tempfile.TemporaryDirectory() as out:
-        settings = Settings(agents=len(todo) // (TICKS - 1), ticks=TICKS, seed=1, model=model)
+        settings = asking(url, concurrency=concurrency, **throttle)
+        settings = settings.model_copy(update={"agents": len(todo) // (TICKS - 1), "ticks": TICKS})
         run = Coordinator(Origin("deciders", SOCIETY), settings, LocalTransport(), Path(out) / "run", [clock])
         await run.run()
     assert clock.decisions == len(todo) // (TICKS - 1) * (TICKS - 1), clock.decisions
@@ -236,10 +237,7 @@ async def sdk(url: str, todo: list[Ask], concurrency: int) -> tuple[float, float
 
 async def waiting(url: str, seconds: float) -> float:
     """CPU, as a share of a core, of 20,000 asks that wait on a throttle which lets one through every ten seconds."""
-    model = Model(
-        kind="openai", name="m", base_url=url, throttle={"concurrency": 64, "requests_per_minute": 6.0}  # type: ignore[arg-type]
-    )
-    gateway = build_gateway(model, seed=1, shards=1, scripted=None)
+    gateway = build_gateway(asking(url, concurrency=64, requests_per_minute=6.0))
     await gateway.open()
     gateway.offer(asks(20_000), lambda _batch: None)
     await asyncio.sleep(0.5)

@@ -17,12 +17,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from support.misbehaving import Misbehaving, RateLimit, slow
+from support.sections import sectioned
 
 from populace.agents.answers import compile_answer
 from populace.budget.service import LocalLink, account_for
 from populace.core.records import Ask
 from populace.models.build import build_gateway
-from populace.settings import Model
 
 
 def ask(agent: int, words: int) -> Ask:
@@ -33,12 +33,14 @@ def ask(agent: int, words: int) -> Ask:
 
 async def run(server: Misbehaving, options: argparse.Namespace, central: bool) -> None:
     limits = {"requests_per_minute": options.requests, "tokens_per_minute": options.tokens}
-    model = Model(kind="openai", name="test-model", base_url=server.base_url, throttle=limits)
-    account = account_for(model) if central else None
+    settings = sectioned(
+        kind="openai", name="test-model", base_url=server.base_url, seed=1, shards=options.shards, **limits
+    )
+    account = account_for(settings) if central else None
     gateways = []
     for shard in range(options.shards):
         link = None if account is None else LocalLink(account)
-        gateway = build_gateway(model, seed=1, shards=options.shards, scripted=None, link=link, shard=shard)
+        gateway = build_gateway(settings, link=link, shard=shard)
         await gateway.open()
         gateways.append(gateway)
     began = time.monotonic()

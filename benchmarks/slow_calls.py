@@ -32,7 +32,7 @@ def run(options: argparse.Namespace, act: Act | None) -> tuple[float, float]:
     with Misbehaving(lambda seen: act if act and asker(seen) % every == 0 and asked(seen) < 2 else good) as server:
         with tempfile.TemporaryDirectory() as folder:
             choices = asking(server, agents=options.agents, ticks=1, shards=2, society={"asks": options.asks})
-            here(Path(folder), **choices, model__timeout_s=DEADLINE_S, model__throttle__concurrency=options.agents)
+            here(Path(folder), **choices, endpoint__timeout_s=DEADLINE_S, endpoint__concurrency=options.agents)
             late = [ask["latency_s"] for ask in read_table(Path(folder), "asks").to_pylist() if ask["reason"]]
         ended = {asker(seen): seen.arrived_s for seen in server.seen}
         turns = [at_s - server.seen[0].arrived_s for agent, at_s in ended.items() if agent % every]

@@ -11,7 +11,7 @@ a 64th of its reservation), so one that was killed has a bound: it stays open, w
 it is resumed (it takes its own reservation up again, less what it may have spent) or given back (`release`).
 
 A run without a ceiling of its own reserves all there is, and others find nothing left until it has ended: give runs
-that go side by side a ceiling each (`model.budget.usd`).
+that go side by side a ceiling each (`budget.usd`).
 
 What a run spent comes from its account (`populace.budget.amounts`), in which a call whose fate is unknown counts
 as its worst case. The file is SQLite's, one transaction a change, each behind the one lock for writing: any number of
@@ -44,7 +44,7 @@ _LOCK_S: Final = 60.0
 _STEP_PICO_USD: Final = 10**6
 """Reservations are whole millionths of a dollar, which settings carry as a decimal without loss."""
 
-_SHARED: Final = ("model.budget.experiment_usd", "model.budget.experiment_tokens")
+_SHARED: Final = ("budget.experiment_usd", "budget.experiment_tokens")
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -152,18 +152,18 @@ def reserve(settings: Settings, run: str, folder: Path) -> Booking:
     BudgetSpent where the experiment has nothing left, SettingsError for settings that do not fit together, and
     StorageError for a file that cannot be used.
     """
-    budget = settings.model.budget
+    budget = settings.budget
     if not _is_bounded(settings):
         return Booking(settings)
     if budget.ledger is None or not settings.experiment:
         raise SettingsError(
-            "model.budget.experiment_usd and model.budget.experiment_tokens need a name in `experiment`, and in "
-            "model.budget.ledger a file that all runs of the experiment share, such as ledger.sqlite."
+            "budget.experiment_usd and budget.experiment_tokens need a name in `experiment`, and in "
+            "budget.ledger a file that all runs of the experiment share, such as ledger.sqlite."
         )
-    if budget.experiment_usd is not None and rate_of(settings.model) == Rate():
+    if budget.experiment_usd is not None and rate_of(settings) == Rate():
         raise SettingsError(
-            f"model.budget.experiment_usd is set and no price is known for {settings.model.label!r}: put its price "
-            f"into model.prices.{settings.model.label}, or limit model.budget.experiment_tokens instead."
+            f"budget.experiment_usd is set and no price is known for {settings.model.label!r}: put its price "
+            f"into budget.prices.{settings.model.label}, or limit budget.experiment_tokens instead."
         )
     ledger = Ledger(budget.ledger)
     whole = ceiling(budget.experiment_usd, budget.experiment_tokens)
@@ -174,12 +174,12 @@ def reserve(settings: Settings, run: str, folder: Path) -> Booking:
         "usd": budget.usd if granted.pico_usd == UNLIMITED.pico_usd else granted.usd,
         "tokens": budget.tokens if granted.tokens == UNLIMITED.tokens else granted.tokens,
     }
-    model = settings.model.model_copy(update={"budget": budget.model_copy(update=changes)})
     bounds = (
         *_bounds("usd", granted.pico_usd, own.pico_usd, UNLIMITED.pico_usd),
         *_bounds("tokens", granted.tokens, own.tokens, UNLIMITED.tokens),
     )
-    return Booking(settings.model_copy(update={"model": model}), ledger, run, spent, bounds)
+    bounded = settings.model_copy(update={"budget": budget.model_copy(update=changes)})
+    return Booking(bounded, ledger, run, spent, bounds)
 
 
 def _bounds(name: str, granted: int, own: int, unlimited: int) -> tuple[str, ...]:
@@ -187,7 +187,7 @@ def _bounds(name: str, granted: int, own: int, unlimited: int) -> tuple[str, ...
     if granted == unlimited:
         return ()
     rounded_off = own - granted < (_STEP_PICO_USD if name == "usd" else 1)
-    return (f"model.budget.{'' if rounded_off else 'experiment_'}{name}",)
+    return (f"budget.{'' if rounded_off else 'experiment_'}{name}",)
 
 
 class Ledger:
@@ -282,7 +282,7 @@ class Ledger:
     def entries(self, experiment: str | None = None) -> list[Entry]:
         """The runs of one experiment, or of all, by experiment and name."""
         if not self.path.exists():
-            raise SettingsError(f"{self.path}: there is no such file. Give the one that model.budget.ledger names.")
+            raise SettingsError(f"{self.path}: there is no such file. Give the one that budget.ledger names.")
         with self._writing() as base:
             return _entries(base, experiment)
 
@@ -304,7 +304,7 @@ class Ledger:
         except (OSError, sqlite3.Error) as error:
             raise StorageError(
                 f"{self.path}: the experiment's ledger cannot be used ({error}). See that its folder is writable and "
-                "that it is the file that model.budget.ledger has named before; without it no run may spend."
+                "that it is the file that budget.ledger has named before; without it no run may spend."
             ) from error
 
     def _nothing_left(self, experiment: str, run: str, whole: Amount, own: Amount, entries: list[Entry]) -> str:
@@ -318,7 +318,7 @@ class Ledger:
             f"run's own {amount_text(own)}; runs that ended spent {amount_text(spent)}, and runs that are open hold "
             f"{amount_text(reserved)}{f' ({shown})' if shown else ''}. Wait for those or, if they were killed, resume "
             f"them or give their money back (populace costs --ledger {self.path} --release RUN); or raise "
-            "model.budget.experiment_usd or model.budget.experiment_tokens, whichever is set."
+            "budget.experiment_usd or budget.experiment_tokens, whichever is set."
         )
 
 
@@ -329,14 +329,14 @@ def _left(own: int, whole: int, others: int) -> int:
 
 def marker(settings: Settings, run: str) -> Mark | None:
     """What a run's account tells what it may have spent; None where it has no booking. See `reserve`."""
-    budget = settings.model.budget
+    budget = settings.budget
     if not _is_bounded(settings) or budget.ledger is None:
         return None
     return partial(Ledger(budget.ledger).mark, settings.experiment, run)
 
 
 def _is_bounded(settings: Settings) -> bool:
-    budget = settings.model.budget
+    budget = settings.budget
     limited = budget.experiment_usd is not None or budget.experiment_tokens is not None
     return limited and settings.model.kind != "scripted"
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from populace.budget.amounts import Rate
-from populace.settings import Model
+from populace.settings import Settings
 
 
-def rate_of(model: Model) -> Rate:
-    """The price of this model, looked up in its price table by its label; nothing where no price is known."""
-    price = model.prices.get(model.label)
+def rate_of(settings: Settings) -> Rate:
+    """The price of a run's model, looked up in the price table by the model's label; nothing where none is known."""
+    price = settings.budget.prices.get(settings.model.label)
     if price is None:
         return Rate()
     return Rate.of(price.usd_per_million_tokens_in, price.usd_per_million_tokens_out)

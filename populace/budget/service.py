@@ -19,7 +19,7 @@ from populace.budget.amounts import NOTHING, UNLIMITED, Allowance, Amount, ceili
 from populace.budget.lease import Lease, Want
 from populace.budget.local_share import Buckets
 from populace.budget.quota import Limits, Quota
-from populace.settings import Model
+from populace.settings import Settings
 
 _PACK: Final = msgspec.msgpack.Encoder().encode
 _WANT: Final = msgspec.msgpack.Decoder(Want)
@@ -32,15 +32,16 @@ _LEASE: Final = msgspec.msgpack.Decoder(Lease)
 
 
 class AccountService:
-    """The quota of one run's model, on this process's monotonic clock.
+    """The quota of a run with these settings, on this process's monotonic clock.
 
     `spent` is what the run had spent before: a resumed run goes on from there, under the same ceiling. `mark` is told
     what the run may have spent at most, before it may: from that, what a killed process spent is bounded.
     """
 
-    def __init__(self, model: Model, spent: Amount = NOTHING, mark: Mark | None = None) -> None:
-        limits = Limits(model.throttle.requests_per_minute or math.inf, model.throttle.tokens_per_minute or math.inf)
-        self._whole = ceiling(model.budget.usd, model.budget.tokens)
+    def __init__(self, settings: Settings, spent: Amount = NOTHING, mark: Mark | None = None) -> None:
+        endpoint, budget = settings.endpoint, settings.budget
+        limits = Limits(endpoint.requests_per_minute or math.inf, endpoint.tokens_per_minute or math.inf)
+        self._whole = ceiling(budget.usd, budget.tokens)
         self._mark = mark
         self.quota = Quota(limits, Allowance(self._whole if mark is None else spent.at_most(self._whole), spent))
 
@@ -78,22 +79,17 @@ def _step(whole: int, wanted: int) -> int:
     return whole // _STEPS if whole < UNLIMITED.tokens else _STEPS * wanted
 
 
-def is_limited(model: Model) -> bool:
+def is_limited(settings: Settings) -> bool:
     """Whether requests, tokens or money are limited, so that calls have to be paid for."""
-    return any(
-        limit is not None
-        for limit in (
-            model.throttle.requests_per_minute,
-            model.throttle.tokens_per_minute,
-            model.budget.usd,
-            model.budget.tokens,
-        )
-    )
+    endpoint, budget = settings.endpoint, settings.budget
+    limits = (endpoint.requests_per_minute, endpoint.tokens_per_minute, budget.usd, budget.tokens)
+    return any(limit is not None for limit in limits)
 
 
-def account_for(model: Model, spent: Amount = NOTHING, mark: Mark | None = None) -> AccountService | None:
-    """The account of a run with this model; None where nothing is limited, so that nobody has to ask."""
-    return AccountService(model, spent, mark) if model.kind != "scripted" and is_limited(model) else None
+def account_for(settings: Settings, spent: Amount = NOTHING, mark: Mark | None = None) -> AccountService | None:
+    """The account of a run with these settings; None where nothing is limited, so that nobody has to ask."""
+    free = settings.model.kind == "scripted" or not is_limited(settings)
+    return None if free else AccountService(settings, spent, mark)
 
 
 class LocalLink:

@@ -346,7 +346,7 @@ def estimate(
 @app.command()
 def costs(
     runs: Annotated[list[Path] | None, typer.Argument(help="Folders of runs.")] = None,
-    ledger: Annotated[Path | None, typer.Option(help="An experiment's ledger (model.budget.ledger): its runs.")] = None,
+    ledger: Annotated[Path | None, typer.Option(help="An experiment's ledger (budget.ledger): its runs.")] = None,
     release: Annotated[
         str | None, typer.Option(help="A killed run in --ledger, by name or folder: give back what it did not spend.")
     ] = None,
@@ -357,7 +357,7 @@ def costs(
     if not runs and ledger is None:
         raise SettingsError("say what to add up: populace costs RUN..., or populace costs --ledger FILE")
     if release is not None and ledger is None:
-        raise SettingsError("--release needs --ledger FILE, the file that model.budget.ledger names")
+        raise SettingsError("--release needs --ledger FILE, the file that budget.ledger names")
     if runs:
         print_costs(runs, sys.stdout)
     if ledger is not None:

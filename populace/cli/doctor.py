@@ -81,7 +81,7 @@ def _ray() -> Finding:
 
 
 async def _model(settings: Settings) -> list[Finding]:
-    probes = await ModelHost(settings.model).probe()
+    probes = await ModelHost(settings).probe()
     kind = settings.model.kind
     names = [f"model ({kind})" if len(probes) == 1 else f"model ({kind}, {n})" for n in range(1, len(probes) + 1)]
     return [

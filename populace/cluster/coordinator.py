@@ -57,7 +57,7 @@ from populace.kernel.events import RunDone, TickDone
 from populace.kernel.snapshot import RunState, join_mail, join_shards
 from populace.models.embedded.host import ModelHost
 from populace.monitoring.report import Observer, Pulse, TickReport
-from populace.settings import Budget, Settings
+from populace.settings import Settings
 from populace.store.folder import Course, Store, fresh_course, write_run_file
 from populace.store.journal.recording import cost_of, spent_in
 from populace.store.manifest import peak_rss_mb, versions, write_manifest
@@ -140,7 +140,7 @@ class Coordinator:
         if self.course.resumed:
             self._former = former_manifest(self.out, self.course.file.run)
         await self._uploads.begin()
-        host = ModelHost(self.settings.model, self._fetching(asyncio.get_running_loop()))
+        host = ModelHost(self.settings, self._fetching(asyncio.get_running_loop()))
         failure: PopulaceError | None = None
         manifest: dict[str, Any] = {}
         booking = Booking(self.settings)
@@ -232,7 +232,7 @@ class Coordinator:
             if self._attempt:
                 past = store.past(state, self._attempt)
                 pasts.insert(0, past)
-                if self.settings.model.budget != Budget():
+                if self.settings.budget.is_bounded:
                     spent += await asyncio.to_thread(spent_in, past, first)  # a state's total has the ticks before
             spent = spent.at_least(job.spent)
             job = msgspec.structs.replace(

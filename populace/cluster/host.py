@@ -78,9 +78,7 @@ def build_host(job: Job, index: int, world: WorldDoor, link: Link | None, pasts:
     if not job.replay:
         settings = job.read_settings()
         gateway = build_gateway(
-            settings.model,
-            seed=settings.seed,
-            shards=settings.shards,
+            settings,
             scripted=job.society().scripted,
             base_url=job.base_url,
             link=link,

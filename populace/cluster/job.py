@@ -185,7 +185,7 @@ def build_shard(job: Job, index: int) -> Shard:
         sends_per_turn=settings.bus.sends_per_turn,
         actions=world.actions,
         queries=world.queries,
-        forms=settings.model.forms,
+        forms=settings.forms,
     )
     agents = make_agents(society.agent, rows) if len(rows) else []
     levers = _levers(job, people, None)

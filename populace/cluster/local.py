@@ -63,7 +63,7 @@ class LocalTransport:
         self._frame_bytes = settings.bus.frame_bytes
         # The journal of a life before knows nothing of the calls that were in flight; its account does.
         spent = job.spent.at_least(self.spent)
-        self.account = None if job.replay else account_for(settings.model, spent, marker(settings, job.run))
+        self.account = None if job.replay else account_for(settings, spent, marker(settings, job.run))
         pasts = open_pasts(job.pasts)
         for index in range(settings.shards):
             link = None if self.account is None else LocalLink(self.account)

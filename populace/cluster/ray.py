@@ -135,7 +135,7 @@ class QuotaActor:
     def __init__(self, job: bytes) -> None:
         read = msgspec.msgpack.decode(job, type=Job)
         settings = read.read_settings()
-        self._account = AccountService(settings.model, read.spent, marker(settings, read.run))
+        self._account = AccountService(settings, read.spent, marker(settings, read.run))
 
     def exchange(self, want: bytes) -> bytes:
         """One exchange of a packed want for a packed lease."""
@@ -271,7 +271,7 @@ class RayTransport:
             # The journal of a life before knows nothing of the calls that were lost in flight; its account does.
             await self._close_quota()
             packed = msgspec.msgpack.encode(msgspec.structs.replace(job, spent=job.spent.at_least(self._spent)))
-        if account_for(settings.model) is not None:
+        if account_for(settings) is not None:
             # On the driver's machine, where the experiment's ledger is.
             here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
             quota = {**options, "num_cpus": 0, "scheduling_strategy": here}

@@ -25,7 +25,7 @@ from populace.models.http import Http
 from populace.models.keys import Access, accesses, is_loopback, read_key
 from populace.models.protocol import Gateway
 from populace.models.scripted.gateway import AnswerFunction, Scripted
-from populace.settings import Model
+from populace.settings import Settings
 
 __all__ = ["ModelHost", "Probe", "build_gateway"]
 
@@ -33,11 +33,9 @@ _START_PERMITS = 256
 
 
 def build_gateway(
-    model: Model,
+    settings: Settings,
     *,
-    seed: int,
-    shards: int,
-    scripted: AnswerFunction | None,
+    scripted: AnswerFunction | None = None,
     base_url: str | None = None,
     link: Link | None = None,
     shard: int = 0,
@@ -49,11 +47,12 @@ def build_gateway(
     `link` leads to the run's central quota; without one, this shard keeps to an equal part of every limit itself.
     Raises SettingsError or ModelError for settings that cannot work.
     """
-    rate = rate_of(model)
-    if model.budget.usd is not None and rate == Rate():
+    model, endpoint, budget, seed = settings.model, settings.endpoint, settings.budget, settings.seed
+    rate = rate_of(settings)
+    if budget.usd is not None and rate == Rate():
         raise SettingsError(
-            f"model.budget.usd is set and no price is known for {model.label!r}: put its price into "
-            f"model.prices.{model.label}, or limit model.budget.tokens instead."
+            f"budget.usd is set and no price is known for {model.label!r}: put its price into "
+            f"budget.prices.{model.label}, or limit budget.tokens instead."
         )
     if model.kind == "scripted":
         return Scripted(seed=seed, answer=scripted, latency=model.latency, rate=rate)
@@ -61,55 +60,56 @@ def build_gateway(
     if embedded and base_url is None:
         raise ModelError("the embedded model is not served: open a ModelHost first and pass on its base_url.")
     if not embedded and not model.name:
-        raise SettingsError("model.name is empty: set it to a model that the endpoint at model.base_url serves.")
+        raise SettingsError("model.name is empty: set it to a model that the endpoint at endpoint.base_url serves.")
     if base_url is not None:
-        at = [Access(base_url, "model.base_url", model.api_key_env, model.api_key_file)]
+        at = [Access(base_url, "endpoint.base_url", endpoint.api_key_env, endpoint.api_key_file)]
     else:
-        at = accesses(model)
+        at = accesses(endpoint)
     servers, lanes = [], []
-    for access, calls in zip(at, _concurrency(model, at, shards), strict=True):
+    for access, calls in zip(at, _concurrency(settings, at), strict=True):
         key = None if embedded else read_key(access, required=not is_loopback(access.base_url))
-        http = Http(access.base_url, key=key, connections=calls, timeout_s=model.timeout_s, setting=access.setting)
+        http = Http(access.base_url, key=key, connections=calls, timeout_s=endpoint.timeout_s, setting=access.setting)
         writer = Writer(model.label, LLAMA if embedded else OPENAI)
         servers.append(Server(http, writer, access.key_source, access.setting))
         permits = Concurrency(calls, start=min(calls, _START_PERMITS))
-        lanes.append(Lane(http.base_url, permits, lane_breaker(len(at), shards), access.weight))
+        lanes.append(Lane(http.base_url, permits, lane_breaker(len(at), settings.shards), access.weight))
     prompts = None
-    if model.forms:
+    if settings.forms:
         prompts = Prompts(model.label, model.prompt_form, seed & 0x7FFF_FFFF if model.sampling == "shared" else None)
     client = Client(
         servers=servers,
         lanes=lanes,
         model=model.label,
-        retry=Retry(seed, model.retries, model.repairs, rate, Backoff(), model.sampling),
+        retry=Retry(seed, endpoint.retries, model.repairs, rate, Backoff(), model.sampling),
         label_mode=model.choice_probabilities if model.choice_probabilities is not None else embedded,
-        outage_s=model.outage_s,
-        limiter=_limiter(model, rate, link, shards, shard, attempt),
+        outage_s=endpoint.outage_s,
+        limiter=_limiter(settings, rate, link, shard, attempt),
         prompts=prompts,
-        batch=model.batch_prompts,
+        batch=endpoint.batch_prompts,
     )
     if model.cache is None and model.sampling == "own":
         return client
     return Cached(client, mode=model.sampling, seed=seed, cache=None if model.cache is None else Cache(model.cache))
 
 
-def _concurrency(model: Model, at: Sequence[Access], shards: int) -> list[int]:
+def _concurrency(settings: Settings, at: Sequence[Access]) -> list[int]:
     """How many calls one shard may have open at each endpoint."""
-    if model.kind == "embedded":
+    if settings.model.kind == "embedded":
         # It has one slot: more calls at once would only wait inside it, while their deadlines run.
         return [1]
     weights = math.fsum(access.weight for access in at)
-    whole = [access.concurrency or model.throttle.concurrency * access.weight / weights for access in at]
-    return [max(1, int(calls / shards)) for calls in whole]
+    whole = [access.concurrency or settings.endpoint.concurrency * access.weight / weights for access in at]
+    return [max(1, int(calls / settings.shards)) for calls in whole]
 
 
-def _limiter(model: Model, rate: Rate, link: Link | None, shards: int, shard: int, attempt: int) -> Limiter | None:
-    if not is_limited(model):
+def _limiter(settings: Settings, rate: Rate, link: Link | None, shard: int, attempt: int) -> Limiter | None:
+    if not is_limited(settings):
         return None
-    requests = model.throttle.requests_per_minute or math.inf
+    endpoint, shards = settings.endpoint, settings.shards
+    requests = endpoint.requests_per_minute or math.inf
     if link is None:
         requests /= shards
-        usd, tokens = model.budget.usd, model.budget.tokens
+        usd, tokens = settings.budget.usd, settings.budget.tokens
         part = ceiling(None if usd is None else usd / shards, None if tokens is None else tokens // shards)
-        link = OwnShare(requests, (model.throttle.tokens_per_minute or math.inf) / shards, part)
+        link = OwnShare(requests, (endpoint.tokens_per_minute or math.inf) / shards, part)
     return Limiter(Purse(shard, attempt), link, rate, requests)

@@ -49,7 +49,7 @@ class Server(NamedTuple):
     http: Http
     writer: Writer
     key_source: str
-    setting: str = "model.base_url"
+    setting: str = "endpoint.base_url"
 
 
 class Client:
@@ -262,8 +262,8 @@ class Client:
             case "budget":
                 self._failure = BudgetSpent(
                     "the run's budget is spent: the worst case of the next call does not fit under the ceiling. "
-                    "Everything up to the last whole tick is saved. To go on, raise model.budget.usd or "
-                    "model.budget.tokens, whichever is set, and resume the run."
+                    "Everything up to the last whole tick is saved. To go on, raise budget.usd or "
+                    "budget.tokens, whichever is set, and resume the run."
                 )
                 self._abstain(self.dispatcher.drain(), *_reason(self._failure))
             case "outage":
@@ -272,7 +272,7 @@ class Client:
                         f"{' and '.join(server.http.base_url for server in self._servers)} "
                         f"{'is' if len(self._servers) == 1 else 'are'} out: {detail}"
                         f"{f' (the last said: {self._trouble})' if self._trouble else ''}. See whether the server runs "
-                        f"and what it allows; model.outage_s says how long to wait for it."
+                        f"and what it allows; endpoint.outage_s says how long to wait for it."
                     )
                 )
             case "account":
@@ -299,7 +299,7 @@ class Client:
             case "key":
                 return f"{url} refused the API key ({detail}). Put a valid key into {server.key_source}."
             case "model":
-                more = " and serves /completions (model.batch_prompts asks for it)" if self._prompts else ""
+                more = " and serves /completions (endpoint.batch_prompts asks for it)" if self._prompts else ""
                 return (
                     f"{url} has no model {self._model!r} ({detail}). Set model.name to one that it serves: GET "
                     f"{url}/models lists them. If every path is unknown there, see whether {server.setting} ends in "

@@ -53,7 +53,13 @@ class Http:
     """
 
     def __init__(
-        self, base_url: str, *, key: Secret | None, connections: int, timeout_s: float, setting: str = "model.base_url"
+        self,
+        base_url: str,
+        *,
+        key: Secret | None,
+        connections: int,
+        timeout_s: float,
+        setting: str = "endpoint.base_url",
     ) -> None:
         self.base_url = check_base_url(base_url, setting)
         self._key = key

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from populace.core.errors import ModelError, SettingsError
 from populace.models.safety import Secret, check_base_url, host_of
-from populace.settings import Model
+from populace.settings import Endpoint
 
 
 class Access(NamedTuple):
@@ -34,19 +34,19 @@ class Access(NamedTuple):
         return f"the environment variable {self.api_key_env} ({at}api_key_env), or {at}api_key_file"
 
 
-def accesses(model: Model) -> list[Access]:
+def accesses(endpoint: Endpoint) -> list[Access]:
     """Every endpoint that the settings name, in their order. Raises SettingsError for an address not to be called."""
-    if not model.endpoints:
-        check_base_url(model.base_url)
-        return [Access(model.base_url, "model.base_url", model.api_key_env, model.api_key_file)]
+    if not endpoint.replicas:
+        check_base_url(endpoint.base_url)
+        return [Access(endpoint.base_url, "endpoint.base_url", endpoint.api_key_env, endpoint.api_key_file)]
     found = []
-    for index, endpoint in enumerate(model.endpoints):
-        setting = f"model.endpoints[{index}].base_url"
-        check_base_url(endpoint.base_url, setting)
-        own = endpoint.api_key_env is not None or endpoint.api_key_file is not None
-        file = endpoint.api_key_file if own else model.api_key_file
-        env = endpoint.api_key_env or model.api_key_env
-        found.append(Access(endpoint.base_url, setting, env, file, endpoint.weight, endpoint.concurrency))
+    for index, replica in enumerate(endpoint.replicas):
+        setting = f"endpoint.replicas[{index}].base_url"
+        check_base_url(replica.base_url, setting)
+        own = replica.api_key_env is not None or replica.api_key_file is not None
+        file = replica.api_key_file if own else endpoint.api_key_file
+        env = replica.api_key_env or endpoint.api_key_env
+        found.append(Access(replica.base_url, setting, env, file, replica.weight, replica.concurrency))
     return found
 
 

@@ -56,7 +56,7 @@ _CONTROLS: Final = re.compile(  # the joiners U+200C and U+200D stay: Persian, H
 _SOURCE: Final = re.compile(r"[^\w .:@#-]")
 
 
-def check_base_url(url: str, key: str = "model.base_url") -> str:
+def check_base_url(url: str, key: str = "endpoint.base_url") -> str:
     """The base URL of a model, without a slash at its end. Raises SettingsError, naming `key`, where it can't be used.
 
     The error never repeats the URL when it holds credentials.
@@ -69,7 +69,7 @@ def check_base_url(url: str, key: str = "model.base_url") -> str:
         why = "" if "@" in url else f" ({error})"
         raise SettingsError(f"{key}: is no URL{why}. Write it like https://host/v1.") from None
     if parts.username is not None or parts.password is not None:
-        raise SettingsError(f"{key}: must not hold a user name or a password. Put the key in model.api_key_file.")
+        raise SettingsError(f"{key}: must not hold a user name or a password. Put the key in endpoint.api_key_file.")
     if parts.scheme not in {"http", "https"} or not host:
         raise SettingsError(f"{key} = {url!r}: must begin with http:// or https:// and a host, like https://host/v1.")
     if parts.query and host.endswith((".azure.com", ".azure-api.net")):

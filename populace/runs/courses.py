@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Literal
 
 import msgspec
 
@@ -14,7 +14,7 @@ from populace.core.trace import WorldHashes
 from populace.data.societies import Origin, find_society
 from populace.interventions.levers import SetLever, parse_lever, past_of
 from populace.kernel.snapshot import Era, Past, from_blocks
-from populace.settings import Model, Settings, changed_keys, revise_settings
+from populace.settings import Settings, changed_keys, may_change, revise_settings
 from populace.store.checkpoint.generations import latest
 from populace.store.folder import (
     CHECKPOINTS,
@@ -29,15 +29,6 @@ from populace.store.folder import (
 )
 from populace.store.manifest import MANIFEST, read_manifest
 from populace.store.remote.mirror import is_remote, journal_place, local_folder
-
-_FREE: Final = (
-    "shards", "transport", "metrics_port", "metrics_host", "journal", "checkpoint", "limits", "model.base_url",
-    "model.endpoints", "model.api_key_env", "model.api_key_file", "model.timeout_s", "model.retries", "model.repairs",
-    "model.outage_s", "model.throttle", "model.budget", "model.prices", "model.threads", "model.cache", "model.latency",
-)  # fmt: skip
-"""Settings that do not stand in a trace: they may change in the midst of a run."""
-_FORKED: Final = (*_FREE, "ticks", "record", "model", "arm", "experiment", "levers", "society")
-"""Settings that a fork may change, from its tick on or altogether."""
 
 
 class Going(msgspec.Struct, frozen=True):
@@ -66,7 +57,7 @@ def resume_course(
     if former.journal == "off":
         raise SettingsError(f"{folder}: this run kept no journal (journal = 'off'), so it cannot be resumed.")
     settings = revise_settings(former, assignments, **options)
-    _refuse(changed_keys(former, settings), _FREE, "a resumed run")
+    _refuse(changed_keys(former, settings), "resume")
     if settings.journal == "off":
         raise SettingsError(
             f"{folder}: journal = 'off': a resumed run goes on from its journal, and puts on record what is new."
@@ -77,11 +68,11 @@ def resume_course(
             f"{origin.name}: its code is not what this run was begun with, so it would not be the same run. Put that "
             "code back, or go on with --anyway."
         )
-    ledger = settings.model.budget.ledger
+    ledger = settings.budget.ledger
     if ledger is not None and (folder / JOURNAL).exists() and not ledger.exists():
         raise SettingsError(
             f"{ledger}: the ledger of this run's experiment is not there, and a new one would lend its money again. "
-            "Put it back, or say where it is: --set model.budget.ledger=FILE"
+            "Put it back, or say where it is: --set budget.ledger=FILE"
         )
     file = msgspec.structs.replace(file, settings=kept_settings(settings))
     expected, world = _inherited(file)
@@ -135,9 +126,9 @@ def fork_course(
             f"--at-tick {at_tick}: {folder} has {had} on record. {choice}{_unfinished(folder, str(place))}"
         )
     settings = fork_settings(former, at_tick, assignments, levers, **options)
-    _refuse(changed_keys(former, settings), _FORKED, "a fork")
+    _refuse(changed_keys(former, settings), "fork")
     parent = Parent(file.run, named, at_tick, hashes[at_tick - 1] if at_tick else "")
-    eras = _eras(file.eras, at_tick, former.model, settings.model)
+    eras = _eras(file.eras, at_tick, former, settings)
     own = run_file(file.society, settings, parent, eras, file.trace_version)
     expected = tuple(hashes[:at_tick])
     course = Course(file=own, pasts=_parents(own), expected=expected, expected_world=_first(world, at_tick))
@@ -210,16 +201,22 @@ def _unfinished(folder: Path, place: str = "") -> str:
     return f" If it is not at work, go on with it first: populace resume {shlex.quote(place or str(folder))}"
 
 
-def _eras(parents: Sequence[Era], at_tick: int, was: Model, now: Model) -> list[Era]:
+def _eras(parents: Sequence[Era], at_tick: int, was: Settings, now: Settings) -> list[Era]:
     """Which models a fork asks before those of its settings: its parent's, which may have changed them too.
 
     Where the fork changes nothing it follows its parent, also beyond `at_tick`.
     """
-    present = Era(at_tick, was.label, was.max_tokens, was.temperature, was.forms)
-    if present == Era(at_tick, now.label, now.max_tokens, now.temperature, now.forms):
+    present = _era(at_tick, was)
+    if present == _era(at_tick, now):
         return list(parents)
     last = next((era for era in parents if at_tick <= era.until), present)
     return [*(era for era in parents if era.until < at_tick), msgspec.structs.replace(last, until=at_tick)]
+
+
+def _era(until: int, settings: Settings) -> Era:
+    """What stands of the settings in the content keys of asks before tick `until`."""
+    model = settings.model
+    return Era(until, model.label, model.max_tokens, model.temperature, settings.forms)
 
 
 def _past(place: str, run: str) -> Past:
@@ -267,9 +264,10 @@ def _kept_code(origin: Origin, done: str) -> tuple[str, ...]:
     return ()
 
 
-def _refuse(changed: Iterable[str], allowed: tuple[str, ...], what: str) -> None:
-    wrong = [key for key in changed if not any(key == one or key.startswith(f"{one}.") for one in allowed)]
+def _refuse(changed: Iterable[str], on: Literal["resume", "fork"]) -> None:
+    wrong = [key for key in changed if not may_change(key, on)]
     if wrong:
+        what = "a resumed run" if on == "resume" else "a fork"
         raise SettingsError(
             f"{', '.join(wrong)}: cannot change in {what}, since its past would be another. Begin a new run with it."
         )

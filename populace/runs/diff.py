@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from populace.core.errors import SettingsError
 from populace.core.tables import TABLES
 from populace.runs.courses import recorded_traces
+from populace.settings import migrated
 from populace.store.manifest import MANIFEST, read_manifest
 from populace.store.tables.tables import read_table, table_files
 from populace.store.tables.ticks import Differing, TickRows, differing
@@ -462,7 +463,7 @@ def _outcomes(run_a: Path, run_b: Path) -> list[OutcomeDiff]:
 def _settings(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]]:
     if a is None or b is None:
         return {}
-    one, other = (dict(_leaves(manifest["settings"])) for manifest in (a, b))
+    one, other = (dict(_leaves(migrated(manifest["settings"]))) for manifest in (a, b))
     keys = sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
     return {key: (one.get(key), other.get(key)) for key in keys}
 

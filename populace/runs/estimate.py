@@ -152,9 +152,11 @@ def play(
 def pilot_settings(settings: Settings, agents: int, ticks: int, scripted: bool) -> Settings:
     """The settings of a pilot: one shard, no cache (it would hide costs), no journal, no levers, asks recorded."""
     model: dict[str, Any] = {"cache": None}
+    changes: dict[str, Any] = {}
     if scripted or settings.model.kind == "scripted":
-        model |= {"kind": "scripted", "latency": Latency(), "prices": {}, "budget": Budget()}
-    changes = {"agents": agents, "ticks": ticks, "shards": 1, "transport": "local", "journal": "off", "levers": ()}
+        model |= {"kind": "scripted", "latency": Latency()}
+        changes["budget"] = Budget()
+    changes |= {"agents": agents, "ticks": ticks, "shards": 1, "transport": "local", "journal": "off", "levers": ()}
     changes |= {"metrics_port": None, "record": Record(agents="none", messages=False, asks=True)}
     changes["model"] = settings.model.model_copy(update=model)
     return settings.model_copy(update=changes)
@@ -163,16 +165,16 @@ def pilot_settings(settings: Settings, agents: int, ticks: int, scripted: bool) 
 def plan_of(settings: Settings, agents: int, ticks: int, pilot: Pilot) -> Plan:
     """The whole run, as the estimate takes it: on the settings' prices and limits, at the latency that was seen."""
     model = settings.model
-    throttle = model.throttle
-    limits = (None, None) if model.kind == "scripted" else (throttle.requests_per_minute, throttle.tokens_per_minute)
+    endpoint = settings.endpoint
+    limits = (None, None) if model.kind == "scripted" else (endpoint.requests_per_minute, endpoint.tokens_per_minute)
     latency_s, low_s, high_s, chain_s = _latency(model, pilot)
     own_s = [max(0.0, a - b) for a, b in zip(pilot.ticks_s, pilot.chains_s, strict=True)]
     larger = agents / pilot.agents
     return Plan(
         turns=float(agents * ticks),
         ticks=ticks,
-        rate=rate_of(model),
-        concurrency=_concurrency(model),
+        rate=rate_of(settings),
+        concurrency=_concurrency(settings),
         latency_s=latency_s,
         requests_per_minute=limits[0],
         tokens_per_minute=limits[1],
@@ -200,13 +202,13 @@ def _latency(model: Model, pilot: Pilot) -> tuple[float, float, float, Interval 
     return mean_s, min(mean_s, low_s), max(mean_s, high_s), chain_s
 
 
-def _concurrency(model: Model) -> int:
-    match model.kind:
+def _concurrency(settings: Settings) -> int:
+    match settings.model.kind:
         case "scripted":
             return _ALL_AT_ONCE
         case "embedded":
             return 1
-    return model.throttle.concurrency
+    return settings.endpoint.concurrency
 
 
 def _used(

@@ -353,5 +353,5 @@ def _notes(pilot: Sequence[Turn], plan: Plan, tokens_in: Sequence[float], cluste
     if clusters < 10:
         notes.append(f"The pilot had {clusters} agents: with ten or more the interval is much narrower.")
     if plan.rate == Rate():
-        notes.append("No price is known for this model (model.prices), so money is 0.")
+        notes.append("No price is known for this model (budget.prices), so money is 0.")
     return notes

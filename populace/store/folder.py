@@ -24,7 +24,7 @@ from populace.data.societies import Origin
 from populace.files import write_whole
 from populace.kernel.blocks import Block
 from populace.kernel.snapshot import Era, Past, RunState, from_blocks, to_blocks
-from populace.settings import Settings
+from populace.settings import Settings, migrated
 from populace.store.checkpoint.generations import Checkpoints, latest
 from populace.store.journal.write import next_attempt
 from populace.store.remote.mirror import journal_place
@@ -64,9 +64,9 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     trace_version: int = 1
 
     def read_settings(self) -> Settings:
-        """The settings. Raises SettingsError."""
+        """The settings, brought up to date where an older populace wrote them. Raises SettingsError."""
         try:
-            return Settings.model_validate_json(msgspec.json.encode(self.settings))
+            return Settings.model_validate_json(msgspec.json.encode(migrated(self.settings)))
         except ValueError as error:
             raise SettingsError(f"{RUN_FILE}: its settings are not ones of this populace: {error}") from None
 
@@ -119,10 +119,10 @@ def run_file(
 
 def kept_settings(settings: Settings) -> dict[str, Any]:
     """Settings as `run.json` holds them. The ledger is named whole: a run may be gone on with from another folder."""
-    budget = settings.model.budget
+    budget = settings.budget
     if budget.ledger is not None:
         budget = budget.model_copy(update={"ledger": budget.ledger.absolute()})
-        settings = settings.model_copy(update={"model": settings.model.model_copy(update={"budget": budget})})
+        settings = settings.model_copy(update={"budget": budget})
     return settings.model_dump(mode="json")
 
 

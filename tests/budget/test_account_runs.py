@@ -11,6 +11,7 @@ from support.asking import ASKERS, asking, here, run_on_ray
 from support.command import populace
 from support.misbehaving import Misbehaving, RateLimit, slow, status
 from support.running import settings_of
+from support.sections import sectioned
 
 from populace.budget.amounts import Amount, ceiling
 from populace.budget.lease import Want
@@ -21,7 +22,6 @@ from populace.core.records import Answer
 from populace.data.societies import find_society
 from populace.kernel.tick import Tick
 from populace.models.client import Client
-from populace.settings import Model
 from populace.store.manifest import read_manifest
 from populace.store.tables.tables import read_table
 
@@ -40,7 +40,7 @@ def test_all_shards_keep_to_one_limit(tmp_path, ray_if_used, run, shards):
     limit = RateLimit(requests_per_minute=6000, tokens_per_minute=1e9, slack_s=1.0)
     with Misbehaving(limit=limit) as server:
         options = asking(server, agents=100, ticks=2, shards=shards)
-        manifest = run(tmp_path, **options, model__throttle__requests_per_minute=6000.0)
+        manifest = run(tmp_path, **options, endpoint__requests_per_minute=6000.0)
         assert sum(seen.limited for seen in server.seen) == 0
         assert len(server.seen) == manifest["calls_billed"] == 200
         took_s = server.seen[-1].arrived_s - server.seen[0].arrived_s
@@ -59,7 +59,7 @@ def test_all_shards_keep_to_one_budget_and_a_busy_one_may_use_it_up(tmp_path, ra
     """Where only one shard asks, a share of its own would end at a half, or a fifth."""
     with Misbehaving(base=slow(0.02)) as server:
         options = asking(server, agents=50 * shards, ticks=100, shards=shards)
-        options |= {"model__budget__tokens": 20_000, "model__max_tokens": 20}
+        options |= {"budget__tokens": 20_000, "model__max_tokens": 20}
         options["society"] = {"one_in": shards if busy == "one" else 1}
         with pytest.raises(BudgetSpent, match="raise"):
             run(tmp_path, **options)
@@ -68,7 +68,7 @@ def test_all_shards_keep_to_one_budget_and_a_busy_one_may_use_it_up(tmp_path, ra
 
 
 def test_a_resumed_run_goes_on_under_the_same_ceiling():
-    model = Model(kind="openai", name="m", budget={"tokens": 1000})
+    model = sectioned(kind="openai", name="m", budget={"tokens": 1000})
     account = account_for(model, Amount(900, 0))
     assert account is not None
     assert account.quota.allowance.room == ceiling(None, 1000) - Amount(900, 0)
@@ -82,11 +82,11 @@ def test_a_spent_budget_ends_a_run_as_itself_and_reaches_no_turn(tmp_path):
         args = ["run", ASKERS, "--model", "openai", "--agents", "40", "--ticks", "50", "--shards", "3", "--out", "out"]
         for key, value in {"base_url": server.base_url, "name": "test-model", "max_tokens": 20}.items():
             args += ["--set", f"model.{key}={value}"]
-        args += ["--set", "model.budget.tokens=9000"]
+        args += ["--set", "budget.tokens=9000"]
         done = populace(*args, cwd=tmp_path)
         billed = server.billed
     assert done.returncode == 8, done.stderr
-    assert "model.budget.tokens" in done.stderr
+    assert "budget.tokens" in done.stderr
     assert "resume" in done.stderr
     manifest = read_manifest(tmp_path / "out")
     assert manifest["status"] == "budget"
@@ -110,7 +110,7 @@ def test_what_ends_a_run_is_no_data(tmp_path, monkeypatch, end):
     told: list[str] = []
     spy(monkeypatch, told)
     with Misbehaving(lambda seen: status(401) if end == "key" and seen.nth == 60 else slow(0.01)) as server:
-        budget = {"model__budget__tokens": 6000} if end == "budget" else {}
+        budget = {"budget__tokens": 6000} if end == "budget" else {}
         with pytest.raises(BudgetSpent if end == "budget" else ModelError):
             here(tmp_path, **asking(server, agents=40, ticks=50, shards=2), **budget, model__max_tokens=20)
     assert no_trace_of_the_end(tmp_path, read_manifest(tmp_path))
@@ -122,7 +122,7 @@ def test_control_a_gateway_that_hides_its_failure_is_noticed(tmp_path, monkeypat
     spy(monkeypatch, told)
     monkeypatch.setattr(Client, "failure", None)
     with Misbehaving(base=slow(0.01)) as server:
-        budget = {"model__budget__tokens": 3000, "model__max_tokens": 20}
+        budget = {"budget__tokens": 3000, "model__max_tokens": 20}
         manifest = here(tmp_path, **asking(server, agents=40, ticks=3, shards=2), **budget)
     assert not no_trace_of_the_end(tmp_path, manifest)
     assert set(told) == {"budget"}
@@ -154,7 +154,7 @@ def test_a_lost_account_is_made_anew_with_what_was_spent(tmp_path, ray_cluster):
             return await super().open_tick(shard, tick, *args)
 
     with Misbehaving(base=slow(0.01)) as server:
-        options = asking(server, agents=20, ticks=4, shards=2, model__budget__tokens=10_000, model__max_tokens=20)
+        options = asking(server, agents=20, ticks=4, shards=2, budget__tokens=10_000, model__max_tokens=20)
         settings = settings_of(transport="ray", **options)
         transport = Killing()
         run = Coordinator(find_society(ASKERS), settings, transport, tmp_path / "there")

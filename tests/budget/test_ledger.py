@@ -21,13 +21,14 @@ from hypothesis import strategies as st
 from support.asking import ASKERS, asking, here, run_on_ray
 from support.command import populace
 from support.misbehaving import Misbehaving, slow
+from support.sections import sectioned
 
 from populace.budget.amounts import NOTHING, UNLIMITED, Amount, ceiling, pico_usd
 from populace.budget.lease import Want
 from populace.budget.ledger import Ledger, amount_text, reserve
 from populace.budget.service import AccountService
 from populace.core.errors import BudgetSpent, SettingsError, StorageError
-from populace.settings import Model, load_settings
+from populace.settings import load_settings
 from populace.store.manifest import read_manifest
 
 CEILING = Amount(10_000, pico_usd(1.0))
@@ -140,7 +141,7 @@ def test_a_run_that_fails_before_its_first_call_does_not_forget_what_it_spent(tm
 def test_what_an_account_marks_bounds_what_it_lends_at_every_moment(data):
     """So a killed process has spent no more than stands in the file; and few marks are made."""
     marks = [NOTHING]
-    model = Model(kind="openai", name="m", budget={"tokens": 50_000})
+    model = sectioned(kind="openai", name="m", budget={"tokens": 50_000})
     account = AccountService(model, NOTHING, marks.append)
     lent = NOTHING
     for nth in range(data.draw(st.integers(1, 60))):
@@ -159,7 +160,7 @@ def test_what_an_account_marks_bounds_what_it_lends_at_every_moment(data):
 
 
 def test_control_an_account_that_marks_nothing_is_noticed():
-    account = AccountService(Model(kind="openai", name="m", budget={"tokens": 50_000}), NOTHING, None)
+    account = AccountService(sectioned(kind="openai", name="m", budget={"tokens": 50_000}), NOTHING, None)
     account.exchange(Want(0, 0, 0, 1, 1, 1, money=Amount(10, 0), least_money=Amount(1, 0)))
     assert not account.spent.fits(NOTHING)
 
@@ -168,7 +169,7 @@ def test_a_mark_that_cannot_be_made_lends_nothing():
     def refuse(_: Amount) -> None:
         raise StorageError("the disk is gone")
 
-    account = AccountService(Model(kind="openai", name="m", budget={"tokens": 50_000}), NOTHING, refuse)
+    account = AccountService(sectioned(kind="openai", name="m", budget={"tokens": 50_000}), NOTHING, refuse)
     with pytest.raises(StorageError):
         account.exchange(Want(0, 0, 0, 1, 1, 1, money=Amount(10, 0), least_money=Amount(1, 0)))
     assert account.spent == NOTHING
@@ -188,17 +189,17 @@ def test_an_unlimited_part_stays_unlimited_until_somebody_limits_it(tmp_path):
 
 
 def settings_with(path: Path, **more: Any) -> Any:
-    options = {"model__kind": "openai", "model__name": "m", "model__budget__ledger": str(path), "experiment": "e"}
-    return load_settings(**{**options, "model__budget__experiment_tokens": 500, **more})
+    options = {"model__kind": "openai", "model__name": "m", "budget__ledger": str(path), "experiment": "e"}
+    return load_settings(**{**options, "budget__experiment_tokens": 500, **more})
 
 
 def test_the_lesser_ceiling_is_the_runs(tmp_path):
     path = tmp_path / "ledger.sqlite"
-    first = reserve(settings_with(path, model__budget__tokens=300, arm="treated"), "a", tmp_path / "a")
-    assert first.settings.model.budget.tokens == 300
-    second = reserve(settings_with(path, model__budget__tokens=300), "b", tmp_path / "b")
-    assert second.settings.model.budget.tokens == 200
-    assert second.settings.model.budget.usd is None
+    first = reserve(settings_with(path, budget__tokens=300, arm="treated"), "a", tmp_path / "a")
+    assert first.settings.budget.tokens == 300
+    second = reserve(settings_with(path, budget__tokens=300), "b", tmp_path / "b")
+    assert second.settings.budget.tokens == 200
+    assert second.settings.budget.usd is None
     with pytest.raises(BudgetSpent, match="nothing is left"):
         reserve(settings_with(path), "c", tmp_path / "c")
     first.settle(Amount(120, 7))
@@ -207,28 +208,28 @@ def test_the_lesser_ceiling_is_the_runs(tmp_path):
     assert (entries["a"].arm, entries["a"].open, entries["a"].booked) == ("treated", False, Amount(120, 7))
     assert entries["b"].open
     assert entries["b"].booked.tokens == 200
-    assert reserve(settings_with(path), "c", tmp_path / "c").settings.model.budget.tokens == 180
+    assert reserve(settings_with(path), "c", tmp_path / "c").settings.budget.tokens == 180
 
 
 def test_the_ceiling_that_a_run_reached_is_named(tmp_path):
     """Its own, or the experiment's, whichever is less; of another end nothing is said."""
     path = tmp_path / "ledger.sqlite"
     spent = BudgetSpent("spent")
-    own = reserve(settings_with(path, model__budget__tokens=300), "a", tmp_path / "a")
-    assert "raise model.budget.tokens (--set)" in str(own.explained(spent))
+    own = reserve(settings_with(path, budget__tokens=300), "a", tmp_path / "a")
+    assert "raise budget.tokens (--set)" in str(own.explained(spent))
     assert "experiment" not in str(own.explained(spent))
-    shared = reserve(settings_with(path, model__budget__tokens=300), "b", tmp_path / "b")
-    assert "raise model.budget.experiment_tokens (--set)" in str(shared.explained(spent))
+    shared = reserve(settings_with(path, budget__tokens=300), "b", tmp_path / "b")
+    assert "raise budget.experiment_tokens (--set)" in str(shared.explained(spent))
     assert "all runs of experiment 'e'" in str(shared.explained(spent))
     assert isinstance(shared.explained(spent), BudgetSpent)
     other = StorageError("other")
     assert shared.explained(other) is other
-    money = {"model__budget__experiment_tokens": None, "model__budget__experiment_usd": 0.5, "experiment": "money",
-             "model__prices": {"m": {"usd_per_million_tokens_in": 1.0}}}  # fmt: skip
-    both = reserve(settings_with(path, **money, model__budget__tokens=300), "c", tmp_path / "c")
-    assert "raise model.budget.experiment_usd or model.budget.tokens (--set)" in str(both.explained(spent))
-    off = reserve(settings_with(path, **{**money, "experiment": "off"}, model__budget__usd=0.1234567), "d", tmp_path)
-    assert "raise model.budget.usd (--set)" in str(off.explained(spent)), "what is rounded off is no lesser ceiling"
+    money = {"budget__experiment_tokens": None, "budget__experiment_usd": 0.5, "experiment": "money",
+             "budget__prices": {"m": {"usd_per_million_tokens_in": 1.0}}}  # fmt: skip
+    both = reserve(settings_with(path, **money, budget__tokens=300), "c", tmp_path / "c")
+    assert "raise budget.experiment_usd or budget.tokens (--set)" in str(both.explained(spent))
+    off = reserve(settings_with(path, **{**money, "experiment": "off"}, budget__usd=0.1234567), "d", tmp_path)
+    assert "raise budget.usd (--set)" in str(off.explained(spent)), "what is rounded off is no lesser ceiling"
 
 
 def test_money_passes_through_settings_without_loss(tmp_path):
@@ -237,20 +238,20 @@ def test_money_passes_through_settings_without_loss(tmp_path):
     price = {"m": {"usd_per_million_tokens_in": 1.0}}
     for nth in range(200):
         usd = rng.random() * 10 ** rng.randint(-3, 4)
-        more = {"model__budget__experiment_usd": usd, "model__budget__experiment_tokens": None}
+        more = {"budget__experiment_usd": usd, "budget__experiment_tokens": None}
         path = tmp_path / f"{nth}.sqlite"
-        booking = reserve(settings_with(path, model__prices=price, **more), "a", tmp_path)
-        budget = booking.settings.model_validate_json(booking.settings.model_dump_json()).model.budget
+        booking = reserve(settings_with(path, budget__prices=price, **more), "a", tmp_path)
+        budget = booking.settings.model_validate_json(booking.settings.model_dump_json()).budget
         (entry,) = Ledger(path).entries()
         assert ceiling(budget.usd).pico_usd == entry.reserved.pico_usd
         assert pico_usd(usd) - 10**6 < entry.reserved.pico_usd <= pico_usd(usd)
 
 
 def test_settings_that_do_not_fit_together_and_files_that_are_none(tmp_path):
-    with pytest.raises(SettingsError, match=r"model\.budget\.ledger"):
+    with pytest.raises(SettingsError, match=r"budget\.ledger"):
         reserve(settings_with(tmp_path / "x", experiment=""), "a", tmp_path)
-    with pytest.raises(SettingsError, match=r"model\.prices\.m"):
-        reserve(settings_with(tmp_path / "x", model__budget__experiment_usd=1.0), "a", tmp_path)
+    with pytest.raises(SettingsError, match=r"budget\.prices\.m"):
+        reserve(settings_with(tmp_path / "x", budget__experiment_usd=1.0), "a", tmp_path)
     scripted = settings_with(tmp_path / "x", model__kind="scripted")
     assert reserve(scripted, "a", tmp_path).settings is scripted
     assert not (tmp_path / "x").exists()
@@ -276,7 +277,7 @@ def runs_stay_under_the_ceiling(tmp_path: Path, run: Any, shards: int) -> None:
     """One after the other, until nothing is left: what the server billed is what the ledger knows, and never more."""
     with Misbehaving(base=slow(0.01)) as server:
         options = asking(server, agents=20 * shards, ticks=2, shards=shards, experiment="e", model__max_tokens=20)
-        options |= {"model__budget__experiment_tokens": 9_000, "model__budget__ledger": str(tmp_path / "ledger")}
+        options |= {"budget__experiment_tokens": 9_000, "budget__ledger": str(tmp_path / "ledger")}
         ends, told = [], []
         for nth in range(6):
             try:
@@ -290,12 +291,12 @@ def runs_stay_under_the_ceiling(tmp_path: Path, run: Any, shards: int) -> None:
     assert not any(entry.open for entry in entries)
     assert billed <= sum(entry.spent.tokens for entry in entries) <= 9_000
     assert billed > 0.8 * 9_000
-    assert "raise model.budget.experiment_tokens" in told[0]
+    assert "raise budget.experiment_tokens" in told[0]
     assert ends[0] == "complete"
     assert ends[-1] == "budget"
     first = read_manifest(tmp_path / "0")
     assert first["tokens_in"] + first["tokens_out"] in {entry.spent.tokens for entry in entries}
-    assert first["settings"]["model"]["budget"]["tokens"] is None, "the manifest says what the user set"
+    assert first["settings"]["budget"]["tokens"] is None, "the manifest says what the user set"
 
 
 def test_runs_side_by_side_and_one_that_is_killed(tmp_path):
@@ -304,9 +305,9 @@ def test_runs_side_by_side_and_one_that_is_killed(tmp_path):
     with Misbehaving(base=slow(0.05)) as server:
         command = [sys.executable, "-m", "populace.cli", "run", ASKERS, "--model", "openai", "--agents", "20"]
         assignments = {
-            "experiment": "e", "arm": "a", "model.base_url": server.base_url, "model.name": "test-model",
-            "model.max_tokens": 20, "model.budget.tokens": 8000, "model.budget.experiment_tokens": 26_000,
-            "model.budget.ledger": str(ledger),
+            "experiment": "e", "arm": "a", "endpoint.base_url": server.base_url, "model.name": "test-model",
+            "model.max_tokens": 20, "budget.tokens": 8000, "budget.experiment_tokens": 26_000,
+            "budget.ledger": str(ledger),
         }  # fmt: skip
         for key, value in assignments.items():
             command += ["--set", f"{key}={value}"]
@@ -345,7 +346,7 @@ def test_runs_side_by_side_and_one_that_is_killed(tmp_path):
     assert (row["state"], row["run"], row["arm"]) == ("ended", killed.run, "a")
 
     with Misbehaving(base=slow(0.01)) as server:
-        resumed = populace("resume", "0", "--set", f"model.base_url={server.base_url}", cwd=tmp_path)
+        resumed = populace("resume", "0", "--set", f"endpoint.base_url={server.base_url}", cwd=tmp_path)
         billed += server.billed.tokens_in + server.billed.tokens_out
     assert resumed.returncode == BudgetSpent.exit_code, resumed.stderr
     entries = Ledger(ledger).entries("e")
@@ -366,9 +367,9 @@ def test_a_run_at_work_cannot_be_released(tmp_path):
 def test_a_run_that_cannot_begin_leaves_nothing_booked(tmp_path):
     """The server refuses the key: what was reserved comes back."""
     with Misbehaving(key="right") as server:
-        options = asking(server, agents=4, ticks=1, experiment="e", model__budget__experiment_tokens=9_000)
+        options = asking(server, agents=4, ticks=1, experiment="e", budget__experiment_tokens=9_000)
         with pytest.raises(Exception, match="key"):
-            here(tmp_path / "run", **options, model__budget__ledger=str(tmp_path / "ledger"))
+            here(tmp_path / "run", **options, budget__ledger=str(tmp_path / "ledger"))
     (entry,) = Ledger(tmp_path / "ledger").entries()
     assert not entry.open
     assert entry.spent == NOTHING

@@ -109,7 +109,7 @@ def test_doctor_looks_at_everything(tmp_path):
     for what in ("Python", "packages", "memory", "disk", "Ray", "model (scripted)"):
         assert what in done.stdout
     assert done.returncode == 0, done.stdout
-    done = populace("doctor", "--model", "openai", "--set", "model.base_url=http://127.0.0.1:9/v1", cwd=tmp_path)
+    done = populace("doctor", "--model", "openai", "--set", "endpoint.base_url=http://127.0.0.1:9/v1", cwd=tmp_path)
     assert done.returncode == 1
     assert "wrong" in done.stdout
 

@@ -49,7 +49,7 @@ def test_sigterm_while_calls_hang_ends_a_run_soon_and_it_goes_on(tmp_path, reque
     out = tmp_path / "run"
     args = ["run", SOCIETIES, "--out", str(out), "--seed", "7", "--transport", transport]
     with Stuck(ANSWERED) as provider:
-        options = {**options_of(provider), "limits__failed_turns": 1.0, "model__timeout_s": 120.0}
+        options = {**options_of(provider), "limits__failed_turns": 1.0, "endpoint__timeout_s": 120.0}
         for key, value in options.items():
             args += ["--set", f"{key.replace('__', '.')}={value}"]
         command = Command(*args, cwd=tmp_path, **env)
@@ -74,7 +74,7 @@ def test_sigterm_while_calls_hang_ends_a_run_soon_and_it_goes_on(tmp_path, reque
     hung = {name_of(seen) for seen in provider.seen[ANSWERED:]}
     answered = {name_of(seen) for seen in provider.seen[:ANSWERED]}
     with Provider() as healthy:
-        resumed = resume_here(out, model__base_url=healthy.base_url)
+        resumed = resume_here(out, endpoint__base_url=healthy.base_url)
         asked = {name_of(seen) for seen in healthy.seen}
     assert not asked & answered, "an answer that was there was paid for once more"
     assert hung <= asked
@@ -103,7 +103,7 @@ def test_a_full_disk_ends_a_run_and_it_goes_on_once_there_is_space(tmp_path, und
         if not (out / "run.json").exists():
             assert provider.calls == 0
             return
-        began = resume_here(out, model__base_url=provider.base_url)
+        began = resume_here(out, endpoint__base_url=provider.base_url)
         assert began["began_at_tick"] == (0 if saved is None else saved.tick)
         assert len(provider.twice()) <= IN_FLIGHT, "more was paid for once more than could not be put on record"
         assert began["trace_hashes"] == whole["trace_hashes"]

@@ -43,7 +43,7 @@ def test_a_driver_that_dies_at_any_moment_is_resumed(tmp_path, undisturbed, mome
             with pytest.raises(SettingsError, match="is complete"):
                 resume_course(out)
         else:
-            resume_here(out, clock, model__base_url=provider.base_url)
+            resume_here(out, clock, endpoint__base_url=provider.base_url)
         late = moment in ("cut", "saving", "saved", "tables", "manifest")
         assert len(provider.twice()) <= (0 if late else CONCURRENCY)
         assert provider.calls - before == whole["calls_billed"] - before + len(provider.twice())
@@ -100,7 +100,7 @@ def test_a_damaged_checkpoint_costs_time_and_no_call(tmp_path, undisturbed, stop
         path.write_bytes(data)
     clock = Clock()
     with Provider() as provider:
-        manifest = resume_here(out, clock, model__base_url=provider.base_url)
+        manifest = resume_here(out, clock, endpoint__base_url=provider.base_url)
         assert provider.calls + stopped[1] == whole["calls_billed"]
     assert manifest["began_at_tick"] == begins
     assert any("a checkpoint is not good" in note and newest_first[0].name in note for note in clock.notes)

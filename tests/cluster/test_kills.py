@@ -22,7 +22,7 @@ from populace.store.journal.recording import Recording
 from populace.store.manifest import read_manifest
 
 BACK_S = 10.0
-QUOTA = {"model__throttle__requests_per_minute": 60_000.0}
+QUOTA = {"endpoint__requests_per_minute": 60_000.0}
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_the_third_death_of_a_shard_ends_the_run_and_it_can_be_resumed(tmp_path,
         assert ended.value.names == ["shard 1"]
         assert str(ended.value).count("shard 1 was lost") == 4
         assert read_manifest(tmp_path)["status"] == "failed"
-        manifest = resume_here(tmp_path, model__base_url=provider.base_url)
+        manifest = resume_here(tmp_path, endpoint__base_url=provider.base_url)
         assert manifest["attempt"] == 3
         assert provider.calls - calls <= sum(kill.slots for kill in provider.done)
     assert manifest["trace_hashes"] == whole["trace_hashes"]

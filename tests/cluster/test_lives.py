@@ -100,7 +100,7 @@ def jobs_of(monkeypatch) -> list[Job]:
 
 def test_what_a_run_spent_is_counted_once_whatever_its_lives(tmp_path, monkeypatch, asked):  # noqa: F811
     """A third life: the checkpoint of the second tells what the first spent, and so does the first's journal."""
-    budget = {"model__budget__tokens": 10**9, "checkpoint__every_ticks": 2}
+    budget = {"budget__tokens": 10**9, "checkpoint__every_ticks": 2}
     assert go(tmp_path, stop_at=3, **budget) is None
     assert go(tmp_path, stop_at=5, going=resume_course(tmp_path)) is None
     spent = read_manifest(tmp_path)
@@ -206,13 +206,13 @@ def test_a_run_that_is_resumed_from_elsewhere_finds_its_experiments_ledger(tmp_p
     """Named by a path that is not whole, another would be begun there, and the money of the experiment lent again."""
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
-    budget = {"model__budget__experiment_tokens": 10**6, "model__budget__ledger": "ledger.sqlite", "experiment": "e"}
+    budget = {"budget__experiment_tokens": 10**6, "budget__ledger": "ledger.sqlite", "experiment": "e"}
     assert go(tmp_path / "run", stop_at=2, **budget) is None
     monkeypatch.chdir(tmp_path / "elsewhere")
     with pytest.raises(SettingsError, match=r"ledger\.sqlite: the ledger .* is not there"):
         resume_course(tmp_path / "run")
     (tmp_path / "ledger.sqlite").touch()
-    assert resume_course(tmp_path / "run").settings.model.budget.ledger == tmp_path / "ledger.sqlite"
+    assert resume_course(tmp_path / "run").settings.budget.ledger == tmp_path / "ledger.sqlite"
     (tmp_path / "elsewhere" / "other").touch()
-    moved = resume_course(tmp_path / "run", ["model.budget.ledger=other"])
-    assert moved.course.file.read_settings().model.budget.ledger == tmp_path / "elsewhere" / "other"
+    moved = resume_course(tmp_path / "run", ["budget.ledger=other"])
+    assert moved.course.file.read_settings().budget.ledger == tmp_path / "elsewhere" / "other"

@@ -74,7 +74,7 @@ def spelled(draw: Any) -> str:
 
 @given(spelled())
 def test_a_refused_address_is_refused_in_every_spelling(host: str) -> None:
-    with pytest.raises(SettingsError, match=r"model\.base_url"):
+    with pytest.raises(SettingsError, match=r"endpoint\.base_url"):
         check_base_url(f"http://{host}:8000/v1")
 
 
@@ -135,7 +135,7 @@ def test_a_peer_that_is_refused_is_sent_nothing(monkeypatch: pytest.MonkeyPatch)
         got = run(model(server), [ask(1), ask(2)], lambda gateway: errors.append(gateway.failure))
         assert fates(got) == {"error": 2}
         assert isinstance(errors[0], ModelError)
-        assert "model.base_url" in str(errors[0])
+        assert "endpoint.base_url" in str(errors[0])
         assert server.seen == []
 
 

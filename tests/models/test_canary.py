@@ -83,7 +83,7 @@ def test_a_key_is_found_nowhere_after_a_run(tmp_path, monkeypatch, capfd, caplog
         return refused if end == "failed" and seen.nth > 150 else indiscreet(seen)
 
     with Misbehaving(plan, key=KEY, models=["decoy-model"]) as server:
-        options = asking(server, agents=60, ticks=4, shards=2, model__api_key_env="CANARY_KEY", model__retries=0)
+        options = asking(server, agents=60, ticks=4, shards=2, endpoint__api_key_env="CANARY_KEY", endpoint__retries=0)
         try:
             here(tmp_path / "out", [metrics, scraper], **{**options, "model__name": "decoy-model"})
         except ModelError as error:

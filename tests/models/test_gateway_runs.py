@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from support.asking import asker, asking, busiest, here
 from support.misbehaving import CUT, DRIP, DROP, HANG, MALFORMED, Act, Misbehaving, RateLimit, Seen, slow, status
+from support.sections import sectioned
 
 from populace.budget.service import AccountService, LocalLink
 from populace.cluster import local
 from populace.core.errors import BudgetSpent
-from populace.settings import Model
 from populace.store.tables.tables import read_table
 
 
@@ -46,7 +46,7 @@ def test_control_an_account_for_each_shard_breaks_the_limit(tmp_path, monkeypatc
     assert sum(one.limited for one in seen) > 0.1 * len(seen)
 
 
-MODEL = Model(throttle={"requests_per_minute": 6000, "tokens_per_minute": 300_000})
+MODEL = sectioned(requests_per_minute=6000, tokens_per_minute=300_000)
 
 
 def limited_run(out: Path, per_minute: float, lasts_s: float, padding: int) -> tuple[list[Seen], float]:
@@ -54,7 +54,7 @@ def limited_run(out: Path, per_minute: float, lasts_s: float, padding: int) -> t
     tokens = 50 * per_minute
     agents = int(lasts_s * per_minute / 60 * (0.66 if padding else 1.0) / 2)
     with Misbehaving(base=slow(0.02), limit=RateLimit(per_minute, tokens, slack_s=1.0)) as server:
-        throttle = {"model__throttle__requests_per_minute": per_minute, "model__throttle__tokens_per_minute": tokens}
+        throttle = {"endpoint__requests_per_minute": per_minute, "endpoint__tokens_per_minute": tokens}
         options = asking(server, agents=agents, ticks=2, shards=4, society={"padding": padding}, **throttle)
         manifest = here(out, **options, model__max_tokens=20)
         seen, billed = server.seen, server.billed
@@ -84,7 +84,7 @@ class Storm:
 def test_a_storm_is_waited_out_by_probes_and_loses_nobody(tmp_path, lasts_s):
     storm = Storm(0.7, lasts_s)
     with Misbehaving(storm) as server:
-        options = asking(server, agents=200, ticks=5, shards=2, model__throttle__concurrency=10)
+        options = asking(server, agents=200, ticks=5, shards=2, endpoint__concurrency=10)
         manifest = here(tmp_path, **options)
         failed = [one.arrived_s for one in server.seen if one.status == 500]
         last_s = server.seen[-1].arrived_s
@@ -106,7 +106,7 @@ def turns_s(out: Path, act: Act | None, **options: Any) -> dict[int, float]:
     """Run forty agents that ask three times; for each, when its last ask arrived, in seconds from the first of all."""
     good = slow(0.05)
     with Misbehaving(lambda seen: act if act is not None and asker(seen) in BAD else good) as server:
-        options = {"society": {"asks": 3}, "model__timeout_s": 1.0, **options}
+        options = {"society": {"asks": 3}, "endpoint__timeout_s": 1.0, **options}
         here(out, **asking(server, agents=40, ticks=1, shards=2, **options))
         ended = {asker(seen): seen.arrived_s for seen in server.seen}
         return {agent: at_s - server.seen[0].arrived_s for agent, at_s in ended.items() if agent not in BAD}
@@ -127,7 +127,7 @@ def test_slow_calls_end_at_their_deadline_and_hold_nobody_up(tmp_path, act):
 
 
 def test_control_where_slow_calls_take_every_permit_the_others_wait(tmp_path):
-    options = {"society": {"asks": 1}, "model__throttle__concurrency": 2}
+    options = {"society": {"asks": 1}, "endpoint__concurrency": 2}
     before = turns_s(tmp_path / "before", None, **options)
     during = turns_s(tmp_path / "during", HANG, **options)
     assert sum(during.values()) > 2 * sum(before.values())
@@ -135,7 +135,7 @@ def test_control_where_slow_calls_take_every_permit_the_others_wait(tmp_path):
 
 def test_a_fifth_of_malformed_answers_is_counted_by_reason_and_agent(tmp_path):
     with Misbehaving(lambda seen: MALFORMED if asker(seen) % 5 == 0 else slow(0.01)) as server:
-        manifest = here(tmp_path, **asking(server, agents=50, ticks=3, shards=3, model__retries=0))
+        manifest = here(tmp_path, **asking(server, agents=50, ticks=3, shards=3, endpoint__retries=0))
         failed = Counter(asker(seen) for seen in server.seen if asker(seen) % 5 == 0)
     assert (manifest["status"], manifest["turns"], manifest["turns_failed"]) == ("complete", 150, 0)
     assert manifest["asks"]["by_reason"] == {"error": 30}
@@ -150,7 +150,7 @@ def test_a_fifth_of_malformed_answers_is_counted_by_reason_and_agent(tmp_path):
 
 def test_malformed_answers_are_tried_again_and_the_tick_completes(tmp_path):
     with Misbehaving(lambda seen: MALFORMED if seen.nth % 5 == 0 else slow(0.01)) as server:
-        manifest = here(tmp_path, **asking(server, agents=50, ticks=2, shards=3, model__retries=20))
+        manifest = here(tmp_path, **asking(server, agents=50, ticks=2, shards=3, endpoint__retries=20))
         assert manifest["calls_billed"] == server.billed.calls > 100
     assert (manifest["status"], manifest["asks"]["answered"], manifest["asks"]["by_reason"]) == ("complete", 100, {})
 
@@ -164,9 +164,9 @@ def test_a_thousand_asks_in_flight_from_eight_shards_pass_no_ceiling(tmp_path):
     ceiling_usd = 0.5
     prices = {"test-model": {"usd_per_million_tokens_in": 2.0, "usd_per_million_tokens_out": 6.0}}
     with Misbehaving(plan) as server:
-        options = asking(server, agents=1000, ticks=50, shards=8, model__max_tokens=20, model__prices=prices)
+        options = asking(server, agents=1000, ticks=50, shards=8, model__max_tokens=20, budget__prices=prices)
         with pytest.raises(BudgetSpent):
-            here(tmp_path, **options, model__throttle__concurrency=1000, model__budget__usd=ceiling_usd)
+            here(tmp_path, **options, endpoint__concurrency=1000, budget__usd=ceiling_usd)
         billed, peak = server.billed, server.open_peak
     used_usd = (billed.tokens_in * 2 + billed.tokens_out * 6) * 1e-6
     print(f"{peak} in flight at most; {used_usd / ceiling_usd:.1%} of the ceiling billed")

@@ -82,7 +82,7 @@ def test_models_addresses_pass(url: str) -> None:
     ],
 )
 def test_metadata_and_link_local_are_refused_in_every_spelling(host: str) -> None:
-    with pytest.raises(SettingsError, match=r"model\.base_url") as caught:
+    with pytest.raises(SettingsError, match=r"endpoint\.base_url") as caught:
         check_base_url(f"http://{host}/v1")
     assert "Name the model's own address" in str(caught.value)
 
@@ -106,7 +106,7 @@ def test_metadata_and_link_local_are_refused_in_every_spelling(host: str) -> Non
     ],
 )
 def test_what_is_no_plain_address_is_refused(url: str) -> None:
-    with pytest.raises(SettingsError, match=r"model\.base_url"):
+    with pytest.raises(SettingsError, match=r"endpoint\.base_url"):
         check_base_url(url)
 
 

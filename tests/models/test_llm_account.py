@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.misbehaving import CUT, HANG, OK, Act, Misbehaving, RateLimit, Seen, slow, status
+from support.sections import sectioned
 
 from populace.agents.answers import compile_answer
 from populace.budget.amounts import Amount
@@ -18,7 +19,7 @@ from populace.budget.service import AccountService, LocalLink, RemoteLink, accou
 from populace.core.errors import ActorLost, BudgetSpent, SettingsError
 from populace.core.records import Answer, Ask
 from populace.models.build import build_gateway
-from populace.settings import Model
+from populace.settings import Settings
 
 PRICES = {"test-model": {"usd_per_million_tokens_in": 1.0, "usd_per_million_tokens_out": 3.0}}
 
@@ -28,11 +29,11 @@ def ask(agent: int) -> Ask:
     return Ask(agent, 0, 0, "feel", messages, compile_answer(str), 20, 0.8, agent.to_bytes(16, "big"))
 
 
-def model(server: Misbehaving, **settings: Any) -> Model:
-    return Model(kind="openai", base_url=server.base_url, **{"name": "test-model", "timeout_s": 5.0, **settings})
+def model(server: Misbehaving, **settings: Any) -> Settings:
+    return sectioned(kind="openai", base_url=server.base_url, **{"name": "test-model", "timeout_s": 5.0, **settings})
 
 
-def run(settings: Model, shards: int, asks: int, *, central: bool = True) -> tuple[list[Answer], list[Any], Any]:
+def run(settings: Settings, shards: int, asks: int, *, central: bool = True) -> tuple[list[Answer], list[Any], Any]:
     """Offer the asks to so many shards' gateways in one process, and wait for all."""
 
     async def session() -> tuple[list[Answer], list[Any], Any]:
@@ -53,7 +54,7 @@ def run(settings: Model, shards: int, asks: int, *, central: bool = True) -> tup
         gateways = []
         for shard in range(shards):
             link = None if account is None else (LocalLink(account) if shard % 2 else RemoteLink(call))
-            gateway = build_gateway(settings, seed=7, shards=shards, scripted=None, link=link, shard=shard)
+            gateway = build_gateway(settings.model_copy(update={"shards": shards}), link=link, shard=shard)
             await gateway.open()
             gateways.append(gateway)
         for shard, gateway in enumerate(gateways):
@@ -71,16 +72,16 @@ def fates(answers: list[Answer]) -> Counter[str]:
 
 
 def test_nothing_limited_needs_no_account() -> None:
-    assert account_for(Model(kind="openai", name="m")) is None
-    assert account_for(Model(kind="scripted", budget={"tokens": 5})) is None
-    assert isinstance(account_for(Model(kind="openai", name="m", budget={"tokens": 5})), AccountService)
+    assert account_for(sectioned(kind="openai", name="m")) is None
+    assert account_for(sectioned(kind="scripted", budget={"tokens": 5})) is None
+    assert isinstance(account_for(sectioned(kind="openai", name="m", budget={"tokens": 5})), AccountService)
 
 
 def test_four_shards_keep_to_one_limit() -> None:
     limit = RateLimit(requests_per_minute=3000, tokens_per_minute=150_000, slack_s=1.0)
     with Misbehaving(limit=limit) as server:
         throttle = {"requests_per_minute": 3000.0, "tokens_per_minute": 150_000.0}
-        got, failures, account = run(model(server, throttle=throttle), 4, 120)
+        got, failures, account = run(model(server, **throttle), 4, 120)
     assert fates(got) == {"answered": 120}
     assert failures == [None] * 4
     assert sum(seen.limited for seen in server.seen) == 0
@@ -100,7 +101,7 @@ def test_the_same_load_without_limits_is_refused_by_the_server() -> None:
 def test_eight_shards_never_pass_a_ceiling(kind: str, central: bool) -> None:
     ceiling = {"usd": 0.02, "tokens": 12_000}[kind]
     with Misbehaving(base=slow(0.05)) as server:
-        settings = model(server, budget={kind: ceiling}, prices=PRICES, throttle={"concurrency": 1000})
+        settings = model(server, budget={kind: ceiling}, prices=PRICES, concurrency=1000)
         got, failures, account = run(settings, 8, 1000, central=central)
         billed = server.billed
     spent = {
@@ -125,7 +126,7 @@ def test_calls_whose_fate_is_unknown_count_at_their_worst_and_the_ceiling_holds(
         return (CUT, OK, OK, HANG, OK, OK, status(500), OK, OK)[seen.nth % 9]
 
     with Misbehaving(plan) as server:
-        settings = model(server, budget={"tokens": 3000}, timeout_s=0.3, retries=1, throttle={"concurrency": 16})
+        settings = model(server, budget={"tokens": 3000}, timeout_s=0.3, retries=1, concurrency=16)
         got, _, account = run(settings, 2, 60)
         billed = server.billed
     spent = account.quota.allowance.spent.tokens
@@ -134,9 +135,9 @@ def test_calls_whose_fate_is_unknown_count_at_their_worst_and_the_ceiling_holds(
 
 
 def test_a_budget_in_dollars_needs_a_price() -> None:
-    with pytest.raises(SettingsError, match=r"model\.prices"):
+    with pytest.raises(SettingsError, match=r"budget\.prices"):
         build_gateway(
-            Model(kind="openai", name="m", base_url="http://127.0.0.1:1/v1", budget={"usd": 1.0}),
+            sectioned(kind="openai", name="m", base_url="http://127.0.0.1:1/v1", budget={"usd": 1.0}),
             seed=0,
             shards=1,
             scripted=None,
@@ -172,14 +173,14 @@ class Flaky:
         return await self.inner.exchange(want)
 
 
-def in_two_bursts(settings: Model, fails: dict[int, Exception]) -> tuple[list[Answer], Any]:
+def in_two_bursts(settings: Settings, fails: dict[int, Exception]) -> tuple[list[Answer], Any]:
     """Ten asks, a pause in which the gateway is idle and reports, ten more."""
 
     async def session() -> tuple[list[Answer], Any]:
         account = account_for(settings)
         assert account is not None
         link = Flaky(LocalLink(account), fails)
-        gateway = build_gateway(settings, seed=7, shards=1, scripted=None, link=link)
+        gateway = build_gateway(settings, link=link)
         await gateway.open()
         got: list[Answer] = []
         for burst in range(2):
@@ -198,7 +199,7 @@ def in_two_bursts(settings: Model, fails: dict[int, Exception]) -> tuple[list[An
 def test_an_exchange_that_was_lost_is_tried_again(lost: int) -> None:
     """The first, the one by which an idle gateway reports, the one after it: else every ask would wait for ever."""
     with Misbehaving(base=slow(0.01)) as server:
-        settings = model(server, throttle={"requests_per_minute": 60_000.0})
+        settings = model(server, requests_per_minute=60_000.0)
         got, failure = in_two_bursts(settings, {lost: OSError("unreachable for a moment")})
     assert fates(got) == {"answered": 20}
     assert failure is None
@@ -208,7 +209,7 @@ def test_what_is_in_flight_when_the_account_is_lost_ends_as_it_ends() -> None:
     """It is paid for. What waits abstains, and the reason is the gateway's failure."""
     lost = ActorLost(["the quota"], "killed")
     with Misbehaving(base=slow(0.3)) as server:
-        settings = model(server, throttle={"requests_per_minute": 1200.0, "concurrency": 16})
+        settings = model(server, requests_per_minute=1200.0, concurrency=16)
         got, failure = in_two_bursts(settings, dict.fromkeys(range(2, 99), lost))
         billed = len(server.seen)
     assert isinstance(failure, ActorLost)

@@ -15,16 +15,17 @@ from hypothesis import strategies as st
 from support.client import Opinion, answers_of, ask, fates, model, run
 from support.misbehaving import CUT, OK, Act, Misbehaving, Seen, slow, status
 from support.running import SOCIETIES, run_local
+from support.sections import sectioned
 
 from populace.agents.answers import Choice, compile_answer, content_key
 from populace.core.errors import SettingsError
 from populace.models.build import build_gateway
 from populace.models.completions import Prompts, prompt_of, read_completions
 from populace.models.endings import Fault, Refused, Said, tokens_used
-from populace.settings import Model, load_settings
+from populace.settings import Settings, load_settings
 
 
-def batched(server: Misbehaving, batch: int = 16, **settings: Any) -> Model:
+def batched(server: Misbehaving, batch: int = 16, **settings: Any) -> Settings:
     return model(server, batch_prompts=batch, **settings)
 
 
@@ -38,7 +39,7 @@ def test_many_prompts_go_in_one_request_and_each_gets_its_own_answer() -> None:
         assert fates(got) == {"answered": 100}
         assert {seen.path for seen in server.seen} == {"/v1/completions"}
         assert sizes(server) == [16] * 6 + [4]
-        alone = run(batched(server, 2, throttle={"concurrency": 1}), [ask(agent, str) for agent in range(99, -1, -1)])
+        alone = run(batched(server, 2, concurrency=1), [ask(agent, str) for agent in range(99, -1, -1)])
     assert {n: answer.text for n, answer in got.items()} == {n: answer.text for n, answer in alone.items()}
     assert len({answer.text for answer in got.values()}) > 50
 
@@ -55,7 +56,7 @@ def test_every_prompt_is_billed_its_part_and_the_parts_add_up() -> None:
 def test_what_has_a_schema_stays_a_chat_and_priority_holds() -> None:
     asks = [ask(agent, str if agent % 2 else Opinion, tick=agent // 20) for agent in range(60)]
     with Misbehaving(base=slow(0.005)) as server:
-        got = run(batched(server, 8, throttle={"concurrency": 1}), asks)
+        got = run(batched(server, 8, concurrency=1), asks)
         assert fates(got) == {"answered": 60}
         paths = [seen.path for seen in server.seen]
         assert paths.count("/v1/chat/completions") == 30
@@ -68,7 +69,7 @@ def test_what_has_a_schema_stays_a_chat_and_priority_holds() -> None:
 def test_limits_and_money_count_every_prompt() -> None:
     prices = {"test-model": {"usd_per_million_tokens_in": 1.0, "usd_per_million_tokens_out": 3.0}}
     with Misbehaving() as server:
-        settings = batched(server, throttle={"requests_per_minute": 1200.0})
+        settings = batched(server, requests_per_minute=1200.0)
         got = run(settings, [ask(agent, str) for agent in range(50)])
         assert fates(got) == {"answered": 50}
         # 50 prompts at 20 a second cannot take less than about two seconds, in however few requests.
@@ -145,8 +146,8 @@ def test_choices_are_read_from_first_tokens_where_probabilities_are_on() -> None
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        settings = Model(kind="openai", name="m", base_url=url, choice_probabilities=True, batch_prompts=8)
-        gateway = build_gateway(settings, seed=7, shards=1, scripted=None)
+        settings = sectioned(kind="openai", name="m", base_url=url, choice_probabilities=True, batch_prompts=8)
+        gateway = build_gateway(settings)
         await gateway.open()
         try:
             return await answers_of(gateway, [ask(agent, Choice("yes", "no")) for agent in range(16)])
@@ -207,13 +208,15 @@ def test_no_text_can_forge_a_turn(form: Any, marks: tuple[str, ...]) -> None:
 
 
 def test_the_form_stands_in_the_content_key_of_what_is_put_so() -> None:
-    chat = Model(kind="openai", base_url="http://127.0.0.1:1/v1")
-    plain = chat.model_copy(update={"batch_prompts": 8})
+    chat = sectioned(kind="openai", base_url="http://127.0.0.1:1/v1")
+    plain = chat.model_copy(update={"endpoint": chat.endpoint.model_copy(update={"batch_prompts": 8})})
     assert chat.forms == {}
     assert plain.forms == {"text": "completions/plain"}
-    both = plain.model_copy(update={"prompt_form": "chatml", "choice_probabilities": True})
+    model = chat.model.model_copy(update={"prompt_form": "chatml", "choice_probabilities": True})
+    both = plain.model_copy(update={"model": model})
     assert both.forms == {"text": "completions/chatml", "choice": "completions/chatml"}
-    assert both.model_copy(update={"batch_prompts": 2}).forms == both.forms, "how many go together changes no key"
+    fewer = both.model_copy(update={"endpoint": chat.endpoint.model_copy(update={"batch_prompts": 2})})
+    assert fewer.forms == both.forms, "how many go together changes no key"
     spec, messages = compile_answer(str), (("user", "hm"),)
     keys = {content_key("m", messages, spec, 9, 0.5, form) for form in ("", "completions/plain", "completions/chatml")}
     assert len(keys) == 3
@@ -226,7 +229,7 @@ def test_whole_runs_have_one_trace_for_every_size_and_another_as_a_chat(tmp_path
         for at, (batch, shards) in enumerate(((4, 1), (16, 2), (1, 1))):
             manifest = run_local(
                 tmp_path / str(at), SOCIETIES, agents=16, ticks=2, shards=shards, model__kind="openai",
-                model__name="test-model", model__base_url=server.base_url, model__batch_prompts=batch,
+                model__name="test-model", endpoint__base_url=server.base_url, endpoint__batch_prompts=batch,
             )  # fmt: skip
             hashes.append(manifest["trace_hash"])
     assert hashes[0] == hashes[1]
@@ -235,7 +238,7 @@ def test_whole_runs_have_one_trace_for_every_size_and_another_as_a_chat(tmp_path
 
 def test_only_servers_of_ones_own_take_many_prompts() -> None:
     with pytest.raises(SettingsError, match="servers of your own"):
-        load_settings(model__kind="openai", model__batch_prompts=4)
+        load_settings(model__kind="openai", endpoint__batch_prompts=4)
 
 
 def body(texts: Sequence[str], usage: Any = None) -> bytes:

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 from support.misbehaving import MALFORMED, OK, Act, Misbehaving, Seen, slow
+from support.sections import sectioned
 
 from populace.agents.answers import Choice, compile_answer, content_key
 from populace.core.errors import SettingsError
 from populace.core.records import Answer, Ask
 from populace.models.build import build_gateway
-from populace.settings import Model
+from populace.settings import Settings
 
 
 def ask(agent: int, persona: int, answer: Any = str, tick: int = 0) -> Ask:
@@ -24,9 +25,9 @@ def ask(agent: int, persona: int, answer: Any = str, tick: int = 0) -> Ask:
     return Ask(agent, tick, 0, "feel", messages, spec, 60, 0.8, content_key("m", messages, spec, 60, 0.8))
 
 
-def run(settings: Model, *batches: Sequence[Ask], seed: int = 7, cut_short: bool = False) -> list[Answer]:
+def run(settings: Settings, *batches: Sequence[Ask], seed: int = 7, cut_short: bool = False) -> list[Answer]:
     async def session() -> list[Answer]:
-        gateway = build_gateway(settings, seed=seed, shards=1, scripted=None)
+        gateway = build_gateway(settings.model_copy(update={"seed": seed}))
         await gateway.open()
         got: list[Answer] = []
         try:
@@ -54,8 +55,8 @@ def fates(answers: list[Answer]) -> Counter[str]:
     return Counter(answer.reason or answer.settled for answer in answers)
 
 
-def model(server: Misbehaving, **settings: Any) -> Model:
-    return Model(kind="openai", base_url=server.base_url, **{"name": "test-model", "timeout_s": 10.0, **settings})
+def model(server: Misbehaving, **settings: Any) -> Settings:
+    return sectioned(kind="openai", base_url=server.base_url, **{"name": "test-model", "timeout_s": 10.0, **settings})
 
 
 def test_own_samples_are_kept_for_the_same_seed_only(tmp_path: Path) -> None:
@@ -110,7 +111,7 @@ def test_two_processes_that_ask_at_once_get_the_answer_that_stands(tmp_path: Pat
         settings = model(server, sampling="shared", cache=tmp_path / "answers.db")
 
         async def shards() -> list[list[Answer]]:
-            gateways = [build_gateway(settings, seed=7, shards=2, scripted=None) for _ in range(2)]
+            gateways = [build_gateway(settings.model_copy(update={"shards": 2})) for _ in range(2)]
             got: list[list[Answer]] = [[], []]
             done = asyncio.Event()
 
@@ -146,5 +147,5 @@ def test_a_file_that_is_no_cache_is_an_error_before_anything_is_asked(tmp_path: 
     other = tmp_path / "thesis.txt"
     other.write_text("my only copy")
     with Misbehaving() as server, pytest.raises(SettingsError, match=r"thesis\.txt"):
-        build_gateway(model(server, cache=other), seed=7, shards=1, scripted=None)
+        build_gateway(model(server, cache=other))
     assert other.read_text() == "my only copy"

@@ -31,13 +31,14 @@ from support.misbehaving import (
     slow,
     status,
 )
+from support.sections import sectioned
 
 from populace.agents.answers import Choice, compile_answer
 from populace.core.errors import ModelError, SettingsError
 from populace.core.records import Answer
 from populace.models.build import ModelHost, build_gateway
 from populace.models.client import Client
-from populace.settings import Model
+from populace.settings import Settings
 
 KEY = "sk-canary-0123456789"
 
@@ -72,7 +73,7 @@ def test_every_ask_is_answered_once_and_counted() -> None:
 def test_answers_are_the_same_whatever_the_order_and_the_concurrency() -> None:
     asks = [ask(agent) for agent in range(40)]
     with Misbehaving() as server:
-        one = run(model(server, throttle={"concurrency": 1}), asks)
+        one = run(model(server, concurrency=1), asks)
         many = run(model(server), asks[::-1])
     assert {agent: answer.text for agent, answer in one.items()} == {a: answer.text for a, answer in many.items()}
 
@@ -80,7 +81,7 @@ def test_answers_are_the_same_whatever_the_order_and_the_concurrency() -> None:
 def test_the_earliest_tick_goes_first_and_the_concurrency_holds() -> None:
     asks = [ask(agent, tick=5 - agent % 5) for agent in range(30)]
     with Misbehaving(base=slow(0.005)) as server:
-        run(model(server, throttle={"concurrency": 2}), asks)
+        run(model(server, concurrency=2), asks)
         order = [int(seen.body["messages"][1]["content"].split()[3].rstrip(".")) for seen in server.seen if seen.body]
     assert server.open_peak <= 2
     # The two permits may overtake each other on the way to the server, so only the tick's order is certain.
@@ -93,7 +94,7 @@ def test_the_earliest_tick_goes_first_and_the_concurrency_holds() -> None:
 def test_faults_are_mended_by_another_try() -> None:
     plan = [status(500), DROP, status(503), CUT, MALFORMED, WRONG_TYPE, status(429), CLOSING]
     with Misbehaving(plan) as server:
-        got = run(model(server, throttle={"concurrency": 4}, retries=8), [ask(agent) for agent in range(8)])
+        got = run(model(server, concurrency=4, retries=8), [ask(agent) for agent in range(8)])
     assert fates(got) == {"answered": 8}
     assert len(server.seen) == 8 + 7
 
@@ -158,7 +159,7 @@ def test_slow_servers_end_at_the_deadline_and_delay_nobody_else(act: Act) -> Non
 
 def test_a_bomb_is_not_read_and_a_redirect_is_not_followed() -> None:
     with Misbehaving([BOMB, TO_ITSELF, redirect("http://169.254.169.254/latest")]) as server:
-        got = run(model(server, throttle={"concurrency": 1}, retries=0), [ask(agent) for agent in range(4)])
+        got = run(model(server, concurrency=1, retries=0), [ask(agent) for agent in range(4)])
     assert [got[agent].reason or "answered" for agent in range(4)] == ["error", "error", "error", "answered"]
     assert "larger than" in got[0].detail
     assert "redirect" in got[1].detail
@@ -170,7 +171,7 @@ def test_retry_after_is_obeyed_by_everybody() -> None:
         return status(429, retry_after="0.4") if seen.nth == 0 else OK
 
     with Misbehaving(plan) as server:
-        got = run(model(server, throttle={"concurrency": 1}), [ask(agent) for agent in range(5)])
+        got = run(model(server, concurrency=1), [ask(agent) for agent in range(5)])
     assert fates(got) == {"answered": 5}
     arrivals = [seen.arrived_s for seen in server.seen]
     assert arrivals[1] - arrivals[0] >= 0.4
@@ -187,7 +188,7 @@ def test_a_storm_opens_the_breaker_and_loses_nobody() -> None:
         assert not gateway.dispatcher.lanes[0].breaker.is_open
 
     with Misbehaving(plan) as server:
-        got = run(model(server, throttle={"concurrency": 4}), [ask(agent) for agent in range(60)], opened)
+        got = run(model(server, concurrency=4), [ask(agent) for agent in range(60)], opened)
     assert fates(got) == {"answered": 60}
     assert len(server.seen) == 60 + storm
 
@@ -211,7 +212,7 @@ def test_what_no_call_can_mend_stops_everything_and_says_what_to_do(act: Act, wo
         assert [answer.settled for answer in late] == ["abstained"]
 
     with Misbehaving(lambda seen: act if seen.nth == 5 else (HANG if seen.nth > 5 else OK)) as server:
-        got = run(model(server, throttle={"concurrency": 3}, timeout_s=1), [ask(agent) for agent in range(40)], then)
+        got = run(model(server, concurrency=3, timeout_s=1), [ask(agent) for agent in range(40)], then)
     assert isinstance(failures[0], ModelError)
     for word in words:
         assert word in str(failures[0])
@@ -220,8 +221,8 @@ def test_what_no_call_can_mend_stops_everything_and_says_what_to_do(act: Act, wo
 
 
 def test_closing_delivers_everything_as_interrupted() -> None:
-    async def session(settings: Model, server: Misbehaving) -> list[Answer]:
-        gateway = build_gateway(settings, seed=7, shards=1, scripted=None)
+    async def session(settings: Settings, server: Misbehaving) -> list[Answer]:
+        gateway = build_gateway(settings)
         await gateway.open()
         got: list[Answer] = []
         gateway.offer([ask(agent) for agent in range(50)], got.extend)
@@ -232,7 +233,7 @@ def test_closing_delivers_everything_as_interrupted() -> None:
         return got
 
     with Misbehaving(base=HANG) as server:
-        got = asyncio.run(session(model(server, throttle={"concurrency": 4}), server))
+        got = asyncio.run(session(model(server, concurrency=4), server))
     assert sorted(answer.agent for answer in got) == [*range(50), 99]
     assert {answer.reason for answer in got} == {"interrupted"}
 
@@ -259,13 +260,13 @@ def test_an_endpoint_elsewhere_needs_a_key_and_link_local_addresses_are_refused(
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(ModelError, match="OPENAI_API_KEY"):
-        build_gateway(Model(kind="openai", name="m"), seed=0, shards=1, scripted=None)
+        build_gateway(sectioned(kind="openai", name="m"))
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     for url in ("http://169.254.169.254/v1", "ftp://127.0.0.1/v1", "http://[fe80::1]/v1"):
         with pytest.raises(SettingsError):
-            build_gateway(Model(kind="openai", name="m", base_url=url), seed=0, shards=1, scripted=None)
+            build_gateway(sectioned(kind="openai", name="m", base_url=url))
     with pytest.raises(SettingsError, match=r"model\.name"):
-        build_gateway(Model(kind="openai", base_url="http://127.0.0.1:1/v1"), seed=0, shards=1, scripted=None)
+        build_gateway(sectioned(kind="openai", base_url="http://127.0.0.1:1/v1"))
 
 
 def test_choices_are_sent_as_an_enum_where_probabilities_are_off() -> None:
@@ -301,7 +302,7 @@ def test_a_limit_is_kept_without_a_burst() -> None:
     limit = RateLimit(requests_per_minute=1200, tokens_per_minute=1e9, slack_s=0.5)
     with Misbehaving(limit=limit) as server:
         throttle = {"requests_per_minute": 1200.0}
-        got = run(model(server, throttle=throttle), [ask(agent) for agent in range(50)])
+        got = run(model(server, **throttle), [ask(agent) for agent in range(50)])
     assert fates(got) == {"answered": 50}
     assert sum(seen.limited for seen in server.seen) == 0
     # 50 requests at 20 a second cannot take less than about two seconds, whatever the machine.
@@ -311,14 +312,14 @@ def test_a_limit_is_kept_without_a_burst() -> None:
 def test_tokens_are_limited_as_well() -> None:
     with Misbehaving() as server:
         throttle = {"tokens_per_minute": 30_000.0}
-        got = run(model(server, throttle=throttle), [ask(agent) for agent in range(20)])
+        got = run(model(server, **throttle), [ask(agent) for agent in range(20)])
     assert fates(got) == {"answered": 20}
     used = server.billed.tokens_in + server.billed.tokens_out
     assert server.seen[-1].arrived_s - server.seen[0].arrived_s > (used - 600) / 500 - 1
 
 
 def test_the_host_says_what_is_wrong_before_the_run() -> None:
-    async def opened(settings: Model) -> None:
+    async def opened(settings: Settings) -> None:
         host = ModelHost(settings)
         await host.open()
         await host.close()
@@ -328,11 +329,11 @@ def test_the_host_says_what_is_wrong_before_the_run() -> None:
             asyncio.run(opened(model(server, api_key_env="NO_SUCH_KEY")))
         url = server.base_url
     with pytest.raises(ModelError, match="Start its server"):
-        asyncio.run(opened(Model(kind="openai", name="m", base_url=url)))
+        asyncio.run(opened(sectioned(kind="openai", name="m", base_url=url)))
 
 
 def test_the_hosts_probe_finds_a_model_that_is_there_and_one_that_is_not() -> None:
-    async def probed(settings: Model) -> Any:
+    async def probed(settings: Settings) -> Any:
         (probe,) = await ModelHost(settings).probe()
         return probe
 
@@ -341,6 +342,6 @@ def test_the_hosts_probe_finds_a_model_that_is_there_and_one_that_is_not() -> No
         other = asyncio.run(probed(model(server, name="c")))
     assert "'c'" in other.found
     assert "a, b" in other.next_step
-    assert asyncio.run(probed(Model(kind="scripted"))).ok
+    assert asyncio.run(probed(sectioned(kind="scripted"))).ok
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import msgspec
 import psutil
 import pytest
+from support.sections import sectioned
 
 from populace.agents.answers import Choice, compile_answer
 from populace.core.errors import ModelError, WeightsError
@@ -59,13 +60,13 @@ def test_it_answers_with_types_and_the_same_in_any_order() -> None:
     asks = [ask(agent, kinds[agent % 3]) for agent in range(6)]
 
     async def session() -> tuple[list[Answer], list[Answer], int]:
-        model = Model(kind="embedded", timeout_s=120)
+        model = sectioned(kind="embedded", timeout_s=120)
         host = ModelHost(model)
         base_url = await host.open()
         try:
             both = []
             for order in (asks, asks[::-1]):
-                gateway = build_gateway(model, seed=7, shards=1, scripted=None, base_url=base_url)
+                gateway = build_gateway(model, base_url=base_url)
                 await gateway.open()
                 both.append(await answers_of(gateway, order))
                 await gateway.close()

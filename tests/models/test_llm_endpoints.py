@@ -11,21 +11,22 @@ import pytest
 from support.client import answers_of, ask, fates, run
 from support.misbehaving import DROP, HANG, OK, Act, Misbehaving, Seen, slow, status
 from support.running import SOCIETIES, run_local
+from support.sections import sectioned
 
 from populace.cli.doctor import examine
 from populace.core.errors import ModelError, SettingsError
 from populace.core.records import Ask
 from populace.models.build import ModelHost, build_gateway
-from populace.settings import Model, load_settings
+from populace.settings import Settings, load_settings
 
 CLOSED = "http://127.0.0.1:9/v1"
 
 
-def several(*servers: Misbehaving | str, more: Any = (), **settings: Any) -> Model:
+def several(*servers: Misbehaving | str, more: Any = (), **settings: Any) -> Settings:
     urls = [server if isinstance(server, str) else server.base_url for server in servers]
     each = list(more) or [{}] * len(urls)
-    endpoints = [{"base_url": url, **extra} for url, extra in zip(urls, each, strict=True)]
-    return Model(**{"kind": "openai", "name": "test-model", "timeout_s": 5.0, "endpoints": endpoints, **settings})
+    replicas = [{"base_url": url, **extra} for url, extra in zip(urls, each, strict=True)]
+    return sectioned(**{"kind": "openai", "name": "test-model", "timeout_s": 5.0, "replicas": replicas, **settings})
 
 
 def persona(agent: int, personas: int = 40) -> Ask:
@@ -40,7 +41,7 @@ def personas_at(server: Misbehaving) -> set[str]:
 
 def test_shares_follow_weights_and_asks_that_begin_alike_stay_together() -> None:
     with Misbehaving() as one, Misbehaving() as three:
-        settings = several(one, three, more=[{"weight": 1.0}, {"weight": 3.0}], throttle={"concurrency": 400})
+        settings = several(one, three, more=[{"weight": 1.0}, {"weight": 3.0}], concurrency=400)
         got = run(settings, [persona(agent) for agent in range(200)])
         assert fates(got) == {"answered": 200}
         assert personas_at(one) & personas_at(three) == set()
@@ -61,12 +62,12 @@ def test_which_endpoint_answers_changes_no_answer() -> None:
 def test_a_run_over_two_endpoints_has_the_trace_of_one(tmp_path: Path) -> None:
     with Misbehaving() as one, Misbehaving() as two:
         settings: dict[str, Any] = {"model__kind": "openai", "model__name": "test-model", "agents": 12, "ticks": 2}
-        alone = run_local(tmp_path / "a", SOCIETIES, **settings, model__base_url=one.base_url)
+        alone = run_local(tmp_path / "a", SOCIETIES, **settings, endpoint__base_url=one.base_url)
         before = len(one.seen)
         both = [{"base_url": one.base_url}, {"base_url": two.base_url}]
         # Few permits each, so that the one prefix that all share spreads.
         together = run_local(
-            tmp_path / "b", SOCIETIES, **settings, model__endpoints=both, model__throttle={"concurrency": 4}
+            tmp_path / "b", SOCIETIES, **settings, endpoint__replicas=both, endpoint__concurrency=4
         )
         assert len(one.seen) > before
         assert two.seen
@@ -97,8 +98,8 @@ def test_control_the_same_endpoint_alone_loses_asks() -> None:
 
 
 def test_an_endpoint_that_recovers_is_used_again() -> None:
-    async def session(settings: Model, flaky: Misbehaving) -> None:
-        gateway: Any = build_gateway(settings, seed=7, shards=1, scripted=None)
+    async def session(settings: Settings, flaky: Misbehaving) -> None:
+        gateway: Any = build_gateway(settings)
         await gateway.open()
         await answers_of(gateway, [persona(agent) for agent in range(100)])
         lane = gateway.dispatcher.lanes[0]
@@ -125,7 +126,7 @@ def test_retry_after_holds_one_endpoint_and_not_the_others() -> None:
         return status(429, retry_after="20") if seen.nth < 1 else OK
 
     with Misbehaving(plan) as held, Misbehaving() as free:
-        settings = several(held, free, throttle={"concurrency": 2})
+        settings = several(held, free, concurrency=2)
         # 20 s would break answers_of's patience of 30 s for none, but nobody waits: the other takes them all.
         loop_s = asyncio.run(_timed(settings, [persona(agent) for agent in range(40)]))
         assert len(held.seen) == 1
@@ -133,8 +134,8 @@ def test_retry_after_holds_one_endpoint_and_not_the_others() -> None:
     assert loop_s < 15.0
 
 
-async def _timed(settings: Model, asks: list[Ask]) -> float:
-    gateway = build_gateway(settings, seed=7, shards=1, scripted=None)
+async def _timed(settings: Settings, asks: list[Ask]) -> float:
+    gateway = build_gateway(settings)
     await gateway.open()
     began_s = asyncio.get_running_loop().time()
     assert fates(await answers_of(gateway, asks)) == {"answered": len(asks)}
@@ -155,7 +156,10 @@ def test_each_endpoint_keeps_to_its_own_concurrency() -> None:
 @pytest.mark.parametrize(
     ("act", "words"),
     [
-        (status(401, error="invalid_api_key"), ["refused the API key", "model.endpoints[1].api_key_env", "OTHER_KEY"]),
+        (
+            status(401, error="invalid_api_key"),
+            ["refused the API key", "endpoint.replicas[1].api_key_env", "OTHER_KEY"],
+        ),
         (status(404, error="model_not_found"), ["no model 'test-model'", "model.name"]),
     ],
     ids=["key", "model"],
@@ -185,7 +189,7 @@ def test_each_endpoint_gets_its_own_key(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_the_quota_is_the_accounts_and_not_each_endpoints() -> None:
     with Misbehaving() as one, Misbehaving() as two:
-        settings = several(one, two, throttle={"requests_per_minute": 1200.0})
+        settings = several(one, two, requests_per_minute=1200.0)
         run(settings, [persona(agent) for agent in range(50)])
         arrivals = sorted(seen.arrived_s for server in (one, two) for seen in server.seen)
     assert len(arrivals) == 50
@@ -205,7 +209,7 @@ def test_all_out_for_too_long_ends_the_run_and_names_them_all() -> None:
 
 def test_a_probe_that_hangs_costs_its_ask_nothing() -> None:
     with Misbehaving(lambda seen: status(500) if seen.nth < 14 else HANG) as sick, Misbehaving(base=slow(0.02)) as up:
-        settings = several(sick, up, timeout_s=1.5, retries=3, throttle={"concurrency": 8})
+        settings = several(sick, up, timeout_s=1.5, retries=3, concurrency=8)
         got = run(settings, [persona(agent) for agent in range(700)])
         hung = [seen for seen in sick.seen if seen.nth >= 14]
         assert len(up.seen) >= 700
@@ -214,14 +218,14 @@ def test_a_probe_that_hangs_costs_its_ask_nothing() -> None:
 
 
 def test_the_host_tolerates_one_that_is_down_and_no_wrong_key() -> None:
-    async def opened(settings: Model) -> None:
+    async def opened(settings: Settings) -> None:
         host = ModelHost(settings)
         await host.open()
         await host.close()
 
     with Misbehaving() as up, Misbehaving(key="sk-right") as keyed:
         asyncio.run(opened(several(up, CLOSED)))
-        with pytest.raises(ModelError, match=r"model\.endpoints\[1\]\.api_key_env"):
+        with pytest.raises(ModelError, match=r"endpoint\.replicas\[1\]\.api_key_env"):
             asyncio.run(opened(several(up, keyed, api_key_env="NO_SUCH_KEY")))
         with pytest.raises(ModelError, match="Start its server"):
             asyncio.run(opened(several(CLOSED, "http://localhost:9/v1")))
@@ -233,19 +237,20 @@ def test_doctor_probes_every_endpoint() -> None:
         findings = [one for one in asyncio.run(examine(settings)) if one.what.startswith("model")]
         assert [(one.what, one.good) for one in findings] == [("model (openai, 1)", True), ("model (openai, 2)", False)]
         assert up.base_url in findings[0].found
-    assert "model.endpoints[1].base_url" in findings[1].remedy
+    assert "endpoint.replicas[1].base_url" in findings[1].remedy
 
 
 def test_endpoints_that_cannot_be_are_refused() -> None:
     for url in ("http://169.254.169.254/v1", "ftp://127.0.0.1/v1", "http://user:pw@host/v1"):
-        with pytest.raises(SettingsError, match=r"model\.endpoints\[1\]\.base_url"):
-            build_gateway(several("http://127.0.0.1:1/v1", url), seed=0, shards=1, scripted=None)
-    both = ["model.base_url=http://127.0.0.1:2/v1", 'model.endpoints=[{base_url="http://127.0.0.1:1/v1"}]']
+        with pytest.raises(SettingsError, match=r"endpoint\.replicas\[1\]\.base_url"):
+            build_gateway(several("http://127.0.0.1:1/v1", url))
+    both = ["endpoint.base_url=http://127.0.0.1:2/v1", 'endpoint.replicas=[{base_url="http://127.0.0.1:1/v1"}]']
     with pytest.raises(SettingsError, match="both set"):
         load_settings(assignments=both)
     with pytest.raises(SettingsError, match="twice"):
-        load_settings(assignments=['model.endpoints=[{base_url="http://a/v1"}, {base_url="http://a/v1/"}]'])
-    with pytest.raises(SettingsError, match=r"model\.endpoints\.0\.wait.*api_key_env, .*base_url, concurrency, weight"):
-        load_settings(assignments=['model.endpoints=[{base_url="http://a/v1", wait=3}]'])
-    with pytest.raises(SettingsError, match=r"model\.endpoints\.0\.weight"):
-        load_settings(assignments=['model.endpoints=[{base_url="http://a/v1", weight=0}]'])
+        load_settings(assignments=['endpoint.replicas=[{base_url="http://a/v1"}, {base_url="http://a/v1/"}]'])
+    known = r"api_key_env, .*base_url, concurrency, weight"
+    with pytest.raises(SettingsError, match=r"endpoint\.replicas\.0\.wait.*" + known):
+        load_settings(assignments=['endpoint.replicas=[{base_url="http://a/v1", wait=3}]'])
+    with pytest.raises(SettingsError, match=r"endpoint\.replicas\.0\.weight"):
+        load_settings(assignments=['endpoint.replicas=[{base_url="http://a/v1", weight=0}]'])

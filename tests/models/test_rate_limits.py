@@ -27,7 +27,7 @@ SILENT = ("nothing", "empty", "html")
 def test_every_ask_is_answered_however_a_rate_limit_is_told(style: str) -> None:
     plan = Refusing(style, 1.2)
     with Misbehaving(plan) as server:
-        got = run(model(server, retries=0, throttle={"concurrency": 8}), ASKS)
+        got = run(model(server, retries=0, concurrency=8), ASKS)
         refused = [seen for seen in server.seen if seen.status != 200]
         assert server.billed.calls == 54
     assert fates(got) == {"answered": 54}
@@ -38,14 +38,14 @@ def test_every_ask_is_answered_however_a_rate_limit_is_told(style: str) -> None:
 def test_control_a_lane_that_is_not_held_asks_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Lane, "refused", lambda *_: None)
     with Misbehaving(Refusing("nothing", 0.5)) as server:
-        got = run(model(server, retries=0, throttle={"concurrency": 8}), ASKS)
+        got = run(model(server, retries=0, concurrency=8), ASKS)
         assert sum(seen.status == 429 for seen in server.seen) > 30
     assert fates(got) == {"answered": 54}
 
 
 def test_a_run_on_three_shards_loses_no_ask_to_a_rate_limit(tmp_path: Path) -> None:
     with Misbehaving(Refusing("google", 1.0)) as server:
-        manifest = here(tmp_path, **asking(server, agents=54, ticks=1, shards=3, model__retries=0))
+        manifest = here(tmp_path, **asking(server, agents=54, ticks=1, shards=3, endpoint__retries=0))
         assert manifest["asks"]["answered"] == manifest["asks"]["made"] == 54 == server.billed.calls
     assert manifest["status"] == "complete"
 
@@ -57,7 +57,7 @@ def test_a_limit_that_never_ends_ends_the_run_and_says_what_the_endpoint_said() 
     assert fates(got) == {"error": 54}
     assert isinstance(failures[0], ModelError)
     assert "Too Many Requests" in str(failures[0])
-    assert "model.outage_s" in str(failures[0])
+    assert "endpoint.outage_s" in str(failures[0])
 
 
 def test_one_ask_that_is_refused_for_ever_holds_up_nobody_for_ever() -> None:
@@ -65,7 +65,7 @@ def test_one_ask_that_is_refused_for_ever_holds_up_nobody_for_ever() -> None:
         return nothing(0.0) if "number 7." in str(seen.body) else OK
 
     with Misbehaving(plan) as server:
-        got = run(model(server, outage_s=1.5, throttle={"concurrency": 4}), ASKS)
+        got = run(model(server, outage_s=1.5, concurrency=4), ASKS)
     assert fates(got) == {"answered": 53, "error": 1}
     assert "for more than 1.5 s" in got[7].detail
 

@@ -40,7 +40,7 @@ def folders(tmp_path_factory):
         "c": {"experiment": "trial", "arm": "treated", "seed": 8},
         "d": {},
     }.items():
-        run_local(root / name, model__prices=PRICED, **labels)
+        run_local(root / name, budget__prices=PRICED, **labels)
     return [root / name for name in "abcd"]
 
 
@@ -73,7 +73,7 @@ def test_the_parts_of_a_run_are_those_of_its_table(folders):
 
 def test_what_an_unfinished_tick_cost_is_not_lost(tmp_path):
     with Misbehaving(base=slow(0.01)) as server:
-        options = asking(server, agents=40, ticks=50, shards=2, model__max_tokens=20, model__budget__tokens=9_000)
+        options = asking(server, agents=40, ticks=50, shards=2, model__max_tokens=20, budget__tokens=9_000)
         with pytest.raises(BudgetSpent):
             here(tmp_path, **options)
     manifest = read_manifest(tmp_path)

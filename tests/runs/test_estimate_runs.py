@@ -78,8 +78,8 @@ def test_prompts_that_grow_move_the_upper_end_and_are_told_of(tmp_path, monkeypa
 def test_a_pilot_with_the_model_costs_what_it_costs_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with Misbehaving(base=slow(0.02)) as server:
-        options = asking(server, agents=400, ticks=10, model__max_tokens=20, model__prices=PRICES)
-        options |= {"model__throttle__requests_per_minute": 12_000.0, "model__throttle__concurrency": 10}
+        options = asking(server, agents=400, ticks=10, model__max_tokens=20, budget__prices=PRICES)
+        options |= {"endpoint__requests_per_minute": 12_000.0, "endpoint__concurrency": 10}
         expected = expect(find_society(ASKERS), settings_of(**options), agents=12, ticks=4)
         billed, asked = server.billed, len(server.seen)
         pilot, guess = expected.pilot, expected.estimate
@@ -107,7 +107,7 @@ def test_the_time_of_a_run_under_a_limit(tmp_path):
     """300 calls at 100 a second; bounds are wide, since the machine may be busy."""
     with Misbehaving(base=slow(0.01)) as server:
         options = asking(server, agents=100, ticks=3, model__max_tokens=20)
-        options["model__throttle__requests_per_minute"] = 6_000.0
+        options["endpoint__requests_per_minute"] = 6_000.0
         expected = expect(find_society(ASKERS), settings_of(**options), agents=10, ticks=3)
         manifest = here(tmp_path, **options)
     guess = expected.estimate.wall_s
@@ -117,7 +117,7 @@ def test_the_time_of_a_run_under_a_limit(tmp_path):
 
 def test_the_command_prints_lines_of_json_and_leaves_no_folder(tmp_path):
     command = ["estimate", "polarization", "--model", "scripted", "--agents", "1000", "--ticks", "50", "--seed", "3"]
-    priced = ["--set", "model.name=m", "--set", 'model.prices={m={usd_per_million_tokens_in=1.0}}']
+    priced = ["--set", "model.name=m", "--set", 'budget.prices={m={usd_per_million_tokens_in=1.0}}']
     done = populace(*command, *priced, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -19,7 +19,7 @@ ASKERS = str(Path(__file__).parent / "askers.py")
 
 def asking(server: Misbehaving, **options: Any) -> dict[str, Any]:
     """The options of a run whose model is this server."""
-    return {"model__kind": "openai", "model__base_url": server.base_url, "model__name": "test-model", **options}
+    return {"model__kind": "openai", "endpoint__base_url": server.base_url, "model__name": "test-model", **options}
 
 
 def here(out: Path, observers: Sequence[Any] = (), **options: Any) -> dict[str, Any]:

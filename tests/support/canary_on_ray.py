@@ -28,7 +28,7 @@ def main(base_url: str, out: str, dump: str) -> None:
     model = {"kind": "openai", "base_url": base_url, "name": "decoy-model", "api_key_env": "CANARY_KEY"}
     settings = settings_of(
         transport="ray", shards=2, agents=60, ticks=2, limits__failed_turns=1.0, model={**model, "retries": 0},
-        model__budget__tokens=10**6,
+        budget__tokens=10**6,
     )  # fmt: skip
     try:
         asyncio.run(Coordinator(find_society(ASKERS), settings, RayTransport(), Path(out)).run())

@@ -136,8 +136,8 @@ def name_of(seen: Seen) -> bytes:
 def options_of(provider: Misbehaving, **options: Any) -> dict[str, Any]:
     """Options of a run that asks this provider."""
     return {
-        "model__kind": "openai", "model__base_url": provider.base_url, "model__name": "test-model",
-        "model__throttle__concurrency": 8, "agents": AGENTS, "ticks": TICKS, "shards": 2,
+        "model__kind": "openai", "endpoint__base_url": provider.base_url, "model__name": "test-model",
+        "endpoint__concurrency": 8, "agents": AGENTS, "ticks": TICKS, "shards": 2,
         "checkpoint__every_ticks": EVERY, **options,
     }  # fmt: skip
 

@@ -12,8 +12,9 @@ import msgspec
 from populace.agents.answers import compile_answer
 from populace.core.records import Answer, Ask
 from populace.models.build import build_gateway
-from populace.settings import Model
+from populace.settings import Settings
 from support.misbehaving import Misbehaving
+from support.sections import sectioned
 
 
 class Opinion(msgspec.Struct):
@@ -26,9 +27,9 @@ def ask(agent: int, answer: Any = Opinion, tick: int = 0) -> Ask:
     return Ask(agent, tick, 0, "feel", messages, compile_answer(answer), 60, 0.8, agent.to_bytes(16, "big"))
 
 
-def model(server: Misbehaving, **settings: Any) -> Model:
+def model(server: Misbehaving, **settings: Any) -> Settings:
     settings = {"timeout_s": 5.0, "name": "test-model", **settings}
-    return Model(kind="openai", base_url=server.base_url, **settings)
+    return sectioned(kind="openai", base_url=server.base_url, **settings)
 
 
 async def answers_of(gateway: Any, asks: list[Ask]) -> dict[int, Answer]:
@@ -48,9 +49,9 @@ async def answers_of(gateway: Any, asks: list[Ask]) -> dict[int, Answer]:
     return got
 
 
-def run(settings: Model, asks: list[Ask], then: Callable[[Any], None] = lambda _gateway: None) -> dict[int, Answer]:
+def run(settings: Settings, asks: list[Ask], then: Callable[[Any], None] = lambda _gateway: None) -> dict[int, Answer]:
     async def session() -> dict[int, Answer]:
-        gateway = build_gateway(settings, seed=7, shards=1, scripted=None)
+        gateway = build_gateway(settings)
         await gateway.open()
         try:
             got = await answers_of(gateway, asks)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
-from payloads import PAYLOADS
 
 from populace import Abstained, Agent, Context, Parameters, Population, Public, Setup, Society, World, fence
 from populace.env import Feed
 from populace.models.safety import FENCE_RULE
+from support.payloads import PAYLOADS
 
 SYSTEM = f"You take part in a study of rumours. {FENCE_RULE}"
 HEARD = "You heard this:\n"

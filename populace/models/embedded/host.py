@@ -15,7 +15,7 @@ from populace.models.embedded.weights import Progress, is_cached, weights_path
 from populace.models.endings import Late
 from populace.models.http import Http, Reply
 from populace.models.keys import Access, accesses, is_loopback, read_key
-from populace.settings import Model
+from populace.settings import Model, Settings
 
 _PROBE_TIMEOUT_S: Final = 10.0
 
@@ -39,8 +39,8 @@ class ModelHost:
     only looks whether the endpoint can be reached and takes the key.
     """
 
-    def __init__(self, model: Model, progress: Progress | None = None) -> None:
-        self._model = model
+    def __init__(self, settings: Settings, progress: Progress | None = None) -> None:
+        self._model, self._endpoint = settings.model, settings.endpoint
         self._progress = progress
         self.server: EmbeddedServer | None = None
         self.base_url: str | None = None
@@ -76,8 +76,8 @@ class ModelHost:
                 case "embedded":
                     return [await asyncio.to_thread(_probe_embedded, self._model)]
                 case _:
-                    name = self._model.name
-                    return list(await asyncio.gather(*(_guarded(access, name) for access in accesses(self._model))))
+                    name, at = self._model.name, accesses(self._endpoint)
+                    return list(await asyncio.gather(*(_guarded(access, name) for access in at)))
         except PopulaceError as error:
             return [Probe(False, str(error), refused=True)]
 

@@ -92,8 +92,8 @@ def test_a_models_name_given_as_its_kind_is_told_where_it_goes() -> None:
 
 
 def test_keys_of_a_table_of_prices_are_named() -> None:
-    said = problem(assignments=["model.prices.small.usd=3"])
-    assert "unknown key 'model.prices.small.usd'" in said
+    said = problem(assignments=["budget.prices.small.usd=3"])
+    assert "unknown key 'budget.prices.small.usd'" in said
     assert "usd_per_million_tokens_in" in said
 
 
@@ -147,8 +147,8 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 
 
 def test_a_key_in_the_wrong_place_is_refused_without_showing_it() -> None:
-    said = problem(assignments=["model.api_key=sk-very-secret"])
-    assert "unknown key 'model.api_key'" in said
+    said = problem(assignments=["endpoint.api_key=sk-very-secret"])
+    assert "unknown key 'endpoint.api_key'" in said
     assert "api_key_env" in said
     assert "sk-very-secret" not in said
 

@@ -1,0 +1,70 @@
+"""The settings of a run: one pydantic model, read from TOML and `--set key=value`, unknown keys refused.
+
+A settings file mirrors the model. `[model]` says what is asked and how, `[endpoint]` where, `[budget]` what it costs
+and may cost:
+
+```toml
+agents = 200
+ticks = 20
+seed = 7
+
+[model]
+kind = "openai"
+name = "Qwen/Qwen2.5-1.5B-Instruct"
+
+[endpoint]
+base_url = "http://127.0.0.1:8000/v1"
+concurrency = 32
+
+[budget]
+tokens = 2_000_000
+
+[society]            # the scenario's own parameters
+homophily = 0.9
+
+[[levers]]           # interventions; see `populace.interventions.levers`
+at = 10
+set = { "society.openness" = 0.1 }
+```
+
+`schema` holds the model, `load` reads it, `moved` knows where settings stood in older versions.
+"""
+
+from populace.settings.load import changed_keys, load_settings, revise_settings, with_levers
+from populace.settings.moved import migrated
+from populace.settings.schema import (
+    OPENAI,
+    Budget,
+    Bus,
+    Checkpoint,
+    Endpoint,
+    Latency,
+    Limits,
+    Model,
+    Price,
+    Record,
+    Replica,
+    Settings,
+    may_change,
+)
+
+__all__ = [
+    "OPENAI",
+    "Budget",
+    "Bus",
+    "Checkpoint",
+    "Endpoint",
+    "Latency",
+    "Limits",
+    "Model",
+    "Price",
+    "Record",
+    "Replica",
+    "Settings",
+    "changed_keys",
+    "load_settings",
+    "may_change",
+    "migrated",
+    "revise_settings",
+    "with_levers",
+]

@@ -1,0 +1,300 @@
+"""The settings of a run as one pydantic model; every setting says itself whether it may change later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
+
+import pydantic
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from populace.interventions.levers import Lever
+
+OPENAI: Final = "https://api.openai.com/v1"
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Label = Annotated[str, Field(max_length=100)]
+
+
+@dataclass(frozen=True)
+class MayChange:
+    """Marks a setting, or all of a section, by when it may change; what bears no mark is fixed for a run's life.
+
+    On `resume`: it stands in no trace, so any life of a run may have its own. On `fork`: it changes what a run does, so
+    only a fork may change it. What may change on resume may change in a fork too.
+    """
+
+    on: Literal["resume", "fork"]
+
+
+RESUME: Final = MayChange("resume")
+FORK: Final = MayChange("fork")
+
+
+class _Section(pydantic.BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Latency(_Section):
+    """Latency of the scripted model: lognormal, drawn for each ask from its own keyed stream."""
+
+    median_s: NonNegativeFloat = 0.0
+    sigma: NonNegativeFloat = 0.0
+
+
+class Model(_Section):
+    """Which model answers, and how it is asked.
+
+    `kind` is `embedded` (a small model on this machine), `openai` (an OpenAI-compatible endpoint, see `Endpoint`) or
+    `scripted` (deterministic answers, no model). `path` gives the embedded model other weights (a GGUF file). With
+    `sampling = "own"` each agent, tick and seed has its own sample; with `shared`, asks of the same content share one
+    answer (agents as archetypes). `cache` names a file in which answers are kept by the same rule, for other runs as
+    well; without it nothing is kept. `repairs` is how often an answer that does not fit its type is asked for again.
+    `latency` is that of the scripted model.
+
+    `prompt_form` (`plain`, `chatml` or `llama3`) says how messages are written where no chat template is applied: in
+    requests of many prompts (`endpoint.batch_prompts`). It stands in the asks' content keys.
+    """
+
+    kind: Literal["embedded", "openai", "scripted"] = "embedded"
+    name: str = ""
+    path: Path | None = None
+    temperature: NonNegativeFloat = 0.8
+    max_tokens: PositiveInt = 200
+    repairs: Annotated[int, Field(ge=0, le=2), RESUME] = 2
+    choice_probabilities: bool | None = None
+    sampling: Literal["own", "shared"] = "own"
+    prompt_form: Literal["plain", "chatml", "llama3"] = "plain"
+    cache: Annotated[Path | None, RESUME] = None
+    threads: Annotated[PositiveInt | None, RESUME] = None
+    context_tokens: PositiveInt = 4096
+    latency: Annotated[Latency, RESUME] = Latency()
+
+    @property
+    def label(self) -> str:
+        """The name that stands in content keys, tables and price look-ups."""
+        return self.name or (self.path.stem if self.path else self.kind)
+
+
+class Replica(_Section):
+    """One of several endpoints that serve the same model.
+
+    Its share of the asks follows `weight`. The key comes from the environment variable `api_key_env` or the file
+    `api_key_file`; without either, it is the one that `endpoint` names. `concurrency` is how many calls it takes at
+    once, over the whole run; without it, its part of `endpoint.concurrency`, by weight.
+    """
+
+    base_url: str
+    weight: PositiveFloat = 1.0
+    api_key_env: str | None = None
+    api_key_file: Path | None = None
+    concurrency: PositiveInt | None = None
+
+
+class Endpoint(_Section):
+    """Where a model of kind `openai` is asked, how patiently, and what its account may be asked.
+
+    The key comes from the environment variable that `api_key_env` names, or from the file `api_key_file`; it is never
+    a setting. `concurrency` (calls open at once), `requests_per_minute` and `tokens_per_minute` bound the whole run:
+    the shards share the rates as they need them, `concurrency` equally. `timeout_s` is the deadline of one call,
+    `retries` how often it is tried again; `outage_s` is how long an endpoint may answer nothing at all (or ask us to
+    wait) before the run stops.
+
+    `replicas` names several endpoints that serve the same model, in place of `base_url`. Asks that begin alike go to
+    the same one, one that fails is left out until it works again, and limits and budget hold for all together.
+
+    `batch_prompts` above 1 puts up to so many prompts into one request to `/completions`: for servers of one's own
+    (vLLM, SGLang, llama.cpp), which batch them. Text goes this way, and choices where their probabilities are read
+    (`model.choice_probabilities = true`); what has a schema stays a chat. That path applies no chat template: name the
+    form that the model was tuned on in `model.prompt_form`. Concurrency then counts requests; every prompt counts as a
+    request to the rates, and pays for itself. Where each agent has its own sample no seed is sent, since a request has
+    only one.
+    """
+
+    base_url: str = OPENAI
+    api_key_env: str = "OPENAI_API_KEY"
+    api_key_file: Path | None = None
+    concurrency: PositiveInt = 64
+    requests_per_minute: PositiveFloat | None = None
+    tokens_per_minute: PositiveFloat | None = None
+    timeout_s: PositiveFloat = 60.0
+    retries: NonNegativeInt = 3
+    outage_s: PositiveFloat = 300.0
+    batch_prompts: Annotated[PositiveInt, FORK] = 1
+    replicas: tuple[Replica, ...] = ()
+
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self) -> Endpoint:
+        """Several endpoints and one do not go together."""
+        if self.replicas and self.base_url != OPENAI:
+            raise ValueError("base_url and replicas are both set: name every endpoint in replicas, and no base_url")
+        urls = self.urls
+        if len(set(urls)) < len(urls):
+            raise ValueError("replicas names an address twice: give it one entry with a larger weight")
+        return self
+
+    @property
+    def urls(self) -> list[str]:
+        """The addresses of all endpoints, without a slash at the end."""
+        return [url.rstrip("/") for url in ([one.base_url for one in self.replicas] or [self.base_url])]
+
+
+class Price(_Section):
+    """What a model costs."""
+
+    usd_per_million_tokens_in: NonNegativeFloat = 0.0
+    usd_per_million_tokens_out: NonNegativeFloat = 0.0
+
+
+class Budget(_Section):
+    """What calls cost, and hard ceilings on it for the whole run: the worst case of a call is reserved before it.
+
+    `prices` holds a price for each model, under the model's name. `tokens` counts those in and out together. At a
+    ceiling the run saves what it has and stops.
+
+    `experiment_usd` and `experiment_tokens` are ceilings for all runs of an `experiment` together. They need `ledger`,
+    a file that those runs share: each reserves there what it may spend, before its first call, and at its end gives
+    back what it did not spend. Runs that go side by side need ceilings of their own, or the first reserves all.
+    """
+
+    usd: NonNegativeFloat | None = None
+    tokens: NonNegativeInt | None = None
+    experiment_usd: NonNegativeFloat | None = None
+    experiment_tokens: NonNegativeInt | None = None
+    ledger: Path | None = None
+    prices: dict[str, Price] = {}
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether any ceiling is set."""
+        ceilings = (self.usd, self.tokens, self.experiment_usd, self.experiment_tokens)
+        return any(ceiling is not None for ceiling in ceilings)
+
+
+class Bus(_Section):
+    """Bounds on messages, at the sender and at the receiver."""
+
+    body_bytes: PositiveInt = 65_536
+    sends_per_turn: PositiveInt = 10_000
+    inbox_messages: PositiveInt = 10_000
+    frame_bytes: PositiveInt = 33_554_432
+
+
+class Limits(_Section):
+    """When a run has failed, and how much it may hold at once.
+
+    `failed_turns` is the share of turns that may end in an exception, over the run so far: above it the run ends.
+    `abstained` is the share of asks that may stay without an answer: above it a run goes on to its end, and its
+    manifest calls it invalid. `live_turns` is how many turns a shard keeps open at once while they wait for the model.
+    """
+
+    failed_turns: Share = 0.05
+    abstained: Share = 0.2
+    live_turns: PositiveInt = 10_000
+
+
+class Record(_Section):
+    """What the run's tables hold. `agents` is every agent at every tick (`all`), or only rows that changed."""
+
+    agents: Literal["changed", "all", "none"] = "changed"
+    messages: bool = True
+    asks: bool = True
+    actions: bool = True
+
+
+class Checkpoint(_Section):
+    """When a run is saved at a tick's edge: every so many ticks, or else every so many seconds; `keep` generations.
+
+    What comes after a checkpoint is recomputed from the journal, so a rare one costs time at a resume and no answer.
+    """
+
+    every_ticks: PositiveInt | None = None
+    every_s: NonNegativeFloat | None = 10.0
+    keep: Annotated[int, Field(ge=2)] = 2
+
+
+class Settings(_Section):
+    """Everything about a run but the scenario.
+
+    `journal` says when an answer is safe before its turn sees it: `process` outlives the process however it ends,
+    `machine` a lost machine too (each batch of answers waits for the disk), `off` keeps neither answers nor
+    checkpoints, so that the run can't be resumed, replayed or forked.
+
+    `experiment` and `arm` say what the run belongs to: they stand in its manifest and its metrics, so that costs can
+    be added up by them, and change nothing of what it does.
+    """
+
+    experiment: Annotated[Label, FORK] = ""
+    arm: Annotated[Label, FORK] = ""
+    agents: PositiveInt | None = None
+    ticks: Annotated[PositiveInt | None, FORK] = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    shards: Annotated[PositiveInt, RESUME] = 1
+    transport: Annotated[Literal["local", "ray"], RESUME] = "local"
+    metrics_port: Annotated[Annotated[int, Field(ge=0, le=65535)] | None, RESUME] = None
+    metrics_host: Annotated[str, RESUME] = "127.0.0.1"
+    model: Annotated[Model, FORK] = Model()
+    endpoint: Annotated[Endpoint, RESUME] = Endpoint()
+    budget: Annotated[Budget, RESUME] = Budget()
+    bus: Bus = Bus()
+    limits: Annotated[Limits, RESUME] = Limits()
+    record: Annotated[Record, FORK] = Record()
+    checkpoint: Annotated[Checkpoint, RESUME] = Checkpoint()
+    journal: Annotated[Literal["process", "machine", "off"], RESUME] = "process"
+    society: Annotated[dict[str, Any], FORK] = {}
+    levers: Annotated[tuple[Lever, ...], FORK] = ()
+
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self) -> Settings:
+        """Many prompts in a request need a server of one's own."""
+        if self.endpoint.batch_prompts > 1 and self.model.kind == "openai" and OPENAI in self.endpoint.urls:
+            raise ValueError(
+                f"endpoint.batch_prompts = {self.endpoint.batch_prompts} is for servers of your own, and {OPENAI} is "
+                "none: set endpoint.base_url"
+            )
+        return self
+
+    @property
+    def forms(self) -> dict[str, str]:
+        """How asks of a kind of answer ('text', 'choice', 'json') are put, where that is not as a chat."""
+        if self.endpoint.batch_prompts == 1 or self.model.kind != "openai":
+            return {}
+        form = f"completions/{self.model.prompt_form}"
+        return {"text": form, "choice": form} if self.model.choice_probabilities else {"text": form}
+
+
+def may_change(key: str, on: Literal["resume", "fork"]) -> bool:
+    """Whether the setting 'section.key' may change when a run is resumed, or in a fork of it."""
+    mark = next((mark for mark in reversed([*_marks(key.split("."))])), None)
+    return mark is not None and (mark == RESUME or on == "fork")
+
+
+def keys_of(path: list[str]) -> list[str]:
+    """The keys that there are in the section at this path, in order; none where it is no section."""
+    model: Any = Settings
+    for step in path:
+        model = _inside(model, step)
+    return sorted(getattr(model, "model_fields", {}))
+
+
+def _marks(path: list[str]) -> Iterator[MayChange]:
+    """The marks that a setting stands under, the outermost first."""
+    model: Any = Settings
+    for step in path:
+        field = getattr(model, "model_fields", {}).get(step)
+        if field is None:
+            return
+        yield from (mark for mark in field.metadata if isinstance(mark, MayChange))
+        model = field.annotation
+
+
+def _inside(model: Any, step: str) -> Any:
+    """What stands under a key of a section, a table or a list."""
+    if get_origin(model) is dict:
+        return get_args(model)[1]
+    if get_origin(model) is tuple:
+        return get_args(model)[0]
+    field = getattr(model, "model_fields", {}).get(step)
+    return None if field is None else field.annotation
