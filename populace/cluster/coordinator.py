@@ -282,6 +282,7 @@ class Coordinator:
             world_hashes=barrier.world_trace.record,
             positions=positions,
             parts=self._tables.cut(),
+            rows=self._tables.rows,
             wall_s=self._wall_s(),
         )
         await asyncio.to_thread(self._store.save, state)

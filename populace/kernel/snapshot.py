@@ -68,7 +68,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     `agents` holds all agents that ever took a turn when `whole`, and otherwise those that did since the save before.
     `mail` is what was sent and not yet read, as one frame from the world to nowhere in particular. `world` is
     `World.state()`. `hashes` are the trace's, one a tick, and `world_hashes` those of the world's states.
-    `positions` are the journal's, `parts` counts the tables' parts, and `wall_s` is what the run has taken so far.
+    `positions` are the journal's, `parts` counts the tables' parts, `rows` those in the parts of each table (None: not
+    known, of a run of an older populace), and `wall_s` is what the run has taken so far.
     """
 
     tick: int
@@ -83,6 +84,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     world_hashes: WorldHashes = WorldHashes()
     positions: list[Position] = []
     parts: int = 0
+    rows: dict[str, int] | None = None
     wall_s: float = 0.0
 
     def shard(self, index: int, shards: int) -> ShardState:
@@ -105,6 +107,7 @@ class _Facts(msgspec.Struct):
     parts: int
     wall_s: float
     world_hashes: WorldHashes = WorldHashes()
+    rows: dict[str, int] | None = None
 
 
 VERSION: Final = 1
@@ -145,7 +148,10 @@ def split_mail(mail: Frame, *, shards: int, attempt: int, frame_bytes: int) -> l
 def to_blocks(state: RunState) -> dict[str, Block]:
     """The blocks of a checkpoint. Raises StorageError where the world's state is not plain data and arrays."""
     mail = state.mail
-    facts = _Facts(VERSION, state.total, state.hashes, state.positions, state.parts, state.wall_s, state.world_hashes)
+    facts = _Facts(
+        VERSION, state.total, state.hashes, state.positions, state.parts, state.wall_s, state.world_hashes,
+        state.rows,
+    )  # fmt: skip
     return {
         "agents": Rows(state.agents, whole=state.whole),
         "timers/tick": state.timer_ticks,
@@ -183,6 +189,7 @@ def from_blocks(tick: int, blocks: Mapping[str, Any]) -> RunState:
             world_hashes=facts.world_hashes,
             positions=facts.positions,
             parts=facts.parts,
+            rows=facts.rows,
             wall_s=facts.wall_s,
         )
     except (KeyError, msgspec.ValidationError) as error:

@@ -29,6 +29,7 @@ from populace.store.checkpoint.generations import Checkpoints, latest
 from populace.store.journal.write import next_attempt
 from populace.store.remote.mirror import journal_place
 from populace.store.storage import make_folder, naming
+from populace.store.tables.files import lost_parts
 
 RUN_FILE: Final = "run.json"
 JOURNAL: Final = "journal"
@@ -202,7 +203,8 @@ class Store:
     def latest(self) -> RunState | None:
         """The newest state that is good, or None where the run has to begin again, from its journal.
 
-        `skipped` then says which were not good, and why. Raises StorageError where the checkpoints are another run's.
+        `skipped` then says which were not good, and why: also where parts of the tables that it counts on are lost.
+        Raises StorageError where the checkpoints are another run's.
         """
         folder = self.folder / CHECKPOINTS
         self.skipped = ()
@@ -218,6 +220,9 @@ class Store:
             return None
         self.skipped = found.skipped
         state = from_blocks(found.tick, found.blocks)
+        if lost := lost_parts(self.folder, state.parts, state.rows or {}):
+            self.skipped = (*self.skipped, *(f"{what}. The run is recomputed from its journal" for what in lost))
+            return None
         self._last_tick = state.tick
         return state
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -31,6 +32,27 @@ def part_number(file: Path) -> int:
     """The number of a part file, or -1 where it is not a whole one."""
     found = re.fullmatch(r"\w+-(\d{6,})\.parquet", file.name)
     return int(found[1]) if found else -1
+
+
+def rows_of(path: Path) -> int | None:
+    """How many rows a Parquet file holds, or None where it is none that can be read."""
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError):
+        return None
+
+
+def lost_parts(out: Path, parts: int, rows: Mapping[str, int]) -> list[str]:
+    """What is missing of the first `parts` parts of a run's tables, which held so many rows: a sentence a table."""
+    lost = []
+    for name, wanted in rows.items():
+        files = [out / PARTS / f"{name}-{number:06}.parquet" for number in range(parts)]
+        there = {file: rows_of(file) for file in files if file.exists()}
+        found = sum(count or 0 for count in there.values())
+        if found != wanted:
+            bad = [file.name for file in files if there.get(file) is None]
+            lost.append(f"{out / PARTS}: {found:,} of {wanted:,} rows of {name} are there; look for {', '.join(bad)}")
+    return lost
 
 
 class Sheet:
@@ -61,6 +83,7 @@ class Sheet:
         )
         self._repeating = [one.name for one in table.columns if not one.distinct]
         self._done = [path for number in range(parts) if (path := self._part(number)).exists()]
+        self.part_rows = sum(rows_of(path) or 0 for path in self._done)
         self._file: _File | None = None
 
     def _part(self, number: int) -> Path:
@@ -88,6 +111,7 @@ class Sheet:
         if self._file is not None:
             file, self._file = self._file, None
             path = self._part(number)
+            self.part_rows += file.rows
             try:
                 file.finish(path, complete)
             except OSError as error:
@@ -197,6 +221,7 @@ class _File:
     def __init__(self, part: Path, schema: Any, repeating: list[str]) -> None:
         self._part = part
         self._schema = schema
+        self.rows = 0
         self._file: BinaryIO = part.open("wb")
         try:
             self._writer: Any = pq.ParquetWriter(
@@ -209,6 +234,7 @@ class _File:
 
     def write(self, batches: list[Any], group_rows: int) -> None:
         """Write these rows. Raises OSError."""
+        self.rows += sum(batch.num_rows for batch in batches)
         self._writer.write_table(pa.Table.from_batches(batches, self._schema), row_group_size=group_rows)
 
     def finish(self, path: Path, complete: bool) -> None:

@@ -72,6 +72,11 @@ class Tables:
         """The tables that this run keeps."""
         return tuple(self._sheets)
 
+    @property
+    def rows(self) -> dict[str, int]:
+        """How many rows of each table stand in parts."""
+        return {name: sheet.part_rows for name, sheet in self._sheets.items()}
+
     def add(self, name: str, batch: Batch) -> None:
         """Add rows to a table, as the kernel gives them; where the table is not kept, nothing happens."""
         if sheet := self._sheets.get(name):
