@@ -10,7 +10,7 @@ someone who looks for a collision.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -53,22 +53,22 @@ class RowDigests:
         start = _draw(table)
         self._start = np.array(start[:2], np.uint64)[:, None]
         self._spread = np.array(start[2:], np.uint64)[:, None] | _ODD
-        self._places = np.zeros((2, 0), np.uint64)
+        self._places = np.zeros((0, 2), np.uint64)
         self._total = np.zeros(2, np.uint64)
 
     def put(self, places: NDArray[np.integer], index: NDArray[np.integer], *values: NDArray[Any]) -> None:
         """At these (different) `places` now stand rows called `index`, of these values, a column each."""
         if len(places):
             self._room(int(places.max()) + 1)
-            new = self.rows(index, *values)
-            self._total += (new - self._places[:, places]).sum(axis=1, dtype=np.uint64)
-            self._places[:, places] = new
+            new = self.rows(index, *values).T
+            self._total += (new - self._places[places]).sum(axis=0, dtype=np.uint64)
+            self._places[places] = new
 
     def clear(self, places: NDArray[np.integer]) -> None:
         """At these (different) places stands nothing any more."""
-        places = places[places < self._places.shape[1]]
-        self._total -= self._places[:, places].sum(axis=1, dtype=np.uint64)
-        self._places[:, places] = 0
+        places = places[places < len(self._places)]
+        self._total -= self._places[places].sum(axis=0, dtype=np.uint64)
+        self._places[places] = 0
 
     def add(self, index: NDArray[np.integer], *values: NDArray[Any]) -> None:
         """These rows are there now."""
@@ -98,10 +98,9 @@ class RowDigests:
         return self._total.astype("<u8").tobytes()
 
     def _room(self, size: int) -> None:
-        had = self._places.shape[1]
+        had = len(self._places)
         if size > had:
-            more = np.zeros((2, max(size, 2 * had) - had), np.uint64)
-            self._places = np.concatenate([self._places, more], axis=1)
+            self._places = np.concatenate([self._places, np.zeros((max(size, 2 * had) - had, 2), np.uint64)])
 
 
 def words(values: NDArray[Any]) -> Words:
@@ -119,11 +118,13 @@ def words(values: NDArray[Any]) -> Words:
     return text_words(values.tolist())
 
 
-def text_words(texts: Iterable[str]) -> Words:
+def text_words(texts: Sequence[str]) -> Words:
     """Two words a text, of BLAKE2b-128 over its UTF-8, one for each lane: (2, n)."""
-    packed = b"".join(
-        [blake2b(text.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest() for text in texts]
-    )
+    try:
+        packed = b"".join([blake2b(text.encode(), digest_size=DIGEST_BYTES).digest() for text in texts])
+    except UnicodeEncodeError:
+        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+        packed = b"".join([blake2b(text, digest_size=DIGEST_BYTES).digest() for text in encoded])
     return np.frombuffer(packed, "<u8").reshape(-1, 2).T if packed else np.empty((2, 0), np.uint64)
 
 

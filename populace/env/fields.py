@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.core.errors import ScenarioError
-from populace.env.digest import RowDigests, join_digests
+from populace.env.digest import RowDigests, join_digests, words
 from populace.env.part import Opening, Part, query
 
 _DTYPES: Mapping[type, np.dtype[Any]] = {
@@ -73,7 +73,7 @@ class Fields(Part):
             changed |= differs.astype(np.bool_)
             self._now[name][agents] = values
             if name in self._digests:
-                self._digests[name].put(agents, agents, values)
+                self._keep_digest(name, agents, values, old)
         return np.unique(agents[changed])
 
     @query
@@ -90,6 +90,12 @@ class Fields(Part):
         if not isinstance(names, list) or not all(isinstance(name, str) and name in self._now for name in names):
             raise ValueError(f"columns.of: fields are of {', '.join(self._now) or 'none'}, got {fields!r}")
         return {name: self._now[name][agents].tolist() if agents else [] for name in names}
+
+    def _keep_digest(self, name: str, agents: NDArray[np.int32], values: NDArray[Any], old: NDArray[Any]) -> None:
+        """Old values out of a column's digest, new ones in; -0.0 is another than 0.0."""
+        other = old != values if values.dtype == object else words(old) != words(values)
+        which = np.flatnonzero(other)
+        self._digests[name].put(agents[which], agents[which], values[which])
 
     def digest(self) -> bytes:
         """16 bytes over the columns now and at the start. The first takes all; from then on only what is put."""

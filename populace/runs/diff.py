@@ -163,7 +163,7 @@ def diff_runs(
     world = None if strangers else one.world.difference(other.world)
     if not strangers and bool(one.world.hashes) != bool(other.world.hashes):
         which = "B" if one.world.hashes else "A"
-        notes.append(f"{which} left no hashes of the world's state (trace version 1), so that was not compared.")
+        notes.append(f"{which} left no hashes of the world's state, so that was not compared.")
     return Diff(
         a=str(run_a),
         b=str(run_b),

@@ -191,7 +191,7 @@ def test_identical_runs_are_said_to_be(reference, tmp_path):
 def test_control_what_the_hashes_say_is_not_taken_from_the_tables(reference, other):
     """Were the first tick searched in the tables though the hashes agree, equal hashes would not end the search."""
     hashes = recorded_hashes(reference)
-    assert diff_runs(reference, other, hashes, hashes).identical
+    assert diff_runs(reference, other, hashes, hashes).parted_at is None
     assert first_difference(reference, other, hashes, hashes) is None
     late = [*hashes[: CHANGED_TICK + 1], *["0" * 32] * (TICKS - CHANGED_TICK - 1)]
     assert diff_runs(reference, other, hashes, late).parted_at == CHANGED_TICK + 1
@@ -234,9 +234,12 @@ def test_an_interrupted_run_and_one_that_was_killed_are_compared_as_far_as_they_
     assert (killed.ticks_a, killed.parted_at) == (4, CHANGED_TICK)
     assert killed.first == first_difference(reference, other)
     assert diff_runs(tmp_path / "cut", reference, hashes).identical
+    assert diff_runs(tmp_path / "cut", other) == killed, "the hashes of its checkpoint, where none are given"
+    shutil.rmtree(tmp_path / "cut" / "checkpoints")
     without = diff_runs(tmp_path / "cut", other)
     assert without.first == killed.first
-    assert without.notes == ["A run left no trace hashes, so the tables alone were compared."]
+    assert without.notes[0] == "A run left no trace hashes, so the tables alone were compared."
+    assert "A left no hashes of the world's state" in without.notes[1]
     assert diff_runs(tmp_path / "cut", reference).identical
 
 

@@ -42,7 +42,7 @@ class _Digests:
 
     def forget_touched(self) -> None:
         self.written: list[int] = []
-        self.counted: list[int] = []
+        self.reposted: list[int] = []
         self.authors: list[int] = []
         self.liked: list[int] = []
         self.likers: list[int] = []
@@ -148,7 +148,7 @@ class Posts:
         """Count one more repost of a kept post."""
         self._columns["reposts"][post % self.keep] += 1
         if self._digests is not None:
-            self._digests.counted.append(post)
+            self._digests.reposted.append(post)
 
     def like(self, post: int, agent: int) -> bool:
         """Count a like of a kept post; False, and no like, when the agent likes it already."""
@@ -158,7 +158,6 @@ class Posts:
         likers.add(agent)
         self._columns["likes"][post % self.keep] += 1
         if self._digests is not None:
-            self._digests.counted.append(post)
             self._digests.liked.append(post)
             self._digests.likers.append(agent)
         return True
@@ -229,11 +228,13 @@ class Posts:
         texts = np.array([self._texts[at] for at in (written % self.keep).tolist()], dtype=object)
         posted = [self.column(name, written) for name in _POSTED]
         digests.posts.put(written % self.keep, written, *posted, texts)
-        counted = np.unique(np.array(digests.counted + digests.written, dtype=np.int64))
+        touched = {*digests.written, *digests.liked, *digests.reposted}
+        counted = np.fromiter(touched, dtype=np.int64, count=len(touched))
         counted = counted[counted >= self.oldest]
         counts = [self.column(name, counted) for name in _COUNTED]
         digests.counts.put(counted % self.keep, counted, *counts)
-        authors = np.unique(np.array(digests.authors, dtype=np.int64))
+        posting = set(digests.authors)
+        authors = np.fromiter(posting, dtype=np.int64, count=len(posting))
         digests.last.put(authors, authors, self.last[authors])
         digests.likes.add(np.array(digests.liked, dtype=np.int64), np.array(digests.likers, dtype=np.int64))
         digests.likes.remove(np.array(digests.unliked, dtype=np.int64), np.array(digests.unlikers, dtype=np.int64))
