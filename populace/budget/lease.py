@@ -10,6 +10,7 @@ the two sides need not agree.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import msgspec
@@ -43,7 +44,10 @@ class Want(msgspec.Struct, frozen=True):
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """The quota's side of one exchange: use it within `lasts_s` seconds, and come again after `again_s`.
+    """The quota's side of one exchange: come again after `again_s`.
+
+    Its requests may be used from `starts_in_s` on, for `lasts_s`, and no faster than `pace_per_s` requests a second:
+    the paces of all that hold a lease add up to the account's limit at most.
 
     `refused` is '' or says why nothing was leased: 'attempt' (a newer attempt of this shard runs: stop), 'budget'
     (the call can never fit under the ceiling: stop), or 'held' (it does not fit now, since calls in flight hold their
@@ -57,11 +61,14 @@ class Lease(msgspec.Struct, frozen=True):
     lasts_s: float = 0.0
     again_s: float = 0.0
     refused: str = ""
+    starts_in_s: float = 0.0
+    pace_per_s: float = math.inf
 
 
 class _Lot(msgspec.Struct):
-    """What is left of one lease, good until `ends_s`."""
+    """What is left of one lease, good from `starts_s` until `ends_s`."""
 
+    starts_s: float
     ends_s: float
     requests: int
     tokens: int
@@ -103,20 +110,26 @@ class Purse:
         self._again_at_s = 0.0
         self._hold_s = 0.0
 
-    def holds(self, now_s: float) -> tuple[int, int]:
-        """(requests, tokens) that may be used now."""
+    def holds(self, now_s: float, by_s: float | None = None) -> tuple[int, int]:
+        """(requests, tokens) that may be used now, or by a time to come."""
         self._expire(now_s)
+        by_s = now_s if by_s is None else by_s
         requests = tokens = 0
         for lot in self._lots:
-            requests += lot.requests
-            tokens += lot.tokens
+            if lot.starts_s <= by_s:
+                requests += lot.requests
+                tokens += lot.tokens
         return requests, tokens
+
+    def starts_s(self, now_s: float) -> float:
+        """When the next lease that is held and can't be used yet may be; infinite when there is none."""
+        return min((lot.starts_s for lot in self._lots if lot.starts_s > now_s), default=math.inf)
 
     def affords(self, tokens: int, worst: Amount, now_s: float) -> bool:
         """Whether `pay` would."""
         self._expire(now_s)
         lots = self._lots
-        if lots and lots[0].requests >= 1 and lots[0].tokens >= tokens:
+        if lots and lots[0].requests >= 1 and lots[0].tokens >= tokens and lots[0].starts_s <= now_s:
             return self.allowance.fits(worst)
         requests, held = self.holds(now_s)
         return requests >= 1 and held >= tokens and self.allowance.fits(worst)
@@ -197,7 +210,7 @@ class Purse:
         """
         if self._open is not None:
             return self._open
-        held_requests, held_tokens = self.holds(now_s)
+        held_requests, held_tokens = self.holds(now_s, math.inf)
         if requests == 0 or held_requests < 1 or held_tokens < head_tokens:
             # What is held does not even send the first ask: it goes back, so that it is of use to others.
             self._drop(len(self._lots))
@@ -234,7 +247,8 @@ class Purse:
         self._again_at_s = now_s + lease.again_s
         self.allowance.borrow(lease.money)
         if lease.requests or lease.tokens:
-            self._lots.append(_Lot(now_s + lease.lasts_s, lease.requests, lease.tokens))
+            starts_s = now_s + lease.starts_in_s
+            self._lots.append(_Lot(starts_s, starts_s + lease.lasts_s, lease.requests, lease.tokens))
 
     def _expire(self, now_s: float) -> None:
         if not self._lots or self._lots[0].ends_s > now_s:

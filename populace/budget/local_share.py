@@ -58,7 +58,7 @@ class Buckets:
         for kind, amount in enumerate(amounts):
             if not math.isinf(self._rates[kind]):
                 self._levels[kind] -= amount
-        return Lease(want.nth, amounts[0], amounts[1], money, _LASTS_S, again_s)
+        return Lease(want.nth, amounts[0], amounts[1], money, _LASTS_S, again_s, pace_per_s=self._rates[0])
 
     def _fill(self, want: Want, now_s: float) -> None:
         gone_s = now_s - self._at_s

@@ -11,6 +11,11 @@ over any time `w` the account sends at most
 and in practice, with everybody asking, `rate * w` and a few. Leases end after `lasts_s`; what was not used goes back
 with the next exchange. What a dead shard held counts as used, since nobody can know.
 
+Within a second requests are paced. What is yielded is equal for all, so at a low limit it would be whole for all at one
+moment: leases begin one request's time apart at least. And with its lease each shard is told how fast it may use it,
+a max-min fair part of the limit by what the shards ask for, what is left over shared equally; a shard whose part is
+still in the hands of others waits until they come again. So at every moment the paces add up to the limit at most.
+
 Money is lent from the run's `Allowance`, with the ceiling exact (see `populace.budget.amounts`).
 
 Attempts fence: when a shard is rebuilt, its new attempt's first Want ends the old one's holding, and whatever an
@@ -23,6 +28,7 @@ Pure: time is an argument, in monotonic seconds of one clock.
 from __future__ import annotations
 
 import math
+from bisect import insort
 from typing import Final
 
 import msgspec
@@ -32,6 +38,9 @@ from populace.budget.lease import Lease, Want
 
 _TINY: Final = 1e-9
 _AGAIN_SOON_S: Final = 0.02
+_AGAIN_PACED_S: Final = 0.05
+_ENOUGH: Final = 0.5
+"""The part of its fair pace that a shard begins with, sooner than wait for the rest."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -65,6 +74,9 @@ class _Holder(msgspec.Struct):
     heads: list[float] = msgspec.field(default_factory=lambda: [0.0, 0.0])
     gathered: list[float] = msgspec.field(default_factory=lambda: [0.0, 0.0])
     out: list[int] = msgspec.field(default_factory=lambda: [0, 0])
+    demand_per_s: float = 0.0
+    pace_per_s: float = 0.0
+    paced_until_s: float = -math.inf
     lent: Amount = NOTHING
     last: Lease | None = None
 
@@ -80,6 +92,7 @@ class Quota:
         "_lost",
         "_pool",
         "_rates",
+        "_slots",
         "allowance",
         "leased",
         "limits",
@@ -98,6 +111,7 @@ class Quota:
         self._lost: dict[tuple[int, int], Amount] = {}
         self._at_s = -math.inf
         self._held_until_s = -math.inf
+        self._slots: list[tuple[float, int]] = []
 
     def handle(self, want: Want, now_s: float) -> Lease:
         """One exchange. Time that runs backwards is an error (ValueError), as is a Want with negative numbers."""
@@ -121,6 +135,10 @@ class Quota:
             self._held_until_s = max(self._held_until_s, now_s + want.hold_s)
         holder.wants = [float(want.requests), float(want.tokens)]
         holder.heads = [1.0, float(want.head_tokens)]
+        holder.demand_per_s = want.requests / self.limits.again_s
+        if not want.requests and not want.head_tokens:  # nothing waits there, and what it held came back
+            holder.paced_until_s = -math.inf
+            self._slots = [slot for slot in self._slots if slot[1] != want.shard]
         self._share([0.0, 0.0])
         holder.last = self._grant(holder, want, now_s)
         return holder.last
@@ -135,6 +153,7 @@ class Quota:
         for holder in self._holders.values():
             if now_s - holder.heard_s > self.limits.silent_s:
                 holder.wants = [0.0, 0.0]
+                holder.demand_per_s = 0.0
         self._share([rate * gone if math.isfinite(rate) else 0.0 for rate in self._rates])
 
     def reconcile(self, shard: int, attempt: int, spent: Amount) -> None:
@@ -181,15 +200,36 @@ class Quota:
                 stock -= given
             self._pool[kind] = min(stock, self._caps[kind])
 
+    def _pace(self, holder: _Holder, now_s: float) -> float:
+        """How many requests a second this shard may send until it comes again; 0.0 when others still hold its part."""
+        rate = self._rates[0]
+        if math.isinf(rate):
+            return rate
+        others = [one for one in self._holders.values() if one is not holder]
+        free = rate - math.fsum(one.pace_per_s for one in others if one.paced_until_s > now_s)
+        wanting = sorted(one.demand_per_s for one in (*others, holder) if one.demand_per_s > 0.0)
+        left, level = rate, math.inf
+        for nth, demand in enumerate(wanting):
+            equal = left / (len(wanting) - nth)
+            if demand > equal:
+                left, level = 0.0, equal
+                break
+            left -= demand
+        fair = min(holder.demand_per_s, level) + left / len(wanting)
+        return 0.0 if free < _ENOUGH * min(fair, holder.demand_per_s) else min(free, fair)
+
     def _grant(self, holder: _Holder, want: Want, now_s: float) -> Lease:
         limits = self.limits
         amounts = [0, 0]
-        ready = now_s >= self._held_until_s
+        pace_per_s = self._pace(holder, now_s) if want.requests else 0.0
+        ready = now_s >= self._held_until_s and pace_per_s > 0.0
         for kind, rate in enumerate(self._rates):
             wanted, head = holder.wants[kind], holder.heads[kind]
             have = wanted if math.isinf(rate) else holder.gathered[kind] + _TINY
             ready = ready and have >= min(head, wanted)
             amounts[kind] = int(min(have, wanted))
+        if math.isfinite(pace_per_s):
+            amounts[0] = min(amounts[0], max(1, math.ceil(pace_per_s * limits.lasts_s)))
         if want.requests == 0 or not ready:
             amounts = [0, 0]
         money = NOTHING
@@ -212,7 +252,27 @@ class Quota:
         plenty = amounts[0] >= want.requests and amounts[1] >= want.tokens
         again_s = min(limits.again_s, _AGAIN_SOON_S) if moneyed or plenty else limits.again_s
         again_s = max(again_s, self._held_until_s - now_s)
-        return Lease(want.nth, amounts[0], amounts[1], money, limits.lasts_s, again_s, refused)
+        starts_in_s = self._begin(holder, want.shard, now_s, pace_per_s) if amounts[0] else 0.0
+        if want.requests and pace_per_s == 0.0:
+            again_s = max(min(again_s, _AGAIN_PACED_S), self._held_until_s - now_s)
+        pace_per_s = pace_per_s or math.inf
+        return Lease(
+            want.nth, amounts[0], amounts[1], money, limits.lasts_s, again_s, refused, starts_in_s, pace_per_s
+        )
+
+    def _begin(self, holder: _Holder, shard: int, now_s: float, pace_per_s: float) -> float:
+        """A lease of requests begins: in how many seconds it may be used, one request's time from all others."""
+        if math.isinf(pace_per_s):
+            return 0.0
+        apart_s, starts_s = 1.0 / self._rates[0], now_s
+        self._slots = [slot for slot in self._slots if slot[0] > now_s - apart_s]
+        for slot_s, _ in self._slots:
+            if slot_s - starts_s >= apart_s:
+                break
+            starts_s = max(starts_s, slot_s + apart_s)
+        insort(self._slots, (starts_s, shard))
+        holder.pace_per_s, holder.paced_until_s = pace_per_s, starts_s + self.limits.lasts_s
+        return starts_s - now_s
 
     def _take_back(self, holder: _Holder, want: Want) -> None:
         for kind, unused in enumerate((want.unused_requests, want.unused_tokens)):

@@ -112,4 +112,4 @@ def _limiter(settings: Settings, rate: Rate, link: Link | None, shard: int, atte
         usd, tokens = settings.budget.usd, settings.budget.tokens
         part = ceiling(None if usd is None else usd / shards, None if tokens is None else tokens // shards)
         link = OwnShare(requests, (endpoint.tokens_per_minute or math.inf) / shards, part)
-    return Limiter(Purse(shard, attempt), link, rate, requests)
+    return Limiter(Purse(shard, attempt), link, rate)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import heapq
+import math
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import count
+from itertools import count, pairwise
 from typing import Any
 
 import msgspec
@@ -17,6 +20,7 @@ from populace.budget.amounts import Allowance, Amount, Rate
 from populace.budget.lease import Lease, Purse, Want
 from populace.budget.quota import Limits, Quota
 from populace.core.draws import Stream
+from populace.models.dispatch.throttle import windows
 
 LIMITS = Limits(requests_per_minute=600.0, tokens_per_minute=30_000.0)
 
@@ -44,18 +48,28 @@ def simulate(
     server: RateLimit | None = None,
     seed: int = 1,
     gone: Callable[[int, float], bool] = lambda _shard, _now: False,
+    paced: bool = True,
 ) -> Sent:
-    """Dispatchers that send as soon as they may; shard s exchanges with `quotas[s % len(quotas)]`.
+    """Dispatchers that send as soon as they may, `paced` as throttlers let them; shard s has `quotas[s % len(quotas)]`.
 
     `backlog(shard, now)` asks wait at that moment. A request takes up to 20 ms to reach the server and 300 ms to be
     answered; it is thought to take `estimate` tokens, and takes a number drawn from the range `tokens`.
     """
     draw, number, sent = Stream(seed, 0, 0, "simulate"), count(), Sent()
     purses = [Purse(shard) for shard in range(shards)]
+    passed: list[deque[float]] = [deque() for _ in range(shards)]
+    allowed = [((1, 0.25), (1, 0.25))] * shards
     events: list[tuple[float, int, str, int, Any]] = []
 
     def at(when: float, kind: str, shard: int, data: Any = None) -> None:
         heapq.heappush(events, (when, next(number), kind, shard, data))
+
+    sends_s = [math.inf] * shards
+
+    def send_at(shard: int, when: float) -> None:
+        if when < sends_s[shard]:
+            sends_s[shard] = when
+            at(when, "send", shard)
 
     for shard in range(shards):
         at(draw.random(), "exchange", shard)
@@ -67,15 +81,28 @@ def simulate(
             waiting = backlog(shard, now)
             want = purses[shard].want(now, waiting, waiting * estimate, estimate if waiting else 0)
             at(now + 0.002, "lease", shard, quotas[shard % len(quotas)].handle(want, now))
-        elif kind == "lease":
-            purses[shard].receive(data, now)
+        elif kind in ("lease", "send"):
+            if kind == "lease":
+                purses[shard].receive(data, now)
+                if math.isfinite(data.pace_per_s):
+                    allowed[shard] = windows(data.pace_per_s)
+                at(purses[shard].again_at_s, "exchange", shard)
+            sends_s[shard] = math.inf if sends_s[shard] <= now else sends_s[shard]
+            send_at(shard, purses[shard].starts_s(now))
             for _ in range(backlog(shard, now)):
+                while passed[shard] and passed[shard][0] <= now - 0.25:
+                    passed[shard].popleft()
+                sent_before = passed[shard]
+                freed = [sent_before[-calls] + period for calls, period in allowed[shard] if calls <= len(sent_before)]
+                if paced and max(freed, default=now) > now:
+                    send_at(shard, max(freed) + 1e-4)
+                    break
                 if not purses[shard].pay(estimate, Amount(), now):
                     break
+                passed[shard].append(now)
                 used = tokens[0] + draw.integer(tokens[1] - tokens[0] + 1)
                 at(now + 0.02 * draw.random(), "arrive", shard, used)
                 at(now + 0.3, "answer", shard, used)
-            at(purses[shard].again_at_s, "exchange", shard)
         elif kind == "arrive":
             sent.at_s.append(now)
             sent.shard.append(shard)
@@ -108,6 +135,76 @@ def test_the_account_is_used_and_never_overused(tokens: tuple[int, int], estimat
     slack_s = 2 * LIMITS.burst_s + LIMITS.lasts_s
     assert most_within(sent.at_s, [1.0] * len(sent.at_s), 10.0) <= 10.0 * slack_s + shards
     assert most_within(sent.at_s, [float(n) for n in sent.tokens], 500.0) <= 500.0 * slack_s + shards * estimate
+
+
+def quarters_worth(sent: Sent, after_s: float = 5.0) -> int:
+    """The most requests in any quarter of a second, as they were sent or within 20 ms of it."""
+    times = [at_s for at_s in sent.at_s if at_s > after_s]
+    return max(bisect_right(times, at_s + 0.25) - nth for nth, at_s in enumerate(times))
+
+
+def most_in_a_quarter(per_minute: float, shards: int) -> int:
+    """A quarter's worth; a twelfth more, as calls take up to 20 ms on the way; each shard's part is rounded up."""
+    worth = per_minute / 60 * 0.25
+    return math.ceil(worth * 1.08) + min(shards, math.ceil(worth)) + 1
+
+
+def uneven(shard: int, now: float) -> int:
+    """The first shard has always much to do, the second most of the time, the others now and then."""
+    return 100 if shard == 0 or (shard == 1 and now % 7 > 2) or (shard + int(now * 2)) % 5 == 0 else 0
+
+
+@pytest.mark.parametrize("backlog", [lambda *_: 100, uneven], ids=["even", "uneven"])
+@pytest.mark.parametrize("per_minute", [600.0, 6_000.0, 60_000.0])
+@pytest.mark.parametrize("shards", [1, 4, 16])
+def test_no_quarter_of_a_second_gets_more_than_its_worth(
+    per_minute: float, shards: int, backlog: Callable[[int, float], int]
+) -> None:
+    limits = Limits(requests_per_minute=per_minute)
+    seconds = 40.0 if per_minute < 60_000 else 10.0
+    many = (lambda shard, now: 10 * backlog(shard, now)) if per_minute == 60_000.0 else backlog
+    sent = simulate([Quota(limits)], many, shards=shards, seconds=seconds)
+    assert quarters_worth(sent) <= most_in_a_quarter(per_minute, shards)
+    if backlog is not uneven:
+        assert len([at_s for at_s in sent.at_s if at_s > 5.0]) >= 0.95 * per_minute / 60 * (seconds - 5.0)
+
+
+@pytest.mark.parametrize("shards", [1, 4])
+def test_control_leases_spent_at_once_put_more_into_one(shards: int) -> None:
+    sent = simulate([Quota(Limits(requests_per_minute=6_000.0))], uneven, shards=shards, seconds=40.0, paced=False)
+    assert quarters_worth(sent) > most_in_a_quarter(6_000.0, shards)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 60), st.floats(0.0, 0.3)), max_size=60))
+def test_paces_add_up_to_the_limit_at_most(wants: list[tuple[int, int, float]]) -> None:
+    """Whoever asks for how much, whenever: what all may send a second, until their leases end."""
+    quota, nths, now_s = Quota(Limits(requests_per_minute=3_000.0)), [0] * 5, 10.0
+    paces: dict[int, tuple[float, float]] = {}
+    starts: list[float] = []
+    for shard, requests, after_s in wants:
+        now_s += after_s
+        lease = quota.handle(Want(shard, 0, nths[shard], requests, head_tokens=min(1, requests)), now_s)
+        nths[shard] += 1
+        if not requests:
+            paces.pop(shard, None)
+        if lease.requests:
+            starts.append(now_s + lease.starts_in_s)
+            paces[shard] = lease.pace_per_s, starts[-1] + lease.lasts_s
+        held = [pace for pace, until_s in paces.values() if until_s > now_s]
+        assert sum(held) <= 50.0 * (1 + 1e-9)
+
+
+def test_whole_requests_at_a_low_limit_come_one_after_the_other() -> None:
+    """Sixteen shards whose part becomes one request at the same moment."""
+    quota, starts = Quota(Limits(requests_per_minute=600.0)), []
+    for tenth in range(40):
+        for shard in range(16):
+            lease = quota.handle(Want(shard, 0, tenth, 100), 10.0 + tenth * 0.1)
+            if lease.requests:
+                starts.append(10.0 + tenth * 0.1 + lease.starts_in_s)
+    starts.sort()
+    assert len(starts) >= 16
+    assert all(later - sooner >= 0.0999 for sooner, later in pairwise(starts))
 
 
 def test_control_a_quota_for_each_process_overuses_the_account() -> None:

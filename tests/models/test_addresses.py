@@ -26,6 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.client import ask, fates, model, run
 from support.misbehaving import Misbehaving
+from support.sections import sectioned
 
 from populace.core.errors import ModelError, SettingsError
 from populace.models import http as http_module
@@ -160,7 +161,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def test_calls_go_through_the_proxy_that_the_environment_names(environment: pytest.MonkeyPatch) -> None:
     with Misbehaving() as proxy:
         environment.setenv("HTTP_PROXY", f"http://user:secret@127.0.0.1:{proxy.port}")
-        settings = model(proxy).model_copy(update={"base_url": "http://model.invalid/v1", "api_key_env": "PATH"})
+        environment.setenv("OPENAI_API_KEY", "sk-test")
+        settings = sectioned(kind="openai", name="test-model", base_url="http://model.invalid/v1")
         got = run(settings, [ask(agent) for agent in range(3)])
         assert fates(got) == {"answered": 3}
         assert len(proxy.seen) == 3

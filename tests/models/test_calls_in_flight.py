@@ -43,7 +43,7 @@ def session(plan: Ending) -> tuple[dict[int, Answer], Any, int, int]:
 
     async def main() -> tuple[dict[int, Answer], Any, int, int]:
         with Misbehaving(plan) as server:
-            gateway = build_gateway(model(server, concurrency=20), seed=7, shards=1, scripted=None)
+            gateway = build_gateway(model(server, concurrency=20))
             await gateway.open()
             got: dict[int, Answer] = {}
             asks = [ask(agent) for agent in range(60)]

@@ -5,7 +5,7 @@ Asks wait in heaps, earliest tick first, at the cost of an entry each. A call st
 - an endpoint's lane takes it: a permit of its adaptive concurrency is free, its breaker is closed or lets a probe
   through, and its server did not ask to wait (see `populace.models.dispatch.lanes`);
 - the purse pays: requests, tokens and money leased from the account's quota (see `populace.budget.lease`);
-- the throttler lets it pass. It has one waiter, and a short period, so that a lease is not spent in one burst.
+- the throttlers let it pass, so that a lease is not spent in one burst (see `populace.models.dispatch.throttle`).
 
 A call that runs is a task, and when it ends that task begins the next one if that need not wait; what has to wait is
 waited for by one coroutine. A job that waits for its next try holds no permit.
@@ -272,13 +272,14 @@ class Dispatcher:
             return False
         assert limiter is not None, "nothing else keeps a call from starting"
         job = choice[1].queue[0][-1]
-        if limiter.purse.affords(job.estimate, job.worst, now_s) and limiter.throttler is not None:
-            await limiter.throttler.acquire()
+        if limiter.purse.affords(job.estimate, job.worst, now_s):
+            await limiter.pass_next()
             return True
         if limiter.purse.due(now_s) or limiter.purse.exchanging:  # no other awaits it: its answer was lost
             await self._exchange(limiter, job)
         else:
-            await asyncio.sleep(min(_IDLE_S, max(0.001, limiter.purse.again_at_s - now_s)))
+            at_s = min(limiter.purse.again_at_s, limiter.purse.starts_s(now_s))
+            await asyncio.sleep(min(_IDLE_S, max(0.001, at_s - now_s)))
         return False
 
     async def _woken(self, seconds: float) -> None:
@@ -328,6 +329,8 @@ class Dispatcher:
             return
         self._unreached_s = math.inf
         limiter.purse.receive(lease, self._loop.time())
+        if lease.requests:
+            limiter.keep_to(lease.pace_per_s)
         if lease.refused in ("budget", "attempt"):
             self._stop(lease.refused, "")
 

@@ -1,4 +1,10 @@
-"""What a dispatcher may spend and how fast: the only module that imports asyncio_throttle."""
+"""What a dispatcher may spend and how fast: the only module that imports asyncio_throttle.
+
+The quota says how many requests there are and how many a second; two throttlers keep to that within the second. One
+lets no more pass in any quarter of a second than that quarter's worth, rounded up; the other spreads them, a little
+faster than the pace, so that calls which are late on the way don't meet those after them. Each polls while it waits,
+and is not first in, first out: so both have one waiter, the dispatcher, which keeps the queue.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +18,10 @@ from populace.budget.lease import Lease, Purse, Want
 from populace.models.dispatch.retry import Pending
 from populace.models.endings import Ending, tokens_used
 
-_PERIOD_S: Final = 0.25
-_POLL_S: Final = 0.005
-_HEADROOM: Final = 1.25
-"""The throttler's rate over that of the quota, which is the one that counts: it only spreads what is leased."""
+_QUARTER_S: Final = 0.25
+_SPREAD_S: Final = 0.02
+_FASTER: Final = 1.25
+_POLL_S: Final = 0.002
 
 
 class Link(Protocol):
@@ -29,29 +35,55 @@ class Link(Protocol):
         """
 
 
+def windows(pace_per_s: float) -> tuple[tuple[int, float], tuple[int, float]]:
+    """What a pace allows: (calls, seconds) of a quarter of a second, and of the shorter window that spreads them."""
+    calls = math.ceil(pace_per_s * _SPREAD_S)
+    return (
+        (math.ceil(pace_per_s * _QUARTER_S), _QUARTER_S),
+        (calls, min(_QUARTER_S, calls / (_FASTER * pace_per_s))),
+    )
+
+
 class Limiter:
     """What a dispatcher may spend, when anything limits it: its purse, the link to the quota, and its pace."""
 
-    def __init__(self, purse: Purse, link: Link, rate: Rate, requests_per_minute: float = math.inf) -> None:
+    def __init__(self, purse: Purse, link: Link, rate: Rate) -> None:
         self.purse = purse
         self.link = link
         self.rate = rate
-        self.throttler: Throttler | None = None
-        if math.isfinite(requests_per_minute):
-            burst = max(1, math.ceil(requests_per_minute / 60.0 * _PERIOD_S * _HEADROOM))
-            self.throttler = Throttler(rate_limit=burst, period=_PERIOD_S, retry_interval=_POLL_S)
+        self._throttlers: tuple[Throttler, ...] = ()
+        self._passed = 0
+
+    def keep_to(self, pace_per_s: float) -> None:
+        """From now on, let so many calls a second pass; any number where it is infinite."""
+        if math.isinf(pace_per_s):
+            self._throttlers, self._passed = (), 0
+            return
+        if not self._throttlers:
+            self._throttlers = (Throttler(1, retry_interval=_POLL_S), Throttler(1, retry_interval=_POLL_S))
+        for throttler, (calls, period_s) in zip(self._throttlers, windows(pace_per_s), strict=True):
+            throttler.rate_limit, throttler.period = calls, period_s
 
     def passes(self) -> bool:
-        """Whether the throttler lets a call pass at once; it counts as passed then."""
-        if self.throttler is None:
-            return True
-        attempt = self.throttler.acquire()
-        try:
-            attempt.send(None)
-        except StopIteration:
-            return True
-        attempt.close()
-        return False
+        """Whether the throttlers let the next call pass at once; it counts as passed then."""
+        while self._passed < len(self._throttlers):
+            attempt = self._throttlers[self._passed].acquire()
+            try:
+                attempt.send(None)
+            except StopIteration:
+                self._passed += 1
+                continue
+            attempt.close()
+            return False
+        self._passed = 0
+        return True
+
+    async def pass_next(self) -> None:
+        """Wait until the throttlers let the next call pass. One waiter at a time."""
+        while self._passed < len(self._throttlers):
+            await self._throttlers[self._passed].acquire()
+            self._passed += 1
+        self._passed = 0
 
     def settle(self, job: Pending, outcome: Ending) -> None:
         """Book what a call came to. A call whose fate is unknown may have been billed: it counts as its worst case."""

@@ -1,0 +1,81 @@
+"""The pace within a second: at every endpoint, no quarter of a second gets much more than its part of the limit."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from asyncio_throttle import Throttler
+from support.asking import busiest
+from support.client import ask
+from support.misbehaving import Misbehaving, slow
+from support.sections import sectioned
+
+from populace.budget.service import LocalLink, account_for
+from populace.models.build import build_gateway
+
+PER_MINUTE = 6000.0
+WORTH = PER_MINUTE / 60 * 0.25
+MOST = WORTH * 1.4
+"""Calls that are on their way for longer meet those after them, on a busy machine."""
+
+
+def arrivals(servers: list[Misbehaving], shards: int) -> list[list[float]]:
+    """When requests came to each server, after the shards had been idle for long enough to save up a second."""
+
+    async def session() -> None:
+        options = {"requests_per_minute": PER_MINUTE, "concurrency": 200 * shards, "shards": shards}
+        at = [{"base_url": server.base_url} for server in servers]
+        options |= at[0] if len(at) == 1 else {"replicas": at}
+        settings = sectioned(kind="openai", name="test-model", **options)
+        account = account_for(settings)
+        assert account is not None
+        gateways = []
+        for shard in range(shards):
+            link = LocalLink(account)
+            gateway = build_gateway(settings, link=link, shard=shard)
+            await gateway.open()
+            gateways.append(gateway)
+        for agents in (range(shards), range(shards, 240)):
+            got: list[Any] = []
+            for shard, gateway in enumerate(gateways):
+                gateway.offer([ask(agent, str) for agent in agents if agent % shards == shard], got.extend)
+            async with asyncio.timeout(20):
+                while len(got) < len(agents):
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(1.2 if agents.start == 0 else 0.0)
+        for gateway in gateways:
+            await gateway.close()
+
+    asyncio.run(session())
+    return [[seen.arrived_s for seen in server.seen] for server in servers]
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_no_quarter_of_a_second_gets_more_than_its_part(shards: int) -> None:
+    with Misbehaving(base=slow(0.02)) as server:
+        (times,) = arrivals([server], shards)
+    assert len(times) == 240
+    assert busiest(times, 0.25) <= MOST + shards
+
+
+def test_nor_does_one_of_several_endpoints_nor_all_together() -> None:
+    with Misbehaving(base=slow(0.02)) as one, Misbehaving(base=slow(0.02)) as two:
+        both = arrivals([one, two], 2)
+    assert sum(map(len, both)) == 240
+    assert all(busiest(times, 0.25) <= MOST + 2 for times in both)
+    assert busiest(sorted(both[0] + both[1]), 0.25) <= MOST + 2
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_control_without_the_throttlers_leases_are_spent_in_bursts(
+    shards: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def at_once(_throttler: Throttler) -> None:
+        return
+
+    monkeypatch.setattr(Throttler, "acquire", at_once)
+    with Misbehaving(base=slow(0.02)) as server:
+        (times,) = arrivals([server], shards)
+    assert busiest(times, 0.25) > MOST + shards
