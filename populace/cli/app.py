@@ -16,7 +16,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from populace.core.errors import ConservationError, Diverged, PopulaceError, ScenarioError, SettingsError
+from populace.core.errors import (
+    ConservationError,
+    Diverged,
+    JournalDamaged,
+    PopulaceError,
+    ScenarioError,
+    SettingsError,
+)
 from populace.settings import Settings, load_settings, with_levers
 
 if TYPE_CHECKING:
@@ -111,14 +118,18 @@ def resume(
     set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on this loopback port.")] = None,
     anyway: Annotated[bool, typer.Option(help="Go on although the scenario's code has changed.")] = False,
+    salvage: Annotated[
+        bool, typer.Option(help="Go on without what a damaged journal has lost, and say what that is.")
+    ] = False,
 ) -> None:
     """Go on with a run that ended early, however it ended; no answer is paid for twice."""
     from populace.runs.courses import resume_course
 
     with _place(run, new=False) as (folder, mirror):
         going = resume_course(
-            folder, set_ or (), anyway=anyway, shards=shards, transport=transport, metrics_port=metrics_port
-        )
+            folder, set_ or (), anyway=anyway, salvage=salvage, shards=shards, transport=transport,
+            metrics_port=metrics_port,
+        )  # fmt: skip
         _say(going.notes)
         _run(going.origin, going.settings, folder, going.course, mirror)
 
@@ -163,11 +174,14 @@ def fork(
     out: Annotated[
         str | None, typer.Option(help="The fork's folder, or s3://bucket/folder; default: a new folder beside.")
     ] = None,
+    salvage: Annotated[bool, typer.Option(help="Ask anew what the run's damaged journal has lost.")] = False,
 ) -> None:
     """Branch a counterfactual off from a run: identical to a tick, then only what diverged is asked anew."""
     from populace.runs.courses import fork_course
 
-    going = fork_course(run, at_tick, set_ or (), lever or (), ticks=ticks, shards=shards, transport=transport)
+    going = fork_course(
+        run, at_tick, set_ or (), lever or (), salvage=salvage, ticks=ticks, shards=shards, transport=transport
+    )
     with _place(out or _beside(run), new=True) as (folder, mirror):
         _say(going.notes)
         _run(going.origin, going.settings, folder, going.course, mirror)
@@ -247,7 +261,8 @@ def _goes_on(error: PopulaceError, out: Path) -> bool:
     """Whether the run that this error ended can be gone on with: not where its very code or record is wrong."""
     from populace.store.manifest import read_manifest
 
-    if isinstance(error, ScenarioError | Diverged | ConservationError) or not (out / "run.json").exists():
+    hopeless = isinstance(error, ScenarioError | Diverged | ConservationError | JournalDamaged)
+    if hopeless or not (out / "run.json").exists():
         return False
     return not (out / "manifest.json").exists() or read_manifest(out).get("status") != "complete"
 

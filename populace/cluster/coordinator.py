@@ -92,7 +92,8 @@ class Coordinator:
         self.course = fresh_course(origin, settings) if course is None else course
         keeps = settings.journal != "off" and not self.course.replay
         remote = None if mirror is None else mirror.remote
-        self._store = Store(out.resolve(), self.course.file.run, settings, remote) if keeps else None
+        file = self.course.file
+        self._store = Store(out.resolve(), file.run, settings, remote, file.salvaged) if keeps else None
         self._uploads = Uploads(mirror, transport, self._note)
         self._attempt = 0
         self._began_at_tick = 0

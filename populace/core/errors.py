@@ -108,7 +108,13 @@ class StorageError(PopulaceError):
 
 
 class JournalDamaged(StorageError):
-    """A journal holds something that was never written; the message names file, offset and next step."""
+    """A journal holds something that was never written; the message names file, offset and next step.
+
+    `segment` is the file's name, and `why` says in short what is wrong; both are empty where no one segment is.
+    """
+
+    segment = ""
+    why = ""
 
 
 class CheckpointDamaged(StorageError):

@@ -32,6 +32,7 @@ class Past(msgspec.Struct, frozen=True):
 
     `own` answers are this run's: they are given as they were, with what they cost. Those of another run are given as
     replayed, cost nothing, and are put on record anew, so that a run's folder is whole by itself.
+    Damage to the segments `salvaged` is known, and what follows it in them is left out.
     """
 
     folder: str
@@ -39,6 +40,7 @@ class Past(msgspec.Struct, frozen=True):
     own: bool
     since: list[Position] = []
     before: int | None = None
+    salvaged: list[str] = []
 
 
 class Era(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from populace.core.errors import CheckpointDamaged, ScenarioError, SettingsError
 from populace.core.trace import WorldHashes
 from populace.data.societies import Origin, find_society
 from populace.interventions.levers import SetLever, parse_lever, past_of
-from populace.kernel.snapshot import Era, Past, from_blocks
+from populace.kernel.snapshot import Era, Past, RunState, from_blocks
 from populace.settings import Settings, changed_keys, may_change, revise_settings
 from populace.store.checkpoint.generations import latest
 from populace.store.folder import (
@@ -27,6 +27,7 @@ from populace.store.folder import (
     read_run_file,
     run_file,
 )
+from populace.store.journal.salvage import check_reach, salvage_journal
 from populace.store.manifest import MANIFEST, read_manifest
 from populace.store.remote.mirror import is_remote, journal_place, local_folder
 
@@ -41,12 +42,13 @@ class Going(msgspec.Struct, frozen=True):
 
 
 def resume_course(
-    folder: Path, assignments: Iterable[str] = (), *, anyway: bool = False, **options: Any
+    folder: Path, assignments: Iterable[str] = (), *, anyway: bool = False, salvage: bool = False, **options: Any
 ) -> Going:
-    """Go on with the run in `folder`, with some settings changed.
+    """Go on with the run in `folder`, with some settings changed; with `salvage`, without what its journal has lost.
 
-    Raises SettingsError for a run that is complete or keeps no journal and for a setting that must not change now,
-    and ScenarioError where the scenario's code is not what the run was begun with (unless `anyway`).
+    Raises JournalDamaged where a checkpoint counts on what the journal does not hold, SettingsError for a run that is
+    complete or keeps no journal and for a setting that must not change now, and ScenarioError where the scenario's code
+    is not what the run was begun with (unless `anyway`).
     """
     file = read_run_file(folder)
     if (folder / MANIFEST).exists() and read_manifest(folder).get("status") == "complete":
@@ -74,10 +76,11 @@ def resume_course(
             f"{ledger}: the ledger of this run's experiment is not there, and a new one would lend its money again. "
             "Put it back, or say where it is: --set budget.ledger=FILE"
         )
+    file, lost = _salvaged(folder, file, salvage=salvage)
     file = msgspec.structs.replace(file, settings=kept_settings(settings))
     expected, world = _inherited(file)
     course = Course(file=file, resumed=True, pasts=_parents(file), expected=expected, expected_world=world)
-    return Going(origin, settings, course, _kept_code(origin, "resumed"))
+    return Going(origin, settings, course, (*_kept_code(origin, "resumed"), *lost))
 
 
 def replay_course(folder: Path, *, shards: int = 1) -> Going:
@@ -96,7 +99,7 @@ def replay_course(folder: Path, *, shards: int = 1) -> Going:
             f"{folder}: no tick of this run is on record yet, so there is nothing to replay.{_unfinished(folder)}"
         )
     settings = revise_settings(former, shards=shards, transport="local", ticks=len(hashes))
-    pasts = (_past(str(folder.resolve()), file.run),)
+    pasts = (_past(str(folder.resolve()), file.run, file.salvaged),)
     course = Course(file=file, replay=True, pasts=pasts, expected=tuple(hashes), expected_world=world)
     now = _as_it_is_now(file.society)
     gone = _kept_code(file.society, "replayed") if now is None else ()
@@ -104,11 +107,18 @@ def replay_course(folder: Path, *, shards: int = 1) -> Going:
 
 
 def fork_course(
-    place: str | Path, at_tick: int, assignments: Iterable[str] = (), levers: Sequence[str] = (), **options: Any
+    place: str | Path,
+    at_tick: int,
+    assignments: Iterable[str] = (),
+    levers: Sequence[str] = (),
+    *,
+    salvage: bool = False,
+    **options: Any,
 ) -> Going:
     """Branch off from the run in `place` before tick `at_tick`: its answers hold wherever the same is asked.
 
-    The place is a folder, or a remote one's address.
+    The place is a folder, or a remote one's address; with `salvage` its journal may be damaged, and what it has lost is
+    asked anew.
     Parameters of the scenario (`society.`) change from `at_tick` on. Raises SettingsError for a tick that is not on
     record and for a setting by which the past would be another.
     """
@@ -127,12 +137,13 @@ def fork_course(
         )
     settings = fork_settings(former, at_tick, assignments, levers, **options)
     _refuse(changed_keys(former, settings), "fork")
-    parent = Parent(file.run, named, at_tick, hashes[at_tick - 1] if at_tick else "")
+    file, lost = _salvaged(folder, file, salvage=salvage)
+    parent = Parent(file.run, named, at_tick, hashes[at_tick - 1] if at_tick else "", file.salvaged)
     eras = _eras(file.eras, at_tick, former, settings)
     own = run_file(file.society, settings, parent, eras, file.trace_version)
     expected = tuple(hashes[:at_tick])
     course = Course(file=own, pasts=_parents(own), expected=expected, expected_world=_first(world, at_tick))
-    return Going(file.society, settings, course, _kept_code(file.society, "forked"))
+    return Going(file.society, settings, course, (*_kept_code(file.society, "forked"), *lost))
 
 
 def fork_settings(
@@ -178,15 +189,21 @@ def recorded_traces(folder: Path) -> tuple[list[str], WorldHashes]:
         manifest = read_manifest(folder)
         hashes = list(manifest.get("trace_hashes", ()))
         world = WorldHashes(manifest.get("world_hashes", []), manifest.get("world_parts", {}))
-    if (folder / CHECKPOINTS).exists():
-        try:
-            found = latest(folder / CHECKPOINTS)
-        except CheckpointDamaged:
-            return hashes, world
-        if found is not None and found.tick > len(hashes):
-            state = from_blocks(found.tick, found.blocks)
-            hashes, world = state.hashes, state.world_hashes
+    state = _newest_state(folder)
+    if state is not None and state.tick > len(hashes):
+        hashes, world = state.hashes, state.world_hashes
     return hashes, world
+
+
+def _newest_state(folder: Path) -> RunState | None:
+    """The state in the newest good checkpoint of a run, where there is one."""
+    if not (folder / CHECKPOINTS).exists():
+        return None
+    try:
+        found = latest(folder / CHECKPOINTS)
+        return None if found is None else from_blocks(found.tick, found.blocks)
+    except CheckpointDamaged:
+        return None
 
 
 def _first(world: WorldHashes, ticks: int) -> WorldHashes:
@@ -219,8 +236,21 @@ def _era(until: int, settings: Settings) -> Era:
     return Era(until, model.label, model.max_tokens, model.temperature, settings.forms)
 
 
-def _past(place: str, run: str) -> Past:
-    return Past(journal_place(place) if is_remote(place) else str(Path(place) / JOURNAL), run, own=False)
+def _salvaged(folder: Path, file: RunFile, *, salvage: bool) -> tuple[RunFile, tuple[str, ...]]:
+    """The run's file with the segments that are known to be damaged, and what is lost. Raises JournalDamaged."""
+    state = _newest_state(folder)
+    since = [] if state is None else state.positions
+    if not salvage:
+        check_reach(folder / JOURNAL, since, file.salvaged)
+        return file, ()
+    tick = 0 if state is None else state.tick
+    found = salvage_journal(folder / JOURNAL, file.run, tick, since, file.salvaged)
+    return msgspec.structs.replace(file, salvaged=found.segments), found.notes
+
+
+def _past(place: str, run: str, salvaged: Sequence[str] = ()) -> Past:
+    journal = journal_place(place) if is_remote(place) else str(Path(place) / JOURNAL)
+    return Past(journal, run, own=False, salvaged=list(salvaged))
 
 
 def _parents(file: RunFile) -> tuple[Past, ...]:
@@ -232,7 +262,7 @@ def _parents(file: RunFile) -> tuple[Past, ...]:
             f"{file.parent.folder}: the run that this one was forked from is not there, and answers are still to be "
             "read from its journal. Put it back."
         )
-    return (_past(file.parent.folder, file.parent.run),)
+    return (_past(file.parent.folder, file.parent.run, file.parent.salvaged),)
 
 
 def _inherited(file: RunFile) -> tuple[tuple[str, ...], WorldHashes]:

@@ -39,12 +39,13 @@ _COST_SHARE: Final = 10.0
 
 
 class Parent(msgspec.Struct, frozen=True):
-    """The run that another was forked from, and before which tick they part."""
+    """The run that another was forked from, before which tick they part, and what of its journal is damaged."""
 
     run: str
     folder: str
     at_tick: int
     trace_hash: str
+    salvaged: list[str] = []
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +53,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
 
     `source` is the scenario's text where it came from a file, and `fingerprint` the BLAKE2b-128 of the scenario's text
     in any case. `eras` are those of a fork's past. A file that says no `trace_version` is of a run of version 1.
+    `salvaged` are segments of the journal that are known to be damaged.
     """
 
     run: str
@@ -63,6 +65,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     parent: Parent | None = None
     eras: list[Era] = []
     trace_version: int = 1
+    salvaged: list[str] = []
 
     def read_settings(self) -> Settings:
         """The settings, brought up to date where an older populace wrote them. Raises SettingsError."""
@@ -176,8 +179,11 @@ class Store:
     machine are told of the journal: its folder, or an address where the run's folder has one (`remote`).
     """
 
-    def __init__(self, folder: Path, run: str, settings: Settings, remote: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, run: str, settings: Settings, remote: str | None = None, salvaged: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
+        self._salvaged = list(salvaged)
         self.journal_place = str(folder / JOURNAL) if remote is None else journal_place(remote)
         self.run = run
         self._every_ticks = settings.checkpoint.every_ticks
@@ -224,12 +230,13 @@ class Store:
             self.skipped = (*self.skipped, *(f"{what}. The run is recomputed from its journal" for what in lost))
             return None
         self._last_tick = state.tick
+        self._attempt = max(self._attempt, *(at.attempt for at in state.positions), -1)
         return state
 
     def past(self, state: RunState | None, attempt: int) -> Past:
         """The run's own journal, from a state on, as written by the attempts before."""
         since = [] if state is None else state.positions
-        return Past(self.journal_place, self.run, own=True, since=since, before=attempt)
+        return Past(self.journal_place, self.run, own=True, since=since, before=attempt, salvaged=self._salvaged)
 
     @property
     def whole(self) -> bool:

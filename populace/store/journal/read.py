@@ -16,7 +16,8 @@ That whole records are missing at the very end of an open journal cannot be seen
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator
+import shlex
+from collections.abc import Collection, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn
 
@@ -89,16 +90,16 @@ def read_journal(
     since: Iterable[Position] = (),
     before: int | None = None,
     report: Report | None = None,
-    salvage: bool = False,
+    salvage: bool | Collection[str] = False,
     record_bytes: int = journal.RECORD_BYTES,
 ) -> Iterator[Recorded]:
     """Every answer in a journal's folder, by attempt, shard and order of writing.
 
     `since` skips what stands before these positions, and checks that the journal reaches them. `before` leaves out
-    that attempt and later ones, which are being written. Memory is bounded by
-    `record_bytes`, whatever a file says. Raises JournalDamaged at damage, with file and offset; with `salvage` the
-    rest of that segment is left out instead, and the damage is in the report. Raises StorageError when the journal
-    is of another run than `run`, or a file cannot be read.
+    that attempt and later ones, which are being written. Memory is bounded by `record_bytes`, whatever a file says.
+    Raises JournalDamaged at damage, with file and offset; with `salvage` (of all segments, or of those named) the rest
+    of that segment is left out instead, and the damage is in the report. Raises StorageError when the journal is of
+    another run than `run`, or a file cannot be read.
     """
     report = Report() if report is None else report
     positions = {(position.attempt, position.shard): position for position in since}
@@ -106,7 +107,7 @@ def read_journal(
     for key, position in positions.items():
         if position.segment not in found.get(key, {}):
             name = journal.segment_name(position.shard, position.attempt, position.segment)
-            _salvage(_damage(folder / name, 0, "it is missing, and a checkpoint refers to it"), report, salvage)
+            _salvage(damage(folder / name, 0, "it is missing, and a checkpoint refers to it"), report, salvage)
     for key, files in found.items():
         if before is not None and key[0] >= before:
             continue
@@ -119,7 +120,7 @@ def _read_attempt(
     since: Position | None,
     run: str | None,
     report: Report,
-    salvage: bool,
+    salvage: bool | Collection[str],
     record_bytes: int,
 ) -> Iterator[Recorded]:
     expected = 0 if since is None else since.segment
@@ -129,15 +130,15 @@ def _read_attempt(
         if number < expected and since is not None:
             continue
         if number != expected:
-            _salvage(_damage(path, 0, f"segment {expected} before it is missing"), report, salvage)
+            _salvage(damage(path, 0, f"segment {expected} before it is missing"), report, salvage)
             chain = None
         start = since if since is not None and number == since.segment else None
         last = number == max(files)
         segment = _Segment(path, run, start, chain, last, records, record_bytes)
         try:
             yield from segment.read(report)
-        except JournalDamaged as damage:
-            _salvage(damage, report, salvage)
+        except JournalDamaged as damaged:
+            _salvage(damaged, report, salvage)
             segment.chain_known = False
         records = segment.records
         chain = segment.chain if segment.chain_known else None
@@ -315,17 +316,22 @@ class _Segment:
             self._damaged(f"a frame with a checksum that fits cannot be read: {error}", offset)
 
     def _damaged(self, why: str, offset: int | None = None) -> NoReturn:
-        raise _damage(self.path, self.offset if offset is None else offset, why)
+        raise damage(self.path, self.offset if offset is None else offset, why)
 
 
-def _damage(path: Path, offset: int, why: str) -> JournalDamaged:
-    return JournalDamaged(
-        f"{path}: damaged at byte {offset}: {why}. Put a good copy of the file back; or keep a copy of the folder and "
-        "read it with salvage=True, which leaves out the rest of this segment, so that its answers are asked again."
+def damage(path: Path, offset: int, why: str) -> JournalDamaged:
+    """The error to raise for what is wrong with a segment at a byte of it."""
+    run = shlex.quote(str(path.parent.parent))
+    error = JournalDamaged(
+        f"{path}: damaged at byte {offset}: {why}. Put a good copy of the file back. Without one, "
+        f"`populace resume {run} --salvage` (or `populace fork {run} --at-tick T --salvage` of a complete run) leaves "
+        "out the rest of this segment, says what is lost, and asks that again."
     )
+    error.segment, error.why = path.name, f"damaged at byte {offset}: {why}"
+    return error
 
 
-def _salvage(damage: JournalDamaged, report: Report, salvage: bool) -> None:
-    if not salvage:
-        raise damage
-    report.damaged.append(damage)
+def _salvage(damaged: JournalDamaged, report: Report, salvage: bool | Collection[str]) -> None:
+    if salvage is not True and (salvage is False or damaged.segment not in salvage):
+        raise damaged
+    report.damaged.append(damaged)

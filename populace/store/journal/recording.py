@@ -49,7 +49,10 @@ def open_pasts(pasts: Sequence[Past]) -> list[OpenPast]:
     opened = []
     for one in pasts:
         report = Report()
-        read = read_journal(past_journal(one.folder), run=one.run, since=one.since, before=one.before, report=report)
+        read = read_journal(
+            past_journal(one.folder), run=one.run, since=one.since, before=one.before, report=report,
+            salvage=one.salvaged,
+        )  # fmt: skip
         opened.append(OpenPast(JournalIndex(read), one.own, one.since, list(report.ends.values())))
     return opened
 
@@ -272,7 +275,8 @@ def _write(journal: Journal, records: list[tuple[bytes, Answer]]) -> None:
 def spent_in(past: Past, tick: int) -> Amount:
     """What the answers in a journal cost that were given in `tick` and later. Raises StorageError."""
     spent = NOTHING
-    for one in read_journal(past_journal(past.folder), run=past.run, since=past.since, before=past.before):
+    folder = past_journal(past.folder)
+    for one in read_journal(folder, run=past.run, since=past.since, before=past.before, salvage=past.salvaged):
         if one.answer.tick >= tick:
             spent += cost_of(one.answer)
     return spent

@@ -1,0 +1,72 @@
+"""Going on with a run whose journal is damaged: what is lost, told before anything is asked again. Shell: files.
+
+What a salvage leaves out is named in `run.json` from then on, so that later lives, replays and forks read the journal
+in the same way, and damage that comes later is an error again. Nothing is deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import msgspec
+
+from populace.core.records import Position
+from populace.store.journal.read import Report, damage, read_journal
+from populace.store.journal.write import segment_name
+
+
+class Salvage(msgspec.Struct, frozen=True):
+    """What a salvage came upon: the `segments` that are not read to their ends, and `notes` that say what is lost."""
+
+    segments: list[str]
+    notes: tuple[str, ...]
+
+
+def check_reach(journal: Path, since: Sequence[Position], salvaged: Collection[str] = ()) -> None:
+    """Raise JournalDamaged where a checkpoint counts on what the journal does not hold.
+
+    `since` is the checkpoint's, and `salvaged` are segments known to be lost. Looks at names and lengths only.
+    """
+    for at in since:
+        name = segment_name(at.shard, at.attempt, at.segment)
+        if name in salvaged or not at.records:
+            continue
+        path = journal / name
+        if not path.exists():
+            raise damage(path, 0, f"it is missing, and a checkpoint counts on {at.records:,} answers up to there")
+        if path.stat().st_size < at.offset:
+            size = path.stat().st_size
+            raise damage(path, size, f"it ends after {size:,} bytes, and a checkpoint refers to byte {at.offset:,}")
+
+
+def salvage_journal(
+    journal: Path, run: str, tick: int, since: Sequence[Position], salvaged: Collection[str] = ()
+) -> Salvage:
+    """Read all that is good of a run's journal, and say what is not: after its checkpoint before `tick`, and before it.
+
+    Raises StorageError where a file cannot be read, or is another run's.
+    """
+    ahead, whole = Report(), Report()
+    for report, begin in ((ahead, since), (whole, ())):
+        for _ in read_journal(journal, run=run, since=begin, report=report, salvage=True):
+            pass
+    missing = [at for at in since if not (journal / segment_name(at.shard, at.attempt, at.segment)).exists()]
+    found = [one for one in (*ahead.damaged, *whole.damaged) if one.segment not in salvaged]
+    notes = list(dict.fromkeys(f"{journal.name}/{one.segment}: {one.why}" for one in found))
+    if not notes:
+        return Salvage(sorted(salvaged), ("nothing of the journal is damaged",))
+    before = sum(at.records for at in missing)
+    if before:
+        notes.append(f"lost: {before:,} answers from before tick {tick}, where the run goes on from its checkpoint")
+    if before or {one.segment for one in whole.damaged} - {one.segment for one in ahead.damaged}:
+        notes.append(
+            f"what is lost from before tick {tick} is not asked again: the run goes on, and a replay or a fork of it "
+            "finds no answer there"
+        )
+    if ahead.damaged:
+        notes.append(
+            f"{ahead.records:,} answers after tick {tick} are still on record; those that are lost are asked again, "
+            "and cost again"
+        )
+    return Salvage(sorted({*salvaged, *(one.segment for one in found)}), tuple(notes))
