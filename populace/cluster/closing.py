@@ -1,4 +1,4 @@
-"""What a run's manifest says of it, whatever its lives: the last may have ended before it came as far as the others.
+"""Ends a run: its tables, its manifest. The last attempt may have ended before it came as far as those before it.
 
 Shell: files.
 """
@@ -12,11 +12,16 @@ import msgspec
 
 from populace.agents.society import Society
 from populace.budget.amounts import NOTHING, Amount, pico_usd
+from populace.cluster.job import Job
+from populace.cluster.standing import Standing
 from populace.core.errors import BudgetSpent, Interrupted, PopulaceError, SettingsError
+from populace.interventions.at_work import summarize
 from populace.kernel.barrier import Barrier
 from populace.kernel.snapshot import RunState
 from populace.settings import Settings
-from populace.store.manifest import MANIFEST, read_manifest, redact, tally, verdict
+from populace.store.folder import Course, Store
+from populace.store.manifest import MANIFEST, read_manifest, redact, tally, verdict, versions, write_manifest
+from populace.store.tables.tables import agents_touched
 
 _OF_THE_LIFE: Final = (
     "status", "error", "origin", "settings", "parameters", "versions", "peak_rss_mb", "attempt", "began_at_tick",
@@ -101,6 +106,75 @@ def keep_former(manifest: dict[str, Any], former: dict[str, Any]) -> dict[str, A
     A run that is taken up goes over ticks again that were committed before. When it ends there, or before it began,
     hashes and costs of the run are still those of the furthest tick.
     """
-    if manifest["status"] == "complete" or former.get("ticks", 0) <= manifest["ticks"]:
+    far = ("ticks", "calls_billed", "tokens_in", "tokens_out")  # in the same tick, what its open tick was billed tells
+    if manifest["status"] == "complete" or not former:
+        return manifest
+    if [former[key] for key in far] <= [manifest[key] for key in far]:
         return manifest
     return former | {key: manifest[key] for key in _OF_THE_LIFE}
+
+
+class Closer:
+    """Finishes a run's folder, and says in its manifest how it ended, whatever moment that was."""
+
+    def __init__(self, job: Job, settings: Settings, out: Path, course: Course) -> None:
+        self._society = job.society()
+        self._agents = job.agents
+        self._origin = job.origin
+        self._settings = settings
+        self._out = out
+        self._course = course
+        self._former = former_manifest(out, course.file.run) if course.resumed else {}
+        self.lost: list[str] = []
+        self.lever_notes: list[str] = []
+        self.peak_rss_mb = 0.0
+
+    @property
+    def spent_before(self) -> Amount:
+        """What the run had spent when it was taken up, as far as its manifest says."""
+        return spent_by(self._former)
+
+    def close(
+        self, standing: Standing | None, reached: Barrier, store: Store | None, failure: PopulaceError | None
+    ) -> tuple[dict[str, Any], PopulaceError | None]:
+        """Finish the tables, then the manifest, then let go of what a complete run needs no more.
+
+        Whatever moment this ends at, the run is complete by its manifest or can be resumed. `reached` says how far it
+        came. Gives the manifest, and what has failed: the run, or else what is done here.
+        """
+        tables = None if standing is None else standing.tables
+        if tables is not None:
+            try:
+                tables.close(complete=failure is None)
+            except PopulaceError as error:
+                failure = failure or error
+        manifest: dict[str, Any] = {
+            **ended(failure),
+            **facts(self._society, self._settings, reached),
+            "origin": self._origin,
+            "versions": versions(),
+            "agents": self._agents,
+            "wall_s": 0.0 if standing is None else round(standing.wall_s(), 3),
+            "peak_rss_mb": self.peak_rss_mb,
+            "run": self._course.file.run,
+            "trace_version": self._course.file.trace_version,
+            "attempt": reached.world_attempt,
+            "began_at_tick": 0 if standing is None else standing.began_at_tick,
+            "lost": self.lost,
+            "parent": msgspec.to_builtins(self._course.file.parent),
+        }
+        if tables is not None:
+            levers = summarize(self._settings.levers, agents_touched(self._out))
+            manifest |= {"levers": levers, "lever_notes": self.lever_notes}
+        manifest = keep_former(manifest, self._former)
+        try:
+            write_manifest(self._out, manifest)
+        except PopulaceError as error:
+            failure = failure or error
+            manifest |= ended(failure)
+        if failure is None:
+            if store is not None:
+                store.discard()
+            if tables is not None:
+                tables.forget()
+        return manifest, failure

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from populace.cluster.job import Job, build_shard, job_journal
 from populace.core.draws import WORLD
-from populace.core.errors import BudgetSpent, Interrupted
-from populace.core.records import Answer, Look
+from populace.core.errors import Interrupted
+from populace.core.records import Answer, Look, Position
 from populace.kernel.bus import Frame
 from populace.kernel.delivery import Envelope
 from populace.kernel.environment import Reports, read_values
@@ -37,6 +37,7 @@ from populace.kernel.events import (
     TickDone,
 )
 from populace.kernel.shard import Shard
+from populace.kernel.snapshot import ShardState
 from populace.models.build import build_gateway
 from populace.models.dispatch.throttle import Link
 from populace.models.protocol import Gateway
@@ -44,7 +45,7 @@ from populace.store.journal.recording import OpenPast, Recording
 
 _POLL_S: Final = 0.02
 GRACE_S: Final = 3.0
-"""How long calls in flight may take to end when the run ends early, or goes back after a loss."""
+"""How long calls in flight may take to end when a signal ends the run, or when it goes back after a loss."""
 
 
 def tune_collector() -> None:
@@ -106,6 +107,7 @@ class ShardHost:
         self.gateway = gateway
         self._world = world
         self._answers: list[Answer] = []
+        self._purposes: dict[int, str] = {}
         self._arrived = asyncio.Event()
         self._abandoned = False
 
@@ -115,6 +117,7 @@ class ShardHost:
         Raises ModelError when the model refuses for good, and Interrupted when the run ends meanwhile.
         """
         self._answers.clear()
+        self.gateway.mark(tick)
         todo: deque[Effect] = deque(self.shard.handle(OpenTick(tick, envelope)))
         while True:
             while todo:
@@ -123,6 +126,7 @@ class ShardHost:
                         done.counts.saved_calls, done.counts.saved_usd = self.gateway.take_saved()
                         return done
                     case AskModel(asks):
+                        self._purposes.update((ask.agent, ask.purpose) for ask in asks)
                         self.gateway.offer(asks, self._deliver)
                     case LookWorld(batch, looks):
                         reply = await self._world.look(looks)
@@ -131,7 +135,7 @@ class ShardHost:
                         reply = await self._world.observe(agents)
                         todo.extend(self.shard.handle(Seen(read_values(reply))))
                 if self._answers:
-                    todo.extend(await self._take_answers())
+                    todo.extend(self._take_answers())
             if not self._answers:
                 self._arrived.clear()
                 await self._arrived.wait()
@@ -139,41 +143,41 @@ class ShardHost:
                 await asyncio.sleep(0)
             if self._abandoned:
                 raise Interrupted(f"shard {self.shard.plan.index}: tick {tick} was abandoned")
-            todo.extend(await self._take_answers())
-
-    async def _let_calls_end(self) -> None:
-        """Wait for the calls in flight, to their deadlines at most: they are paid for."""
-        while self.gateway.pressure().in_flight and not self._abandoned:  # noqa: ASYNC110 - a gateway tells no more
-            await asyncio.sleep(_POLL_S)
+            todo.extend(self._take_answers())
 
     def abandon(self) -> None:
         """Let a tick that is still open end as Interrupted: this attempt is over."""
         self._abandoned = True
         self._arrived.set()
 
-    async def close(self) -> None:
-        """Close the gateway. What it says of asks that are still open is no answer: a tick under way is abandoned.
+    async def wind_down(self, grace_s: float) -> None:
+        """Begin no further call, and let those in flight end, which are paid for: their answers go on record.
 
-        Calls in flight are given a little time to end, since they are paid for: they are put on record.
+        The tick that is open is abandoned. Calls that take longer than `grace_s` are left to `close`.
         """
         self.abandon()
         self.gateway.wind_down()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GRACE_S):
+            async with asyncio.timeout(grace_s):
                 while self.gateway.pressure().in_flight:  # noqa: ASYNC110 - a gateway tells no more
                     await asyncio.sleep(_POLL_S)
+
+    async def close(self) -> None:
+        """Close the gateway, once the calls in flight have had a little time to end."""
+        await self.wind_down(GRACE_S)
         await self.gateway.close()
 
-    def end(self, envelope: Envelope) -> RunDone:
-        """Close the shard's books; a tick that is still open is abandoned, and what was billed for it counts."""
+    def export(self, tick: int, *, whole: bool) -> tuple[ShardState, list[Position]]:
+        """The shard's state before `tick`, and where the journal stands behind it. Raises StorageError."""
+        return self.shard.export(whole=whole, tick=tick), self.gateway.positions(tick)
+
+    def end(self, envelope: Envelope, tick: int) -> RunDone:
+        """Close the shard's books, a tick still open being abandoned. What was billed since `tick` began counts."""
         self.abandon()
-        (done,) = self.shard.handle(EndRun(envelope))
+        (done,) = self.shard.handle(EndRun(envelope, tick))
         assert isinstance(done, RunDone)
         for answer in self._answers:
-            done.counts.calls += answer.calls
-            done.counts.tokens_in += answer.tokens_in
-            done.counts.tokens_out += answer.tokens_out
-            done.counts.cost_usd += answer.cost_usd
+            done.counts.bill(answer, self._purposes[answer.agent])
         self._answers = []
         return done
 
@@ -181,10 +185,8 @@ class ShardHost:
         self._answers.extend(answers)
         self._arrived.set()
 
-    async def _take_answers(self) -> list[Effect]:
+    def _take_answers(self) -> list[Effect]:
         if self.gateway.failure is not None:
-            if isinstance(self.gateway.failure, BudgetSpent):
-                await self._let_calls_end()
             raise self.gateway.failure
         answers, self._answers = self._answers, []
         return self.shard.handle(Answered(answers))

@@ -16,7 +16,7 @@ from populace.budget.service import AccountService, LocalLink, account_for
 from populace.cluster.host import ShardHost, build_host, split_parcels
 from populace.cluster.job import Job, build_environment
 from populace.cluster.transport import Opened, Progress
-from populace.core.records import Look, Position
+from populace.core.records import Counts, Look, Position
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Frame
 from populace.kernel.delivery import Envelope, tally
@@ -87,12 +87,11 @@ class LocalTransport:
             mail[frame.destination].append(frame)
         return mail, tally(frames)
 
-    async def export(self, whole: bool) -> tuple[list[ShardState], dict[str, Any], list[Position]]:
+    async def export(self, tick: int, whole: bool) -> tuple[list[ShardState], dict[str, Any], list[Position]]:
         """The state of all."""
         assert self._environment is not None
-        positions = [host.gateway.positions(host.shard.tick + 1) for host in self.hosts]
-        shards = [host.shard.export(whole=whole) for host in self.hosts]
-        return shards, self._environment.world.state(), join_positions(positions)
+        shards, positions = zip(*(host.export(tick, whole=whole) for host in self.hosts), strict=True)
+        return list(shards), self._environment.export(tick), join_positions(positions)
 
     async def collect(self, parcels: list[Frame]) -> list[Frame]:
         """The parcels are the frames."""
@@ -116,9 +115,17 @@ class LocalTransport:
         out = [(frame.destination, frame) for frame in done.frames]
         return msgspec.structs.replace(done, frames=[]), out
 
-    async def end(self, shard: int, envelope: Envelope) -> RunDone:
+    async def wind_down(self, grace_s: float) -> Counts:
+        """All shards at once."""
+        await asyncio.gather(*(host.wind_down(grace_s) for host in self.hosts))
+        unrecorded = Counts()
+        for host in self.hosts:
+            unrecorded.add(host.gateway.take_unrecorded())
+        return unrecorded
+
+    async def end(self, shard: int, envelope: Envelope, tick: int) -> RunDone:
         """Close the shard's books."""
-        return self.hosts[shard].end(envelope)
+        return self.hosts[shard].end(envelope, tick)
 
     async def upload(self) -> bool:
         """The shards' journals lie in the run's folder here, with all the rest."""

@@ -45,7 +45,7 @@ from populace.cluster.wire import (
     unpack_world,
 )
 from populace.core.errors import ActorLost, PopulaceError, StorageError, TransportError
-from populace.core.records import Look, Position
+from populace.core.records import Counts, Look, Position
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Frame, unpack_frame
 from populace.kernel.delivery import Envelope, tally
@@ -90,10 +90,10 @@ class EnvironmentActor:
         assert self._environment is not None
         self._environment.world.restore(unpack_world_state(world))
 
-    def export(self) -> bytes:
-        """The world's packed state."""
+    def export(self, tick: int) -> bytes:
+        """The world's packed state before a tick."""
         assert self._environment is not None
-        return pack_world_state(self._environment.world.state())
+        return pack_world_state(self._environment.export(tick))
 
     def observe(self, agents: bytes, attempt: int) -> bytes:
         """What these agents (int32) see."""
@@ -192,12 +192,10 @@ class ShardActor:
         assert self._host is not None
         self._host.shard.restore(tick, unpack_shard_state(state))
 
-    async def export(self, whole: bool) -> bytes:
-        """The shard's packed state, and how far the journal is behind it."""
+    async def export(self, tick: int, whole: bool) -> bytes:
+        """The shard's packed state before a tick, and how far the journal is behind it."""
         assert self._host is not None
-        host = self._host
-        positions = await asyncio.to_thread(host.gateway.positions, host.shard.tick + 1)
-        return pack((host.shard.export(whole=whole), positions))
+        return pack(await asyncio.to_thread(self._host.export, tick, whole=whole))
 
     async def upload(self) -> None:
         """Upload the shard's journal so far, where the run's folder is remote."""
@@ -214,11 +212,18 @@ class ShardActor:
         )
         return pack(bare), out
 
-    async def end(self, envelope: bytes, *parcels: bytes) -> bytes:
+    async def wind_down(self, grace_s: float) -> bytes:
+        """Begin no further call, let those in flight end; packed, what is not on record of them cost."""
+        if self._host is None:
+            return pack(Counts())
+        await self._host.wind_down(grace_s)
+        return pack(self._host.gateway.take_unrecorded())
+
+    async def end(self, tick: int, envelope: bytes, *parcels: bytes) -> bytes:
         """Close the shard's books; the packed `RunDone`."""
         assert self._host is not None
         frames = [unpack_frame(parcel, self._frame_bytes) for parcel in parcels]
-        return pack(self._host.end(unpack_envelope(envelope, frames)))
+        return pack(self._host.end(unpack_envelope(envelope, frames), tick))
 
     async def progress(self) -> tuple[int, int, int, int]:
         """How far the tick under way has come."""
@@ -321,11 +326,11 @@ class RayTransport:
             mail[frame.destination].append(ray.put(frame.pack()))
         return mail, tally(frames)
 
-    async def export(self, whole: bool) -> tuple[list[ShardState], dict[str, Any], list[Position]]:
+    async def export(self, tick: int, whole: bool) -> tuple[list[ShardState], dict[str, Any], list[Position]]:
         """The state of all."""
         world, *packed = await asyncio.gather(
-            _result(self._environment.export.remote(), _THE_WORLD),
-            *(_result(actor.export.remote(whole), _shard(index)) for index, actor in enumerate(self._shards)),
+            _result(self._environment.export.remote(tick), _THE_WORLD),
+            *(_result(actor.export.remote(tick, whole), _shard(index)) for index, actor in enumerate(self._shards)),
         )
         read = [unpack_export(one) for one in packed]
         return [state for state, _ in read], unpack_world_state(world), join_positions(at for _, at in read)
@@ -351,9 +356,19 @@ class RayTransport:
         packed, out = await _result(call, _THE_WORLD)
         return unpack_world(packed), out
 
-    async def end(self, shard: int, envelope: Envelope) -> RunDone:
+    async def wind_down(self, grace_s: float) -> Counts:
+        """All shards at once."""
+        there = [(index, actor) for index, actor in enumerate(self._shards) if actor is not None]
+        winding = [_result(actor.wind_down.remote(grace_s), _shard(index)) for index, actor in there]
+        unrecorded = Counts()
+        for packed in await asyncio.gather(*winding, return_exceptions=True):
+            if isinstance(packed, bytes):
+                unrecorded.add(msgspec.msgpack.decode(packed, type=Counts))
+        return unrecorded
+
+    async def end(self, shard: int, envelope: Envelope, tick: int) -> RunDone:
         """Close a shard's books."""
-        call = self._shards[shard].end.remote(pack_envelope(envelope), *envelope.parcels)
+        call = self._shards[shard].end.remote(tick, pack_envelope(envelope), *envelope.parcels)
         return unpack_run(await _result(call, _shard(shard)))
 
     async def upload(self) -> bool:

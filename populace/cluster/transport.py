@@ -9,7 +9,7 @@ import msgspec
 
 from populace.budget.amounts import Amount
 from populace.cluster.job import Job
-from populace.core.records import Position
+from populace.core.records import Counts, Position
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Frame
 from populace.kernel.delivery import Envelope
@@ -62,8 +62,10 @@ class Transport(Protocol):
         Gives the parcels that wait for each shard, and how many messages they hold.
         """
 
-    async def export(self, whole: bool) -> tuple[list[ShardState], dict[str, Any], list[Position]]:
-        """Between two ticks: the shards' states, all of it or what changed, the world's, and positions in the journal.
+    async def export(self, tick: int, whole: bool) -> tuple[list[ShardState], dict[str, Any], list[Position]]:
+        """Before `tick`: the shards' states, all of it or what changed, the world's, and positions in the journal.
+
+        Where the tick is open already it is abandoned, and the states are those before it began.
 
         What stands before these positions is on the disk, and nothing of it is asked again. Raises StorageError.
         """
@@ -77,8 +79,14 @@ class Transport(Protocol):
     async def close_tick(self, tick: int, envelope: Envelope) -> tuple[WorldDone, list[tuple[int, Any]]]:
         """Let the world end the tick; the WorldDone comes without frames, which travel as parcels, by shard."""
 
-    async def end(self, shard: int, envelope: Envelope) -> RunDone:
-        """Close a shard's books."""
+    async def wind_down(self, grace_s: float) -> Counts:
+        """Have all shards abandon what is open: no call is begun, those in flight have so long to end.
+
+        Gives what calls cost whose answers are not on record. Shards that are lost are left out.
+        """
+
+    async def end(self, shard: int, envelope: Envelope, tick: int) -> RunDone:
+        """Close a shard's books; ticks before `tick` are committed."""
 
     async def upload(self) -> bool:
         """Where a run's folder is remote and shards may be on other machines, upload their journals so far.

@@ -223,18 +223,8 @@ class Counts(msgspec.Struct):
         self.cut += answer.cut
         self.extracted += answer.reading == "extracted"
         self.coerced += answer.reading == "coerced"
-        self.calls += answer.calls
-        self.tokens_in += answer.tokens_in
-        self.tokens_out += answer.tokens_out
-        self.cost_usd += answer.cost_usd
-        total = self.purposes.get(purpose)
-        if total is None:
-            total = self.purposes[purpose] = Purpose()
+        total = self.bill(answer, purpose)
         total.asks += 1
-        total.calls += answer.calls
-        total.tokens_in += answer.tokens_in
-        total.tokens_out += answer.tokens_out
-        total.cost_usd += answer.cost_usd
         if answer.settled == "abstained":
             total.abstained[answer.reason] = total.abstained.get(answer.reason, 0) + 1
         if answer.calls:
@@ -242,6 +232,30 @@ class Counts(msgspec.Struct):
                 self.latency = [0] * (len(LATENCY_BUCKETS_S) + 1)
             self.latency[bisect_left(LATENCY_BUCKETS_S, answer.latency_s)] += 1
             self.latency_s += answer.latency_s
+
+    def bill(self, answer: Answer, purpose: str) -> Purpose:
+        """Count what an answer cost, and not how it ended; gives the counts of its purpose."""
+        total = self.purposes.get(purpose)
+        if total is None:
+            total = self.purposes[purpose] = Purpose()
+        for counts in (self, total):
+            counts.calls += answer.calls
+            counts.tokens_in += answer.tokens_in
+            counts.tokens_out += answer.tokens_out
+            counts.cost_usd += answer.cost_usd
+        return total
+
+    def spend(self) -> Counts:
+        """The calls, tokens and money in these counts, by purpose too, and nothing else."""
+        purposes = {
+            name: Purpose(0, one.calls, one.tokens_in, one.tokens_out, one.cost_usd)
+            for name, one in self.purposes.items()
+            if one.calls
+        }
+        return Counts(
+            calls=self.calls, tokens_in=self.tokens_in, tokens_out=self.tokens_out, cost_usd=self.cost_usd,
+            purposes=purposes,
+        )  # fmt: skip
 
     def imbalance(self) -> list[str]:
         """What does not add up, as sentences; empty when every ask and every message is accounted for.

@@ -142,6 +142,11 @@ class Levers:
                     found.append((act.members, columns))
         return found
 
+    def changing(self, tick: int, index: int, shards: int) -> set[int]:
+        """Whose fields `change` is about to change."""
+        acts = [act for act in self._acts if isinstance(act, ChangeAct) and act.at == tick]
+        return {one for act in acts for one in act.members[act.members % shards == index].tolist()}
+
     def change(self, tick: int, agents: Sequence[Any], index: int, shards: int) -> set[int]:
         """Change fields of a shard's agents at the start of a tick; gives whose."""
         touched: set[int] = set()

@@ -93,10 +93,11 @@ class TickClosed(msgspec.Struct, frozen=True):
 
 
 class End(msgspec.Struct, frozen=True):
-    """Effect: no tick follows; hand the shard what nobody will read."""
+    """Effect: no tick follows; hand the shard what nobody will read. Ticks before `tick` are committed."""
 
     shard: int
     envelope: Envelope
+    tick: int = 0
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -179,7 +180,7 @@ class Barrier:
         return [Open(shard, self.tick, self._envelope(shard)) for shard in range(self.shards)]
 
     def _end(self) -> list[Effect]:
-        return [End(shard, self._envelope(shard)) for shard in range(self.shards)]
+        return [End(shard, self._envelope(shard), self.tick) for shard in range(self.shards)]
 
     def _envelope(self, shard: int) -> Envelope:
         """What waits for a shard."""

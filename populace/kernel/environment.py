@@ -212,6 +212,12 @@ class Environment:
         )
         return self._last
 
+    def export(self, tick: int) -> dict[str, Any]:
+        """The world's state before `tick`. Raises TransportError where it does not stand there."""
+        if self.world.tick != tick:
+            raise TransportError(f"the world stands at tick {self.world.tick} and cannot be saved before tick {tick}")
+        return self.world.state()
+
     def _check_attempt(self, what: str, attempt: int) -> None:
         if attempt != self.attempt:
             raise StaleOrder(f"the world: {what} for its attempt {attempt}; this is its attempt {self.attempt}")

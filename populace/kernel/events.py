@@ -42,9 +42,13 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class EndRun(msgspec.Struct, frozen=True):
-    """Event: no tick follows; the envelope's frames hold what was sent in the last one, which expires."""
+    """Event: no tick follows; the envelope's frames hold what was sent in the last one, which expires.
+
+    Ticks before `tick` are committed (None: all that were closed); what a later one was billed still counts.
+    """
 
     envelope: Envelope = Envelope()
+    tick: int | None = None
 
 
 Event: TypeAlias = OpenTick | Seen | Looked | Answered | EndRun

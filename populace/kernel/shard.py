@@ -7,7 +7,8 @@ tick's end do not depend on it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -62,6 +63,27 @@ class ShardPlan(msgspec.Struct, frozen=True):
     trace_version: int = TRACE_VERSION
 
 
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+class _Before(msgspec.Struct):
+    """What a tick changes of a shard, as it was before: agents, packed; the timers that fire; what it set since."""
+
+    tick: int
+    agents: dict[int, bytes]
+    fired: list[int]
+    wakes: list[tuple[int, int]] = []
+
+    def rewind(self, timers: dict[int, list[int]]) -> dict[int, list[int]]:
+        """The timers as they were before the tick."""
+        found = {at: list(agents) for at, agents in timers.items()}
+        for at, agent in self.wakes:
+            found[at].remove(agent)
+        if self.fired:
+            found[self.tick] = list(self.fired)
+        return {at: agents for at, agents in found.items() if agents}
+
+
 class Shard:
     """Hosts the agents `index`, `index + shards`, `index + 2 * shards`, ... of the population.
 
@@ -96,6 +118,7 @@ class Shard:
         self._sealed: dict[str, bytes] = {}
         self._touched: set[int] = set()
         self._changed: set[int] = set()
+        self._before: _Before | None = None
 
     @property
     def turns_due(self) -> int:
@@ -160,6 +183,9 @@ class Shard:
         check_complete(f"shard {self.plan.index}, tick {tick}", tick - 1, frames, event.envelope.expected)
         self.tick = tick
         self._last = None
+        before = _Before(tick, {}, self.timers.get(tick, []))
+        if self.plan.saved:
+            self._preserve(before, self.levers.changing(tick, self.plan.index, self.plan.shards))
         sent = self._pull_levers(tick) if self.levers else []
         plan, scope, mail = self.plan, self._scope_of(tick), Mail(frames + sent, self.plan.inbox_messages)
         timers = np.array(self.timers.pop(tick, ()), np.int32)
@@ -170,9 +196,13 @@ class Shard:
         counts.delivered = len(mail)
         if len(mail.refused):
             counts.refused["inbox_full"] = len(mail.refused)
+        due: list[int] = np.unique(np.concatenate((active, mail.receivers, timers))).tolist()
+        if self.plan.saved:
+            self._preserve(before, due)
+            self._before = before
         return Tick(
             scope,
-            np.unique(np.concatenate((active, mail.receivers, timers))).tolist(),
+            due,
             mail,
             self.agents,
             shards=plan.shards,
@@ -181,6 +211,17 @@ class Shard:
             fields=self._fields,
             counts=counts,
         )
+
+    def _preserve(self, before: _Before, ids: Iterable[int]) -> None:
+        """Keep these agents as they are, before a tick changes them."""
+        agents, shards, kept = self.agents, self.plan.shards, before.agents
+        new = [one for one in ids if one not in kept] if kept else list(ids)
+        try:
+            kept.update(zip(new, map(_encode, [agents[one // shards] for one in new]), strict=True))
+        except Exception:  # it is named
+            for one in new:
+                pack_agent(agents[one // shards], one)
+            raise
 
     def _scope_of(self, tick: int) -> Scope:
         """What the turns of a tick read of it: in a past that a fork took over, the model of that past."""
@@ -216,6 +257,8 @@ class Shard:
         came = tick.commit()
         for wake, agent in came.wakes:
             self.timers.setdefault(wake, []).append(agent)
+        if self._before is not None:
+            self._before.wakes = came.wakes
         out, unknown = self._split_unknown(gather(number, came.sent))
         out, blocked, blocked_by = self._split_blocked(out)
         counts.turns = len(came.turns)
@@ -273,7 +316,7 @@ class Shard:
         return (_rows_of(out, ~mask), _rows_of(out, mask), rows) if rows else (out, _none_of(out), rows)
 
     def _end_run(self, event: EndRun) -> RunDone:
-        """Expire what nobody will read; of a tick still open, count what was billed and drop the rest."""
+        """Expire what nobody will read; of a tick that is not committed, count what was billed and drop the rest."""
         plan, counts = self.plan, Counts()
         envelope = event.envelope
         sent_in = max((frame.tick for frame in envelope.parcels), default=self.tick)
@@ -281,26 +324,35 @@ class Shard:
         check_complete(f"shard {plan.index}, the run's end", sent_in, frames, envelope.expected)
         counts.expired = sum(map(len, frames))
         if self.open is not None:
-            spent = self.open.counts
-            counts.calls, counts.tokens_in, counts.tokens_out = spent.calls, spent.tokens_in, spent.tokens_out
-            counts.cost_usd = spent.cost_usd
+            counts.add(self.open.counts.spend())
             self.open.drop()
             self.open = None
+        elif self._last is not None and event.tick is not None and self._last.tick >= event.tick:
+            counts.add(self._last.counts.spend())
         self._last = None
         expired = expired_rows(frames) if plan.record_messages else {}
         return RunDone(plan.index, counts, {"messages": expired} if expired else {}, plan.attempt)
 
-    def export(self, *, whole: bool) -> ShardState:
-        """The shard between two ticks: the agents that took a turn since the last export, or ever, and the timers."""
-        assert self.open is None, "a shard is exported between two ticks"
+    def export(self, *, whole: bool, tick: int | None = None) -> ShardState:
+        """The shard at a tick's edge: the agents that took a turn since the last export, or ever, and the timers.
+
+        That is before `tick`: the next one, or in a run that is saved the one that was opened last, which is then
+        abandoned.
+        """
+        before = self._before if tick is not None and tick == self.tick else None
+        assert before is not None or self.open is None, "a shard is exported between two ticks"
         self._touched |= self._changed
+        agents, shards, timers = self.agents, self.plan.shards, self.timers
         ids = self._touched if whole else self._changed
-        agents, shards = self.agents, self.plan.shards
-        packed = {one: pack_agent(agents[one // shards], one) for one in sorted(ids)}
+        was: dict[int, bytes] = {}
+        if before is not None:
+            was, timers = before.agents, before.rewind(self.timers)
+            ids = ids | was.keys()
+        packed = {one: was.get(one) or pack_agent(agents[one // shards], one) for one in sorted(ids)}
         self._changed = set()
-        pairs = [(tick, agent) for tick, ids in sorted(self.timers.items()) for agent in ids]
+        pairs = [(at, agent) for at, ids in sorted(timers.items()) for agent in ids]
         return ShardState(
-            packed, np.array([tick for tick, _ in pairs], np.int64), np.array([one for _, one in pairs], np.int32)
+            packed, np.array([at for at, _ in pairs], np.int64), np.array([one for _, one in pairs], np.int32)
         )
 
     def restore(self, tick: int, state: ShardState) -> None:
@@ -316,6 +368,7 @@ class Shard:
                 ) from None
         self._touched = set(state.agents)
         self._changed = set()
+        self._before = None
         self.timers = {}
         for at, agent in zip(state.timer_ticks.tolist(), state.timer_agents.tolist(), strict=True):
             self.timers.setdefault(at, []).append(agent)

@@ -6,7 +6,7 @@ only: nothing that they do stands in a trace hash.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -67,3 +67,35 @@ class Observer(Protocol):
 
     def end(self, status: str, manifest: Mapping[str, Any]) -> None:
         """The run is over; `status` is the manifest's."""
+
+
+class Audience:
+    """All who watch a run, as one observer."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = observers
+
+    def begin(self, scenario: str, agents: int, ticks: int, shards: int, model: str) -> None:
+        """Tell all that the run begins."""
+        for observer in self._observers:
+            observer.begin(scenario, agents, ticks, shards, model)
+
+    def pulse(self, pulse: Pulse) -> None:
+        """Give all a sign of life."""
+        for observer in self._observers:
+            observer.pulse(pulse)
+
+    def tick(self, report: TickReport) -> None:
+        """Tell all that a tick has ended."""
+        for observer in self._observers:
+            observer.tick(report)
+
+    def note(self, text: str) -> None:
+        """Tell all a line."""
+        for observer in self._observers:
+            observer.note(text)
+
+    def end(self, status: str, manifest: Mapping[str, Any]) -> None:
+        """Tell all that the run is over."""
+        for observer in self._observers:
+            observer.end(status, manifest)

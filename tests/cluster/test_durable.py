@@ -24,6 +24,7 @@ from populace.data.societies import Origin
 from populace.monitoring.summary import summary_text
 from populace.runs.courses import fork_course, replay_course, resume_course
 from populace.runs.replay import Replayed, replay_run
+from populace.store.checkpoint.generations import latest
 from populace.store.journal import recording
 from populace.store.manifest import read_manifest
 from populace.store.tables.tables import read_table
@@ -39,7 +40,7 @@ def test_invariant_2_a_run_that_ended_goes_on_to_the_same_end(tmp_path, referenc
     assert manifest["trace_hashes"] == whole["trace_hashes"]
     for key in ("messages", "asks", "actions", "turns", "calls_billed", "tokens_in", "tokens_out"):
         assert manifest[key] == whole[key], key
-    assert manifest["began_at_tick"] == (stop_at // every) * every
+    assert manifest["began_at_tick"] == stop_at, "the last whole tick was saved as it was stopped"
     assert before > 0
     assert len(asked) == len(set(asked)) == whole["asks"]["made"], "an ask was put to the model twice, or never"
     same_tables(tmp_path / "run", folder)
@@ -355,6 +356,7 @@ def test_a_run_that_was_killed_is_to_be_resumed_whatever_is_asked_of_it(tmp_path
     out = tmp_path / "kil led"
     go(out, stop_at=1)
     (out / "manifest.json").unlink()
+    shutil.rmtree(out / "checkpoints")
     resume = f"populace resume '{out}'"
     for asked_for in (read_manifest, replay_course, lambda folder: fork_course(folder, 3)):
         with pytest.raises(SettingsError) as caught:
@@ -378,6 +380,10 @@ def test_a_complete_run_is_not_to_be_resumed_for_more_ticks(reference):
 def test_a_resumed_run_says_how_many_answers_are_on_record(tmp_path, asked, every):
     go(tmp_path, stop_at=5, checkpoint__every_ticks=every, checkpoint__every_s=None)
     answered = list(asked)
+    saved = latest(tmp_path / "checkpoints")
+    assert saved is not None
+    assert saved.tick == 5
+    saved.path.unlink()  # as if it had been killed
     going = resume_course(tmp_path, shards=2)
     watcher = Stopper(-1)
     coordinator = Coordinator(going.origin, going.settings, LocalTransport(), tmp_path, [watcher], going.course)

@@ -85,8 +85,8 @@ class Lossy(LocalTransport):
     async def restore(self, state):
         return await self._call("restore", WORLD, lambda: super(Lossy, self).restore(state))
 
-    async def export(self, whole):
-        return await self._call("export", WORLD, lambda: super(Lossy, self).export(whole))
+    async def export(self, tick, whole):
+        return await self._call("export", WORLD, lambda: super(Lossy, self).export(tick, whole))
 
     async def open_tick(self, shard, tick, envelope):
         arrived = replace(envelope, parcels=self._carried(envelope.parcels))
@@ -99,9 +99,9 @@ class Lossy(LocalTransport):
         call = lambda: super(Lossy, self).close_tick(tick, arrived)  # noqa: E731
         return await self._call(f"close tick {tick}", WORLD, call, again=True)
 
-    async def end(self, shard, envelope):
+    async def end(self, shard, envelope, tick):
         arrived = replace(envelope, parcels=self._carried(envelope.parcels))
-        call = lambda: super(Lossy, self).end(shard, arrived)  # noqa: E731
+        call = lambda: super(Lossy, self).end(shard, arrived, tick)  # noqa: E731
         return await self._call(f"end shard {shard}", shard, call, again=True)
 
 

@@ -102,6 +102,8 @@ class Recording:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._open = False
+        self._mark: tuple[int, Position] | None = None
+        self._unrecorded = Counts()
 
     async def open(self) -> None:
         """Open what is inside; with the journal's policy `machine`, begin to sync in a thread."""
@@ -150,8 +152,20 @@ class Recording:
         saved, self._saved = self._saved, (0, 0.0)
         return saved
 
+    def take_unrecorded(self) -> Counts:
+        """What calls cost whose answers were not put on record, since the last time: nobody finds them there."""
+        spent, self._unrecorded = self._unrecorded, Counts()
+        return spent
+
+    def mark(self, tick: int) -> None:
+        """Note where the journal stands as `tick` is about to begin."""
+        if self.journal is not None:
+            self._mark = (tick, self.journal.position)
+
     def positions(self, tick: int) -> list[Position]:
         """Sync the journal, and say up to where it and then those of former attempts are behind a checkpoint.
+
+        The checkpoint stands before `tick`; what has been put on record since then comes after it.
 
         Of a former attempt that is all of it once the run stands before a `tick` that it knows no answer of; until
         then, what it was read from. Raises StorageError.
@@ -159,7 +173,7 @@ class Recording:
         if self.journal is None:
             return []
         self.journal.sync()
-        found = [self.journal.position]
+        found = [self._mark[1] if self._mark is not None and self._mark[0] == tick else self.journal.position]
         for past in self._pasts:
             if past.own:
                 found += past.ends if max(past.index.ticks(), default=-1) < tick else past.since
@@ -218,16 +232,18 @@ class Recording:
             self.inner.offer(asks, deliver)
             return
         # An agent waits for one ask at a time.
-        keys = {ask.agent: ask.key for ask in asks}
-        self.inner.offer(asks, lambda answers: self._arrived(answers, keys, deliver))
+        known = {ask.agent: ask for ask in asks}
+        self.inner.offer(asks, lambda answers: self._arrived(answers, known, deliver))
 
-    def _arrived(self, answers: Sequence[Answer], keys: dict[int, bytes], deliver: Deliver) -> None:
+    def _arrived(self, answers: Sequence[Answer], asks: dict[int, Ask], deliver: Deliver) -> None:
         ending = not self._open or self.failure is not None
-        records = [
-            (keys[answer.agent], answer)
-            for answer in answers
-            if answer.settled != "abstained" or not (ending or answer.reason == "interrupted")
-        ]
+        records = []
+        for answer in answers:
+            ask = asks[answer.agent]
+            if answer.settled != "abstained" or not (ending or answer.reason == "interrupted"):
+                records.append((ask.key, answer))
+            elif answer.calls:
+                self._unrecorded.bill(answer, ask.purpose)
         if records:
             self._put_down(records, answers, deliver)
         else:

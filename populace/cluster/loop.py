@@ -1,0 +1,286 @@
+"""Drives one attempt of a run: carries out the barrier's effects over a transport, until all ticks are closed. A shell.
+
+A run that ends early ends in order: no call is begun any more, those in flight are given a little time, since they are
+paid for, what is committed is saved, and the books are closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from populace.cluster.host import GRACE_S
+from populace.cluster.standing import Comparison, Standing
+from populace.cluster.tabling import record_expired, record_tick
+from populace.cluster.transport import Transport
+from populace.core.errors import (
+    Interrupted,
+    ModelError,
+    PopulaceError,
+    RunFailed,
+    StorageError,
+    TransportError,
+)
+from populace.core.records import Counts
+from populace.kernel.barrier import (
+    Abandon,
+    Begin,
+    Effect,
+    End,
+    Event,
+    Finished,
+    Open,
+    Resolve,
+    ShardEnded,
+    TickClosed,
+    WorldClosed,
+)
+from populace.kernel.environment import WorldDone
+from populace.kernel.events import RunDone, TickDone
+from populace.monitoring.report import Audience, Pulse, TickReport
+
+PULSE_S: Final = 0.5
+_LONG_GRACE_S: Final = 30.0
+"""How long calls in flight may take to end when no signal, but the model or its budget, ends the run."""
+_CLOSING_S: Final = 4.0
+"""How long the world may take to close a tick, and the shards to close their books, when the run ends early."""
+
+
+class TickLoop:
+    """The ticks of one attempt.
+
+    `save` is awaited at each edge where `due` says so, and once more where the run ends early; `failed_turns` is the
+    share of turns that may fail.
+    """
+
+    def __init__(
+        self,
+        standing: Standing,
+        transport: Transport,
+        audience: Audience,
+        *,
+        comparison: Comparison,
+        failed_turns: float,
+        due: Callable[[int], bool],
+        save: Callable[[Counts], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._standing = standing
+        self._transport = transport
+        self._audience = audience
+        self._comparison = comparison
+        self._failed_turns = failed_turns
+        self._due = due
+        self._save = save
+        self._events: asyncio.Queue[Event | Exception] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._hurry = asyncio.Event()
+        self._done = _Tick()
+        self._ended: list[RunDone] = []
+
+    def stop(self, why: PopulaceError) -> None:
+        """End the attempt: the tick that is open is abandoned."""
+        self._hurry.set()
+        self._events.put_nowait(why)
+
+    async def run(self) -> None:
+        """Run to the end. Raises what ended the attempt early."""
+        barrier = self._standing.barrier
+        pulse = asyncio.create_task(self._pulse())
+        todo: deque[Effect] = deque(barrier.handle(Begin()))
+        failure: Exception | None = None
+        try:
+            while True:
+                while todo:
+                    effect = todo.popleft()
+                    if isinstance(effect, Finished):
+                        record_expired(self._standing.tables, self._ended)
+                        self._tick_report(barrier.tick, effect.counts)
+                        if failure is not None:
+                            raise failure
+                        return
+                    error = self._carry_out(effect)
+                    if error is not None and failure is None:
+                        failure = error
+                        todo = await self._wind_up(failure)
+                    elif isinstance(effect, TickClosed) and self._due(barrier.tick):
+                        await self._save(Counts())
+                        self._done.stage("checkpoint")
+                event = await self._next(failure)
+                if not isinstance(event, Exception):
+                    todo.extend(barrier.handle(event))
+                elif failure is None and isinstance(event, Interrupted | RunFailed | ModelError):
+                    failure = event
+                    todo = await self._wind_up(failure)
+                elif failure is not None and isinstance(event, Interrupted | ModelError):
+                    continue  # several shards reach one ceiling; the first that said so has ended the run
+                else:
+                    raise failure or event
+        finally:
+            pulse.cancel()
+            self._cancel_tasks()
+
+    async def _next(self, failure: Exception | None) -> Event | Exception:
+        """What happens next; once the run is ending, what keeps it waiting for too long is given up."""
+        if failure is None:
+            return await self._events.get()
+        try:
+            async with asyncio.timeout(_CLOSING_S):
+                return await self._events.get()
+        except TimeoutError:
+            raise failure from None
+
+    async def _wind_up(self, failure: Exception) -> deque[Effect]:
+        """End early: what is left to do once the calls in flight have ended and the last whole tick is saved."""
+        await self._let_the_world_close()
+        self._cancel_tasks()
+        unrecorded = await self._wind_down(GRACE_S if isinstance(failure, Interrupted) else _LONG_GRACE_S)
+        try:
+            await self._save(unrecorded)
+        except (StorageError, TransportError, TimeoutError) as error:
+            self._audience.note(f"what came since the last checkpoint is not in one: {error or 'it takes too long'}")
+        return deque(self._standing.barrier.handle(Abandon()))
+
+    async def _let_the_world_close(self) -> None:
+        """Where the world is closing the tick, that tick is whole: wait for it, and commit it."""
+        closing = next((task for task in self._tasks if task.get_name() == "populace world"), None)
+        if closing is None:
+            return
+        await asyncio.wait([closing], timeout=_CLOSING_S)
+        while not self._events.empty():
+            event = self._events.get_nowait()
+            if isinstance(event, WorldClosed):
+                for effect in self._standing.barrier.handle(event):
+                    if isinstance(effect, TickClosed):
+                        self._carry_out(effect)
+
+    async def _wind_down(self, grace_s: float) -> Counts:
+        """Have all shards end their calls; a signal meanwhile cuts the time that they have."""
+        winding = asyncio.ensure_future(self._transport.wind_down(grace_s))
+        hurry = asyncio.create_task(self._hurry.wait())
+        try:
+            await asyncio.wait([winding, hurry], timeout=grace_s + 1.0, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([winding], timeout=GRACE_S + 1.0)
+            return winding.result() if winding.done() else Counts()
+        except TransportError as error:
+            self._audience.note(f"not every call in flight may be counted: {error}")
+            return Counts()
+        finally:
+            hurry.cancel()
+            winding.cancel()
+
+    def _cancel_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    def _carry_out(self, effect: Effect) -> PopulaceError | None:
+        match effect:
+            case Open():
+                if effect.shard == 0:
+                    self._done = _Tick()
+                self._spawn(self._open(effect))
+            case Resolve():
+                self._done.stage("turns")
+                self._spawn(self._resolve(effect), "populace world")
+            case TickClosed(tick, counts):
+                self._done.stage("resolve")
+                return self._closed(tick, counts)
+            case End():
+                self._spawn(self._end(effect))
+        return None
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str = "populace shard") -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as error:  # noqa: BLE001  # it goes to the loop, which raises it
+                self._events.put_nowait(error)
+
+        task = asyncio.create_task(guarded(), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # it may have been cancelled before it began
+
+    async def _open(self, order: Open) -> None:
+        event, part = await self._transport.open_tick(order.shard, order.tick, order.envelope)
+        self._done.parts.append(part)
+        self._events.put_nowait(event)
+
+    async def _resolve(self, order: Resolve) -> None:
+        done, out = await self._transport.close_tick(order.tick, order.envelope)
+        self._done.world = done
+        closed = WorldClosed(done.tick, done.digest, done.counts, out, done.sent, done.attempt, done.parts)
+        self._events.put_nowait(closed)
+
+    async def _end(self, order: End) -> None:
+        done = await self._transport.end(order.shard, order.envelope, order.tick)
+        self._ended.append(done)
+        self._events.put_nowait(ShardEnded(done.shard, done.counts, done.attempt))
+
+    def _closed(self, tick: int, counts: Counts) -> PopulaceError | None:
+        """Record a committed tick, tell of it, and say whether the run has failed."""
+        barrier, done = self._standing.barrier, self._done
+        assert done.world is not None
+        parts = sorted(done.parts, key=lambda part: part.shard)
+        record_tick(self._standing.tables, tick, parts, done.world, self._audience.note)
+        self._comparison.check(tick, barrier)  # once its rows are there to be compared
+        done.stage("record")
+        self._tick_report(tick + 1, counts)
+        total = barrier.total
+        if total.turns_failed > self._failed_turns * total.turns:
+            return RunFailed(
+                f"{total.turns_failed} of {total.turns} turns failed by tick {tick}, more than limits.failed_turns = "
+                f"{self._failed_turns:g} allows. See failures.parquet in {self._standing.out}."
+            )
+        return None
+
+    def _tick_report(self, tick: int, counts: Counts) -> None:
+        standing, done = self._standing, self._done
+        report = TickReport(
+            tick=tick,
+            ticks=standing.barrier.ticks,
+            agents=standing.agents,
+            counts=counts,
+            total=standing.barrier.total,
+            stages_s=dict(done.stages_s),
+            outcomes=done.world.outcomes if done.world else {},
+            wall_s=standing.wall_s(),
+            asks=[part.rows["asks"] for part in done.parts if "asks" in part.rows],
+        )
+        self._audience.tick(report)
+
+    async def _pulse(self) -> None:
+        standing = self._standing
+        while True:
+            await asyncio.sleep(PULSE_S)
+            with contextlib.suppress(PopulaceError):
+                progress = await self._transport.progress()
+                self._audience.pulse(
+                    Pulse(
+                        standing.barrier.tick,
+                        progress.turns_due,
+                        progress.turns_done,
+                        progress.asks_waiting,
+                        progress.asks_in_flight,
+                        standing.wall_s(),
+                    )
+                )
+
+
+class _Tick:
+    """What the tick under way has come to so far, and what its stages took."""
+
+    def __init__(self) -> None:
+        self.parts: list[TickDone] = []
+        self.world: WorldDone | None = None
+        self.stages_s: dict[str, float] = {}
+        self._stage_began_s = time.perf_counter()
+
+    def stage(self, name: str) -> None:
+        """The stage of this name has ended."""
+        now_s = time.perf_counter()
+        self.stages_s[name] = now_s - self._stage_began_s
+        self._stage_began_s = now_s

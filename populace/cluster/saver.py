@@ -1,0 +1,64 @@
+"""Saves a run at a tick's edge: the state of all shards and of the world, in a checkpoint. A shell."""
+
+from __future__ import annotations
+
+import asyncio
+
+from populace.cluster.standing import Standing
+from populace.cluster.transport import Transport
+from populace.cluster.uploads import Uploads
+from populace.core.records import Counts
+from populace.kernel.snapshot import RunState, join_mail, join_shards
+from populace.store.folder import Store
+
+
+class Saver:
+    """Writes the checkpoints of one run into its store; without a store there are none."""
+
+    def __init__(self, store: Store | None, transport: Transport, uploads: Uploads) -> None:
+        self._store = store
+        self._transport = transport
+        self._uploads = uploads
+        self._saved: tuple[int, int] | None = None
+
+    def due(self, tick: int) -> bool:
+        """Whether a checkpoint is to be saved before `tick`."""
+        return self._store is not None and self._store.due(tick)
+
+    async def save(self, standing: Standing, unrecorded: Counts) -> None:
+        """Save the run where it stands, once at each edge.
+
+        `unrecorded` is what calls cost whose answers are not on record: a run that goes on from there finds it in its
+        totals. Raises StorageError, TransportError.
+        """
+        barrier, store = standing.barrier, self._store
+        edge = (barrier.attempts[0], barrier.tick)
+        if store is None or (edge == self._saved and not unrecorded.calls):
+            return
+        await self._uploads.settled()
+        whole = store.whole
+        shards, world, positions = await self._transport.export(barrier.tick, whole)
+        frames = await self._transport.collect([parcel for box in barrier.mail.values() for parcel in box])
+        agents, timer_ticks, timer_agents = join_shards(shards)
+        total = Counts()
+        total.add(barrier.total)
+        total.add(unrecorded)
+        state = RunState(
+            tick=barrier.tick,
+            agents=agents,
+            whole=whole,
+            timer_ticks=timer_ticks,
+            timer_agents=timer_agents,
+            mail=join_mail(barrier.tick - 1, frames),
+            world=world,
+            total=total,
+            hashes=barrier.trace.ticks,
+            world_hashes=barrier.world_trace.record,
+            positions=positions,
+            parts=standing.tables.cut(),
+            rows=standing.tables.rows,
+            wall_s=standing.wall_s(),
+        )
+        await asyncio.to_thread(store.save, state)
+        self._saved = edge
+        self._uploads.start()
