@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import msgspec
 
@@ -25,11 +25,8 @@ from populace.cluster.job import plan_job
 from populace.cluster.local import LocalTransport
 from populace.core.errors import SettingsError
 from populace.data.societies import Origin
-from populace.monitoring.pace import counted, duration_text
-from populace.monitoring.printing import print_rows
-from populace.monitoring.progress import money
 from populace.monitoring.report import Observer, Pulse, TickReport
-from populace.runs.prediction import Estimate, Interval, Plan, Purposed, Turn, Used, extrapolate
+from populace.runs.prediction import Estimate, Interval, Plan, Turn, Used, extrapolate
 from populace.settings import Budget, Latency, Model, Record, Settings
 
 AGENTS: Final = 20
@@ -254,48 +251,3 @@ def _notes(settings: Settings, pilot: Pilot, guess: Estimate) -> list[str]:
     if model.sampling == "shared" or model.cache is not None:
         notes.append("Answers that the run shares or finds in model.cache cost less than the pilot says.")
     return notes
-
-
-_FIGURES: Final = {"calls": "calls", "tokens_in": "tokens in", "tokens_out": "tokens out", "usd": "cost"}
-
-
-def print_expected(expected: Expected, stream: TextIO) -> None:
-    """Print it: on a terminal a table, and what to know before believing it; else a line of JSON for each figure."""
-    guess = expected.estimate
-    rows = [_row(name, "", getattr(guess, name)) for name in (*_FIGURES, "wall_s")]
-    parts = [(name, part) for name, part in guess.purposes.items() if len(guess.purposes) > 1]
-    rows += [_row(figure, name, getattr(part, figure)) for name, part in parts for figure in Purposed.__struct_fields__]
-    if not stream.isatty():
-        pilot = expected.pilot
-        about: dict[str, Any] = {name: getattr(expected, name) for name in ("scenario", "model", "agents", "ticks")}
-        about |= {"pilot_agents": pilot.agents, "pilot_ticks": pilot.ticks, "pilot_scripted": pilot.scripted}
-        about |= {"pilot_cost_usd": pilot.cost_usd, "confidence": guess.confidence, "bottleneck": guess.bottleneck}
-        about |= {"method": guess.method, "notes": expected.notes}
-        lines = [{"event": "estimate", **about}, *({"event": "figure", **row} for row in rows)]
-        print_rows(stream, {}, lines, _text)
-        return
-    pilot = expected.pilot
-    how = "scripted, at no cost" if pilot.scripted else f"with the model, at {money(pilot.cost_usd)}"
-    stream.write(
-        f"{expected.scenario}, {counted(expected.agents, 'agent')}, {counted(expected.ticks, 'tick')}, "
-        f"model {expected.model}, by a pilot of {counted(pilot.agents, 'agent')} "
-        f"and {counted(pilot.ticks, 'tick')} ({how}):\n\n"
-    )
-    headings = {"figure": "", "purpose": "purpose", "low": "at least", "mid": "expected", "high": "at most"}
-    shown = [{**row, **{end: _text(str(row["figure"]), row[end]) for end in ("low", "mid", "high")}} for row in rows]
-    for row in shown:
-        row["figure"] = {**_FIGURES, "wall_s": "wall time"}[str(row["figure"])]
-    print_rows(stream, headings, shown, lambda _, value: str(value), right=("low", "mid", "high"))
-    stream.write(f"\nTime is bounded by: {guess.bottleneck}. {guess.method[:1].upper()}{guess.method[1:]}.\n")
-    stream.writelines(f"\n{note}\n" for note in expected.notes)
-    stream.flush()
-
-
-def _row(figure: str, purpose: str, interval: Interval) -> dict[str, Any]:
-    return {"figure": figure, "purpose": purpose, "low": interval.low, "mid": interval.mid, "high": interval.high}
-
-
-def _text(figure: str, value: float) -> str:
-    if figure == "usd":
-        return money(value)
-    return duration_text(value) if figure == "wall_s" else f"{value:,.0f}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Final
 
 import msgspec
 
@@ -14,7 +14,7 @@ from populace.cluster.local import LocalTransport
 from populace.core.errors import Diverged, SettingsError, WorldDiverged
 from populace.core.records import Ask
 from populace.monitoring.pace import counted
-from populace.monitoring.progress import choose_progress
+from populace.monitoring.report import Observer
 from populace.runs.courses import Going
 from populace.runs.diff import first_difference
 from populace.runs.diff_text import SAME_PROMPT
@@ -48,12 +48,11 @@ class Replayed(msgspec.Struct, frozen=True):
         return f"{notes}{self.diverged}{agree}\n{self.why}\n"
 
 
-def replay_run(going: Going, recorded: Path, out: Path, stream: TextIO | None = None) -> Replayed:
+def replay_run(going: Going, recorded: Path, out: Path, observers: Sequence[Observer] = ()) -> Replayed:
     """Replay the run in the folder `recorded` into the folder `out`.
 
     Raises what ends a run early, but for Diverged, which is told of.
     """
-    observers: Sequence[Any] = () if stream is None else (choose_progress(stream),)
     transport = LocalTransport()
     coordinator = Coordinator(going.origin, going.settings, transport, out, observers, going.course)
     total = len(going.course.expected)
@@ -64,9 +63,6 @@ def replay_run(going: Going, recorded: Path, out: Path, stream: TextIO | None = 
         if (world := coordinator.world_diverged) is not None and world.tick < diverged.tick:
             why = f"{world}\n{why}"
         return Replayed(diverged.tick, total, 0, diverged, why, going.notes)
-    finally:
-        for one in observers:
-            one.close()
     why = "" if coordinator.world_diverged is None else _WORLD_ALONE
     return Replayed(total, total, manifest["asks"]["made"], coordinator.world_diverged, why, going.notes)
 

@@ -14,10 +14,11 @@ from support.monitoring_support import whole_manifest
 from support.running import SOCIETIES, run_local
 
 from populace.budget.amounts import Rate
+from populace.cli.costs import print_costs
 from populace.core.errors import BudgetSpent, SettingsError
 from populace.core.records import REASONS, Answer, Counts
 from populace.monitoring.summary import caveats
-from populace.runs.costs import UNFINISHED, costs, print_costs
+from populace.runs.costs import UNFINISHED, costs_of
 from populace.settings import Limits
 from populace.store.manifest import read_manifest, verdict, write_manifest
 from populace.store.tables.tables import read_table
@@ -45,7 +46,7 @@ def folders(tmp_path_factory):
 
 
 def test_costs_add_up_over_runs_arms_and_purposes(folders):
-    found = costs(map(read_manifest, folders))
+    found = costs_of(map(read_manifest, folders))
     manifests = {folder.name: read_manifest(folder) for folder in folders}
     assert [(cost.experiment, cost.arm, cost.purpose, cost.runs) for cost in found] == [
         ("", "", "mood", 1), ("", "", "say", 1),
@@ -64,7 +65,7 @@ def test_costs_add_up_over_runs_arms_and_purposes(folders):
 def test_the_parts_of_a_run_are_those_of_its_table(folders):
     """By the rows of asks.parquet, which are counted on another way."""
     table = read_table(folders[0], "asks").to_pylist()
-    for cost in costs([read_manifest(folders[0])]):
+    for cost in costs_of([read_manifest(folders[0])]):
         rows = [row for row in table if row["purpose"] == cost.purpose]
         assert (cost.asks, cost.calls) == (len(rows), sum(row["calls"] for row in rows))
         assert cost.tokens_in == sum(row["tokens_in"] for row in rows)
@@ -77,7 +78,7 @@ def test_what_an_unfinished_tick_cost_is_not_lost(tmp_path):
         with pytest.raises(BudgetSpent):
             here(tmp_path, **options)
     manifest = read_manifest(tmp_path)
-    found = {cost.purpose: cost for cost in costs([manifest])}
+    found = {cost.purpose: cost for cost in costs_of([manifest])}
     assert set(found) == {"say", UNFINISHED}
     assert sum(cost.tokens_in for cost in found.values()) == manifest["tokens_in"]
     assert found["say"].asks == 40 * manifest["ticks"]
@@ -160,4 +161,4 @@ def test_manifests_of_before_are_read(tmp_path: Path):
     assert not any("not valid" in text for text in caveats(manifest))
     for part in manifest["asks"]["by_purpose"].values():
         del part["abstained"]
-    assert costs([manifest])[0].abstained == {}
+    assert costs_of([manifest])[0].abstained == {}

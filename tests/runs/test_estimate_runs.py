@@ -14,10 +14,11 @@ from support.misbehaving import Misbehaving, slow
 from support.running import SOCIETIES, run_local, settings_of
 
 from populace.budget.amounts import Rate
+from populace.cli.estimate import print_expected
 from populace.core.errors import SettingsError
 from populace.data.societies import find_society
 from populace.runs import prediction as estimates
-from populace.runs.estimate import expect, plan_of, play, print_expected
+from populace.runs.estimate import expect, plan_of, play
 from populace.runs.prediction import Plan, Turn, Used, estimate, extrapolate
 
 PRICES = {"test-model": {"usd_per_million_tokens_in": 100.0, "usd_per_million_tokens_out": 400.0}}

@@ -1,0 +1,28 @@
+"""`populace diff`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+
+def diff(
+    a: Annotated[str, typer.Argument(help="A run's folder, or its address (s3://...).")],
+    b: Annotated[str, typer.Argument(help="The run to compare it with.")],
+    json: Annotated[bool, typer.Option("--json", help="One JSON object, with every tick.")] = False,
+) -> None:
+    """Say where two runs part, with both texts, whom it touched and what became of the outcomes."""
+    import msgspec
+
+    from populace.runs.diff import diff_runs
+    from populace.runs.diff_text import print_diff
+    from populace.store.remote.mirror import RECORD, local_folder
+
+    one, other = (local_folder(run, (*RECORD, "*.parquet")) for run in (a, b))
+    found = msgspec.structs.replace(diff_runs(one, other), a=a, b=b)
+    if json:
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    else:
+        print_diff(found, sys.stdout)

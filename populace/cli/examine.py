@@ -1,0 +1,89 @@
+"""What `populace doctor` looks at: Python, packages, memory, disk, Ray, the model. A shell."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import psutil
+
+from populace.models.embedded.host import ModelHost
+from populace.settings import Settings
+from populace.store.manifest import versions
+
+_FREE_BYTES: Final = 2 * 2**30
+_RAY_TIMEOUT_S: Final = 90.0
+_RAY_CHECK: Final = (
+    "import os, ray; os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0'); "
+    "ray.init(**({} if os.environ.get('RAY_ADDRESS') else {'include_dashboard': False}), "
+    "log_to_driver=False, configure_logging=False); "
+    "print(int(ray.cluster_resources().get('CPU', 0)), len(ray.nodes()))"
+)
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing looked at: whether it is good, what was found, and what to do where it is not."""
+
+    what: str
+    good: bool
+    found: str
+    remedy: str = ""
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Look at everything that a run with these settings needs."""
+    return [
+        _python(),
+        Finding("packages", True, ", ".join(f"{name} {version}" for name, version in versions().items())),
+        _memory(),
+        _disk(),
+        await asyncio.to_thread(_ray),
+        *await _model(settings),
+    ]
+
+
+def _python() -> Finding:
+    good = sys.version_info >= (3, 11)
+    return Finding("Python", good, platform.python_version(), "" if good else "install Python 3.11 or newer")
+
+
+def _memory() -> Finding:
+    free = psutil.virtual_memory().available
+    good = free > _FREE_BYTES
+    found = f"{free / 2**30:.1f} GiB free, {psutil.cpu_count()} cores"
+    return Finding("memory", good, found, "" if good else "close other programs, or run fewer shards")
+
+
+def _disk() -> Finding:
+    free = shutil.disk_usage(Path.cwd()).free
+    good = free > _FREE_BYTES
+    return Finding("disk", good, f"{free / 2**30:.1f} GiB free here", "" if good else "free some space or use --out")
+
+
+def _ray() -> Finding:
+    try:
+        done = subprocess.run(  # noqa: S603  # our own program text
+            [sys.executable, "-c", _RAY_CHECK], capture_output=True, text=True, timeout=_RAY_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Finding("Ray", False, f"did not answer in {_RAY_TIMEOUT_S:g} s", "check RAY_ADDRESS, or use local")
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:] or ["no message"]
+        return Finding("Ray", False, reason[0], "check RAY_ADDRESS, or use --transport local")
+    cpus, nodes = done.stdout.split()[-2:]
+    return Finding("Ray", True, f"{cpus} CPUs on {nodes} node(s)")
+
+
+async def _model(settings: Settings) -> list[Finding]:
+    probes = await ModelHost(settings).probe()
+    kind = settings.model.kind
+    names = [f"model ({kind})" if len(probes) == 1 else f"model ({kind}, {n})" for n in range(1, len(probes) + 1)]
+    return [
+        Finding(name, probe.ok, probe.found, probe.next_step) for name, probe in zip(names, probes, strict=True)
+    ]

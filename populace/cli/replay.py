@@ -1,0 +1,38 @@
+"""`populace replay`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def replay(
+    run: Annotated[str, typer.Argument(help="The run's folder, or its address (s3://...).")],
+    shards: Annotated[int, typer.Option(help="How many shards; any number gives the same result.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Keep the recomputed tables here.")] = None,
+) -> None:
+    """Recompute a run from its journal with no call, with the code as it is now, and compare every trace hash."""
+    import tempfile
+
+    from populace.monitoring.progress import choose_progress
+    from populace.runs.courses import replay_course
+    from populace.runs.place import refuse_used
+    from populace.runs.replay import replay_run
+    from populace.store.remote.mirror import RECORD, local_folder
+
+    if out is not None:
+        refuse_used(out)
+    folder = local_folder(run, (*RECORD, "asks.parquet"))
+    going = replay_course(folder, shards=shards)
+    with tempfile.TemporaryDirectory(prefix="populace-replay-") as place:
+        progress = choose_progress(sys.stderr)
+        try:
+            replayed = replay_run(going, folder, out or Path(place), [progress])
+        finally:
+            progress.close()
+    sys.stdout.write(replayed.text())
+    if replayed.diverged is not None:
+        raise typer.Exit(replayed.diverged.exit_code)

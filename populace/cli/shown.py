@@ -1,0 +1,63 @@
+"""What a person sees of a run: its progress on stderr, its summary on stdout, and the exit code of an invalid one."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import typer
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from populace.runs.place import Place
+
+INVALID: Final = 10
+"""The exit code of a run that came to its end and is marked as not valid."""
+
+
+class Shown:
+    """Shows one run; `ways` is what the functions of `populace.runs` take to be shown by.
+
+    A run that came to nothing is not summed up, unless it was `resumed`: then there is what it had before.
+    """
+
+    def __init__(self, *, resumed: bool = False) -> None:
+        from populace.monitoring.progress import choose_progress
+
+        self._resumed = resumed
+        self._progress = choose_progress(sys.stderr)
+        self._valid = True
+        self.ways: dict[str, Any] = {"observers": (self._progress,), "ended": self._ended, "stopping": self._stopping}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.close()
+        if error is None and not self._valid:
+            raise typer.Exit(INVALID)
+
+    def _stopping(self, text: str) -> None:
+        sys.stderr.write(f"\n{text}\n")
+
+    def _ended(self, place: Place) -> None:
+        from populace.monitoring.summary import print_summary
+        from populace.store.manifest import MANIFEST, read_manifest
+        from populace.store.tables.tables import outcome_series
+
+        self._progress.close()
+        if not (place.folder / MANIFEST).exists():
+            return
+        manifest = read_manifest(place.folder)
+        self._valid = bool(manifest.get("valid", True))
+        if _came_to_something(manifest) or self._resumed:
+            outcomes = outcome_series(place.folder) if (place.folder / "outcomes.parquet").exists() else {}
+            print_summary(manifest, outcomes, place.name, sys.stdout)
+
+
+def _came_to_something(manifest: dict[str, Any]) -> bool:
+    done = manifest["ticks"] or manifest["asks"]["made"] or manifest["calls_billed"]
+    return bool(done) or manifest.get("status") == "complete"

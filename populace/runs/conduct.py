@@ -1,0 +1,106 @@
+"""Plays a run from its beginning, or from where it stands, to its end. A shell: signals, an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from populace.cluster.coordinator import Coordinator
+from populace.cluster.host import tune_collector
+from populace.cluster.local import LocalTransport
+from populace.core.errors import ConservationError, Diverged, JournalDamaged, PopulaceError, ScenarioError
+from populace.monitoring.metrics import Metrics
+from populace.monitoring.report import Observer
+from populace.runs.courses import Going
+from populace.runs.place import Place
+from populace.settings import Settings
+from populace.store.manifest import MANIFEST, read_manifest
+
+STOPPING: Final = "stopping: what is committed is being saved (once more to quit at once)"
+
+
+Ended: TypeAlias = Callable[[Place], None]
+"""Told when a run has ended, however it did, while its folder is still held."""
+Stopping: TypeAlias = Callable[[str], None]
+"""Told, once, that a signal is ending a run."""
+
+
+def nobody(_: object) -> None:
+    """Nobody listens."""
+
+
+def conduct(
+    going: Going, place: Place, observers: Sequence[Observer] = (), ended: Ended = nobody, stopping: Stopping = nobody
+) -> dict[str, Any]:
+    """Play a run in its place and give its manifest.
+
+    Metrics are served where the settings name a port. The first SIGINT or SIGTERM ends the run with what is committed
+    saved, and `stopping` is told; a second ends the process. Raises what ends a run early, with a note that says how to
+    go on where that would help.
+    """
+    for observer in observers:
+        for note in going.notes:
+            observer.note(note)
+    settings = going.settings
+    watching = [*observers]
+    metrics = None
+    if settings.metrics_port is not None:
+        labels = {"experiment": settings.experiment, "arm": settings.arm}
+        metrics = Metrics(settings.metrics_host, settings.metrics_port, **labels)
+        watching.append(metrics)
+    transport = make_transport(settings)
+    coordinator = Coordinator(
+        going.origin, settings, transport, place.folder, watching, going.course, place.mirror
+    )
+    tune_collector()
+    try:
+        return asyncio.run(_until_stopped(coordinator, stopping))
+    except PopulaceError as error:
+        if settings.journal != "off" and _goes_on(error, place.folder):
+            error.add_note(f"to go on: populace resume {shlex.quote(place.name)}")
+        raise
+    finally:
+        if metrics is not None:
+            metrics.close()
+        ended(place)
+
+
+def make_transport(settings: Settings) -> Any:
+    """The transport that the settings name; Ray is imported only for Ray."""
+    if settings.transport == "ray":
+        from populace.cluster.ray import RayTransport
+
+        return RayTransport()
+    return LocalTransport()
+
+
+async def _until_stopped(coordinator: Coordinator, stopping: Stopping) -> dict[str, Any]:
+    loop = asyncio.get_running_loop()
+    pressed = 0
+
+    def stop() -> None:
+        nonlocal pressed
+        pressed += 1
+        if pressed > 1:
+            os._exit(130)
+        stopping(STOPPING)
+        coordinator.stop()
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop)
+    return await coordinator.run()
+
+
+def _goes_on(error: PopulaceError, out: Path) -> bool:
+    """Whether the run that this error ended can be gone on with: not where its very code or record is wrong."""
+    hopeless = isinstance(error, ScenarioError | Diverged | ConservationError | JournalDamaged)
+    if hopeless or not (out / "run.json").exists():
+        return False
+    return not (out / MANIFEST).exists() or read_manifest(out).get("status") != "complete"

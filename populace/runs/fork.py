@@ -1,0 +1,35 @@
+"""A counterfactual, branched off from a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from populace.monitoring.report import Observer
+from populace.runs.conduct import Ended, Stopping, conduct, nobody
+from populace.runs.courses import fork_course
+from populace.runs.place import folder_beside, new_place
+
+
+def fork_run(
+    run: str | Path,
+    at_tick: int,
+    assignments: Iterable[str] = (),
+    levers: Sequence[str] = (),
+    out: str | Path | None = None,
+    *,
+    salvage: bool = False,
+    observers: Sequence[Observer] = (),
+    ended: Ended = nobody,
+    stopping: Stopping = nobody,
+    **options: Any,
+) -> dict[str, Any]:
+    """Branch off from the run in a folder or at an address before a tick; see `fork_course`.
+
+    Without `out` it goes to a new folder beside. Gives the manifest; see `conduct` for the rest. Raises what ends a run
+    early.
+    """
+    going = fork_course(run, at_tick, assignments, levers, salvage=salvage, **options)
+    with new_place(out or folder_beside(run, "fork")) as place:
+        return conduct(going, place, observers, ended, stopping)
