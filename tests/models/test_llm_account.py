@@ -136,12 +136,7 @@ def test_calls_whose_fate_is_unknown_count_at_their_worst_and_the_ceiling_holds(
 
 def test_a_budget_in_dollars_needs_a_price() -> None:
     with pytest.raises(SettingsError, match=r"budget\.prices"):
-        build_gateway(
-            sectioned(kind="openai", name="m", base_url="http://127.0.0.1:1/v1", budget={"usd": 1.0}),
-            seed=0,
-            shards=1,
-            scripted=None,
-        )
+        build_gateway(sectioned(kind="openai", name="m", base_url="http://127.0.0.1:1/v1", budget={"usd": 1.0}))
 
 
 def test_own_buckets_lease_no_more_than_their_rate() -> None:

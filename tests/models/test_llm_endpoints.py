@@ -13,7 +13,7 @@ from support.misbehaving import DROP, HANG, OK, Act, Misbehaving, Seen, slow, st
 from support.running import SOCIETIES, run_local
 from support.sections import sectioned
 
-from populace.cli.doctor import examine
+from populace.cli.examine import examine
 from populace.core.errors import ModelError, SettingsError
 from populace.core.records import Ask
 from populace.models.build import ModelHost, build_gateway
