@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dis
 import inspect
+import sys
 import typing
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
@@ -25,6 +26,8 @@ _PUBLIC = msgspec.Meta(extra={"populace": "public"})
 
 Public = Annotated[T, _PUBLIC]
 """Marks a field that the world and the tables see: `attitude: Public[float]` (float, int, bool or str)."""
+
+_COMBINED = ("BINARY_OP", "COMPARE_OP", "CONTAINS_OP")
 
 _COLUMN_TYPES = (float, int, bool, str)
 
@@ -82,6 +85,38 @@ def _gives_something(code: CodeType) -> bool:
             return True
         before = step
     return False
+
+
+def sets_in_turn(agent_type: type[Agent]) -> str | None:
+    """Where the code of a turn makes a plain set, as file and line; None where it makes none.
+
+    The turn, and the functions and methods of its module that it names, directly or through others. A set that is at
+    once compared or combined with another, as in `self.met | {other}`, is none: the other one is an OrderedSet.
+    """
+    module = sys.modules.get(agent_type.__module__)
+    space: dict[str, Any] = {} if module is None else vars(module)
+    todo: list[Any] = [agent_type.turn]
+    seen: set[Any] = set()
+    while todo:
+        code = getattr(inspect.unwrap(todo.pop()), "__code__", None)
+        codes = [] if code is None or code in seen else [code]
+        while codes:
+            code = codes.pop()
+            seen.add(code)
+            line = code.co_firstlineno
+            steps = list(dis.get_instructions(code))
+            for at, step in enumerate(steps):
+                line = step.starts_line or line
+                called = step.opname in ("LOAD_GLOBAL", "LOAD_NAME") and step.argval in ("set", "frozenset")
+                shown = step.opname == "BUILD_SET" and steps[at + 1].opname not in _COMBINED
+                if called or shown or step.opname == "SET_ADD":
+                    return f"{code.co_filename}:{line}"
+            codes += [one for one in code.co_consts if isinstance(one, CodeType)]
+            for name in code.co_names:
+                found = getattr(agent_type, name, None) or space.get(name)
+                if isinstance(found, FunctionType) and found.__module__ == agent_type.__module__:
+                    todo.append(found)
+    return None
 
 
 def public_fields(agent_type: type[Agent]) -> dict[str, type]:

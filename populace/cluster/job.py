@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final
 
 import msgspec
 
+from populace.agents.agent import sets_in_turn
 from populace.agents.context import Scope
 from populace.agents.population import Population, check_columns, make_agents
 from populace.agents.society import Setup, Society
@@ -23,6 +25,7 @@ from populace.interventions.resolve import check_ticks, resolve_levers
 from populace.kernel.environment import Environment
 from populace.kernel.shard import Shard, ShardPlan
 from populace.kernel.snapshot import Era, Past
+from populace.kernel.trial import kept_copy
 from populace.settings import Settings
 from populace.store.journal.recording import open_journal
 from populace.store.journal.write import Journal
@@ -92,6 +95,7 @@ def lever_notes(job: Job) -> list[str]:
     """What to know of a run's levers: those that set a parameter from which the society is built, and so cannot undo.
 
     A small population and world are built once as the settings say, and once for each parameter with a lever's value.
+    Raises ScenarioError where a part keeps such a parameter, so that the lever would not reach it.
     """
     settings = job.read_settings()
     sets = [(label_of(lever, at), lever.set) for at, lever in enumerate(settings.levers) if isinstance(lever, SetLever)]
@@ -99,26 +103,39 @@ def lever_notes(job: Job) -> list[str]:
              if key.startswith("society.")]  # fmt: skip
     if not moved:
         return []
-    usual = _sketch(job, settings, {})
-    return [
-        f"lever {label!r}: society.{name} shapes what population(setup) and world(setup, people) build, and that stays "
-        "as it was built; the lever changes only what turns and parts read of it."
-        for label, name, value in moved
-        if usual is not None and _sketch(job, settings, {name: value}) != usual
-    ]
+    usual, world = _sketch(job, settings, {})
+    notes = []
+    for label, name, value in moved:
+        built, other = _sketch(job, settings, {name: value})
+        if world is not None and other is not None and job.trace_version > 1:
+            before, after = (getattr(one.parameters, name) for one in (world, other))
+            where = None if before == after else kept_copy(world, other, before, after)
+            if where is not None:
+                raise ScenarioError(
+                    f"lever {label!r}: {where}, keeps society.{name} as it was when the world was built, so the lever "
+                    f"would not reach it. Read `self.world.parameters.{name}` where it is used, or make the attribute "
+                    "`settable` and have the lever set that of the part."
+                )
+        if usual is not None and built != usual:
+            notes.append(
+                f"lever {label!r}: society.{name} shapes what population(setup) and world(setup, people) build, and "
+                "that stays as it was built; the lever changes only what turns and parts read of it."
+            )
+    return notes
 
 
-def _sketch(job: Job, settings: Settings, changes: dict[str, Any]) -> bytes | None:
-    """A small society as it is built with these parameters; None where it cannot be built."""
+def _sketch(job: Job, settings: Settings, changes: dict[str, Any]) -> tuple[bytes | None, World | None]:
+    """A small society as it is built with these parameters, packed, and its world; None where it cannot be built."""
     other = settings.model_copy(update={"society": settings.society | changes, "levers": ()})
     small = msgspec.structs.replace(
         job, agents=min(job.agents, _SKETCHED_AGENTS), settings=other.model_dump_json(), attempt=0
     )
     try:
         _, people = _people(small)
-        return pack((people.columns, build_environment(small).world.state()))
+        world = build_environment(small).world
+        return pack((people.columns, world.state())), world
     except (PopulaceError, TypeError):
-        return None
+        return None, None
 
 
 def job_journal(job: Job, shard: int) -> Journal | None:
@@ -133,24 +150,33 @@ def build_environment(job: Job) -> Environment:
     """The environment service with its world opened. Raises ScenarioError."""
     society, settings = job.society(), job.read_settings()
     setup, people = _people(job)
-    world = _world(society, setup, people)
     defaults = _defaults(society, people)
-    levers = _levers(job, people, world)
-    world.open(
-        Opening(
-            agents=job.agents,
-            seed=settings.seed,
-            tick_seconds=society.tick_seconds,
-            parameters=setup.parameters,
-            columns={**people.columns, **defaults},
-            draw=Draws(settings.seed),
-            fields=society.fields,
+
+    def anew() -> Environment:
+        world = _world(society, setup, people)
+        levers = _levers(job, people, world)
+        world.open(
+            Opening(
+                agents=job.agents,
+                seed=settings.seed,
+                tick_seconds=society.tick_seconds,
+                parameters=setup.parameters,
+                columns={**people.columns, **defaults},
+                draw=Draws(settings.seed),
+                fields=society.fields,
+            )
         )
-    )
-    return Environment(
-        world, society.outcomes, shards=settings.shards, frame_bytes=settings.bus.frame_bytes, attempt=job.attempt,
-        levers=levers, record_actions=settings.record.actions, trace_version=job.trace_version,
-    )  # fmt: skip
+        return Environment(
+            world, society.outcomes, shards=settings.shards, frame_bytes=settings.bus.frame_bytes,
+            attempt=job.attempt, levers=levers, record_actions=settings.record.actions,
+            trace_version=job.trace_version,
+        )  # fmt: skip
+
+    environment = anew()
+    if job.trace_version > 1:
+        environment.anew = anew
+        environment.try_parts()
+    return environment
 
 
 def build_shard(job: Job, index: int) -> Shard:
@@ -187,9 +213,22 @@ def build_shard(job: Job, index: int) -> Shard:
         queries=world.queries,
         forms=settings.forms,
     )
+    if job.trace_version > 1 and sys.flags.hash_randomization:
+        _refuse_sets(society)
     agents = make_agents(society.agent, rows) if len(rows) else []
     levers = _levers(job, people, None)
     return Shard(plan, scope, agents, society.fields, society.activation, levers)
+
+
+def _refuse_sets(society: Society) -> None:
+    """Raise ScenarioError where a turn makes a plain set: the order of its text differs from process to process."""
+    where = sets_in_turn(society.agent)
+    if where is not None:
+        raise ScenarioError(
+            f"{where}: a turn makes a set, and Python orders a set of text at random in each process. Start Python "
+            "with PYTHONHASHSEED=0, as the command line does, or make an OrderedSet, which is read in the order of its "
+            "elements: `from populace.core.containers import OrderedSet`."
+        )
 
 
 def _people(job: Job) -> tuple[Setup, Population]:

@@ -30,6 +30,7 @@ class Fields(Part):
     """
 
     name = "columns"
+    unsaved = ("_digests", "_start_digest")
 
     def __init__(self) -> None:
         super().__init__()

@@ -39,7 +39,7 @@ dicts) or NumPy arrays of them, never a set, since a set has no order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -143,12 +143,18 @@ class Part:
     `name` is unique in a world. It is the class's attribute, the class's name in lower case where it has none, or
     what the constructor is given. `world` is the world that the part belongs to, from `World(...)` on. `settable`
     names the attributes that a lever may set while the run goes on, each with its type. The part itself leaves these
-    as they were made, and out of its `state`: what holds in a tick follows from the levers.
+    as they were made, and out of its `state`: what holds in a tick follows from the levers. `unsaved` names the
+    attributes that `state` leaves out although they change: what follows from the rest (a cache, an index), or lives
+    within one tick. All else that changes is saved: a part is tried for it when a run begins and while it lasts.
+
+    The scenario's parameters are `self.world.parameters`, those of the tick. A part that keeps `opening.parameters`
+    is refused, since a lever would not reach it.
     """
 
     name: str = ""
     world: World
     settable: Mapping[str, Any] = {}
+    unsaved: Collection[str] = ()
 
     def __init__(self, name: str | None = None) -> None:
         if name is not None:

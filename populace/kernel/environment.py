@@ -27,6 +27,7 @@ from populace.interventions.at_work import NO_LEVERS, Levers, set_world
 from populace.kernel.bus import Frame, Mail, Outgoing, route, unpack_body
 from populace.kernel.delivery import Envelope, check_complete, distinct, tally
 from populace.kernel.rows import action_rows
+from populace.kernel.trial import check_parts, is_sample, try_world
 
 _pack: Final = msgpack.Packer(autoreset=True).pack
 _NO_LIMIT: Final = 2**31
@@ -91,6 +92,7 @@ class Environment:
         self.outcomes = outcomes
         self.attempt = attempt
         self.trace_version = trace_version
+        self.anew: Callable[[], Environment] | None = None
         self._shards = shards
         self._frame_bytes = frame_bytes
         self._last: WorldDone | None = None
@@ -101,6 +103,16 @@ class Environment:
         if levers:
             world.at_edge = self._enter
             self._enter(world.tick)
+
+    def try_parts(self) -> None:
+        """Try that the world comes back from a checkpoint, with another that is built anew (`kernel.trial`).
+
+        Raises ScenarioError, naming part and attribute, where it would be another.
+        """
+        if self.anew is not None:
+            if self.world.tick == 0:
+                check_parts(self.world, self._parameters)
+            try_world(self.world, self.anew().world)
 
     def _enter(self, tick: int) -> None:
         """Let levers act on the world at the start of a tick."""
@@ -176,6 +188,8 @@ class Environment:
         ]
         seal, touched = self._levers.seal(tick), self._levers.touched(tick)
         resolved = self.world.resolve(actions, digests=self.trace_version >= 2)
+        if is_sample(self.world.tick):
+            self.try_parts()
         changed += self._changed
         counts = Counts()
         counts.applied = resolved.applied

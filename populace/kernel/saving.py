@@ -46,6 +46,12 @@ _MUTABLE: Final = frozenset({list, dict, set, OrderedSet, bytearray})
 _NOT_SAVED: Final = (TypeError, ValueError, OverflowError, RecursionError, AttributeError)
 _encode: Final = msgspec.msgpack.Encoder().encode
 _types: Final = msgspec.inspect
+_SCALAR_TYPES: Final[dict[type, type]] = {
+    _types.NoneType: type(None), _types.BoolType: bool, _types.IntType: int, _types.FloatType: float,
+    _types.StrType: str, _types.BytesType: bytes,
+}  # fmt: skip
+_ANYTHING: Final = _SCALARS | {list, dict}
+_KEYS: Final = frozenset({str, int})
 
 
 class _Field(NamedTuple):
@@ -71,6 +77,11 @@ class Keeper:
         self._held = [
             _Field(name, attrgetter(name), flat, sets) for name, (held, flat, sets) in shapes.items() if held
         ]
+        exact = [_exact(one.type) for one in _types.type_info(kind).fields]  # type: ignore[attr-defined]
+        own = self._open or hasattr(kind, "__post_init__")
+        self._exact = None if own or None in exact else [
+            (read, *one) for read, one in zip(self._readers, exact, strict=True) if one is not None
+        ]  # fmt: skip
         self._with_sets = [one for one in self._held if one.sets]
 
     def read(self, packed: bytes) -> Agent:
@@ -96,27 +107,58 @@ class Keeper:
             containers.update(found)
             if alone and len(containers) != known + len(found):
                 _refuse_shared(agents[: start + _CHUNK], ids)
-            if self._held:
-                kept += again
+            kept += again
         if self._canonical:
-            for name, read, _, _ in self._held:
+            for name, read, flat, sets in self._held:
                 for agent, now in zip(agents, kept, strict=True):
-                    self._set(agent, name, read(now))
+                    if now is not agent:
+                        self._set(agent, name, read(now))
+                    elif sets and flat:
+                        self._set(agent, name, _ordered(read(agent)))
 
     def _again(self, agents: Sequence[Agent], ids: Sequence[int], containers: list[int]) -> list[Agent]:
-        """The agents read back; notes the ids of their mutable containers."""
+        """The agents read back, or themselves where that is sure to be the same; notes their mutable containers."""
+        if self._exact is not None and self._exactly(agents, containers):
+            try:
+                _encode(agents)
+            except _NOT_SAVED:
+                self._explain(agents, ids)
+            return list(agents)
+        containers.clear()
         try:
             packed = _encode(agents)
             again: list[Agent] = self._decode_all(packed)
         except Exception:  # noqa: BLE001  # a class may check what it is made of, and raise anything
             self._explain(agents, ids)
-        if self._canonical and self._with_sets:
-            self._order_sets(again)
         repacked = _encode(again)
         same = len(repacked) == len(packed) if self._with_sets else repacked == packed
         if not (same and self._same(agents, again, containers)):
             self._explain(agents, ids)
+        if self._canonical and self._with_sets:
+            self._order_sets(again)
         return again
+
+    def _exactly(self, agents: Sequence[Agent], containers: list[int]) -> bool:
+        """Whether all fields hold exactly what they declare; False says that it must be tried."""
+        assert self._exact is not None
+        for read, kinds, first, second in self._exact:
+            values = list(map(read, agents))
+            found = set(map(type, values))
+            if not found <= kinds:
+                return False
+            if found <= _SCALARS:
+                continue
+            containers += [id(value) for value in values if type(value) in _MUTABLE]
+            if first is None:
+                if not all(map(_is_plain, values, [containers] * len(values))):
+                    return False
+                continue
+            for value in values:
+                if value and not (
+                    set(map(type, value)) <= first and (second is None or set(map(type, value.values())) <= second)
+                ):
+                    return False
+        return True
 
     def _same(self, agents: Sequence[Agent], again: Sequence[Agent], containers: list[int]) -> bool:
         read: Callable[[Any], Any]
@@ -173,6 +215,8 @@ def check_saved(agent: Agent, id: int) -> None:  # noqa: A002
 def _shape(kind: Any, inside: tuple[type, ...]) -> tuple[bool, bool, bool]:
     """Of a type of field: whether it may hold more than a scalar, holds scalars only, holds a set at any depth."""
     inner: list[Any]
+    while isinstance(kind, _types.Metadata):
+        kind = kind.type
     sets = isinstance(kind, _types.SetType | _types.FrozenSetType)
     match kind:
         case _types.AnyType() | _types.CustomType() | _types.RawType():
@@ -197,6 +241,76 @@ def _shape(kind: Any, inside: tuple[type, ...]) -> tuple[bool, bool, bool]:
     return True, not hasattr(kind, "fields") and not any(one[0] for one in shapes), sets
 
 
+def _exact(kind: Any) -> tuple[frozenset[type], frozenset[type] | None, frozenset[type] | None] | None:
+    """What a field of scalars, of containers of scalars, or of anything may hold, so that it need not be tried.
+
+    The types of its values, of what these hold (None: plain data), and of the values of a dict (None: no dict). None
+    for all other fields.
+    """
+    while isinstance(kind, _types.Metadata):
+        kind = kind.type
+    if isinstance(kind, _types.AnyType):
+        return _ANYTHING, None, None
+    scalars = _scalars(kind)
+    if scalars is not None:
+        return scalars, frozenset(), None
+    options = kind.types if isinstance(kind, _types.UnionType) else (kind,)
+    held = [one for one in options if _scalars(one) is None]
+    beside = [one for one in options if _scalars(one) is not None]
+    if len(held) != 1 or any(getattr(held[0], name, None) is not None for name in ("min_length", "max_length")):
+        return None
+    kinds = frozenset().union(*(_scalars(one) or () for one in beside))
+    own: tuple[type, ...]
+    inner: frozenset[type] | None
+    values: frozenset[type] | None
+    match held[0]:
+        case _types.ListType(item_type=item):
+            own, inner, values = (list,), _scalars(item), None
+        case _types.SetType(item_type=item):
+            own, inner, values = (set, OrderedSet), _scalars(item), None
+        case _types.FrozenSetType(item_type=item):
+            own, inner, values = (frozenset, OrderedFrozenSet), _scalars(item), None
+        case _types.DictType(key_type=key, value_type=value):
+            own, inner, values = (dict,), _scalars(key), _scalars(value)
+            if values is None:
+                return None
+        case _:
+            return None
+    return None if inner is None else (kinds | frozenset(own), inner, values)
+
+
+def _scalars(kind: Any) -> frozenset[type] | None:
+    """The types of a scalar without constraints, or of several; None for all else."""
+    while isinstance(kind, _types.Metadata):
+        kind = kind.type
+    if isinstance(kind, _types.UnionType):
+        each = [_scalars(one) for one in kind.types]
+        return None if None in each else frozenset().union(*(one or () for one in each))
+    found = _SCALAR_TYPES.get(type(kind))
+    if found is None or any(getattr(kind, name) is not None for name in getattr(kind, "__struct_fields__", ())):
+        return None
+    return frozenset({found})
+
+
+def _is_plain(value: Any, containers: list[int]) -> bool:
+    """Whether a value under `Any`, noted already, is such as MessagePack gives; notes the containers in it."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return True
+    if kind is dict:
+        if not set(map(type, value)) <= _KEYS:
+            return False
+        value = value.values()
+    elif kind is not list:
+        return False
+    for one in value:
+        if type(one) not in _SCALARS:
+            containers.append(id(one))
+            if not _is_plain(one, containers):
+                return False
+    return True
+
+
 def _alike(was: Any, now: Any, containers: list[int]) -> bool:
     """Whether two values that take the same bytes are of the same types throughout; notes mutable containers."""
     kind = type(was)
@@ -207,20 +321,19 @@ def _alike(was: Any, now: Any, containers: list[int]) -> bool:
         return False
     if kind in _MUTABLE:
         containers.append(id(was))
-    if base is list or base is tuple:
-        kinds = set(map(type, was))
+    if base is list or base is tuple or base is dict:
+        ones, twos = was, now
+        if base is dict:
+            if set(map(type, was)) != set(map(type, now)):
+                return False
+            ones, twos = was.values(), now.values()
+        kinds = set(map(type, ones))
         if kinds <= _SCALARS:
-            return kinds == set(map(type, now))
-        return all(_alike(one, two, containers) for one, two in zip(was, now, strict=True))
-    if base is dict:
-        keys = set(map(type, was))
-        if keys != set(map(type, now)):
-            return False
-        values = set(map(type, was.values()))
-        if keys <= _SCALARS and values <= _SCALARS:
-            return values == set(map(type, now.values()))
-        pairs = zip(was.items(), now.items(), strict=True)
-        return all(_alike(one, two, containers) for one, two in pairs)
+            return kinds == set(map(type, twos))
+        return all(
+            _alike(one, two, containers) if type(one) not in _SCALARS else type(one) is type(two)
+            for one, two in zip(ones, twos, strict=True)
+        )
     if base is set or base is frozenset:
         return set(map(_read_as, was)) == set(map(_read_as, now))
     mine = fields_of(was)
@@ -244,9 +357,9 @@ def _ordered(value: Any) -> Any:
     kind = type(value)
     if kind in _SCALARS:
         return value
-    if kind is set:
+    if isinstance(value, set):
         return OrderedSet(in_order(map(_ordered, value)))
-    if kind is frozenset:
+    if isinstance(value, frozenset):
         return OrderedFrozenSet(in_order(map(_ordered, value)))
     if kind is list:
         value[:] = map(_ordered, value)
@@ -315,7 +428,7 @@ def _unsaved(agent: Agent) -> str:
 
 def _differences(where: str, was: Any, now: Any) -> Iterator[str]:
     if _read_as(was) is not _read_as(now):
-        yield f"{where} holds {_a(type(was))}, which a resumed run reads as {_a(type(now))}"
+        yield f"{where} holds {_a(_read_as(was))}, which a resumed run reads as {_a(_read_as(now))}"
     elif isinstance(was, msgspec.Struct | list | tuple | Mapping) or dataclasses.is_dataclass(was):
         mine, other = _inside(was), _inside(now)
         if [key for key, _ in mine] != [key for key, _ in other]:

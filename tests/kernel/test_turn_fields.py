@@ -83,7 +83,7 @@ def test_a_field_of_a_wrong_type_fails_its_turn_and_is_put_back(name: str, value
     ids=range(5),
 )
 def test_a_number_beyond_its_fields_range_is_told_the_range(name: str, value: int, says: str) -> None:
-    done = run_tick(make_shard([Fields(name=name, value=value)]))
+    done = run_tick(make_shard([Fields(name=name, at=put(value))]))
     assert done.failures[0].message.startswith(says)
 
 

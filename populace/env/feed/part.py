@@ -38,6 +38,7 @@ class Feed(Part):
     """
 
     name = "feed"
+    unsaved = ("_popular",)
     settable: Mapping[str, Any] = {"show": int, "sees": Sees, "text_chars": int, "notify": bool}
 
     def __init__(

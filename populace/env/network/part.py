@@ -33,6 +33,7 @@ class Network(Part):
 
     name = "network"
     settable: Mapping[str, Any] = {"frozen": bool}
+    unsaved = ("_in", "_edits", "_digests")
     frozen = False
 
     def __init__(
