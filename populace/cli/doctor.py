@@ -17,11 +17,14 @@ def doctor(
     set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")] = None,
     model: Annotated[str | None, typer.Option(help="embedded, openai or scripted.")] = None,
 ) -> None:
-    """Check Python, Ray, the model and the disk, and say what to do."""
+    """Check Python, Ray, the model and the disk, and say what to do.
+
+    With --model openai the endpoint is asked one thing of each kind, which is billed, to see what it can do.
+    """
     from populace.cli.examine import examine
 
     chosen = load_settings(settings, set_ or (), model__kind=model)
-    findings = asyncio.run(examine(chosen))
+    findings = asyncio.run(examine(chosen, ask=model is not None))
     console = Console(highlight=False)
     for finding in findings:
         mark = "[green]ok[/]   " if finding.good else "[red]wrong[/]"

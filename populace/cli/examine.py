@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,8 @@ import msgspec
 import psutil
 
 from populace.models.embedded.host import ModelHost
+from populace.models.keys import accesses
+from populace.models.probing import try_endpoint
 from populace.settings import Settings
 from populace.store.manifest import versions
 
@@ -36,15 +39,15 @@ class Finding(msgspec.Struct, frozen=True):
     remedy: str = ""
 
 
-async def examine(settings: Settings) -> list[Finding]:
-    """Look at everything that a run with these settings needs."""
+async def examine(settings: Settings, *, ask: bool = False) -> list[Finding]:
+    """Look at everything that a run with these settings needs. With `ask`, endpoints are asked, which is billed."""
     return [
         _python(),
         Finding("packages", True, ", ".join(f"{name} {version}" for name, version in versions().items())),
         _memory(),
         _disk(),
         await asyncio.to_thread(_ray),
-        *await _model(settings),
+        *await _model(settings, ask),
     ]
 
 
@@ -80,10 +83,17 @@ def _ray() -> Finding:
     return Finding("Ray", True, f"{cpus} CPUs on {nodes} node(s)")
 
 
-async def _model(settings: Settings) -> list[Finding]:
+async def _model(settings: Settings, ask: bool) -> list[Finding]:
     probes = await ModelHost(settings).probe()
     kind = settings.model.kind
     names = [f"model ({kind})" if len(probes) == 1 else f"model ({kind}, {n})" for n in range(1, len(probes) + 1)]
-    return [
+    findings = [
         Finding(name, probe.ok, probe.found, probe.next_step) for name, probe in zip(names, probes, strict=True)
     ]
+    if not ask or kind != "openai" or any(probe.refused for probe in probes):
+        return findings
+    for name, probe, access in zip(names, probes, accesses(settings.endpoint), strict=True):
+        if probe.ok:
+            trials = await try_endpoint(settings, access, time.time())
+            findings += [Finding(f"{name}, {one.what}", one.good, one.found, one.next_step) for one in trials]
+    return findings

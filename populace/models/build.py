@@ -25,6 +25,7 @@ from populace.models.http import Http
 from populace.models.keys import Access, accesses, is_loopback, read_key
 from populace.models.protocol import Gateway
 from populace.models.scripted.gateway import AnswerFunction, Scripted
+from populace.models.standing import Standing
 from populace.settings import Settings
 
 __all__ = ["ModelHost", "Probe", "build_gateway"]
@@ -70,7 +71,7 @@ def build_gateway(
         key = None if embedded else read_key(access, required=not is_loopback(access.base_url))
         http = Http(access.base_url, key=key, connections=calls, timeout_s=endpoint.timeout_s, setting=access.setting)
         writer = Writer(model.label, LLAMA if embedded else OPENAI)
-        servers.append(Server(http, writer, access.key_source, access.setting))
+        servers.append(Server(http, writer, access.key_source, access.setting, Standing()))
         permits = Concurrency(calls, start=min(calls, _START_PERMITS))
         lanes.append(Lane(http.base_url, permits, lane_breaker(len(at), settings.shards), access.weight))
     prompts = None
@@ -80,7 +81,7 @@ def build_gateway(
         servers=servers,
         lanes=lanes,
         model=model.label,
-        retry=Retry(seed, endpoint.retries, model.repairs, rate, Backoff(), model.sampling),
+        retry=Retry(seed, endpoint.retries, model.repairs, rate, Backoff(), model.sampling, model.lenient),
         label_mode=model.choice_probabilities if model.choice_probabilities is not None else embedded,
         outage_s=endpoint.outage_s,
         limiter=_limiter(settings, rate, link, shard, attempt),

@@ -23,16 +23,18 @@ from populace.budget.prices import tokens_of
 from populace.core.errors import ActorLost, BudgetSpent, ModelError
 from populace.core.records import Answer, Ask, Reason
 from populace.models.cache.keys import model_seed
-from populace.models.chat import Mode, Writer, read_completion, read_error
+from populace.models.chat import Mode, Writer, read_completion
 from populace.models.completions import Prompts, prompt_of, read_completions
 from populace.models.dispatch.backoff import asked_wait_s, never_fits, rate_headers
 from populace.models.dispatch.dispatcher import Batches, Dispatcher
 from populace.models.dispatch.lanes import Lane, Lanes
 from populace.models.dispatch.retry import Again, Pending, Retry
 from populace.models.dispatch.throttle import Limiter
-from populace.models.endings import Ending, Fatal, Fault, Limited, Rejected, Said
+from populace.models.endings import Ending, Exhausted, Fatal, Fault, Late, Limited, Refused, Rejected, Said, Unsupported
 from populace.models.http import Http, Reply
 from populace.models.protocol import Deliver, Pressure
+from populace.models.refusals import is_of_length, read_error
+from populace.models.standing import Standing
 
 _CHAT: Final = "/chat/completions"
 _COMPLETIONS: Final = "/completions"
@@ -43,13 +45,15 @@ _LIMITS: Final = "x-ratelimit-remaining-requests"
 class Server(NamedTuple):
     """One endpoint that a client asks: how it is reached, how it wants to be asked.
 
-    `key_source` names, for errors, where its key comes from; `setting` which setting gives its address.
+    `key_source` names, for errors, where its key comes from; `setting` which setting gives its address; `standing` is
+    what it has answered so far.
     """
 
     http: Http
     writer: Writer
     key_source: str
-    setting: str = "endpoint.base_url"
+    setting: str
+    standing: Standing
 
 
 class Client:
@@ -165,13 +169,18 @@ class Client:
             return await self._complete(jobs, lane, server, prompts)
         ask = job.ask
         seed = model_seed(self._retry.sampling, self._retry.seed, ask, job.repairs)
+        if job.mode == "labels" and not server.writer.form.logprobs:
+            job.mode = "schema"
+        job.form = server.writer.form_of(ask)
+        server.standing.begun(_kinds(job), _name(job))
         reply = await server.http.post(_CHAT, server.writer.request(ask, job.mode, seed, job.more))
         if not isinstance(reply, Reply):
             return (reply,)
         if (outcome := self._look_at(reply, lane, server, job.estimate)) is not None:
             return (outcome,)
         sent = sum(len(content) for _, content in ask.messages)
-        return (read_completion(reply.body, ask.spec.labels if job.mode == "labels" else (), sent),)
+        labels = ask.spec.labels if job.mode == "labels" else ()
+        return (read_completion(reply.body, labels, sent, reply.headers.get("Content-Type", "")),)
 
     async def _complete(self, jobs: list[Pending], lane: Lane, server: Server, prompts: Prompts) -> Sequence[Ending]:
         """One request for several jobs of the same kind."""
@@ -179,14 +188,19 @@ class Client:
             jobs[0].alone = True
         texts = [prompt_of((*job.ask.messages, *job.more), prompts.form) for job in jobs]
         ask, labels = jobs[0].ask, jobs[0].mode == "labels"
-        body = prompts.request(texts, ask.max_tokens, ask.temperature, labels=labels)
+        form = server.writer.form
+        for job in jobs:
+            job.form = form
+            server.standing.begun(_kinds(job), _name(job))
+        body = prompts.request(texts, ask.max_tokens, ask.temperature, labels=labels, taken=form)
         reply = await server.http.post(_COMPLETIONS, body)
         if not isinstance(reply, Reply):
             return [reply] * len(jobs)
         outcome = self._look_at(reply, lane, server, sum(job.estimate for job in jobs))
         if outcome is not None:
             return [outcome] * len(jobs)
-        return read_completions(reply.body, texts, [job.ask.spec.labels if labels else () for job in jobs])
+        each = [job.ask.spec.labels if labels else () for job in jobs]
+        return read_completions(reply.body, texts, each, reply.headers.get("Content-Type", ""))
 
     def _look_at(self, reply: Reply, lane: Lane, server: Server, estimate: int) -> Ending | None:
         """What every reply says, whatever was asked: to wait, or that it went wrong; None for an answer to read."""
@@ -208,25 +222,31 @@ class Client:
     def _conclude(self, job: Pending, outcome: Ending, lane: Lane, probe: bool) -> None:
         if self._closed:
             return
-        if not isinstance(outcome, Said):
-            if isinstance(outcome, Fatal) and self._servers[lane.index].writer.learn(outcome.detail):
+        server = self._servers[lane.index]
+        if isinstance(outcome, Said):
+            server.standing.answered(_kinds(job))
+            step = self._retry.after(job, outcome, probe=probe)
+        else:
+            if isinstance(outcome, Unsupported) and server.writer.learn(job.ask, job.form, outcome):
+                # Every call that was sent in the old form is sent anew, whichever of them taught the new one.
+                if job.mode == "labels" and not server.writer.form.logprobs:
+                    job.mode = "schema"
                 self._put_again(job, 0.0)
                 return
-            if isinstance(outcome, Rejected) and self._prompts is not None and not job.alone and _kind(job) is not None:
+            if self._prompts is not None and not job.alone and _kind(job) is not None and _of_one_prompt(outcome):
                 # It may be another prompt of the request that was refused.
-                job.calls += outcome.billed
+                job.calls += isinstance(outcome, Rejected) and outcome.billed
                 job.alone = True
                 self._put_again(job, 0.0)
                 return
+            outcome = self._judged(job, outcome, server)
             job.failed_at = lane.index
-            if isinstance(outcome, Fault | Limited):
+            if isinstance(outcome, Fault | Limited | Late):
                 self._trouble = outcome.detail
             if isinstance(outcome, Limited) and self._limited_for_ever(job, lane):
                 job.deliver([job.abstained("error", f"{outcome.detail} (for more than {self._outage_s:g} s)")])
                 return
             step = self._retry.after(job, outcome, probe=probe, elsewhere=self.dispatcher.elsewhere(lane))
-        else:
-            step = self._retry.after(job, outcome, probe=probe)
         if isinstance(step, Answer):
             job.deliver([step])
         elif isinstance(step, Again):
@@ -245,6 +265,33 @@ class Client:
             job.limited_since_s = now_s
         others = lane.limits_since_s is None or lane.limits_since_s > job.limited_since_s
         return others and now_s - job.limited_since_s > self._outage_s
+
+    def _judged(self, job: Pending, outcome: Ending, server: Server) -> Ending:
+        """What a call came to in the light of those before it: one ask that is refused, or the end of all."""
+        standing, kinds, ask = server.standing, _kinds(job), _name(job)
+        match outcome:
+            case Unsupported():
+                refused = Rejected(outcome.detail, status=outcome.status, parameter=outcome.parameter)
+                if not standing.works:
+                    return Fatal("refused", outcome.detail, outcome.status, outcome.parameter)
+                return self._judged(job, refused, server)
+            case Fatal("key" | "model") if standing.works and not outcome.plain:
+                if standing.denied(outcome.status):
+                    return outcome
+                return Rejected(outcome.detail, status=outcome.status)
+            case Rejected(status=status) if status:
+                own = status == 413 or is_of_length(outcome.detail)
+                if standing.refused(kinds, status, ask, own=own) or (300 <= status < 400 and standing.denied(status)):
+                    return Fatal("refused", outcome.detail, status, outcome.parameter)
+            case Fault(foreign=True):
+                if not standing.works and standing.refused(kinds, "foreign", ask):
+                    return Fatal("refused", outcome.detail, 200)
+            case Exhausted():
+                if standing.refused(kinds, "tokens", ask):
+                    return Fatal("tokens", outcome.detail)
+            case Refused() | Late():
+                standing.left(kinds, ask)
+        return outcome
 
     def _put_again(self, job: Pending, after_s: float) -> None:
         if self._failure is not None or self._winding_down:
@@ -311,7 +358,25 @@ class Client:
                 return f"{url}: its certificate could not be verified: {detail}."
             case "quota":
                 return f"{url} has no quota left for this key ({detail}). Add credit, or use another key, and resume."
-        return f"{url} refused a parameter ({detail}). Change model.temperature or model.max_tokens to what it takes."
+            case "tokens":
+                return (
+                    f"{url} has answered no ask of a kind, since {detail}. A run keeps model.max_tokens for life, so "
+                    "begin a new one with more (reasoning models want thousands), or have the agent ask with more."
+                )
+        if fatal.parameter:
+            setting = {"max_tokens": "model.max_tokens", "temperature": "model.temperature"}.get(fatal.parameter)
+            step = f"begin a new run with another {setting}" if setting else "ask another endpoint or another model"
+            return f"{url} refuses {fatal.parameter} in every form ({detail}). Calls can't be made like that: {step}."
+        if fatal.status < 400:
+            return (
+                f"{url} does not answer as a model's endpoint: {detail}. Set {server.setting} to the address at which "
+                "it does (it often ends in /v1), and resume."
+            )
+        return (
+            f"{url} has refused all asks of a kind alike and answered none: {detail}. If it names the model, that is "
+            f"model.name = {self._model!r}; if it names the address, {server.setting} sets that; if it names "
+            f"something of the prompts or of an answer's type, the society's code does."
+        )
 
 
 def _kind(job: Pending) -> object:
@@ -319,6 +384,20 @@ def _kind(job: Pending) -> object:
     if job.mode == "schema" or job.alone:
         return None
     return job.mode, job.ask.max_tokens, job.ask.temperature
+
+
+def _of_one_prompt(outcome: Ending) -> bool:
+    """Whether a request was refused for what one of its prompts may hold."""
+    return isinstance(outcome, Rejected) or (isinstance(outcome, Refused) and not outcome.billed)
+
+
+def _kinds(job: Pending) -> tuple[object, object]:
+    """What an ask is one of, for an endpoint's standing: those of its mode, those of its type."""
+    return job.mode, (job.mode, job.ask.spec.key)
+
+
+def _name(job: Pending) -> tuple[int, int, int]:
+    return job.ask.agent, job.ask.tick, job.ask.nth
 
 
 def _reason(failure: Exception | None) -> tuple[Reason, str]:

@@ -20,15 +20,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from populace.budget.prices import tokens_of
-from populace.models.chat import Turns, Usage
+from populace.models.bodies import DECODE_ERRORS, contents, count, number, objects, plain_body, text_or_none
+from populace.models.chat import Turns, Usage, usage_of
 from populace.models.choices import label_probabilities
-from populace.models.endings import Ending, Fault, Refused, Said
+from populace.models.dialect import Form
+from populace.models.endings import Ending, Exhausted, Fault, Refused, Said
+from populace.models.reading import without_thinking
+from populace.models.refusals import read_error_in_answer
 from populace.models.safety import disarm
 
 PromptForm: TypeAlias = Literal["plain", "chatml", "llama3"]
@@ -43,6 +47,7 @@ _STOPS: Final[dict[str, list[str]]] = {
     "llama3": ["<|eot_id|>"],
 }
 _TO_JSON: Final = msgspec.json.Encoder().encode
+_FIRST: Final = Form()
 
 
 def prompt_of(turns: Turns, form: PromptForm) -> str:
@@ -69,13 +74,20 @@ class Prompts:
         self._model = model
         self._seed = seed
 
-    def request(self, prompts: Sequence[str], max_tokens: int, temperature: float, *, labels: bool) -> bytes:
-        """The body of a request. With `labels`, one token of each answer is asked for, and its probabilities."""
-        fields: dict[str, Any] = {"model": self._model, "prompt": prompts, "max_tokens": 1 if labels else max_tokens}
-        fields |= {"temperature": temperature, "stop": _STOPS[self.form]}
+    def request(
+        self, prompts: Sequence[str], max_tokens: int, temperature: float, *, labels: bool, taken: Form = _FIRST
+    ) -> bytes:
+        """The body of a request. With `labels`, one token of each answer is asked for, and its probabilities.
+
+        `taken` is how the endpoint takes its requests, as far as that is known.
+        """
+        fields: dict[str, Any] = {"model": self._model, "prompt": prompts}
+        fields |= {taken.max_tokens: 1 if labels else max_tokens, "stop": _STOPS[self.form]}
+        if taken.temperature:
+            fields["temperature"] = temperature
         if labels:
-            fields["logprobs"] = TOP_LOGPROBS
-        if self._seed is not None:
+            fields["logprobs"] = min(TOP_LOGPROBS, taken.logprobs)
+        if self._seed is not None and taken.seed:
             fields["seed"] = self._seed
         return _TO_JSON(fields)
 
@@ -92,14 +104,17 @@ class _Choice(msgspec.Struct):
 
 
 class _Completion(msgspec.Struct):
-    choices: list[_Choice]
+    choices: list[_Choice] = []
     usage: Usage | None = None
+    error: Any = None
 
 
 _COMPLETION: Final = msgspec.json.Decoder(_Completion, strict=False)
 
 
-def read_completions(body: bytes, prompts: Sequence[str], labels: Sequence[tuple[str, ...]]) -> list[Ending]:
+def read_completions(
+    body: bytes, prompts: Sequence[str], labels: Sequence[tuple[str, ...]], content_type: str = ""
+) -> list[Ending]:
     """An outcome for each prompt, from the body of a 200. `labels` are those of each prompt's choice, or ().
 
     A server tells what all prompts together used. Each has a part of that in proportion to its length, in whole
@@ -107,32 +122,66 @@ def read_completions(body: bytes, prompts: Sequence[str], labels: Sequence[tuple
     """
     try:
         completion = _COMPLETION.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return [Fault(f"the answer is no completion ({error}): {body[:200]!r}", billed=True)] * len(prompts)
+    except DECODE_ERRORS:
+        plain = plain_body(body, content_type)
+        if isinstance(plain, Fault):
+            return [plain] * len(prompts)
+        completion = _completion_of(plain)
+    if completion.error and not completion.choices:
+        return [read_error_in_answer(completion.error)] * len(prompts)
     found: dict[int, _Choice] = {}
     for choice in completion.choices:
         found.setdefault(choice.index, choice)
     usage = completion.usage or Usage()
+    counted = usage.prompt_tokens >= 0 and usage.completion_tokens >= 0
     answered = [index for index in range(len(prompts)) if index in found]
     sent = _share(usage.prompt_tokens, [tokens_of(len(prompt)) for prompt in prompts])
     said = _share(usage.completion_tokens, [tokens_of(len(found[index].text)) for index in answered])
     out = dict(zip(answered, said, strict=True))
-    outcomes: list[Ending] = []
+    endings: list[Ending] = []
     for index in range(len(prompts)):
         if index in out:
-            outcomes.append(_read(found[index], sent[index], out[index], labels[index]))
+            endings.append(_read(found[index], sent[index], out[index], labels[index], counted))
         else:
-            outcomes.append(Fault(f"the server answered {len(answered)} of {len(prompts)} prompts", billed=True))
-    return outcomes
+            endings.append(Fault(f"the server answered {len(answered)} of {len(prompts)} prompts", billed=True))
+    return endings
 
 
-def _read(choice: _Choice, tokens_in: int, tokens_out: int, labels: tuple[str, ...]) -> Ending:
+def _completion_of(plain: Mapping[str, Any]) -> _Completion:
+    """A completion from what of a body can be read."""
+    choices = []
+    for nth, choice in enumerate(objects(plain.get("choices"))):
+        said, _ = contents(choice)
+        index, logprobs = count(choice.get("index", nth)), choice.get("logprobs")
+        choices.append(_Choice(max(0, index), said, text_or_none(choice.get("finish_reason")), _logprobs_of(logprobs)))
+    return _Completion(choices, usage_of(plain.get("usage")), plain.get("error"))
+
+
+def _logprobs_of(logprobs: Any) -> _Logprobs | None:
+    first = logprobs.get("top_logprobs") if isinstance(logprobs, dict) else None
+    tokens = objects(first)[:1]
+    if not tokens:
+        return None
+    return _Logprobs([{token: read for token, one in tokens[0].items() if (read := number(one)) is not None}])
+
+
+def _read(choice: _Choice, tokens_in: int, tokens_out: int, labels: tuple[str, ...], counted: bool) -> Ending:
+    text, thinking = without_thinking(choice.text)
     if choice.finish_reason == "content_filter":
-        return Refused("stopped by the endpoint's content filter", tokens_in, tokens_out)
+        return Refused("stopped by the endpoint's content filter", tokens_in, tokens_out, thinking, counted)
+    cut = choice.finish_reason == "length"
+    if cut and thinking and not text:
+        return Exhausted(
+            f"all {tokens_out} tokens went to reasoning: raise model.max_tokens",
+            tokens_in,
+            tokens_out,
+            thinking,
+            counted,
+        )
     probabilities = None
     if labels and choice.logprobs is not None and choice.logprobs.top_logprobs:
         probabilities = label_probabilities(labels, (choice.logprobs.top_logprobs[0] or {}).items())
-    return Said(choice.text, tokens_in, tokens_out, choice.finish_reason == "length", probabilities)
+    return Said(text, tokens_in, tokens_out, cut, probabilities, thinking, counted)
 
 
 def _share(total: int, parts: Sequence[int]) -> list[int]:

@@ -126,7 +126,11 @@ class Http:
             try:
                 begun = response.status < 300
                 if 300 <= response.status < 400:
-                    return Rejected(f"{url} answered with a redirect ({response.status}), which is not followed")
+                    to = self.scrub(response.headers.get("Location", "nowhere"))[:200]
+                    return Rejected(
+                        f"{url} answered with a redirect ({response.status} to {to}), which is not followed",
+                        status=response.status,
+                    )
                 content = await _read(response)
             except BaseException:
                 response.close()

@@ -51,7 +51,8 @@ class Model(_Section):
     `scripted` (deterministic answers, no model). `path` gives the embedded model other weights (a GGUF file). With
     `sampling = "own"` each agent, tick and seed has its own sample; with `shared`, asks of the same content share one
     answer (agents as archetypes). `cache` names a file in which answers are kept by the same rule, for other runs as
-    well; without it nothing is kept. `repairs` is how often an answer that does not fit its type is asked for again.
+    well; without it nothing is kept. `repairs` is how often an answer that does not fit its type is asked for again;
+    `lenient` takes labels of another case and numbers written as text for what they must mean, and counts them.
     `latency` is that of the scripted model.
 
     `prompt_form` (`plain`, `chatml` or `llama3`) says how messages are written where no chat template is applied: in
@@ -67,6 +68,7 @@ class Model(_Section):
     choice_probabilities: bool | None = None
     sampling: Literal["own", "shared"] = "own"
     prompt_form: Literal["plain", "chatml", "llama3"] = "plain"
+    lenient: Annotated[bool, RESUME] = True
     cache: Annotated[Path | None, RESUME] = None
     threads: Annotated[PositiveInt | None, RESUME] = None
     context_tokens: PositiveInt = 4096

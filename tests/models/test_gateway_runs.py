@@ -143,7 +143,7 @@ def test_a_fifth_of_malformed_answers_is_counted_by_reason_and_agent(tmp_path):
     assert manifest["calls_billed"] == server.billed.calls == 150
     asks = read_table(tmp_path, "asks").to_pylist()
     assert Counter(ask["agent"] for ask in asks if ask["reason"] == "error") == failed
-    assert all("no chat completion" in ask["detail"] for ask in asks if ask["reason"])
+    assert all("no completion" in ask["detail"] for ask in asks if ask["reason"])
     state = {row["agent"]: row for row in read_table(tmp_path, "agents").to_pylist() if row["tick"] == 3}
     assert {agent: state[agent]["abstained"] for agent in failed} == failed
 

@@ -262,9 +262,9 @@ def test_parts_of_what_a_server_billed_add_up(pairs: list[tuple[str, str]], toke
 
 
 def test_bodies_that_are_no_completion() -> None:
-    assert read_completions(b"<html>", ["a", "b"], [(), ()]) == [
-        Fault("the answer is no completion (JSON is malformed: invalid character (byte 0)): b'<html>'", billed=True)
-    ] * 2  # fmt: skip
+    said = "the answer is no completion but text/html, '<html>'"
+    fault = Fault(said, billed=True, foreign=True)
+    assert read_completions(b"<html>", ["a", "b"], [(), ()], "text/html") == [fault, fault]
     filtered = json.dumps({"choices": [{"index": 0, "text": "", "finish_reason": "content_filter"}]}).encode()
     (outcome,) = read_completions(filtered, ["a"], [()])
     assert isinstance(outcome, Refused)

@@ -14,10 +14,12 @@ from populace.agents.answers import Choice, compile_answer
 from populace.budget.amounts import Rate
 from populace.core.draws import Stream
 from populace.core.records import Answer, Ask
-from populace.models.chat import LLAMA, OPENAI, Writer, read_completion, read_error, repair_turns
+from populace.models.chat import LLAMA, OPENAI, Writer, read_completion, repair_turns
 from populace.models.choices import choose, label_probabilities
+from populace.models.dialect import Form
 from populace.models.dispatch.retry import Again, Pending, Retry
-from populace.models.endings import Fatal, Fault, Late, Limited, Refused, Rejected, Said
+from populace.models.endings import Fatal, Fault, Late, Limited, Refused, Rejected, Said, Unsupported
+from populace.models.refusals import read_error
 from populace.models.schemas import label_grammar, strict_schema
 
 
@@ -110,19 +112,20 @@ def test_what_strict_endpoints_refuse_is_not_sent_as_strict() -> None:
 
 def test_a_reasoning_models_own_name_for_max_tokens_is_learnt_once() -> None:
     writer = Writer("m", OPENAI)
-    refusal = "Unsupported parameter: 'max_tokens' ... Use 'max_completion_tokens' instead."
-    assert writer.learn(refusal)
+    text = "Unsupported parameter: 'max_tokens' ... Use 'max_completion_tokens' instead."
+    refusal = Unsupported("max_tokens", text)
+    assert writer.learn(ask(str), Form(), refusal)
     body = json.loads(writer.request(ask(str), "text", 1))
     assert "max_tokens" not in body
     assert body["max_completion_tokens"] == 100
-    assert not writer.learn(refusal)
-    assert not Writer("m", OPENAI).learn("temperature must be 1")
+    assert writer.learn(ask(str), Form(), refusal), "a call that was sent in the old form is sent anew"
+    assert not writer.learn(ask(str), writer.form, refusal), "there is no third name"
 
 
 def test_answers_are_read() -> None:
     assert read_completion(completion("fine", finish_reason="stop"), (), 0) == Said("fine", 12, 3)
     assert read_completion(completion("fi", finish_reason="length"), (), 0) == Said("fi", 12, 3, cut=True)
-    assert read_completion(completion("four", usage=None), (), 40) == Said("four", 10, 1)
+    assert read_completion(completion("four", usage=None), (), 40) == Said("four", 10, 1, counted=False)
 
 
 def test_refusals_are_recognised() -> None:
@@ -152,7 +155,7 @@ def _error(code: str, message: str = "m") -> bytes:
         (408, b"", None, Fault),
         (400, _error("context_length_exceeded"), None, Rejected),
         (422, b'{"detail": [{"loc": ["body"]}]}', None, Rejected),
-        (400, _error("unsupported_value"), None, Fatal),
+        (400, _error("unsupported_value"), None, Rejected),
         (401, _error("invalid_api_key"), None, Fatal),
         (403, b"", None, Fatal),
         (404, _error("model_not_found"), None, Fatal),

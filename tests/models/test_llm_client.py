@@ -104,7 +104,7 @@ def test_faults_that_last_end_as_an_abstention_with_a_reason() -> None:
         got = run(model(server, retries=1), [ask(agent) for agent in range(4)])
     assert fates(got) == {"error": 4}
     assert {answer.calls for answer in got.values()} == {2}
-    assert all("no chat completion" in answer.detail for answer in got.values())
+    assert all("no completion" in answer.detail for answer in got.values())
 
 
 def test_a_fifth_malformed_is_counted_by_reason_and_agent() -> None:

@@ -233,7 +233,7 @@ def test_the_host_tolerates_one_that_is_down_and_no_wrong_key() -> None:
 
 def test_doctor_probes_every_endpoint() -> None:
     with Misbehaving() as up:
-        settings = load_settings(model=several(up, CLOSED).model_dump())
+        settings = several(up, CLOSED)
         findings = [one for one in asyncio.run(examine(settings)) if one.what.startswith("model")]
         assert [(one.what, one.good) for one in findings] == [("model (openai, 1)", True), ("model (openai, 2)", False)]
         assert up.base_url in findings[0].found

@@ -6,6 +6,7 @@ with Misbehaving(plan=[status(500), status(429, retry_after="1"), OK]) as server
     ...
     server.seen        # every request: when, which path, which header names, what body
     server.billed      # what a provider would have charged for
+    server.invented    # what the model behind it said, before anything was done to it
 ```
 
 A plan says what happens to each request: a list (the nth request gets the nth act, those after it OK) or a
@@ -44,6 +45,7 @@ class Act:
     `drop` closes the connection before any byte, `cut` in the middle of the body; `drip` sends a byte every
     `drip_s`; `bomb` is a small gzip answer that inflates to `bomb_bytes`; `malformed` is no JSON; `unschematic` is
     good JSON whose content breaks the schema. `text` replaces the content of an answer, `body` the whole body.
+    `shape` gets a good answer and its request, and gives what is sent in its place: plain data or bytes.
     `close` closes the connection after a good answer without having said so, as an idle time-out does.
     """
 
@@ -58,6 +60,7 @@ class Act:
     bomb_bytes: int = 32 * 2**20
     to: str = ""
     close: bool = False
+    shape: Callable[[dict[str, Any], dict[str, Any]], Any] | None = None
 
 
 @dataclass
@@ -188,6 +191,7 @@ class Misbehaving:
         self.base = base
         self.seen: list[Seen] = []
         self.followed: list[str] = []
+        self.invented: list[str] = []
         self.billed = Billed()
         self.open_now = 0
         self.open_peak = 0
@@ -319,7 +323,13 @@ class Misbehaving:
         self.billed.calls += 1
         self.billed.tokens_in += usage["prompt_tokens"]
         self.billed.tokens_out += usage["completion_tokens"]
-        data = act.body if act.body is not None else json.dumps(answer).encode()
+        if act.body is None:
+            self.invented += [choice.get("text") or _content_of(choice) for choice in answer["choices"]]
+        if act.shape is not None:
+            shaped = act.shape(answer, body)
+            data = shaped if isinstance(shaped, bytes) else json.dumps(shaped).encode()
+        else:
+            data = act.body if act.body is not None else json.dumps(answer).encode()
         if act.kind == "malformed":
             data = data[: len(data) // 2]
         if act.kind in {"cut", "drip"}:
@@ -384,6 +394,10 @@ class Misbehaving:
             "choices": choices,
             "usage": {"prompt_tokens": counts[0], "completion_tokens": counts[1], "total_tokens": sum(counts)},
         }
+
+
+def _content_of(choice: dict[str, Any]) -> str:
+    return (choice.get("message") or {}).get("content") or ""
 
 
 def _abort(request: web.Request) -> web.Response:

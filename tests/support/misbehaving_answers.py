@@ -24,6 +24,9 @@ def tokens_in(prompt: Any) -> int:
 def schema_of(body: dict[str, Any]) -> dict[str, Any] | None:
     """The JSON schema that a request asks for, in any of the ways that servers take it, or None for free text."""
     form = body.get("response_format") or {}
+    for message in reversed(body.get("messages") or []):
+        if message["role"] == "user" and (found := re.search(r"fit this JSON schema:\n(\{.*\})", message["content"])):
+            return json.loads(found[1])
     if form.get("type") == "json_schema":
         return form["json_schema"]["schema"]
     if form.get("type") == "json_object":

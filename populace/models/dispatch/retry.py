@@ -16,21 +16,34 @@ import msgspec
 
 from populace.budget.amounts import PICO_USD, Amount, Rate
 from populace.core.draws import WORLD, Stream
-from populace.core.records import Answer, Ask, Reason
+from populace.core.records import Answer, Ask, Reading, Reason
 from populace.models.cache.keys import Mode as Sampling
 from populace.models.chat import Mode, Turns, repair_turns
 from populace.models.choices import choose
+from populace.models.dialect import Form
 from populace.models.dispatch.backoff import Backoff
-from populace.models.endings import Ending, Fatal, Fault, Late, Limited, Refused, Rejected, Said
+from populace.models.endings import (
+    Ending,
+    Exhausted,
+    Fatal,
+    Fault,
+    Late,
+    Limited,
+    Refused,
+    Rejected,
+    Said,
+    Unsupported,
+)
 from populace.models.protocol import Deliver
+from populace.models.reading import read_as
 
 
 class Pending(msgspec.Struct):
     """An ask on its way through the client, over all its calls.
 
     `failed_at` is the number of the endpoint that failed it last, -1 for none; `alone` keeps it out of requests that
-    carry several prompts. `limits` is how often a rate limit refused
-    it, `limited_since_s` when that was first.
+    carry several prompts; `form` is how its last request was put. `limits` is how often a rate limit refused it,
+    `limited_since_s` when that was first.
     """
 
     ask: Ask
@@ -51,6 +64,10 @@ class Pending(msgspec.Struct):
     alone: bool = False
     limits: int = 0
     limited_since_s: float | None = None
+    form: Form = Form()
+    reasoning: str = ""
+    cut: bool = False
+    reading: Reading = ""
 
     def answered(self, text: str) -> Answer:
         """The ask's answer."""
@@ -75,6 +92,9 @@ class Pending(msgspec.Struct):
             self.tokens_out,
             self.spent.pico_usd / PICO_USD,
             self.latency_s,
+            self.reasoning,
+            self.cut,
+            self.reading,
         )
 
 
@@ -93,6 +113,7 @@ class Retry(msgspec.Struct, frozen=True):
     rate: Rate
     backoff: Backoff = Backoff()
     sampling: Sampling = "own"
+    lenient: bool = True
 
     def after(
         self, job: Pending, outcome: Ending, *, probe: bool = False, elsewhere: int = 0
@@ -107,11 +128,19 @@ class Retry(msgspec.Struct, frozen=True):
                 self._bill(job, outcome.tokens_in, outcome.tokens_out)
                 return self._judge(job, outcome)
             case Refused():
-                self._bill(job, outcome.tokens_in, outcome.tokens_out)
+                if outcome.billed:
+                    self._bill(job, outcome.tokens_in, outcome.tokens_out)
+                job.reasoning = outcome.reasoning
                 return job.abstained("refusal", outcome.detail)
+            case Exhausted():
+                self._bill(job, outcome.tokens_in, outcome.tokens_out)
+                job.reasoning = outcome.reasoning
+                return job.abstained("error", outcome.detail)
             case Late():
                 job.calls += 1
                 return Again(0.0) if probe and elsewhere else job.abstained("deadline", outcome.detail)
+            case Unsupported():
+                return job.abstained("error", outcome.detail)
             case Rejected():
                 job.calls += outcome.billed
                 return job.abstained("error", outcome.detail)
@@ -132,6 +161,7 @@ class Retry(msgspec.Struct, frozen=True):
     def _judge(self, job: Pending, said: Said) -> Answer | Again:
         """Read the answer as its type; when it does not fit, ask again and say why."""
         ask = job.ask
+        job.reasoning = said.reasoning
         if job.mode == "labels":
             if said.probabilities is not None:
                 return job.answered(choose(said.probabilities, self._choice_stream(ask)))
@@ -139,17 +169,18 @@ class Retry(msgspec.Struct, frozen=True):
             job.mode = "schema"
             return Again(0.0)
         try:
-            ask.spec.read(said.text)
+            text, job.reading = read_as(ask.spec, said.text, lenient=self.lenient)
         except ValueError as error:
             reason = str(error)
         else:
-            return job.answered(said.text)
+            job.cut = said.cut and job.mode == "text"
+            return job.answered(text)
         if said.cut and job.mode == "schema":
             reason = f"it was cut off at {ask.max_tokens} tokens ({reason})"
         if job.repairs >= self.repairs:
             return job.abstained("schema", f"{reason}: {said.text[:200]!r}")
         job.repairs += 1
-        job.more = repair_turns(said.text, reason)
+        job.more = repair_turns(said.text, reason, ask.spec.schema)
         return Again(0.0)
 
     def _choice_stream(self, ask: Ask) -> Stream:

@@ -1,0 +1,196 @@
+"""What an endpoint can do, found out by asking it: one small ask of each kind, and what would be used instead.
+
+Requests are written, learnt from and read as in a run. What is found is told to a person (`populace doctor`); a run
+learns for itself, since an endpoint may change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, NamedTuple
+
+import msgspec
+
+from populace.agents.answers import AnswerSpec, Choice, Chosen, compile_answer
+from populace.core.errors import PopulaceError
+from populace.core.records import Ask
+from populace.models.chat import OPENAI, Mode, Writer, read_completion
+from populace.models.dispatch.backoff import rate_headers, retry_after_s
+from populace.models.endings import Ending, Exhausted, Refused, Said, Unsupported
+from populace.models.http import Http, Reply
+from populace.models.keys import Access, is_loopback, read_key
+from populace.models.reading import read_as
+from populace.models.refusals import read_error
+from populace.settings import Settings
+
+_STEPS: Final = 12
+_SEED: Final = 7
+
+
+class _Sample(msgspec.Struct):
+    attitude: Annotated[int, msgspec.Meta(ge=0, le=10)]
+    mood: Literal["calm", "angry"]
+    why: str
+
+
+class Trial(NamedTuple):
+    """One thing tried at an endpoint: whether it works, what was found, what to do ('' where nothing has to be)."""
+
+    what: str
+    good: bool
+    found: str
+    next_step: str = ""
+
+
+async def try_endpoint(settings: Settings, access: Access, now_s: float) -> list[Trial]:
+    """Ask an endpoint for a text, a struct and a choice, twice with one seed, and read what it says of its limits.
+
+    Makes about six calls of at most `model.max_tokens` each, more where it refuses a form; they are billed. `now_s` is
+    Unix time. Raises nothing: what goes wrong is a trial that is not good.
+    """
+    if not settings.model.name:
+        return [Trial("asks", False, "No model is named.", "Set model.name to one that the endpoint serves.")]
+    try:
+        key = read_key(access, required=not is_loopback(access.base_url))
+        http = Http(
+            access.base_url, key=key, connections=1, timeout_s=settings.endpoint.timeout_s, setting=access.setting
+        )
+    except PopulaceError as error:
+        return [Trial("asks", False, str(error))]
+    await http.open()
+    try:
+        return await _Trying(settings, http, now_s).all()
+    finally:
+        await http.close()
+
+
+class _Trying:
+    """One endpoint's trials; what one teaches, the next begins with."""
+
+    def __init__(self, settings: Settings, http: Http, now_s: float) -> None:
+        self._model = model = settings.model
+        self._http = http
+        self._now_s = now_s
+        self._writer = Writer(model.label, OPENAI)
+        self._headers: Mapping[str, str] = {}
+        self._counted = True
+
+    async def all(self) -> list[Trial]:
+        """Every trial; only the first where that already fails."""
+        text = await self._ask("text", "Say good morning in one short sentence.", compile_answer(str))
+        if not isinstance(text, Said):
+            return [_failed("text", text)]
+        trials = [Trial("text", True, f"{_shown(text.text)}{_thought(text)}")]
+        trials.append(await self._try_schema())
+        trials.append(await self._try_choice())
+        trials.append(await self._try_seed())
+        trials.append(self._limits())
+        if not self._counted:
+            step = "Costs are estimates from the texts' lengths; a ceiling books the worst case of each call."
+            trials.append(Trial("usage", True, "It does not say how many tokens a call took.", step))
+        trials += [Trial("form", True, f"It {note}.") for note in self._writer.form.notes()]
+        return trials
+
+    async def _try_schema(self) -> Trial:
+        spec = compile_answer(_Sample)
+        said = await self._ask("schema", "A neighbour plays loud music at noon. How do you feel about it?", spec)
+        if not isinstance(said, Said):
+            return _failed("schema", said)
+        try:
+            _, reading = read_as(spec, said.text, lenient=self._model.lenient)
+        except ValueError as error:
+            step = "Asks with a type will abstain often: use another model, or ask for text."
+            return Trial("schema", False, f"Its answer does not fit: {error}: {_shown(said.text)}", step)
+        how = {
+            "": "as it stood",
+            "extracted": "out of a longer text",
+            "coerced": "after a case or a number was put right",
+        }
+        return Trial("schema", True, f"Read {how[reading]}: {_shown(said.text)}{_thought(said)}")
+
+    async def _try_choice(self) -> Trial:
+        spec = compile_answer(Choice("agree", "disagree"))
+        question = "Music should be quiet at night. Do you agree or disagree? Answer with that word."
+        said = await self._ask("labels", question, spec)
+        if isinstance(said, Said) and said.probabilities is not None:
+            step = (
+                "" if self._model.choice_probabilities else "model.choice_probabilities = true makes choices from them."
+            )
+            return Trial("choice", True, f"It gives probabilities: {said.probabilities}.", step)
+        said = await self._ask("schema", question, spec)
+        if not isinstance(said, Said):
+            return _failed("choice", said)
+        try:
+            text, _ = read_as(spec, said.text, lenient=self._model.lenient)
+        except ValueError as error:
+            return Trial("choice", False, f"Its answer is no label: {error}: {_shown(said.text)}")
+        chosen: Chosen = spec.read(text)
+        return Trial("choice", True, f"It gives no probabilities of labels; by schema it says {chosen.label!r}.")
+
+    async def _try_seed(self) -> Trial:
+        texts = []
+        for _ in range(2):
+            said = await self._ask("text", "Name any town and what it is like.", compile_answer(str))
+            if not isinstance(said, Said):
+                return _failed("seed", said)
+            texts.append(said.text)
+        if not self._writer.form.seed:
+            return Trial(
+                "seed", True, "It takes no seed. Its answers are on record, so a run can be replayed all the same."
+            )
+        if texts[0] == texts[1]:
+            return Trial("seed", True, "The same seed gives the same text.")
+        return Trial("seed", True, "The same seed gives different texts. A replay goes by the record, not by the seed.")
+
+    def _limits(self) -> Trial:
+        limits = rate_headers(self._headers)
+        found = [
+            f"{value:,} {unit}"
+            for value, unit in ((limits.limit_requests, "requests"), (limits.limit_tokens, "tokens"))
+            if value is not None
+        ]
+        if found:
+            return Trial("limits", True, f"It says that it takes {' and '.join(found)} in a window; a run keeps to it.")
+        step = "If it has any, set endpoint.requests_per_minute and endpoint.tokens_per_minute."
+        return Trial("limits", True, "It says nothing of its limits.", step)
+
+    async def _ask(self, mode: Mode, question: str, spec: AnswerSpec) -> Ending:
+        """One ask, put in other forms as long as one is refused for its form."""
+        model = self._model
+        ask = Ask(0, 0, 0, "doctor", (("user", question),), spec, model.max_tokens, model.temperature, bytes(16))
+        ending: Ending = Refused("no form of this ask was taken", billed=False)
+        for _ in range(_STEPS):
+            if mode == "labels" and not self._writer.form.logprobs:
+                return ending
+            form = self._writer.form_of(ask)
+            reply = await self._http.post("/chat/completions", self._writer.request(ask, mode, _SEED))
+            if not isinstance(reply, Reply):
+                return reply
+            self._headers = {**self._headers, **reply.headers}
+            ending = self._read(reply, spec.labels if mode == "labels" else (), len(question))
+            if not (isinstance(ending, Unsupported) and self._writer.learn(ask, form, ending)):
+                break
+        if isinstance(ending, Said):
+            self._counted = self._counted and ending.counted
+        return ending
+
+    def _read(self, reply: Reply, labels: tuple[str, ...], sent: int) -> Ending:
+        if reply.status == 200:
+            return read_completion(reply.body, labels, sent, reply.headers.get("Content-Type", ""))
+        body = self._http.scrub(reply.body.decode(errors="replace")).encode()
+        return read_error(reply.status, body, retry_after_s(reply.headers, self._now_s))
+
+
+def _failed(what: str, ending: Ending) -> Trial:
+    detail: Any = getattr(ending, "detail", "")
+    if isinstance(ending, Exhausted):
+        return Trial(what, False, f"No answer: {detail}.", "Reasoning models want thousands of tokens.")
+    return Trial(what, False, f"No answer ({type(ending).__name__.lower()}): {detail}")
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def _thought(said: Said) -> str:
+    return f" (it thought before, {len(said.reasoning):,} characters, which are kept apart)" if said.reasoning else ""
