@@ -1,0 +1,166 @@
+"""Societies drawn at random: fields of every type, parts with state, timers, levers, asks of every kind, as text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+FIELDS = {
+    "int": ("int = 0", "self.{f} += 1 + len(ctx.inbox)"),
+    "public_int": ("Public[int] = 0", "self.{f} = (self.{f} * 31 + ctx.tick + len(ctx.inbox)) % 1009"),
+    "public_float": ("Public[float] = 0.5", "self.{f} = 0.9 * self.{f} + 0.1 * ctx.draw('{f}').random()"),
+    "public_bool": ("Public[bool] = False", "self.{f} = not self.{f}"),
+    "public_str": ("Public[str] = ''", "self.{f} = str(self.{f})[-6:] + str(ctx.tick)"),
+    "optional": ("int | None = None", "self.{f} = None if ctx.draw('{f}').bernoulli(0.4) else ctx.tick"),
+    "list": ("list[int] = []", "self.{f} = [*self.{f}[-3:], ctx.draw('{f}').integer(100)]"),
+    "list_in_place": ("list[str] = []", "self.{f}.append(str(len(ctx.inbox)))"),
+    "dict": ("dict[str, float] = {}", "self.{f}[str(ctx.tick % 3)] = float(len(ctx.inbox))"),
+    "dict_of_lists": ("dict[int, list[int]] = {}", "self.{f}.setdefault(ctx.tick % 2, []).append(ctx.id)"),
+    "set_str": ("set[str] = set()", "self.{f} |= {{str(ctx.draw('{f}').integer(40)) for _ in range(3)}}"),
+    "set_int": (
+        "set[int] = set()",
+        "self.{f}.add(ctx.draw('{f}').integer(999)); self.{f}.discard(ctx.draw('{f}d').integer(999))",
+    ),
+    "frozenset": ("frozenset[str] = frozenset()", "self.{f} = self.{f} | {{f'n{{ctx.draw(chr(97)).integer(30)}}'}}"),
+    "tuple": ("tuple[int, ...] = ()", "self.{f} = (*self.{f}[-2:], ctx.tick)"),
+    "bytes": ("bytes = b''", "self.{f} = self.{f}[-4:] + bytes([ctx.tick % 256])"),
+    "struct": ("Inner = msgspec.field(default_factory=Inner)", "self.{f}.count += 1; self.{f}.words.append('w')"),
+}
+"""By kind: how a field is declared, and what a turn does with it."""
+
+ASKS = {
+    "str": "await ctx.ask(f'say {told}', str, purpose='say')",
+    "choice": "await ctx.ask(f'choose {told}', Choice('up', 'down'), purpose='choose')",
+    "struct": "await ctx.ask(f'fill {told}', Filled, purpose='fill', system='You fill in forms.')",
+}
+_TIES = "Network.watts_strogatz(setup, neighbours=2, rewire=0.1)"
+PARTS = {
+    "none": "World()",
+    "own": "World(Till())",
+    "feed": f"World({_TIES}, Feed())",
+    "all": f"World(Clock(), {_TIES}, Feed(keep=20), Till())",
+}
+ACTS = {
+    "own": "ctx.act('till.put', amount=ctx.draw('put').integer(9))",
+    "feed": "ctx.act('feed.post', text=told[:40])",
+    "all": "ctx.act('till.put', amount=len(await ctx.look('network.neighbors')))",
+}
+ACTIVATIONS = ("EveryTick()", "OnMail()", "Every(2)", "Sometimes(0.6)")
+SENDS = {"at": 1, "send": {"to": [0, 3], "body": "hear"}}
+LEVERS = (
+    {"at": 2, "until": 4, "set": {"society.dial": 3}},
+    SENDS,
+    {"at": 2, "block": {"sender": {"share": 0.3}}},
+    {"at": 3, "change": {"group": [1, 2], "fields": {"seen": 77}}},
+)
+
+_SOURCE = '''
+import msgspec
+import numpy as np
+from populace import (Abstained, Agent, Choice, Every, EveryTick, OnMail, Parameters, Population, Public, Society,
+                      Sometimes, World)
+from populace.env import Clock, Feed, Network, Part, action
+
+
+class Inner(msgspec.Struct):
+    count: int = 0
+    words: list[str] = []
+
+
+class Filled(msgspec.Struct):
+    text: str
+    number: int
+    flag: bool
+
+
+class Dials(Parameters):
+    dial: int = 1
+    names: tuple[str, ...] = ("a", "b")
+
+
+class Till(Part):
+    name = "till"
+
+    def __init__(self):
+        super().__init__()
+        self.put_by = np.zeros(0, np.int64)
+        self.last = {{}}
+
+    def open(self, opening):
+        self.put_by = np.zeros(opening.agents, np.int64)
+
+    @action
+    def put(self, tick, batch):
+        for agent, args in zip(batch.agents.tolist(), batch.args):
+            self.put_by[agent] += args["amount"]
+            self.last[str(agent % 3)] = tick
+        return [(int(agent), "thanks") for agent in batch.agents[:2]]
+
+    def state(self):
+        return {{"put_by": self.put_by.copy(), "last": dict(self.last)}}
+
+    def restore(self, state):
+        self.put_by = np.array(state["put_by"])
+        self.last = dict(state["last"])
+
+
+class One(Agent):
+    seen: Public[int] = 0
+{declared}
+
+    async def turn(self, ctx):
+        told = "|".join(f"{{m.sender}}:{{m.body}}" for m in ctx.inbox)
+{done}
+        told += "".join(map(str, ({shown})))
+        self.seen += ctx.parameters.dial + len(ctx.parameters.names)
+{asked}
+        ctx.send([(ctx.id * 7 + ctx.tick) % 12, ctx.draw("to").integer(14)], told[-80:])
+        if ctx.draw("wake").bernoulli(0.3):
+            ctx.wake_at(ctx.tick + 1 + ctx.draw("wake").integer(3))
+        if ctx.draw("fail").bernoulli(0.03):
+            raise RuntimeError("broke")
+
+
+society = Society(
+    name="drawn", agent=One, population=lambda setup: Population({{"seen": [0] * setup.agents}}),
+    world=lambda setup, people: {world}, activation={activation}, parameters=Dials(), size=12, ticks=7,
+    outcomes={{"seen": lambda world: float(world.columns["seen"].sum())}},
+)
+'''
+
+
+@st.composite
+def drawn_societies(draw: st.DrawFn) -> tuple[str, list[dict[str, Any]]]:
+    """The text of a society's file, and levers for a run of it."""
+    kinds = draw(st.lists(st.sampled_from(sorted(FIELDS)), min_size=1, max_size=6))
+    names = [f"f{at}" for at in range(len(kinds))]
+    asks = draw(st.lists(st.sampled_from(sorted(ASKS)), max_size=3))
+    world = draw(st.sampled_from(sorted(PARTS)))
+    lines = [f"said = {ASKS[ask]}\ntold += '' if isinstance(said, Abstained) else str(said)[:20]" for ask in asks]
+    if world in ACTS:
+        lines.append(ACTS[world])
+    activation = draw(st.sampled_from(ACTIVATIONS))
+    levers = draw(st.lists(st.sampled_from(LEVERS), unique_by=str, max_size=3))
+    if activation == "OnMail()" and SENDS not in levers:
+        levers.append(SENDS)  # or nobody would ever take a turn
+    source = _SOURCE.format(
+        declared=_lines("    ", [f"{f}: {FIELDS[kind][0]}" for f, kind in zip(names, kinds, strict=True)]),
+        done=_lines("        ", [FIELDS[kind][1].format(f=f) for f, kind in zip(names, kinds, strict=True)]),
+        shown=", ".join(_shown(f, kind) for f, kind in zip(names, kinds, strict=True)) + ",",
+        asked=_lines("        ", lines),
+        world=PARTS[world],
+        activation=activation,
+    )
+    return source, levers
+
+
+def _shown(field: str, kind: str) -> str:
+    """What of a field goes into messages and prompts: a set as it is iterated."""
+    if kind.startswith(("set", "frozenset")):
+        return f"'/'.join(map(str, self.{field}))"
+    return f"self.{field}.count" if kind == "struct" else f"self.{field}"
+
+
+def _lines(indent: str, lines: list[str]) -> str:
+    return "\n".join(indent + line for text in lines for line in text.split("\n"))
