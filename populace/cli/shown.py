@@ -28,7 +28,7 @@ class Shown:
         self._resumed = resumed
         self._progress = choose_progress(sys.stderr)
         self._valid = True
-        self.ways: dict[str, Any] = {"observers": (self._progress,), "ended": self._ended, "stopping": self._stopping}
+        self.ways: dict[str, Any] = {"observers": (self._progress,), "ended": self._ended, "say": self._say}
 
     def __enter__(self) -> Self:
         return self
@@ -40,8 +40,8 @@ class Shown:
         if error is None and not self._valid:
             raise typer.Exit(INVALID)
 
-    def _stopping(self, text: str) -> None:
-        sys.stderr.write(f"\n{text}\n")
+    def _say(self, text: str) -> None:
+        sys.stderr.write(f"{text}\n")
 
     def _ended(self, place: Place) -> None:
         from populace.monitoring.summary import print_summary

@@ -27,8 +27,8 @@ STOPPING: Final = "stopping: what is committed is being saved (once more to quit
 
 Ended: TypeAlias = Callable[[Place], None]
 """Told when a run has ended, however it did, while its folder is still held."""
-Stopping: TypeAlias = Callable[[str], None]
-"""Told, once, that a signal is ending a run."""
+Say: TypeAlias = Callable[[str], None]
+"""Told, a line at a time, what to know of a run before it begins, and that a signal is ending it."""
 
 
 def nobody(_: object) -> None:
@@ -36,17 +36,16 @@ def nobody(_: object) -> None:
 
 
 def conduct(
-    going: Going, place: Place, observers: Sequence[Observer] = (), ended: Ended = nobody, stopping: Stopping = nobody
+    going: Going, place: Place, observers: Sequence[Observer] = (), ended: Ended = nobody, say: Say = nobody
 ) -> dict[str, Any]:
     """Play a run in its place and give its manifest.
 
     Metrics are served where the settings name a port. The first SIGINT or SIGTERM ends the run with what is committed
-    saved, and `stopping` is told; a second ends the process. Raises what ends a run early, with a note that says how to
+    saved, as `say` is told; a second ends the process. Raises what ends a run early, with a note that says how to
     go on where that would help.
     """
-    for observer in observers:
-        for note in going.notes:
-            observer.note(note)
+    for note in going.notes:
+        say(f"note: {note}")
     settings = going.settings
     watching = [*observers]
     metrics = None
@@ -60,7 +59,7 @@ def conduct(
     )
     tune_collector()
     try:
-        return asyncio.run(_until_stopped(coordinator, stopping))
+        return asyncio.run(_until_stopped(coordinator, say))
     except PopulaceError as error:
         if settings.journal != "off" and _goes_on(error, place.folder):
             error.add_note(f"to go on: populace resume {shlex.quote(place.name)}")
@@ -80,7 +79,7 @@ def make_transport(settings: Settings) -> Any:
     return LocalTransport()
 
 
-async def _until_stopped(coordinator: Coordinator, stopping: Stopping) -> dict[str, Any]:
+async def _until_stopped(coordinator: Coordinator, say: Say) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     pressed = 0
 
@@ -89,7 +88,7 @@ async def _until_stopped(coordinator: Coordinator, stopping: Stopping) -> dict[s
         pressed += 1
         if pressed > 1:
             os._exit(130)
-        stopping(STOPPING)
+        say(f"\n{STOPPING}")
         coordinator.stop()
 
     if threading.current_thread() is threading.main_thread():

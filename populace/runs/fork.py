@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from populace.monitoring.report import Observer
-from populace.runs.conduct import Ended, Stopping, conduct, nobody
+from populace.runs.conduct import Ended, Say, conduct, nobody
 from populace.runs.courses import fork_course
 from populace.runs.place import folder_beside, new_place
 
@@ -22,7 +22,7 @@ def fork_run(
     salvage: bool = False,
     observers: Sequence[Observer] = (),
     ended: Ended = nobody,
-    stopping: Stopping = nobody,
+    say: Say = nobody,
     **options: Any,
 ) -> dict[str, Any]:
     """Branch off from the run in a folder or at an address before a tick; see `fork_course`.
@@ -32,4 +32,4 @@ def fork_run(
     """
     going = fork_course(run, at_tick, assignments, levers, salvage=salvage, **options)
     with new_place(out or folder_beside(run, "fork")) as place:
-        return conduct(going, place, observers, ended, stopping)
+        return conduct(going, place, observers, ended, say)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from populace.monitoring.report import Observer
-from populace.runs.conduct import Ended, Stopping, conduct, nobody
+from populace.runs.conduct import Ended, Say, conduct, nobody
 from populace.runs.courses import resume_course
 from populace.runs.place import old_place
 
@@ -20,7 +20,7 @@ def resume_run(
     salvage: bool = False,
     observers: Sequence[Observer] = (),
     ended: Ended = nobody,
-    stopping: Stopping = nobody,
+    say: Say = nobody,
     **options: Any,
 ) -> dict[str, Any]:
     """Go on with the run in a folder or at an address, with some settings changed; see `resume_course`.
@@ -29,4 +29,4 @@ def resume_run(
     """
     with old_place(run) as place:
         going = resume_course(place.folder, assignments, anyway=anyway, salvage=salvage, **options)
-        return conduct(going, place, observers, ended, stopping)
+        return conduct(going, place, observers, ended, say)

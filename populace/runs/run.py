@@ -8,7 +8,7 @@ from typing import Any
 
 from populace.data.societies import find_society, load_society
 from populace.monitoring.report import Observer
-from populace.runs.conduct import Ended, Stopping, conduct, nobody
+from populace.runs.conduct import Ended, Say, conduct, nobody
 from populace.runs.courses import Going
 from populace.runs.place import fresh_folder, new_place
 from populace.settings import Settings
@@ -21,7 +21,7 @@ def run_society(
     out: str | Path | None = None,
     observers: Sequence[Observer] = (),
     ended: Ended = nobody,
-    stopping: Stopping = nobody,
+    say: Say = nobody,
 ) -> dict[str, Any]:
     """Run the society of a file, a module or a name that ships, in `out`: a folder, an address, or a new one in runs/.
 
@@ -29,4 +29,4 @@ def run_society(
     """
     origin = find_society(society)
     with new_place(out or fresh_folder(load_society(origin).name)) as place:
-        return conduct(Going(origin, settings, fresh_course(origin, settings)), place, observers, ended, stopping)
+        return conduct(Going(origin, settings, fresh_course(origin, settings)), place, observers, ended, say)
