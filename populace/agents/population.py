@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from populace.agents.agent import Agent
+from populace.agents.declaration import explain_value
 from populace.core.draws import Stream
 from populace.core.errors import ScenarioError
 
@@ -93,7 +94,8 @@ def make_agents(agent_type: type[Agent], rows: Population) -> list[Agent]:
             agents.append(convert(dict(zip(names, values, strict=True)), agent_type))
         except msgspec.ValidationError as error:
             raise ScenarioError(
-                f"{agent_type.__name__}: row {len(agents)} of the population does not fit: {error}. "
+                f"{agent_type.__name__}: row {len(agents)} of the population does not fit: "
+                f"{explain_value(error, agent_type)}. "
                 f"The population has the columns {', '.join(rows.columns)}."
             ) from None
     return agents

@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from populace.agents.activation import Activation, EveryTick
-from populace.agents.agent import Agent, check_agent, public_fields
+from populace.agents.agent import Agent, public_fields
+from populace.agents.declaration import check_society, explain_value
 from populace.agents.population import Population
 from populace.core.containers import read_only
 from populace.core.draws import Draws, Stream
-from populace.core.errors import SettingsError
+from populace.core.errors import ScenarioError, SettingsError
 from populace.core.records import Ask
 from populace.env import World
 
@@ -68,7 +69,7 @@ class Society:
     about: str = ""
 
     def __post_init__(self) -> None:
-        check_agent(self.agent)
+        check_society(self)
         self.fields  # noqa: B018  # a field that cannot be used is an error where it is declared
 
     @property
@@ -90,4 +91,8 @@ class Society:
         try:
             return read_only(msgspec.convert(values, type(self.parameters)), "ctx.parameters")
         except msgspec.ValidationError as error:
-            raise SettingsError(f"[society] of {self.name}: {error}") from None
+            said = explain_value(error, type(self.parameters))
+            raise SettingsError(f"[society] of {self.name}: {said}.") from None
+        except TypeError as error:
+            kind = type(self.parameters).__name__
+            raise ScenarioError(f"{self.name}: the fields of {kind} have to be plain data: {error}.") from None

@@ -37,7 +37,7 @@ def find_society(name: str) -> Origin:
     if name.endswith(".py"):
         path = Path(name)
         try:
-            return Origin(str(path.resolve()), path.read_text(encoding="utf-8"))
+            return Origin(str(path.resolve()), path.read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise ScenarioError(f"{name}: cannot be read ({error.strerror}). Check the path.") from None
         except UnicodeDecodeError as error:
@@ -91,13 +91,18 @@ def _run_module(origin: Origin) -> Any:
         sys.modules[name] = module
         code = compile(origin.source, str(path), "exec", dont_inherit=True)
         exec(code, vars(module))  # noqa: S102  # it is the user's program
+    except SystemExit as error:
+        raise ScenarioError(
+            f"{_place(origin, error)}: cannot be loaded: it ends the process (sys.exit). A society's file only "
+            "declares: put what it does by itself under `if __name__ == \"__main__\":`."
+        ) from None
     except Exception as error:
         what = str(error) if isinstance(error, ScenarioError) else f"{type(error).__name__}: {error}"
         raise ScenarioError(f"{_place(origin, error)}: cannot be loaded: {what}") from error
     return module
 
 
-def _place(origin: Origin, error: Exception) -> str:
+def _place(origin: Origin, error: BaseException) -> str:
     """The file and line of the scenario in which an error was raised."""
     if isinstance(error, SyntaxError) and error.filename == origin.name:
         return f"{origin.name}:{error.lineno}"

@@ -76,7 +76,7 @@ def with_levers(settings: Settings, levers: Iterable[str]) -> Settings:
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingsError(f"{file}: cannot be read ({error.strerror}). Check the path given to --settings.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -100,6 +100,9 @@ def _nest(key: str, value: Any) -> dict[str, Any]:
 def _merge(into: dict[str, Any], new: Mapping[str, Any], sources: dict[str, str], source: str, at: str = "") -> None:
     for key, value in new.items():
         path = f"{at}{key}"
+        known = keys_of(path.split("."))
+        if known and isinstance(value, Mapping) and not isinstance(into.get(key, {}), dict):
+            raise SettingsError(_section(sources.get(path, source), path, into[key], known))
         if isinstance(value, Mapping) and isinstance(into.get(key, {}), dict):
             _merge(into.setdefault(key, {}), value, sources, source, f"{path}.")
         else:
@@ -129,10 +132,18 @@ def _explain(error: pydantic.ValidationError, sources: Mapping[str, str]) -> str
                 f"{source}: {json.dumps(given, default=str)} is no kind of model: there are {kinds}. What the model is "
                 f"called goes to model.name: --model openai --set model.name={named}"
             )
+        elif problem["type"] in ("model_type", "model_attributes_type") and (keys := keys_of(path)):
+            lines.append(_section(source, name, problem["input"], keys))
         else:
             value = "" if problem["type"] == "value_error" else f" = {json.dumps(problem['input'], default=str)}"
             lines.append(f"{source}: '{name}'{value}: {problem['msg']}.")
     return "\n".join(lines)
+
+
+def _section(source: str, name: str, value: Any, known: list[str]) -> str:
+    given = json.dumps(value, default=str)
+    keys = ", ".join(f"{name}.{key}" for key in known)
+    return f"{source}: '{name}' = {given}: is a section. Set one of its keys: {keys}."
 
 
 def _now(name: str, value: Any) -> str:

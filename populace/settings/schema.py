@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import pydantic
-from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat
 
 from populace.interventions.levers import Lever
 
 OPENAI: Final = "https://api.openai.com/v1"
 
+Count = Annotated[int, Field(gt=0, lt=2**31)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Label = Annotated[str, Field(max_length=100)]
 
@@ -34,7 +35,7 @@ FORK: Final = MayChange("fork")
 
 
 class _Section(pydantic.BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 class Latency(_Section):
@@ -63,15 +64,15 @@ class Model(_Section):
     name: str = ""
     path: Path | None = None
     temperature: NonNegativeFloat = 0.8
-    max_tokens: PositiveInt = 200
+    max_tokens: Count = 200
     repairs: Annotated[int, Field(ge=0, le=2), RESUME] = 2
     choice_probabilities: bool | None = None
     sampling: Literal["own", "shared"] = "own"
     prompt_form: Literal["plain", "chatml", "llama3"] = "plain"
     lenient: Annotated[bool, RESUME] = True
     cache: Annotated[Path | None, RESUME] = None
-    threads: Annotated[PositiveInt | None, RESUME] = None
-    context_tokens: PositiveInt = 4096
+    threads: Annotated[Count | None, RESUME] = None
+    context_tokens: Count = 4096
     latency: Annotated[Latency, RESUME] = Latency()
 
     @property
@@ -92,7 +93,7 @@ class Replica(_Section):
     weight: PositiveFloat = 1.0
     api_key_env: str | None = None
     api_key_file: Path | None = None
-    concurrency: PositiveInt | None = None
+    concurrency: Count | None = None
 
 
 class Endpoint(_Section):
@@ -118,13 +119,13 @@ class Endpoint(_Section):
     base_url: str = OPENAI
     api_key_env: str = "OPENAI_API_KEY"
     api_key_file: Path | None = None
-    concurrency: PositiveInt = 64
+    concurrency: Count = 64
     requests_per_minute: PositiveFloat | None = None
     tokens_per_minute: PositiveFloat | None = None
     timeout_s: PositiveFloat = 60.0
-    retries: NonNegativeInt = 3
+    retries: Annotated[int, Field(ge=0, le=1000)] = 3
     outage_s: PositiveFloat = 300.0
-    batch_prompts: Annotated[PositiveInt, FORK] = 1
+    batch_prompts: Annotated[Count, FORK] = 1
     replicas: tuple[Replica, ...] = ()
 
     @pydantic.model_validator(mode="after")
@@ -162,9 +163,9 @@ class Budget(_Section):
     """
 
     usd: NonNegativeFloat | None = None
-    tokens: NonNegativeInt | None = None
+    tokens: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     experiment_usd: NonNegativeFloat | None = None
-    experiment_tokens: NonNegativeInt | None = None
+    experiment_tokens: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     ledger: Path | None = None
     prices: dict[str, Price] = {}
 
@@ -178,10 +179,10 @@ class Budget(_Section):
 class Bus(_Section):
     """Bounds on messages, at the sender and at the receiver."""
 
-    body_bytes: PositiveInt = 65_536
-    sends_per_turn: PositiveInt = 10_000
-    inbox_messages: PositiveInt = 10_000
-    frame_bytes: PositiveInt = 33_554_432
+    body_bytes: Count = 65_536
+    sends_per_turn: Count = 10_000
+    inbox_messages: Count = 10_000
+    frame_bytes: Count = 33_554_432
 
 
 class Limits(_Section):
@@ -194,7 +195,7 @@ class Limits(_Section):
 
     failed_turns: Share = 0.05
     abstained: Share = 0.2
-    live_turns: PositiveInt = 10_000
+    live_turns: Count = 10_000
 
 
 class Record(_Section):
@@ -212,7 +213,7 @@ class Checkpoint(_Section):
     What comes after a checkpoint is recomputed from the journal, so a rare one costs time at a resume and no answer.
     """
 
-    every_ticks: PositiveInt | None = None
+    every_ticks: Count | None = None
     every_s: NonNegativeFloat | None = 10.0
     keep: Annotated[int, Field(ge=2)] = 2
 
@@ -230,10 +231,10 @@ class Settings(_Section):
 
     experiment: Annotated[Label, FORK] = ""
     arm: Annotated[Label, FORK] = ""
-    agents: PositiveInt | None = None
-    ticks: Annotated[PositiveInt | None, FORK] = None
+    agents: Count | None = None
+    ticks: Annotated[Count | None, FORK] = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    shards: Annotated[PositiveInt, RESUME] = 1
+    shards: Annotated[int, Field(gt=0, le=10_000), RESUME] = 1
     transport: Annotated[Literal["local", "ray"], RESUME] = "local"
     metrics_port: Annotated[Annotated[int, Field(ge=0, le=65535)] | None, RESUME] = None
     metrics_host: Annotated[str, RESUME] = "127.0.0.1"

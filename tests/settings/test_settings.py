@@ -108,7 +108,10 @@ def test_keys_of_a_table_of_prices_are_named() -> None:
         ("limits.failed_turns=1.5", "less than or equal to 1"),
         ("model.temperature=-0.1", "greater than or equal to 0"),
         ("model.repairs=9", "less than or equal to 2"),
-        ("model=3", "valid dictionary"),
+        ("model=3", "is a section. Set one of its keys: model.cache, "),
+        ("agents=100000000000000000000", "less than"),
+        ("ticks=100000000000000000000", "less than"),
+        ("endpoint.timeout_s=inf", "finite"),
         ("society=3", "valid dictionary"),
         ("metrics_port=70000", "65535"),
     ],
@@ -131,9 +134,12 @@ def test_the_source_named_is_the_one_that_gave_the_value(tmp_path: Path) -> None
     assert by_key["agents"].startswith("--agents: ")
 
 
-def test_a_section_given_as_a_value_may_be_given_again() -> None:
-    assert load_settings(assignments=["model=3", "model.name=x"]).model.name == "x"
-    assert "valid dictionary" in problem(assignments=["model.name=x", "model=3"])
+def test_a_section_given_as_a_value_is_told_wherever_it_stands() -> None:
+    told = "--set model: 'model' = 3: is a section. Set one of its keys: model.cache, "
+    assert problem(assignments=["model=3", "model.name=x"]).startswith(told)
+    assert problem(assignments=["model=3"], model__kind="scripted").startswith(told)
+    assert problem(assignments=["model.name=x", "model=3"]).startswith(told)
+    assert load_settings(assignments=["society.x=3", "society.x.y=4"]).society == {"x": {"y": 4}}
 
 
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:

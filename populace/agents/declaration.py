@@ -1,0 +1,114 @@
+"""Whether what a society declares can be used: each argument by its kind, with what to write instead."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import math
+import re
+import typing
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from populace.agents.agent import check_agent
+from populace.core.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from populace.agents.society import Society
+
+MOST: Final = 2**31 - 1
+"""The most agents and ticks there can be: ids and ticks are 32-bit numbers."""
+
+
+def check_society(society: Society) -> None:
+    """Raise ScenarioError, naming the argument, for one that is not of the kind that it has to be."""
+    if not isinstance(society.name, str) or not re.fullmatch(r"(?!\.)[^\x00-\x1f\x7f/\\]{1,100}", society.name):
+        raise _wrong("name", society.name, "a name of 1 to 100 letters, without / and \\: name=\"my_society\"")
+    if not isinstance(society.about, str):
+        raise _wrong("about", society.about, "a text")
+    check_agent(society.agent)
+    _check_function("population", society.population, ("setup",))
+    _check_function("world", society.world, ("setup", "population"))
+    if society.scripted is not None:
+        _check_function("scripted", society.scripted, ("ask", "draw"))
+    _check_outcomes(society.outcomes)
+    _check_parameters(society.parameters)
+    _check_activation(society.activation)
+    for name in ("size", "ticks"):
+        value = getattr(society, name)
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST:
+            raise _wrong(name, value, f"a whole number from 1 to {MOST:,}")
+    seconds = society.tick_seconds
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not is_number or not math.isfinite(seconds) or seconds <= 0:
+        raise _wrong("tick_seconds", seconds, "a number of seconds above 0")
+
+
+def allowed_values(kind: Any) -> list[Any]:
+    """The values of an Enum or a Literal, also where None is one; none for any other type."""
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return [one.value for one in kind]
+    if typing.get_origin(kind) is typing.Literal:
+        return list(typing.get_args(kind))
+    return [value for one in typing.get_args(kind) for value in allowed_values(one)]
+
+
+def explain_value(error: msgspec.ValidationError, kind: type) -> str:
+    """What is wrong with a value for a class of fields; with the values there are where it is none of them."""
+    text = str(error)
+    path = re.search(r"`\$\.(\w+)", text)
+    if path is None or not text.startswith("Invalid enum value"):
+        return text
+    values = allowed_values(typing.get_type_hints(kind).get(path.group(1)))
+    return f"{text}; there are {', '.join(map(repr, values))}" if values else text
+
+
+def _check_function(name: str, value: Any, takes: tuple[str, ...]) -> None:
+    call = f"{name}({', '.join(takes)})"
+    if not callable(value) or isinstance(value, type):
+        raise _wrong(name, value, f"a function {call}, given by its name and not called: {name}={name}")
+    try:
+        inspect.signature(value).bind(*takes)
+    except TypeError as error:
+        raise ScenarioError(f"{name}={_shown(value)}: is called as {call}, and cannot be: {error}.") from None
+    except ValueError:  # a builtin that does not tell
+        return
+
+
+def _check_outcomes(outcomes: Any) -> None:
+    if not isinstance(outcomes, Mapping):
+        raise _wrong("outcomes", outcomes, 'a dictionary of functions of the world: outcomes={"mean": mean}')
+    for name, function in outcomes.items():
+        if not isinstance(name, str) or not name:
+            raise ScenarioError(f"outcomes: an outcome's name is a text, not {name!r}.")
+        _check_function(f"outcomes[{name!r}]", function, ("world",))
+
+
+def _check_parameters(parameters: Any) -> None:
+    if isinstance(parameters, type):
+        made = f"parameters={parameters.__name__}()"
+        raise _wrong("parameters", parameters, f"an instance with the defaults, not the class: write {made}")
+    if not isinstance(parameters, msgspec.Struct):
+        fields = parameters.items() if isinstance(parameters, Mapping) else ()
+        declared = "; ".join(f"{key}: {type(value).__name__} = {value!r}" for key, value in fields) or "k: int = 2"
+        raise _wrong(
+            "parameters", parameters,
+            f"an instance of a class of typed fields: `class Dials(Parameters): {declared}`, and parameters=Dials()",
+        )  # fmt: skip
+
+
+def _check_activation(activation: Any) -> None:
+    if isinstance(activation, type) or not callable(getattr(activation, "due", None)):
+        kinds = "EveryTick(), OnMail(), Every(period) or Sometimes(p)"
+        raise _wrong("activation", activation, f"one of {kinds}, or an object with a method `due(seed, tick, ids)`")
+
+
+def _wrong(name: str, value: Any, right: str) -> ScenarioError:
+    return ScenarioError(f"{name}={_shown(value)}: it has to be {right}.")
+
+
+def _shown(value: Any) -> str:
+    text = getattr(value, "__name__", None) or repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
