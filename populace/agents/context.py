@@ -58,13 +58,13 @@ class Draft(msgspec.Struct, eq=False, kw_only=True):
     """What a turn has made that has no effect yet.
 
     `to` and `bodies` are its messages and actions in their order: receivers (-1, the world, for an action; `UNKNOWN`)
-    and packed bodies. `pending` are effects that it has not awaited, and `wakes` the ticks it wants to be due in; None
-    for none.
+    and packed bodies. `pending` are effects that it has not awaited; `wakes` the ticks it wants to be due in, None for
+    none.
     """
 
     to: list[int] = []
     bodies: list[bytes] = []
-    pending: list[Ask | Look] | None = None
+    pending: list[Ask | Look] = []
     wakes: list[int] | None = None
 
 
@@ -203,7 +203,7 @@ class Context:
             raise BadAsk(f"ctx.ask: {error}") from None
         ask = Ask(self.id, self.tick, self._made, purpose, messages, spec, tokens, heat, key)
         self._made += 1
-        self._await(ask)
+        self._draft.pending.append(ask)
         return ask
 
     def look(self, query: str, /, **args: Any) -> Awaitable[Any]:
@@ -227,14 +227,8 @@ class Context:
                 )
             args = msgpack.unpackb(packed, strict_map_key=False)
         look = Look(self.id, query, args)
-        self._await(look)
+        self._draft.pending.append(look)
         return look
-
-    def _await(self, effect: Ask | Look) -> None:
-        draft = self._draft
-        if draft.pending is None:
-            draft.pending = []
-        draft.pending.append(effect)
 
 
 def _pack_plain(value: Any) -> bytes:

@@ -80,10 +80,25 @@ class Ask(msgspec.Struct):
     max_tokens: int
     temperature: float
     key: bytes
+    _read: tuple[str, Any] | None = None
 
     def __await__(self) -> Generator[Ask, Any, Any]:
         """Hand the ask to the kernel; the value sent back is the typed answer or `Abstained`."""
         return (yield self)
+
+    def read(self, text: str) -> Any:
+        """The text as the type asked for, and kept for `take`.
+
+        Raises what the type's reader raises: ValueError, or anything where the type is a user's own.
+        """
+        value = self.spec.read(text)
+        self._read = (text, value)
+        return value
+
+    def take(self, text: str) -> Any:
+        """The text as the type asked for: what `read` last gave for it, or else read now. Raises as `read` does."""
+        kept, self._read = self._read, None
+        return kept[1] if kept is not None and kept[0] == text else self.spec.read(text)
 
 
 class Look(msgspec.Struct):

@@ -122,9 +122,19 @@ class Tick:
         if ask.nth != answer.nth:
             return
         del self._waiting[answer.agent]
-        answer, value = _read(ask, answer)
+        value: Any
+        if answer.settled == "abstained":
+            value = Abstained(cast("Reason", answer.reason), answer.detail)
+        else:
+            try:
+                value = ask.take(answer.text)
+                answer.text.encode()
+            except Exception as error:  # noqa: BLE001  # a validator of the user's may raise anything
+                answer = _unreadable(answer, error)
+                value = Abstained("schema", answer.detail)
         self.counts.settle(answer, ask.purpose)
-        self._file(turn, turn.take(answer, value))
+        turn.answers.append(answer)  # type: ignore[union-attr]
+        self._file(turn, turn.step(value))
 
     def _go_on(self) -> list[Effect]:
         due, room = self.due, self._live_turns - sum(map(len, self._looking.values()))
@@ -207,16 +217,8 @@ class Tick:
         assert len(self.live()) + len(self._lookers) + len(self.finished) == self._next, "a turn was lost"
 
 
-def _read(ask: Ask, answer: Answer) -> tuple[Answer, Any]:
-    """The answer as it counts, and the value that the turn gets: of the type asked for, or `Abstained`."""
-    if answer.settled == "abstained":
-        return answer, Abstained(cast("Reason", answer.reason), answer.detail)
-    try:
-        value = ask.spec.read(answer.text)
-        answer.text.encode()
-    except Exception as error:  # noqa: BLE001  # a validator of the user's may raise anything
-        detail = str(error).encode("utf-8", "replace").decode()[:500]
-        text = answer.text.encode("utf-8", "replace").decode()
-        failed = msgspec.structs.replace(answer, settled="abstained", text=text, reason="schema", detail=detail)
-        return failed, Abstained("schema", detail)
-    return answer, value
+def _unreadable(answer: Answer, error: Exception) -> Answer:
+    """The answer as it counts where it cannot be read as its type, or holds lone surrogates."""
+    detail = str(error).encode("utf-8", "replace").decode()[:500]
+    text = answer.text.encode("utf-8", "replace").decode()
+    return msgspec.structs.replace(answer, settled="abstained", text=text, reason="schema", detail=detail)

@@ -84,9 +84,14 @@ class Turn(Draft, eq=False):
         except BaseException as error:  # noqa: BLE001  # an agent may raise anything; it ends its own turn only
             self.failure = _failure(self, error, _raised_at(error))
             return None
-        for at, pending in enumerate(self.pending or ()):
-            if pending is effect:
-                return self._own(at)
+        for at, own in enumerate(self.pending):
+            if own is effect:
+                del self.pending[at]
+                if type(own) is Ask:
+                    if self.asks is None:
+                        self.asks, self.answers = [], []
+                    self.asks.append(own)
+                return own
         foreign = ForeignAwaitable(
             "a turn may await its own ctx.ask and ctx.look only, each once; "
             f"this awaited something else, which yielded a {type(effect).__name__}"
@@ -94,20 +99,6 @@ class Turn(Draft, eq=False):
         self.failure = _failure(self, foreign, _waiting_at(coroutine))
         self.close()
         return None
-
-    def _own(self, at: int) -> Ask | Look:
-        """Take the effect at this place of those that are pending."""
-        effect = self.pending.pop(at)  # type: ignore[union-attr]
-        if type(effect) is Ask:
-            if self.asks is None:
-                self.asks, self.answers = [], []
-            self.asks.append(effect)
-        return effect
-
-    def take(self, answer: Answer, value: Any) -> Ask | Look | None:
-        """Put down how the ask that the turn awaits has ended, and resume with its value; see `step`."""
-        self.answers.append(answer)  # type: ignore[union-attr]
-        return self.step(value)
 
     def close(self) -> None:
         """End a turn that waits; what it raises while it is closed is dropped, since the turn has ended already."""

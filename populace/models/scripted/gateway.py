@@ -136,7 +136,7 @@ class Scripted:
         except Exception as error:  # noqa: BLE001 - whatever the user's function raises ends this ask only
             return _abstained(ask, "error", f"the answer function raised {type(error).__name__}: {error}")
         try:
-            ask.spec.read(text)
+            ask.read(text)
         except ValueError as error:
             return _abstained(ask, "schema", f"the answer function gave {text[:200]}: {error}")
         return self._answered(ask, text)
