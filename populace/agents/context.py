@@ -71,8 +71,9 @@ class Draft(msgspec.Struct, eq=False, kw_only=True):
 class Context:
     """What a turn is given.
 
-    `id` is the agent's, `tick` the tick's number, `inbox` the messages sent to this agent in the tick before, in
-    the order (sender, nth); `seen` is what the world's parts show the agent, as of the start of the tick.
+    `id` is the agent's, `tick` the tick's number; `seen` is what the world's parts show the agent, as of the start of
+    the tick. `inbox` holds the messages sent to this agent in the tick before: the world's first, then by sender, in an
+    order that is drawn for this agent and tick, and one sender's in the order in which they were sent.
     """
 
     __slots__ = ("_draft", "_draws", "_made", "_scope", "id", "inbox", "seen", "tick")

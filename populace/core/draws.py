@@ -33,6 +33,7 @@ _TWO_WORDS: Final = struct.Struct("<2Q").unpack
 _NORMAL: Final = NormalDist()
 _UNIT: Final = 2.0**-53
 _MASK: Final = (1 << 64) - 1
+_GAMMA: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Stream:
@@ -163,6 +164,10 @@ class Draws:
         """One uniform in [0, 1) for each id; see `column`."""
         return column(self._seed, self._tick, purpose, ids)
 
+    def words(self, purpose: str, ids: NDArray[np.integer]) -> NDArray[np.uint64]:
+        """64 random bits for each id; see `words`."""
+        return words(self._seed, self._tick, purpose, ids)
+
 
 def column(seed: int, tick: int, purpose: str, ids: NDArray[np.integer]) -> NDArray[np.float64]:
     """One uniform draw in [0, 1) for each id, as float64 of the shape of `ids`.
@@ -171,13 +176,21 @@ def column(seed: int, tick: int, purpose: str, ids: NDArray[np.integer]) -> NDAr
     128-bit key is hashed from (seed, tick, purpose); each id is then mixed with both words of it by the finaliser
     of SplitMix64 (Steele, Lea, Flood 2014, doi:10.1145/2660193.2660195).
     """
+    return (words(seed, tick, purpose, ids) >> np.uint64(11)).astype(np.float64) * _UNIT
+
+
+def words(
+    seed: int, tick: int, purpose: str, ids: NDArray[np.integer], others: NDArray[np.integer] | None = None
+) -> NDArray[np.uint64]:
+    """64 random bits for each id, or for each pair of an id and another (of the same shape); see `column`."""
     message = _FIELDS(seed & _MASK, WORLD, tick, 0) + purpose.encode()
     first, second = _TWO_WORDS(blake2b(message, digest_size=16, person=b"populace.column").digest())
     word = np.asarray(ids).astype(np.int64).view(np.uint64)
     with np.errstate(over="ignore"):
-        word = _mix(word * np.uint64(0x9E3779B97F4A7C15) + np.uint64(first))
-        word = _mix(word ^ np.uint64(second))
-    return (word >> np.uint64(11)).astype(np.float64) * _UNIT
+        word = _mix(word * _GAMMA + np.uint64(first))
+        if others is not None:
+            word = _mix(word + np.asarray(others).astype(np.int64).view(np.uint64) * _GAMMA)
+        return _mix(word ^ np.uint64(second))
 
 
 def _mix(word: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -86,7 +86,7 @@ class Action(msgspec.Struct, frozen=True):
 
 
 class Batch:
-    """Consecutive actions of one kind, in total order: `agents` (int32) and `args`, aligned."""
+    """Consecutive actions of one kind, in the order in which they act: `agents` (int32) and `args`, aligned."""
 
     __slots__ = ("agents", "args", "refused")
 

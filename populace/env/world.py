@@ -1,4 +1,4 @@
-"""The environment service's heart: a world of parts, with one snapshot a tick and one total order of actions."""
+"""The environment service's heart: a world of parts, with one snapshot a tick and one order of actions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Action", "Batch", "LookFailed", "Opening", "Part", "Resolved", "Worl
 class Resolved(msgspec.Struct):
     """What the end of a tick brought: messages (to_agent, body) in order, and what became of the actions.
 
-    Every action is either applied (counted) or refused (with its reason; in total order). `digests` are those of the
+    Every action is either applied (counted) or refused (with its reason; in order). `digests` are those of the
     parts' states at the tick's end, by name, before levers act in the next; empty where none were wanted.
     """
 
@@ -171,7 +171,7 @@ class World:
         return self.put_fields(agents, fields)
 
     def resolve(self, actions: Sequence[Action], *, digests: bool = False) -> Resolved:
-        """Apply the tick's actions, given in total order (agent, nth), end the tick, and step to the next.
+        """Apply the tick's actions, given in the order in which they act, end the tick, and step to the next.
 
         Part after part takes its actions, in batches of consecutive ones of a kind; then each part's `advance`.
         With `digests`, the parts' states are digested as they stand then. Raises ScenarioError, naming part, action

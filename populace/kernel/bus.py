@@ -1,8 +1,9 @@
-"""The bus: messages as columns, routed by shard, put in the total order, bounded, decoded only when read.
+"""The bus: messages as columns, routed by shard, put in order, bounded, decoded only when read.
 
 A tick's messages from one shard to another are one `Frame`: int32 columns of sender, receiver and place in the
 turn, offsets into one joined body, and nothing that costs Python time a message. A receiving shard collates its
-frames into `Mail`: one sort by (receiver, sender, nth), after which an agent's inbox is a range of it.
+frames into `Mail`: one sort by receiver and the order there (see `order`), after which an agent's inbox is a range of
+it.
 
 The agent `i` lives on shard `i mod n`.
 """
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from populace.core.draws import WORLD
 from populace.core.errors import BusError
 from populace.core.records import Message
+from populace.kernel.order import fair_order, total_order
 
 VERSION: Final = 1
 _WINDOW: Final = 4096
@@ -169,8 +171,10 @@ def _take(bodies: list[bytes], rows: NDArray[np.intp]) -> list[bytes]:
 
 
 class Mail:
-    """A shard's incoming messages of one tick, in the order (receiver, sender, nth).
+    """A shard's incoming messages of one tick, by receiver and in the order there (see `order`).
 
+    With the run's `seed` that is the fair order, without it (sender, nth): those who come first have the places, where
+    an inbox is too small, and are read first.
     `receivers` are the agents that have mail, sorted, int32. `refused` are the positions of messages that an inbox
     had no room for. Columns are read through `order`; bodies stay packed until an inbox is read.
     """
@@ -178,7 +182,7 @@ class Mail:
     __slots__ = ("_edges", "_row_of", "_window", "_window_start", "_window_stop", "body", "nth", "order", "receiver",
                  "receivers", "refused", "sender", "starts", "stops", "tick")  # fmt: skip
 
-    def __init__(self, frames: Sequence[Frame], inbox_messages: int) -> None:
+    def __init__(self, frames: Sequence[Frame], inbox_messages: int, seed: int | None = None) -> None:
         self.tick = frames[0].tick if frames else -1
         single = len(frames) == 1
         self.sender: Int32 = frames[0].sender if single else _join([frame.sender for frame in frames])
@@ -186,7 +190,8 @@ class Mail:
         self.nth: Int32 = frames[0].nth if single else _join([frame.nth for frame in frames])
         self.body = frames[0].body if single else b"".join([frame.body for frame in frames])
         self.starts, self.stops = _bounds(frames)
-        order = total_order(self.receiver, self.sender, self.nth)
+        columns = (self.receiver, self.sender, self.nth)
+        order = total_order(*columns) if seed is None else fair_order(seed, self.tick, *columns)
         sorted_receiver = self.receiver[order]
         edges = np.flatnonzero(np.diff(sorted_receiver, prepend=-(2**31)))
         counts = np.diff(edges, append=len(order))
@@ -236,21 +241,6 @@ class Mail:
         return [body[a:b] for a, b in zip(self.starts[rows].tolist(), self.stops[rows].tolist(), strict=True)]
 
 
-def total_order(receiver: Int32, sender: Int32, nth: Int32) -> NDArray[np.intp]:
-    """The permutation that sorts by (receiver, sender, nth); equal to `np.lexsort((nth, sender, receiver))`.
-
-    One stable sort of a combined 64-bit key is faster, and frames come already sorted by (sender, nth), which a
-    merge sort uses.
-    """
-    key = (receiver.astype(np.int64) << 32) | (sender.astype(np.int64) + 2)
-    order = np.argsort(key, kind="stable")
-    ranked = nth[order]
-    tied = np.diff(key[order]) == 0
-    if (tied & (np.diff(ranked) < 0)).any():
-        return np.lexsort((nth, sender, receiver))
-    return order
-
-
 def _join(columns: list[Int32]) -> Int32:
     return np.concatenate(columns) if columns else np.empty(0, np.int32)
 
@@ -267,7 +257,7 @@ def _bounds(frames: Sequence[Frame]) -> tuple[Int64, Int64]:
 
 
 class Inbox(Sequence[Message]):
-    """One agent's messages, in the order (sender, nth): a range of the shard's mail, decoded as it is read."""
+    """One agent's messages in their order: a range of the shard's mail, decoded as it is read."""
 
     __slots__ = ("_mail", "_start", "_stop")
 

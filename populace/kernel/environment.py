@@ -1,4 +1,4 @@
-"""The environment service: owns the world, shows it, applies a tick's actions in the total order, measures outcomes.
+"""The environment service: owns the world, shows it, applies a tick's actions in their order, measures outcomes.
 
 Pure: a transport carries it. What it shows leaves it packed, so that a turn can neither change the world nor see
 other types in one process than in several.
@@ -26,6 +26,7 @@ from populace.env.part import LookFailed
 from populace.interventions.at_work import NO_LEVERS, Levers, set_world
 from populace.kernel.bus import Frame, Mail, Outgoing, route, unpack_body
 from populace.kernel.delivery import Envelope, check_complete, distinct, tally
+from populace.kernel.order import fair_actions
 from populace.kernel.rows import action_rows
 from populace.kernel.trial import check_parts, is_sample, try_world
 
@@ -187,7 +188,7 @@ class Environment:
             for sender, nth, (kind, args) in _in_order(Mail(frames, _NO_LIMIT))
         ]
         seal, touched = self._levers.seal(tick), self._levers.touched(tick)
-        resolved = self.world.resolve(actions, digests=self.trace_version >= 2)
+        resolved = self.world.resolve(self._acting(actions), digests=self.trace_version >= 2)
         if is_sample(self.world.tick):
             self.try_parts()
         changed += self._changed
@@ -204,7 +205,7 @@ class Environment:
             [_pack(body) for _, body in resolved.emissions],
         )
         agents = np.unique(np.concatenate(changed)).astype(np.int32) if changed else np.empty(0, np.int32)
-        refused = [(action.agent, action.nth, reason) for action, reason in resolved.refused]
+        refused = sorted((action.agent, action.nth, reason) for action, reason in resolved.refused)
         covered = (out.receiver.tolist(), out.bodies, refused, *([seal] if seal else []))
         digest = blake2b(_pack(covered), digest_size=DIGEST_BYTES).digest()
         rows: dict[str, Batch] = {"levers": touched} if touched else {}
@@ -231,6 +232,18 @@ class Environment:
         if self.world.tick != tick:
             raise TransportError(f"the world stands at tick {self.world.tick} and cannot be saved before tick {tick}")
         return self.world.state()
+
+    def _acting(self, actions: list[Action]) -> list[Action]:
+        """The actions, given in the order (agent, nth), in the order in which they act."""
+        if self.trace_version < 2:
+            return actions
+        order = fair_actions(
+            self.world.draw,
+            [action.kind.partition(".")[0] for action in actions],
+            np.fromiter((action.agent for action in actions), np.int32, len(actions)),
+            np.fromiter((action.nth for action in actions), np.int32, len(actions)),
+        )
+        return [actions[at] for at in order.tolist()]
 
     def _check_attempt(self, what: str, attempt: int) -> None:
         if attempt != self.attempt:

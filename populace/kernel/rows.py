@@ -90,7 +90,7 @@ def ask_rows(turns: Sequence[Turn]) -> Batch:
 
 
 def action_rows(tick: int, actions: Sequence[Action], refused: Sequence[tuple[Action, str]]) -> Batch:
-    """The actions that reached the world in `tick`, in total order, and what became of each."""
+    """The actions that reached the world in `tick`, in the order (agent, nth), and what became of each."""
     reasons = {(action.agent, action.nth): f"refused:{reason}" for action, reason in refused}
     return {
         "tick": [tick] * len(actions),

@@ -187,7 +187,8 @@ class Shard:
         if self.plan.saved:
             self._preserve(before, self.levers.changing(tick, self.plan.index, self.plan.shards))
         sent = self._pull_levers(tick) if self.levers else []
-        plan, scope, mail = self.plan, self._scope_of(tick), Mail(frames + sent, self.plan.inbox_messages)
+        plan, scope = self.plan, self._scope_of(tick)
+        mail = Mail(frames + sent, plan.inbox_messages, scope.seed if plan.trace_version >= 2 else None)
         timers = np.array(self.timers.pop(tick, ()), np.int32)
         active = self.ids[self.activation.due(scope.seed, tick, self.ids)]
         self._sealed = sealed(scope.parameters)

@@ -72,6 +72,7 @@ class Turn(Draft, eq=False):
         turn and is put down as its `failure`.
         """
         coroutine: Any = self.coroutine
+        effect: object
         try:
             effect = coroutine.throw(value) if isinstance(value, LookupError) else coroutine.send(value)
         except StopIteration:

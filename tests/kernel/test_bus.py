@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from populace.core.draws import WORLD
 from populace.core.errors import BusError
 from populace.core.records import Message
-from populace.kernel.bus import Frame, Mail, gather, route, total_order, unpack_body, unpack_frame
+from populace.kernel.bus import Frame, Mail, gather, route, unpack_body, unpack_frame
+from populace.kernel.order import total_order
 
 AGENTS = 7
 MOST = 2**24

@@ -39,15 +39,15 @@ def test_invariant_1_any_order_of_answers_gives_one_trace(tmp_path_factory, refe
 
 
 def test_control_without_the_bus_sort_shards_change_the_trace(tmp_path, monkeypatch):
-    """Inboxes in the order in which frames arrive, rather than in the total order."""
-    monkeypatch.setattr(bus, "total_order", lambda receiver, _sender, _nth: np.argsort(receiver, kind="stable"))
+    """Inboxes in the order in which frames arrive, rather than in the fair one."""
+    monkeypatch.setattr(bus, "fair_order", lambda _seed, _tick, receiver, *_: np.argsort(receiver, kind="stable"))
     hashes = {run_local(tmp_path / str(n), shards=n)["trace_hash"] for n in (1, 2, 5)}
     assert len(hashes) > 1
 
 
 def test_control_without_any_sort_the_order_of_answers_changes_the_trace(tmp_path, monkeypatch):
     """Messages committed in the order in which turns ended, inboxes in the order of arrival."""
-    monkeypatch.setattr(bus, "total_order", lambda receiver, _sender, _nth: np.argsort(receiver, kind="stable"))
+    monkeypatch.setattr(bus, "fair_order", lambda _seed, _tick, receiver, *_: np.argsort(receiver, kind="stable"))
     monkeypatch.setattr(tick, "sorted", lambda turns, key: list(turns), raising=False)
     hashes = set()
     for order in range(3):

@@ -195,14 +195,25 @@ def test_mail_wakes_an_agent_and_the_bound_refuses_the_same_messages() -> None:
         read.append((ctx.id, [message.body for message in ctx.inbox]))
 
     read: list[Any] = []
-    shard = make_shard([doing(deed) for _ in range(5)], activation=OnMail(), inbox_messages=2)
+    bounds = {"activation": OnMail(), "inbox_messages": 2}
+    shard = make_shard([doing(deed) for _ in range(5)], trace_version=1, **bounds)
     run_tick(shard, 0)
     assert [agent for agent, _ in read] == [0, 1, 2, 3, 4]
     read.clear()
-    done = run_tick(shard, 1, mail(0, (3, 1, b"\x05"), (0, 1, b"\x06"), (4, 1, b"\x07"), (4, 2, b"\x08")))
-    assert read == [(1, [6, 5]), (2, [8])]
+    frames = mail(0, (3, 1, b"\x05"), (0, 1, b"\x06"), (4, 1, b"\x07"), (4, 2, b"\x08"))
+    done = run_tick(shard, 1, frames)
+    assert read == [(1, [6, 5]), (2, [8])], "in the order of version 1: by sender"
     assert (done.counts.delivered, done.counts.refused) == (3, {"inbox_full": 1})
     assert done.rows["messages"]["fate"] == ["delivered"] * 3 + ["refused:inbox_full"]
+
+    read.clear()
+    for seed in range(20):
+        fair = make_shard([doing(deed) for _ in range(5)], seed=seed, **bounds)
+        run_tick(fair, 0)
+        assert run_tick(fair, 1, frames).counts.refused == {"inbox_full": 1}
+    assert {frozenset(bodies) for agent, bodies in read if agent == 1 and bodies} == {
+        frozenset(two) for two in ([5, 6], [5, 7], [6, 7])
+    }, "in that of version 2 it depends on the seed who has the places"
 
 
 def test_who_is_due_follows_activation_mail_and_timers_together() -> None:

@@ -9,6 +9,7 @@ import msgpack
 import numpy as np
 
 from populace.core.draws import WORLD
+from populace.core.trace import TRACE_VERSION
 from populace.env import Batch, Part, World, action, query
 from populace.kernel.bus import Frame, gather, route
 from populace.kernel.delivery import Envelope
@@ -53,10 +54,14 @@ class Fund(Part):
 
 
 def environment(
-    outcomes: Mapping[str, Callable[[World], float]] | None = None, shards: int = 1, record_actions: bool = False
+    outcomes: Mapping[str, Callable[[World], float]] | None = None, shards: int = 1, record_actions: bool = False,
+    trace_version: int = TRACE_VERSION,
 ) -> Environment:
     world = opened(AGENTS, Fund(), columns={"mood": [0.5] * AGENTS}, fields={"mood": float})
-    return Environment(world, outcomes or {}, shards=shards, frame_bytes=2**20, record_actions=record_actions)
+    return Environment(
+        world, outcomes or {}, shards=shards, frame_bytes=2**20, record_actions=record_actions,
+        trace_version=trace_version,
+    )  # fmt: skip
 
 
 def handed(

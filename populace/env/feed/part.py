@@ -20,7 +20,7 @@ _VIEWS: Final = ("latest", "from_followed", "popular")
 
 
 class Feed(Part):
-    """Posts in the total order (tick, sender, nth), of which the last `keep` are kept.
+    """Posts in the order in which they were posted, of which the last `keep` are kept.
 
     Agents act with `post(text=, reply_to=None)`, `repost(post=)` and `like(post=)`; a like or a repost of a repost
     goes to the original. Refusals are `bad_arguments`, `empty_text`, `long_text` (over `text_chars` characters),
