@@ -36,12 +36,12 @@ def estimate(
     from populace.data.societies import find_society
     from populace.monitoring.progress import choose_progress
     from populace.runs.estimate import expect
-    from populace.runs.place import refuse_used
+    from populace.store.place import check_new
 
     options = {"agents": agents, "ticks": ticks, "model__kind": model, "seed": seed, "shards": shards}
     chosen = load_settings(settings, set_ or (), **options)
     if out is not None:
-        refuse_used(out)
+        check_new(out)
     progress = choose_progress(sys.stderr)
     try:
         expected = expect(

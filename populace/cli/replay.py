@@ -19,12 +19,12 @@ def replay(
 
     from populace.monitoring.progress import choose_progress
     from populace.runs.courses import replay_course
-    from populace.runs.place import refuse_used
     from populace.runs.replay import replay_run
+    from populace.store.place import check_new
     from populace.store.remote.mirror import RECORD, local_folder
 
     if out is not None:
-        refuse_used(out)
+        check_new(out)
     folder = local_folder(run, (*RECORD, "asks.parquet"))
     going = replay_course(folder, shards=shards)
     with tempfile.TemporaryDirectory(prefix="populace-replay-") as place:

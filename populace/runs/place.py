@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from populace.core.errors import SettingsError
 from populace.store.folder import read_run_file
 from populace.store.lock import held
+from populace.store.place import check_new, fresh_folder
 from populace.store.remote.mirror import Mirror, is_remote
 
 
@@ -27,14 +27,14 @@ class Place(NamedTuple):
 
 @contextmanager
 def new_place(place: str | Path) -> Iterator[Place]:
-    """A folder, or an address (s3://...), for a new run. Raises SettingsError where a run is already."""
+    """A folder, or an address (s3://...), for a new run. Raises SettingsError where there is one."""
     if is_remote(place):
         with Mirror(str(place)).held() as mirror:
             mirror.begin()
             yield Place(mirror.local, mirror)
         return
     with held(Path(place)):
-        refuse_used(Path(place))
+        check_new(Path(place))
         yield Place(Path(place))
 
 
@@ -49,23 +49,6 @@ def old_place(place: str | Path) -> Iterator[Place]:
     read_run_file(Path(place))
     with held(Path(place)):
         yield Place(Path(place))
-
-
-def refuse_used(folder: Path) -> None:
-    """Raises SettingsError where the folder holds a run."""
-    if any((folder / name).exists() for name in ("run.json", "manifest.json")):
-        raise SettingsError(
-            f"{folder}: holds a run already. Choose another folder with --out, or go on with that run: "
-            f"populace resume {folder}"
-        )
-
-
-def fresh_folder(name: str, beside: Path = Path("runs")) -> Path:
-    """The first of name-1, name-2, ... that is not there."""
-    number = 1
-    while (folder := beside / f"{name}-{number}").exists():
-        number += 1
-    return folder
 
 
 def folder_beside(run: str | Path, what: str) -> Path:

@@ -10,9 +10,10 @@ from populace.data.societies import find_society, load_society
 from populace.monitoring.report import Observer
 from populace.runs.conduct import Ended, Say, conduct, nobody
 from populace.runs.courses import Going
-from populace.runs.place import fresh_folder, new_place
+from populace.runs.place import new_place
 from populace.settings import Settings
 from populace.store.folder import fresh_course
+from populace.store.place import fresh_folder
 
 
 def run_society(

@@ -27,8 +27,9 @@ from populace.kernel.snapshot import Era, Past, RunState, from_blocks, to_blocks
 from populace.settings import Settings, migrated
 from populace.store.checkpoint.generations import Checkpoints, latest
 from populace.store.journal.write import next_attempt
+from populace.store.place import check_new, remove_own
 from populace.store.remote.mirror import journal_place
-from populace.store.storage import make_folder, naming
+from populace.store.storage import make_folder
 from populace.store.tables.files import lost_parts
 
 RUN_FILE: Final = "run.json"
@@ -146,8 +147,10 @@ def new_run_id() -> str:
 
 
 def write_run_file(folder: Path, file: RunFile) -> None:
-    """Write `run.json`. Raises StorageError."""
+    """Write `run.json`. Raises StorageError, and SettingsError where the folder is not this run's."""
     make_folder(folder)
+    if not (folder / RUN_FILE).exists() or read_run_file(folder).run != file.run:
+        check_new(folder, empty=False)
     write_whole(folder / RUN_FILE, msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n")
 
 
@@ -262,9 +265,4 @@ class Store:
 
     def discard(self) -> None:
         """Remove the checkpoints of a run that is complete; its journal stays."""
-        folder = self.folder / CHECKPOINTS
-        if folder.exists():
-            with naming(folder, "removed"):
-                for path in folder.iterdir():
-                    path.unlink()
-                folder.rmdir()
+        remove_own(self.folder / CHECKPOINTS)

@@ -42,6 +42,15 @@ def rows_of(path: Path) -> int | None:
         return None
 
 
+def is_table(path: Path, name: str) -> bool:
+    """Whether a file is a table of this name that a run left."""
+    try:
+        about = pq.read_schema(path).metadata or {}
+    except (pa.ArrowException, OSError):
+        return False
+    return bool(about.get(b"populace.table", b"") == name.encode())
+
+
 def lost_parts(out: Path, parts: int, rows: Mapping[str, int]) -> list[str]:
     """What is missing of the first `parts` parts of a run's tables, which held so many rows: a sentence a table."""
     lost = []

@@ -27,8 +27,9 @@ from populace.core.errors import SettingsError, StorageError
 from populace.core.tables import TABLES, Batch
 from populace.files import naming, sync_folder
 from populace.settings import Record
+from populace.store.place import is_part, remove_own
 from populace.store.tables.columns import field_columns
-from populace.store.tables.files import GROUP_ROWS, PARTS, Sheet, part_number
+from populace.store.tables.files import GROUP_ROWS, PARTS, Sheet, is_table, part_number
 
 
 class Tables:
@@ -62,10 +63,13 @@ class Tables:
         with naming(out / PARTS, "written"):
             (out / PARTS).mkdir(exist_ok=True)
             for file in (out / PARTS).iterdir():
-                if part_number(file) not in range(parts):
+                if is_part(file) and part_number(file) not in range(parts):
                     file.unlink()
             for name in self._sheets:  # left by a run that ended early and is taken up now
-                (out / f"{name}.parquet").unlink(missing_ok=True)
+                path = out / f"{name}.parquet"
+                if path.exists() and not is_table(path, name):
+                    raise StorageError(f"{path}: is not a table that a run left. Move it out of the run's folder.")
+                path.unlink(missing_ok=True)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -118,11 +122,7 @@ class Tables:
 
     def forget(self) -> None:
         """Remove the parts, once nobody will take the run up again. Raises StorageError."""
-        with naming(self._out / PARTS, "removed"):
-            if (self._out / PARTS).exists():
-                for file in (self._out / PARTS).iterdir():
-                    file.unlink()
-                (self._out / PARTS).rmdir()
+        remove_own(self._out / PARTS)
 
     def abandon(self) -> None:
         """Let go of what is not in a part yet: the run goes back to where it was cut."""
