@@ -18,6 +18,7 @@ from populace.cluster.standing import Comparison, Standing
 from populace.cluster.tabling import record_expired, record_tick
 from populace.cluster.transport import Transport
 from populace.core.errors import (
+    Diverged,
     Interrupted,
     ModelError,
     PopulaceError,
@@ -105,7 +106,7 @@ class TickLoop:
                     error = self._carry_out(effect)
                     if error is not None and failure is None:
                         failure = error
-                        todo = await self._wind_up(failure)
+                        todo = todo if barrier.ended else await self._wind_up(failure)
                     elif isinstance(effect, TickClosed) and self._due(barrier.tick):
                         await self._save(Counts())
                         self._done.stage("checkpoint")
@@ -114,7 +115,7 @@ class TickLoop:
                     todo.extend(barrier.handle(event))
                 elif failure is None and isinstance(event, Interrupted | RunFailed | ModelError):
                     failure = event
-                    todo = await self._wind_up(failure)
+                    todo = todo if barrier.ended else await self._wind_up(failure)
                 elif failure is not None and isinstance(event, Interrupted | ModelError):
                     continue  # several shards reach one ceiling; the first that said so has ended the run
                 else:
@@ -139,7 +140,8 @@ class TickLoop:
         self._cancel_tasks()
         unrecorded = await self._wind_down(GRACE_S if isinstance(failure, Interrupted) else _LONG_GRACE_S)
         try:
-            await self._save(unrecorded)
+            if not isinstance(failure, Diverged):  # such a state is not one to go on from
+                await self._save(unrecorded)
         except (StorageError, TransportError, TimeoutError) as error:
             self._audience.note(f"what came since the last checkpoint is not in one: {error or 'it takes too long'}")
         return deque(self._standing.barrier.handle(Abandon()))
@@ -226,7 +228,8 @@ class TickLoop:
         assert done.world is not None
         parts = sorted(done.parts, key=lambda part: part.shard)
         record_tick(self._standing.tables, tick, parts, done.world, self._audience.note)
-        self._comparison.check(tick, barrier)  # once its rows are there to be compared
+        if (diverged := self._comparison.check(tick, barrier)) is not None:
+            return diverged  # once its rows, and at the run's end the messages in flight, are there to be compared
         done.stage("record")
         self._tick_report(tick + 1, counts)
         total = barrier.total

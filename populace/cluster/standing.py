@@ -39,8 +39,8 @@ class Comparison:
         self._course = course
         self._note = note
 
-    def check(self, tick: int, barrier: Barrier) -> None:
-        """Raise Diverged where the trace is another after `tick`. Another state of the world is noted, and no more."""
+    def check(self, tick: int, barrier: Barrier) -> Diverged | None:
+        """What ends a run whose trace is another after `tick`. Another state of the world is noted, and no more."""
         expected, found = self._course.expected_world, barrier.world_trace.record
         past = tick < min(len(expected.hashes), len(found.hashes))
         if self.world_diverged is None and past and found.hashes[tick] != expected.hashes[tick]:
@@ -50,4 +50,5 @@ class Comparison:
                 self._note(str(self.world_diverged))
         hashes = self._course.expected
         if tick < len(hashes) and barrier.trace.hash != hashes[tick]:
-            raise Diverged(tick, hashes[tick], barrier.trace.hash)
+            return Diverged(tick, hashes[tick], barrier.trace.hash)
+        return None

@@ -1,77 +1,23 @@
 """Where two runs part, whom it touched, and what became of it: from their manifests and tables.
 
 Everything is read a tick at a time, and nothing of the ticks before the trace hashes part.
-
-What can differ in a tick, in the order in which it is looked for: a `lever`, an `ask` (its content) or an `answer` to
-the same ask, a `failure` of a turn, an `action` (or what became of it), a `message`, a public `field`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from populace.core.errors import SettingsError
-from populace.core.tables import TABLES
-from populace.runs.courses import recorded_traces
+from populace.runs.differences import ComparedRun, ComparedTables, Difference, TickDiff
 from populace.settings import migrated
-from populace.store.manifest import MANIFEST, read_manifest
 from populace.store.tables.tables import read_table, table_files
-from populace.store.tables.ticks import Differing, TickRows, differing
 
-What: TypeAlias = Literal["lever", "ask", "answer", "failure", "action", "message", "field"]
-
-_SHOWN_AGENTS: Final = 10
-
-
-class Difference(msgspec.Struct, frozen=True):
-    """The first thing in which two runs differ.
-
-    `tick` is -1 for fields that differ before tick 0. `agent` is the one that asked, acted, sent or holds the field;
-    for a message of the world (-1) its receiver. `nth` numbers asks, actions and messages of that agent and tick, else
-    it is -1. `about` is the ask's purpose, the action's kind, the field's or the lever's name, or who sent the message.
-    A text is None where that run has nothing there.
-    """
-
-    tick: int
-    agent: int
-    what: What
-    text_a: str | None
-    text_b: str | None
-    nth: int = -1
-    about: str = ""
-
-
-class TickDiff(msgspec.Struct, frozen=True):
-    """What differs in one tick.
-
-    Asks of the same agent and place: `asks_other` have another content, `answers_other` the same and another answer.
-    `messages`, `actions`, `failures` and `levers` count rows, `fields` agents. `touched` are the agents in any of them,
-    in this tick and so far; `agents` the first few of them.
-    """
-
-    tick: int
-    touched: int
-    touched_so_far: int
-    agents: list[int]
-    asks_other: int
-    asks_only_a: int
-    asks_only_b: int
-    answers_other: int
-    messages: int
-    actions: int
-    failures: int
-    levers: int
-    fields: int
+_IDENTITY: Final = ("scenario", "agents")  # of the manifest
 
 
 class OutcomeDiff(msgspec.Struct, frozen=True):
@@ -122,7 +68,7 @@ def diff_runs(
     Trace hashes, one a tick, are those that the runs left unless they are given. Raises SettingsError for a folder that
     holds no run.
     """
-    one, other = _Run(Path(run_a), hashes_a), _Run(Path(run_b), hashes_b)
+    one, other = ComparedRun(Path(run_a), hashes_a), ComparedRun(Path(run_b), hashes_b)
     shared = min(one.ticks, other.ticks)
     (scenario_a, scenario_b), sizes = ([(run.manifest or {}).get(key) for run in (one, other)] for key in _IDENTITY)
     notes: list[str] = []
@@ -144,7 +90,7 @@ def diff_runs(
     ticks: list[TickDiff] = []
     first: Difference | None = None
     if first_tick < shared:
-        rows = _Both(one, other, shared, first_tick)
+        rows = ComparedTables(one, other, shared, first_tick)
         notes += rows.notes
         so_far = np.empty(0, np.int64)
         for tick in range(-1 if first_tick == 0 else first_tick, shared):
@@ -187,261 +133,18 @@ def first_difference(
 
     Reads only as far as that. See `diff_runs`.
     """
-    one, other = _Run(Path(run_a), hashes_a), _Run(Path(run_b), hashes_b)
+    one, other = ComparedRun(Path(run_a), hashes_a), ComparedRun(Path(run_b), hashes_b)
     shared = min(one.ticks, other.ticks)
     start = 0
     if one.hashes is not None and other.hashes is not None:
         start = next((t for t in range(shared) if one.hashes[t] != other.hashes[t]), shared)
     if start == shared:
         return None
-    rows = _Both(one, other, shared, start)
+    rows = ComparedTables(one, other, shared, start)
     for tick in range(-1 if start == 0 else start, shared):
         if found := rows.take(tick):
             return rows.first(tick, found)
     return None
-
-
-class _Run:
-    """One of the two: how far it came, and whether its messages all have their fates."""
-
-    def __init__(self, folder: Path, hashes: Sequence[str] | None) -> None:
-        self.folder = folder
-        self.manifest = read_manifest(folder) if (folder / MANIFEST).exists() else None
-        recorded, self.world = recorded_traces(folder)
-        self.hashes = hashes = (recorded or None) if hashes is None else hashes
-        self.ticks = _ticks_of(folder) if hashes is None else len(hashes)
-        self.ended = (folder / "messages.parquet").exists()
-
-
-def _ticks_of(folder: Path) -> int:
-    """How many ticks the tables of a run hold, where nothing else says so."""
-    for name, before in (("outcomes", 0), ("agents", 0), ("asks", 1)):
-        if files := table_files(folder, name):
-            last = [pc.max(pq.read_table(files[-1], columns=["tick"]).column("tick")).as_py()]
-            if last[0] is not None:
-                return int(last[0]) + before
-    raise SettingsError(
-        f"{folder}: there is no run to compare: no {MANIFEST}, and no tables of a tick. Give the folder that a run was "
-        "told with --out; one that was killed before its first checkpoint can be resumed first."
-    )
-
-
-_KINDS: Final = {name: TABLES[name] for name in ("levers", "asks", "failures", "actions", "messages", "agents")}
-"""What is compared, in the order in which a first difference is looked for."""
-_IDENTITY: Final = ("scenario", "agents")  # of the manifest
-_WHERE: Final = r" \([^()]*:\d+ in [^()]*\)$"  # a failure stays the same one where lines or files have moved
-
-
-class _Found:
-    """What differs in one tick, by table: the rows of both runs, and in which they differ."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, tuple[Any, Any, Differing]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self.rows)
-
-    def count(self, name: str) -> int:
-        return len(self.rows[name][2]) if name in self.rows else 0
-
-    def touched(self) -> NDArray[np.int64]:
-        """The agents whose rows differ, sorted; of a message of the world, its receiver."""
-        found = [np.empty(0, np.int64)]
-        for name, (a, b, which) in self.rows.items():
-            for table, places in ((a, (which.only_a, which.a)), (b, (which.only_b, which.b))):
-                if table is not None:
-                    rows = np.concatenate(places)
-                    who = table.column(_KINDS[name].identity[0]).to_numpy()[rows]
-                    if name == "messages":
-                        who = np.where(who < 0, table.column("receiver").to_numpy()[rows], who)
-                    found.append(who.astype(np.int64))
-        agents = np.unique(np.concatenate(found))
-        return agents[agents >= 0]
-
-    def counted(self, tick: int, touched: NDArray[np.int64], so_far: int) -> TickDiff:
-        asks = self.rows["asks"][2] if "asks" in self.rows else None
-        other = 0 if asks is None else int(np.sum(asks.columns.get("key", np.empty(0))))
-        return TickDiff(
-            tick=tick,
-            touched=len(touched),
-            touched_so_far=so_far,
-            agents=touched[:_SHOWN_AGENTS].tolist(),
-            asks_other=other,
-            asks_only_a=0 if asks is None else len(asks.only_a),
-            asks_only_b=0 if asks is None else len(asks.only_b),
-            answers_other=0 if asks is None else len(asks.a) - other,
-            messages=self.count("messages"),
-            actions=self.count("actions"),
-            failures=self.count("failures"),
-            levers=self.count("levers"),
-            fields=self.count("agents"),
-        )
-
-
-class _Both:
-    """The tables of two runs, side by side, tick by tick from `first` on, over `ticks` ticks."""
-
-    def __init__(self, one: _Run, other: _Run, ticks: int, first: int) -> None:
-        self._folders = (one.folder, other.folder)
-        self._last = ticks - 1
-        self._messages_to = ticks if one.ended and other.ended else ticks - 1
-        self._fates_to = ticks if one.ended and other.ended and one.ticks == other.ticks else ticks - 1
-        self.notes: list[str] = []
-        self._tables: dict[str, tuple[TickRows, TickRows]] = {}
-        kept = [(run.manifest or {}).get("settings", {}).get("record", {}).get("agents") for run in (one, other)]
-        for name, kind in _KINDS.items():
-            columns = None if name == "agents" else (kind.tick, *kind.identity, *kind.named(compared=True, shown=True))
-            begin = first + kind.late if first else 0
-            rows = (
-                TickRows(one.folder, name, kind.tick, columns, begin),
-                TickRows(other.folder, name, kind.tick, columns, begin),
-            )
-            if name == "agents" and None not in kept and kept[0] != kept[1]:
-                self.notes.append(f"The runs keep agents differently (record.agents {kept[0]} and {kept[1]}).")
-            elif name == "agents" and _foreign(rows):
-                self.notes.append("The agents of the two runs have no public field in common.")
-            elif (rows[0].files and rows[1].files) or kind.record is None:  # a part without rows is not there
-                self._tables[name] = rows
-            elif rows[0].files or rows[1].files:
-                self.notes.append(f"Only {'A' if rows[0].files else 'B'} has a table of {name}.")
-
-    def take(self, tick: int) -> _Found:
-        """What differs in a tick; -1 stands for what was there before tick 0."""
-        found = _Found()
-        for name, rows in self._tables.items():
-            kind = _KINDS[name]
-            if (tick < 0 and not kind.late) or (name == "messages" and tick >= self._messages_to):
-                continue
-            a, b = (one.take(tick + kind.late) for one in rows)
-            if a is None and b is None:
-                continue
-            columns: Sequence[str] = kind.named(compared=True)
-            if name == "failures":
-                a, b = (_without_place(one) for one in (a, b))
-            if name == "agents":
-                columns = [column for column in (a or b).column_names if column not in ("tick", "agent")]
-                if a is not None and b is not None:
-                    columns = [column for column in columns if column in b.column_names]
-                    a, b = (one.select(["tick", "agent", *columns]) for one in (a, b))
-            elif name == "messages" and tick >= self._fates_to:
-                columns = [column for column in columns if column != "fate"]
-                a, b = (None if one is None else one.drop_columns(["fate"]) for one in (a, b))
-            which = _levers(a, b) if name == "levers" else differing(a, b, kind.identity, columns)
-            if len(which):
-                found.rows[name] = (a, b, which)
-        return found
-
-    def first(self, tick: int, found: _Found) -> Difference:
-        """Name the first difference of a tick in which there is one."""
-        name = next(name for name in _KINDS if name in found.rows)
-        a, b, which = found.rows[name]
-        pairs: list[tuple[int | None, int | None]] = [
-            *((row, None) for row in which.only_a.tolist()),
-            *((None, row) for row in which.only_b.tolist()),
-            *zip(which.a.tolist(), which.b.tolist(), strict=True),
-        ]
-
-        places = _places(a, b, which, _KINDS[name].identity)
-        at = min(range(len(pairs)), key=places.__getitem__)
-        one = None if pairs[at][0] is None else a.slice(pairs[at][0], 1).to_pylist()[0]
-        other = None if pairs[at][1] is None else b.slice(pairs[at][1], 1).to_pylist()[0]
-        return self._named(tick, name, one, other)
-
-    def _named(self, tick: int, name: str, a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> Difference:
-        row = a or b
-        assert row is not None
-        agent, nth, about = row.get("agent", row.get("sender", -1)), row.get("nth", -1), ""
-        what: What = "lever"
-        texts: list[str | None]
-        match name:
-            case "levers":
-                about = row["lever"]
-                texts = [None if one is None else one["what"] for one in (a, b)]
-            case "asks":
-                about = row["purpose"]
-                if a is not None and b is not None and a["key"] == b["key"]:
-                    what, texts = "answer", [_answer(one) for one in (a, b)]
-                else:
-                    what = "ask"
-                    sides = zip(self._folders, (a, b), strict=True)
-                    texts = [None if one is None else _prompt(folder, tick, agent, nth) for folder, one in sides]
-            case "failures":
-                what, texts = "failure", [None if one is None else one["error"] for one in (a, b)]
-            case "actions":
-                what, about = "action", row["kind"]
-                texts = [None if one is None else f"{one['kind']} {one['args']} ({one['fate']})" for one in (a, b)]
-            case "messages":
-                what, about = "message", "the world" if agent < 0 else f"agent {agent}"
-                agent = row["receiver"] if agent < 0 else agent
-                texts = [_message(one) for one in (a, b)]
-            case _:
-                what = "field"
-                fields = [key for key in row if key not in ("tick", "agent")]
-                about = next((key for key in fields if a is None or b is None or a[key] != b[key]), "")
-                texts = [None if one is None else json.dumps(one.get(about), ensure_ascii=False) for one in (a, b)]
-        text_a, text_b = texts
-        return Difference(tick, agent, what, text_a, text_b, nth, about)
-
-
-def _foreign(agents: Sequence[TickRows]) -> bool:
-    """Whether the agents of two runs have public fields, and none of one is one of the other."""
-    a, b = (
-        {name for path in rows.files[:1] for name in pq.read_schema(path).names} - {"tick", "agent"} for rows in agents
-    )
-    return bool(a and b) and not a & b
-
-
-def _places(a: Any, b: Any, which: Differing, identity: Sequence[str]) -> list[tuple[int, ...]]:
-    """What stands in `identity` for the rows only in a, only in b, and in both, in this order."""
-    columns = []
-    for column in identity:
-        one, other = (np.empty(0, np.int64) if table is None else table.column(column).to_numpy() for table in (a, b))
-        columns.append(np.concatenate((one[which.only_a], other[which.only_b], one[which.a])).tolist())
-    return list(zip(*columns, strict=True))
-
-
-def _without_place(failures: Any) -> Any:
-    if failures is None:
-        return None
-    at = failures.column_names.index("error")
-    return failures.set_column(at, "error", pc.replace_substring_regex(failures.column("error"), _WHERE, ""))
-
-
-def _levers(a: Any, b: Any) -> Differing:
-    """Compare rows of the table of levers, of which several may be about one agent: as a whole, in any order."""
-    sides = [
-        [] if table is None else list(zip(*table.select(["agent", "lever", "what"]).to_pydict().values(), strict=True))
-        for table in (a, b)
-    ]
-    sets = [set(side) for side in sides]
-    only = [
-        np.array([row for row, what in enumerate(side) if what not in others], np.intp)
-        for side, others in zip(sides, reversed(sets), strict=True)
-    ]
-    none = np.empty(0, np.intp)
-    return Differing(only[0], only[1], none, none, {})
-
-
-def _answer(ask: Mapping[str, Any]) -> str:
-    return f"(abstained: {ask['reason']})" if ask["answer"] is None else str(ask["answer"])
-
-
-def _prompt(folder: Path, tick: int, agent: int, nth: int) -> str:
-    """The text of one ask, from the row groups that hold its tick."""
-    here = [("tick", "=", tick), ("agent", "=", agent), ("nth", "=", nth)]
-    for path in table_files(folder, "asks"):
-        rows = pq.read_table(path, columns=["prompt"], filters=here).column("prompt").to_pylist()
-        if rows:
-            return "\n".join(f"{said['role']}: {said['content']}" for said in json.loads(rows[0]))
-    raise SettingsError(f"{folder}: its table of asks changed while it was read. Is the run still at work? Try again.")
-
-
-def _message(row: Mapping[str, Any] | None) -> str | None:
-    if row is None:
-        return None
-    to = "the world" if row["receiver"] < 0 else f"agent {row['receiver']}"
-    fate = f" ({row['fate']})" if "fate" in row else ""
-    return f"to {to}{fate}: {row['body']}"
 
 
 def _outcomes(run_a: Path, run_b: Path) -> list[OutcomeDiff]:

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from populace.monitoring.pace import counted
-from populace.runs.diff import Diff, Difference
+from populace.runs.diff import Diff
+from populace.runs.differences import Difference
 
 Row = TypeVar("Row")
 

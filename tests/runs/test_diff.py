@@ -28,8 +28,9 @@ from populace.cluster.local import LocalTransport
 from populace.core.errors import Interrupted, SettingsError
 from populace.data.societies import find_society
 from populace.runs.courses import fork_course, recorded_hashes, replay_course
-from populace.runs.diff import Difference, OutcomeDiff, TickDiff, diff_runs, first_difference
+from populace.runs.diff import OutcomeDiff, diff_runs, first_difference
 from populace.runs.diff_text import _ROWS, _sampled, print_diff
+from populace.runs.differences import Difference, TickDiff
 from populace.runs.replay import replay_run
 from populace.store.manifest import read_manifest
 from populace.store.tables.tables import read_table
