@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from populace.budget.amounts import Rate
 from populace.settings import Settings
+
+_MOST_CHARACTERS: Final = 32
 
 
 def rate_of(settings: Settings) -> Rate:
@@ -12,6 +16,17 @@ def rate_of(settings: Settings) -> Rate:
     if price is None:
         return Rate()
     return Rate.of(price.usd_per_million_tokens_in, price.usd_per_million_tokens_out)
+
+
+def credible(told: int, characters: int) -> tuple[int, bool]:
+    """The tokens of a text of so many characters, and whether they are what a server has told (below 0: it did not).
+
+    No tokeniser makes tokens of more than some ten characters on average. A server that tells less than that of a text
+    that was sent or came, 0 above all, is not believed, since it would never bind a ceiling: the estimate stands.
+    """
+    if told >= 0 and told * _MOST_CHARACTERS >= characters:
+        return told, True
+    return tokens_of(characters), False
 
 
 def tokens_of(characters: int) -> int:

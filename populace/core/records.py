@@ -118,7 +118,8 @@ class Answer(msgspec.Struct, omit_defaults=True):
 
     `reason` is a `Reason` where the ask abstained, else ''; a journal of an older run may hold another word.
     `calls` counts billed model calls, repairs and retries among them. `latency_s` is wall time and stands in no
-    hash. `cost_usd` is 0.0 where no price is known.
+    hash. `cost_usd` is 0.0 where no price is known. `estimated_tokens` and `estimated_usd` are the parts of tokens and
+    cost that are estimates from the texts' lengths, since the endpoint said nothing of what it used that can be true.
 
     `reasoning` is what the model thought before it answered, where the endpoint tells; no turn sees it and it stands
     in no hash. `cut` says that a text ended at its ask's `max_tokens`.
@@ -139,6 +140,8 @@ class Answer(msgspec.Struct, omit_defaults=True):
     reasoning: str = ""
     cut: bool = False
     reading: Reading = ""
+    estimated_tokens: int = 0
+    estimated_usd: float = 0.0
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -173,7 +176,7 @@ class Counts(msgspec.Struct):
     turns count `asked` and the model stack's answers count how each ended. `latency_s` is the sum of what `latency`
     counts in buckets: wall time, so it stands in no hash. `saved_calls` and `saved_usd` are what the calls behind
     replayed answers had cost the run that made them. `cut`, `extracted` and `coerced` count answers by `Answer.cut` and
-    `Answer.reading`.
+    `Answer.reading`, and `estimated_tokens` and `estimated_usd` are the sums of theirs.
     """
 
     turns: int = 0
@@ -202,6 +205,8 @@ class Counts(msgspec.Struct):
     cut: int = 0
     extracted: int = 0
     coerced: int = 0
+    estimated_tokens: int = 0
+    estimated_usd: float = 0.0
 
     def add(self, other: Counts) -> None:
         """Add another count to this one."""
@@ -258,6 +263,8 @@ class Counts(msgspec.Struct):
             counts.tokens_in += answer.tokens_in
             counts.tokens_out += answer.tokens_out
             counts.cost_usd += answer.cost_usd
+        self.estimated_tokens += answer.estimated_tokens
+        self.estimated_usd += answer.estimated_usd
         return total
 
     def spend(self) -> Counts:
@@ -269,7 +276,7 @@ class Counts(msgspec.Struct):
         }
         return Counts(
             calls=self.calls, tokens_in=self.tokens_in, tokens_out=self.tokens_out, cost_usd=self.cost_usd,
-            purposes=purposes,
+            purposes=purposes, estimated_tokens=self.estimated_tokens, estimated_usd=self.estimated_usd,
         )  # fmt: skip
 
     def imbalance(self) -> list[str]:

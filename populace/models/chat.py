@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from populace.agents.answers import AnswerSpec
-from populace.budget.prices import tokens_of
+from populace.budget.prices import credible
 from populace.core.records import Ask
 from populace.models.bodies import DECODE_ERRORS, contents, count, number, objects, plain_body, text_or_none
 from populace.models.choices import label_probabilities
@@ -218,7 +218,8 @@ _COMPLETION: Final = msgspec.json.Decoder(_Completion, strict=False)
 def read_completion(body: bytes, labels: tuple[str, ...], sent_characters: int, content_type: str = "") -> Ending:
     """Read the body of a 200. `labels` are those of a choice whose probabilities were asked for.
 
-    Where a server does not say what it used, tokens are counted as a quarter of the characters.
+    Where a server does not say what it used, or says what cannot be true of texts so long (`credible`), tokens are
+    counted as a quarter of the characters.
     """
     try:
         completion = _COMPLETION.decode(body)
@@ -237,11 +238,10 @@ def read_completion(body: bytes, labels: tuple[str, ...], sent_characters: int, 
     text, thought = without_thinking(message.content or "")
     thinking = message.reasoning_content or message.reasoning or thought
     usage = completion.usage or Usage()
-    counted = usage.prompt_tokens >= 0 and usage.completion_tokens >= 0
-    tokens_in = usage.prompt_tokens if usage.prompt_tokens >= 0 else tokens_of(sent_characters)
-    tokens_out = usage.completion_tokens
-    if tokens_out < 0:
-        tokens_out = tokens_of(len(message.content or "") + len(message.reasoning_content or message.reasoning or ""))
+    written = len(message.content or "") + len(message.reasoning_content or message.reasoning or "")
+    tokens_in, told_in = credible(usage.prompt_tokens, sent_characters)
+    tokens_out, told_out = credible(usage.completion_tokens, written)
+    counted = told_in and told_out
     if message.refusal:
         return Refused(message.refusal, tokens_in, tokens_out, thinking, counted)
     if choice.finish_reason == "content_filter":

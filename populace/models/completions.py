@@ -25,7 +25,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from populace.budget.prices import tokens_of
+from populace.budget.prices import credible, tokens_of
 from populace.models.bodies import DECODE_ERRORS, contents, count, number, objects, plain_body, text_or_none
 from populace.models.chat import Turns, Usage, usage_of
 from populace.models.choices import label_probabilities
@@ -133,10 +133,12 @@ def read_completions(
     for choice in completion.choices:
         found.setdefault(choice.index, choice)
     usage = completion.usage or Usage()
-    counted = usage.prompt_tokens >= 0 and usage.completion_tokens >= 0
     answered = [index for index in range(len(prompts)) if index in found]
-    sent = _share(usage.prompt_tokens, [tokens_of(len(prompt)) for prompt in prompts])
-    said = _share(usage.completion_tokens, [tokens_of(len(found[index].text)) for index in answered])
+    total_in, told_in = credible(usage.prompt_tokens, sum(map(len, prompts)))
+    total_out, told_out = credible(usage.completion_tokens, sum(len(found[index].text) for index in answered))
+    counted = told_in and told_out
+    sent = _share(total_in if told_in else -1, [tokens_of(len(prompt)) for prompt in prompts])
+    said = _share(total_out if told_out else -1, [tokens_of(len(found[index].text)) for index in answered])
     out = dict(zip(answered, said, strict=True))
     endings: list[Ending] = []
     for index in range(len(prompts)):

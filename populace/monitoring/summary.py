@@ -118,6 +118,11 @@ def _facts(manifest: Mapping[str, Any], out: Path | str) -> dict[str, str]:
         f"{money(manifest['cost_usd'])} for {manifest['calls_billed']:,} calls, "
         f"{manifest['tokens_in']:,} tokens in, {manifest['tokens_out']:,} out"
     )
+    if estimated := manifest.get("estimated_tokens"):
+        facts["estimated"] = (
+            f"{estimated:,} of these tokens ({money(manifest['estimated_usd'])}): the endpoint did not tell, or what "
+            "it told cannot be true"
+        )
     saved = manifest.get("saved") or {"calls": 0, "usd": 0.0}
     if saved["calls"]:
         facts["saved"] = f"{saved['calls']:,} calls ({money(saved['usd'])}) that the run before had paid for"

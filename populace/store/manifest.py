@@ -152,6 +152,8 @@ def tally(total: Counts) -> dict[str, Any]:
         "tokens_in": total.tokens_in,
         "tokens_out": total.tokens_out,
         "cost_usd": total.cost_usd,
+        "estimated_tokens": total.estimated_tokens,
+        "estimated_usd": total.estimated_usd,
     }
 
 

@@ -144,9 +144,9 @@ def quarters_worth(sent: Sent, after_s: float = 5.0) -> int:
 
 
 def most_in_a_quarter(per_minute: float, shards: int) -> int:
-    """A quarter's worth; a twelfth more, as calls take up to 20 ms on the way; each shard's part is rounded up."""
+    """A quarter's worth; a tenth more, as calls take up to 20 ms on the way; each shard's part is rounded up."""
     worth = per_minute / 60 * 0.25
-    return math.ceil(worth * 1.08) + min(shards, math.ceil(worth)) + 1
+    return math.ceil(worth * 1.1) + min(shards, math.ceil(worth)) + 1
 
 
 def uneven(shard: int, now: float) -> int:

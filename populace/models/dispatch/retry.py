@@ -56,6 +56,7 @@ class Pending(msgspec.Struct):
     tokens_in: int = 0
     tokens_out: int = 0
     spent: Amount = Amount()
+    estimated: Amount = Amount()
     latency_s: float = 0.0
     estimate: int = 0
     worst: Amount = Amount()
@@ -95,6 +96,8 @@ class Pending(msgspec.Struct):
             self.reasoning,
             self.cut,
             self.reading,
+            estimated_tokens=self.estimated.tokens,
+            estimated_usd=self.estimated.pico_usd / PICO_USD,
         )
 
 
@@ -125,15 +128,15 @@ class Retry(msgspec.Struct, frozen=True):
         """
         match outcome:
             case Said():
-                self._bill(job, outcome.tokens_in, outcome.tokens_out)
+                self._bill(job, outcome)
                 return self._judge(job, outcome)
             case Refused():
                 if outcome.billed:
-                    self._bill(job, outcome.tokens_in, outcome.tokens_out)
+                    self._bill(job, outcome)
                 job.reasoning = outcome.reasoning
                 return job.abstained("refusal", outcome.detail)
             case Exhausted():
-                self._bill(job, outcome.tokens_in, outcome.tokens_out)
+                self._bill(job, outcome)
                 job.reasoning = outcome.reasoning
                 return job.abstained("error", outcome.detail)
             case Late():
@@ -199,8 +202,11 @@ class Retry(msgspec.Struct, frozen=True):
         job.tries += not probe
         return Again(after_s)
 
-    def _bill(self, job: Pending, tokens_in: int, tokens_out: int) -> None:
+    def _bill(self, job: Pending, outcome: Said | Refused | Exhausted) -> None:
+        cost = self.rate.cost(outcome.tokens_in, outcome.tokens_out)
         job.calls += 1
-        job.tokens_in += tokens_in
-        job.tokens_out += tokens_out
-        job.spent += self.rate.cost(tokens_in, tokens_out)
+        job.tokens_in += outcome.tokens_in
+        job.tokens_out += outcome.tokens_out
+        job.spent += cost
+        if not outcome.counted:
+            job.estimated += cost

@@ -1,7 +1,7 @@
 """What a dispatcher may spend and how fast: the only module that imports asyncio_throttle.
 
 The quota says how many requests there are and how many a second; two throttlers keep to that within the second. One
-lets no more pass in any quarter of a second than that quarter's worth, rounded up; the other spreads them, a little
+lets no more pass in any quarter of a second than evenly spaced calls would put there; the other spreads them, a little
 faster than the pace, so that calls which are late on the way don't meet those after them. Each polls while it waits,
 and is not first in, first out: so both have one waiter, the dispatcher, which keeps the queue.
 """
@@ -19,8 +19,8 @@ from populace.models.dispatch.retry import Pending
 from populace.models.endings import Ending, tokens_used
 
 _QUARTER_S: Final = 0.25
-_SPREAD_S: Final = 0.02
-_FASTER: Final = 1.25
+_SPREAD_S: Final = 0.05
+_FASTER: Final = 1.5
 _POLL_S: Final = 0.002
 
 
@@ -39,7 +39,7 @@ def windows(pace_per_s: float) -> tuple[tuple[int, float], tuple[int, float]]:
     """What a pace allows: (calls, seconds) of a quarter of a second, and of the shorter window that spreads them."""
     calls = math.ceil(pace_per_s * _SPREAD_S)
     return (
-        (math.ceil(pace_per_s * _QUARTER_S), _QUARTER_S),
+        (math.floor(pace_per_s * _QUARTER_S) + 1, _QUARTER_S),
         (calls, min(_QUARTER_S, calls / (_FASTER * pace_per_s))),
     )
 
