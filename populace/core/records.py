@@ -122,7 +122,8 @@ class Answer(msgspec.Struct, omit_defaults=True):
     cost that are estimates from the texts' lengths, since the endpoint said nothing of what it used that can be true.
 
     `reasoning` is what the model thought before it answered, where the endpoint tells; no turn sees it and it stands
-    in no hash. `cut` says that a text ended at its ask's `max_tokens`.
+    in no hash. `cut` says that a text ended at its ask's `max_tokens`. `left_out` names what
+    the ask holds and the endpoint does not take (temperature, seed, json_schema), with a comma between them.
     """
 
     agent: int
@@ -142,6 +143,7 @@ class Answer(msgspec.Struct, omit_defaults=True):
     reading: Reading = ""
     estimated_tokens: int = 0
     estimated_usd: float = 0.0
+    left_out: str = ""
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -176,7 +178,8 @@ class Counts(msgspec.Struct):
     turns count `asked` and the model stack's answers count how each ended. `latency_s` is the sum of what `latency`
     counts in buckets: wall time, so it stands in no hash. `saved_calls` and `saved_usd` are what the calls behind
     replayed answers had cost the run that made them. `cut`, `extracted` and `coerced` count answers by `Answer.cut` and
-    `Answer.reading`, and `estimated_tokens` and `estimated_usd` are the sums of theirs.
+    `Answer.reading`, `left_out` asks by what was left out of them, and `estimated_tokens` and `estimated_usd` are the
+    sums of theirs.
     """
 
     turns: int = 0
@@ -205,6 +208,7 @@ class Counts(msgspec.Struct):
     cut: int = 0
     extracted: int = 0
     coerced: int = 0
+    left_out: dict[str, int] = {}
     estimated_tokens: int = 0
     estimated_usd: float = 0.0
 
@@ -216,6 +220,7 @@ class Counts(msgspec.Struct):
             (self.refused, other.refused),
             (self.abstained, other.abstained),
             (self.acts_refused, other.acts_refused),
+            (self.left_out, other.left_out),
         ):
             for reason, n in theirs.items():
                 mine[reason] = mine.get(reason, 0) + n
@@ -243,6 +248,9 @@ class Counts(msgspec.Struct):
         self.cut += answer.cut
         self.extracted += answer.reading == "extracted"
         self.coerced += answer.reading == "coerced"
+        if answer.left_out:
+            for name in answer.left_out.split(", "):
+                self.left_out[name] = self.left_out.get(name, 0) + 1
         total = self.bill(answer, purpose)
         total.asks += 1
         if answer.settled == "abstained":

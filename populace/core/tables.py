@@ -105,6 +105,8 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType({
                    source="answer.cut"),
             Column("reading", "text", "how it was read: extracted or coerced; null: as it stood", "empty_is_null",
                    nullable=True, source="answer.reading"),
+            Column("left_out", "text", "what of the ask its endpoint does not take: temperature, seed, json_schema",
+                   "empty_is_null", nullable=True, source="answer.left_out"),
             Column("tokens_in", "int64", "tokens", source="answer.tokens_in"),
             Column("tokens_out", "int64", "tokens", source="answer.tokens_out"),
             Column("cost_usd", "float64", "US dollars", source="answer.cost_usd"),

@@ -72,6 +72,16 @@ class Form(msgspec.Struct, frozen=True):
                 return msgspec.structs.replace(self, response_format=step)
         return None
 
+    def left_out(self, schema: bool) -> str:
+        """What is left out of an ask that is put in this form, with a comma between; `schema`: whether it has one."""
+        if self == _WHOLE:
+            return ""
+        names = ("temperature", "seed")
+        left = [name for name in names if not getattr(self, name)]
+        if schema and self.response_format != "json_schema":
+            left.append("json_schema")
+        return ", ".join(left)
+
     def notes(self) -> list[str]:
         """What is other than the protocol has it, as sentences."""
         found = []
@@ -88,6 +98,9 @@ class Form(msgspec.Struct, frozen=True):
         elif self.response_format == "prompt":
             found.append("takes no response_format: the prompt holds the schema")
         return found
+
+
+_WHOLE: Final = Form()
 
 
 def refused_parameter(message: str, named: str = "") -> Parameter | None:

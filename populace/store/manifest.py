@@ -146,6 +146,7 @@ def tally(total: Counts) -> dict[str, Any]:
             "cut": total.cut,
             "extracted": total.extracted,
             "coerced": total.coerced,
+            "left_out": dict(sorted(total.left_out.items())),
             "by_purpose": {name: msgspec.to_builtins(total.purposes[name]) for name in sorted(total.purposes)},
         },
         "calls_billed": total.calls,

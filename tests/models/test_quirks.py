@@ -54,6 +54,7 @@ def test_a_run_on_an_endpoint_with_a_quirk(tmp_path: Path, name: str, shards: in
     for count in quirk.counts:
         assert asks[count] > 0
     assert sum(asks[count] for count in ("cut", "extracted", "coerced")) == sum(asks[name] for name in quirk.counts)
+    assert asks["left_out"] == quirk.left_out
     table = read_table(tmp_path, "asks").to_pydict()
     answers = [text for text in table["answer"] if text is not None]
     assert any(table["reasoning"]) == quirk.reasoning

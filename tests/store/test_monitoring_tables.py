@@ -58,6 +58,7 @@ def _asks(tick: int, agents: int = 3) -> dict[str, list]:
         "reasoning": ["it greets me" if agent == 1 else "" for agent in many],
         "cut": [agent == 2 for agent in many],
         "reading": ["extracted" if agent == 1 else "" for agent in many],
+        "left_out": ["seed" if agent == 2 else "" for agent in many],
         "tokens_in": [247 for _ in many],
         "tokens_out": [11 for _ in many],
         "cost_usd": [0.001 for _ in many],

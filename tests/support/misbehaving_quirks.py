@@ -17,7 +17,7 @@ class Quirk:
     """One quirk. `lost` asks abstain, by reason; `more` calls are billed beyond one an ask, at most.
 
     `stops` are words of the error that ends the run; without any it ends well. `counts` are those of the manifest's
-    asks that must not be 0.
+    asks that must not be 0, `left_out` what was left out of how many.
     """
 
     plan: Plan
@@ -26,6 +26,7 @@ class Quirk:
     stops: tuple[str, ...] = ()
     calls: int = 60
     counts: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
     reasoning: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -192,10 +193,10 @@ QUIRKS: dict[str, Quirk] = {
     "cut text": Quirk(shaped(_cut), counts=("cut",)),
     "max_tokens": Quirk(refusing(has("max_tokens"), error(400, _NO_MAX_TOKENS, param="max_tokens"))),
     "max_tokens, 500": Quirk(refusing(has("max_tokens"), error(500, _NO_MAX_TOKENS))),
-    "max_tokens and temperature": Quirk(_both),
-    "temperature": Quirk(refusing(has("temperature"), error(422, _FIXED))),
-    "seed": Quirk(refusing(has("seed"), error(400, "Unrecognized request argument supplied: seed"))),
-    "seed, 422": Quirk(refusing(has("seed"), Act(kind="status", status=422, body=_EXTRA))),
+    "max_tokens and temperature": Quirk(_both, left_out={"temperature": 54}),
+    "temperature": Quirk(refusing(has("temperature"), error(422, _FIXED)), left_out={"temperature": 54}),
+    "seed": Quirk(refusing(has("seed"), error(400, "Unrecognized argument supplied: seed")), left_out={"seed": 54}),
+    "seed, 422": Quirk(refusing(has("seed"), Act(kind="status", status=422, body=_EXTRA)), left_out={"seed": 54}),
     "logprobs": Quirk(
         refusing(has("logprobs"), error(400, "logprobs is not supported by this model")), settings=_PROBABLE
     ),
@@ -205,8 +206,8 @@ QUIRKS: dict[str, Quirk] = {
         else _labels(_TOP)(seen),  # type: ignore[operator]
         settings=_PROBABLE,
     ),
-    "json_schema, json_object": Quirk(_no_format),
-    "one schema": Quirk(_one_schema),
+    "json_schema, json_object": Quirk(_no_format, left_out={"json_schema": 36}),
+    "one schema": Quirk(_one_schema, left_out={"json_schema": 18}),
     "a flagged prompt, 403": Quirk(
         _of_agent(2, error(403, "Your input was flagged", code=403, metadata={"reasons": ["violence"]})),
         lost={"refusal": 3},

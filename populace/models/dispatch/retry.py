@@ -98,6 +98,7 @@ class Pending(msgspec.Struct):
             self.reading,
             estimated_tokens=self.estimated.tokens,
             estimated_usd=self.estimated.pico_usd / PICO_USD,
+            left_out=self.form.left_out(self.mode == "schema"),
         )
 
 

@@ -218,6 +218,7 @@ class Recording:
                     reasoning=answer.reasoning,
                     cut=answer.cut,
                     reading=answer.reading,
+                    left_out=answer.left_out,
                 ), False
         return None, False
 
