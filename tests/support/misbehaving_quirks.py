@@ -217,6 +217,13 @@ QUIRKS: dict[str, Quirk] = {
         lost={"refusal": 3},
     ),
     "one 403 for nothing": Quirk(_of_agent(2, error(403, "Forbidden")), lost={"error": 3}),
+    "a key that is revoked in the midst": Quirk(
+        lambda seen: error(403, "Forbidden") if seen.nth >= 20 else OK, stops=("refused the API key", "Forbidden"),
+    ),
+    "an address that moves in the midst": Quirk(
+        lambda seen: Act(kind="redirect", to="https://new.example/v1") if seen.nth >= 20 else OK,
+        stops=("redirect", "new.example", "endpoint.base_url"),
+    ),
     "max_tokens spent on reasoning": Quirk(
         shaped(_spent_on_reasoning), stops=("went to reasoning", "model.max_tokens"), calls=18
     ),
