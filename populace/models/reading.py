@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from populace.agents.answers import AnswerSpec
@@ -52,32 +52,36 @@ def without_thinking(text: str) -> tuple[str, str]:
     return answer, "\n\n".join(thoughts)
 
 
-def read_as(spec: AnswerSpec, text: str, *, lenient: bool) -> tuple[str, Reading]:
-    """The text that `spec` reads strictly, and how it was come by. Raises ValueError, fit to show the model."""
-    try:
-        spec.read(text)
-    except ValueError as error:
-        if spec.kind == "text" or spec.schema is None:
-            raise
-        strict = error
-    else:
+def read_as(
+    spec: AnswerSpec, text: str, *, lenient: bool, read: Callable[[str], Any] | None = None
+) -> tuple[str, Reading]:
+    """The text that `spec` reads strictly, and how it was come by. Raises ValueError, fit to show the model.
+
+    `read` reads in place of `spec.read`, where what it gives is kept (`Ask.read`).
+    """
+    read = read or spec.read
+    wrong = _wrong(read, text)
+    if wrong is None:
         return text, ""
-    found = _only_value(text, spec.schema)
-    if found is not None and found != text:
-        try:
-            spec.read(found)
-        except ValueError as error:
-            strict = error
-        else:
-            return found, "extracted"
-    if lenient and (fitted := _fitted(spec, text, found)) is not None:
-        try:
-            spec.read(fitted)
-        except ValueError:
-            pass
-        else:
+    if spec.kind != "text" and spec.schema is not None:
+        found = _only_value(text, spec.schema)
+        if found is not None and found != text:
+            wrong = _wrong(read, found)
+            if wrong is None:
+                return found, "extracted"
+        fitted = _fitted(spec, text, found) if lenient else None
+        if fitted is not None and _wrong(read, fitted) is None:
             return fitted, "coerced"
-    raise strict
+    raise ValueError(wrong)
+
+
+def _wrong(read: Callable[[str], Any], text: str) -> str | None:
+    """What is wrong with a text as an answer of a type; None where it can be read."""
+    try:
+        read(text)
+    except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
+        return str(error) or type(error).__name__
+    return None
 
 
 def _fitted(spec: AnswerSpec, text: str, found: str | None) -> str | None:

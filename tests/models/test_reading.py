@@ -6,6 +6,7 @@ import json
 from typing import Annotated, Any, Literal
 
 import msgspec
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -208,3 +209,18 @@ def test_what_is_no_answer_is_named() -> None:
     assert found.foreign
     assert "text/html" in found.detail
     assert "Sign in" in found.detail
+
+
+def test_a_types_own_check_may_raise_anything_and_the_answer_does_not_fit() -> None:
+    class Picky(pydantic.BaseModel):
+        town: str
+
+        @pydantic.field_validator("town")
+        @classmethod
+        def _known(cls, town: str) -> str:
+            return {"Ur": town}[town]
+
+    spec = compile_answer(Picky)
+    assert read_as(spec, 'It is {"town": "Ur"}.', lenient=True) == ('{"town": "Ur"}', "extracted")
+    with pytest.raises(ValueError, match="Uruk"):
+        read_as(spec, '{"town": "Uruk"}', lenient=True)

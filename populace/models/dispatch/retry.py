@@ -173,7 +173,7 @@ class Retry(msgspec.Struct, frozen=True):
             job.mode = "schema"
             return Again(0.0)
         try:
-            text, job.reading = read_as(ask.spec, said.text, lenient=self.lenient)
+            text, job.reading = read_as(ask.spec, said.text, lenient=self.lenient, read=ask.read)
         except ValueError as error:
             reason = str(error)
         else:
