@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from populace.cli.shown import Shown
+from populace.core.errors import SettingsError
 
 
 def resume(
@@ -16,13 +17,30 @@ def resume(
     set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on this loopback port.")] = None,
     anyway: Annotated[bool, typer.Option(help="Go on although the scenario's code has changed.")] = False,
+    code: Annotated[
+        str, typer.Option(help="recorded, or new: fork where the code as it is now does something else, and go on.")
+    ] = "recorded",
+    out: Annotated[
+        str | None, typer.Option(help="The folder for --code new, or s3://bucket/folder; default: one beside.")
+    ] = None,
     salvage: Annotated[
         bool, typer.Option(help="Go on without what a damaged journal has lost, and say what that is.")
     ] = False,
 ) -> None:
     """Go on with a run that ended early, however it ended; no answer is paid for twice."""
-    from populace.runs.resume import resume_run
+    from populace.runs.resume import resume_run, resume_with_new_code
 
+    if code not in ("recorded", "new"):
+        raise SettingsError(f"--code {code}: is recorded (the code that the run was begun with) or new (as it is now)")
+    if code == "new":
+        with Shown() as shown:
+            resume_with_new_code(
+                run, set_ or (), out, salvage=salvage, shards=shards, transport=transport, metrics_port=metrics_port,
+                **shown.ways,
+            )  # fmt: skip
+        return
+    if out is not None:
+        raise SettingsError("--out is for --code new, which goes on in a new folder; a run is resumed in its own")
     with Shown(resumed=True) as shown:
         resume_run(
             run, set_ or (), anyway=anyway, salvage=salvage, shards=shards, transport=transport,

@@ -8,16 +8,15 @@ import shlex
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.host import tune_collector
 from populace.cluster.local import LocalTransport
-from populace.core.errors import ConservationError, Diverged, JournalDamaged, PopulaceError, ScenarioError
+from populace.core.errors import ConservationError, Diverged, JournalDamaged, PopulaceError, RunFailed, ScenarioError
 from populace.monitoring.metrics import Metrics
 from populace.monitoring.report import Observer
-from populace.runs.courses import Going
+from populace.runs.courses import Going, recorded_hashes
 from populace.runs.place import Place
 from populace.settings import Settings
 from populace.store.manifest import MANIFEST, read_manifest
@@ -61,8 +60,9 @@ def conduct(
     try:
         return asyncio.run(_until_stopped(coordinator, say))
     except PopulaceError as error:
-        if settings.journal != "off" and _goes_on(error, place.folder):
-            error.add_note(f"to go on: populace resume {shlex.quote(place.name)}")
+        if settings.journal != "off":
+            for step in _next_steps(error, place):
+                error.add_note(step)
         raise
     finally:
         if metrics is not None:
@@ -97,9 +97,16 @@ async def _until_stopped(coordinator: Coordinator, say: Say) -> dict[str, Any]:
     return await coordinator.run()
 
 
-def _goes_on(error: PopulaceError, out: Path) -> bool:
-    """Whether the run that this error ended can be gone on with: not where its very code or record is wrong."""
-    hopeless = isinstance(error, ScenarioError | Diverged | ConservationError | JournalDamaged)
-    if hopeless or not (out / "run.json").exists():
-        return False
-    return not (out / MANIFEST).exists() or read_manifest(out).get("status") != "complete"
+def _next_steps(error: PopulaceError, place: Place) -> list[str]:
+    """How the run that this error ended can be gone on with; nothing where its record is wrong or it is complete."""
+    out, resume = place.folder, f"populace resume {shlex.quote(place.name)}"
+    if isinstance(error, Diverged | ConservationError | JournalDamaged) or not (out / "run.json").exists():
+        return []
+    if (out / MANIFEST).exists() and read_manifest(out).get("status") == "complete":
+        return []
+    if not isinstance(error, ScenarioError | RunFailed):
+        return [f"to go on: {resume}"]
+    mended = f"to go on once the scenario's code is mended: {resume} --code new (in a new folder; no answer paid twice)"
+    if isinstance(error, RunFailed):
+        return [mended, f"to go on with the code as it was: {resume} --set limits.failed_turns=1"]
+    return [mended] if recorded_hashes(out) else []

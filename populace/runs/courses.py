@@ -98,7 +98,8 @@ def replay_course(folder: Path, *, shards: int = 1) -> Going:
         raise SettingsError(
             f"{folder}: no tick of this run is on record yet, so there is nothing to replay.{_unfinished(folder)}"
         )
-    settings = revise_settings(former, shards=shards, transport="local", ticks=len(hashes))
+    # A run that failed by too many failed turns is recomputed to its end all the same.
+    settings = revise_settings(former, shards=shards, transport="local", ticks=len(hashes), limits__failed_turns=1.0)
     pasts = (_past(str(folder.resolve()), file.run, file.salvaged),)
     course = Course(file=file, replay=True, pasts=pasts, expected=tuple(hashes), expected_world=world)
     now = _as_it_is_now(file.society)
@@ -113,12 +114,14 @@ def fork_course(
     levers: Sequence[str] = (),
     *,
     salvage: bool = False,
+    code: Origin | None = None,
     **options: Any,
 ) -> Going:
     """Branch off from the run in `place` before tick `at_tick`: its answers hold wherever the same is asked.
 
     The place is a folder, or a remote one's address; with `salvage` its journal may be damaged, and what it has lost is
-    asked anew.
+    asked anew. With other `code` than the run's own, that is what the fork runs from its first tick on, and its past
+    still has to be the run's.
     Parameters of the scenario (`society.`) change from `at_tick` on. Raises SettingsError for a tick that is not on
     record and for a setting by which the past would be another.
     """
@@ -138,12 +141,24 @@ def fork_course(
     settings = fork_settings(former, at_tick, assignments, levers, **options)
     _refuse(changed_keys(former, settings), "fork")
     file, lost = _salvaged(folder, file, salvage=salvage)
-    parent = Parent(file.run, named, at_tick, hashes[at_tick - 1] if at_tick else "", file.salvaged)
+    origin = file.society if code is None else code
+    new_code = origin != file.society
+    parent = Parent(file.run, named, at_tick, hashes[at_tick - 1] if at_tick else "", file.salvaged, new_code)
     eras = _eras(file.eras, at_tick, former, settings)
-    own = run_file(file.society, settings, parent, eras, file.trace_version)
+    own = run_file(origin, settings, parent, eras, file.trace_version)
     expected = tuple(hashes[:at_tick])
     course = Course(file=own, pasts=_parents(own), expected=expected, expected_world=_first(world, at_tick))
-    return Going(file.society, settings, course, (*_kept_code(file.society, "forked"), *lost))
+    which = () if new_code else _kept_code(file.society, "forked")
+    return Going(origin, settings, course, (*which, *lost))
+
+
+def code_now(folder: Path) -> Origin:
+    """The code of a run's scenario as it is now. Raises ScenarioError where its file is not there (any more)."""
+    kept = read_run_file(folder).society
+    now = _as_it_is_now(kept)
+    if now is None:
+        raise ScenarioError(f"{kept.name}: the scenario's file is not there (any more), so it has no newer code.")
+    return now
 
 
 def fork_settings(

@@ -1,15 +1,19 @@
-"""A run that ended early, gone on with."""
+"""A run that ended early, gone on with: as it was, or with its scenario's code mended."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from populace.monitoring.pace import counted
 from populace.monitoring.report import Observer
 from populace.runs.conduct import Ended, Say, conduct, nobody
-from populace.runs.courses import resume_course
-from populace.runs.place import old_place
+from populace.runs.courses import code_now, fork_course, recorded_hashes, replay_course, resume_course
+from populace.runs.place import folder_beside, new_place, old_place
+from populace.runs.replay import replay_run
+from populace.store.remote.mirror import RECORD, local_folder
 
 
 def resume_run(
@@ -29,4 +33,32 @@ def resume_run(
     """
     with old_place(run) as place:
         going = resume_course(place.folder, assignments, anyway=anyway, salvage=salvage, **options)
+        return conduct(going, place, observers, ended, say)
+
+
+def resume_with_new_code(
+    run: str | Path,
+    assignments: Iterable[str] = (),
+    out: str | Path | None = None,
+    *,
+    salvage: bool = False,
+    observers: Sequence[Observer] = (),
+    ended: Ended = nobody,
+    say: Say = nobody,
+    **options: Any,
+) -> dict[str, Any]:
+    """Go on with a run by its scenario's code as it is now, in a new folder beside it (or `out`).
+
+    It is a fork at the first tick to which the code gives another trace than the one on record, or after the last tick
+    there is: the ticks before are verified, hash by hash, and no answer on record is paid for again. `run.json` and the
+    manifest say so (`parent.new_code`). Gives the manifest; see `conduct` for the rest. Raises what ends a run early.
+    """
+    folder = local_folder(run, (*RECORD, "asks.parquet"))
+    code, at_tick = code_now(folder), 0
+    if recorded_hashes(folder):
+        with tempfile.TemporaryDirectory(prefix="populace-replay-") as again:
+            at_tick = replay_run(replay_course(folder), folder, Path(again)).ticks
+    say(f"note: with the code as it is now the trace is the same for {counted(at_tick, 'tick')}; forked there")
+    going = fork_course(run, at_tick, assignments, salvage=salvage, code=code, **options)
+    with new_place(out or folder_beside(run, "fork")) as place:
         return conduct(going, place, observers, ended, say)

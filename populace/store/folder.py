@@ -40,13 +40,17 @@ _COST_SHARE: Final = 10.0
 
 
 class Parent(msgspec.Struct, frozen=True):
-    """The run that another was forked from, before which tick they part, and what of its journal is damaged."""
+    """The run that another was forked from, before which tick they part, and what of its journal is damaged.
+
+    With `new_code` the fork runs other code than its parent, which gave the same trace before that tick.
+    """
 
     run: str
     folder: str
     at_tick: int
     trace_hash: str
     salvaged: list[str] = []
+    new_code: bool = False
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
