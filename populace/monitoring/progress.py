@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from populace.core.records import Counts
+from populace.core.text import shown_line, shown_text
 from populace.monitoring.pace import Pace, counted, duration_text, left_text
 from populace.monitoring.report import Pulse, TickReport
 
@@ -95,7 +96,7 @@ class Bar(_Progress):
         self._begun(agents, ticks)
         counts = f"{counted(agents, 'agent')}, {counted(ticks, 'tick')}, {counted(shards, 'shard')}"
         self._title = f"{scenario}: {counts}, model {model}"
-        self._console.print(Text(self._title, style="bold"))
+        self._console.print(Text(shown_line(self._title), style="bold"))
         self._live = Live(self._draw(), console=self._console, auto_refresh=False)
         self._live.start(refresh=True)
 
@@ -112,7 +113,7 @@ class Bar(_Progress):
     def note(self, text: str) -> None:
         """Show a line above the bar."""
         if self._worth_showing():
-            self._console.print(Text(text, style="yellow"))
+            self._console.print(Text(shown_text(text), style="yellow"))
         elif self._unshown == 1:
             self._console.print(Text(f"More than {NOTES_SHOWN} such lines; further ones are counted.", style="yellow"))
 

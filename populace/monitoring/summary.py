@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from populace.core.text import shown_line
 from populace.monitoring.pace import counted, duration_text
 from populace.monitoring.progress import money
 
@@ -44,18 +45,19 @@ def print_summary(
         table.add_column("over time", no_wrap=True)
         for name, values in outcomes.items():
             first, last = _ends(values)
-            table.add_row(Text(name), first, Text(last, style="bold"), Text(sparkline(values), style="cyan"))
+            line = Text(sparkline(values), style="cyan")
+            table.add_row(Text(shown_line(name)), first, Text(last, style="bold"), line)
         console.print(table)
         console.print()
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
     for name, text in _facts(manifest, out).items():
-        facts.add_row(name, Text(text))
+        facts.add_row(name, Text(shown_line(text)))
     console.print(facts)
     for text in caveats(manifest):
         console.print()
-        console.print(Text(text, style="yellow"))
+        console.print(Text(shown_line(text), style="yellow"))
 
 
 def summary_text(manifest: Mapping[str, Any], outcomes: Mapping[str, Sequence[float]], out: Path | str) -> str:
@@ -66,7 +68,7 @@ def summary_text(manifest: Mapping[str, Any], outcomes: Mapping[str, Sequence[fl
         lines.append(f"outcome {name}: {first} -> {last}")
     lines += [f"{name}: {text}" for name, text in _facts(manifest, out).items()]
     lines += caveats(manifest)
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(shown_line, lines)) + "\n"
 
 
 def caveats(manifest: Mapping[str, Any]) -> list[str]:

@@ -166,13 +166,19 @@ def _outcomes(run_a: Path, run_b: Path) -> list[OutcomeDiff]:
 def _settings(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]]:
     if a is None or b is None:
         return {}
-    one, other = (dict(_leaves(migrated(manifest["settings"]))) for manifest in (a, b))
+    one, other = (dict(_leaves(_said(manifest))) for manifest in (a, b))
     keys = sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
     return {key: (one.get(key), other.get(key)) for key in keys}
+
+
+def _said(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's settings, with all parameters of its society: also those that it left as they are declared."""
+    settings = migrated(manifest["settings"])
+    return settings | {"society": manifest.get("parameters") or settings.get("society", {})}
 
 
 def _leaves(values: Mapping[str, Any], at: str = "") -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for key, value in values.items():
-        found += _leaves(value, f"{at}{key}.") if isinstance(value, Mapping) and value else [(f"{at}{key}", value)]
+        found += _leaves(value, f"{at}{key}.") if isinstance(value, Mapping) else [(f"{at}{key}", value)]
     return found

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from populace.core.text import shown_line
 from populace.monitoring.pace import counted
 from populace.runs.diff import Diff
 from populace.runs.differences import Difference
@@ -33,7 +34,7 @@ def print_diff(diff: Diff, stream: TextIO) -> None:
     console = Console(file=stream, highlight=False, width=width)
 
     def say(text: str, style: str = "") -> None:
-        console.print(Text(text, style=style), soft_wrap=width is not None)
+        console.print(Text(shown_line(text), style=style), soft_wrap=width is not None)
 
     say(f"A  {diff.a}  ({counted(diff.ticks_a, 'tick')})")
     say(f"B  {diff.b}  ({counted(diff.ticks_b, 'tick')})")
@@ -140,7 +141,7 @@ def _of_outcomes(diff: Diff, names: Sequence[str]) -> Table:
         table.add_column(name, justify="left" if name == "outcome" else "right", overflow="fold")
     for name in names:
         for row in _sampled([row for row in diff.outcomes if row.name == name]):
-            table.add_row(str(row.tick), Text(name), *map(_number, (row.a, row.b, row.difference)))
+            table.add_row(str(row.tick), Text(shown_line(name)), *map(_number, (row.a, row.b, row.difference)))
     return table
 
 
@@ -163,7 +164,9 @@ def _sampled(rows: Sequence[Row]) -> list[Row]:
 
 def _setting(value: Any) -> str:
     """A setting as JSON, without what it leaves unsaid."""
-    return "unset" if value is None else json.dumps(_said(value), ensure_ascii=False)
+    if value is None:
+        return "not set"
+    return "none" if value in ([], {}) else json.dumps(_said(value), ensure_ascii=False)
 
 
 def _said(value: Any) -> Any:

@@ -13,6 +13,7 @@ from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
 from populace.core.errors import Diverged, SettingsError, WorldDiverged
 from populace.core.records import Ask
+from populace.core.text import shown_text
 from populace.monitoring.pace import counted
 from populace.monitoring.report import Observer
 from populace.runs.courses import Going
@@ -37,7 +38,10 @@ class Replayed(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """It in words."""
+        """It in words, as it is safe to show."""
+        return shown_text(self._text())
+
+    def _text(self) -> str:
         notes = "".join(f"{note}\n" for note in self.notes)
         if self.diverged is None or isinstance(self.diverged, WorldDiverged):
             ticks, asks = counted(self.ticks, "tick"), counted(self.asks, "ask")

@@ -28,8 +28,8 @@ from populace.cluster.local import LocalTransport
 from populace.core.errors import Interrupted, SettingsError
 from populace.data.societies import find_society
 from populace.runs.courses import fork_course, recorded_hashes, replay_course
-from populace.runs.diff import OutcomeDiff, diff_runs, first_difference
-from populace.runs.diff_text import _ROWS, _sampled, print_diff
+from populace.runs.diff import OutcomeDiff, _settings, diff_runs, first_difference
+from populace.runs.diff_text import _ROWS, _sampled, _setting, print_diff
 from populace.runs.differences import Difference, TickDiff
 from populace.runs.replay import replay_run
 from populace.store.manifest import read_manifest
@@ -186,6 +186,7 @@ def test_identical_runs_are_said_to_be(reference, tmp_path):
     text = shown(reference, tmp_path / "same")
     assert "The two are identical in the 6 ticks.\n" in text
     assert "shards: 1 in A, 2 in B" in text
+    assert "society" not in text
     assert "Outcomes" not in text
 
 
@@ -251,7 +252,7 @@ def test_an_interrupted_run_and_one_that_was_killed_are_compared_as_far_as_they_
         ('"n": self.heard})\n        ctx.send(int', '"m": self.heard})\n        ctx.send(int', "message", "",
          ('{"n":0}', '{"m":0}')),
         ("text=said", "text=said.upper()", "action", "feed.post", ('"I think ', '"I THINK ')),
-        ("self.mood += 0.1 if", "self.mood += 0.2 if", "message", "", ('"mood":', '"mood":')),
+        ("self.mood += 0.1 if", "self.mood += 0.2 if", "field", "mood", (".", ".")),
         ('raise RuntimeError("something', 'raise ValueError("something', "failure", "", ("RuntimeError", "ValueError")),
         ('draw.random() for _', '1 - draw.random() for _', "field", "mood", ("0.", "0.")),
     ],
@@ -265,7 +266,7 @@ def test_what_the_first_difference_is_follows_from_what_was_changed(
     assert found is not None
     assert found.what == what
     assert about in found.about
-    assert found.tick == (-1 if what == "field" else found.tick)
+    assert (found.tick == -1) == (new == "1 - draw.random() for _")
     for text, expected in zip((found.text_a, found.text_b), texts, strict=True):
         assert text is not None
         assert expected in text
@@ -492,3 +493,20 @@ def test_a_replay_that_parts_leaves_what_names_the_first_difference(tmp_path):
     assert (found.what, found.about, found.tick) == ("action", "feed.post", replayed.diverged.tick)
     assert found.text_a is not None
     assert found.text_b == found.text_a.replace("I think", "I THINK")
+
+
+def test_parameters_and_empty_settings_are_said_plainly():
+    """What a run leaves as it is declared has its value; what is empty is none; what is not there is not set."""
+
+    def manifest(reach: int, **settings: Any) -> dict[str, Any]:
+        return {"settings": {"society": {}, **settings}, "parameters": {"reach": reach}}
+
+    a = manifest(60, levers=[], arm=None)
+    b = manifest(5, levers=[{"at": 1}], arm="treated", society={"reach": 5})
+    found = _settings(a, b)
+    assert found == {"society.reach": (60, 5), "levers": ([], [{"at": 1}]), "arm": (None, "treated")}
+    assert [_setting(one) for one in ([], {}, None, 5)] == ["none", "none", "not set", "5"]
+    old = {key: value for key, value in manifest(60).items() if key != "parameters"}
+    assert _settings(old, {**b, "parameters": {}}) == {
+        "society.reach": (None, 5), "levers": (None, [{"at": 1}]), "arm": (None, "treated"),
+    }  # fmt: skip
