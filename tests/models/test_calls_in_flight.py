@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support.asking import asking, here
+from support.chaos import resume_here
 from support.client import ask, fates, model
 from support.misbehaving import Act, Misbehaving, Seen, slow, status
 
+from populace.core.errors import ModelError
 from populace.core.records import Answer
 from populace.models.build import build_gateway
 from populace.models.client import Client
 from populace.models.dispatch.dispatcher import Dispatcher
+from populace.store.manifest import read_manifest
 
 IN_FLIGHT = 19
 ENDINGS = {
@@ -69,6 +74,18 @@ def test_a_fatal_answer_begins_no_call_and_loses_none_that_is_paid(end: str) -> 
     assert failure is not None
     assert seen == begun == IN_FLIGHT + 1
     assert fates(got) == {"answered": IN_FLIGHT, "error": 60 - IN_FLIGHT}
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_resume_makes_no_call_again_that_was_in_flight(tmp_path: Path, shards: int) -> None:
+    """Nineteen were, and were all made again. Over both lives every ask is paid for once."""
+    with Misbehaving(Ending(ENDINGS["credit"])) as server:
+        with pytest.raises(ModelError, match="no quota left"):
+            here(tmp_path, **asking(server, agents=60, ticks=1, shards=shards, endpoint__concurrency=20))
+        assert read_manifest(tmp_path)["calls_billed"] == server.billed.calls >= IN_FLIGHT
+        server.plan = ()
+        assert resume_here(tmp_path)["status"] == "complete"
+        assert server.billed.calls == 60
 
 
 def test_control_a_gateway_that_aborts_them_loses_them(monkeypatch: pytest.MonkeyPatch) -> None:

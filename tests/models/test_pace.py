@@ -20,7 +20,7 @@ from populace.models.http import Http
 
 PER_MINUTE = 6000.0
 WORTH = PER_MINUTE / 60 * 0.25
-MOST = WORTH * 1.2 + 1
+MOST = WORTH * 1.5 + 1
 """On a busy machine a call that was let pass is sent a little later."""
 
 

@@ -80,10 +80,9 @@ class Limiter:
 
     async def pass_next(self) -> None:
         """Wait until the throttlers let the next call pass. One waiter at a time."""
-        while self._passed < len(self._throttlers):
-            await self._throttlers[self._passed].acquire()
-            self._passed += 1
-        self._passed = 0
+        waiting_for, self._passed = self._throttlers[self._passed :], 0  # calls that end meanwhile begin others
+        for throttler in waiting_for:
+            await throttler.acquire()
 
     def settle(self, job: Pending, outcome: Ending) -> None:
         """Book what a call came to. A call whose fate is unknown may have been billed: it counts as its worst case."""
