@@ -110,6 +110,7 @@ class ShardHost:
         self._purposes: dict[int, str] = {}
         self._arrived = asyncio.Event()
         self._abandoned = False
+        self._wound_down = False
 
     async def run_tick(self, tick: int, envelope: Envelope) -> TickDone:
         """Run one tick to its end; the envelope's parcels are frames.
@@ -157,6 +158,7 @@ class ShardHost:
         """
         self.abandon()
         self.gateway.wind_down()
+        self._wound_down = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 while self.gateway.pressure().in_flight:  # noqa: ASYNC110 - a gateway tells no more
@@ -164,7 +166,8 @@ class ShardHost:
 
     async def close(self) -> None:
         """Close the gateway, once the calls in flight have had a little time to end."""
-        await self.wind_down(GRACE_S)
+        if not self._wound_down:
+            await self.wind_down(GRACE_S)
         await self.gateway.close()
 
     def export(self, tick: int, *, whole: bool) -> tuple[ShardState, list[Position]]:

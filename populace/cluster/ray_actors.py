@@ -1,0 +1,262 @@
+"""The actors of a run on Ray: a shard each, the environment service, the account. They and `ray` alone import ray.
+
+What crosses is bytes: MessagePack, made and read by `wire` and `bus`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import ray
+from numpy.typing import NDArray
+
+from populace.budget.ledger import marker
+from populace.budget.service import AccountService, RemoteLink
+from populace.cluster.host import ShardHost, build_host, split_parcels, tune_collector
+from populace.cluster.job import Job, build_environment
+from populace.cluster.local import add_progress, opened
+from populace.cluster.transport import Progress
+from populace.cluster.wire import (
+    pack,
+    pack_parcel,
+    unpack_envelope,
+    unpack_looks,
+    unpack_parcel,
+    unpack_shard_state,
+)
+from populace.core.errors import ActorLost, PopulaceError, StorageError, TransportError
+from populace.core.records import Counts, Look
+from populace.kernel.bus import unpack_frame
+from populace.kernel.environment import Environment
+from populace.kernel.snapshot import pack_world as pack_world_state
+from populace.kernel.snapshot import unpack_world as unpack_world_state
+from populace.store.journal.recording import on_record, open_pasts
+from populace.store.remote.mirror import Mirror, shard_mirror
+
+_FRAME_SLACK: Final = 4
+"""A packed frame holds columns besides bodies, and a body may exceed `frame_bytes` by one message."""
+
+
+QUOTA_S: Final = 10.0
+"""How long an exchange with the account may take before it is sent again."""
+
+
+_CLOSING_S: Final = 5.0
+"""How long a gateway of an attempt that is over may take to close."""
+
+
+
+
+THE_WORLD: Final = "the world"
+THE_QUOTA: Final = "the quota"
+
+
+def shard_name(index: int) -> str:
+    """A shard, as errors name it."""
+    return f"shard {index}"
+
+
+async def result(reference: Any, name: str) -> Any:
+    """What a call of `name` gave. An error of populace's own comes out as itself; a lost actor as ActorLost."""
+    try:
+        return await reference
+    except ray.exceptions.RayTaskError as error:
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, PopulaceError):
+            raise cause from None
+        if isinstance(cause, ray.exceptions.RayError) and not isinstance(cause, ray.exceptions.RayTaskError):
+            raise ActorLost([name], first_line(cause)) from error
+        raise TransportError(f"{name} failed: {cause!r}\n{error}") from error
+    except ray.exceptions.RayError as error:
+        raise ActorLost([name], first_line(error)) from error
+
+
+def first_line(error: Exception) -> str:
+    """What Ray says in its first lines; the rest is its own troubleshooting."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2])[:500] or type(error).__name__
+
+
+def most_bytes(job: Job) -> int:
+    """The most that a packed frame of this job may hold."""
+    bus = job.read_settings().bus
+    return _FRAME_SLACK * (bus.frame_bytes + bus.body_bytes) + 2**20
+
+
+class EnvironmentActor:
+    """The environment service in a process of its own."""
+
+    def __init__(self) -> None:
+        self._frame_bytes = 0
+        self._environment: Environment | None = None
+
+    def start(self, job: bytes) -> bytes:
+        """Build the world; the packed `Opened`."""
+        read = msgspec.msgpack.decode(job, type=Job)
+        self._frame_bytes = most_bytes(read)
+        self._environment = build_environment(read)
+        return pack(opened(self._environment))
+
+    def restore(self, world: bytes) -> None:
+        """Put the world, just started, where the run stood."""
+        assert self._environment is not None
+        self._environment.world.restore(unpack_world_state(world))
+
+    def export(self, tick: int) -> bytes:
+        """The world's packed state before a tick."""
+        assert self._environment is not None
+        return pack_world_state(self._environment.export(tick))
+
+    def observe(self, agents: bytes, attempt: int) -> bytes:
+        """What these agents (int32) see."""
+        assert self._environment is not None
+        return self._environment.observe(np.frombuffer(agents, "<i4"), attempt)
+
+    def look(self, looks: bytes, attempt: int) -> bytes:
+        """The replies to these looks."""
+        assert self._environment is not None
+        return self._environment.look(unpack_looks(looks), attempt)
+
+    def close_tick(self, tick: int, envelope: bytes, *parcels: bytes) -> tuple[bytes, list[tuple[int, Any]]]:
+        """End a tick; the packed `WorldDone`, and references to its frames by shard."""
+        assert self._environment is not None
+        read = [unpack_parcel(parcel, self._frame_bytes) for parcel in parcels]
+        done = self._environment.close_tick(tick, unpack_envelope(envelope, read))
+        out = [(frame.destination, ray.put(frame.pack())) for frame in done.frames]
+        return pack(msgspec.structs.replace(done, frames=[])), out
+
+
+class _Door:
+    def __init__(self, environment: Any, attempt: int) -> None:
+        self._environment = environment
+        self._attempt = attempt
+
+    async def observe(self, agents: NDArray[np.int32]) -> bytes:
+        call = self._environment.observe.remote(agents.astype("<i4").tobytes(), self._attempt)
+        packed: bytes = await result(call, THE_WORLD)
+        return packed
+
+    async def look(self, looks: Sequence[Look]) -> bytes:
+        packed: bytes = await result(self._environment.look.remote(pack(looks), self._attempt), THE_WORLD)
+        return packed
+
+
+class QuotaActor:
+    """The run's account with its model's provider, in a process of its own."""
+
+    def __init__(self, job: bytes) -> None:
+        read = msgspec.msgpack.decode(job, type=Job)
+        settings = read.read_settings()
+        self._account = AccountService(settings, read.spent, marker(settings, read.run))
+
+    def exchange(self, want: bytes) -> bytes:
+        """One exchange of a packed want for a packed lease."""
+        return self._account.exchange_packed(want)
+
+    def spent(self) -> bytes:
+        """What the run has spent at most; packed."""
+        return pack(self._account.spent)
+
+
+def _link(quota: Any) -> RemoteLink:
+    """A shard's way to the `QuotaActor`."""
+
+    async def call(want: bytes) -> bytes:
+        try:
+            async with asyncio.timeout(QUOTA_S):
+                lease: bytes = await quota.exchange.remote(want)
+                return lease
+        except (ray.exceptions.RayTaskError, ray.exceptions.ActorDiedError) as error:
+            raise ActorLost([THE_QUOTA], first_line(error)) from error
+        except ray.exceptions.RayError as error:
+            raise OSError(f"the account of the run's limits does not answer: {error}") from error
+
+    return RemoteLink(call)
+
+
+class ShardActor:
+    """A shard in a process of its own, on that process's event loop."""
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+        self._frame_bytes = 0
+        self._host: ShardHost | None = None
+        self._mirror: Mirror | None = None
+
+    async def start(self, job: bytes, environment: Any, quota: Any) -> dict[int, int]:
+        """Build the shard and open its gateway; of an attempt before, nothing goes on. See `Opened.on_record`.
+
+        `quota` is the run's `QuotaActor`; None where nothing is limited.
+        """
+        await self.close()
+        read = msgspec.msgpack.decode(job, type=Job)
+        self._frame_bytes = most_bytes(read)
+        self._mirror = shard_mirror(read.journal, self._index)
+        pasts = open_pasts(read.pasts)
+        link = None if quota is None else _link(quota)
+        self._host = build_host(read, self._index, _Door(environment, read.attempt), link, pasts)
+        await self._host.gateway.open()
+        tune_collector()
+        return on_record(pasts)
+
+    async def restore(self, tick: int, state: bytes) -> None:
+        """Put the shard, just started, where it stood."""
+        assert self._host is not None
+        self._host.shard.restore(tick, unpack_shard_state(state))
+
+    async def export(self, tick: int, whole: bool) -> bytes:
+        """The shard's packed state before a tick, and how far the journal is behind it."""
+        assert self._host is not None
+        return pack(await asyncio.to_thread(self._host.export, tick, whole=whole))
+
+    async def upload(self) -> None:
+        """Upload the shard's journal so far, where the run's folder is remote."""
+        if self._mirror is not None:
+            await asyncio.to_thread(self._mirror.push)
+
+    async def open_tick(self, tick: int, envelope: bytes, *parcels: bytes) -> tuple[bytes, list[tuple[int, Any]]]:
+        """Run a tick; the packed `TickDone`, and references to frames and to the world's parcel."""
+        assert self._host is not None
+        frames = [unpack_frame(parcel, self._frame_bytes) for parcel in parcels]
+        done = await self._host.run_tick(tick, unpack_envelope(envelope, frames))
+        out, bare = split_parcels(
+            done, lambda frame: ray.put(frame.pack()), lambda reports, sent: ray.put(pack_parcel(reports, sent))
+        )
+        return pack(bare), out
+
+    async def wind_down(self, grace_s: float) -> bytes:
+        """Begin no further call, let those in flight end; packed, what is not on record of them cost."""
+        if self._host is None:
+            return pack(Counts())
+        await self._host.wind_down(grace_s)
+        return pack(self._host.gateway.take_unrecorded())
+
+    async def end(self, tick: int, envelope: bytes, *parcels: bytes) -> bytes:
+        """Close the shard's books; the packed `RunDone`."""
+        assert self._host is not None
+        frames = [unpack_frame(parcel, self._frame_bytes) for parcel in parcels]
+        return pack(self._host.end(unpack_envelope(envelope, frames), tick))
+
+    async def progress(self) -> tuple[int, int, int, int]:
+        """How far the tick under way has come."""
+        progress = Progress()
+        if self._host is not None:
+            add_progress(progress, self._host)
+        return msgspec.structs.astuple(progress)
+
+    async def close(self) -> None:
+        """End what is open, close the gateway."""
+        if self._host is not None:
+            host, self._host = self._host, None
+            with suppress(TimeoutError):
+                await asyncio.wait_for(host.close(), _CLOSING_S)
+        if self._mirror is not None:
+            mirror, self._mirror = self._mirror, None
+            with suppress(StorageError):  # what is missing there is asked for again
+                await asyncio.to_thread(partial(mirror.push, patience_s=_CLOSING_S))
