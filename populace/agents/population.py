@@ -82,21 +82,20 @@ def check_columns(agent_type: type[Agent], people: Population) -> None:
             )
 
 
-def make_agents(agent_type: type[Agent], rows: Population) -> list[Agent]:
-    """One agent a row. Raises ScenarioError, naming class, row and field, where a row does not fit."""
-    known = agent_type.__struct_fields__
-    columns = {name: column for name, column in rows.columns.items() if name in known}
-    names = tuple(columns)
+def make_agents(agent_type: type[Agent], columns: Mapping[str, Sequence[Any]], ids: Sequence[int]) -> list[Agent]:
+    """These agents, each from its row. Raises ScenarioError, naming class, row and field, where one does not fit."""
+    known = {name: column for name, column in columns.items() if name in agent_type.__struct_fields__}
+    names = tuple(known)
     convert = msgspec.convert
     agents: list[Agent] = []
-    for values in zip(*columns.values(), strict=True) if columns else [()] * rows.size:
+    for values in zip(*known.values(), strict=True) if known else [()] * len(ids):
         try:
             agents.append(convert(dict(zip(names, values, strict=True)), agent_type))
         except msgspec.ValidationError as error:
             raise ScenarioError(
-                f"{agent_type.__name__}: row {len(agents)} of the population does not fit: "
+                f"{agent_type.__name__}: row {ids[len(agents)]} of the population does not fit: "
                 f"{explain_value(error, agent_type)}. "
-                f"The population has the columns {', '.join(rows.columns)}."
+                f"The population has the columns {', '.join(columns)}."
             ) from None
     return agents
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.cluster.job import Job, build_shard, job_journal
+from populace.cluster.parts import ShardPart
 from populace.core.draws import WORLD
 from populace.core.errors import Interrupted
 from populace.core.records import Answer, Look, Position
@@ -69,7 +70,9 @@ class WorldDoor(Protocol):
         """The replies to these looks."""
 
 
-def build_host(job: Job, index: int, world: WorldDoor, link: Link | None, pasts: Sequence[OpenPast]) -> ShardHost:
+def build_host(
+    job: Job, index: int, part: ShardPart, world: WorldDoor, link: Link | None, pasts: Sequence[OpenPast]
+) -> ShardHost:
     """Shard `index` of a job with all that it stands on: the model's gateway, the journal, the shard's own machine.
 
     `link` leads to the run's account, where anything is limited; `pasts` are the journals to look answers up in. Raises
@@ -86,7 +89,7 @@ def build_host(job: Job, index: int, world: WorldDoor, link: Link | None, pasts:
             shard=index,
             attempt=job.attempt,
         )
-    return ShardHost(build_shard(job, index), Recording(gateway, job_journal(job, index), pasts), world)
+    return ShardHost(build_shard(job, index, part), Recording(gateway, job_journal(job, index), pasts), world)
 
 
 def split_parcels(

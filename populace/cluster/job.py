@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +13,7 @@ from populace.agents.context import Scope
 from populace.agents.population import Population, check_columns, make_agents
 from populace.agents.society import Setup, Society
 from populace.budget.amounts import NOTHING, Amount
+from populace.cluster.parts import ShardPart, own_columns
 from populace.cluster.wire import pack
 from populace.core.draws import Draws
 from populace.core.errors import PopulaceError, ScenarioError
@@ -19,7 +21,7 @@ from populace.core.trace import TRACE_VERSION
 from populace.data.societies import Origin, load_society
 from populace.env import Opening, World
 from populace.interventions.at_work import NO_LEVERS, Levers
-from populace.interventions.groups import find_members
+from populace.interventions.groups import Members, find_members
 from populace.interventions.levers import SetLever, label_of
 from populace.interventions.resolve import check_ticks, resolve_levers
 from populace.kernel.environment import Environment
@@ -87,7 +89,7 @@ def plan_job(
     if settings.levers:
         if whole:
             check_ticks(settings.levers, job.ticks)
-        build_environment(job).rehearse()
+        build_run(job).environment.rehearse()
     return job
 
 
@@ -131,9 +133,9 @@ def _sketch(job: Job, settings: Settings, changes: dict[str, Any]) -> tuple[byte
         job, agents=min(job.agents, _SKETCHED_AGENTS), settings=other.model_dump_json(), attempt=0
     )
     try:
-        _, people = _people(small)
-        world = build_environment(small).world
-        return pack((people.columns, world.state())), world
+        built = build_run(small)
+        world = built.environment.world
+        return pack((built.people.columns, world.state())), world
     except (PopulaceError, TypeError):
         return None, None
 
@@ -146,22 +148,45 @@ def job_journal(job: Job, shard: int) -> Journal | None:
     return open_journal(job.journal, run=job.run, shard=shard, attempt=job.attempt, policy=policy)
 
 
-def build_environment(job: Job) -> Environment:
-    """The environment service with its world opened. Raises ScenarioError."""
+class Built:
+    """A run's population and world, built once: its environment service, and what each shard is given."""
+
+    def __init__(self, environment: Environment, people: Population, fields: Sequence[str], members: list[Members]):
+        self.environment = environment
+        self.people = people
+        self._fields = fields
+        self._members = members
+
+    def part(self, index: int, shards: int) -> ShardPart:
+        """What shard `index` of `shards` is given. Raises ScenarioError, naming the column, for what cannot travel."""
+        world = self.environment.world
+        return ShardPart(
+            columns=own_columns(self.people, self._fields, index, shards),
+            size=len(range(index, len(self.people), shards)),
+            actions=sorted(world.actions),
+            queries=sorted(world.queries),
+            observes=world.observes,
+            members=self._members,
+        )
+
+
+def build_run(job: Job) -> Built:
+    """The population, and the environment service with its world opened. Raises ScenarioError."""
     society, settings = job.society(), job.read_settings()
     setup, people = _people(job)
-    defaults = _defaults(society, people)
+    columns = {**people.columns, **_defaults(society, people)}
+    members = find_members(settings.levers, columns, job.agents, settings.seed)
 
     def anew() -> Environment:
         world = _world(society, setup, people)
-        levers = _levers(job, people, world)
+        levers = _levers(job, members, world)
         world.open(
             Opening(
                 agents=job.agents,
                 seed=settings.seed,
                 tick_seconds=society.tick_seconds,
                 parameters=setup.parameters,
-                columns={**people.columns, **defaults},
+                columns=columns,
                 draw=Draws(settings.seed),
                 fields=society.fields,
             )
@@ -172,24 +197,25 @@ def build_environment(job: Job) -> Environment:
             trace_version=job.trace_version,
         )  # fmt: skip
 
-    environment = anew()
+    try:
+        environment = anew()
+    except ScenarioError:
+        make_agents(society.agent, people.columns, range(job.agents))  # which names a row that fits no agent
+        raise
     if job.trace_version > 1:
         environment.anew = anew
         environment.try_parts()
-    return environment
+    return Built(environment, people, society.agent.__struct_fields__, members)
 
 
-def build_shard(job: Job, index: int) -> Shard:
-    """Shard `index` with its agents. Raises ScenarioError."""
+def build_shard(job: Job, index: int, part: ShardPart) -> Shard:
+    """Shard `index` with its agents, from its part of the run. Raises ScenarioError."""
     society, settings = job.society(), job.read_settings()
-    setup, people = _people(job)
-    world = _world(society, setup, people)
-    rows = people if settings.shards == 1 else people.rows(range(index, job.agents, settings.shards))
     plan = ShardPlan(
         index=index,
         shards=settings.shards,
         attempt=job.attempt,
-        observes=world.observes,
+        observes=part.observes,
         live_turns=settings.limits.live_turns,
         inbox_messages=settings.bus.inbox_messages,
         frame_bytes=settings.bus.frame_bytes,
@@ -202,21 +228,22 @@ def build_shard(job: Job, index: int) -> Shard:
     scope = Scope(
         seed=settings.seed,
         tick_seconds=society.tick_seconds,
-        parameters=setup.parameters,
+        parameters=society.with_parameters(settings.society),
         population=job.agents,
         model=settings.model.label,
         max_tokens=settings.model.max_tokens,
         temperature=settings.model.temperature,
         body_bytes=settings.bus.body_bytes,
         sends_per_turn=settings.bus.sends_per_turn,
-        actions=world.actions,
-        queries=world.queries,
+        actions=frozenset(part.actions),
+        queries=frozenset(part.queries),
         forms=settings.forms,
     )
     if job.trace_version > 1 and sys.flags.hash_randomization:
         _refuse_sets(society)
-    agents = make_agents(society.agent, rows) if len(rows) else []
-    levers = _levers(job, people, None)
+    ids = range(index, job.agents, settings.shards)
+    agents = make_agents(society.agent, part.columns, ids)
+    levers = _levers(job, part.members, None)
     return Shard(plan, scope, agents, society.fields, society.activation, levers)
 
 
@@ -243,15 +270,12 @@ def _people(job: Job) -> tuple[Setup, Population]:
     return setup, people
 
 
-def _levers(job: Job, people: Population, world: World | None) -> Levers:
+def _levers(job: Job, members: Sequence[Members], world: World | None) -> Levers:
     """The levers of the run, resolved for its world, or for a shard (None)."""
     settings = job.read_settings()
     if not settings.levers:
         return NO_LEVERS
     society = job.society()
-    members = find_members(
-        settings.levers, {**people.columns, **_defaults(society, people)}, job.agents, settings.seed
-    )
     return resolve_levers(
         settings.levers,
         members,
@@ -286,5 +310,5 @@ def _defaults(society: Society, people: Population) -> dict[str, list[Any]]:
     missing = [name for name in society.fields if name not in people.columns]
     if not missing:
         return {}
-    agents = make_agents(society.agent, people)
+    agents = make_agents(society.agent, people.columns, range(len(people)))
     return {name: [getattr(agent, name) for agent in agents] for name in missing}

@@ -14,7 +14,7 @@ from populace.budget.amounts import NOTHING, Amount
 from populace.budget.ledger import marker
 from populace.budget.service import AccountService, LocalLink, account_for
 from populace.cluster.host import ShardHost, build_host, split_parcels
-from populace.cluster.job import Job, build_environment
+from populace.cluster.job import Job, build_run
 from populace.cluster.transport import Opened, Progress
 from populace.core.records import Counts, Look, Position
 from populace.kernel.barrier import ShardDone
@@ -59,7 +59,8 @@ class LocalTransport:
         """Build world and shards here."""
         await self.close()
         settings = job.read_settings()
-        self._environment = build_environment(job)
+        built = build_run(job)
+        self._environment = built.environment
         self._frame_bytes = settings.bus.frame_bytes
         # The journal of a life before knows nothing of the calls that were in flight; its account does.
         spent = job.spent.at_least(self.spent)
@@ -68,7 +69,7 @@ class LocalTransport:
         for index in range(settings.shards):
             link = None if self.account is None else LocalLink(self.account)
             door = _Door(self._environment, job.attempt)
-            host = build_host(job, index, door, link, pasts)
+            host = build_host(job, index, built.part(index, settings.shards), door, link, pasts)
             await host.gateway.open()
             self.hosts.append(host)
         return msgspec.structs.replace(opened(self._environment), on_record=on_record(pasts))

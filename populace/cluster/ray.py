@@ -110,16 +110,22 @@ class RayTransport:
         make_world = ray.remote(**options)(EnvironmentActor).remote
         self._environment = await self._there(self._environment, make_world, THE_WORLD, again)
         world = await self._result(self._environment.start.remote(packed), THE_WORLD)
+        parts = await self._result(self._environment.parts.remote(settings.shards), THE_WORLD)
         make_shard = ray.remote(scheduling_strategy="SPREAD", max_concurrency=16, **options)(ShardActor).remote
         self._shards = self._shards or [None] * settings.shards
         known = await asyncio.gather(
-            *(self._start_shard(index, partial(make_shard, index), packed, again) for index in range(settings.shards))
+            *(
+                self._start_shard(index, partial(make_shard, index), again, packed, part)
+                for index, part in enumerate(parts)
+            )
         )
         return msgspec.structs.replace(msgspec.msgpack.decode(world, type=Opened), on_record=known[0])
 
-    async def _start_shard(self, index: int, make: Callable[[], Any], packed: bytes, again: bool) -> dict[int, int]:
+    async def _start_shard(
+        self, index: int, make: Callable[[], Any], again: bool, job: bytes, part: Any
+    ) -> dict[int, int]:
         actor = self._shards[index] = await self._there(self._shards[index], make, shard_name(index), again)
-        began = actor.start.remote(packed, self._environment, self._quota)
+        began = actor.start.remote(job, self._environment, self._quota, part)
         known: dict[int, int] = await self._result(began, shard_name(index))
         return known
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from populace.budget.ledger import marker
 from populace.budget.service import AccountService, RemoteLink
 from populace.cluster.host import ShardHost, build_host, split_parcels, tune_collector
-from populace.cluster.job import Job, build_environment
+from populace.cluster.job import Built, Job, build_run
 from populace.cluster.local import add_progress, opened
 from populace.cluster.transport import Progress
 from populace.cluster.wire import (
@@ -28,6 +28,7 @@ from populace.cluster.wire import (
     unpack_envelope,
     unpack_looks,
     unpack_parcel,
+    unpack_part,
     unpack_shard_state,
 )
 from populace.core.errors import ActorLost, PopulaceError, StorageError, TransportError
@@ -95,13 +96,21 @@ class EnvironmentActor:
     def __init__(self) -> None:
         self._frame_bytes = 0
         self._environment: Environment | None = None
+        self._built: Built | None = None
 
     def start(self, job: bytes) -> bytes:
         """Build the world; the packed `Opened`."""
         read = msgspec.msgpack.decode(job, type=Job)
         self._frame_bytes = most_bytes(read)
-        self._environment = build_environment(read)
+        self._built = build_run(read)
+        self._environment = self._built.environment
         return pack(opened(self._environment))
+
+    def parts(self, shards: int) -> list[Any]:
+        """References to what each shard is given of population and world, packed."""
+        assert self._built is not None
+        built, self._built = self._built, None  # the population is held no longer than it takes
+        return [ray.put(pack(built.part(index, shards))) for index in range(shards)]
 
     def restore(self, world: bytes) -> None:
         """Put the world, just started, where the run stood."""
@@ -189,7 +198,7 @@ class ShardActor:
         self._host: ShardHost | None = None
         self._mirror: Mirror | None = None
 
-    async def start(self, job: bytes, environment: Any, quota: Any) -> dict[int, int]:
+    async def start(self, job: bytes, environment: Any, quota: Any, part: bytes) -> dict[int, int]:
         """Build the shard and open its gateway; of an attempt before, nothing goes on. See `Opened.on_record`.
 
         `quota` is the run's `QuotaActor`; None where nothing is limited.
@@ -200,7 +209,7 @@ class ShardActor:
         self._mirror = shard_mirror(read.journal, self._index)
         pasts = open_pasts(read.pasts)
         link = None if quota is None else _link(quota)
-        self._host = build_host(read, self._index, _Door(environment, read.attempt), link, pasts)
+        self._host = build_host(read, self._index, unpack_part(part), _Door(environment, read.attempt), link, pasts)
         await self._host.gateway.open()
         tune_collector()
         return on_record(pasts)

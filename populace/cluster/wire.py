@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from populace.cluster.parts import ShardPart
 from populace.core.errors import BusError
 from populace.core.records import Look, Position
 from populace.core.tables import Batch
@@ -63,6 +64,7 @@ _WORLD: Final = msgspec.msgpack.Decoder(WorldDone, dec_hook=_array)
 _RUN: Final = msgspec.msgpack.Decoder(RunDone, dec_hook=_array)
 _STATE: Final = msgspec.msgpack.Decoder(ShardState, dec_hook=_array)
 _EXPORT: Final = msgspec.msgpack.Decoder(tuple[ShardState, list[Position]], dec_hook=_array)
+_PART: Final = msgspec.msgpack.Decoder(ShardPart, dec_hook=_array)
 _ENVELOPE: Final = msgspec.msgpack.Decoder(tuple[dict[int, int] | None, int])
 _LOOKS: Final = msgspec.msgpack.Decoder(list[Look])
 
@@ -93,6 +95,11 @@ def unpack_shard_state(packed: bytes) -> ShardState:
 def unpack_export(packed: bytes) -> tuple[ShardState, list[Position]]:
     """Read a shard's state and positions in the journal. Raises BusError when it is neither."""
     return _read(_EXPORT, packed)  # type: ignore[no-any-return]
+
+
+def unpack_part(packed: bytes) -> ShardPart:
+    """Read what a shard is given of population and world. Raises BusError when it is not that."""
+    return _read(_PART, packed)  # type: ignore[no-any-return]
 
 
 def unpack_looks(packed: bytes) -> list[Look]:

@@ -12,10 +12,11 @@ import pytest
 from populace.agents.agent import Agent, Public
 from populace.agents.population import Population, make_agents
 from populace.agents.society import Society
-from populace.cluster.job import build_environment, build_shard, plan_job
+from populace.cluster.job import Job, build_run, build_shard, plan_job
 from populace.core.draws import Stream
 from populace.core.errors import ScenarioError, SettingsError
 from populace.data.societies import Origin, find_society, load_society, shipped
+from populace.kernel.shard import Shard
 from populace.settings import Settings
 
 HEAD = """\
@@ -39,6 +40,11 @@ OF_BAD = "society = Society(name='m', agent=Bad, population=people)\n"
 GOOD = HEAD + 'society = Society(name="mine", agent=Citizen, population=people, parameters=Knobs(), size=4, ticks=2)\n'
 
 
+def shard_of(job: Job, index: int) -> Shard:
+    """A shard, from its part of what is built once."""
+    return build_shard(job, index, build_run(job).part(index, job.read_settings().shards))
+
+
 def origin(folder: Path, text: str, name: str = "mine.py") -> Origin:
     (folder / name).write_text(text, encoding="utf-8")
     return find_society(str(folder / name))
@@ -57,8 +63,8 @@ def test_a_file_is_found_loaded_and_built(tmp_path: Path) -> None:
     assert load_society(Origin(found.name, found.source)) is society, "one process runs a text once"
     job = plan_job(found, Settings(shards=3))
     assert (job.agents, job.ticks) == (4, 2)
-    assert [len(build_shard(job, index).agents) for index in range(3)] == [2, 1, 1]
-    assert build_environment(job).world.columns["mood"].tolist() == [0.5] * 4
+    assert [len(shard_of(job, index).agents) for index in range(3)] == [2, 1, 1]
+    assert build_run(job).environment.world.columns["mood"].tolist() == [0.5] * 4
 
 
 def test_the_text_that_was_found_is_what_runs(tmp_path: Path) -> None:
@@ -159,13 +165,13 @@ def test_a_population_that_cannot_be_used_says_why(tmp_path: Path, body: str, sa
     text = GOOD.replace('return Population({"name": ["a"] * setup.agents})', body)
     job = plan_job(origin(tmp_path, text), Settings())
     with pytest.raises(ScenarioError, match=says):
-        build_shard(job, 0)
+        shard_of(job, 0)
 
 
 def test_a_world_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
     text = GOOD.replace("population=people,", "population=people, world=lambda setup, people: None,")
     with pytest.raises(ScenarioError, match="must give a World, not NoneType"):
-        build_shard(plan_job(origin(tmp_path, text), Settings()), 0)
+        shard_of(plan_job(origin(tmp_path, text), Settings()), 0)
 
 
 class Person(Agent):
@@ -175,11 +181,11 @@ class Person(Agent):
 
 def test_agents_are_made_row_by_row_with_checked_types() -> None:
     people = Population({"age": [1, 2], "tags": [["x"], []], "group": ["a", "b"]})
-    assert make_agents(Person, people) == [Person(age=1, tags=["x"]), Person(age=2)]
+    assert make_agents(Person, people.columns, range(len(people))) == [Person(age=1, tags=["x"]), Person(age=2)]
     bad: list[Any] = [({"age": [1, 2.5]}, "row 1"), ({"tags": [["x"]]}, "age"), ({"age": [1], "tags": [[1]]}, "tags")]
     for columns, says in bad:
         with pytest.raises(ScenarioError, match=says):
-            make_agents(Person, Population(columns))
+            make_agents(Person, columns, range(len(next(iter(columns.values())))))
     with pytest.raises(KeyError, match="there are age, tags, group"):
         people["agee"]
 

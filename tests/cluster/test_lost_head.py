@@ -1,4 +1,4 @@
-"""A process that all of a Ray goes through is lost: the run ends in its own time, and what is on disk goes on elsewhere."""
+"""A process that all of a Ray goes through is lost: the run ends in bounded time, and goes on elsewhere."""
 
 from __future__ import annotations
 

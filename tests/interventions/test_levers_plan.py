@@ -15,7 +15,7 @@ from support.kernel_support import doing, end_run, make_shard, run_tick, send
 from support.levers import AGENTS, RESIDENTS
 from support.running import run_local, settings_of
 
-from populace.cluster.job import build_environment, build_shard, plan_job
+from populace.cluster.job import build_run, build_shard, plan_job
 from populace.core.errors import ScenarioError, SettingsError
 from populace.data.societies import find_society
 from populace.env import Clock, Feed, Network, World
@@ -34,7 +34,7 @@ def plan(*levers: str, **options: Any) -> Any:
 def members(group: str, seed: int = 7, name: str = "x", agents: int = AGENTS) -> list[int]:
     """Whom a lever would change."""
     job = plan(f'at=0, name="{name}", change={{group={group}, fields={{trust=2}}}}', seed=seed, agents=agents)
-    columns = build_environment(job).world.columns
+    columns = build_run(job).environment.world.columns
     return np.flatnonzero(columns["trust"] == 2.0).tolist()
 
 
@@ -284,8 +284,8 @@ def shown(environment: Environment) -> Any:
 @pytest.mark.parametrize("tick", range(5))
 def test_a_restored_world_has_what_holds_in_its_tick(tick):
     job = plan(*HELD)
-    went = closed(build_environment(job), tick)
-    fresh = build_environment(job)
+    went = closed(build_run(job).environment, tick)
+    fresh = build_run(job).environment
     fresh.world.restore(went.world.state())
     assert shown(fresh) == shown(went)
     _, columns, rate, reading, parameters = shown(fresh)
@@ -299,13 +299,13 @@ def test_a_restored_world_has_what_holds_in_its_tick(tick):
 @pytest.mark.parametrize("tick", [1, 2])
 def test_a_fork_without_a_lever_of_its_tick_has_nothing_of_it_and_one_with_it_has_all(tick):
     with_them, without = plan(*HELD), plan()
-    went, plain = closed(build_environment(with_them), tick), closed(build_environment(without), tick)
+    went, plain = closed(build_run(with_them).environment, tick), closed(build_run(without).environment, tick)
     state, plain_state = went.world.state(), plain.world.state()
     if tick == 1:
         encode = msgspec.msgpack.Encoder(enc_hook=np.ndarray.tolist).encode
         assert encode(state) == encode(plain_state), "a state tells nothing of the levers of its own tick"
     assert went.world.columns["trust"][3] == (4.0 if tick == 2 else 2.0), "and taking it changes nothing"
-    without_it, with_it = build_environment(without), build_environment(with_them)
+    without_it, with_it = build_run(without).environment, build_run(with_them).environment
     without_it.world.restore(state)
     with_it.world.restore(plain_state)
     assert shown(without_it) == shown(plain)
@@ -313,9 +313,9 @@ def test_a_fork_without_a_lever_of_its_tick_has_nothing_of_it_and_one_with_it_ha
 
 
 def test_control_a_state_that_keeps_the_changes_of_its_tick_is_seen(monkeypatch):
-    went = closed(build_environment(plan(*HELD)), 2)
+    went = closed(build_run(plan(*HELD)).environment, 2)
     went.world._edge.clear()
-    without_it = build_environment(plan())
+    without_it = build_run(plan()).environment
     without_it.world.restore(went.world.state())
     assert without_it.world.columns["trust"][3] == 4.0
 
@@ -326,7 +326,7 @@ def test_a_tick_that_is_abandoned_leaves_nothing_of_its_levers_in_the_books():
 
     job = plan("at=0, send={to=[0], body=1}")
     shard = make_shard([doing(asks)])
-    shard.levers = build_shard(job, 0).levers
+    shard.levers = build_shard(job, 0, build_run(job).part(0, 1)).levers
     (asked,) = send(shard, OpenTick(0))
     assert isinstance(asked, AskModel)
     assert len(shard.open.mail) == 1
