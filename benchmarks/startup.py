@@ -10,13 +10,15 @@ slowest process takes falls with shards. Times are of one process, one after the
 - whole: once and the slowest shard, which is when a run on a machine a shard could begin;
 - all here: once and all shards, one after the other, as in one process.
 
-With --other, the folder of another checkout in which each shard builds everything by itself, its figures follow.
+With --other, the folder of another checkout in which each shard builds everything by itself, its figures follow:
+there "once" is the world's process alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -71,10 +73,15 @@ def best(of: Callable[[], object], times: int = 3) -> float:
 
 
 def measure(agents: int) -> dict[str, list[float]]:
-    """By number of shards: once, a shard, whole, all here; in seconds. In another checkout, a shard is the whole."""
-    from populace.cluster import job as jobs
-    from populace.data.societies import Origin
+    """By number of shards: once, a shard, whole, all here; in seconds. Elsewhere a shard builds all by itself."""
     from populace.settings import Settings
+
+    try:
+        from populace.cluster import job as jobs
+        from populace.data.societies import Origin
+    except ImportError:  # a checkout of before the rooms were moved
+        from populace.cluster import build as jobs  # type: ignore[attr-defined,no-redef]
+        from populace.society import Origin  # type: ignore[import-not-found,no-redef]
 
     found = {}
     for shards in SHARDS:
@@ -100,9 +107,9 @@ def measure(agents: int) -> dict[str, list[float]]:
             a_shard_s = max(best(lambda index=index, one=one: one(index)) for index in tried)
             here_s = once_s + shards * a_shard_s
         else:
-            world_s = best(lambda job=job: jobs.build_environment(job))
+            once_s = best(lambda job=job: jobs.build_environment(job))
             a_shard_s = max(best(lambda index=index, job=job: jobs.build_shard(job, index), 2) for index in tried)
-            once_s, here_s = 0.0, world_s + shards * a_shard_s
+            here_s = once_s + shards * a_shard_s
         found[str(shards)] = [once_s, a_shard_s, once_s + a_shard_s, here_s]
     return found
 
@@ -120,7 +127,8 @@ def main() -> None:
     figures = {}
     for name, place in places.items():
         command = [sys.executable, __file__, "--json", "--agents", str(options.agents)]
-        done = subprocess.run(command, env={"PYTHONPATH": str(place)}, capture_output=True, text=True, check=True)
+        env = {**os.environ, "PYTHONPATH": str(place), "PYTHONHASHSEED": "0"}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
         figures[name] = json.loads(done.stdout)
     print(f"{options.agents:,} agents     shards    once  a shard    whole  all here   (seconds)")
     for name, rows in figures.items():
@@ -128,7 +136,8 @@ def main() -> None:
             print(f"{name:16} {shards:>6}  " + "  ".join(f"{value:7.2f}" for value in row))
     if "other" in figures:
         for shards, row in figures["here"].items():
-            print(f"whole, here over other, {shards:>2} shards: {row[2] / figures['other'][shards][2]:.2f}")
+            ratios = [row[at] / figures["other"][shards][at] for at in (2, 3)]
+            print(f"here over other, {shards:>2} shards: whole {ratios[0]:.2f}, all here {ratios[1]:.2f}")
 
 
 if __name__ == "__main__":

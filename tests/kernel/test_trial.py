@@ -8,7 +8,7 @@ import pytest
 from support.lives import go
 from support.running import settings_of
 
-from populace.cluster.job import build_environment, lever_notes, plan_job
+from populace.cluster.job import build_run, lever_notes, plan_job
 from populace.core.errors import ScenarioError
 from populace.data.societies import find_society
 from populace.kernel.trial import is_sample
@@ -73,7 +73,7 @@ def written(folder: Path, **changes: str) -> str:
 
 
 def built(scenario: str, **options: object) -> None:
-    build_environment(plan_job(find_society(scenario), settings_of(**{"agents": 20, "ticks": 6, **options})))
+    build_run(plan_job(find_society(scenario), settings_of(**{"agents": 20, "ticks": 6, **options})))
 
 
 PAID = "self.paid}"
