@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
@@ -23,7 +23,7 @@ from populace.budget.prices import rate_of
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.job import plan_job
 from populace.cluster.local import LocalTransport
-from populace.core.errors import SettingsError
+from populace.core.errors import PopulaceError, SettingsError
 from populace.data.societies import Origin
 from populace.monitoring.report import Observer, Pulse, TickReport
 from populace.runs.prediction import Estimate, Interval, Plan, Turn, Used, extrapolate
@@ -32,6 +32,7 @@ from populace.settings import Budget, Latency, Model, Record, Settings
 AGENTS: Final = 20
 TICKS: Final = 6
 _ALL_AT_ONCE: Final = 10**9
+_LARGER: Final = 8
 
 
 class Pilot(msgspec.Struct, frozen=True):
@@ -116,10 +117,47 @@ def expect(
     if job.agents < 2:
         raise SettingsError("a run of one agent cannot be estimated from a pilot: it would be the run itself.")
     pilot = play(origin, settings, min(agents, job.agents), min(ticks, job.ticks), scripted, out, observers)
-    guess = extrapolate(pilot.turns, plan_of(settings, job.agents, job.ticks, pilot), confidence)
+    plan = plan_of(settings, job.agents, job.ticks, pilot)
+    shares = shares_of(origin, settings, pilot, job.agents)
+    guess = extrapolate(pilot.turns, msgspec.structs.replace(plan, shares=shares), confidence)
     notes = [*_notes(settings, pilot, guess), *guess.notes]
+    if shares:
+        notes.append(f"Does not grow in proportion to the agents, by two scripted sizes: {', '.join(sorted(shares))}.")
     society = job.society()
     return Expected(society.name, settings.model.label, job.agents, job.ticks, pilot, guess, notes)
+
+
+def shares_of(origin: Origin, settings: Settings, pilot: Pilot, agents: int) -> dict[str, float]:
+    """The purposes of which a run of so many agents does not ask in proportion to them: see `Plan.shares`.
+
+    Two scripted pilots, which cost nothing, are compared: one as large as the pilot, one eight times as large (or as
+    the run). A purpose whose calls grow less than by the square root of the agents, that is nearer to not at all than
+    to in proportion, is taken to grow on a line through both.
+    """
+    small, large = pilot.agents, min(agents, _LARGER * pilot.agents)
+    if large <= small:
+        return {}
+    try:
+        few, many = (
+            _calls(play(origin, settings, size, pilot.ticks, scripted=True).turns) for size in (small, large)
+        )
+    except PopulaceError:  # a society that cannot be played so tells nothing of itself
+        return {}
+    shares = {}
+    for purpose, calls in few.items():
+        more = max(many.get(purpose, 0), calls)
+        if more < calls * math.sqrt(large / small):
+            each = (more - calls) / (large - small)
+            shares[purpose] = (calls + each * (agents - small)) * small / (calls * agents)
+    return shares
+
+
+def _calls(turns: Sequence[Turn]) -> Counter[str]:
+    calls: Counter[str] = Counter()
+    for turn in turns:
+        for purpose, used in turn.used.items():
+            calls[purpose] += used.calls
+    return calls
 
 
 def play(

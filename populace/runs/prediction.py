@@ -29,12 +29,12 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from statistics import NormalDist, fmean
+from statistics import fmean
 from typing import Literal, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
+from scipy.special import stdtrit
 
 from populace.budget.amounts import Rate
 
@@ -81,6 +81,9 @@ class Plan(msgspec.Struct, frozen=True):
     is over how many the run's own spread is taken. `latency_s` is a call's mean latency, between `latency_low_s` and
     `latency_high_s`; `chain_s` is how long a tick's slowest turn waits for the model; `tick_s` is what a tick
     takes besides. Limits are per minute, None where there is none.
+
+    A purpose of which a larger run does not ask in proportion to its agents (five firms among any number of households)
+    stands in `shares`, with the part of `turns` that its asks are to be taken for.
     """
 
     turns: float
@@ -98,6 +101,7 @@ class Plan(msgspec.Struct, frozen=True):
     latency_high_s: float | None = None
     chain_s: Interval | None = None
     tick_s: Interval | None = None
+    shares: Mapping[str, float] = {}
 
 
 class Purposed(msgspec.Struct, frozen=True):
@@ -148,9 +152,9 @@ def estimate(pilot: Sequence[Turn], plan: Plan, confidence: float = 0.9) -> Esti
         raise ValueError(f"confidence must be in (0, 1), turns, ticks and concurrency above 0: {confidence}, {plan}")
     agents = [turn.agent for turn in pilot]
 
-    def whole(columns: Sequence[Used], figure: str) -> Interval:
+    def whole(columns: Sequence[Used], figure: str, share: float = 1.0) -> Interval:
         values = [_figure(used, figure, plan.rate) for used in columns]
-        interval = _total(values, agents, plan, confidence)
+        interval = _total(values, agents, _part(plan, share), confidence)
         grown = _growth(pilot, values, plan)
         return Interval(interval.low * min(1.0, grown), interval.mid, interval.high * max(1.0, grown))
 
@@ -158,11 +162,17 @@ def estimate(pilot: Sequence[Turn], plan: Plan, confidence: float = 0.9) -> Esti
     none = Used()
     by_purpose = {name: [turn.used.get(name, none) for turn in pilot] for name in names}
     sums = [_sum(turn.used) for turn in pilot]
+    growing = [_sum({name: used for name, used in turn.used.items() if name not in plan.shares}) for turn in pilot]
+    figures = ("calls", "tokens_in", "tokens_out", "usd")
     purposes = {
-        name: Purposed(*(whole(columns, figure) for figure in ("calls", "tokens_in", "tokens_out", "usd")))
+        name: Purposed(*(whole(columns, figure, plan.shares.get(name, 1.0)) for figure in figures))
         for name, columns in by_purpose.items()
     }
-    calls, tokens_in, tokens_out = (whole(sums, figure) for figure in ("calls", "tokens_in", "tokens_out"))
+    total = sum(
+        (part for name, part in purposes.items() if name in plan.shares),
+        start=Purposed(*(whole(growing, figure) for figure in figures)),
+    )
+    calls, tokens_in, tokens_out = total.calls, total.tokens_in, total.tokens_out
     depth = fmean([used.calls for used in sums if used.calls] or [0.0])
     ends: tuple[End, ...] = ("low", "mid", "high")
     times = [
@@ -173,7 +183,7 @@ def estimate(pilot: Sequence[Turn], plan: Plan, confidence: float = 0.9) -> Esti
         calls,
         tokens_in,
         tokens_out,
-        whole(sums, "usd"),
+        total.usd,
         Interval(*(seconds for seconds, _ in times)),
         times[1][1],
         purposes,
@@ -222,6 +232,15 @@ def extrapolate(pilot: Sequence[Turn], plan: Plan, confidence: float = 0.9) -> E
     )
 
 
+def _part(plan: Plan, share: float) -> Plan:
+    """The plan for a purpose that is asked in a part of the turns only."""
+    if share == 1.0:
+        return plan
+    low, high = (None if bound is None else bound * share for bound in (plan.turns_low, plan.turns_high))
+    agents = None if plan.agents is None else max(2, round(plan.agents * share))
+    return replace(plan, turns=plan.turns * share, turns_low=low, turns_high=high, agents=agents)
+
+
 def _figure(used: Used, figure: str, rate: Rate) -> float:
     if figure == "usd":
         return rate.cost(used.tokens_in, used.tokens_out).usd
@@ -259,35 +278,9 @@ def _half(values: Sequence[float], confidence: float) -> float:
     return student(confidence, n - 1) * deviation / math.sqrt(n)
 
 
-@lru_cache(maxsize=256)
 def student(confidence: float, freedom: int) -> float:
-    """The two-sided quantile of Student's t: |t| stays below it with this probability.
-
-    Exact for one and two degrees of freedom; else bisection of the distribution function's finite series (Abramowitz
-    and Stegun 1964, 26.7.3 and 26.7.4), and beyond 200 the expansion 26.7.5.
-    """
-    if freedom > 200:
-        z = NormalDist().inv_cdf(0.5 + confidence / 2)
-        return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-    low, high = 0.0, 1.0
-    while _within(high, freedom) < confidence:
-        low, high = high, high * 2
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _within(middle, freedom) < confidence else (low, middle)
-    return high
-
-
-def _within(t: float, freedom: int) -> float:
-    """P(|T| < t) for Student's T."""
-    angle = math.atan2(t, math.sqrt(freedom))
-    cosine2 = math.cos(angle) ** 2
-    odd = freedom % 2
-    term = total = (math.cos(angle) if freedom > 1 else 0.0) if odd else 1.0
-    for k in range(3 if odd else 2, freedom - 1, 2):
-        term *= cosine2 * (k - 1) / k
-        total += term
-    return (angle + math.sin(angle) * total) * 2 / math.pi if odd else math.sin(angle) * total
+    """The two-sided quantile of Student's t: |t| stays below it with this probability."""
+    return float(stdtrit(freedom, 0.5 + confidence / 2))
 
 
 def _growth(pilot: Sequence[Turn], values: Sequence[float], plan: Plan) -> float:
