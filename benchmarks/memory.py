@@ -31,7 +31,7 @@ from populace.cluster.local import _Door
 from populace.core.draws import Draws
 from populace.core.records import Ask
 from populace.env import Opening, World
-from populace.kernel.delivery import Envelope
+from populace.kernel.bus import Envelope
 from populace.kernel.environment import Environment
 from populace.kernel.events import TickDone
 from populace.kernel.shard import Shard, ShardPlan

@@ -40,7 +40,7 @@ from populace.core.errors import (
 from populace.core.records import Counts
 from populace.data.societies import Origin
 from populace.kernel.barrier import Barrier
-from populace.kernel.delivery import Envelope
+from populace.kernel.bus import Envelope
 from populace.kernel.snapshot import RunState
 from populace.models.embedded.host import ModelHost
 from populace.monitoring.report import Audience, Observer

@@ -21,8 +21,7 @@ from populace.cluster.parts import ShardPart
 from populace.core.draws import WORLD
 from populace.core.errors import Interrupted
 from populace.core.records import Answer, Look, Position
-from populace.kernel.bus import Frame
-from populace.kernel.delivery import Envelope
+from populace.kernel.bus import Envelope, Frame
 from populace.kernel.environment import Reports, read_values
 from populace.kernel.events import (
     Answered,

@@ -18,8 +18,7 @@ from populace.cluster.job import Job, build_run
 from populace.cluster.transport import Opened, Progress
 from populace.core.records import Counts, Look, Position
 from populace.kernel.barrier import ShardDone
-from populace.kernel.bus import Frame
-from populace.kernel.delivery import Envelope, tally
+from populace.kernel.bus import Envelope, Frame, count_messages
 from populace.kernel.environment import Environment, WorldDone
 from populace.kernel.events import RunDone, TickDone
 from populace.kernel.snapshot import RunState, ShardState, split_mail
@@ -86,7 +85,7 @@ class LocalTransport:
         frames = split_mail(state.mail, shards=shards, attempt=attempt, frame_bytes=self._frame_bytes)
         for frame in frames:
             mail[frame.destination].append(frame)
-        return mail, tally(frames)
+        return mail, count_messages(frames)
 
     async def export(self, tick: int, whole: bool) -> tuple[list[ShardState], dict[str, Any], list[Position]]:
         """The state of all."""

@@ -48,13 +48,10 @@ from populace.cluster.wire import (
 from populace.core.errors import ActorLost, TransportError
 from populace.core.records import Counts, Position
 from populace.kernel.barrier import ShardDone
-from populace.kernel.bus import Frame, unpack_frame
-from populace.kernel.delivery import Envelope, tally
+from populace.kernel.bus import Envelope, Frame, count_messages, unpack_frame
 from populace.kernel.environment import WorldDone
 from populace.kernel.events import RunDone, TickDone
-from populace.kernel.snapshot import RunState, ShardState, split_mail
-from populace.kernel.snapshot import pack_world as pack_world_state
-from populace.kernel.snapshot import unpack_world as unpack_world_state
+from populace.kernel.snapshot import RunState, ShardState, pack_world_state, split_mail, unpack_world_state
 from populace.store.journal.recording import Missed, join_positions
 
 _CONNECTING_S: Final = 120.0
@@ -173,7 +170,7 @@ class RayTransport:
         frames = split_mail(state.mail, shards=shards, attempt=self._job.attempt, frame_bytes=bus.frame_bytes)
         for frame in frames:
             mail[frame.destination].append(await aside(ray.put, frame.pack(), patience_s=_CONNECTING_S))
-        return mail, tally(frames)
+        return mail, count_messages(frames)
 
     async def export(self, tick: int, whole: bool) -> tuple[list[ShardState], dict[str, Any], list[Position]]:
         """The state of all."""

@@ -35,8 +35,7 @@ from populace.core.errors import ActorLost, PopulaceError, StorageError, Transpo
 from populace.core.records import Counts, Look
 from populace.kernel.bus import unpack_frame
 from populace.kernel.environment import Environment
-from populace.kernel.snapshot import pack_world as pack_world_state
-from populace.kernel.snapshot import unpack_world as unpack_world_state
+from populace.kernel.snapshot import pack_world_state, unpack_world_state
 from populace.store.journal.recording import on_record, open_pasts
 from populace.store.remote.mirror import Mirror, shard_mirror
 

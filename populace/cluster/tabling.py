@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from populace.cluster.transport import Opened
-from populace.core.tables import TABLES, Batch
+from populace.core.tables import TABLES, TableRows
 from populace.kernel.environment import WorldDone
 from populace.kernel.events import RunDone, TickDone
 from populace.store.tables.tables import Tables
@@ -46,7 +46,7 @@ def record_expired(tables: Tables, ended: Sequence[RunDone]) -> None:
     _record_rows(tables, [done.rows for done in ended])
 
 
-def _record_rows(tables: Tables, given: Sequence[dict[str, Batch]]) -> None:
+def _record_rows(tables: Tables, given: Sequence[dict[str, TableRows]]) -> None:
     for name in TABLES:
         if batches := [rows[name] for rows in given if name in rows]:
             tables.add(name, _stack(batches))
@@ -63,7 +63,7 @@ def _record_outcomes(tables: Tables, tick: int, outcomes: dict[str, float]) -> N
         tables.add("outcomes", {"tick": [tick] * len(names), "name": names, "value": list(outcomes.values())})
 
 
-def _stack(batches: list[Batch]) -> Batch:
+def _stack(batches: list[TableRows]) -> TableRows:
     """One batch from several with the same columns."""
     if len(batches) == 1:
         return batches[0]

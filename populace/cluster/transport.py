@@ -11,8 +11,7 @@ from populace.budget.amounts import Amount
 from populace.cluster.job import Job
 from populace.core.records import Counts, Position
 from populace.kernel.barrier import ShardDone
-from populace.kernel.bus import Frame
-from populace.kernel.delivery import Envelope
+from populace.kernel.bus import Envelope, Frame
 from populace.kernel.environment import WorldDone
 from populace.kernel.events import RunDone, TickDone
 from populace.kernel.snapshot import RunState, ShardState

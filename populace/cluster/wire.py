@@ -10,9 +10,8 @@ import numpy as np
 from populace.cluster.parts import ShardPart
 from populace.core.errors import BusError
 from populace.core.records import Look, Position
-from populace.core.tables import Batch
-from populace.kernel.bus import Frame, unpack_frame
-from populace.kernel.delivery import Envelope
+from populace.core.tables import TableRows
+from populace.kernel.bus import Envelope, Frame, unpack_frame
 from populace.kernel.environment import Reports, WorldDone
 from populace.kernel.events import RunDone, TickDone
 from populace.kernel.snapshot import ShardState
@@ -46,7 +45,7 @@ def _read_array(value: Any) -> Any:
     return np.frombuffer(value["data"], value["dtype"])
 
 
-def _rows(tables: dict[str, Batch]) -> dict[str, Batch]:
+def _rows(tables: dict[str, TableRows]) -> dict[str, TableRows]:
     """Rows of tables: columns that crossed as arrays become arrays again."""
     return {
         table: {name: _read_array(column) if isinstance(column, dict) else column for name, column in batch.items()}

@@ -14,7 +14,7 @@ import msgspec
 
 from populace.core.records import REASONS
 
-Batch: TypeAlias = dict[str, Any]
+TableRows: TypeAlias = dict[str, Any]
 """Rows of one table: a sequence or an array a column, all of one length."""
 
 ColumnType: TypeAlias = Literal["int32", "int64", "float64", "bool", "text"]

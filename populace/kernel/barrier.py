@@ -16,7 +16,7 @@ from populace.core.draws import WORLD
 from populace.core.errors import ConservationError
 from populace.core.records import Counts
 from populace.core.trace import NO_WORLD_HASHES, Trace, WorldHashes, WorldTrace
-from populace.kernel.delivery import Envelope
+from populace.kernel.bus import Envelope
 
 
 class Begin(msgspec.Struct, frozen=True):

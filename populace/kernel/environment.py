@@ -19,13 +19,22 @@ from numpy.typing import NDArray
 from populace.core.draws import WORLD
 from populace.core.errors import ActorLost, ScenarioError, StaleOrder, TransportError
 from populace.core.records import Counts, Look
-from populace.core.tables import Batch
+from populace.core.tables import TableRows
 from populace.core.trace import DIGEST_BYTES, TRACE_VERSION
 from populace.env import Action, World
 from populace.env.part import LookFailed
 from populace.interventions.at_work import NO_LEVERS, Levers, set_world
-from populace.kernel.bus import Frame, Mail, Outgoing, route, unpack_body
-from populace.kernel.delivery import Envelope, check_complete, distinct, tally
+from populace.kernel.bus import (
+    Envelope,
+    Frame,
+    Mail,
+    Outgoing,
+    check_complete,
+    count_messages,
+    distinct,
+    route,
+    unpack_body,
+)
 from populace.kernel.order import fair_actions
 from populace.kernel.rows import action_rows
 from populace.kernel.trial import check_parts, is_sample, try_world
@@ -64,7 +73,7 @@ class WorldDone(msgspec.Struct, frozen=True):
     outcomes: dict[str, float]
     counts: Counts
     digest: bytes
-    rows: dict[str, Batch] = {}
+    rows: dict[str, TableRows] = {}
     sent: dict[int, int] = {}
     attempt: int = 0
     parts: dict[str, bytes] = {}
@@ -208,7 +217,7 @@ class Environment:
         refused = sorted((action.agent, action.nth, reason) for action, reason in resolved.refused)
         covered = (out.receiver.tolist(), out.bodies, refused, *([seal] if seal else []))
         digest = blake2b(_pack(covered), digest_size=DIGEST_BYTES).digest()
-        rows: dict[str, Batch] = {"levers": touched} if touched else {}
+        rows: dict[str, TableRows] = {"levers": touched} if touched else {}
         if self._record_actions and actions:
             rows["actions"] = action_rows(tick, actions, resolved.refused)
         sent = route(out, source=WORLD, shards=self._shards, attempt=self.attempt, frame_bytes=self._frame_bytes)
@@ -221,7 +230,7 @@ class Environment:
             counts=counts,
             digest=digest,
             parts=resolved.digests,
-            sent=tally(sent),
+            sent=count_messages(sent),
             attempt=self.attempt,
             rows=rows,
         )

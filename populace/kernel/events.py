@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.core.records import Answer, Ask, Counts, Look
-from populace.core.tables import Batch
-from populace.kernel.bus import Frame
-from populace.kernel.delivery import Envelope
+from populace.core.tables import TableRows
+from populace.kernel.bus import Envelope, Frame
 from populace.kernel.turn import Failure
 
 
@@ -90,7 +89,7 @@ class TickDone(msgspec.Struct, frozen=True):
     frames: list[Frame]
     counts: Counts
     failures: list[Failure]
-    rows: dict[str, Batch]
+    rows: dict[str, TableRows]
     sent: dict[int, int] = {}
     attempt: int = 0
 
@@ -100,7 +99,7 @@ class RunDone(msgspec.Struct, frozen=True):
 
     shard: int
     counts: Counts
-    rows: dict[str, Batch]
+    rows: dict[str, TableRows]
     attempt: int = 0
 
 

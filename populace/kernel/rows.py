@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgpack
 import numpy as np
 
-from populace.core.tables import TABLES, Batch
+from populace.core.tables import TABLES, TableRows
 from populace.env import Action
 from populace.kernel.bus import Frame, Mail, Outgoing
 from populace.kernel.turn import Turn
@@ -22,7 +22,7 @@ NEVER: Final = -1
 _ASKS: Final = [(column.name, *column.source.split(".")) for column in TABLES["asks"].columns]
 
 
-def message_rows(mail: Mail, tick: int, unknown: Batch) -> Batch:
+def message_rows(mail: Mail, tick: int, unknown: TableRows) -> TableRows:
     """The messages that reached this shard's inboxes in `tick`, were refused by them, or had no recipient."""
     rows = np.concatenate((mail.order, mail.refused)).astype(np.intp)
     delivered, refused = len(mail.order), len(mail.refused)
@@ -39,17 +39,17 @@ def message_rows(mail: Mail, tick: int, unknown: Batch) -> Batch:
     }
 
 
-def unknown_rows(out: Outgoing) -> Batch:
+def unknown_rows(out: Outgoing) -> TableRows:
     """Messages refused at the sender, since their recipient does not exist."""
     return _fated(out, "refused:unknown_recipient")
 
 
-def blocked_rows(out: Outgoing) -> Batch:
+def blocked_rows(out: Outgoing) -> TableRows:
     """Messages refused at the sender by a lever."""
     return _fated(out, "refused:blocked")
 
 
-def join(one: Batch, other: Batch) -> Batch:
+def join(one: TableRows, other: TableRows) -> TableRows:
     """Two batches with the same columns as one."""
     return {
         name: np.concatenate((column, other[name])) if isinstance(column, np.ndarray) else column + other[name]
@@ -57,7 +57,7 @@ def join(one: Batch, other: Batch) -> Batch:
     }
 
 
-def expired_rows(frames: Sequence[Frame]) -> Batch:
+def expired_rows(frames: Sequence[Frame]) -> TableRows:
     """Messages that nobody will read, since no tick follows."""
     parts = [
         _fated(
@@ -76,7 +76,7 @@ def expired_rows(frames: Sequence[Frame]) -> Batch:
     }
 
 
-def ask_rows(turns: Sequence[Turn]) -> Batch:
+def ask_rows(turns: Sequence[Turn]) -> TableRows:
     """The asks of these turns, in the order (agent, nth), with prompt and answer (None: it abstained)."""
     asks = [ask for turn in turns for ask in turn.asks or ()]
     answers = [answer for turn in turns for answer in turn.answers or ()]
@@ -89,7 +89,7 @@ def ask_rows(turns: Sequence[Turn]) -> Batch:
     return rows
 
 
-def action_rows(tick: int, actions: Sequence[Action], refused: Sequence[tuple[Action, str]]) -> Batch:
+def action_rows(tick: int, actions: Sequence[Action], refused: Sequence[tuple[Action, str]]) -> TableRows:
     """The actions that reached the world in `tick`, in the order (agent, nth), and what became of each."""
     reasons = {(action.agent, action.nth): f"refused:{reason}" for action, reason in refused}
     return {
@@ -102,7 +102,7 @@ def action_rows(tick: int, actions: Sequence[Action], refused: Sequence[tuple[Ac
     }
 
 
-def _fated(out: Outgoing, fate: str) -> Batch:
+def _fated(out: Outgoing, fate: str) -> TableRows:
     n = len(out.sender)
     return {
         "tick_sent": np.full(n, out.tick, np.int32),

@@ -21,11 +21,10 @@ from populace.core.containers import check_sealed, sealed
 from populace.core.draws import WORLD
 from populace.core.errors import CheckpointDamaged, StaleOrder, TransportError
 from populace.core.records import Counts
-from populace.core.tables import Batch
+from populace.core.tables import TableRows
 from populace.core.trace import TRACE_VERSION
 from populace.interventions.at_work import NO_LEVERS, Levers
-from populace.kernel.bus import Frame, Mail, Outgoing, gather, route
-from populace.kernel.delivery import Envelope, check_complete, distinct, tally
+from populace.kernel.bus import Envelope, Frame, Mail, Outgoing, check_complete, count_messages, distinct, gather, route
 from populace.kernel.events import (
     Effect,
     EndRun,
@@ -271,7 +270,7 @@ class Shard:
             counts.refused["blocked"] = len(blocked.sender)
         if len(unknown.sender):
             counts.refused["unknown_recipient"] = len(unknown.sender)
-        rows: dict[str, Batch] = {"levers": blocked_by} if blocked_by else {}
+        rows: dict[str, TableRows] = {"levers": blocked_by} if blocked_by else {}
         if plan.record_messages:
             rows["messages"] = message_rows(tick.mail, number, join(unknown_rows(unknown), blocked_rows(blocked)))
         if plan.record_asks and came.asks:
@@ -287,7 +286,7 @@ class Shard:
             counts=counts,
             failures=came.failures,
             rows=rows,
-            sent=tally(frames),
+            sent=count_messages(frames),
             attempt=plan.attempt,
         )
         check_sealed(tick.scope.parameters, self._sealed, f"a turn of tick {number}")
@@ -309,7 +308,7 @@ class Shard:
             return out, _none_of(out)
         return _rows_of(out, known), _rows_of(out, ~known)
 
-    def _split_blocked(self, out: Outgoing) -> tuple[Outgoing, Outgoing, Batch]:
+    def _split_blocked(self, out: Outgoing) -> tuple[Outgoing, Outgoing, TableRows]:
         """What may be delivered, what levers refuse, and rows of whose messages those were."""
         if not self.levers:
             return out, _none_of(out), {}

@@ -240,14 +240,14 @@ def _holds_array(value: Any) -> bool:
     return isinstance(value, list | tuple) and any(map(_holds_array, value))
 
 
-def pack_world(state: dict[str, Any]) -> bytes:
+def pack_world_state(state: dict[str, Any]) -> bytes:
     """A world's state for another process. Raises StorageError where it is not plain data and arrays."""
     blocks = {name: encode_block(name, block) for name, block in flatten(_WORLD, state).items()}
     return _blocks_encode({name: (shape, bytes(data)) for name, (shape, data) in blocks.items()})
 
 
-def unpack_world(packed: bytes) -> dict[str, Any]:
-    """What `pack_world` packed."""
+def unpack_world_state(packed: bytes) -> dict[str, Any]:
+    """What `pack_world_state` packed."""
     blocks = {}
     for name, (shape, data) in _blocks_of(packed).items():
         room = room_for(shape, len(data))

@@ -22,7 +22,7 @@ from populace.core.errors import ScenarioError, StorageError
 from populace.env import World
 from populace.env.part import Part, handlers
 from populace.kernel.blocks import encode_block
-from populace.kernel.snapshot import flatten, pack_world, unpack_world
+from populace.kernel.snapshot import flatten, pack_world_state, unpack_world_state
 
 SHOWN_AGENTS: Final = 256
 """To how many agents, evenly spread, two worlds are compared in what they show."""
@@ -74,7 +74,7 @@ def try_world(world: World, again: World) -> None:
     state = world.state()
     blocks = _blocks(world, state)
     try:
-        again.restore(unpack_world(pack_world(state)))
+        again.restore(unpack_world_state(pack_world_state(state)))
     except StorageError as error:
         raise ScenarioError(f"the world cannot be saved: {error}") from None
     for name, block in _blocks(again, again.state()).items():

@@ -30,7 +30,7 @@ from populace.kernel.barrier import (
     TickClosed,
     WorldClosed,
 )
-from populace.kernel.delivery import Envelope
+from populace.kernel.bus import Envelope
 
 AGENTS = 12
 

@@ -26,7 +26,7 @@ from populace.cluster.local import LocalTransport
 from populace.core.draws import WORLD
 from populace.core.errors import ActorLost, PopulaceError
 from populace.data.societies import find_society
-from populace.kernel import delivery, environment, shard
+from populace.kernel import bus, environment, shard
 
 TICKS, SHARDS, AGENTS = 4, 2, 20
 LONG_SEEDS = 1000
@@ -209,7 +209,7 @@ def test_control_without_deduplication_seeds_fail(tmp_path, whole, monkeypatch):
 
 
 def test_control_without_the_count_of_messages_seeds_fail(tmp_path, whole, monkeypatch):
-    for module in (shard, environment, delivery):
+    for module in (shard, environment, bus):
         monkeypatch.setattr(module, "check_complete", lambda *_: None)
     assert wrong(tmp_path, whole) > 0
 

@@ -18,7 +18,7 @@ from populace.agents.context import Context
 from populace.core.errors import TransportError
 from populace.core.records import Abstained, Answer, Ask, Counts
 from populace.core.trace import DIGEST_BYTES
-from populace.kernel.delivery import Envelope
+from populace.kernel.bus import Envelope
 from populace.kernel.events import Answered, AskModel, Looked, LookWorld, Observe, OpenTick, Seen, TickDone
 from populace.kernel.shard import Shard
 

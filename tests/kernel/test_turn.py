@@ -10,13 +10,25 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from support.kernel_support import Doing, doing, end_run, failure_of, make_scope, make_shard, run_tick, send, sent
+from support.kernel_support import (
+    Doing,
+    answered,
+    doing,
+    end_run,
+    failure_of,
+    make_scope,
+    make_shard,
+    run_tick,
+    send,
+    sent,
+)
 
 from populace.agents.agent import Agent
 from populace.agents.context import UNKNOWN, Context
-from populace.core.records import Abstained, Ask, Look
+from populace.core.records import Abstained, Answer, Ask, Look
 from populace.kernel.events import OpenTick
 from populace.kernel.turn import Turn
+from populace.models.reading import read_as
 
 
 def line_of(marker: str) -> str:
@@ -326,3 +338,54 @@ def test_step_gives_effects_one_by_one_and_sends_their_values_back() -> None:
     assert isinstance(look, Look)
     assert turn.step(3) is None
     assert agent.heard == [Abstained("deadline"), 3]
+
+
+class Reader:
+    """An answer type that counts how often a text is read as it."""
+
+    kind, schema, labels, key = "json", {"type": "integer"}, (), bytes(16)
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def read(self, text: str) -> list[int]:
+        self.texts.append(text)
+        return [int(text)]
+
+
+def ask_of(reader: Reader) -> Ask:
+    return Ask(0, 0, 0, "count", (("user", "?"),), reader, 10, 0.0, bytes(16))
+
+
+def test_an_answer_that_was_read_as_its_type_is_not_read_again() -> None:
+    reader = Reader()
+    ask = ask_of(reader)
+    value = ask.read("7")
+    assert ask.take("7") is value
+    assert reader.texts == ["7"]
+
+
+def test_a_text_that_nobody_read_is_read_when_the_turn_takes_it() -> None:
+    reader = Reader()
+    ask = ask_of(reader)
+    assert ask.take("7") == [7]
+    ask.read("8")
+    assert ask.take("9") == [9], "what was read of another text, as before a repair, is no answer to this one"
+    assert ask.take("9") == [9], "nothing is kept of what a turn was given, which may change it"
+    assert reader.texts == ["7", "8", "9", "9"]
+
+
+def test_a_shard_takes_what_the_model_client_read() -> None:
+    reader = Reader()
+
+    async def deed(agent: Doing, ctx: Context) -> None:
+        await ctx.ask("?", int)
+
+    def answer(ask: Ask) -> Answer:
+        ask.spec = reader
+        text, reading = read_as(reader, "It is 7.", lenient=False, read=ask.read)
+        assert (text, reading) == ("7", "extracted")
+        return answered(ask, text)
+
+    assert run_tick(make_shard([doing(deed)]), answer=answer).counts.answered == 1
+    assert reader.texts == ["It is 7.", "7"], "once each: the strict try, and the value that was found"

@@ -11,8 +11,7 @@ import numpy as np
 from populace.core.draws import WORLD
 from populace.core.trace import TRACE_VERSION
 from populace.env import Batch, Part, World, action, query
-from populace.kernel.bus import Frame, gather, route
-from populace.kernel.delivery import Envelope
+from populace.kernel.bus import Envelope, Frame, gather, route
 from populace.kernel.environment import Environment, Reports
 from support.env_support import opened
 

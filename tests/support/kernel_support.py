@@ -12,8 +12,7 @@ from populace.agents.agent import Agent, Public, public_fields
 from populace.agents.context import Context, Scope
 from populace.core.records import Answer, Ask, Look
 from populace.core.trace import TRACE_VERSION
-from populace.kernel.bus import Frame, gather, route, unpack_body
-from populace.kernel.delivery import Envelope
+from populace.kernel.bus import Envelope, Frame, gather, route, unpack_body
 from populace.kernel.events import (
     Answered,
     AskModel,

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from populace.core.errors import PopulaceError, StorageError
-from populace.core.tables import Batch, Table
+from populace.core.tables import Table, TableRows
 from populace.files import storage_error
 from populace.store.tables.columns import arrow_type, convert
 
@@ -98,7 +98,7 @@ class Sheet:
     def _part(self, number: int) -> Path:
         return self._folder / f"{self._path.stem}-{number:06}.parquet"
 
-    def add(self, columns: Batch) -> None:
+    def add(self, columns: TableRows) -> None:
         """Convert a batch, sort it, and write when enough is held."""
         if self._broken is not None:
             raise self._broken
@@ -186,7 +186,7 @@ class Sheet:
         )
         return self._broken
 
-    def _convert(self, columns: Batch) -> Any:
+    def _convert(self, columns: TableRows) -> Any:
         name = self._path.stem
         names = [one.name for one in self._table.columns]
         if columns.keys() != set(names):

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from populace.core.errors import SettingsError, StorageError
-from populace.core.tables import TABLES, Batch
+from populace.core.tables import TABLES, TableRows
 from populace.files import naming, sync_folder
 from populace.settings import Record
 from populace.store.place import is_part, remove_own
@@ -81,7 +81,7 @@ class Tables:
         """How many rows of each table stand in parts."""
         return {name: sheet.part_rows for name, sheet in self._sheets.items()}
 
-    def add(self, name: str, batch: Batch) -> None:
+    def add(self, name: str, batch: TableRows) -> None:
         """Add rows to a table, as the kernel gives them; where the table is not kept, nothing happens."""
         if sheet := self._sheets.get(name):
             sheet.add(batch)

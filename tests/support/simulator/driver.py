@@ -23,9 +23,8 @@ from populace.kernel.barrier import (
     TickClosed,
     WorldClosed,
 )
-from populace.kernel.bus import Frame
-from populace.kernel.delivery import tally
-from populace.kernel.snapshot import RunState, join_mail, join_shards, pack_world, split_mail, unpack_world
+from populace.kernel.bus import Frame, count_messages
+from populace.kernel.snapshot import RunState, join_mail, join_shards, pack_world_state, split_mail, unpack_world_state
 from support.simulator import society
 from support.simulator.hosts import Model, Node
 from support.simulator.messages import DRIVER, MODEL, NODE, Export, Exported, Failed, Run, Start, Started, name
@@ -73,7 +72,7 @@ class Driver(Process):
             self._numbers[role] = disk.starts
             part = None
             if state is not None:
-                part = pack_world(state.world) if role == WORLD else state.shard(role, run.shards)
+                part = pack_world_state(state.world) if role == WORLD else state.shard(role, run.shards)
             self._order(("start", role), NODE, Start(role, disk.starts, self.attempt, tick, part), [name(role)])
 
     def crashed(self) -> None:
@@ -138,7 +137,7 @@ class Driver(Process):
             for frame in frames:
                 mail[frame.destination].append(frame)
                 self.post(name(frame.destination), frame)
-            barrier.restore(state.hashes, state.total, mail, tally(frames))
+            barrier.restore(state.hashes, state.total, mail, count_messages(frames))
         self._todo.extend(self.barrier.handle(Begin()))
         self._go_on()
 
@@ -183,7 +182,7 @@ class Driver(Process):
             timer_ticks=timer_ticks,
             timer_agents=timer_agents,
             mail=join_mail(barrier.tick - 1, [frame for box in barrier.mail.values() for frame in box]),
-            world=unpack_world(parts[WORLD]),
+            world=unpack_world_state(parts[WORLD]),
             total=barrier.total,
             hashes=list(barrier.trace.ticks),
         )

@@ -15,8 +15,7 @@ from populace.core.draws import WORLD
 from populace.core.errors import ActorLost, StaleOrder, TransportError
 from populace.core.records import Answer, Ask
 from populace.kernel.barrier import End, Open, Resolve, ShardDone, ShardEnded, WorldClosed
-from populace.kernel.bus import Frame
-from populace.kernel.delivery import distinct, shortfall
+from populace.kernel.bus import Frame, distinct, shortfall
 from populace.kernel.environment import Reports, read_values
 from populace.kernel.events import (
     Answered,
@@ -30,7 +29,7 @@ from populace.kernel.events import (
     Seen,
     TickDone,
 )
-from populace.kernel.snapshot import pack_world, unpack_world
+from populace.kernel.snapshot import pack_world_state, unpack_world_state
 from support.environments import handed
 from support.simulator import society
 from support.simulator.messages import (
@@ -304,7 +303,7 @@ class WorldProcess(Hosted):
         super().__init__(run, start)
         self.environment = society.make_environment(run.shards, start.attempt)
         if start.state is not None:
-            self.environment.world.restore(unpack_world(start.state))
+            self.environment.world.restore(unpack_world_state(start.state))
         self.reports: dict[int, list[Reports]] = {}
 
     def sent_in(self, order: Resolve) -> int:
@@ -345,4 +344,4 @@ class WorldProcess(Hosted):
         return tick == self.environment.world.tick
 
     def state(self, whole: bool) -> Any:
-        return pack_world(self.environment.world.state())
+        return pack_world_state(self.environment.world.state())
