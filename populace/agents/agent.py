@@ -47,6 +47,14 @@ class Agent(msgspec.Struct, kw_only=True):
     A turn is straight-line code. It may await effects only (`ctx.ask`, `ctx.look`); what it sends and does takes
     effect at the end of the tick. An exception ends this turn: its messages and actions are dropped, what it
     changed in its own fields stays, and the run goes on.
+
+    Between its turns an agent holds what a checkpoint would give back, in a run that is never resumed too. So fields
+    hold plain data of the types that they declare, and a list, dict, set or Struct that can change stands in one place
+    of one agent. What a resume would change (a tuple under `Any`, an int in a float field, `self.recent = self.log`)
+    ends the run when the tick ends, naming class, field and agent. A field that is a set comes as an `OrderedSet`
+    (`core.containers`), read in the order of its elements; what is made of it with `|`, `&`, `-` and `^` likewise. A
+    plain set that a turn makes (`set(...)`, `{a for a in ...}`) is in Python's own order, which for text differs from
+    process to process unless PYTHONHASHSEED is 0; where it is not, such a turn is refused when the run begins.
     """
 
     async def turn(self, ctx: Context) -> None:

@@ -16,7 +16,7 @@ class Fund(Part):
             if args["amount"] <= 0:
                 batch.refuse(i, "not_positive")
             else:
-                self.paid[agent] += args["amount"]
+                self.paid[agent] += args["amount"] * (1.0 - self.world.parameters.fee)
 
     @query
     def paid_by(self, agents, args):
@@ -31,6 +31,10 @@ class Fund(Part):
 
 An agent sees `ctx.seen["fund.paid"]`, acts with `ctx.act("fund.pay", amount=3.0)` and asks with
 `await ctx.look("fund.paid_by", agent=7)`.
+
+The scenario's parameters are read where they are used, as `self.world.parameters`: a lever may set them, and what
+`open` keeps of `opening.parameters` would not follow. All that a part changes stands in its `state`, or is named in
+`unsaved` (a cache).
 
 A part is pure: no clock, no I/O, no global random numbers. What it draws comes from `self.world.draw(purpose)`,
 with the part's name in the purpose. What it gives out is plain data (None, bool, int, float, str, bytes, lists,

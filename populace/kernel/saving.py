@@ -82,6 +82,8 @@ class Keeper:
         self._exact = None if own or None in exact else [
             (read, *one) for read, one in zip(self._readers, exact, strict=True) if one is not None
         ]  # fmt: skip
+        plain = [name for name, (_, _, sets) in shapes.items() if not sets]
+        self._beside_sets = attrgetter(*plain) if plain else lambda _: None
         self._with_sets = [one for one in self._held if one.sets]
 
     def read(self, packed: bytes) -> Agent:
@@ -97,33 +99,37 @@ class Keeper:
         Raises ScenarioError for one that would be another, and changes nothing then. With `alone`, a container that
         stands in two places of an agent, or in two agents, is such a case.
         """
-        kept: list[Agent] = []
+        kept: list[tuple[Sequence[Agent], str, list[Any]]] = []
         containers: set[int] = set()
         for start in range(0, len(agents), _CHUNK):
             part = agents[start : start + _CHUNK]
             found: list[int] = []
-            again = self._again(part, ids[start : start + _CHUNK], found)
+            columns = self._read_back(part, ids[start : start + _CHUNK], found)
+            kept += [(part, name, column) for name, column in columns]
             known = len(containers)
             containers.update(found)
             if alone and len(containers) != known + len(found):
                 _refuse_shared(agents[: start + _CHUNK], ids)
-            kept += again
         if self._canonical:
-            for name, read, flat, sets in self._held:
-                for agent, now in zip(agents, kept, strict=True):
-                    if now is not agent:
-                        self._set(agent, name, read(now))
-                    elif sets and flat:
-                        self._set(agent, name, _ordered(read(agent)))
+            for part, name, column in kept:
+                for agent, value in zip(part, column, strict=True):
+                    self._set(agent, name, value)
 
-    def _again(self, agents: Sequence[Agent], ids: Sequence[int], containers: list[int]) -> list[Agent]:
-        """The agents read back, or themselves where that is sure to be the same; notes their mutable containers."""
+    def _read_back(
+        self, agents: Sequence[Agent], ids: Sequence[int], containers: list[int]
+    ) -> list[tuple[str, list[Any]]]:
+        """What these agents' fields will hold, where it is not what they hold; notes their mutable containers."""
         if self._exact is not None and self._exactly(agents, containers):
+            sets = [(one.name, list(map(_in_order, map(one.read, agents)))) for one in self._with_sets]
             try:
-                _encode(agents)
+                _encode([self._beside_sets(agent) for agent in agents])
+                _encode(sets)
             except _NOT_SAVED:
                 self._explain(agents, ids)
-            return list(agents)
+            return [
+                (name, list(map(_as_set, column, map(one.read, agents))))
+                for one, (name, column) in zip(self._with_sets, sets, strict=True)
+            ]
         containers.clear()
         try:
             packed = _encode(agents)
@@ -136,7 +142,7 @@ class Keeper:
             self._explain(agents, ids)
         if self._canonical and self._with_sets:
             self._order_sets(again)
-        return again
+        return [(one.name, list(map(one.read, again))) for one in self._held]
 
     def _exactly(self, agents: Sequence[Agent], containers: list[int]) -> bool:
         """Whether all fields hold exactly what they declare; False says that it must be tried."""
@@ -154,9 +160,11 @@ class Keeper:
                     return False
                 continue
             for value in values:
-                if value and not (
-                    set(map(type, value)) <= first and (second is None or set(map(type, value.values())) <= second)
-                ):
+                if not value or type(value) in _SCALARS:
+                    continue
+                if not set(map(type, _elements(value))) <= first:
+                    return False
+                if second is not None and not set(map(type, value.values())) <= second:
                     return False
         return True
 
@@ -350,6 +358,24 @@ def _is_frozen(value: Any) -> bool:
     if isinstance(value, msgspec.Struct):
         return bool(value.__struct_config__.frozen)
     return bool(type(value).__dataclass_params__.frozen)
+
+
+def _elements(value: Any) -> Any:
+    """To iterate over what a container holds; over a set in any order, which is faster."""
+    if isinstance(value, set):
+        return set.__iter__(value)
+    return frozenset.__iter__(value) if isinstance(value, frozenset) else value
+
+
+def _in_order(value: Any) -> Any:
+    return in_order(_elements(value)) if isinstance(value, set | frozenset) else value
+
+
+def _as_set(elements: Any, was: Any) -> Any:
+    """The elements, in order, as a set like the one that held them."""
+    if isinstance(was, set):
+        return OrderedSet(elements)
+    return OrderedFrozenSet(elements) if isinstance(was, frozenset) else elements
 
 
 def _ordered(value: Any) -> Any:
