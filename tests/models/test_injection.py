@@ -53,8 +53,9 @@ def obey(seen: Seen) -> Act:
 def whisper(out: Path, **options: Any) -> tuple[dict[str, Any], list[list[dict[str, str]]]]:
     """The manifest of a run, and the messages of each request that the server got."""
     with Misbehaving(obey) as server:
-        model = {"kind": "openai", "base_url": server.base_url, "name": "test-model", "retries": 0, "repairs": 1}
-        manifest = run_local(out, WHISPERERS, model=model, shards=3, **options)
+        model = {"kind": "openai", "name": "test-model", "repairs": 1}
+        endpoint = {"base_url": server.base_url, "retries": 0}
+        manifest = run_local(out, WHISPERERS, model=model, endpoint=endpoint, shards=3, **options)
         return manifest, [seen.body["messages"] for seen in server.seen if seen.body]
 
 
@@ -140,8 +141,8 @@ def spy(monkeypatch: pytest.MonkeyPatch, taken: list[tuple[int, str, dict[str, A
     """Note each action that the world is told of: who, what kind, which arguments."""
     resolve = World.resolve
 
-    def noting(world: World, actions: Any) -> Any:
+    def noting(world: World, actions: Any, **options: Any) -> Any:
         taken.extend((action.agent, action.kind, action.args) for action in actions)
-        return resolve(world, actions)
+        return resolve(world, actions, **options)
 
     monkeypatch.setattr(World, "resolve", noting)
