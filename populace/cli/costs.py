@@ -14,12 +14,12 @@ from populace.budget.ledger import Entry, Ledger, amount_text
 from populace.core.errors import SettingsError
 from populace.monitoring.printing import print_rows
 from populace.monitoring.progress import money
-from populace.runs.costs import SUMS, Cost, costs_of
+from populace.runs.costs import SUMS, Cost, costs_of, folders_of
 from populace.store.manifest import read_manifest
 
 
 def costs(
-    runs: Annotated[list[Path] | None, typer.Argument(help="Folders of runs.")] = None,
+    runs: Annotated[list[Path] | None, typer.Argument(help="Runs, or folders that hold runs.")] = None,
     ledger: Annotated[Path | None, typer.Option(help="An experiment's ledger (budget.ledger): its runs.")] = None,
     release: Annotated[
         str | None, typer.Option(help="A killed run in --ledger, by name or folder: give back what it did not spend.")
@@ -37,11 +37,11 @@ def costs(
 
 
 def print_costs(runs: Iterable[Path], stream: TextIO) -> None:
-    """Print what these runs (their folders) cost: a table with its total on a terminal, else a line of JSON each.
+    """Print what these runs cost: a table with its total on a terminal, else a line of JSON each.
 
-    Raises SettingsError for a folder that is given twice or holds no manifest.
+    Each is a run's folder, or one that holds runs. Raises SettingsError for a run that is given twice or has not ended.
     """
-    folders = [run.resolve() for run in runs]
+    folders = [folder for run in runs for folder in folders_of(run.resolve())]
     twice = [str(folder) for folder in folders if folders.count(folder) > 1]
     if twice:
         raise SettingsError(f"{twice[0]}: is given twice, so its cost would count twice.")

@@ -302,7 +302,7 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
         super().shutdown_request(request)
 
     def hang_up(self) -> None:
-        """Listen to open scrapers no more: one that says nothing ends, one that is being answered gets its page."""
+        """Close idle connections; a scrape that is being answered gets its page."""
         with self._lock:
             for request in self._open:
                 try:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+
+from populace.core.errors import SettingsError
+from populace.store.manifest import MANIFEST
 
 UNFINISHED: Final = "(unfinished ticks)"
 """Stands for a purpose where a run ended in the midst of a tick: what was billed for turns that were not committed."""
@@ -47,6 +51,16 @@ def costs_of(manifests: Iterable[Mapping[str, Any]]) -> list[Cost]:
         for purpose, part in purposes.items():
             parts[*labels, purpose].append(part)
     return [_cost(*key, parts[key]) for key in sorted(parts)]
+
+
+def folders_of(folder: Path) -> list[Path]:
+    """The runs that a folder stands for: itself, or those in it where it is none. Raises SettingsError for neither."""
+    if (folder / MANIFEST).exists() or (folder / "run.json").exists():
+        return [folder]
+    found = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+    if not found:
+        raise SettingsError(f"{folder}: is no run that has ended and holds none. Give the folder of a run, or of runs.")
+    return found
 
 
 def _cost(experiment: str, arm: str, purpose: str, parts: list[Mapping[str, Any]]) -> Cost:

@@ -18,7 +18,7 @@ from populace.cli.costs import print_costs
 from populace.core.errors import BudgetSpent, SettingsError
 from populace.core.records import REASONS, Answer, Counts
 from populace.monitoring.summary import caveats
-from populace.runs.costs import UNFINISHED, costs_of
+from populace.runs.costs import UNFINISHED, costs_of, folders_of
 from populace.settings import Limits
 from populace.store.manifest import read_manifest, verdict, write_manifest
 from populace.store.tables.tables import read_table
@@ -99,6 +99,9 @@ def test_the_command_prints_lines_of_json_and_a_table_on_a_terminal(folders, tmp
     assert f"{sum(row['tokens_in'] for row in rows):,}" in total
     with pytest.raises(SettingsError, match="twice"):
         print_costs([folders[0], folders[0]], stream)
+    assert folders_of(folders[0].parent) == sorted(folders), "a folder of runs stands for them"
+    with pytest.raises(SettingsError, match="is no run that has ended and holds none"):
+        folders_of(tmp_path / "nowhere")
     for args in ((), ("--release", "a"), ("nowhere",)):
         wrong = populace("costs", *args, cwd=tmp_path)
         assert wrong.returncode == 2

@@ -1,0 +1,34 @@
+"""What users' files may import: it is pinned here, and importing it loads nothing heavy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import populace
+import populace.env
+
+PUBLIC = {
+    "populace": [
+        "Abstained", "Agent", "Ask", "Choice", "Chosen", "Context", "Every", "EveryTick", "Message", "OnMail",
+        "Parameters", "Population", "Public", "Setup", "Society", "Sometimes", "World", "fence", "read_edge_list",
+    ],
+    "populace.env": [
+        "Action", "Batch", "Clock", "Feed", "Fields", "LookFailed", "Network", "Opening", "Part", "Resolved",
+        "RowDigests", "World", "action", "query",
+    ],
+}  # fmt: skip
+HEAVY = ("ray", "aiohttp", "pyarrow", "pandas", "scipy", "statsmodels", "igraph", "rich", "typer", "prometheus_client")
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(populace.__all__) == PUBLIC["populace"]
+    assert sorted(populace.env.__all__) == PUBLIC["populace.env"]
+    for module in (populace, populace.env):
+        assert all(hasattr(module, name) for name in module.__all__)
+
+
+def test_importing_them_loads_nothing_heavy() -> None:
+    code = f"import populace, populace.env, sys; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
