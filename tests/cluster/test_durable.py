@@ -38,6 +38,7 @@ def test_invariant_2_a_run_that_ended_goes_on_to_the_same_end(tmp_path, referenc
     before = len(asked)
     manifest = go(tmp_path / "run", going=resume_course(tmp_path / "run", shards=shards))
     assert manifest["trace_hashes"] == whole["trace_hashes"]
+    assert manifest["world_hashes"] == whole["world_hashes"]
     for key in ("messages", "asks", "actions", "turns", "calls_billed", "tokens_in", "tokens_out"):
         assert manifest[key] == whole[key], key
     assert manifest["began_at_tick"] == stop_at, "the last whole tick was saved as it was stopped"
@@ -55,6 +56,7 @@ def test_a_run_may_end_early_many_times(tmp_path, reference, asked):
         assert go(tmp_path, stop_at=tick, going=resume_course(tmp_path)) is None
     manifest = go(tmp_path, going=resume_course(tmp_path))
     assert manifest["trace_hashes"] == whole["trace_hashes"]
+    assert manifest["world_hashes"] == whole["world_hashes"]
     assert manifest["attempt"] == 5
     assert len(asked) == len(set(asked)) == whole["asks"]["made"]
     same_tables(tmp_path, folder)
@@ -173,6 +175,7 @@ def test_invariant_3_a_replay_gives_every_hash_and_calls_nobody(tmp_path, refere
     assert asked == []
     manifest = read_manifest(tmp_path)
     assert manifest["trace_hashes"] == whole["trace_hashes"]
+    assert manifest["world_hashes"] == whole["world_hashes"]
     assert manifest["calls_billed"] == 0
     assert manifest["asks"]["replayed"] == whole["asks"]["answered"]
     assert manifest["saved"]["calls"] == whole["calls_billed"]
@@ -214,6 +217,7 @@ def test_invariant_4_a_fork_without_a_lever_is_the_same_run_and_calls_nobody(tmp
         manifest = go(out, going=fork_course(folder, at_tick))
         assert asked == []
         assert manifest["trace_hashes"] == whole["trace_hashes"]
+        assert manifest["world_hashes"] == whole["world_hashes"]
         assert manifest["calls_billed"] == 0
         assert manifest["saved"]["calls"] == whole["calls_billed"]
         assert manifest["parent"]["run"] == whole["run"]

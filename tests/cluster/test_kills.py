@@ -43,6 +43,7 @@ def judge(out, provider: Provider, undisturbed) -> None:
     manifest = read_manifest(out)
     assert manifest["status"] == "complete"
     assert manifest["trace_hashes"] == whole["trace_hashes"]
+    assert manifest["world_hashes"] == whole["world_hashes"]
     for key in ("messages", "actions", "asks", "turns", "calls_billed", "tokens_in", "tokens_out"):
         assert manifest[key] == whole[key], key
     same_tables(out, folder)
@@ -124,6 +125,7 @@ def test_the_third_death_of_a_shard_ends_the_run_and_it_can_be_resumed(tmp_path,
         assert manifest["attempt"] == 3
         assert provider.calls - calls <= sum(kill.slots for kill in provider.done)
     assert manifest["trace_hashes"] == whole["trace_hashes"]
+    assert manifest["world_hashes"] == whole["world_hashes"]
     same_tables(tmp_path, folder)
 
 

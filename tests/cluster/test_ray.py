@@ -33,6 +33,7 @@ def test_invariant_1_ray_gives_the_trace_of_one_process(tmp_path, ray_cluster, s
     here = run_local(tmp_path / "here")
     there = run_on_ray(tmp_path / "there", shards=shards)
     assert there["trace_hashes"] == here["trace_hashes"]
+    assert there["world_hashes"] == here["world_hashes"]
     for key in ("messages", "asks", "actions", "turns", "turns_failed", "calls_billed"):
         assert there[key] == here[key], key
     for name in ("agents", "messages", "outcomes", "failures"):
@@ -43,6 +44,7 @@ def test_polarization_runs_on_ray_unchanged(tmp_path, ray_cluster):
     here = run_local(tmp_path / "here", "polarization", agents=30, ticks=3)
     there = run_on_ray(tmp_path / "there", "polarization", agents=30, ticks=3, shards=2)
     assert there["trace_hash"] == here["trace_hash"]
+    assert there["world_hash"] == here["world_hash"]
 
 
 def test_levers_act_on_ray_as_in_one_process(tmp_path, ray_cluster):
@@ -50,6 +52,7 @@ def test_levers_act_on_ray_as_in_one_process(tmp_path, ray_cluster):
     here = run_local(tmp_path / "here", RESIDENTS, levers=levers)
     there = run_on_ray(tmp_path / "there", RESIDENTS, shards=2, levers=levers)
     assert there["trace_hashes"] == here["trace_hashes"]
+    assert there["world_hashes"] == here["world_hashes"]
     assert there["levers"] == here["levers"]
     for name in ("agents", "messages", "outcomes", "levers"):
         assert read_table(tmp_path / "here", name).equals(read_table(tmp_path / "there", name)), name

@@ -25,6 +25,7 @@ def reference(tmp_path_factory):
 def test_invariant_1_any_number_of_shards_gives_one_trace(tmp_path, reference, shards):
     manifest = run_local(tmp_path, shards=shards)
     assert manifest["trace_hashes"] == reference["trace_hashes"]
+    assert manifest["world_hashes"] == reference["world_hashes"]
     assert manifest["asks"] == reference["asks"]
     assert manifest["messages"] == reference["messages"]
 
@@ -36,6 +37,7 @@ def test_invariant_1_any_order_of_answers_gives_one_trace(tmp_path_factory, refe
         wrap_gateways(patch, lambda gateway: Shuffled(gateway, order))
         manifest = run_local(tmp_path_factory.mktemp("shuffled"), shards=shards, limits__live_turns=live)
     assert manifest["trace_hash"] == reference["trace_hash"]
+    assert manifest["world_hash"] == reference["world_hash"]
 
 
 def test_control_without_the_bus_sort_shards_change_the_trace(tmp_path, monkeypatch):
