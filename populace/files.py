@@ -70,6 +70,18 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def state_folder() -> Path:
+    """The folder of what populace remembers for this user: POPULACE_STATE, or where this platform keeps such.
+
+    `XDG_STATE_HOME` counts on every platform. Nothing is created.
+    """
+    if chosen := os.environ.get("POPULACE_STATE"):
+        return Path(chosen).expanduser()
+    if base := os.environ.get("XDG_STATE_HOME"):
+        return Path(base) / "populace"
+    return platformdirs.user_state_path("populace", appauthor=False)
+
+
 def cache_folder() -> Path:
     """The folder of populace's cache: the environment's POPULACE_CACHE, or `populace` where this platform keeps them.
 

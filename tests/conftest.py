@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 
 import pytest
 from hypothesis import settings
@@ -12,6 +15,10 @@ settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+if "POPULACE_STATE" not in os.environ:  # what tests make is not the user's; workers and commands inherit it
+    os.environ["POPULACE_STATE"] = tempfile.mkdtemp(prefix="populace-state-")
+    atexit.register(shutil.rmtree, os.environ["POPULACE_STATE"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,11 +8,14 @@ from typing import Annotated
 
 import typer
 
+from populace.cli.trust import trusted
+
 
 def replay(
     run: Annotated[str, typer.Argument(help="The run's folder, or its address (s3://...).")],
     shards: Annotated[int, typer.Option(help="How many shards; any number gives the same result.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Keep the recomputed tables here.")] = None,
+    trust: Annotated[bool, typer.Option(help="Run the code of a run that was not made here by you.")] = False,
 ) -> None:
     """Recompute a run from its journal with no call, with the code as it is now, and compare every trace hash."""
     import tempfile
@@ -22,10 +25,12 @@ def replay(
     from populace.runs.replay import replay_run
     from populace.store.place import check_new
     from populace.store.remote.mirror import RECORD, local_folder
+    from populace.store.trust import check_trust
 
     if out is not None:
         check_new(out)
     folder = local_folder(run, (*RECORD, "asks.parquet"))
+    check_trust(folder, "replay", trust=trusted(run, "replay", trust), named=run)
     going = replay_course(folder, shards=shards)
     with tempfile.TemporaryDirectory(prefix="populace-replay-") as place:
         progress = choose_progress(sys.stderr)

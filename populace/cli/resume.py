@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from populace.cli.shown import Shown
+from populace.cli.trust import trusted
 from populace.core.errors import SettingsError
 
 
@@ -26,6 +27,7 @@ def resume(
     salvage: Annotated[
         bool, typer.Option(help="Go on without what a damaged journal has lost, and say what that is.")
     ] = False,
+    trust: Annotated[bool, typer.Option(help="Run the code of a run that was not made here by you.")] = False,
 ) -> None:
     """Go on with a run that ended early, however it ended; no answer is paid for twice."""
     from populace.runs.resume import resume_run, resume_with_new_code
@@ -35,14 +37,14 @@ def resume(
     if code == "new":
         with Shown() as shown:
             resume_with_new_code(
-                run, set_ or (), out, salvage=salvage, shards=shards, transport=transport, metrics_port=metrics_port,
-                **shown.ways,
+                run, set_ or (), out, salvage=salvage, trust=trusted(run, "resume", trust), shards=shards,
+                transport=transport, metrics_port=metrics_port, **shown.ways,
             )  # fmt: skip
         return
     if out is not None:
         raise SettingsError("--out is for --code new, which goes on in a new folder; a run is resumed in its own")
     with Shown(resumed=True) as shown:
         resume_run(
-            run, set_ or (), anyway=anyway, salvage=salvage, shards=shards, transport=transport,
-            metrics_port=metrics_port, **shown.ways,
+            run, set_ or (), anyway=anyway, salvage=salvage, trust=trusted(run, "resume", trust), shards=shards,
+            transport=transport, metrics_port=metrics_port, **shown.ways,
         )  # fmt: skip

@@ -50,6 +50,7 @@ from populace.store.journal.recording import cost_of, spent_in
 from populace.store.manifest import peak_rss_mb
 from populace.store.remote.mirror import Mirror
 from populace.store.tables.tables import Tables
+from populace.store.trust import remember
 
 T = TypeVar("T")
 
@@ -114,6 +115,7 @@ class Coordinator:
         self.out.mkdir(parents=True, exist_ok=True)
         if not self.course.replay:
             write_run_file(self.out, file)
+            remember(file)
         closer = Closer(job, self.settings, self.out, self.course)
         await self._uploads.begin()
         host = ModelHost(self.settings, self._fetching(asyncio.get_running_loop()))

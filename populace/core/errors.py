@@ -3,6 +3,7 @@
 ```
 PopulaceError
 ├── SettingsError          a setting, a key or a file that cannot be used        (exit code 2)
+│   └── Untrusted          a run that this user did not make, whose code would run
 ├── ScenarioError          a society that cannot be loaded or built              (exit code 2)
 ├── ModelError             the model cannot be reached or refuses for good       (exit code 4)
 │   ├── WeightsError       the embedded model's weights are missing or wrong
@@ -45,6 +46,10 @@ class SettingsError(PopulaceError):
     """A setting, a key or a file that cannot be used; the message names key and file."""
 
     exit_code = 2
+
+
+class Untrusted(SettingsError):
+    """A run's folder that this user did not make, whose code would be executed; the message names its file."""
 
 
 class ScenarioError(PopulaceError):

@@ -14,6 +14,7 @@ from populace.runs.courses import code_now, fork_course, recorded_hashes, replay
 from populace.runs.place import folder_beside, new_place, old_place
 from populace.runs.replay import replay_run
 from populace.store.remote.mirror import RECORD, local_folder
+from populace.store.trust import check_trust
 
 
 def resume_run(
@@ -22,6 +23,7 @@ def resume_run(
     *,
     anyway: bool = False,
     salvage: bool = False,
+    trust: bool = False,
     observers: Sequence[Observer] = (),
     ended: Ended = nobody,
     say: Say = nobody,
@@ -29,9 +31,11 @@ def resume_run(
 ) -> dict[str, Any]:
     """Go on with the run in a folder or at an address, with some settings changed; see `resume_course`.
 
-    Gives the manifest; see `conduct` for the rest. Raises what ends a run early.
+    Gives the manifest; see `conduct` for the rest. Raises what ends a run early, and Untrusted for a run of
+    somebody else, unless it is to be trusted.
     """
     with old_place(run) as place:
+        check_trust(place.folder, "resume", trust=trust, named=place.name)
         going = resume_course(place.folder, assignments, anyway=anyway, salvage=salvage, **options)
         return conduct(going, place, observers, ended, say)
 
@@ -42,6 +46,7 @@ def resume_with_new_code(
     out: str | Path | None = None,
     *,
     salvage: bool = False,
+    trust: bool = False,
     observers: Sequence[Observer] = (),
     ended: Ended = nobody,
     say: Say = nobody,
@@ -54,6 +59,7 @@ def resume_with_new_code(
     manifest say so (`parent.new_code`). Gives the manifest; see `conduct` for the rest. Raises what ends a run early.
     """
     folder = local_folder(run, (*RECORD, "asks.parquet"))
+    check_trust(folder, "resume", trust=trust, named=str(run))
     code, at_tick = code_now(folder), 0
     if recorded_hashes(folder):
         with tempfile.TemporaryDirectory(prefix="populace-replay-") as again:
