@@ -169,8 +169,8 @@ def test_abandoning_ends_every_shard_with_the_mail_of_the_open_tick(done: int, t
         handle(barrier, shard_done(shard, 1, 2))
     ends = handle(barrier, Abandon())
     assert ends == [
-        End(0, Envelope(["0: 0 to 0", "0: 1 to 0", "0: world to 0"], {})),
-        End(1, Envelope(["0: 0 to 1", "0: 1 to 1"], {})),
+        End(0, Envelope(["0: 0 to 0", "0: 1 to 0", "0: world to 0"], {}), tick=1),
+        End(1, Envelope(["0: 0 to 1", "0: 1 to 1"], {}), tick=1),
     ]
     for late in (Begin(), shard_done(0, 1, 2), shard_done(1, 1, 2), world_closed(1), *([Abandon()] if twice else [])):
         assert handle(barrier, late) == []
@@ -189,7 +189,7 @@ def test_a_run_abandoned_before_it_began_stays_ended() -> None:
 
 def test_a_run_may_begin_at_a_later_tick() -> None:
     assert Barrier(1, 5, first=3).handle(Begin()) == [Open(0, 3, Envelope([], {}))]
-    assert Barrier(1, 5, first=5).handle(Begin()) == [End(0, Envelope([], {}))]
+    assert Barrier(1, 5, first=5).handle(Begin()) == [End(0, Envelope([], {}), tick=5)]
 
 
 @pytest.mark.parametrize(
