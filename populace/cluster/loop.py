@@ -47,7 +47,9 @@ from populace.monitoring.report import Audience, Pulse, TickReport
 PULSE_S: Final = 0.5
 _LONG_GRACE_S: Final = 30.0
 """How long calls in flight may take to end when no signal, but the model or its budget, ends the run."""
-_CLOSING_S: Final = 4.0
+_SAVING_S: Final = 60.0
+"""How long the last checkpoint may take: the shards have answered just before."""
+_CLOSING_S: Final = 3.0
 """How long the world may take to close a tick, and the shards to close their books, when the run ends early."""
 
 
@@ -139,9 +141,13 @@ class TickLoop:
         await self._let_the_world_close()
         self._cancel_tasks()
         unrecorded = await self._wind_down(GRACE_S if isinstance(failure, Interrupted) else _LONG_GRACE_S)
+        if unrecorded is None:
+            self._audience.note("the shards do not answer: what came since the last checkpoint is not in one")
+            raise failure
         try:
             if not isinstance(failure, Diverged):  # such a state is not one to go on from
-                await self._save(unrecorded)
+                async with asyncio.timeout(_SAVING_S):
+                    await self._save(unrecorded)
         except (StorageError, TransportError, TimeoutError) as error:
             self._audience.note(f"what came since the last checkpoint is not in one: {error or 'it takes too long'}")
         return deque(self._standing.barrier.handle(Abandon()))
@@ -159,14 +165,14 @@ class TickLoop:
                     if isinstance(effect, TickClosed):
                         self._carry_out(effect)
 
-    async def _wind_down(self, grace_s: float) -> Counts:
-        """Have all shards end their calls; a signal meanwhile cuts the time that they have."""
+    async def _wind_down(self, grace_s: float) -> Counts | None:
+        """Have all shards end their calls; a signal meanwhile cuts their time. None where they do not answer."""
         winding = asyncio.ensure_future(self._transport.wind_down(grace_s))
         hurry = asyncio.create_task(self._hurry.wait())
         try:
             await asyncio.wait([winding, hurry], timeout=grace_s + 1.0, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait([winding], timeout=GRACE_S + 1.0)
-            return winding.result() if winding.done() else Counts()
+            return winding.result() if winding.done() else None
         except TransportError as error:
             self._audience.note(f"not every call in flight may be counted: {error}")
             return Counts()

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
+import psutil
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -26,7 +27,6 @@ from populace.budget.service import account_for
 from populace.cluster.job import Job
 from populace.cluster.liveness import Liveness, aside
 from populace.cluster.ray_actors import (
-    QUOTA_S,
     THE_QUOTA,
     THE_WORLD,
     EnvironmentActor,
@@ -58,9 +58,9 @@ _CONNECTING_S: Final = 120.0
 """How long Ray may take to start, to say what there is, to take a frame."""
 _PLACING_S: Final = 60.0
 """How long a run that goes back may wait for another actor in a lost one's place."""
-_CLOSING_S: Final = 5.0
+_CLOSING_S: Final = 4.0
 """How long shards may take to close their gateways."""
-_ENDING_S: Final = 4.0
+_ENDING_S: Final = 3.0
 """How long actors, or a Ray that was started here, may take to end."""
 
 
@@ -76,6 +76,7 @@ class RayTransport:
         self._spent = NOTHING
         self._account_lost = False
         self._liveness: Liveness | None = None
+        self._processes: list[psutil.Process] = []
 
     async def start(self, job: Job) -> Opened:
         """Connect to Ray, or start it (about ten seconds), make the actors that there are not, begin on all."""
@@ -83,6 +84,8 @@ class RayTransport:
             await aside(_connect, patience_s=_CONNECTING_S, stays=True)
             _take_signals_back()
             self._started_ray = True
+            if "RAY_ADDRESS" not in os.environ:
+                self._processes = psutil.Process().children(recursive=True)
         if self._liveness is None:
             self._liveness = Liveness(await aside(_ports, patience_s=_CONNECTING_S))
         again = self._job is not None
@@ -244,6 +247,14 @@ class RayTransport:
             if self._started_ray:
                 with suppress(TimeoutError):
                     await aside(ray.shutdown, patience_s=_ENDING_S)
+                self._end_processes()
+
+    def _end_processes(self) -> None:
+        """End what is left of a Ray that was started here: parts of it outlive others, and the exit waits for them."""
+        for process in self._processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._processes = []
 
     @property
     def spent(self) -> Amount | None:
@@ -267,7 +278,8 @@ class RayTransport:
         if self._quota is None:
             return
         try:
-            packed = await asyncio.wait_for(self._result(self._quota.spent.remote(), THE_QUOTA), timeout=QUOTA_S)
+            asked = self._result(self._quota.spent.remote(), THE_QUOTA)
+            packed = await asyncio.wait_for(asked, timeout=_CLOSING_S)
             self._spent = msgspec.msgpack.decode(packed, type=Amount)
         except (TimeoutError, TransportError):
             self._account_lost = True
