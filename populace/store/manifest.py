@@ -59,7 +59,6 @@ _PACKAGES: Final = (
     "pydantic",
     "ray",
     "rich",
-    "statsmodels",
     "typer",
     "xllamacpp",
 )
