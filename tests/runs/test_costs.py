@@ -116,7 +116,7 @@ def test_too_many_abstentions_make_a_run_invalid_and_do_not_end_it(tmp_path):
         "run", SOCIETIES, "--model", "scripted", "--out", "bad", "--set", "limits.abstained=0.02",
         "--set", "limits.failed_turns=1.0", "--set", "arm=treated", "--set", "experiment=trial", cwd=tmp_path,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 10, done.stderr
     bad = read_manifest(tmp_path / "bad")
     assert (bad["status"], bad["valid"], bad["experiment"], bad["arm"]) == ("complete", False, "trial", "treated")
     assert "limits.abstained allows 2.0%" in bad["why_invalid"]
