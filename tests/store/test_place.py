@@ -29,7 +29,7 @@ def held(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("command", "name"), zip(["run", "fork", "replay", "estimate"], MINE, strict=True), ids=range(4)
+    ("command", "name"), list(zip(["run", "fork", "replay", "estimate"], MINE, strict=True)), ids=range(4)
 )
 def test_a_folder_with_files_of_others_is_refused_and_stays_as_it_is(tmp_path, command, name):
     put(tmp_path / "out", {name: "mine"})
