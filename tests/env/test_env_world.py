@@ -205,7 +205,7 @@ class Loud(Part):
 
 
 @pytest.mark.parametrize(
-    "emits", [[(3, "x")], [(-1, "x")], [("a", "x")], [(0,)], [(True, "x")], [5], 7, [(0, object())]], ids=str
+    "emits", [[(3, "x")], [(-1, "x")], [("a", "x")], [(0,)], [(True, "x")], [5], 7, [(0, object())]], ids=range(8)
 )
 def test_messages_that_cannot_be_sent(emits: Any):
     with pytest.raises(ScenarioError, match="part 'loud', advance"):
