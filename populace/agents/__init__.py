@@ -1,4 +1,6 @@
-"""What an author declares: agents, their types of answers, populations, activation, the society itself.
+"""What an author declares: agents, their types of answers, populations, activation, the society itself. Pure.
 
-Pure. `populace` re-exports what authors use; other rooms import the modules.
+A `Society` (`society`) names the type of its agents, how they are drawn (`population`), who is due in a tick
+(`activation`) and its world. `answers` compiles the type of an answer to a JSON schema and a reader. `context` is what
+a turn may do. `populace` re-exports what authors use; other rooms import the modules.
 """

@@ -1,4 +1,7 @@
-"""The heart, pure: shards, turns, the barrier, the bus, the environment service and a run between two ticks.
+"""The state machines of a run: shards, turns, the barrier, the bus, the environment service. Pure.
 
-State machines and plain data: an event in, effects out. `cluster` carries the effects out.
+An event in, effects out: nothing here waits, reads a clock or does I/O, and `cluster` carries the effects out. `shard`
+drives the turns of its agents, `barrier` opens and closes ticks, `environment` owns the world, `bus` orders messages.
+`events` are what passes between them; `snapshot` is a run between two ticks, `blocks` how it becomes bytes. `saving`
+and `trial` see that what agents and parts keep is what a checkpoint gives back.
 """

@@ -1,8 +1,7 @@
-"""The Parquet tables that a run leaves, and how to read them. The only importer of pyarrow.
+"""The Parquet tables that a run leaves, and how to read them. Shell: files.
 
-`populace.core.tables` declares them. Give `Tables.add` one batch
-a tick that holds every shard's rows: then the tables are the same on any number of shards (but for `latency_s` of asks,
-which is wall time).
+`populace.core.tables` declares them. Give `Tables.add` one batch a tick that holds every shard's rows: then the tables
+are the same on any number of shards (but for `latency_s` of asks, which is wall time).
 
 While a run lasts, its rows stand in part files, `parts/<name>-<number>.parquet`. `cut` ends the part that is being
 written, so that what came before a checkpoint is on the disk however the run ends; a run that is taken up there drops
