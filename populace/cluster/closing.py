@@ -134,6 +134,11 @@ class Closer:
         """What the run had spent when it was taken up, as far as its manifest says."""
         return spent_by(self._former)
 
+    @property
+    def former_ticks(self) -> int:
+        """How far the run had come in the lives before, as far as its manifest says."""
+        return int(self._former.get("ticks", 0))
+
     def close(
         self, standing: Standing | None, reached: Barrier, store: Store | None, failure: PopulaceError | None
     ) -> tuple[dict[str, Any], PopulaceError | None]:
@@ -145,7 +150,7 @@ class Closer:
         tables = None if standing is None else standing.tables
         if tables is not None:
             try:
-                tables.close(complete=failure is None)
+                tables.close(reached.tick, complete=failure is None)
             except PopulaceError as error:
                 failure = failure or error
         manifest: dict[str, Any] = {

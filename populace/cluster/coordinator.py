@@ -175,7 +175,7 @@ class Coordinator:
         unrecorded = Counts()
         while True:
             try:
-                await self._attempt(job, society, state, unrecorded)
+                await self._attempt(job, society, state, unrecorded, closer.former_ticks)
             except ActorLost as lost:
                 losses.update(lost.names)
                 closer.lost.append(str(lost))
@@ -191,14 +191,14 @@ class Coordinator:
                 with contextlib.suppress(TransportError):
                     unrecorded.add(await self._unless_stopped(self._transport.wind_down(GRACE_S)))
                 await self._uploads.recover()
-                if self._standing is not None:
-                    self._standing.tables.abandon()
                 state = store.latest()
                 self._audience.note(f"{lost}; going back to tick {state.tick if state else 0}")
             else:
                 return
 
-    async def _attempt(self, job: Job, society: Society, state: RunState | None, unrecorded: Counts) -> None:
+    async def _attempt(
+        self, job: Job, society: Society, state: RunState | None, unrecorded: Counts, former_ticks: int
+    ) -> None:
         """One attempt: build everything, take up the state, run to the end."""
         store, course = self._store, self.course
         first = 0 if state is None else state.tick
@@ -220,17 +220,18 @@ class Coordinator:
         opened = await self._unless_stopped(self._transport.start(job))
         if job.attempt:
             self._audience.note(going_on(first, opened.on_record))
-        parts = 0 if state is None else state.parts
-        tables = Tables(self.out, society.fields, self.settings.record, parts=parts)
-        wall_s = 0.0 if state is None else state.wall_s
-        self._standing = standing = Standing(self.out, job.agents, barrier, tables, first, wall_s)
-        if state is None:
-            record_opening(tables, job.agents, opened)
-        else:
+        if state is not None:
             mail, waiting = await self._unless_stopped(self._transport.restore(state))
             barrier.restore(state.hashes, state.total, mail, waiting, state.world_hashes)
         barrier.total.add(unrecorded)
-        self._reached = barrier  # until here the one of the attempt before says how far the run came
+        if self._standing is not None:  # until here the attempt before says how far the run came, in its tables too
+            self._standing.tables.abandon()
+        parts, wall_s = (0, 0.0) if state is None else (state.parts, state.wall_s)
+        tables = Tables(self.out, society.fields, self.settings.record, parts=parts, former_ticks=former_ticks)
+        self._standing = standing = Standing(self.out, job.agents, barrier, tables, first, wall_s)
+        self._reached = barrier
+        if state is None:
+            record_opening(tables, job.agents, opened)
         await self._drive(standing)
 
     async def _drive(self, standing: Standing) -> None:

@@ -55,7 +55,7 @@ class Saver:
             hashes=barrier.trace.ticks,
             world_hashes=barrier.world_trace.record,
             positions=positions,
-            parts=standing.tables.cut(),
+            parts=standing.tables.cut(barrier.tick),
             rows=standing.tables.rows,
             wall_s=standing.wall_s(),
         )

@@ -80,7 +80,7 @@ class ComparedRun:
         recorded, self.world = recorded_traces(folder)
         self.hashes = hashes = (recorded or None) if hashes is None else hashes
         self.ticks = _ticks_of(folder) if hashes is None else len(hashes)
-        self.ended = (folder / "messages.parquet").exists() and _all_fated(self.manifest)
+        self.ended = table_files(folder, "messages") == [folder / "messages.parquet"] and _all_fated(self.manifest)
 
 
 def _all_fated(manifest: Mapping[str, Any] | None) -> bool:

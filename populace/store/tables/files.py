@@ -51,6 +51,15 @@ def is_table(path: Path, name: str) -> bool:
     return bool(about.get(b"populace.table", b"") == name.encode())
 
 
+def ticks_of(path: Path) -> int | None:
+    """For how many ticks a table's file, or a part, has all rows; None where it does not say so, or cannot be read."""
+    try:
+        about = pq.read_schema(path).metadata or {}
+        return int(about[b"populace.ticks"])
+    except (KeyError, pa.ArrowException, OSError):
+        return None
+
+
 def lost_parts(out: Path, parts: int, rows: Mapping[str, int]) -> list[str]:
     """What is missing of the first `parts` parts of a run's tables, which held so many rows: a sentence a table."""
     lost = []
@@ -111,8 +120,8 @@ class Sheet:
         if self._rows >= self._group_rows or self._bytes >= GROUP_BYTES:
             self._write()
 
-    def cut(self, number: int, *, complete: bool = False) -> None:
-        """End the part that is being written, if there is any row for it, as part `number`."""
+    def cut(self, number: int, ticks: int | None, *, complete: bool = False) -> None:
+        """End the part that is being written, if there is any row for it, as part `number`, up to so many ticks."""
         if self._broken is not None:
             raise self._broken
         if self._rows:
@@ -122,15 +131,15 @@ class Sheet:
             path = self._part(number)
             self.part_rows += file.rows
             try:
-                file.finish(path, complete)
+                file.finish(path, complete, ticks)
             except OSError as error:
                 raise self._fail(error) from error
             self._done.append(path)
 
-    def close(self, complete: bool, number: int) -> Path:
+    def close(self, complete: bool, number: int, ticks: int | None) -> Path:
         """Make the parts one file. Those that a checkpoint may count on, before `number`, stay beside it."""
         fresh = not self._done
-        self.cut(number, complete=complete)
+        self.cut(number, ticks, complete=complete)
         try:
             if fresh and self._done:
                 self._done[0].replace(self._path)
@@ -138,7 +147,7 @@ class Sheet:
             whole = _File(self._path.with_name(f"{self._path.name}.part"), self._schema, self._repeating)
             try:
                 self._merge(whole)
-                whole.finish(self._path, complete)
+                whole.finish(self._path, complete, ticks)
             except BaseException:
                 whole.drop()
                 raise
@@ -246,10 +255,13 @@ class _File:
         self.rows += sum(batch.num_rows for batch in batches)
         self._writer.write_table(pa.Table.from_batches(batches, self._schema), row_group_size=group_rows)
 
-    def finish(self, path: Path, complete: bool) -> None:
+    def finish(self, path: Path, complete: bool, ticks: int | None) -> None:
         """Write the footer and give the file its name; where that fails, it is gone. Raises OSError."""
         try:
-            self._writer.add_key_value_metadata({"populace.complete": "true" if complete else "false"})
+            about = {"populace.complete": "true" if complete else "false"}
+            if ticks is not None:
+                about["populace.ticks"] = str(ticks)
+            self._writer.add_key_value_metadata(about)
             self._writer.close()
             self._file.flush()
             os.fsync(self._file.fileno())

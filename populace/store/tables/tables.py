@@ -5,7 +5,8 @@ are the same on any number of shards (but for `latency_s` of asks, which is wall
 
 While a run lasts, its rows stand in part files, `parts/<name>-<number>.parquet`. `cut` ends the part that is being
 written, so that what came before a checkpoint is on the disk however the run ends; a run that is taken up there drops
-the parts after it. At the run's end the parts become one file a table.
+the parts after it. At the run's end the parts become one file a table. A life that ends before it has come as far as
+one before it leaves that one's tables as they are.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from populace.files import naming, sync_folder
 from populace.settings import Record
 from populace.store.place import is_part, remove_own
 from populace.store.tables.columns import field_columns
-from populace.store.tables.files import GROUP_ROWS, PARTS, Sheet, is_table, part_number
+from populace.store.tables.files import GROUP_ROWS, PARTS, Sheet, is_table, part_number, ticks_of
 
 
 class Tables:
@@ -36,7 +37,8 @@ class Tables:
 
     `fields` are the agents' public fields (float, int, bool or str); `settings` says which tables are kept. Rows
     are held back until there are `group_rows` of them, so memory stays bounded. A run that is taken up again goes on
-    after its first `parts` parts. Raises StorageError.
+    after its first `parts` parts; the tables of a life before, of `former_ticks` ticks, stand until it has come as far.
+    Raises StorageError.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Tables:
         settings: Record,
         group_rows: int = GROUP_ROWS,
         parts: int = 0,
+        former_ticks: int = 0,
     ) -> None:
         extra = field_columns(fields)
         try:
@@ -54,6 +57,7 @@ class Tables:
             raise SettingsError(f"--out {out}: cannot be made a folder ({error.strerror}). Choose another.") from None
         self._out = out
         self._parts = parts
+        self._former_ticks = former_ticks
         self._sheets: dict[str, Sheet] = {}
         for name, table in TABLES.items():
             if table.record is None or getattr(settings, table.record) not in (False, "none"):
@@ -68,7 +72,6 @@ class Tables:
                 path = out / f"{name}.parquet"
                 if path.exists() and not is_table(path, name):
                     raise StorageError(f"{path}: is not a table that a run left. Move it out of the run's folder.")
-                path.unlink(missing_ok=True)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -85,29 +88,35 @@ class Tables:
         if sheet := self._sheets.get(name):
             sheet.add(batch)
 
-    def cut(self) -> int:
+    def cut(self, ticks: int | None = None) -> int:
         """End the parts that are being written; gives how many there are now, the same for every table.
 
-        What was added before is on the disk then. Raises StorageError.
+        What was added before is on the disk then; the parts say that it is what `ticks` ticks came to. Raises
+        StorageError.
         """
         for sheet in self._sheets.values():
-            sheet.cut(self._parts)
+            sheet.cut(self._parts, ticks)
         sync_folder(self._out / PARTS)
         self._parts += 1
         return self._parts
 
-    def close(self, *, complete: bool = True) -> list[Path]:
+    def close(self, ticks: int | None = None, *, complete: bool = True) -> list[Path]:
         """Make each table one file, and say which there are; a second call gives none.
 
-        Each says in its metadata whether the run was `complete`. Parts that a checkpoint counts on stay beside them,
-        until `forget`. A table that cannot be finished keeps its parts, while the others are finished; then
-        StorageError names it.
+        Each says in its metadata whether the run was `complete`, and of how many `ticks` it has the rows. Parts that a
+        checkpoint counts on stay beside them, until `forget`. A table of a life before that came further stays as it
+        is. A table that cannot be finished keeps its parts, while the others are finished; then StorageError names it.
         """
         finished: list[Path] = []
         failed: list[StorageError] = []
-        for sheet in self._sheets.values():
+        short = not complete and ticks is not None and ticks < self._former_ticks
+        for name, sheet in self._sheets.items():
             try:
-                finished.append(sheet.close(complete, self._parts))
+                if short and (former := self._out / f"{name}.parquet").exists():
+                    sheet.drop()
+                    finished.append(former)
+                else:
+                    finished.append(sheet.close(complete, self._parts, ticks))
             except StorageError as error:
                 failed.append(error)
         if self._sheets:
@@ -151,10 +160,15 @@ def read_table(run_dir: str | Path, name: str) -> Any:
 
 
 def table_files(run_dir: str | Path, name: str) -> list[Path]:
-    """The files that hold a table of a run, in order: the table itself or, while there is none, its parts."""
+    """The files that hold a table of a run, in order: the table itself or, while they go further, its parts."""
     run_dir = Path(run_dir)
     path = run_dir / f"{name}.parquet"
-    return [path] if path.exists() else sorted((run_dir / PARTS).glob(f"{name}-*.parquet"), key=part_number)
+    parts = sorted((run_dir / PARTS).glob(f"{name}-*.parquet"), key=part_number)
+    if not path.exists():
+        return parts
+    table_ticks, parts_ticks = ticks_of(path), ticks_of(parts[-1]) if parts else None
+    further = table_ticks is not None and parts_ticks is not None and parts_ticks > table_ticks
+    return parts if further else [path]
 
 
 def recorded_prompt(run_dir: str | Path, tick: int, agent: int, nth: int) -> list[dict[str, str]] | None:
