@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
+
+import pytest
 
 import populace
 import populace.env
@@ -11,7 +14,8 @@ import populace.env
 PUBLIC = {
     "populace": [
         "Abstained", "Agent", "Ask", "Choice", "Chosen", "Context", "Every", "EveryTick", "Message", "OnMail",
-        "Parameters", "Population", "Public", "Setup", "Society", "Sometimes", "World", "fence", "read_edge_list",
+        "Parameters", "Population", "Public", "Setup", "Society", "Sometimes", "World", "fence", "panel",
+        "read_edge_list",
     ],
     "populace.env": [
         "Action", "Batch", "Clock", "Feed", "Fields", "LookFailed", "Network", "Opening", "Part", "Resolved",
@@ -32,3 +36,18 @@ def test_importing_them_loads_nothing_heavy() -> None:
     code = f"import populace, populace.env, sys; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_panel_is_the_one_that_reads_tables() -> None:
+    from populace.store.tables import tables
+
+    assert populace.panel is tables.panel
+    with pytest.raises(AttributeError, match="'no_such_name'"):
+        _ = populace.no_such_name
+
+
+def test_the_module_of_before_names_its_successor() -> None:
+    sys.modules.pop("populace.monitoring.tables", None)
+    with pytest.warns(DeprecationWarning, match=r"populace\.panel\b"):
+        before = importlib.import_module("populace.monitoring.tables")
+    assert before.panel is populace.panel
