@@ -20,7 +20,7 @@ from populace.cluster.job import Job, build_shard, job_journal
 from populace.cluster.parts import ShardPart
 from populace.core.draws import WORLD
 from populace.core.errors import Interrupted
-from populace.core.records import Answer, Look, Position
+from populace.core.records import Answer, Ask, Look, Position
 from populace.kernel.bus import Envelope, Frame
 from populace.kernel.environment import Reports, read_values
 from populace.kernel.events import (
@@ -109,7 +109,7 @@ class ShardHost:
         self.gateway = gateway
         self._world = world
         self._answers: list[Answer] = []
-        self._purposes: dict[int, str] = {}
+        self._asked: list[list[Ask]] = []
         self._arrived = asyncio.Event()
         self._abandoned = False
         self._wound_down = False
@@ -120,6 +120,7 @@ class ShardHost:
         Raises ModelError when the model refuses for good, and Interrupted when the run ends meanwhile.
         """
         self._answers.clear()
+        self._asked.clear()
         self.gateway.mark(tick)
         todo: deque[Effect] = deque(self.shard.handle(OpenTick(tick, envelope)))
         while True:
@@ -129,7 +130,7 @@ class ShardHost:
                         done.counts.saved_calls, done.counts.saved_usd = self.gateway.take_saved()
                         return done
                     case AskModel(asks):
-                        self._purposes.update((ask.agent, ask.purpose) for ask in asks)
+                        self._asked.append(asks)
                         self.gateway.offer(asks, self._deliver)
                     case LookWorld(batch, looks):
                         reply = await self._world.look(looks)
@@ -181,8 +182,9 @@ class ShardHost:
         self.abandon()
         (done,) = self.shard.handle(EndRun(envelope, tick))
         assert isinstance(done, RunDone)
+        purposes = {ask.agent: ask.purpose for asks in self._asked for ask in asks}
         for answer in self._answers:
-            done.counts.bill(answer, self._purposes[answer.agent])
+            done.counts.bill(answer, purposes[answer.agent])
         self._answers = []
         return done
 

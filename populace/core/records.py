@@ -7,7 +7,7 @@ back for an ask, before the agent's type is read from its text. All of them enco
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
@@ -234,35 +234,62 @@ class Counts(msgspec.Struct):
             mine_latency = self.latency or [0] * (len(LATENCY_BUCKETS_S) + 1)
             self.latency = [a + b for a, b in zip(mine_latency, other.latency, strict=True)]
 
-    def settle(self, answer: Answer, purpose: str) -> None:
-        """Count one answer."""
-        match answer.settled:
-            case "answered":
-                self.answered += 1
-            case "cached":
+    def settle(self, answers: Iterable[tuple[Answer, str]]) -> None:
+        """Count answers, each beside the purpose of its ask."""
+        answered = calls = tokens_in = tokens_out = 0
+        cost_usd, latency_s, purposes = self.cost_usd, self.latency_s, self.purposes
+        for answer, purpose in answers:
+            settled, billed = answer.settled, answer.calls
+            if settled == "answered":
+                answered += 1
+            elif settled == "cached":
                 self.cached += 1
-            case "replayed":
+            elif settled == "replayed":
                 self.replayed += 1
-            case "abstained":
+            else:
                 self.abstained[answer.reason] = self.abstained.get(answer.reason, 0) + 1
+            total = purposes.get(purpose)
+            if total is None:
+                total = purposes[purpose] = Purpose()
+            total.asks += 1
+            if settled == "abstained":
+                total.abstained[answer.reason] = total.abstained.get(answer.reason, 0) + 1
+            used_in, used_out, cost = answer.tokens_in, answer.tokens_out, answer.cost_usd
+            calls += billed
+            tokens_in += used_in
+            tokens_out += used_out
+            cost_usd += cost
+            total.calls += billed
+            total.tokens_in += used_in
+            total.tokens_out += used_out
+            total.cost_usd += cost
+            if billed:
+                if not self.latency:
+                    self.latency = [0] * (len(LATENCY_BUCKETS_S) + 1)
+                took_s = answer.latency_s
+                self.latency[bisect_left(LATENCY_BUCKETS_S, took_s)] += 1
+                latency_s += took_s
+            if answer.cut or answer.reading or answer.left_out or answer.estimated_tokens or answer.estimated_usd:
+                self._settle_seldom(answer)
+        self.answered += answered
+        self.calls += calls
+        self.tokens_in += tokens_in
+        self.tokens_out += tokens_out
+        self.cost_usd, self.latency_s = cost_usd, latency_s
+
+    def _settle_seldom(self, answer: Answer) -> None:
+        """Count what most answers have none of."""
         self.cut += answer.cut
         self.extracted += answer.reading == "extracted"
         self.coerced += answer.reading == "coerced"
         if answer.left_out:
             for name in answer.left_out.split(", "):
                 self.left_out[name] = self.left_out.get(name, 0) + 1
-        total = self.bill(answer, purpose)
-        total.asks += 1
-        if answer.settled == "abstained":
-            total.abstained[answer.reason] = total.abstained.get(answer.reason, 0) + 1
-        if answer.calls:
-            if not self.latency:
-                self.latency = [0] * (len(LATENCY_BUCKETS_S) + 1)
-            self.latency[bisect_left(LATENCY_BUCKETS_S, answer.latency_s)] += 1
-            self.latency_s += answer.latency_s
+        self.estimated_tokens += answer.estimated_tokens
+        self.estimated_usd += answer.estimated_usd
 
-    def bill(self, answer: Answer, purpose: str) -> Purpose:
-        """Count what an answer cost, and not how it ended; gives the counts of its purpose."""
+    def bill(self, answer: Answer, purpose: str) -> None:
+        """Count what an answer cost, and not how it ended."""
         total = self.purposes.get(purpose)
         if total is None:
             total = self.purposes[purpose] = Purpose()
@@ -273,7 +300,6 @@ class Counts(msgspec.Struct):
             counts.cost_usd += answer.cost_usd
         self.estimated_tokens += answer.estimated_tokens
         self.estimated_usd += answer.estimated_usd
-        return total
 
     def spend(self) -> Counts:
         """The calls, tokens and money in these counts, by purpose too, and nothing else."""

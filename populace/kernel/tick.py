@@ -82,6 +82,7 @@ class Tick:
         self._looking: dict[int, list[Turn]] = {}
         self._batches = 0
         self._asks: list[Ask] = []
+        self._settled: list[tuple[Answer, str]] = []
         self._looks: list[Look] = []
         self._lookers: list[Turn] = []
 
@@ -102,8 +103,12 @@ class Tick:
         """
         match event:
             case Answered(answers):
-                for answer in answers:
-                    self.answer(answer)
+                try:
+                    for answer in answers:
+                        self._answer(answer)
+                finally:  # what was paid for counts, even where an interrupt ends this
+                    self.counts.settle(self._settled)
+                    self._settled.clear()
             case Looked(batch, values):
                 if batch in self._looking:
                     for turn, value in zip(self._looking.pop(batch), values, strict=True):
@@ -113,7 +118,7 @@ class Tick:
                     self._seen, self._blind = values, False
         return [] if self._blind else self._go_on()
 
-    def answer(self, answer: Answer) -> None:
+    def _answer(self, answer: Answer) -> None:
         """Hand an answer to the turn that waits for it."""
         turn = self._waiting.get(answer.agent)
         if turn is None or answer.tick != self.scope.tick:
@@ -132,7 +137,7 @@ class Tick:
             except Exception as error:  # noqa: BLE001  # a validator of the user's may raise anything
                 answer = _unreadable(answer, error)
                 value = Abstained("schema", answer.detail)
-        self.counts.settle(answer, ask.purpose)
+        self._settled.append((answer, ask.purpose))
         turn.answers.append(answer)  # type: ignore[union-attr]
         self._file(turn, turn.step(value))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -111,9 +112,8 @@ def test_control_a_lost_action_is_noticed(tmp_path, monkeypatch):
 def test_control_an_uncounted_abstention_is_noticed(tmp_path, monkeypatch):
     settle = Counts.settle
 
-    def forgetful(self: Counts, answer: Answer, purpose: str) -> None:
-        if answer.settled != "abstained":
-            settle(self, answer, purpose)
+    def forgetful(self: Counts, answers: Iterable[tuple[Answer, str]]) -> None:
+        settle(self, [(answer, purpose) for answer, purpose in answers if answer.settled != "abstained"])
 
     monkeypatch.setattr(Counts, "settle", forgetful)
     with pytest.raises(ConservationError, match="asks were made"):

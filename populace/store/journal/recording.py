@@ -238,13 +238,15 @@ class Recording:
 
     def _arrived(self, answers: Sequence[Answer], asks: dict[int, Ask], deliver: Deliver) -> None:
         ending = not self._open or self.failure is not None
-        records = []
-        for answer in answers:
-            ask = asks[answer.agent]
-            if answer.settled != "abstained" or not (ending or answer.reason == "interrupted"):
-                records.append((ask.key, answer))
-            elif answer.calls:
-                self._unrecorded.bill(answer, ask.purpose)
+        records = [
+            (asks[answer.agent].key, answer)
+            for answer in answers
+            if answer.settled != "abstained" or not (ending or answer.reason == "interrupted")
+        ]
+        if len(records) < len(answers):
+            for answer in answers:
+                if answer.settled == "abstained" and answer.calls and (ending or answer.reason == "interrupted"):
+                    self._unrecorded.bill(answer, asks[answer.agent].purpose)
         if records:
             self._put_down(records, answers, deliver)
         else:
