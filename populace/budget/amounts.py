@@ -243,11 +243,6 @@ class Allowance(msgspec.Struct):
         self.ceiling -= unused
         return unused
 
-    def after_crash(self) -> None:
-        """Book all that is held as spent: what was in flight when its holder died may have been billed."""
-        self.spent += self.held
-        self.held = NOTHING
-
     def _free(self, amount: Amount) -> None:
         _check(amount)
         if not amount.fits(self.held):

@@ -89,26 +89,22 @@ class Quota:
         "_caps",
         "_held_until_s",
         "_holders",
-        "_lost",
         "_pool",
         "_rates",
         "_slots",
         "allowance",
         "leased",
         "limits",
-        "refused_attempts",
     )
 
     def __init__(self, limits: Limits, allowance: Allowance | None = None) -> None:
         self.limits = limits
         self.allowance = Allowance() if allowance is None else allowance
         self.leased = [0, 0]
-        self.refused_attempts = 0
         self._rates = (limits.requests_per_minute / 60.0, limits.tokens_per_minute / 60.0)
         self._caps = tuple(rate * limits.burst_s for rate in self._rates)
         self._pool = [0.0, 0.0]
         self._holders: dict[int, _Holder] = {}
-        self._lost: dict[tuple[int, int], Amount] = {}
         self._at_s = -math.inf
         self._held_until_s = -math.inf
         self._slots: list[tuple[float, int]] = []
@@ -118,7 +114,6 @@ class Quota:
         _check(want)
         holder = self._holders.get(want.shard)
         if holder is not None and want.attempt < holder.attempt:
-            self.refused_attempts += 1
             return Lease(want.nth, refused="attempt")
         if holder is not None and want.attempt == holder.attempt and want.nth <= holder.nth:
             # Sent again. The latest is answered as before; an older one is a straggler that nobody waits for.
@@ -126,7 +121,7 @@ class Quota:
         self.advance(now_s)
         if holder is None or want.attempt > holder.attempt:
             if holder is not None:
-                self._bury(want.shard, holder)
+                self._bury(holder)
             holder = self._holders[want.shard] = _Holder(want.attempt, now_s)
         holder.nth = want.nth
         holder.heard_s = now_s
@@ -156,22 +151,11 @@ class Quota:
                 holder.demand_per_s = 0.0
         self._share([rate * gone if math.isfinite(rate) else 0.0 for rate in self._rates])
 
-    def reconcile(self, shard: int, attempt: int, spent: Amount) -> None:
-        """The journal says what a dead attempt spent beyond what it had accounted for; the rest is free again.
-
-        Raises KeyError for an attempt that is not dead, ValueError for more than it was lent.
-        """
-        lost = self._lost[shard, attempt]
-        if not spent.fits(lost):
-            raise ValueError(f"attempt {attempt} of shard {shard} cannot have spent {spent} of the {lost} it was lent")
-        del self._lost[shard, attempt]
-        self.allowance.spent -= lost - spent
-
     def leave(self, shard: int, attempt: int) -> None:
         """A shard's attempt is known to be dead: give its share to the others at once, and fence it."""
         holder = self._holders.get(shard)
         if holder is not None and holder.attempt == attempt:
-            self._bury(shard, holder)
+            self._bury(holder)
             self._holders[shard] = _Holder(attempt + 1, -math.inf)
 
     def _share(self, yielded: list[float]) -> None:
@@ -283,12 +267,11 @@ class Quota:
             self.leased[kind] -= taken
         holder.lent = self.allowance.take_back(holder.lent, want.spent, want.unused_money)
 
-    def _bury(self, shard: int, holder: _Holder) -> None:
+    def _bury(self, holder: _Holder) -> None:
         for kind in (0, 1):
             self._pool[kind] += holder.gathered[kind]
         if holder.lent != NOTHING:
             self.allowance.take_back(holder.lent, holder.lent, NOTHING)
-            self._lost[shard, holder.attempt] = holder.lent
 
 
 def _check(want: Want) -> None:

@@ -23,15 +23,15 @@ from populace.store.folder import Course, Store
 from populace.store.manifest import MANIFEST, read_manifest, redact, tally, verdict, versions, write_manifest
 from populace.store.tables.tables import agents_touched
 
-_OF_THE_LIFE: Final = (
+_OF_THE_ATTEMPT: Final = (
     "status", "error", "origin", "settings", "parameters", "versions", "peak_rss_mb", "attempt", "began_at_tick",
     "lost", "experiment", "arm",
 )  # fmt: skip
-"""What a manifest says of a run's last life; the rest is about the run as far as it came in any."""
+"""What a manifest says of a run's last attempt; the rest is about the run as far as it came in any."""
 
 
 def former_manifest(out: Path, run: str) -> dict[str, Any]:
-    """The manifest that a former life of this run left; empty where there is none that can be read."""
+    """The manifest that a former attempt of this run left; empty where there is none that can be read."""
     try:
         found = read_manifest(out) if (out / MANIFEST).exists() else {}
     except SettingsError:
@@ -101,7 +101,7 @@ def facts(society: Society, settings: Settings, barrier: Barrier) -> dict[str, A
 
 
 def keep_former(manifest: dict[str, Any], former: dict[str, Any]) -> dict[str, Any]:
-    """A life's manifest; what is told of ticks is the former's where this life did not come so far.
+    """An attempt's manifest; what is told of ticks is the former's where this one did not come so far.
 
     A run that is taken up goes over ticks again that were committed before. When it ends there, or before it began,
     hashes and costs of the run are still those of the furthest tick.
@@ -111,7 +111,7 @@ def keep_former(manifest: dict[str, Any], former: dict[str, Any]) -> dict[str, A
         return manifest
     if [former[key] for key in far] <= [manifest[key] for key in far]:
         return manifest
-    return former | {key: manifest[key] for key in _OF_THE_LIFE}
+    return former | {key: manifest[key] for key in _OF_THE_ATTEMPT}
 
 
 class Closer:
@@ -142,7 +142,7 @@ class Closer:
     def close(
         self, standing: Standing | None, reached: Barrier, store: Store | None, failure: PopulaceError | None
     ) -> tuple[dict[str, Any], PopulaceError | None]:
-        """Finish the tables, then the manifest, then let go of what a complete run needs no more.
+        """Finish the tables, then the manifest, then delete what a complete run does not need.
 
         Whatever moment this ends at, the run is complete by its manifest or can be resumed. `reached` says how far it
         came. Gives the manifest, and what has failed: the run, or else what is done here.

@@ -40,7 +40,7 @@ class Liveness:
         raise TransportError(self.down.result())
 
     async def close(self) -> None:
-        """Knock no more."""
+        """Stop knocking."""
         self._task.cancel()
         await asyncio.wait([self._task])
 

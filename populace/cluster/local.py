@@ -61,7 +61,7 @@ class LocalTransport:
         built = build_run(job)
         self._environment = built.environment
         self._frame_bytes = settings.bus.frame_bytes
-        # The journal of a life before knows nothing of the calls that were in flight; its account does.
+        # The journal of an attempt before knows nothing of the calls that were in flight; its account does.
         spent = job.spent.at_least(self.spent)
         self.account = None if job.replay else account_for(settings, spent, marker(settings, job.run))
         pasts = open_pasts(job.pasts)

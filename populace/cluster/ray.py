@@ -98,7 +98,7 @@ class RayTransport:
         if self._shards:
             await self._close_shards()
         if self._quota is not None:
-            # The journal of a life before knows nothing of the calls that were lost in flight; its account does.
+            # The journal of an attempt before knows nothing of the calls that were lost in flight; its account does.
             await self._close_quota()
             packed = msgspec.msgpack.encode(msgspec.structs.replace(job, spent=job.spent.at_least(self._spent)))
         if account_for(settings) is not None:

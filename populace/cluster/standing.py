@@ -40,7 +40,7 @@ class Comparison:
         self._note = note
 
     def check(self, tick: int, barrier: Barrier) -> Diverged | None:
-        """What ends a run whose trace is another after `tick`. Another state of the world is noted, and no more."""
+        """What ends a run whose trace is another after `tick`. Another state of the world is only noted."""
         expected, found = self._course.expected_world, barrier.world_trace.record
         past = tick < min(len(expected.hashes), len(found.hashes))
         if self.world_diverged is None and past and found.hashes[tick] != expected.hashes[tick]:

@@ -1,4 +1,4 @@
-"""Containers that are the same in every process and every life of a run.
+"""Containers that are the same in every process and every attempt of a run.
 
 The order of a plain set follows the hashes of its elements, which differ from process to process for text, and the
 order in which they came, which a checkpoint loses. `OrderedSet` and `OrderedFrozenSet` are sets that are read in the

@@ -33,7 +33,10 @@ _TWO_WORDS: Final = struct.Struct("<2Q").unpack
 _NORMAL: Final = NormalDist()
 _UNIT: Final = 2.0**-53
 _MASK: Final = (1 << 64) - 1
-_GAMMA: Final = np.uint64(0x9E3779B97F4A7C15)
+GAMMA: Final = np.uint64(0x9E3779B97F4A7C15)
+"""SplitMix64's increment."""
+MIX_FIRST: Final = np.uint64(0xBF58476D1CE4E5B9)
+MIX_SECOND: Final = np.uint64(0x94D049BB133111EB)
 
 
 class Stream:
@@ -187,13 +190,17 @@ def words(
     first, second = _TWO_WORDS(blake2b(message, digest_size=16, person=b"populace.column").digest())
     word = np.asarray(ids).astype(np.int64).view(np.uint64)
     with np.errstate(over="ignore"):
-        word = _mix(word * _GAMMA + np.uint64(first))
+        word = mix(word * GAMMA + np.uint64(first))
         if others is not None:
-            word = _mix(word + np.asarray(others).astype(np.int64).view(np.uint64) * _GAMMA)
-        return _mix(word ^ np.uint64(second))
+            word = mix(word + np.asarray(others).astype(np.int64).view(np.uint64) * GAMMA)
+        return mix(word ^ np.uint64(second))
 
 
-def _mix(word: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return word ^ (word >> np.uint64(31))
+def mix(word: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of SplitMix64 (see `column`), in place where `word` is an array; gives the mixed words."""
+    word ^= word >> np.uint64(30)
+    word *= MIX_FIRST
+    word ^= word >> np.uint64(27)
+    word *= MIX_SECOND
+    word ^= word >> np.uint64(31)
+    return word

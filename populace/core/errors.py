@@ -93,7 +93,7 @@ class ActorLost(TransportError):
 
 
 class StaleOrder(TransportError):
-    """An order of a former life, or to a tick that has been closed since. Nothing changed; drop it."""
+    """An order of a former attempt, or to a tick that has been closed since. Nothing changed; drop it."""
 
 
 class BusError(PopulaceError):

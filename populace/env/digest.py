@@ -18,6 +18,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from populace.core.draws import GAMMA, MIX_FIRST, mix
+
 DIGEST_BYTES: Final = 16
 
 Words = NDArray[np.uint64]
@@ -25,9 +27,6 @@ Words = NDArray[np.uint64]
 
 _NAN: Final = np.array([np.nan]).view(np.uint64)[0] & np.uint64(0x7FFFFFFFFFFFFFFF)
 _ODD: Final = np.uint64(1)
-_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
-_FIRST: Final = np.uint64(0xBF58476D1CE4E5B9)
-_SECOND: Final = np.uint64(0x94D049BB133111EB)
 _HALF: Final = np.uint64(32)
 
 
@@ -88,7 +87,7 @@ class RowDigests:
             given += self._add
             given *= self._times
             given ^= given >> _HALF
-            given *= _FIRST
+            given *= MIX_FIRST
             given ^= given >> _HALF
             mixed ^= given.sum(axis=1, dtype=np.uint64)
         return _mix(mixed)
@@ -180,10 +179,5 @@ def _index(index: NDArray[np.integer]) -> Words:
 
 
 def _mix(word: Words) -> Words:
-    word *= _GOLDEN
-    word ^= word >> np.uint64(30)
-    word *= _FIRST
-    word ^= word >> np.uint64(27)
-    word *= _SECOND
-    word ^= word >> np.uint64(31)
-    return word
+    word *= GAMMA
+    return mix(word)

@@ -112,9 +112,9 @@ Effect: TypeAlias = Open | Resolve | TickClosed | End | Finished
 class Barrier:
     """Closes ticks `first` to `ticks - 1` over `shards` shards. `total` counts the run so far.
 
-    `attempts`, by shard, and `world_attempt` count lives: an event of another life than the present is not heard, and
-    each effect says which life it is meant for. Frames carry their source's life, and a receiver takes those of its
-    own only: after a loss, all go on with one new number.
+    `attempts`, by shard, and `world_attempt` number the attempts: an event of another than the present one is not
+    heard, and each effect says which it is meant for. Frames carry their source's attempt, and a receiver takes those
+    of its own only: after a loss, all go on with one new number.
     """
 
     def __init__(self, shards: int, ticks: int, first: int = 0, attempt: int = 0) -> None:

@@ -45,7 +45,7 @@ class Frame(msgspec.Struct, frozen=True):
 
     `source` and `destination` are shard indices, or -1 for the world. `sender`, `receiver` and `nth` are int32 of
     length n; `offsets` is int64 of length n + 1; message `i`'s body is `body[offsets[i]:offsets[i + 1]]`, packed
-    by msgpack. `attempt` counts the source's restarts, so that a former life's frames can be refused.
+    by msgpack. `attempt` counts the source's restarts, so that a former attempt's frames can be refused.
     """
 
     tick: int
@@ -201,7 +201,7 @@ def count_messages(frames: Iterable[Frame]) -> Sent:
 
 
 def distinct(frames: Sequence[Frame], tick: int, attempt: int) -> list[Frame]:
-    """The frames of `tick` and `attempt`, each once, in their order: doubled, late and former lives' are dropped."""
+    """The frames of `tick` and `attempt`, each once, in their order: doubled, late and former attempts' are dropped."""
     seen: set[tuple[int, int, int, int]] = set()
     kept = []
     for frame in frames:

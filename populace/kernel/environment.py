@@ -62,7 +62,7 @@ class WorldDone(msgspec.Struct, frozen=True):
     changed and `fields` their values now; `outcomes` are measured after the tick; `digest` covers what the world
     sent and refused, and which levers were at work on whom. `rows` are for the tables that are recorded, by name; of
     levers, those that touched somebody as the tick began. `sent` counts the messages to each shard; `attempt` is the
-    life of the world that says so. `parts` has 16 bytes over the state of each part at the tick's end; nothing in a run
+    world's that says so. `parts` has 16 bytes over the state of each part at the tick's end; nothing in a run
     of trace version 1.
     """
 
@@ -259,7 +259,7 @@ class Environment:
             raise StaleOrder(f"the world: {what} for its attempt {attempt}; this is its attempt {self.attempt}")
 
     def _distinct_reports(self, tick: int, reports: Sequence[Reports], all_of_them: bool) -> list[Reports]:
-        """Each shard's report once, former lives' dropped."""
+        """Each shard's report once, former attempts' dropped."""
         known = {one.shard: one for one in reports if one.shard >= 0 and one.attempt == self.attempt}
         if all_of_them and len(known) < self._shards:
             missing = [f"the report of shard {shard}" for shard in range(self._shards) if shard not in known]

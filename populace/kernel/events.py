@@ -77,7 +77,7 @@ class TickDone(msgspec.Struct, frozen=True):
 
     `agents` (int32, sorted) are those that took a turn, and `digests` has 16 bytes for each, BLAKE2b over what the
     turn committed. `fields` are the public fields of `agents`. `frames` go to shards and to the world, and `sent`
-    says how many messages they take to each. `attempt` is the life of the shard that says so. `rows` are
+    says how many messages they take to each. `attempt` is the shard's that says so. `rows` are
     for the tables that are recorded, by name; of levers, those that blocked messages.
     """
 

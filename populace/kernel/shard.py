@@ -135,8 +135,8 @@ class Shard:
         """Take an event, give the effects that follow from it.
 
         What comes twice changes nothing: a tick opened again once it is closed gives its `TickDone` again, a run
-        ended again its `RunDone`. Raises StaleOrder for what is meant for another life and ActorLost for messages that
-        are missing; then nothing has changed.
+        ended again its `RunDone`. Raises StaleOrder for what is meant for another attempt and ActorLost for messages
+        that are missing; then nothing has changed.
         """
         match event:
             case OpenTick():
@@ -166,7 +166,7 @@ class Shard:
             )
 
     def _heard(self, tick: int) -> bool:
-        """Whether a tick was opened before in this life."""
+        """Whether a tick was opened before in this attempt."""
         if self.open is not None and tick > self.tick:
             raise TransportError(f"shard {self.plan.index}: tick {tick} was opened while {self.tick} is open")
         return self.open is not None or self._end is not None or (self._last is not None and tick <= self._last.tick)

@@ -21,11 +21,11 @@ from populace.models.dispatch.lanes import Lane, lane_breaker
 from populace.models.dispatch.retry import Retry
 from populace.models.dispatch.throttle import Limiter, Link
 from populace.models.embedded.host import ModelHost, Probe
+from populace.models.history import History
 from populace.models.http import Http
 from populace.models.keys import Access, accesses, is_loopback, read_key
 from populace.models.protocol import Gateway
 from populace.models.scripted.gateway import AnswerFunction, Scripted
-from populace.models.standing import Standing
 from populace.settings import Settings
 
 __all__ = ["ModelHost", "Probe", "build_gateway"]
@@ -71,7 +71,7 @@ def build_gateway(
         key = None if embedded else read_key(access, required=not is_loopback(access.base_url))
         http = Http(access.base_url, key=key, connections=calls, timeout_s=endpoint.timeout_s, setting=access.setting)
         writer = Writer(model.label, LLAMA if embedded else OPENAI)
-        servers.append(Server(http, writer, access.key_source, access.setting, Standing()))
+        servers.append(Server(http, writer, access.key_source, access.setting, History()))
         permits = Concurrency(calls, start=min(calls, _START_PERMITS))
         lanes.append(Lane(http.base_url, permits, lane_breaker(len(at), settings.shards), access.weight))
     prompts = None

@@ -31,10 +31,10 @@ from populace.models.dispatch.lanes import Lane, Lanes
 from populace.models.dispatch.retry import Again, Pending, Retry
 from populace.models.dispatch.throttle import Limiter
 from populace.models.endings import Ending, Exhausted, Fatal, Fault, Late, Limited, Refused, Rejected, Said, Unsupported
+from populace.models.history import History
 from populace.models.http import Http, Reply
 from populace.models.protocol import Deliver, Pressure
 from populace.models.refusals import is_of_length, read_error
-from populace.models.standing import Standing
 
 _CHAT: Final = "/chat/completions"
 _COMPLETIONS: Final = "/completions"
@@ -45,7 +45,7 @@ _LIMITS: Final = "x-ratelimit-remaining-requests"
 class Server(NamedTuple):
     """One endpoint that a client asks: how it is reached, how it wants to be asked.
 
-    `key_source` names, for errors, where its key comes from; `setting` which setting gives its address; `standing` is
+    `key_source` names, for errors, where its key comes from; `setting` which setting gives its address; `history` is
     what it has answered so far.
     """
 
@@ -53,7 +53,7 @@ class Server(NamedTuple):
     writer: Writer
     key_source: str
     setting: str
-    standing: Standing
+    history: History
 
 
 class Client:
@@ -172,7 +172,7 @@ class Client:
         if job.mode == "labels" and not server.writer.form.logprobs:
             job.mode = "schema"
         job.form = server.writer.form_of(ask)
-        server.standing.begun(_kinds(job), _name(job))
+        server.history.begun(_kinds(job), _name(job))
         reply = await server.http.post(_CHAT, server.writer.request(ask, job.mode, seed, job.more))
         if not isinstance(reply, Reply):
             return (reply,)
@@ -191,7 +191,7 @@ class Client:
         form = server.writer.form
         for job in jobs:
             job.form = form
-            server.standing.begun(_kinds(job), _name(job))
+            server.history.begun(_kinds(job), _name(job))
         body = prompts.request(texts, ask.max_tokens, ask.temperature, labels=labels, taken=form)
         reply = await server.http.post(_COMPLETIONS, body)
         if not isinstance(reply, Reply):
@@ -224,7 +224,7 @@ class Client:
             return
         server = self._servers[lane.index]
         if isinstance(outcome, Said):
-            server.standing.answered(_kinds(job))
+            server.history.answered(_kinds(job))
             step = self._retry.after(job, outcome, probe=probe)
         else:
             if isinstance(outcome, Unsupported) and server.writer.learn(job.ask, job.form, outcome):
@@ -268,29 +268,29 @@ class Client:
 
     def _judged(self, job: Pending, outcome: Ending, server: Server) -> Ending:
         """What a call came to in the light of those before it: one ask that is refused, or the end of all."""
-        standing, kinds, ask = server.standing, _kinds(job), _name(job)
+        history, kinds, ask = server.history, _kinds(job), _name(job)
         match outcome:
             case Unsupported():
                 refused = Rejected(outcome.detail, status=outcome.status, parameter=outcome.parameter)
-                if not standing.works:
+                if not history.works:
                     return Fatal("refused", outcome.detail, outcome.status, outcome.parameter)
                 return self._judged(job, refused, server)
-            case Fatal("key" | "model") if standing.works and not outcome.plain:
-                if standing.denied(outcome.status):
+            case Fatal("key" | "model") if history.works and not outcome.plain:
+                if history.denied(outcome.status):
                     return outcome
                 return Rejected(outcome.detail, status=outcome.status)
             case Rejected(status=status) if status:
                 own = status == 413 or is_of_length(outcome.detail)
-                if standing.refused(kinds, status, ask, own=own) or (300 <= status < 400 and standing.denied(status)):
+                if history.refused(kinds, status, ask, own=own) or (300 <= status < 400 and history.denied(status)):
                     return Fatal("refused", outcome.detail, status, outcome.parameter)
             case Fault(foreign=True):
-                if not standing.works and standing.refused(kinds, "foreign", ask):
+                if not history.works and history.refused(kinds, "foreign", ask):
                     return Fatal("refused", outcome.detail, 200)
             case Exhausted():
-                if standing.refused(kinds, "tokens", ask):
+                if history.refused(kinds, "tokens", ask):
                     return Fatal("tokens", outcome.detail)
             case Refused() | Late():
-                standing.left(kinds, ask)
+                history.left(kinds, ask)
         return outcome
 
     def _put_again(self, job: Pending, after_s: float) -> None:
@@ -392,7 +392,7 @@ def _of_one_prompt(outcome: Ending) -> bool:
 
 
 def _kinds(job: Pending) -> tuple[object, object]:
-    """What an ask is one of, for an endpoint's standing: those of its mode, those of its type."""
+    """What an ask is one of, for an endpoint's history: those of its mode, those of its type."""
     return job.mode, (job.mode, job.ask.spec.key)
 
 

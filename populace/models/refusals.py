@@ -58,7 +58,7 @@ _STATUS_OF_CODE: Final = {
 }  # fmt: skip
 
 
-class Said(NamedTuple):
+class ErrorBody(NamedTuple):
     """What an error's body says: its code, its message, the parameter it points at; '' for what it does not say."""
 
     code: str
@@ -72,7 +72,7 @@ def read_error(status: int, body: bytes, wait_s: float | None) -> Ending:
     try:
         found = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return judge(status, Said("", excerpt(body)), wait_s)
+        return judge(status, ErrorBody("", excerpt(body)), wait_s)
     return judge(status, error_of(found), wait_s)
 
 
@@ -83,7 +83,7 @@ def read_error_in_answer(error: Any) -> Ending:
     return judge(status, said, None)
 
 
-def judge(status: int, said: Said, wait_s: float | None) -> Ending:
+def judge(status: int, said: ErrorBody, wait_s: float | None) -> Ending:
     """What a status and what is said with it come to."""
     code, message = said.code, said.message
     detail = f"{status}: {message[:500]}"
@@ -105,7 +105,7 @@ def judge(status: int, said: Said, wait_s: float | None) -> Ending:
     return Rejected(detail, status=status, parameter=said.parameter)
 
 
-def _is_moderated(status: int, said: Said) -> bool:
+def _is_moderated(status: int, said: ErrorBody) -> bool:
     """Whether it is this prompt that is declined, by a filter, and not the account that sends it."""
     if status >= 500 or _OF_ACCOUNT.search(said.message):
         return False
@@ -117,14 +117,14 @@ def is_of_length(detail: str) -> bool:
     return _OF_LENGTH.search(detail) is not None
 
 
-def error_of(found: Any) -> Said:
+def error_of(found: Any) -> ErrorBody:
     """What an error says, in any of the forms that servers use."""
     if isinstance(found, list) and len(found) == 1:
         found = found[0]
     if isinstance(found, dict):
         found = found.get("error") or found
     if not isinstance(found, dict):
-        return Said("", str(found))
+        return ErrorBody("", str(found))
     codes = [found.get("code"), found.get("type"), found.get("status")]
     inner = found.get("innererror") or found.get("inner_error")
     if isinstance(inner, dict) and "content" in str(inner.get("code", "")).casefold():
@@ -140,7 +140,7 @@ def error_of(found: Any) -> Said:
         parameter = str(place[-1]) if isinstance(place, list) and place else None
         message = f"{parameter}: {message[0].get('msg', '')}"
     status = next((_number(code) for code in codes if _number(code)), 0)
-    return Said(code, str(message), parameter if isinstance(parameter, str) else "", status)
+    return ErrorBody(code, str(message), parameter if isinstance(parameter, str) else "", status)
 
 
 def _number(code: Any) -> int:

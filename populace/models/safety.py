@@ -17,10 +17,9 @@ import hmac
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any, Final, NoReturn
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import yarl
 
@@ -116,21 +115,6 @@ def refusal_of_address(address: str) -> str | None:
         if inner.is_unspecified or inner.is_multicast or (inner.version == 4 and inner.is_reserved):
             return f"{address} is no host's address"
     return None
-
-
-def is_configured(url: str, configured: Iterable[str]) -> bool:
-    """Whether `url` lies under one of the configured base URLs: same scheme, host and port, and path below."""
-    parts = urlsplit(url)
-    for base in configured:
-        root = urlsplit(base)
-        below = parts.path == root.path or parts.path.startswith(root.path.rstrip("/") + "/")
-        if _origin(parts) == _origin(root) and below and ".." not in parts.path.split("/"):
-            return True
-    return False
-
-
-def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    return parts.scheme, host_of(parts.geturl()), parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -19,7 +19,7 @@ from populace.monitoring.report import Observer
 from populace.runs.courses import Going, recorded_hashes
 from populace.runs.place import Place
 from populace.settings import Settings
-from populace.store.manifest import MANIFEST, read_manifest
+from populace.store.manifest import is_complete
 
 STOPPING: Final = "stopping: what is committed is being saved (once more to quit at once)"
 
@@ -102,7 +102,7 @@ def _next_steps(error: PopulaceError, place: Place) -> list[str]:
     out, resume = place.folder, f"populace resume {shlex.quote(place.name)}"
     if isinstance(error, Diverged | ConservationError | JournalDamaged) or not (out / "run.json").exists():
         return []
-    if (out / MANIFEST).exists() and read_manifest(out).get("status") == "complete":
+    if is_complete(out):
         return []
     if not isinstance(error, ScenarioError | RunFailed):
         return [f"to go on: {resume}"]

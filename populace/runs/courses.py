@@ -28,7 +28,7 @@ from populace.store.folder import (
     run_file,
 )
 from populace.store.journal.salvage import check_reach, salvage_journal
-from populace.store.manifest import MANIFEST, read_manifest
+from populace.store.manifest import MANIFEST, is_complete, read_manifest
 from populace.store.remote.mirror import is_remote, journal_place, local_folder
 
 
@@ -51,7 +51,7 @@ def resume_course(
     is not what the run was begun with (unless `anyway`).
     """
     file = read_run_file(folder)
-    if (folder / MANIFEST).exists() and read_manifest(folder).get("status") == "complete":
+    if is_complete(folder):
         raise SettingsError(
             f"{folder}: this run is complete. `populace fork {folder} --at-tick T` goes on from it in another folder."
         )
@@ -228,7 +228,7 @@ def _first(world: WorldHashes, ticks: int) -> WorldHashes:
 
 def _unfinished(folder: Path, place: str = "") -> str:
     """How to have more ticks of a run that is not complete; empty for one that is."""
-    if (folder / MANIFEST).exists() and read_manifest(folder).get("status") == "complete":
+    if is_complete(folder):
         return ""
     return f" If it is not at work, go on with it first: populace resume {shlex.quote(place or str(folder))}"
 

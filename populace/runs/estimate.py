@@ -26,7 +26,7 @@ from populace.cluster.local import LocalTransport
 from populace.core.errors import PopulaceError, SettingsError
 from populace.data.societies import Origin
 from populace.monitoring.report import Observer, Pulse, TickReport
-from populace.runs.prediction import Estimate, Interval, Plan, Turn, Used, extrapolate
+from populace.runs.prediction import Estimate, Interval, PilotTurn, Plan, Used, extrapolate
 from populace.settings import Budget, Latency, Model, Record, Settings
 
 AGENTS: Final = 20
@@ -45,7 +45,7 @@ class Pilot(msgspec.Struct, frozen=True):
     agents: int
     ticks: int
     scripted: bool
-    turns: list[Turn]
+    turns: list[PilotTurn]
     latencies_s: list[float]
     chains_s: list[float]
     ticks_s: list[float]
@@ -152,7 +152,7 @@ def shares_of(origin: Origin, settings: Settings, pilot: Pilot, agents: int) -> 
     return shares
 
 
-def _calls(turns: Sequence[Turn]) -> Counter[str]:
+def _calls(turns: Sequence[PilotTurn]) -> Counter[str]:
     calls: Counter[str] = Counter()
     for turn in turns:
         for purpose, used in turn.used.items():
@@ -176,7 +176,7 @@ def play(
         settings = pilot_settings(settings, agents, ticks, scripted)
         manifest = asyncio.run(Coordinator(origin, settings, LocalTransport(), folder, (*observers, clock)).run())
     used, latencies_s, chains_s = _used(clock.asks)
-    turns = [Turn(agent, tick, used.get((agent, tick), {})) for tick in range(ticks) for agent in range(agents)]
+    turns = [PilotTurn(agent, tick, used.get((agent, tick), {})) for tick in range(ticks) for agent in range(agents)]
     asks = manifest["asks"]
     scripted = settings.model.kind == "scripted"
     ticks_s = list(clock.ticks_s.values())

@@ -49,7 +49,7 @@ class Used(msgspec.Struct, frozen=True):
     tokens_out: int = 0
 
 
-class Turn(msgspec.Struct, frozen=True):
+class PilotTurn(msgspec.Struct, frozen=True):
     """One turn of the pilot: whose, when, and what it used by purpose (none for a purpose that it did not ask)."""
 
     agent: int
@@ -139,7 +139,7 @@ class Estimate(msgspec.Struct, frozen=True):
     notes: list[str]
 
 
-def estimate(pilot: Sequence[Turn], plan: Plan, confidence: float = 0.9) -> Estimate:
+def estimate(pilot: Sequence[PilotTurn], plan: Plan, confidence: float = 0.9) -> Estimate:
     """Estimate a run from a pilot's turns, those without any ask included.
 
     Raises ValueError for a pilot of fewer than two turns or agents, a plan without turns or ticks, or a confidence
@@ -196,7 +196,7 @@ def estimate(pilot: Sequence[Turn], plan: Plan, confidence: float = 0.9) -> Esti
     )
 
 
-def extrapolate(pilot: Sequence[Turn], plan: Plan, confidence: float = 0.9) -> Estimate:
+def extrapolate(pilot: Sequence[PilotTurn], plan: Plan, confidence: float = 0.9) -> Estimate:
     """Estimate a run from a pilot of its first ticks, which holds every agent in every tick, due or not.
 
     `plan.turns` is the run's agents times its ticks. The ticks that the pilot saw are estimated from what it saw in
@@ -283,7 +283,7 @@ def student(confidence: float, freedom: int) -> float:
     return float(stdtrit(freedom, 0.5 + confidence / 2))
 
 
-def _growth(pilot: Sequence[Turn], values: Sequence[float], plan: Plan) -> float:
+def _growth(pilot: Sequence[PilotTurn], values: Sequence[float], plan: Plan) -> float:
     """By what factor a turn of the plan's ticks costs more than the pilot's mean if the pilot's trend goes on.
 
     1.0 where the trend is no more than chance (two standard errors) or the pilot has fewer than three ticks.
@@ -318,7 +318,7 @@ def _wall(plan: Plan, end: End, calls: float, tokens: float, depth: float) -> tu
     return times[bottleneck], bottleneck
 
 
-def _notes(pilot: Sequence[Turn], plan: Plan, tokens_in: Sequence[float], clusters: int) -> list[str]:
+def _notes(pilot: Sequence[PilotTurn], plan: Plan, tokens_in: Sequence[float], clusters: int) -> list[str]:
     notes = []
     ticks = len({turn.tick for turn in pilot})
     growth, last = _growth(pilot, tokens_in, plan), plan.first_tick + plan.ticks

@@ -207,6 +207,11 @@ def write_manifest(out: Path, manifest: Mapping[str, Any]) -> Path:
     return path
 
 
+def is_complete(run: Path) -> bool:
+    """Whether a run's folder has a manifest that says that it is complete. Raises SettingsError if it is unreadable."""
+    return (run / MANIFEST).exists() and read_manifest(run).get("status") == "complete"
+
+
 def read_manifest(run: Path) -> dict[str, Any]:
     """The manifest of a run, given its folder or the file itself.
 

@@ -155,12 +155,10 @@ def test_three_levels_and_a_crash() -> None:
     assert shard.reserve(Amount(150, 150))
     assert run.room == Amount(400, 400)
     assert experiment.room == Amount(400, 400)
-    shard.after_crash()
-    assert shard.spent == Amount(150, 150)
-    to_shard = run.take_back(to_shard, shard.spent, shard.hand_back(Amount()))
-    assert (to_shard, run.held, run.spent) == (Amount(), Amount(), Amount(150, 150))
+    to_shard = run.take_back(to_shard, to_shard, Amount())
+    assert (to_shard, run.held, run.spent) == (Amount(), Amount(), Amount(200, 200)), "all that a dead shard was lent"
     to_run = experiment.take_back(to_run, run.spent, run.hand_back(Amount()))
-    assert (to_run, experiment.room) == (Amount(), Amount(850, 850))
+    assert (to_run, experiment.room) == (Amount(), Amount(800, 800))
 
 
 def test_misuse_is_an_error() -> None:

@@ -311,11 +311,6 @@ def test_attempts_are_fenced_and_a_lost_answer_is_given_again() -> None:
     )
     assert late == Lease(2, refused="attempt")
     assert quota._pool == pool
-    assert quota.refused_attempts == 1
-    quota.reconcile(0, 1, Amount(30, 120))
-    assert quota.allowance.spent == Amount(30, 120)
-    with pytest.raises(KeyError):
-        quota.reconcile(0, 1, Amount(30, 120))
     assert quota.handle(Want(0, 2, 0), 12.0) == Lease(0, lasts_s=0.5, again_s=0.02), "its own answer, again"
     quota.leave(0, 2)
     assert quota.handle(Want(0, 2, 1, 1, 1, 1), 13.0).refused == "attempt"

@@ -104,16 +104,13 @@ def test_what_began_before_it_opened_does_not_close_it() -> None:
     assert not breaker.is_open
 
 
-def test_a_lost_probe_is_given_up_and_an_unused_one_comes_back() -> None:
+def test_a_lost_probe_is_given_up() -> None:
     breaker = Breaker(failures=1, window=1, patience_s=5.0)
     breaker.report(Ticket(0), False, 0.0)
     assert breaker.admit(1.0)
     assert breaker.admits_at_s(2.5) == 6.0
     assert breaker.admit(5.9) is None
-    again = breaker.admit(6.0)
-    assert again
-    breaker.forgo(again)
-    assert breaker.admits_at_s(6.1) == 7.0
+    assert breaker.admit(6.0)
 
 
 @pytest.mark.parametrize("wrong", [{"failures": 0}, {"failures": 30}, {"successes": 0}, {"probe_every_s": 0.0}])

@@ -126,7 +126,7 @@ def test_a_slower_endpoint_is_no_queue_for_ever() -> None:
     assert permits.limit == 64
 
 
-@given(st.integers(1, 50), st.lists(st.sampled_from(["start", "ok", "limited", "fault", "restart"]), max_size=200))
+@given(st.integers(1, 50), st.lists(st.sampled_from(["start", "ok", "limited", "fault"]), max_size=200))
 def test_permits_are_conserved(ceiling: int, steps: list[str]) -> None:
     permits, began, now = Concurrency(ceiling), [], 0.0
     for step in steps:
@@ -134,8 +134,6 @@ def test_permits_are_conserved(ceiling: int, steps: list[str]) -> None:
         if step == "start" and permits.room:
             permits.start()
             began.append(now)
-        elif step == "restart":
-            permits.restart(now)
         elif step != "start" and began:
             permits.finish(step, began.pop(0), now)  # type: ignore[arg-type]
         assert permits.in_flight == len(began)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from populace.models.dialect import Form, is_of_one_schema, refused_parameter
 from populace.models.endings import Fatal, Refused, Rejected, Unsupported
+from populace.models.history import FIRST, FIRST_LONG, IN_A_ROW, History
 from populace.models.refusals import read_error
-from populace.models.standing import FIRST, FIRST_LONG, IN_A_ROW, Standing
 
 
 @pytest.mark.parametrize(
@@ -124,40 +124,40 @@ def test_a_context_that_is_too_long_is_one_asks_own() -> None:
 def test_the_first_few_of_a_kind_refused_alike_are_the_end_and_no_others() -> None:
     def refused(kind: str, ways: list[int], begun: int = 50) -> list[bool]:
         for ask in range(begun):
-            standing.begun([kind], ask)
-        return [standing.refused([kind], way, ask) for ask, way in enumerate(ways)]
+            history.begun([kind], ask)
+        return [history.refused([kind], way, ask) for ask, way in enumerate(ways)]
 
-    standing = Standing()
-    standing.begun(["one"], 1)
-    assert not any(standing.refused(["one"], 400, 1) for _ in range(9)), "one ask, tried again and again, is one"
+    history = History()
+    history.begun(["one"], 1)
+    assert not any(history.refused(["one"], 400, 1) for _ in range(9)), "one ask, tried again and again, is one"
     assert refused("alike", [400] * FIRST) == [False] * (FIRST - 1) + [True]
     assert not any(refused("mixed", [400, 422] * 9))
-    standing.answered(["one", "alike"])
+    history.answered(["one", "alike"])
     assert not any(refused("alike", [400] * 9)), "others of this kind were answered"
     assert any(refused("never", [400] * FIRST)), "and of this none ever was"
 
 
 def test_refusals_that_overtake_answers_are_not_the_end() -> None:
-    standing = Standing()
+    history = History()
     for ask in range(40):
-        standing.begun(["text"], ask)
-    assert not any(standing.refused(["text"], 400, ask) for ask in range(40) if ask % 2), "those between may succeed"
+        history.begun(["text"], ask)
+    assert not any(history.refused(["text"], 400, ask) for ask in range(40) if ask % 2), "those between may succeed"
     for ask in (0, 2, 4):
-        standing.left(["text"], ask)
-    assert standing.refused(["text"], 400, 5)
+        history.left(["text"], ask)
+    assert history.refused(["text"], 400, 5)
 
 
 def test_lengths_are_each_asks_own_and_end_a_run_only_when_all_are_too_long() -> None:
-    standing = Standing()
+    history = History()
     for ask in range(40):
-        standing.begun(["text"], ask)
-    ended = [standing.refused(["text"], 400, ask, own=True) for ask in range(FIRST_LONG)]
+        history.begun(["text"], ask)
+    ended = [history.refused(["text"], 400, ask, own=True) for ask in range(FIRST_LONG)]
     assert ended == [False] * (FIRST_LONG - 1) + [True]
 
 
 def test_a_denial_is_believed_when_it_lasts() -> None:
-    standing = Standing()
-    standing.answered(["a"])
-    assert not any(standing.denied(403) for _ in range(IN_A_ROW - 1))
-    standing.answered(["a"])
-    assert [standing.denied(403) for _ in range(IN_A_ROW)][-1]
+    history = History()
+    history.answered(["a"])
+    assert not any(history.denied(403) for _ in range(IN_A_ROW - 1))
+    history.answered(["a"])
+    assert [history.denied(403) for _ in range(IN_A_ROW)][-1]

@@ -19,7 +19,7 @@ from populace.core.errors import SettingsError
 from populace.data.societies import find_society
 from populace.runs import prediction as estimates
 from populace.runs.estimate import expect, plan_of, play
-from populace.runs.prediction import Plan, Turn, Used, estimate, extrapolate
+from populace.runs.prediction import PilotTurn, Plan, Used, estimate, extrapolate
 
 PRICES = {"test-model": {"usd_per_million_tokens_in": 100.0, "usd_per_million_tokens_out": 400.0}}
 COUNTS = {"calls": "calls_billed", "tokens_in": "tokens_in", "tokens_out": "tokens_out"}
@@ -154,7 +154,7 @@ def test_a_terminal_gets_a_table_and_what_to_know(monkeypatch):
 
 
 def test_a_run_no_longer_than_its_pilot_is_its_pilot():
-    turns = [Turn(agent, tick, {"a": Used(1, 10 + agent, 1)}) for tick in range(4) for agent in range(10)]
+    turns = [PilotTurn(agent, tick, {"a": Used(1, 10 + agent, 1)}) for tick in range(4) for agent in range(10)]
     plan = Plan(turns=100.0, ticks=2, agents=50)
     short = [turn for turn in turns if turn.tick < 2]
     assert extrapolate(turns, plan) == estimate(short, plan)

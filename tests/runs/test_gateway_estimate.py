@@ -9,12 +9,12 @@ from scipy import stats
 
 from populace.budget.amounts import Rate
 from populace.core.draws import Stream
-from populace.runs.prediction import Estimate, Plan, Turn, Used, estimate, student
+from populace.runs.prediction import Estimate, PilotTurn, Plan, Used, estimate, student
 
 RATE = Rate.of(1.0, 2.0)
 
 
-def society(seed: int, agents: int, ticks: int, alike: float = 0.0, growth: float = 0.0) -> list[Turn]:
+def society(seed: int, agents: int, ticks: int, alike: float = 0.0, growth: float = 0.0) -> list[PilotTurn]:
     """Turns that talk always and vote now and then; with `alike`, an agent's turns resemble each other."""
     turns = []
     for agent in range(agents):
@@ -24,11 +24,11 @@ def society(seed: int, agents: int, ticks: int, alike: float = 0.0, growth: floa
             spread = alike * own + (1 - alike) * draw.normal()
             talk = Used(1 + draw.integer(2), int(max(20, 300 + 60 * spread + growth * tick)), 10 + draw.integer(40))
             vote = {"vote": Used(1, 100 + draw.integer(50), 5)} if draw.bernoulli(0.3) else {}
-            turns.append(Turn(agent, tick, {"talk": talk, **vote}))
+            turns.append(PilotTurn(agent, tick, {"talk": talk, **vote}))
     return turns
 
 
-def truth(turns: list[Turn], figure: str) -> float:
+def truth(turns: list[PilotTurn], figure: str) -> float:
     used = [part for turn in turns for part in turn.used.values()]
     if figure == "usd":
         return sum(RATE.cost(part.tokens_in, part.tokens_out).usd for part in used)
@@ -45,7 +45,7 @@ def coverage(alike: float, agents: int, blind: bool = False) -> dict[str, float]
     for seed in range(rounds):
         pilot = society(1000 + seed, agents, 5, alike)
         if blind:
-            pilot = [Turn(nth, turn.tick, turn.used) for nth, turn in enumerate(pilot)]
+            pilot = [PilotTurn(nth, turn.tick, turn.used) for nth, turn in enumerate(pilot)]
         run = society(5000 + seed, 100, 10, alike)
         guess = estimate(pilot, Plan(1000, 10, RATE), confidence=0.9)
         for figure in FIGURES:
@@ -123,16 +123,16 @@ def test_students_quantile(freedom: int, confidence: float) -> None:
 
 
 def test_turns_without_asks_count_and_nonsense_is_an_error() -> None:
-    quiet: Estimate = estimate([Turn(0, 0), Turn(1, 0)], Plan(100, 10))
+    quiet: Estimate = estimate([PilotTurn(0, 0), PilotTurn(1, 0)], Plan(100, 10))
     assert (quiet.calls.high, quiet.wall_s.high, quiet.purposes) == (0.0, 0.0, {})
     assert any("price" in note for note in quiet.notes)
-    half = estimate([Turn(n, 0, {"a": Used(1, 10, 1)} if n % 2 else {}) for n in range(20)], Plan(100, 1))
+    half = estimate([PilotTurn(n, 0, {"a": Used(1, 10, 1)} if n % 2 else {}) for n in range(20)], Plan(100, 1))
     assert half.calls.mid == 50
     for pilot, plan, confidence in (
-        ([Turn(0, 0)], Plan(1, 1), 0.9),
-        ([Turn(0, 0), Turn(0, 1)], Plan(1, 1), 0.9),
-        ([Turn(0, 0), Turn(1, 0)], Plan(0, 1), 0.9),
-        ([Turn(0, 0), Turn(1, 0)], Plan(1, 1), 1.0),
+        ([PilotTurn(0, 0)], Plan(1, 1), 0.9),
+        ([PilotTurn(0, 0), PilotTurn(0, 1)], Plan(1, 1), 0.9),
+        ([PilotTurn(0, 0), PilotTurn(1, 0)], Plan(0, 1), 0.9),
+        ([PilotTurn(0, 0), PilotTurn(1, 0)], Plan(1, 1), 1.0),
     ):
         with pytest.raises(ValueError, match=r"pilot|confidence"):
             estimate(pilot, plan, confidence)

@@ -26,7 +26,7 @@ def test_a_thousand_damages_fall_back_one_generation_and_nothing_false_is_read(t
     files = sorted(tmp_path.iterdir())
     assert len(files) > 4, "the newest generations refer to older files"
     newest = generations(tmp_path)[12]
-    mine = {part.file for entry in checkpoint_file.read_manifest(newest).blocks.values() for part in entry.parts}
+    mine = {part.file for entry in checkpoint_file.read_contents(newest).blocks.values() for part in entry.parts}
     rng = random.Random(6)
     fell_back = 0
     for _ in range(1000):
@@ -58,8 +58,8 @@ def test_without_the_checksum_damage_would_be_read_as_good(tmp_path: Path, monke
     file.write_bytes(data)
     with pytest.raises(CheckpointDamaged):
         load(file)
-    manifest = checkpoint_file.read_manifest(file)
-    constant = manifest.blocks["world"].parts[0].digest
+    contents = checkpoint_file.read_contents(file)
+    constant = contents.blocks["world"].parts[0].digest
     seal = data[-16:]
     monkeypatch.setattr(checkpoint_file, "digest", lambda part: constant if len(part) == 16000 else bytes(seal))
     assert load(file).blocks["world"].any()
@@ -90,8 +90,8 @@ def test_files_that_are_swapped_renamed_missing_or_empty_are_damage(tmp_path: Pa
     if case == "renamed":
         newest.rename(newest.with_name(checkpoint_file.file_name(99, 11)))
     elif case == "missing":
-        manifest = checkpoint_file.read_manifest(newest)
-        (tmp_path / manifest.blocks["world"].parts[0].file).unlink()
+        contents = checkpoint_file.read_contents(newest)
+        (tmp_path / contents.blocks["world"].parts[0].file).unlink()
     else:
         newest.write_bytes(b"")
     found = latest(tmp_path)
@@ -116,11 +116,11 @@ def test_a_disk_that_fails_to_read_counts_as_damage(tmp_path: Path, monkeypatch:
     assert "Input/output error" in found.skipped[0]
 
 
-def test_claims_of_a_manifest_are_bounded_before_memory_is_taken(tmp_path: Path) -> None:
-    """A manifest with a checksum that fits may still claim anything: each claim is tested against the file."""
+def test_claims_of_a_table_of_contents_are_bounded_before_memory_is_taken(tmp_path: Path) -> None:
+    """A table of contents with a checksum that fits may still claim anything: each claim is tested against the file."""
     Checkpoints(tmp_path, run="r").save(0, {"world": np.zeros(10)})
     path = next(tmp_path.iterdir())
-    true = checkpoint_file.read_manifest(path)
+    true = checkpoint_file.read_contents(path)
     entry = true.blocks["world"]
     (part,) = entry.parts
     shape = checkpoint_blocks.Shape
@@ -129,16 +129,16 @@ def test_claims_of_a_manifest_are_bounded_before_memory_is_taken(tmp_path: Path)
         (shape("array", "<f8", (-1, -10)), part),
         (shape("array", "|O8", (10,)), part),
         (shape("array", "<M8[s]", (10,)), part),
-        (shape("array", "<f8", (2**33,)), checkpoint_file.Part(part.file, part.offset, 2**36, part.digest)),
-        (shape("bytes"), checkpoint_file.Part(part.file, part.offset, 2**45, part.digest)),
-        (shape("bytes"), checkpoint_file.Part("../" + part.file, part.offset, part.length, part.digest)),
+        (shape("array", "<f8", (2**33,)), checkpoint_file.Extent(part.file, part.offset, 2**36, part.digest)),
+        (shape("bytes"), checkpoint_file.Extent(part.file, part.offset, 2**45, part.digest)),
+        (shape("bytes"), checkpoint_file.Extent("../" + part.file, part.offset, part.length, part.digest)),
         (shape("rows"), part),
         (shape("strings", "", (3,)), part),
     ]:
-        claim = checkpoint_file.Entry(new_shape, (new_part,))
+        claim = checkpoint_file.BlockEntry(new_shape, (new_part,))
         writer = checkpoint_file.GenerationWriter(tmp_path, 7, 0)
         writer.part(np.zeros(10).tobytes())
-        writer.finish(checkpoint_file.Manifest("r", 0, 7, {"world": entry, "claim": claim}))
+        writer.finish(checkpoint_file.Contents("r", 0, 7, {"world": entry, "claim": claim}))
         writer.close()
         with pytest.raises(CheckpointDamaged):
             load(writer.path)

@@ -26,7 +26,7 @@ from populace.store.journal.write import Journal, Position
 from populace.store.remote import mirror as mirrors
 from populace.store.remote import objects
 from populace.store.remote.mirror import Mirror, is_remote, local_folder, staging_folder
-from populace.store.remote.objects import Object, ObjectStore, fingerprint
+from populace.store.remote.objects import Object, ObjectStore, checksums
 
 pytest.importorskip("s3fs")
 
@@ -544,7 +544,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(remote: str, tmp_path: Pa
     assert not (tmp_path / "evil").exists()
 
 
-def test_a_fingerprint_fits_etags_of_one_part_and_of_many(tmp_path: Path) -> None:
+def test_checksums_fit_etags_of_one_part_and_of_many(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"a" * (objects.BLOCK_BYTES + 1))
     import hashlib
@@ -552,7 +552,7 @@ def test_a_fingerprint_fits_etags_of_one_part_and_of_many(tmp_path: Path) -> Non
     md5 = lambda data: hashlib.md5(data, usedforsecurity=False)  # noqa: E731
     whole = path.read_bytes()
     parts = md5(md5(whole[:-1]).digest() + md5(whole[-1:]).digest()).hexdigest()
-    found = fingerprint(path, len(whole))
+    found = checksums(path, len(whole))
     assert found.fits(md5(whole).hexdigest())
     assert found.fits(f"{parts}-2")
     assert found.fits(f"{parts[::-1]}-2") is False

@@ -125,11 +125,6 @@ class Breaker:
         if self._answered >= self._successes:
             self._turn(None)
 
-    def forgo(self, ticket: Ticket) -> None:
-        """Give a ticket back unused (the call was not made after all)."""
-        if ticket.probe and ticket.generation == self._generation:
-            self._probe_until_s = -math.inf
-
     def _turn(self, opened_at_s: float | None) -> None:
         self._generation += 1
         self._outcomes.clear()

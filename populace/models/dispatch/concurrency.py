@@ -118,13 +118,6 @@ class Concurrency:
             if len(self._latencies) >= max(_LEAST_WINDOW, int(self.limit)):
                 self._close_window(now_s)
 
-    def restart(self, now_s: float) -> None:
-        """Start small again, as after an outage; the ceiling and what is in flight stay."""
-        self.limit = float(max(self._floor, min(self.limit, _LEAST_WINDOW)))
-        self._slow_start = True
-        self._restore = None
-        self._begin_window(now_s)
-
     def _close_window(self, now_s: float) -> None:
         typical = median(self._latencies)
         if self._restore is not None:

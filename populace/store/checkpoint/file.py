@@ -1,11 +1,11 @@
 """One generation of a checkpoint as one file. Shell: files.
 
-    MAGIC | parts, one after another | manifest (MessagePack) | trailer
+    MAGIC | parts, one after another | contents (MessagePack) | trailer
 
-The manifest names every block of the state and the parts that it is made of: file, offset, length and BLAKE2b-128 of
+The contents name every block of the state and the parts that it is made of: file, offset, length and BLAKE2b-128 of
 each. A part may stand in the file of an earlier generation, which is how a block that did not change is not written
-again. The trailer holds where the manifest stands, the length of the file, and a BLAKE2b-128 over magic, manifest and
-these numbers; since the parts of a file and its manifest fill it without a gap, every byte of it is under a digest.
+again. The trailer holds where the contents stand, the length of the file, and a BLAKE2b-128 over magic, contents and
+these numbers; since the parts of a file and its contents fill it without a gap, every byte of it is under a digest.
 
 A file is written under a temporary name, synced and then renamed, so a file with a final name was once whole.
 """
@@ -29,7 +29,7 @@ from populace.kernel.blocks import Shape, decode_block, decode_rows, room_for
 from populace.store.storage import create_file, naming, remove_file, sync_folder, write_all
 
 MAGIC: Final = b"popckpt\x01"
-MANIFEST_BYTES: Final = 64 * 2**20
+CONTENTS_BYTES: Final = 64 * 2**20
 STATE_BYTES: Final = 64 * 2**30
 TEMPORARY: Final = ".part"
 _TRAILER: Final = struct.Struct("<QQQ16s")
@@ -37,7 +37,7 @@ _NAME: Final = re.compile(r"g(\d{8,})-t(\d{8,})\.checkpoint")
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
-class Part(msgspec.Struct, frozen=True, array_like=True):
+class Extent(msgspec.Struct, frozen=True, array_like=True):
     """A run of bytes in a generation's file."""
 
     file: str
@@ -46,7 +46,7 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
     digest: bytes
 
 
-class Entry(msgspec.Struct, frozen=True):
+class BlockEntry(msgspec.Struct, frozen=True):
     """A block: how to read it, and its parts.
 
     A table (kind `rows`) has the pages of its base first, then changes to it; `levels` has one number a change, 0 for
@@ -54,20 +54,20 @@ class Entry(msgspec.Struct, frozen=True):
     """
 
     shape: Shape
-    parts: tuple[Part, ...]
+    parts: tuple[Extent, ...]
     levels: tuple[int, ...] = ()
 
 
-class Manifest(msgspec.Struct, frozen=True):
+class Contents(msgspec.Struct, frozen=True):
     """What a generation holds."""
 
     run: str
     tick: int
     number: int
-    blocks: dict[str, Entry]
+    blocks: dict[str, BlockEntry]
 
 
-_manifest_of: Final = msgspec.msgpack.Decoder(Manifest).decode
+_contents_of: Final = msgspec.msgpack.Decoder(Contents).decode
 
 
 def digest(data: bytes | bytearray | memoryview) -> bytes:
@@ -100,17 +100,19 @@ class GenerationWriter:
         self._descriptor = create_file(self._aside)
         self._write(MAGIC)
 
-    def part(self, data: bytes | bytearray | memoryview, known: bytes | None = None) -> Part:
+    def part(self, data: bytes | bytearray | memoryview, known: bytes | None = None) -> Extent:
         """Write a part; `known` is its digest where that is at hand."""
-        part = Part(self.path.name, self.written, len(data), known or digest(data))
+        part = Extent(self.path.name, self.written, len(data), known or digest(data))
         self._write(data)
         return part
 
-    def finish(self, manifest: Manifest) -> None:
-        """Write manifest and trailer, sync, and rename. Raises StorageError, DiskFull among them."""
-        data = _encode(manifest)
-        if len(data) > MANIFEST_BYTES:
-            raise StorageError(f"{self.path}: its manifest takes {len(data)} bytes, and {MANIFEST_BYTES} are allowed.")
+    def finish(self, contents: Contents) -> None:
+        """Write contents and trailer, sync, and rename. Raises StorageError, DiskFull among them."""
+        data = _encode(contents)
+        if len(data) > CONTENTS_BYTES:
+            raise StorageError(
+                f"{self.path}: its table of contents takes {len(data)} bytes, and {CONTENTS_BYTES} are allowed."
+            )
         offset = self.written
         self._write(data)
         total = offset + len(data) + _TRAILER.size
@@ -137,12 +139,12 @@ class GenerationWriter:
         self.written += len(data)
 
 
-def _seal(manifest: bytes, offset: int, total: int) -> bytes:
-    return digest(b"".join((MAGIC, manifest, struct.pack("<QQQ", offset, len(manifest), total))))
+def _seal(contents: bytes, offset: int, total: int) -> bytes:
+    return digest(b"".join((MAGIC, contents, struct.pack("<QQQ", offset, len(contents), total))))
 
 
-def read_manifest(path: Path) -> Manifest:
-    """A generation's manifest, checked against its trailer. Raises CheckpointDamaged, StorageError."""
+def read_contents(path: Path) -> Contents:
+    """A generation's contents, checked against the trailer. Raises CheckpointDamaged, StorageError."""
     with naming(path, "read"), path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size < len(MAGIC) + _TRAILER.size:
@@ -150,19 +152,19 @@ def read_manifest(path: Path) -> Manifest:
         magic = file.read(len(MAGIC))
         file.seek(size - _TRAILER.size)
         offset, length, total, seal = _TRAILER.unpack(file.read(_TRAILER.size))
-        if total != size or offset + length + _TRAILER.size != size or length > MANIFEST_BYTES:
+        if total != size or offset + length + _TRAILER.size != size or length > CONTENTS_BYTES:
             raise _damage(path, "its last bytes do not fit its length")
         file.seek(offset)
         data = file.read(length)
     if magic != MAGIC or seal != _seal(data, offset, total):
-        raise _damage(path, f"its manifest does not fit its checksum, or it does not begin with {MAGIC!r}")
+        raise _damage(path, f"its table of contents does not fit its checksum, or it does not begin with {MAGIC!r}")
     try:
-        manifest: Manifest = _manifest_of(data)
+        contents: Contents = _contents_of(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _damage(path, f"its manifest cannot be read: {error}") from error
-    if path.name != file_name(manifest.number, manifest.tick):
-        raise _damage(path, f"it is generation {manifest.number} of tick {manifest.tick}, under another's name")
-    parts = {part for entry in manifest.blocks.values() for part in entry.parts}
+        raise _damage(path, f"its table of contents cannot be read: {error}") from error
+    if path.name != file_name(contents.number, contents.tick):
+        raise _damage(path, f"it is generation {contents.number} of tick {contents.tick}, under another's name")
+    parts = {part for entry in contents.blocks.values() for part in entry.parts}
     own = sorted((part.offset, part.length) for part in parts if part.file == path.name)
     at = len(MAGIC)
     for start, length in own:
@@ -173,10 +175,10 @@ def read_manifest(path: Path) -> Manifest:
         raise _damage(path, f"bytes {at} to {offset} belong to no block")
     if sum(part.length for part in parts) > STATE_BYTES:
         raise _damage(path, f"it claims a state of more than {STATE_BYTES} bytes")
-    return manifest
+    return contents
 
 
-def read_part(folder: Path, part: Part, make_room: Callable[[int], Any] = bytearray) -> Any:
+def read_part(folder: Path, part: Extent, make_room: Callable[[int], Any] = bytearray) -> Any:
     """A part's bytes, checked, in the buffer that `make_room` gives for its length. Raises CheckpointDamaged."""
     path = folder / part.file
     if not _NAME.fullmatch(part.file) or not path.exists():
@@ -198,7 +200,7 @@ def read_part(folder: Path, part: Part, make_room: Callable[[int], Any] = bytear
     return room
 
 
-def read_rows(folder: Path, parts: Iterable[Part]) -> dict[int, bytes]:
+def read_rows(folder: Path, parts: Iterable[Extent]) -> dict[int, bytes]:
     """A table, from its parts in order. Raises CheckpointDamaged."""
     rows: dict[int, bytes] = {}
     for part in parts:
@@ -209,7 +211,7 @@ def read_rows(folder: Path, parts: Iterable[Part]) -> dict[int, bytes]:
     return dict(sorted(rows.items()))
 
 
-def read_entry(folder: Path, name: str, entry: Entry) -> Any:
+def read_entry(folder: Path, name: str, entry: BlockEntry) -> Any:
     """A block. Raises CheckpointDamaged."""
     if entry.shape.kind == "rows":
         return read_rows(folder, entry.parts)

@@ -21,14 +21,14 @@ from populace.core.errors import CheckpointDamaged, StorageError
 from populace.kernel.blocks import Block, Rows, Shape, encode_block, encode_rows, merge, pages
 from populace.store.checkpoint.file import (
     TEMPORARY,
-    Entry,
+    BlockEntry,
+    Contents,
+    Extent,
     GenerationWriter,
-    Manifest,
-    Part,
     digest,
     generations,
+    read_contents,
     read_entry,
-    read_manifest,
     read_part,
     read_rows,
 )
@@ -61,11 +61,11 @@ class Saved(msgspec.Struct, frozen=True):
 
 def load(path: Path, *, run: str | None = None) -> Checkpoint:
     """One generation, every byte of it checked. Raises CheckpointDamaged; StorageError when it is of another run."""
-    manifest = read_manifest(path)
-    if run is not None and manifest.run != run:
-        raise StorageError(f"{path}: is of run {manifest.run}, not of {run}. Check the run's folder.")
-    blocks = {name: read_entry(path.parent, name, entry) for name, entry in manifest.blocks.items()}
-    return Checkpoint(manifest.run, manifest.tick, manifest.number, path, blocks)
+    contents = read_contents(path)
+    if run is not None and contents.run != run:
+        raise StorageError(f"{path}: is of run {contents.run}, not of {run}. Check the run's folder.")
+    blocks = {name: read_entry(path.parent, name, entry) for name, entry in contents.blocks.items()}
+    return Checkpoint(contents.run, contents.tick, contents.number, path, blocks)
 
 
 def latest(folder: Path, *, run: str | None = None) -> Checkpoint | None:
@@ -92,13 +92,13 @@ def latest(folder: Path, *, run: str | None = None) -> Checkpoint | None:
     return None
 
 
-def check(path: Path) -> Manifest:
+def check(path: Path) -> Contents:
     """Check every byte of a generation without keeping it. Raises CheckpointDamaged, StorageError."""
-    manifest = read_manifest(path)
-    for entry in manifest.blocks.values():
+    contents = read_contents(path)
+    for entry in contents.blocks.values():
         for part in entry.parts:
             read_part(path.parent, part)
-    return manifest
+    return contents
 
 
 class Checkpoints:
@@ -116,8 +116,8 @@ class Checkpoints:
         self._run = run
         self._keep = keep
         self._number: int | None = None
-        self._manifests: dict[int, Manifest] = {}
-        self._found: dict[int, Manifest | None] = {}
+        self._contents: dict[int, Contents] = {}
+        self._found: dict[int, Contents | None] = {}
         self._part_bytes: dict[str, int] = {}
         self._deltas: dict[str, dict[int, bytes | None]] = {}
 
@@ -159,27 +159,27 @@ class Checkpoints:
     def _save(self, number: int, tick: int, blocks: Mapping[str, Block], unchanged: Collection[str]) -> Saved:
         writer = GenerationWriter(self.folder, number, tick)
         try:
-            before = self._manifests.get(number - 1)
-            mine = self._manifests.get(number - 2)
+            before = self._contents.get(number - 1)
+            mine = self._contents.get(number - 2)
             line = _Line(self.folder, writer, before, mine, self._part_bytes, self._deltas)
             entries = {name: line.keep(name) for name in unchanged}
             entries.update((name, line.add(name, block)) for name, block in blocks.items())
-            manifest = Manifest(self._run, tick, number, line.gather(entries))
+            contents = Contents(self._run, tick, number, line.gather(entries))
             part_bytes = writer.written
-            writer.finish(manifest)
+            writer.finish(contents)
         finally:
             writer.close()
         self._number = number
-        self._manifests = {n: m for n, m in self._manifests.items() if n > number - max(2, self._keep)}
-        self._manifests[number] = manifest
+        self._contents = {n: m for n, m in self._contents.items() if n > number - max(2, self._keep)}
+        self._contents[number] = contents
         self._part_bytes[writer.path.name] = part_bytes
         self._deltas = line.deltas
-        state = sum(part.length for entry in manifest.blocks.values() for part in entry.parts)
+        state = sum(part.length for entry in contents.blocks.values() for part in entry.parts)
         return Saved(number, writer.path, writer.written, state)
 
     def _forget(self) -> None:
         self._number = None
-        self._manifests.clear()
+        self._contents.clear()
         self._part_bytes.clear()
         self._deltas = {}
 
@@ -194,11 +194,11 @@ class Checkpoints:
         for number, path in found.items():
             if good == self._keep:
                 break
-            manifest = self._manifests.get(number) or self._found_good(number, path)
-            if manifest is not None:
+            contents = self._contents.get(number) or self._found_good(number, path)
+            if contents is not None:
                 good += 1
                 kept.add(path.name)
-                kept.update(part.file for entry in manifest.blocks.values() for part in entry.parts)
+                kept.update(part.file for entry in contents.blocks.values() for part in entry.parts)
         if good < self._keep:
             return
         for path in [*found.values(), *self.folder.glob(f"*.checkpoint{TEMPORARY}")]:
@@ -206,7 +206,7 @@ class Checkpoints:
                 remove_file(path)
                 self._part_bytes.pop(path.name, None)
 
-    def _found_good(self, number: int, path: Path) -> Manifest | None:
+    def _found_good(self, number: int, path: Path) -> Contents | None:
         if number not in self._found:
             try:
                 self._found[number] = check(path)
@@ -222,8 +222,8 @@ class _Line:
         self,
         folder: Path,
         writer: GenerationWriter,
-        before: Manifest | None,
-        mine: Manifest | None,
+        before: Contents | None,
+        mine: Contents | None,
         part_bytes: Mapping[str, int],
         deltas: Mapping[str, dict[int, bytes | None]],
     ) -> None:
@@ -236,23 +236,23 @@ class _Line:
         self._last = deltas
         self._known = {part.digest: part for entry in self._mine.values() for part in entry.parts}
 
-    def keep(self, name: str) -> Entry:
+    def keep(self, name: str) -> BlockEntry:
         """A block that did not change since the save before."""
         entry = self._before.get(name)
         if entry is None:
             raise StorageError(f"block {name!r} is named as unchanged and was not in the save before: give it whole.")
         if entry.shape.kind == "rows":
             return self._add_rows(name, Rows({}))
-        return Entry(entry.shape, tuple(self._copy(part) for part in entry.parts))
+        return BlockEntry(entry.shape, tuple(self._copy(part) for part in entry.parts))
 
-    def add(self, name: str, block: Block) -> Entry:
+    def add(self, name: str, block: Block) -> BlockEntry:
         """A block as it is given."""
         if isinstance(block, Rows):
             return self._add_rows(name, block)
         shape, data = encode_block(name, block)
-        return Entry(shape, (self._put(data),))
+        return BlockEntry(shape, (self._put(data),))
 
-    def gather(self, entries: dict[str, Entry]) -> dict[str, Entry]:
+    def gather(self, entries: dict[str, BlockEntry]) -> dict[str, BlockEntry]:
         """The same entries, without reference to a file of which less than half is in use: that is copied over."""
         live: dict[str, int] = {}
         for part in {part for entry in entries.values() for part in entry.parts}:
@@ -260,7 +260,7 @@ class _Line:
         sparse = {file for file, length in live.items() if length < _DEAD_SHARE * self._part_bytes.get(file, 0)}
         if not sparse:
             return entries
-        moved: dict[Part, Part] = {}
+        moved: dict[Extent, Extent] = {}
         for entry in entries.values():
             for part in entry.parts:
                 if part.file in sparse and part not in moved:
@@ -270,18 +270,18 @@ class _Line:
             for name, entry in entries.items()
         }
 
-    def _put(self, data: bytes | bytearray | memoryview) -> Part:
+    def _put(self, data: bytes | bytearray | memoryview) -> Extent:
         mark = digest(data)
         part = self._known.get(mark)
         if part is None:
             part = self._known[mark] = self._writer.part(data, mark)
         return part
 
-    def _copy(self, part: Part) -> Part:
+    def _copy(self, part: Extent) -> Extent:
         """The part in this line's files, copied from the other line's where it is not there yet."""
         return self._known.get(part.digest) or self._put(read_part(self._folder, part))
 
-    def _add_rows(self, name: str, rows: Rows) -> Entry:
+    def _add_rows(self, name: str, rows: Rows) -> BlockEntry:
         if rows.whole:
             return self._base(rows.changed)
         before = self._before.get(name)
@@ -306,10 +306,10 @@ class _Line:
         if len(data) + sum(part.length for part, _ in changes) > base_bytes:
             return self._base(_apply(read_rows(self._folder, mine.parts), delta))
         parts = (*mine.parts[:bases], *(part for part, _ in changes), self._put(data))
-        return Entry(_ROWS, parts, (*(at for _, at in changes), level))
+        return BlockEntry(_ROWS, parts, (*(at for _, at in changes), level))
 
-    def _base(self, rows: Mapping[int, bytes]) -> Entry:
-        return Entry(_ROWS, tuple(self._put(page) for page in pages(rows)))
+    def _base(self, rows: Mapping[int, bytes]) -> BlockEntry:
+        return BlockEntry(_ROWS, tuple(self._put(page) for page in pages(rows)))
 
 
 def _apply(rows: dict[int, bytes], delta: Mapping[int, bytes | None]) -> dict[int, bytes]:

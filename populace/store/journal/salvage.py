@@ -1,7 +1,7 @@
 """Going on with a run whose journal is damaged: what is lost, told before anything is asked again. Shell: files.
 
-What a salvage leaves out is named in `run.json` from then on, so that later lives, replays and forks read the journal
-in the same way, and damage that comes later is an error again. Nothing is deleted.
+What a salvage leaves out is named in `run.json` from then on, so that later attempts, replays and forks read the
+journal in the same way, and damage that comes later is an error again. Nothing is deleted.
 """
 
 from __future__ import annotations

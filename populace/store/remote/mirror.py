@@ -32,7 +32,7 @@ import msgspec
 from populace.core.errors import SettingsError, StorageError
 from populace.files import cache_folder
 from populace.store.lock import lock_soon
-from populace.store.remote.objects import PATIENCE_S, Missing, Object, ObjectStore, check_address, endpoint, fingerprint
+from populace.store.remote.objects import PATIENCE_S, Missing, Object, ObjectStore, check_address, checksums, endpoint
 from populace.store.storage import make_folder, naming
 
 REMOTE_SEGMENT_BYTES: Final = 8 * 2**20
@@ -294,7 +294,7 @@ class Mirror:
         size = here[0]
         if _fits(name, JOURNALS) and there.size > size:
             return True  # another machine's shard wrote it, and it grew since it was fetched
-        fits = fingerprint(self.local / name, size).fits(there.etag) if there.size == size else False
+        fits = checksums(self.local / name, size).fits(there.etag) if there.size == size else False
         if fits:
             self._known[name] = _Known(*here, there)
         elif fits is False and name.startswith("checkpoints/"):
@@ -318,7 +318,7 @@ class Mirror:
                 about = path.stat()
             size = about.st_size
             if size == remote.size or (journal and size > remote.size):
-                fits = fingerprint(path, remote.size).fits(remote.etag)
+                fits = checksums(path, remote.size).fits(remote.etag)
                 if fits and size == remote.size:
                     self._known[name] = _Known(size, about.st_mtime_ns, remote)
                 if fits or (journal and fits is None):
@@ -402,7 +402,7 @@ def _is_plain(name: str) -> bool:
 
 
 def _begins_with(longer: Path, shorter: Path, size: int) -> bool:
-    return fingerprint(longer, size).md5 == fingerprint(shorter, size).md5
+    return checksums(longer, size).md5 == checksums(shorter, size).md5
 
 
 def _free(path: Path) -> Path:

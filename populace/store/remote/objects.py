@@ -93,7 +93,7 @@ def endpoint() -> str:
     return next((found for name in _ENDPOINTS if (found := os.environ.get(name))), "")
 
 
-class Fingerprint:
+class Checksums:
     """The ETags that bytes could have, fed in any pieces: as one piece, or in parts of `BLOCK_BYTES`."""
 
     def __init__(self) -> None:
@@ -136,9 +136,9 @@ class Fingerprint:
         return hashlib.md5(b"".join(parts), usedforsecurity=False).hexdigest() == etag.partition("-")[0]
 
 
-def fingerprint(path: Path, size: int) -> Fingerprint:
+def checksums(path: Path, size: int) -> Checksums:
     """That of the first `size` bytes of a file. Raises StorageError."""
-    found = Fingerprint()
+    found = Checksums()
     with naming(path, "read"), path.open("rb") as file:
         left = size
         while left and (data := file.read(min(left, 2**20))):
@@ -197,7 +197,7 @@ class ObjectStore:
         return f"{self._root}/{name}"
 
     def _put(self, name: str, path: Path, size: int) -> Object:
-        marks = Fingerprint()
+        marks = Checksums()
         target = self._path(name)
         with naming(path, "read"):
             file = path.open("rb")
@@ -218,7 +218,7 @@ class ObjectStore:
             self._etags_tell = False
         return found
 
-    def _put_parts(self, file: Any, path: Path, size: int, target: str, marks: Fingerprint) -> None:
+    def _put_parts(self, file: Any, path: Path, size: int, target: str, marks: Checksums) -> None:
         """The same in parts; nothing is there before `commit`."""
         out = self._fs.open(target, "wb", block_size=BLOCK_BYTES, autocommit=False)
         try:
@@ -237,8 +237,8 @@ class ObjectStore:
                 out.discard()
             raise
 
-    def _read_back(self, target: str) -> Fingerprint:
-        marks = Fingerprint()
+    def _read_back(self, target: str) -> Checksums:
+        marks = Checksums()
         with self._fs.open(target, "rb", block_size=BLOCK_BYTES) as file:
             while data := file.read(2**20):
                 marks.update(data)
@@ -250,13 +250,13 @@ class ObjectStore:
         self._fs.get_file(source, str(path))
         with naming(path, "read"):
             size = path.stat().st_size
-        if size != about.size or (self._etags_tell and fingerprint(path, size).fits(about.etag) is False):
+        if size != about.size or (self._etags_tell and checksums(path, size).fits(about.etag) is False):
             after = _object(self._fs.info(source))
             if after != about:
                 raise _Garbled("it changed while it was fetched")
             if size != about.size:
                 raise _Garbled(f"{size} bytes arrived of {about.size}")
-            if self._read_back(source).md5 != fingerprint(path, size).md5:
+            if self._read_back(source).md5 != checksums(path, size).md5:
                 raise _Garbled("what arrived differs from what is there")
         return about
 

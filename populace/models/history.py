@@ -19,8 +19,8 @@ IN_A_ROW: Final = 10
 """So many refusals of the same status with no answer between them end a run that had answers."""
 
 
-class Standing:
-    """One endpoint's, in one process."""
+class History:
+    """How the asks put to one endpoint ended, in one process."""
 
     def __init__(self) -> None:
         self.works = False
