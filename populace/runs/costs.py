@@ -14,7 +14,10 @@ from populace.core.errors import SettingsError
 from populace.store.manifest import MANIFEST
 
 UNFINISHED: Final = "(unfinished ticks)"
-"""Stands for a purpose where a run ended in the midst of a tick: what was billed for turns that were not committed."""
+"""Stands for a purpose in manifests of an older populace: what was billed for turns of a tick that was not committed.
+
+Today's manifests count that under the purpose it was asked for, in `calls`, tokens and cost, and not in `asks`.
+"""
 
 
 class Cost(msgspec.Struct, frozen=True):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from populace.core.errors import CheckpointDamaged, ScenarioError, SettingsError
 from populace.core.trace import WorldHashes
-from populace.data.societies import Origin, find_society
+from populace.data.societies import Origin, find_society, is_file, module_origin
 from populace.interventions.levers import SetLever, parse_lever, past_of
 from populace.kernel.snapshot import Era, Past, RunState, from_blocks
 from populace.settings import Settings, changed_keys, may_change, revise_settings
@@ -30,6 +30,8 @@ from populace.store.folder import (
 from populace.store.journal.salvage import check_reach, salvage_journal
 from populace.store.manifest import MANIFEST, is_complete, read_manifest
 from populace.store.remote.mirror import is_remote, journal_place, local_folder
+
+_CHANGED: Final = "the scenario's file has changed since"
 
 
 class Going(msgspec.Struct, frozen=True):
@@ -65,11 +67,8 @@ def resume_course(
             f"{folder}: journal = 'off': a resumed run goes on from its journal, and puts on record what is new."
         )
     origin = file.society
-    if not anyway and fingerprint(origin) != file.fingerprint:
-        raise ScenarioError(
-            f"{origin.name}: its code is not what this run was begun with, so it would not be the same run. Put that "
-            "code back, or go on with --anyway."
-        )
+    if not anyway:
+        _check_code(file, "go on with --anyway")
     ledger = settings.budget.ledger
     if ledger is not None and (folder / JOURNAL).exists() and not ledger.exists():
         raise SettingsError(
@@ -83,11 +82,12 @@ def resume_course(
     return Going(origin, settings, course, (*_kept_code(origin, "resumed"), *lost))
 
 
-def replay_course(folder: Path, *, shards: int = 1) -> Going:
-    """Recompute the run in `folder` from its journal, with the scenario's code as it is now.
+def replay_course(folder: Path, *, shards: int = 1, code: Literal["recorded", "new"] = "new") -> Going:
+    """Recompute the run in `folder` from its journal, with the scenario's code as it is now, or with that on record.
 
-    Where its file is gone the recorded code is taken, and a note says so.
-    Raises SettingsError where there is nothing to replay.
+    Where its file is gone the recorded code is taken; wherever the two differ, a note says which one ran.
+    Raises SettingsError where there is nothing to replay, and ScenarioError where recorded code is asked for and is not
+    to be had.
     """
     file = read_run_file(folder)
     former = file.read_settings()
@@ -102,9 +102,16 @@ def replay_course(folder: Path, *, shards: int = 1) -> Going:
     settings = revise_settings(former, shards=shards, transport="local", ticks=len(hashes), limits__failed_turns=1.0)
     pasts = (_past(str(folder.resolve()), file.run, file.salvaged),)
     course = Course(file=file, replay=True, pasts=pasts, expected=tuple(hashes), expected_world=world)
-    now = _as_it_is_now(file.society)
-    gone = _kept_code(file.society, "replayed") if now is None else ()
-    return Going(now or file.society, settings, course, gone)
+    kept = file.society
+    if code == "recorded":
+        _check_code(file, "replay it as it is now (--code new)")
+        return Going(kept, settings, course, _kept_code(kept, "replayed"))
+    now = _as_it_is_now(kept)
+    if now is None:
+        return Going(kept, settings, course, _kept_code(kept, "replayed"))
+    changed = fingerprint(now) != file.fingerprint
+    notes = (f"{kept.name}: {_CHANGED}, and the code as it is now is replayed.",) if changed else ()
+    return Going(now, settings, course, notes)
 
 
 def fork_course(
@@ -141,15 +148,16 @@ def fork_course(
     settings = fork_settings(former, at_tick, assignments, levers, **options)
     _refuse(changed_keys(former, settings), "fork")
     file, lost = _salvaged(folder, file, salvage=salvage)
-    origin = file.society if code is None else code
-    new_code = origin != file.society
+    kept = file.society
+    origin = code or (kept if kept.source is not None else _as_it_is_now(kept) or kept)
+    new_code = fingerprint(origin) != file.fingerprint
     parent = Parent(file.run, named, at_tick, hashes[at_tick - 1] if at_tick else "", file.salvaged, new_code)
     eras = _eras(file.eras, at_tick, former, settings)
     own = run_file(origin, settings, parent, eras, file.trace_version)
     expected = tuple(hashes[:at_tick])
     course = Course(file=own, pasts=_parents(own), expected=expected, expected_world=_first(world, at_tick))
-    which = () if new_code else _kept_code(file.society, "forked")
-    return Going(origin, settings, course, (*which, *lost))
+    now = (f"{kept.name}: {_CHANGED}, and the code as it is now is forked.",) if code is None else ()
+    return Going(origin, settings, course, (*(now if new_code else _kept_code(kept, "forked")), *lost))
 
 
 def code_now(folder: Path) -> Origin:
@@ -290,10 +298,19 @@ def _inherited(file: RunFile) -> tuple[tuple[str, ...], WorldHashes]:
 
 
 def _as_it_is_now(origin: Origin) -> Origin | None:
-    """The society with its file's text of now; None where the file is gone. Raises ScenarioError."""
-    if origin.source is None:
-        return origin
+    """The society with its file's or module's text of now; None where that is gone. Raises ScenarioError."""
+    if not is_file(origin.name):
+        return module_origin(origin.name)
     return find_society(origin.name) if Path(origin.name).is_file() else None
+
+
+def _check_code(file: RunFile, otherwise: str) -> None:
+    """Raise ScenarioError where a run's file holds no code and the installed one is not what the run was begun with."""
+    if fingerprint(file.society) != file.fingerprint:
+        raise ScenarioError(
+            f"{file.origin}: its code is not what this run was begun with, so it would not be the same run. Put that "
+            f"code back, or {otherwise}."
+        )
 
 
 def _kept_code(origin: Origin, done: str) -> tuple[str, ...]:
@@ -304,8 +321,8 @@ def _kept_code(origin: Origin, done: str) -> tuple[str, ...]:
         now = Origin(origin.name)
     if now is None:
         return (f"{origin.name}: the scenario's file is not there (any more), so the code on record is {done}.",)
-    if now != origin:
-        return (f"{origin.name}: the scenario's file has changed since, and the code on record is {done}.",)
+    if origin.source is not None and now != origin:
+        return (f"{origin.name}: {_CHANGED}, and the code on record is {done}.",)
     return ()
 
 

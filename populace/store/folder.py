@@ -56,9 +56,10 @@ class Parent(msgspec.Struct, frozen=True):
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     """What `run.json` holds: all that a run is, besides the model's answers. It holds no key.
 
-    `source` is the scenario's text where it came from a file, and `fingerprint` the BLAKE2b-128 of the scenario's text
-    in any case. `eras` are those of a fork's past. A file that says no `trace_version` is of a run of version 1.
-    `salvaged` are segments of the journal that are known to be damaged.
+    `source` is the scenario's text and what the run executes; runs of a scenario that ships have none where an older
+    populace began them. `fingerprint` is the BLAKE2b-128 of the scenario's text in any case. `eras` are those of a
+    fork's past. A file that says no `trace_version` is of a run of version 1. `salvaged` are segments of the journal
+    that are known to be damaged.
     """
 
     run: str

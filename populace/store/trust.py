@@ -9,7 +9,6 @@ until its user says otherwise. Shell: files.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import secrets
 import shlex
@@ -21,6 +20,7 @@ from typing import Final
 import msgspec
 
 from populace.core.errors import Untrusted
+from populace.data.societies import module_origin
 from populace.files import state_folder
 from populace.store.folder import RUN_FILE, RunFile, read_run_file
 
@@ -95,10 +95,7 @@ def _mark(file: RunFile, *, create: bool = False) -> str | None:
 
 
 def _ships(file: RunFile) -> bool:
-    """Whether the code is that of a scenario that ships with this populace."""
+    """Whether the code is that of a scenario that ships with this populace, as it ships."""
     if not file.origin.startswith(_SHIPPED):
         return False
-    if file.source is None:
-        return True
-    spec = importlib.util.find_spec(file.origin)
-    return spec is not None and spec.origin is not None and Path(spec.origin).read_text("utf-8") == file.source
+    return file.source is None or module_origin(file.origin) == file.society

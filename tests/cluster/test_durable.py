@@ -145,7 +145,10 @@ def test_what_runs_is_said_where_the_scenarios_file_is_gone_or_has_changed(tmp_p
     scenario.write_text(source + "\n# another\n")
     said = f"{scenario}: the scenario's file has changed since, and the code on record is"
     assert fork_course(tmp_path / "run", 1).notes == (f"{said} forked.",)
-    assert replay_course(tmp_path / "run").notes == (), "it is replayed as it is now"
+    assert replay_course(tmp_path / "run", code="recorded").notes == (f"{said} replayed.",)
+    assert replay_course(tmp_path / "run").notes == (
+        f"{scenario}: the scenario's file has changed since, and the code as it is now is replayed.",
+    )
     done = populace("resume", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"note: {said} resumed.\n" in done.stderr

@@ -76,18 +76,21 @@ def test_a_shard_on_ray_that_dies_between_answer_and_record(tmp_path, ray_cluste
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
-    """A run that ended after tick 5, with checkpoints before ticks 4 and 2, and the calls made for it."""
+    """A run that was interrupted in tick 5, and the calls made for it.
+
+    Its checkpoints are the last that was due, and that of the interrupt: of the last whole tick.
+    """
     out = tmp_path_factory.mktemp("stopped")
     with Provider() as provider:
         assert go(out, stop_at=5, **options_of(provider)) is None
         calls = provider.calls
     assert [path.name[-15:] for path in sorted((out / "checkpoints").iterdir())] == [
-        "0002.checkpoint", "0004.checkpoint",
+        "0004.checkpoint", "0005.checkpoint",
     ]  # fmt: skip
     return out, calls
 
 
-@pytest.mark.parametrize(("damaged", "begins"), [(1, 2), (2, 0)])
+@pytest.mark.parametrize(("damaged", "begins"), [(1, 4), (2, 0)])
 def test_a_damaged_checkpoint_costs_time_and_no_call(tmp_path, undisturbed, stopped, damaged, begins):
     """The newest: an older one is taken. All: the run begins again, from its journal."""
     whole, folder = undisturbed

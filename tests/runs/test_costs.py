@@ -79,9 +79,15 @@ def test_what_an_unfinished_tick_cost_is_not_lost(tmp_path):
             here(tmp_path, **options)
     manifest = read_manifest(tmp_path)
     found = {cost.purpose: cost for cost in costs_of([manifest])}
-    assert set(found) == {"say", UNFINISHED}
-    assert sum(cost.tokens_in for cost in found.values()) == manifest["tokens_in"]
-    assert found["say"].asks == 40 * manifest["ticks"]
+    assert set(found) == {"say"}, "it stands under the purpose it was asked for"
+    assert (found["say"].calls, found["say"].tokens_in) == (manifest["calls_billed"], manifest["tokens_in"])
+    committed = 40 * manifest["ticks"]
+    assert found["say"].asks == committed < found["say"].calls == len(server.seen)
+
+    for figure in ("calls", "tokens_in", "tokens_out"):  # as before, when such calls stood in the totals alone
+        manifest["asks"]["by_purpose"]["say"][figure] -= 5
+    before = {cost.purpose: cost for cost in costs_of([manifest])}
+    assert (before[UNFINISHED].calls, before[UNFINISHED].tokens_in, before[UNFINISHED].asks) == (5, 5, 0)
 
 
 def test_the_command_prints_lines_of_json_and_a_table_on_a_terminal(folders, tmp_path, monkeypatch):

@@ -74,12 +74,23 @@ def test_a_folder_cannot_vouch_for_itself(tmp_path, monkeypatch):
         check_trust(tmp_path / "run", "resume")
 
 
-def test_a_recording_of_a_scenario_that_ships_is_replayed_and_not_resumed(tmp_path, monkeypatch):
+def test_a_run_of_a_scenario_as_it_ships_is_replayed_and_not_resumed(tmp_path, monkeypatch):
+    """Where its code is another than what ships, a replay too executes what somebody else wrote."""
+    assert go(tmp_path / "run", scenario="polarization", agents=4, ticks=1)["status"] == "complete"
     monkeypatch.setenv("POPULACE_STATE", str(tmp_path / "nobody"))
-    check_trust(RECORDING, "replay")
+    check_trust(tmp_path / "run", "replay")
     for what in ("resume", "fork"):
         with pytest.raises(Untrusted):
-            check_trust(RECORDING, what)
+            check_trust(tmp_path / "run", what)
+    file = tmp_path / "run" / "run.json"
+    about = json.loads(file.read_text())
+    file.write_text(json.dumps({**about, "source": None}))
+    check_trust(tmp_path / "run", "replay")
+    file.write_text(json.dumps({**about, "source": about["source"] + EVIL}))
+    with pytest.raises(Untrusted, match=r"lines of code in it"):
+        check_trust(tmp_path / "run", "replay")
+    with pytest.raises(Untrusted):
+        check_trust(RECORDING, "replay")
 
 
 def test_where_nothing_can_be_remembered_a_run_runs_all_the_same(tmp_path, monkeypatch):
