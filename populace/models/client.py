@@ -239,8 +239,13 @@ class Client:
                 job.alone = True
                 self._put_again(job, 0.0)
                 return
-            outcome = self._judged(job, outcome, server)
+            judged = self._judged(job, outcome, server)
             job.failed_at = lane.index
+            if judged is None:
+                ask = job.ask
+                self._put_again(job, self._retry.backoff.wait_s(self._retry.seed, ask.agent, ask.tick, ask.nth, 0))
+                return
+            outcome = judged
             if isinstance(outcome, Fault | Limited | Late):
                 self._trouble = outcome.detail
             if isinstance(outcome, Limited) and self._limited_for_ever(job, lane):
@@ -266,8 +271,12 @@ class Client:
         others = lane.limits_since_s is None or lane.limits_since_s > job.limited_since_s
         return others and now_s - job.limited_since_s > self._outage_s
 
-    def _judged(self, job: Pending, outcome: Ending, server: Server) -> Ending:
-        """What a call came to in the light of those before it: one ask that is refused, or the end of all."""
+    def _judged(self, job: Pending, outcome: Ending, server: Server) -> Ending | None:
+        """What a call came to in the light of those before it: one ask that is refused, or the end of all.
+
+        None where that is not known yet: an ask that is denied what others were given is asked again, until others
+        are answered (then it is its own) or none is (then it is the end, and no ask has been told anything).
+        """
         history, kinds, ask = server.history, _kinds(job), _name(job)
         match outcome:
             case Unsupported():
@@ -276,12 +285,14 @@ class Client:
                     return Fatal("refused", outcome.detail, outcome.status, outcome.parameter)
                 return self._judged(job, refused, server)
             case Fatal("key" | "model") if history.works and not outcome.plain:
-                if history.denied(outcome.status):
+                if history.denied():
                     return outcome
-                return Rejected(outcome.detail, status=outcome.status)
+                if job.denied_at is None:
+                    job.denied_at = history.answers
+                return None if job.denied_at == history.answers else Rejected(outcome.detail, status=outcome.status)
             case Rejected(status=status) if status:
                 own = status == 413 or is_of_length(outcome.detail)
-                if history.refused(kinds, status, ask, own=own) or (300 <= status < 400 and history.denied(status)):
+                if history.refused(kinds, status, ask, own=own) or (300 <= status < 400 and history.denied()):
                     return Fatal("refused", outcome.detail, status, outcome.parameter)
             case Fault(foreign=True):
                 if not history.works and history.refused(kinds, "foreign", ask):

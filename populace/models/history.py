@@ -16,17 +16,21 @@ FIRST: Final = 3
 FIRST_LONG: Final = 20
 """So many where they are refused for their length, which is each ask's own."""
 IN_A_ROW: Final = 10
-"""So many refusals of the same status with no answer between them end a run that had answers."""
+"""So many denials with no answer between them end a run that had answers."""
 
 
 class History:
-    """How the asks put to one endpoint ended, in one process."""
+    """How the asks put to one endpoint ended, in one process.
+
+    `answers` counts those it answered, `works` says whether it ever answered one.
+    """
 
     def __init__(self) -> None:
         self.works = False
+        self.answers = 0
         self._answered: set[Hashable] = set()
         self._first: dict[Hashable, dict[Hashable, Hashable]] = {}
-        self._row: tuple[Hashable, int] = (None, 0)
+        self._row = 0
 
     def begun(self, kinds: Sequence[Hashable], ask: Hashable) -> None:
         """An ask of these kinds is put."""
@@ -39,7 +43,8 @@ class History:
     def answered(self, kinds: Sequence[Hashable]) -> None:
         """An ask of these kinds was answered."""
         self.works = True
-        self._row = (None, 0)
+        self.answers += 1
+        self._row = 0
         for kind in kinds:
             if kind not in self._answered:
                 self._answered.add(kind)
@@ -64,7 +69,7 @@ class History:
             ended = ended or (kind not in self._answered and len(begun) == need and all(way == how for way in begun))
         return ended
 
-    def denied(self, how: Hashable) -> bool:
+    def denied(self) -> bool:
         """An endpoint that had answered denies its key, its model or its address; whether it goes on doing so."""
-        self._row = (how, self._row[1] + 1 if self._row[0] == how else 1)
-        return self._row[1] >= IN_A_ROW
+        self._row += 1
+        return self._row >= IN_A_ROW

@@ -18,8 +18,8 @@ from populace.budget.lease import Want
 from populace.budget.service import account_for
 from populace.cluster.coordinator import Coordinator
 from populace.core.errors import BudgetSpent, ModelError
-from populace.core.records import Answer
 from populace.data.societies import find_society
+from populace.kernel.events import Answered, Effect, Event
 from populace.kernel.tick import Tick
 from populace.models.client import Client
 from populace.store.manifest import read_manifest
@@ -80,9 +80,8 @@ def test_a_spent_budget_ends_a_run_as_itself_and_reaches_no_turn(tmp_path):
     """By the command line: exit code 8, tables of the whole ticks, and what to do next."""
     with Misbehaving(base=slow(0.01)) as server:
         args = ["run", ASKERS, "--model", "openai", "--agents", "40", "--ticks", "50", "--shards", "3", "--out", "out"]
-        for key, value in {"base_url": server.base_url, "name": "test-model", "max_tokens": 20}.items():
-            args += ["--set", f"model.{key}={value}"]
-        args += ["--set", "budget.tokens=9000"]
+        args += ["--set", f"endpoint.base_url={server.base_url}", "--set", "model.name=test-model"]
+        args += ["--set", "model.max_tokens=20", "--set", "budget.tokens=9000"]
         done = populace(*args, cwd=tmp_path)
         billed = server.billed
     assert done.returncode == 8, done.stderr
@@ -109,7 +108,7 @@ def no_trace_of_the_end(out: Path, manifest: dict[str, Any]) -> bool:
 def test_what_ends_a_run_is_no_data(tmp_path, monkeypatch, end):
     told: list[str] = []
     spy(monkeypatch, told)
-    with Misbehaving(lambda seen: status(401) if end == "key" and seen.nth == 60 else slow(0.01)) as server:
+    with Misbehaving(lambda seen: status(401) if end == "key" and seen.nth >= 60 else slow(0.01)) as server:
         budget = {"budget__tokens": 6000} if end == "budget" else {}
         with pytest.raises(BudgetSpent if end == "budget" else ModelError):
             here(tmp_path, **asking(server, agents=40, ticks=50, shards=2), **budget, model__max_tokens=20)
@@ -130,14 +129,14 @@ def test_control_a_gateway_that_hides_its_failure_is_noticed(tmp_path, monkeypat
 
 def spy(monkeypatch: pytest.MonkeyPatch, told: list[str]) -> None:
     """Note the reason of every abstention that a shard is about to tell a turn of."""
-    answer = Tick.answer
+    handle = Tick.handle
 
-    def noting(tick: Tick, given: Answer) -> None:
-        if given.settled == "abstained":
-            told.append(given.reason)
-        answer(tick, given)
+    def noting(tick: Tick, event: Event) -> list[Effect]:
+        if isinstance(event, Answered):
+            told.extend(answer.reason for answer in event.answers if answer.settled == "abstained")
+        return handle(tick, event)
 
-    monkeypatch.setattr(Tick, "answer", noting)
+    monkeypatch.setattr(Tick, "handle", noting)
 
 
 @pytest.mark.ray

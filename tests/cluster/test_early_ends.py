@@ -115,8 +115,9 @@ def test_a_full_disk_by_the_command_line(tmp_path):
     with small_disk(1_000_000) as disk, Misbehaving() as server:
         (disk / "ballast").write_bytes(bytes(900_000))
         args = ["run", "polarization", "--out", str(disk / "run"), "--agents", "60", "--ticks", "4"]
-        for key, value in {"kind": "openai", "base_url": server.base_url, "name": "test-model"}.items():
-            args += ["--set", f"model.{key}={value}"]
+        place = {"model.kind": "openai", "model.name": "test-model", "endpoint.base_url": server.base_url}
+        for key, value in place.items():
+            args += ["--set", f"{key}={value}"]
         command = Command(*args, "--set", "checkpoint.every_ticks=1", cwd=tmp_path)
         assert command.wait() == 7, command.errors
         assert "free some space" in "".join(command.errors).lower()
@@ -138,4 +139,4 @@ def test_control_a_journal_that_hides_a_full_disk_loses_answers(tmp_path, undist
         assert go(tmp_path, stop_at=3, **options) is None
         monkeypatch.undo()
         go(tmp_path, going=resume_course(tmp_path))
-        assert len(provider.twice()) > 8
+        assert len(provider.twice()) >= 8

@@ -158,6 +158,6 @@ def test_lengths_are_each_asks_own_and_end_a_run_only_when_all_are_too_long() ->
 def test_a_denial_is_believed_when_it_lasts() -> None:
     history = History()
     history.answered(["a"])
-    assert not any(history.denied(403) for _ in range(IN_A_ROW - 1))
+    assert not any(history.denied() for _ in range(IN_A_ROW - 1))
     history.answered(["a"])
-    assert [history.denied(403) for _ in range(IN_A_ROW)][-1]
+    assert [history.denied() for _ in range(IN_A_ROW)][-1]

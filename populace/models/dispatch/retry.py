@@ -43,7 +43,8 @@ class Pending(msgspec.Struct):
 
     `failed_at` is the number of the endpoint that failed it last, -1 for none; `alone` keeps it out of requests that
     carry several prompts; `form` is how its last request was put. `limits` is how often a rate limit refused it,
-    `limited_since_s` when that was first.
+    `limited_since_s` when that was first; `denied_at` is how many answers its endpoint had given when it first denied
+    this ask its key, its model or its address.
     """
 
     ask: Ask
@@ -65,6 +66,7 @@ class Pending(msgspec.Struct):
     alone: bool = False
     limits: int = 0
     limited_since_s: float | None = None
+    denied_at: int | None = None
     form: Form = Form()
     reasoning: str = ""
     cut: bool = False
