@@ -138,5 +138,6 @@ def test_control_a_journal_that_hides_a_full_disk_loses_answers(tmp_path, undist
         options = options_of(provider, checkpoint__every_ticks=4)
         assert go(tmp_path, stop_at=3, **options) is None
         monkeypatch.undo()
+        shutil.rmtree(tmp_path / "checkpoints")  # the interrupt saved the last whole tick, which hides what is lost
         go(tmp_path, going=resume_course(tmp_path))
-        assert len(provider.twice()) >= 8
+        assert len(provider.twice()) > IN_FLIGHT
