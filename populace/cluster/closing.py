@@ -28,6 +28,7 @@ _OF_THE_ATTEMPT: Final = (
     "lost", "experiment", "arm",
 )  # fmt: skip
 """What a manifest says of a run's last attempt; the rest is about the run as far as it came in any."""
+_BILLED: Final = ("calls_billed", "tokens_in", "tokens_out", "cost_usd", "estimated_tokens", "estimated_usd")
 
 
 def former_manifest(out: Path, run: str) -> dict[str, Any]:
@@ -104,14 +105,30 @@ def keep_former(manifest: dict[str, Any], former: dict[str, Any]) -> dict[str, A
     """An attempt's manifest; what is told of ticks is the former's where this one did not come so far.
 
     A run that is taken up goes over ticks again that were committed before. When it ends there, or before it began,
-    hashes and costs of the run are still those of the furthest tick.
+    hashes and costs of the run are still those of the furthest tick; what it has been billed more since then counts.
     """
     far = ("ticks", "calls_billed", "tokens_in", "tokens_out")  # in the same tick, what its open tick was billed tells
     if manifest["status"] == "complete" or not former:
         return manifest
     if [former[key] for key in far] <= [manifest[key] for key in far]:
         return manifest
-    return former | {key: manifest[key] for key in _OF_THE_ATTEMPT}
+    kept = former | {key: manifest[key] for key in _OF_THE_ATTEMPT}
+    if manifest["calls_billed"] > former["calls_billed"]:
+        kept |= {key: manifest[key] for key in _BILLED if key in manifest}
+        kept["asks"] = former["asks"] | {"by_purpose": _billed_by_purpose(former, manifest)}
+    return kept
+
+
+def _billed_by_purpose(former: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
+    """The asks of a former manifest by purpose, with what they have been billed by now."""
+    asked, billed = former["asks"]["by_purpose"], manifest["asks"]["by_purpose"]
+    untold = {"asks": 0, "abstained": {}}
+    return {
+        name: billed.get(name, {}) | {key: asked.get(name, untold)[key] for key in untold}
+        if billed.get(name, {}).get("calls", 0) >= asked.get(name, {}).get("calls", 0)
+        else asked[name]
+        for name in sorted(asked.keys() | billed.keys())
+    }
 
 
 class Closer:

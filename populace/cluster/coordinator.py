@@ -41,12 +41,12 @@ from populace.core.records import Counts
 from populace.data.societies import Origin
 from populace.kernel.barrier import Barrier
 from populace.kernel.bus import Envelope
-from populace.kernel.snapshot import RunState
+from populace.kernel.snapshot import Past, RunState
 from populace.models.embedded.host import ModelHost
 from populace.monitoring.report import Audience, Observer
 from populace.settings import Settings
 from populace.store.folder import Course, Store, fresh_course, write_run_file
-from populace.store.journal.recording import cost_of, spent_in
+from populace.store.journal.recording import billed_in, cost_of, spent_in
 from populace.store.manifest import peak_rss_mb
 from populace.store.remote.mirror import Mirror
 from populace.store.tables.tables import Tables
@@ -92,6 +92,10 @@ class Coordinator:
         self._comparison = Comparison(self.course, self._audience.note)
         self._standing: Standing | None = None
         self._reached: Barrier | None = None
+        self._unrecorded = Counts()
+        """What attempts that were lost were billed without an answer on record, as far as no checkpoint tells."""
+        self._own: Past | None = None
+        self._known_up_to = -1
         self._stopped = asyncio.Event()
 
     @property
@@ -125,6 +129,8 @@ class Coordinator:
         try:
             state = self._store.latest() if self._store is not None and self.course.resumed else None
             self._reached = barrier_at(state, self.settings.shards, job.ticks)
+            if self._store is not None and self.course.resumed:
+                self._own = self._store.past(state)
             self._audience.begin(society.name, job.agents, job.ticks, self.settings.shards, self.settings.model.label)
             if not self.course.replay:
                 closer.lever_notes = lever_notes(job)
@@ -148,6 +154,8 @@ class Coordinator:
                 closer.peak_rss_mb = peak_rss_mb()
             try:
                 await self._uploads.before_close()
+                if failure is not None:
+                    await self._count_what_is_on_record()
                 reached = self._reached or Barrier(self.settings.shards, 0)
                 manifest, failure = closer.close(self._standing, reached, self._store, failure)
                 self._audience.end(manifest["status"], manifest)
@@ -172,10 +180,9 @@ class Coordinator:
         """Run to the end, through losses."""
         store = self._store
         losses: Counter[str] = Counter()
-        unrecorded = Counts()
         while True:
             try:
-                await self._attempt(job, society, state, unrecorded, closer.former_ticks)
+                await self._attempt(job, society, state, closer.former_ticks)
             except ActorLost as lost:
                 losses.update(lost.names)
                 closer.lost.append(str(lost))
@@ -189,16 +196,17 @@ class Coordinator:
                         + "\n".join(closer.lost)
                     ) from lost
                 with contextlib.suppress(TransportError):
-                    unrecorded.add(await self._unless_stopped(self._transport.wind_down(GRACE_S)))
+                    unrecorded = await self._unless_stopped(self._transport.wind_down(GRACE_S))
+                    self._unrecorded.add(unrecorded)
+                    if self._reached is not None:
+                        self._reached.total.add(unrecorded)
                 await self._uploads.recover()
                 state = store.latest()
                 self._audience.note(f"{lost}; going back to tick {state.tick if state else 0}")
             else:
                 return
 
-    async def _attempt(
-        self, job: Job, society: Society, state: RunState | None, unrecorded: Counts, former_ticks: int
-    ) -> None:
+    async def _attempt(self, job: Job, society: Society, state: RunState | None, former_ticks: int) -> None:
         """One attempt: build everything, take up the state, run to the end."""
         store, course = self._store, self.course
         first = 0 if state is None else state.tick
@@ -208,6 +216,7 @@ class Coordinator:
             for why in store.skipped:
                 self._audience.note(f"a checkpoint is not good: {why}")
             attempt = store.next_attempt()
+            self._own, self._known_up_to = store.past(state), job.ticks
             if attempt:
                 past = store.past(state, attempt)
                 pasts.insert(0, past)
@@ -218,12 +227,13 @@ class Coordinator:
         job = msgspec.structs.replace(job, pasts=pasts, eras=course.file.eras, replay=course.replay)
         barrier = Barrier(self.settings.shards, job.ticks, first, job.attempt)
         opened = await self._unless_stopped(self._transport.start(job))
+        self._known_up_to = max(opened.on_record, default=-1)
         if job.attempt:
             self._audience.note(going_on(first, opened.on_record))
         if state is not None:
             mail, waiting = await self._unless_stopped(self._transport.restore(state))
             barrier.restore(state.hashes, state.total, mail, waiting, state.world_hashes)
-        barrier.total.add(unrecorded)
+        barrier.total.add(self._unrecorded)
         if self._standing is not None:  # until here the attempt before says how far the run came, in its tables too
             self._standing.tables.abandon()
         parts, wall_s = (0, 0.0) if state is None else (state.parts, state.wall_s)
@@ -235,6 +245,10 @@ class Coordinator:
         await self._drive(standing)
 
     async def _drive(self, standing: Standing) -> None:
+        async def save(unrecorded: Counts) -> None:
+            await self._saver.save(standing, unrecorded)
+            self._unrecorded = Counts()
+
         loop = TickLoop(
             standing,
             self._transport,
@@ -242,7 +256,7 @@ class Coordinator:
             comparison=self._comparison,
             failed_turns=self.settings.limits.failed_turns,
             due=self._saver.due,
-            save=lambda unrecorded: self._saver.save(standing, unrecorded),
+            save=save,
         )
 
         async def stop() -> None:
@@ -261,12 +275,31 @@ class Coordinator:
             return
         with contextlib.suppress(PopulaceError, TimeoutError):
             async with asyncio.timeout(2 * GRACE_S):
-                await self._transport.wind_down(GRACE_S)
+                self._standing.unrecorded = await self._transport.wind_down(GRACE_S)
                 for shard in range(self.settings.shards):
                     with contextlib.suppress(PopulaceError):
                         handed = Envelope([], None, self._reached.world_attempt)
                         done = await self._transport.end(shard, handed, self._reached.tick)
-                        self._reached.total.add(done.counts.spend())
+                        spent = done.counts.spend()
+                        self._reached.total.add(spent)
+                        self._reached.abandoned.add(spent)
+
+    async def _count_what_is_on_record(self) -> None:
+        """The run ends early: count what was paid for ticks that are not committed and no shard has told.
+
+        That is what lost shards had put on record, and what a life, or an attempt, that had come further had.
+        """
+        reached, standing = self._reached, self._standing
+        if self._own is None or reached is None or (reached.all_ended and self._known_up_to < reached.tick):
+            return
+        try:
+            found = await asyncio.to_thread(billed_in, self._own, reached.tick)
+        except StorageError as error:
+            self._audience.note(f"what was paid for ticks that are not whole is not counted: {error}")
+            return
+        if standing is not None and standing.barrier is reached:
+            found.add(standing.unrecorded)
+        reached.total.add(found.beyond(reached.abandoned))
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
         """What the work comes to; it is given up, and Interrupted raised, once the run is to stop."""

@@ -144,6 +144,7 @@ class TickLoop:
         if unrecorded is None:
             self._audience.note("the shards do not answer: what came since the last checkpoint is not in one")
             raise failure
+        self._standing.unrecorded = unrecorded
         try:
             if not isinstance(failure, Diverged):  # such a state is not one to go on from
                 async with asyncio.timeout(_SAVING_S):

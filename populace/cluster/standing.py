@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from populace.core.errors import Diverged, WorldDiverged
+from populace.core.records import Counts
 from populace.kernel.barrier import Barrier
 from populace.store.folder import Course
 from populace.store.tables.tables import Tables
@@ -15,7 +16,10 @@ from populace.store.tables.tables import Tables
 
 @dataclass
 class Standing:
-    """One attempt, from the tick `began_at_tick` on. `wall_before_s` is what the run had taken when it was taken up."""
+    """One attempt, from the tick `began_at_tick` on. `wall_before_s` is what the run had taken when it was taken up.
+
+    `unrecorded` is what calls of the tick that was abandoned cost whose answers are not on record.
+    """
 
     out: Path
     agents: int
@@ -23,6 +27,7 @@ class Standing:
     tables: Tables
     began_at_tick: int = 0
     wall_before_s: float = 0.0
+    unrecorded: Counts = field(default_factory=Counts)
     _began_s: float = field(default_factory=time.perf_counter)
 
     def wall_s(self) -> float:

@@ -124,6 +124,8 @@ class Answer(msgspec.Struct, omit_defaults=True):
     `reasoning` is what the model thought before it answered, where the endpoint tells; no turn sees it and it stands
     in no hash. `cut` says that a text ended at its ask's `max_tokens`. `left_out` names what
     the ask holds and the endpoint does not take (temperature, seed, json_schema), with a comma between them.
+    `purpose` is the ask's, in a journal, so that what was paid for is told by purpose however its run ends; '' in
+    journals of older runs.
     """
 
     agent: int
@@ -144,6 +146,7 @@ class Answer(msgspec.Struct, omit_defaults=True):
     estimated_tokens: int = 0
     estimated_usd: float = 0.0
     left_out: str = ""
+    purpose: str = ""
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -313,6 +316,21 @@ class Counts(msgspec.Struct):
             purposes=purposes, estimated_tokens=self.estimated_tokens, estimated_usd=self.estimated_usd,
         )  # fmt: skip
 
+    def beyond(self, counted: Counts) -> Counts:
+        """What these counts were billed more than `counted`, by purpose too; nothing where they have fewer calls."""
+        if self.calls <= counted.calls:
+            return Counts()
+        more = Counts()
+        for name in _BILLED:
+            setattr(more, name, max(0, getattr(self, name) - getattr(counted, name)))
+        for name, one in self.purposes.items():
+            less = counted.purposes.get(name, Purpose())
+            if one.calls > less.calls:
+                tokens = max(0, one.tokens_in - less.tokens_in), max(0, one.tokens_out - less.tokens_out)
+                cost_usd = max(0.0, one.cost_usd - less.cost_usd)
+                more.purposes[name] = Purpose(0, one.calls - less.calls, *tokens, cost_usd)
+        return more
+
     def imbalance(self) -> list[str]:
         """What does not add up, as sentences; empty when every ask and every message is accounted for.
 
@@ -336,4 +354,5 @@ def _sums(kind: type[msgspec.Struct]) -> tuple[str, ...]:
 
 
 _SUMS: Final = _sums(Counts)
+_BILLED: Final = ("calls", "tokens_in", "tokens_out", "cost_usd", "estimated_tokens", "estimated_usd")
 _PURPOSE_SUMS: Final = _sums(Purpose)

@@ -112,6 +112,8 @@ Effect: TypeAlias = Open | Resolve | TickClosed | End | Finished
 class Barrier:
     """Closes ticks `first` to `ticks - 1` over `shards` shards. `total` counts the run so far.
 
+    `abandoned` is what of it shards were billed for a tick that is not committed.
+
     `attempts`, by shard, and `world_attempt` number the attempts: an event of another than the present one is not
     heard, and each effect says which it is meant for. Frames carry their source's attempt, and a receiver takes those
     of its own only: after a loss, all go on with one new number.
@@ -126,6 +128,7 @@ class Barrier:
         self.trace = Trace()
         self.world_trace = WorldTrace()
         self.total = Counts()
+        self.abandoned = Counts()
         self.begun = False
         self.ended = False
         self._done: dict[int, ShardDone] = {}
@@ -154,6 +157,11 @@ class Barrier:
     def mail(self) -> dict[int, list[Any]]:
         """The parcels that wait for each shard, between two ticks."""
         return self._mail
+
+    @property
+    def all_ended(self) -> bool:
+        """Whether every shard has closed its books."""
+        return len(self._ends) == self.shards
 
     def handle(self, event: Event) -> list[Effect]:
         """Take an event, give the effects that follow from it. A late or doubled event changes nothing."""
@@ -243,6 +251,7 @@ class Barrier:
         for end in self._ends.values():
             counts.add(end.counts)
         self.total.add(counts)
+        self.abandoned.add(counts.spend())
         wrong = self.total.imbalance()
         if wrong:
             raise ConservationError("the books do not balance: " + "; ".join(wrong))

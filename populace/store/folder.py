@@ -241,10 +241,10 @@ class Store:
         self._attempt = max(self._attempt, *(at.attempt for at in state.positions), -1)
         return state
 
-    def past(self, state: RunState | None, attempt: int) -> Past:
-        """The run's own journal, from a state on, as written by the attempts before."""
+    def past(self, state: RunState | None, before: int | None = None) -> Past:
+        """The run's own journal, from a state on, as written by the attempts `before` one, or by all."""
         since = [] if state is None else state.positions
-        return Past(self.journal_place, self.run, own=True, since=since, before=attempt, salvaged=self._salvaged)
+        return Past(self.journal_place, self.run, own=True, since=since, before=before, salvaged=self._salvaged)
 
     @property
     def whole(self) -> bool:

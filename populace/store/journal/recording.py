@@ -9,7 +9,7 @@ once the gateway has failed), since it says nothing about the model. Shell: file
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -238,15 +238,14 @@ class Recording:
 
     def _arrived(self, answers: Sequence[Answer], asks: dict[int, Ask], deliver: Deliver) -> None:
         ending = not self._open or self.failure is not None
-        records = [
-            (asks[answer.agent].key, answer)
-            for answer in answers
-            if answer.settled != "abstained" or not (ending or answer.reason == "interrupted")
-        ]
-        if len(records) < len(answers):
-            for answer in answers:
-                if answer.settled == "abstained" and answer.calls and (ending or answer.reason == "interrupted"):
-                    self._unrecorded.bill(answer, asks[answer.agent].purpose)
+        records = []
+        for answer in answers:
+            ask = asks[answer.agent]
+            if answer.settled != "abstained" or not (ending or answer.reason == "interrupted"):
+                answer.purpose = ask.purpose
+                records.append((ask.key, answer))
+            elif answer.calls:
+                self._unrecorded.bill(answer, ask.purpose)
         if records:
             self._put_down(records, answers, deliver)
         else:
@@ -294,11 +293,25 @@ def _write(journal: Journal, records: list[tuple[bytes, Answer]]) -> None:
 def spent_in(past: Past, tick: int) -> Amount:
     """What the answers in a journal cost that were given in `tick` and later. Raises StorageError."""
     spent = NOTHING
+    for answer in _answers_from(past, tick):
+        spent += cost_of(answer)
+    return spent
+
+
+def billed_in(past: Past, tick: int) -> Counts:
+    """What the calls behind these answers were billed, by purpose where the journal tells. Raises StorageError."""
+    billed = Counts()
+    for answer in _answers_from(past, tick):
+        billed.bill(answer, answer.purpose)
+    billed.purposes.pop("", None)
+    return billed.spend()
+
+
+def _answers_from(past: Past, tick: int) -> Iterator[Answer]:
     folder = past_journal(past.folder)
     for one in read_journal(folder, run=past.run, since=past.since, before=past.before, salvage=past.salvaged):
         if one.answer.tick >= tick:
-            spent += cost_of(one.answer)
-    return spent
+            yield one.answer
 
 
 def cost_of(counted: Answer | Counts) -> Amount:
