@@ -1,20 +1,18 @@
 """What a lost shard had paid for is in the manifest, however the run ends, by purpose too: the server's own count.
 
-One ask is not answered until all other calls have ended, so that a kill meets no call that is being paid for.
+One ask is not answered until all other calls have ended, so that a loss meets no call that is being paid for.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-import signal
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.chaos import name_of, watched_transport
+from support.chaos import name_of
 from support.endings import (
     AT_CALL,
     Server,
@@ -98,17 +96,14 @@ class Losing(LocalTransport):
         return await super().end(shard, envelope, tick)
 
 
-async def lost(coordinator: Coordinator, transport: Any, server: Waiting) -> dict[str, Any]:
-    """Run; shard 1 is killed as often as the server waits for, each time in the same tick."""
+async def lost(coordinator: Coordinator, transport: Losing, server: Waiting) -> dict[str, Any]:
+    """Run; shard 1 is lost as often as the server waits for, each time in the same tick."""
     running = asyncio.ensure_future(coordinator.run())
     for n in range(server.losses):
         while not running.done() and not server.is_quiet(n + 1):
             await asyncio.sleep(0.02)
         if not running.done():
-            if isinstance(transport, Losing):
-                transport.kill()
-            else:
-                os.kill(transport.known["shard 1"], signal.SIGKILL)
+            transport.kill()
     return await running
 
 
@@ -133,18 +128,15 @@ def go_on(out: Path, server: Misbehaving, transport: Any) -> dict[str, Any]:
     return asyncio.run(coordinator.run())
 
 
-@pytest.mark.parametrize("kind", ["local", pytest.param("ray", marks=pytest.mark.ray)])
 @pytest.mark.parametrize(
     ("losses", "stops"), [(1, False), (1, True), (3, False)], ids=["recovered", "stopped on its way", "three losses"]
 )
 def test_what_a_lost_shard_had_on_record_is_in_the_manifest(
-    tmp_path, request, undisturbed, kind, losses, stops  # noqa: F811
+    tmp_path, undisturbed, losses, stops  # noqa: F811
 ):
-    if kind == "ray":
-        request.getfixturevalue("ray_cluster")
-    transport, stopper = watched_transport() if kind == "ray" else Losing(), StopAtLoss()
+    transport, stopper = Losing(), StopAtLoss()
     with Waiting(losses) as server:
-        settings = settings_of(transport=kind, **options_of(server, 3))
+        settings = settings_of(**options_of(server, 3))
         observers = [stopper] if stops else []
         coordinator = stopper.coordinator = Coordinator(
             find_society(SOCIETIES), settings, transport, tmp_path, observers
