@@ -88,7 +88,9 @@ def test_a_file_may_import_its_neighbours(tmp_path: Path, monkeypatch: pytest.Mo
 def test_every_scenario_that_ships_can_be_found_and_loaded() -> None:
     assert "polarization" in shipped()
     for name in shipped():
-        assert find_society(name) == Origin(f"populace.scenarios.{name}")
+        found = find_society(name)
+        assert (found.name, found.source is not None) == (f"populace.scenarios.{name}", True)
+        assert load_society(found) is load_society(Origin(found.name)), "as it ships, it is the module's own"
         assert isinstance(load_society(find_society(name)), Society)
 
 
