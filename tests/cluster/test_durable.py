@@ -10,6 +10,7 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.command import populace
 from support.lives import TICKS, Stopper, go, same_tables
@@ -25,6 +26,7 @@ from populace.monitoring.summary import summary_text
 from populace.runs.courses import fork_course, replay_course, resume_course
 from populace.runs.replay import Replayed, replay_run
 from populace.store.checkpoint.generations import latest
+from populace.store.folder import read_run_file, write_run_file
 from populace.store.journal import recording
 from populace.store.manifest import read_manifest
 from populace.store.tables.tables import read_table
@@ -408,9 +410,13 @@ def test_what_is_told_of_answers_on_record_counts_them_right():
     assert going_on(0, {2: 999, 3: 1}) == "going on before tick 0: 1,000 answers after it are on record"
 
 
-def test_a_scenario_whose_code_changed_is_not_resumed_unasked(tmp_path, monkeypatch):
+def test_a_run_that_kept_no_source_is_not_resumed_by_other_code_unasked(tmp_path):
+    """As an older populace left it, of a scenario that ships and has changed since."""
     assert go(tmp_path, stop_at=2, scenario="polarization", agents=8) is None
-    monkeypatch.setattr("populace.runs.courses.fingerprint", lambda _origin: "another")
+    file = msgspec.structs.replace(read_run_file(tmp_path), source=None)
+    write_run_file(tmp_path, file)
+    assert resume_course(tmp_path).origin == Origin("populace.scenarios.polarization"), "control: it has not changed"
+    write_run_file(tmp_path, msgspec.structs.replace(file, fingerprint="another"))
     with pytest.raises(ScenarioError, match="--anyway"):
         resume_course(tmp_path)
     assert resume_course(tmp_path, anyway=True).origin == Origin("populace.scenarios.polarization")
