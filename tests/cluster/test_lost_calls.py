@@ -63,41 +63,49 @@ class Waiting(Server):
 
 
 class Losing(LocalTransport):
-    """Loses shard 1 in this process, with all that it had not told."""
+    """Loses the shard whose tick is open, in this process, with all that it had not told."""
 
     def __init__(self) -> None:
         super().__init__()
         self._killed = asyncio.Event()
+        self._open: set[int] = set()
+        self._lost: set[int] = set()
 
     def kill(self) -> None:
+        (lost,) = self._open
+        self._lost = {lost}
         self._killed.set()
 
     async def start(self, job: Job) -> Opened:
-        self._killed = asyncio.Event()
+        self._killed, self._open, self._lost = asyncio.Event(), set(), set()
         return await super().start(job)
 
     async def open_tick(self, shard: int, tick: int, envelope: Envelope) -> tuple[ShardDone, TickDone]:
-        if shard != 1:
-            return await super().open_tick(shard, tick, envelope)
+        self._open.add(shard)
         running = asyncio.ensure_future(super().open_tick(shard, tick, envelope))
         killed = asyncio.ensure_future(self._killed.wait())
         try:
             await asyncio.wait([running, killed], return_when=asyncio.FIRST_COMPLETED)
-            if killed.done():
-                raise ActorLost(["shard 1"], "shard 1 was lost: on purpose")
-            return running.result()
+            if shard in self._lost:
+                raise self._loss(shard)
+            return await running
         finally:
+            self._open.discard(shard)
             killed.cancel()
             running.cancel()
 
     async def end(self, shard: int, envelope: Envelope, tick: int) -> RunDone:
-        if shard == 1 and self._killed.is_set():
-            raise ActorLost(["shard 1"], "shard 1 was lost: on purpose")
+        if shard in self._lost:
+            raise self._loss(shard)
         return await super().end(shard, envelope, tick)
+
+    @staticmethod
+    def _loss(shard: int) -> ActorLost:
+        return ActorLost([f"shard {shard}"], "its process was killed")
 
 
 async def lost(coordinator: Coordinator, transport: Losing, server: Waiting) -> dict[str, Any]:
-    """Run; shard 1 is lost as often as the server waits for, each time in the same tick."""
+    """Run; the shard whose ask hangs is lost as often as the server waits for, each time in the same tick."""
     running = asyncio.ensure_future(coordinator.run())
     for n in range(server.losses):
         while not running.done() and not server.is_quiet(n + 1):

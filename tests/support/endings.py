@@ -81,7 +81,7 @@ def agree(out: Path, *servers: Server) -> dict[str, Any]:
     """The manifest, which says what the servers say."""
     manifest = read_manifest(out)
     billed = [server.billed for server in servers]
-    assert manifest["calls_billed"] == sum(one.calls for one in billed)
+    assert manifest["calls_billed"] == sum(one.calls for one in billed), (manifest["calls_billed"], billed)
     tokens_in, tokens_out = sum(one.tokens_in for one in billed), sum(one.tokens_out for one in billed)
     assert (manifest["tokens_in"], manifest["tokens_out"]) == (tokens_in, tokens_out)
     assert math.isclose(manifest["cost_usd"], (2.0 * tokens_in + 10.0 * tokens_out) / 1e6, rel_tol=1e-6)
