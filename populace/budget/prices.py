@@ -8,6 +8,9 @@ from populace.budget.amounts import Rate
 from populace.settings import Settings
 
 _MOST_CHARACTERS: Final = 32
+_MOST_TOKENS: Final = 8
+_MOST_BESIDES: Final = 1_000_000
+"""Tokens that a text itself does not explain: a template, a schema, reasoning. About the longest context there is."""
 
 
 def rate_of(settings: Settings) -> Rate:
@@ -22,9 +25,10 @@ def credible(told: int, characters: int) -> tuple[int, bool]:
     """The tokens of a text of so many characters, and whether they are what a server has told (below 0: it did not).
 
     No tokeniser makes tokens of more than some ten characters on average. A server that tells less than that of a text
-    that was sent or came, 0 above all, is not believed, since it would never bind a ceiling: the estimate stands.
+    that was sent or came, 0 above all, is not believed, since it would never bind a ceiling; nor is one that tells
+    more than any context holds, since its sums fit into no table: the estimate stands.
     """
-    if told >= 0 and told * _MOST_CHARACTERS >= characters:
+    if 0 <= told <= _MOST_TOKENS * characters + _MOST_BESIDES and told * _MOST_CHARACTERS >= characters:
         return told, True
     return tokens_of(characters), False
 

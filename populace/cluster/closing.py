@@ -41,10 +41,12 @@ def former_manifest(out: Path, run: str) -> dict[str, Any]:
 
 
 def spent_by(manifest: dict[str, Any]) -> Amount:
-    """What a manifest says that its run spent."""
+    """What a manifest says that its run spent at most: what its account had booked, where there was one."""
     if not manifest:
         return NOTHING
-    return Amount(manifest["tokens_in"] + manifest["tokens_out"], pico_usd(manifest["cost_usd"]))
+    counted = Amount(manifest["tokens_in"] + manifest["tokens_out"], pico_usd(manifest["cost_usd"]))
+    booked = manifest.get("booked")
+    return counted if booked is None else counted.at_least(Amount(booked["tokens"], pico_usd(booked["usd"])))
 
 
 def ended(failure: PopulaceError | None) -> dict[str, Any]:
@@ -150,6 +152,16 @@ class Closer:
     def spent_before(self) -> Amount:
         """What the run had spent when it was taken up, as far as its manifest says."""
         return spent_by(self._former)
+
+    def book(self, spent: Amount | None) -> None:
+        """Put into the manifest what the run's account has booked: a call whose fate is unknown counts at its worst.
+
+        A later attempt goes on from it, so that what a ceiling has booked once is booked for the run's whole life.
+        """
+        bounded = self._settings.budget.is_bounded and not self._course.replay
+        if spent is not None and bounded and (self._out / MANIFEST).exists():
+            booked = {"tokens": spent.tokens, "usd": spent.usd}
+            write_manifest(self._out, {**read_manifest(self._out), "booked": booked})
 
     @property
     def former_ticks(self) -> int:

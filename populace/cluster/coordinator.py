@@ -163,6 +163,7 @@ class Coordinator:
                 try:
                     await self._transport.close()
                     await asyncio.to_thread(booking.settle, self._transport.spent)
+                    closer.book(self._transport.spent)
                 finally:
                     await host.close()
         try:

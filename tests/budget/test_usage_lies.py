@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.asking import asking, here
-from support.misbehaving import Misbehaving
+from support.misbehaving import Act, Misbehaving
 from support.misbehaving_quirks import shaped
 
 from populace.budget.prices import credible, tokens_of
+from populace.cluster.coordinator import Coordinator
+from populace.cluster.local import LocalTransport
 from populace.core.errors import BudgetSpent
 from populace.models import chat
+from populace.runs.courses import resume_course
 from populace.store.manifest import read_manifest
 
 LIES: dict[str, Callable[[dict[str, int]], Any]] = {
@@ -26,6 +30,9 @@ LIES: dict[str, Callable[[dict[str, int]], Any]] = {
     "nothing": lambda _usage: None,
     "nulls": dict.fromkeys,
     "words": lambda usage: dict.fromkeys(usage, "many"),
+    "a context's thousandfold": lambda usage: dict.fromkeys(usage, 10**9),
+    "what no table holds": lambda usage: dict.fromkeys(usage, 10**18),
+    "what no 64 bits hold": lambda usage: dict.fromkeys(usage, 10**19),
     "below nothing": lambda usage: {name: -count for name, count in usage.items()},
 }
 CEILING_USD = 0.01
@@ -81,3 +88,22 @@ def test_no_count_is_less_than_the_text_can_be(told: int, characters: int) -> No
     assert tokens * 32 >= characters
     assert tokens == (told if believed else tokens_of(characters))
     assert credible(tokens_of(characters), characters) == (tokens_of(characters), True)
+
+
+def test_a_ceiling_that_broken_calls_have_reached_is_reached_in_every_later_attempt(tmp_path: Path) -> None:
+    """What a call without an answer may have cost is booked for the run's whole life, though no answer tells of it."""
+    with Misbehaving(base=Act(kind="drop")) as server:
+        with pytest.raises(BudgetSpent):
+            here(tmp_path, **options(server, budget__usd=0.002))
+        assert server.seen
+        booked = read_manifest(tmp_path)["booked"]
+        assert 0.0 < booked["usd"] <= 0.002
+        made = len(server.seen)
+        for _ in range(2):
+            going = resume_course(tmp_path)
+            with pytest.raises(BudgetSpent):
+                asyncio.run(
+                    Coordinator(going.origin, going.settings, LocalTransport(), tmp_path, (), going.course).run()
+                )
+        assert len(server.seen) == made
+        assert read_manifest(tmp_path)["booked"] == booked

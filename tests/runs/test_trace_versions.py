@@ -6,14 +6,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.lives import go
+from support.lives import TICKS, go
+from support.running import SOCIETIES, settings_of
 
 from populace.cluster.job import Job
 from populace.cluster.local import LocalTransport
 from populace.core.errors import SettingsError
 from populace.core.trace import TRACE_VERSION
-from populace.runs.courses import fork_course, replay_course, resume_course
-from populace.store.folder import RUN_FILE, read_run_file
+from populace.data.societies import find_society
+from populace.runs.courses import Going, fork_course, replay_course, resume_course
+from populace.store.folder import RUN_FILE, Course, read_run_file, run_file
 from populace.store.manifest import read_manifest
 
 
@@ -56,7 +58,9 @@ def test_a_file_that_says_no_version_is_of_version_1(tmp_path):
 
 def test_resume_replay_and_fork_compute_the_version_that_the_run_began_with(tmp_path, computed):
     run = tmp_path / "run"
-    assert go(run, stop_at=3, checkpoint__every_ticks=2) is None
+    origin, settings = find_society(SOCIETIES), settings_of(ticks=TICKS, checkpoint__every_ticks=2)
+    old = Course(file=run_file(origin, settings, trace_version=1))
+    assert go(run, stop_at=3, going=Going(origin, settings, old)) is None
     make_old(run)
     computed.clear()
     go(run, going=resume_course(run))

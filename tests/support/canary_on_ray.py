@@ -25,9 +25,11 @@ from support.running import settings_of
 
 def main(base_url: str, out: str, dump: str) -> None:
     ray.init(address="local", include_dashboard=False, log_to_driver=True, configure_logging=False, num_cpus=2)
-    model = {"kind": "openai", "base_url": base_url, "name": "decoy-model", "api_key_env": "CANARY_KEY"}
+    model = {"kind": "openai", "name": "decoy-model"}
+    endpoint = {"base_url": base_url, "api_key_env": "CANARY_KEY", "retries": 0}
     settings = settings_of(
-        transport="ray", shards=2, agents=60, ticks=2, limits__failed_turns=1.0, model={**model, "retries": 0},
+        transport="ray", shards=2, agents=60, ticks=2, limits__failed_turns=1.0, model=model,
+        endpoint=endpoint,
         budget__tokens=10**6,
     )  # fmt: skip
     try:
