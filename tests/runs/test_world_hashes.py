@@ -174,7 +174,7 @@ def test_the_command_line_ends_with_9_where_the_world_alone_differs(tmp_path, sc
     changed = tmp_path / "changed.py"
     changed.write_text(SOURCE.replace(*CHANGES["fund"]), encoding="utf-8")
     (run / "run.json").write_text((run / "run.json").read_text().replace(file.origin, str(changed)))
-    done = populace("replay", str(run), cwd=tmp_path)
+    done = populace("replay", str(run), "--trust", cwd=tmp_path)
     assert done.returncode == 9, done.stderr
     assert "from tick 3 on in part 'fund'" in done.stdout
     shown = populace("diff", str(run), str(recorded), cwd=tmp_path)
