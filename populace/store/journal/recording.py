@@ -280,9 +280,14 @@ class Recording:
                 deliver(answers)
 
     def _fail(self, error: StorageError) -> None:
-        """The journal cannot be written. Whoever takes the answers finds the failure before it uses them."""
+        """The journal cannot be written. Whoever takes the answers finds the failure before it uses them.
+
+        No new call begins, since its answer could not be kept.
+        """
         if self._failure is None:
             self._failure = error
+            if self.inner is not None:
+                self.inner.wind_down()
 
 
 def _write(journal: Journal, records: list[tuple[bytes, Answer]]) -> None:
