@@ -21,6 +21,7 @@ if "POPULACE_STATE" not in os.environ:  # what tests make is not the user's; wor
     atexit.register(shutil.rmtree, os.environ["POPULACE_STATE"], ignore_errors=True)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep tests of one file on one worker, and all that need a Ray, or the embedded model, on one, begun first."""
     for item in items:

@@ -246,10 +246,10 @@ class _Segment:
     def _frame(self, file: BinaryIO, size: int, report: Report) -> tuple[int, bytes] | None:
         """The frame at `offset`; None for a torn tail, which is in the report then. Raises JournalDamaged."""
         offset, left = self.offset, size - self.offset
-        if left < HEAD_BYTES:
+        head = file.read(HEAD_BYTES)
+        if left < HEAD_BYTES or len(head) < HEAD_BYTES:  # its writer may cut a torn tail off while it is read
             self._tear(size, "cut within a frame's head", report)
             return None
-        head = file.read(HEAD_BYTES)
         kind, length = HEAD.unpack_from(head)
         head_crc = journal.checksum(head[: HEAD.size], self.chain)
         if U32.unpack_from(head, HEAD.size)[0] != head_crc:
