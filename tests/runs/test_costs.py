@@ -137,7 +137,7 @@ def test_too_many_abstentions_make_a_run_invalid_and_do_not_end_it(tmp_path):
 def test_the_share_that_is_allowed_is_allowed(abstained, valid):
     total = Counts()
     for nth in range(10):
-        total.settle(Answer(nth, 0, 0, "abstained" if nth < abstained else "answered", reason="schema"), "vote")
+        total.settle([(Answer(nth, 0, 0, "abstained" if nth < abstained else "answered", reason="schema"), "vote")])
     said = verdict(total, Limits(abstained=0.2))
     assert said["valid"] is valid
     assert ("most of purpose 'vote'" in (said["why_invalid"] or "")) is not valid
@@ -148,7 +148,7 @@ def test_the_share_that_is_allowed_is_allowed(abstained, valid):
 def test_what_was_never_put_to_a_model_says_nothing_about_it(reason):
     total = Counts()
     for nth in range(10):
-        total.settle(Answer(nth, 0, 0, "abstained" if nth < 6 else "answered", reason=reason), "vote")
+        total.settle([(Answer(nth, 0, 0, "abstained" if nth < 6 else "answered", reason=reason), "vote")])
     said = verdict(total, Limits(abstained=0.2))
     assert total.abstained == {reason: 6}, "it is counted all the same"
     assert said["valid"] is (reason in {"budget", "interrupted", "unrecorded"})
@@ -158,7 +158,7 @@ def test_what_was_never_put_to_a_model_says_nothing_about_it(reason):
 def test_the_reasons_of_an_invalid_run_are_told_apart():
     total = Counts()
     for nth, reason in enumerate(["refusal"] * 2 + ["schema"] * 4 + ["deadline"] + ["error"] + ["budget"] * 7):
-        total.settle(Answer(nth, 0, 0, "abstained", reason=reason), "vote")
+        total.settle([(Answer(nth, 0, 0, "abstained", reason=reason), "vote")])
     why = verdict(total, Limits(abstained=0.2))["why_invalid"]
     assert "8 of 8 asks (100.0%) have no answer (deadline 1, error 1, refusal 2, schema 4)" in why
     assert "could not be read as their types" in why, "the next step is that of the most frequent one"

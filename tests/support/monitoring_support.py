@@ -26,7 +26,7 @@ def tick_counts(tick: int) -> Counts:
             agent=nth, tick=tick, nth=0, settled=settled, reason=reason, calls=int(billed),
             tokens_in=247 * billed, tokens_out=11 * billed, cost_usd=0.0005 * billed, latency_s=0.3 * billed,
         )  # fmt: skip
-        counts.settle(answer, "revise")
+        counts.settle([(answer, "revise")])
     return counts
 
 
