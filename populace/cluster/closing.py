@@ -109,16 +109,21 @@ def keep_former(manifest: dict[str, Any], former: dict[str, Any]) -> dict[str, A
     A run that is taken up goes over ticks again that were committed before. When it ends there, or before it began,
     hashes and costs of the run are still those of the furthest tick; what it has been billed more since then counts.
     """
-    far = ("ticks", "calls_billed", "tokens_in", "tokens_out")  # in the same tick, what its open tick was billed tells
     if manifest["status"] == "complete" or not former:
         return manifest
-    if [former[key] for key in far] <= [manifest[key] for key in far]:
+    if _how_far(former) <= _how_far(manifest):
         return manifest
     kept = former | {key: manifest[key] for key in _OF_THE_ATTEMPT}
     if manifest["calls_billed"] > former["calls_billed"]:
         kept |= {key: manifest[key] for key in _BILLED if key in manifest}
         kept["asks"] = former["asks"] | {"by_purpose": _billed_by_purpose(former, manifest)}
     return kept
+
+
+def _how_far(manifest: dict[str, Any]) -> list[int]:
+    """In the same tick, whether the shards closed their books tells, and then what the open tick was billed."""
+    billed = (manifest[key] for key in ("calls_billed", "tokens_in", "tokens_out"))
+    return [manifest["ticks"], manifest["messages"]["expired"], *billed]
 
 
 def _billed_by_purpose(former: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
