@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import linecache
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,32 +21,39 @@ from populace.core.errors import ScenarioError
 class Origin:
     """Where a society comes from, as plain data that another process can load it from.
 
-    `name` is a file's path, or a module's name for a scenario of an installed package; `source` is its text in either
-    case, and what runs. Only runs that an older populace began have none: they run the module as it is installed.
+    `name` is a file's path, or a module's name for a scenario of an installed package; where it holds several
+    societies, with the name of the one that is meant: `path.py:rumour`. `source` is its text in either case, and what
+    runs. Only runs that an older populace began have none: they run the module as it is installed.
     """
 
     name: str
     source: str | None = None
 
 
+CELLS: Final = "<cells>.py"
+"""Stands for a notebook's cells, in the folder in which they run, as if it were a file."""
+
 _LOADED: Final[dict[Origin, Society]] = {}
+_LOADING: Final[list[str]] = []
 
 
 def find_society(name: str) -> Origin:
     """The origin of a society by its name: a file's path, a dotted module, or a scenario that ships with populace.
 
-    Raises ScenarioError, with the names there are, when there is no such file, module or scenario.
+    Of a file or module with several societies, `path.py:variable` names one. Raises ScenarioError, with the names there
+    are, when there is no such file, module or scenario.
     """
+    place, variable = parted(name)
     if is_file(name):
-        path = Path(name)
+        path = Path(place)
         try:
-            return Origin(str(path.resolve()), path.read_text(encoding="utf-8-sig"))
+            return Origin(named(str(path.resolve()), variable), path.read_text(encoding="utf-8-sig"))
         except OSError as error:
-            raise ScenarioError(f"{name}: cannot be read ({error.strerror}). Check the path.") from None
+            raise ScenarioError(f"{place}: cannot be read ({error.strerror}). Check the path.") from None
         except UnicodeDecodeError as error:
-            raise ScenarioError(f"{name}: is not UTF-8 text: {error}. Save it as UTF-8.") from None
-    for module in (f"populace.scenarios.{name}", name):
-        if (found := module_origin(module)) is not None:
+            raise ScenarioError(f"{place}: is not UTF-8 text: {error}. Save it as UTF-8.") from None
+    for module in (f"populace.scenarios.{place}", place):
+        if (found := module_origin(named(module, variable))) is not None:
             return found
     known = ", ".join(sorted(shipped()))
     raise ScenarioError(f"no scenario {name!r}. Those that ship with populace: {known}. Or give a path ending in .py.")
@@ -56,7 +65,7 @@ def module_origin(name: str) -> Origin | None:
     Raises ScenarioError where its file cannot be read.
     """
     try:
-        spec = importlib.util.find_spec(name)
+        spec = importlib.util.find_spec(parted(name)[0])
     except (ImportError, ValueError):
         return None
     if spec is None:
@@ -78,38 +87,62 @@ def shipped() -> list[str]:
 
 
 def load_society(origin: Origin) -> Society:
-    """Load the one `Society` that a module or file holds.
+    """Load the one `Society` that a module or file holds, or the one that the origin's name says.
 
     What runs is the text in `origin`, so that every process runs the same; a module that still has this text is
     imported, so that other modules find the same one. Raises ScenarioError, naming
     the file and the line, when it cannot be run or does not hold exactly one society.
     """
     if origin not in _LOADED:
-        module = _run_module(origin)
-        found = [value for value in vars(module).values() if isinstance(value, Society)]
-        if len(found) != 1:
+        place, variable = parted(origin.name)
+        with _loading(origin):
+            module = _run_module(origin)
+        found = {name: value for name, value in vars(module).items() if isinstance(value, Society)}
+        if variable and variable not in found:
+            raise ScenarioError(f"{place}: holds no society {variable!r}. It holds: {', '.join(found) or 'none'}.")
+        if not variable and len({id(one) for one in found.values()}) > 1:
             raise ScenarioError(
-                f"{origin.name}: holds {len(found)} societies and must hold one: write `society = Society(...)`."
+                f"{place}: holds {len(found)} societies: say which one, for example {named(place, next(iter(found)))}"
             )
-        _LOADED[origin] = found[0]
+        if not found:
+            raise ScenarioError(f"{place}: holds no society: write `society = Society(...)`.")
+        _LOADED[origin] = found[variable] if variable else next(iter(found.values()))
     return _LOADED[origin]
 
 
+def being_loaded() -> str | None:
+    """The file or module of a society that is being loaded right now, if any."""
+    return _LOADING[-1] if _LOADING else None
+
+
+@contextmanager
+def _loading(origin: Origin) -> Iterator[None]:
+    _LOADING.append(parted(origin.name)[0])
+    try:
+        yield
+    finally:
+        _LOADING.pop()
+
+
 def _run_module(origin: Origin) -> Any:
+    place, _ = parted(origin.name)
     try:
         if origin.source is None or module_origin(origin.name) == origin:
-            return importlib.import_module(origin.name)
-        name = f"populace_scenario_{_stem(origin.name)}"
-        spec = importlib.util.spec_from_loader(name, loader=None, origin=origin.name)
+            return importlib.import_module(place)
+        name = f"populace_scenario_{_stem(place)}"
+        spec = importlib.util.spec_from_loader(name, loader=None, origin=place)
         assert spec is not None
         module = importlib.util.module_from_spec(spec)
-        if is_file(origin.name):
-            path = Path(origin.name)
+        if is_file(place):
+            path = Path(place)
             if str(path.parent) not in sys.path:
                 sys.path.append(str(path.parent))
+            if not path.exists():  # so that tracebacks show its lines
+                lines = origin.source.splitlines(keepends=True)
+                linecache.cache[place] = (len(origin.source), None, lines, place)
         else:  # an installed module that has changed since: what it stands beside is found as before
-            path = _installed(origin.name)
-            module.__package__ = origin.name.rpartition(".")[0]
+            path = _installed(place)
+            module.__package__ = place.rpartition(".")[0]
         module.__file__ = str(path)
         sys.modules[name] = module
         code = compile(origin.source, str(path), "exec", dont_inherit=True)
@@ -125,9 +158,25 @@ def _run_module(origin: Origin) -> Any:
     return module
 
 
+def parted(name: str) -> tuple[str, str]:
+    """The file's path, or the module's name, in an origin's name, and the variable that it says, if any."""
+    place, colon, variable = name.rpartition(":")
+    return (place, variable) if colon and variable.isidentifier() else (name, "")
+
+
+def named(place: str, variable: str) -> str:
+    """The name of an origin in a file or module."""
+    return f"{place}:{variable}" if variable else place
+
+
 def is_file(name: str) -> bool:
-    """Whether an origin's name is a file's path; else it is a module's."""
-    return name.endswith(".py")
+    """Whether an origin's name is of a file; else it is of a module."""
+    return parted(name)[0].endswith(".py")
+
+
+def is_of_cells(name: str) -> bool:
+    """Whether an origin's name is of a society made in a notebook's cells: its text stands nowhere else."""
+    return parted(name)[0].endswith(CELLS)
 
 
 def _stem(name: str) -> str:
@@ -145,8 +194,9 @@ def _installed(name: str) -> Path:
 
 def _place(origin: Origin, error: BaseException) -> str:
     """The file and line of the scenario in which an error was raised."""
-    files = {origin.name} if is_file(origin.name) else {origin.name, str(_installed(origin.name))}
+    place, _ = parted(origin.name)
+    files = {place} if is_file(place) else {place, str(_installed(place))}
     if isinstance(error, SyntaxError) and error.filename in files:
         return f"{error.filename}:{error.lineno}"
     frames: Sequence[Any] = traceback.extract_tb(error.__traceback__)
-    return next((f"{one.filename}:{one.lineno}" for one in reversed(frames) if one.filename in files), origin.name)
+    return next((f"{one.filename}:{one.lineno}" for one in reversed(frames) if one.filename in files), place)

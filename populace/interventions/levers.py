@@ -261,25 +261,31 @@ def label_of(lever: Any, index: int) -> str:
     return lever.name or f"levers[{index}]"
 
 
-def parse_lever(text: str, at: int | None = None) -> Any:
-    """Read a lever as a person writes it on a command line: the inside of a TOML inline table.
+def parse_lever(given: str | Mapping[str, Any], at: int | None = None) -> Any:
+    """Read a lever as a person writes it on a command line, the inside of a TOML inline table, or as a mapping.
 
-    For example `at=3, block={sender={where={party="R"}}}`; `at` is what holds where the text does not say. Raises
+    For example `at=3, block={sender={where={party="R"}}}`; `at` is what holds where the lever does not say. Raises
     SettingsError that names lever and key.
     """
+    named = f"--lever '{given}'" if isinstance(given, str) else f"lever {dict(given)}"
+    lever = _read_table(given, named) if isinstance(given, str) else dict(given)
+    if at is not None:
+        lever.setdefault("at", at)
+    try:
+        return _READER.validate_python(lever)
+    except pydantic.ValidationError as error:
+        raise SettingsError("\n".join(f"{named}: {line}" for line in explain(error))) from None
+
+
+def _read_table(text: str, named: str) -> dict[str, Any]:
     example = "--lever 'at=3, block={sender=[1, 2]}'"
     try:
         read = tomllib.loads(f"lever = {{ {text.strip()} }}")
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise SettingsError(f"--lever '{text}': is not the inside of a TOML table: {error}. Write {example}") from None
+        raise SettingsError(f"{named}: is not the inside of a TOML table: {error}. Write {example}") from None
     if set(read) != {"lever"}:
-        raise SettingsError(f"--lever '{text}': holds more than one table. Write {example}")
-    if at is not None:
-        read["lever"].setdefault("at", at)
-    try:
-        return _READER.validate_python(read["lever"])
-    except pydantic.ValidationError as error:
-        raise SettingsError("\n".join(f"--lever '{text}': {line}" for line in explain(error))) from None
+        raise SettingsError(f"{named}: holds more than one table. Write {example}")
+    return dict(read["lever"])
 
 
 def past_of(levers: Sequence[Any], tick: int) -> list[tuple[int, Any]]:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from populace.cluster.coordinator import Coordinator
-from populace.cluster.host import tune_collector
+from populace.cluster.host import tuned_collector
 from populace.cluster.local import LocalTransport
 from populace.core.errors import ConservationError, Diverged, JournalDamaged, PopulaceError, RunFailed, ScenarioError
 from populace.monitoring.metrics import Metrics
 from populace.monitoring.report import Observer
 from populace.runs.courses import Going, recorded_hashes
 from populace.runs.place import Place
+from populace.runs.stop import Stop
 from populace.settings import Settings
 from populace.store.manifest import is_complete
 
@@ -35,13 +36,18 @@ def nobody(_: object) -> None:
 
 
 def conduct(
-    going: Going, place: Place, observers: Sequence[Observer] = (), ended: Ended = nobody, say: Say = nobody
+    going: Going,
+    place: Place,
+    observers: Sequence[Observer] = (),
+    ended: Ended = nobody,
+    say: Say = nobody,
+    stop: Stop | None = None,
 ) -> dict[str, Any]:
     """Play a run in its place and give its manifest.
 
     Metrics are served where the settings name a port. The first SIGINT or SIGTERM ends the run with what is committed
-    saved, as `say` is told; a second ends the process. Raises what ends a run early, with a note that says how to
-    go on where that would help.
+    saved, as `say` is told; a second ends the process. In another thread than the main one, which gets no signals,
+    `stop` ends it. Raises what ends a run early, with a note that says how to go on where that would help.
     """
     for note in going.notes:
         say(f"note: {note}")
@@ -56,9 +62,9 @@ def conduct(
     coordinator = Coordinator(
         going.origin, settings, transport, place.folder, watching, going.course, place.mirror
     )
-    tune_collector()
     try:
-        return asyncio.run(_until_stopped(coordinator, say))
+        with tuned_collector():
+            return asyncio.run(_until_stopped(coordinator, say, stop or Stop()))
     except PopulaceError as error:
         if settings.journal != "off":
             for step in _next_steps(error, place):
@@ -79,11 +85,11 @@ def make_transport(settings: Settings) -> Any:
     return LocalTransport()
 
 
-async def _until_stopped(coordinator: Coordinator, say: Say) -> dict[str, Any]:
+async def _until_stopped(coordinator: Coordinator, say: Say, stop: Stop) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     pressed = 0
 
-    def stop() -> None:
+    def signalled() -> None:
         nonlocal pressed
         pressed += 1
         if pressed > 1:
@@ -93,8 +99,8 @@ async def _until_stopped(coordinator: Coordinator, say: Say) -> dict[str, Any]:
 
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop)
-    return await coordinator.run()
+            loop.add_signal_handler(number, signalled)
+    return await stop.played(coordinator)
 
 
 def _next_steps(error: PopulaceError, place: Place) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -11,10 +11,10 @@ import msgspec
 
 from populace.core.errors import CheckpointDamaged, ScenarioError, SettingsError
 from populace.core.trace import WorldHashes
-from populace.data.societies import Origin, find_society, is_file, module_origin
+from populace.data.societies import Origin, find_society, is_file, is_of_cells, module_origin, parted
 from populace.interventions.levers import SetLever, parse_lever, past_of
 from populace.kernel.snapshot import Era, Past, RunState, from_blocks
-from populace.settings import Settings, changed_keys, may_change, revise_settings
+from populace.settings import Assignment, Settings, changed_keys, may_change, revise_settings
 from populace.store.checkpoint.generations import latest
 from populace.store.folder import (
     CHECKPOINTS,
@@ -44,7 +44,7 @@ class Going(msgspec.Struct, frozen=True):
 
 
 def resume_course(
-    folder: Path, assignments: Iterable[str] = (), *, anyway: bool = False, salvage: bool = False, **options: Any
+    folder: Path, assignments: Iterable[Assignment] = (), *, anyway: bool = False, salvage: bool = False, **options: Any
 ) -> Going:
     """Go on with the run in `folder`, with some settings changed; with `salvage`, without what its journal has lost.
 
@@ -117,8 +117,8 @@ def replay_course(folder: Path, *, shards: int = 1, code: Literal["recorded", "n
 def fork_course(
     place: str | Path,
     at_tick: int,
-    assignments: Iterable[str] = (),
-    levers: Sequence[str] = (),
+    assignments: Iterable[Assignment] = (),
+    levers: Sequence[str | Mapping[str, Any]] = (),
     *,
     salvage: bool = False,
     code: Origin | None = None,
@@ -170,7 +170,11 @@ def code_now(folder: Path) -> Origin:
 
 
 def fork_settings(
-    former: Settings, at_tick: int, assignments: Iterable[str], levers: Sequence[str], **options: Any
+    former: Settings,
+    at_tick: int,
+    assignments: Iterable[Assignment],
+    levers: Sequence[str | Mapping[str, Any]],
+    **options: Any,
 ) -> Settings:
     """The settings of a fork. What is set under `society.`, and a lever that says no `at`, begins at `at_tick`.
 
@@ -181,7 +185,7 @@ def fork_settings(
     settings = revise_settings(former, given, **options)
     added = []
     if at_tick:
-        named = {one.partition("=")[0].strip() for one in given}
+        named = {one.partition("=")[0].strip() if isinstance(one, str) else one[0] for one in given}
         moved = {key for lever in former.levers if isinstance(lever, SetLever) for key in lever.set} & named
         now = {f"society.{key}": value for key, value in settings.society.items()}
         was = {f"society.{key}": value for key, value in former.society.items()}
@@ -191,7 +195,7 @@ def fork_settings(
     for text in levers:
         lever = parse_lever(text, at_tick)
         if lever.at < at_tick:
-            raise SettingsError(f"--lever '{text}': acts in tick {lever.at}, and the fork begins at tick {at_tick}.")
+            raise SettingsError(f"lever {text!r}: acts in tick {lever.at}, and the fork begins at tick {at_tick}.")
         added.append(lever)
     settings = settings.model_copy(update={"levers": (*settings.levers, *added)})
     if past_of(settings.levers, at_tick) != past_of(former.levers, at_tick):
@@ -301,7 +305,7 @@ def _as_it_is_now(origin: Origin) -> Origin | None:
     """The society with its file's or module's text of now; None where that is gone. Raises ScenarioError."""
     if not is_file(origin.name):
         return module_origin(origin.name)
-    return find_society(origin.name) if Path(origin.name).is_file() else None
+    return find_society(origin.name) if Path(parted(origin.name)[0]).is_file() else None
 
 
 def _check_code(file: RunFile, otherwise: str) -> None:
@@ -314,7 +318,9 @@ def _check_code(file: RunFile, otherwise: str) -> None:
 
 
 def _kept_code(origin: Origin, done: str) -> tuple[str, ...]:
-    """What to say where the code on record is not what the scenario's file holds now."""
+    """What to say where the code on record is not what the scenario's file holds now; cells keep no other."""
+    if is_of_cells(origin.name):
+        return ()
     try:
         now = _as_it_is_now(origin)
     except ScenarioError:

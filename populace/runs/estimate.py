@@ -27,6 +27,7 @@ from populace.core.errors import PopulaceError, SettingsError
 from populace.data.societies import Origin
 from populace.monitoring.report import Observer, Pulse, TickReport
 from populace.runs.prediction import Estimate, Interval, PilotTurn, Plan, Used, extrapolate
+from populace.runs.stop import Stop
 from populace.settings import Budget, Latency, Model, Record, Settings
 
 AGENTS: Final = 20
@@ -102,11 +103,12 @@ def expect(
     confidence: float = 0.9,
     out: Path | None = None,
     observers: Sequence[Observer] = (),
+    stop: Stop | None = None,
 ) -> Expected:
     """Play a pilot of `agents` and `ticks` (no more than the run has) and say what the whole run will come to.
 
-    With `out` the pilot's folder is kept there. Raises SettingsError for a pilot or a confidence that says nothing, and
-    what ends a run early.
+    With `out` the pilot's folder is kept there; from another thread, `stop` ends it. Raises SettingsError for a pilot
+    or a confidence that says nothing, and what ends a run early.
     """
     if agents < 2 or ticks < 1 or not 0.0 < confidence < 1.0:
         raise SettingsError(
@@ -116,7 +118,7 @@ def expect(
     job = plan_job(origin, settings)
     if job.agents < 2:
         raise SettingsError("a run of one agent cannot be estimated from a pilot: it would be the run itself.")
-    pilot = play(origin, settings, min(agents, job.agents), min(ticks, job.ticks), scripted, out, observers)
+    pilot = play(origin, settings, min(agents, job.agents), min(ticks, job.ticks), scripted, out, observers, stop)
     plan = plan_of(settings, job.agents, job.ticks, pilot)
     shares = shares_of(origin, settings, pilot, job.agents)
     guess = extrapolate(pilot.turns, msgspec.structs.replace(plan, shares=shares), confidence)
@@ -168,13 +170,15 @@ def play(
     scripted: bool,
     out: Path | None = None,
     observers: Sequence[Observer] = (),
+    stop: Stop | None = None,
 ) -> Pilot:
     """Play a pilot; its folder goes when it ends, unless `out` says where it is to stay."""
     clock = _Clock()
     with tempfile.TemporaryDirectory(prefix="populace-pilot-") as place:
         folder = Path(place) / "run" if out is None else out
         settings = pilot_settings(settings, agents, ticks, scripted)
-        manifest = asyncio.run(Coordinator(origin, settings, LocalTransport(), folder, (*observers, clock)).run())
+        coordinator = Coordinator(origin, settings, LocalTransport(), folder, (*observers, clock))
+        manifest = asyncio.run((stop or Stop()).played(coordinator))
     used, latencies_s, chains_s = _used(clock.asks)
     turns = [PilotTurn(agent, tick, used.get((agent, tick), {})) for tick in range(ticks) for agent in range(agents)]
     asks = manifest["asks"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ from populace.monitoring.report import Observer
 from populace.runs.conduct import Ended, Say, conduct, nobody
 from populace.runs.courses import fork_course
 from populace.runs.place import folder_beside, new_place
+from populace.runs.stop import Stop
+from populace.settings import Assignment
 from populace.store.remote.mirror import local_folder
 from populace.store.trust import check_trust
 
@@ -17,8 +19,8 @@ from populace.store.trust import check_trust
 def fork_run(
     run: str | Path,
     at_tick: int,
-    assignments: Iterable[str] = (),
-    levers: Sequence[str] = (),
+    assignments: Iterable[Assignment] = (),
+    levers: Sequence[str | Mapping[str, Any]] = (),
     out: str | Path | None = None,
     *,
     salvage: bool = False,
@@ -26,6 +28,7 @@ def fork_run(
     observers: Sequence[Observer] = (),
     ended: Ended = nobody,
     say: Say = nobody,
+    stop: Stop | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Branch off from the run in a folder or at an address before a tick; see `fork_course`.
@@ -36,4 +39,4 @@ def fork_run(
     check_trust(local_folder(run), "fork", trust=trust, named=str(run))
     going = fork_course(run, at_tick, assignments, levers, salvage=salvage, **options)
     with new_place(out or folder_beside(run, "fork")) as place:
-        return conduct(going, place, observers, ended, say)
+        return conduct(going, place, observers, ended, say, stop)

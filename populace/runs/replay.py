@@ -19,6 +19,7 @@ from populace.monitoring.report import Observer
 from populace.runs.courses import Going
 from populace.runs.diff import first_difference
 from populace.runs.diff_text import SAME_PROMPT
+from populace.runs.stop import Stop
 from populace.store.journal.recording import Missed
 from populace.store.tables.tables import recorded_prompt, table_files
 
@@ -52,8 +53,10 @@ class Replayed(msgspec.Struct, frozen=True):
         return f"{notes}{self.diverged}{agree}\n{self.why}\n"
 
 
-def replay_run(going: Going, recorded: Path, out: Path, observers: Sequence[Observer] = ()) -> Replayed:
-    """Replay the run in the folder `recorded` into the folder `out`.
+def replay_run(
+    going: Going, recorded: Path, out: Path, observers: Sequence[Observer] = (), stop: Stop | None = None
+) -> Replayed:
+    """Replay the run in the folder `recorded` into the folder `out`; from another thread, `stop` ends it.
 
     Raises what ends a run early, but for Diverged, which is told of.
     """
@@ -61,7 +64,7 @@ def replay_run(going: Going, recorded: Path, out: Path, observers: Sequence[Obse
     coordinator = Coordinator(going.origin, going.settings, transport, out, observers, going.course)
     total = len(going.course.expected)
     try:
-        manifest = asyncio.run(coordinator.run())
+        manifest = asyncio.run((stop or Stop()).played(coordinator))
     except Diverged as diverged:
         why = _explain(diverged, recorded, out, transport.missed, going.course.expected)
         if (world := coordinator.world_diverged) is not None and world.tick < diverged.tick:

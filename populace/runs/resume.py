@@ -13,13 +13,15 @@ from populace.runs.conduct import Ended, Say, conduct, nobody
 from populace.runs.courses import code_now, fork_course, recorded_hashes, replay_course, resume_course
 from populace.runs.place import folder_beside, new_place, old_place
 from populace.runs.replay import replay_run
+from populace.runs.stop import Stop
+from populace.settings import Assignment
 from populace.store.remote.mirror import RECORD, local_folder
 from populace.store.trust import check_trust
 
 
 def resume_run(
     run: str | Path,
-    assignments: Iterable[str] = (),
+    assignments: Iterable[Assignment] = (),
     *,
     anyway: bool = False,
     salvage: bool = False,
@@ -27,6 +29,7 @@ def resume_run(
     observers: Sequence[Observer] = (),
     ended: Ended = nobody,
     say: Say = nobody,
+    stop: Stop | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Go on with the run in a folder or at an address, with some settings changed; see `resume_course`.
@@ -37,12 +40,12 @@ def resume_run(
     with old_place(run) as place:
         check_trust(place.folder, "resume", trust=trust, named=place.name)
         going = resume_course(place.folder, assignments, anyway=anyway, salvage=salvage, **options)
-        return conduct(going, place, observers, ended, say)
+        return conduct(going, place, observers, ended, say, stop)
 
 
 def resume_with_new_code(
     run: str | Path,
-    assignments: Iterable[str] = (),
+    assignments: Iterable[Assignment] = (),
     out: str | Path | None = None,
     *,
     salvage: bool = False,
@@ -50,6 +53,7 @@ def resume_with_new_code(
     observers: Sequence[Observer] = (),
     ended: Ended = nobody,
     say: Say = nobody,
+    stop: Stop | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Go on with a run by its scenario's code as it is now, in a new folder beside it (or `out`).
@@ -67,4 +71,4 @@ def resume_with_new_code(
     say(f"note: with the code as it is now the trace is the same for {counted(at_tick, 'tick')}; forked there")
     going = fork_course(run, at_tick, assignments, salvage=salvage, code=code, **options)
     with new_place(out or folder_beside(run, "fork")) as place:
-        return conduct(going, place, observers, ended, say)
+        return conduct(going, place, observers, ended, say, stop)

@@ -30,7 +30,7 @@ set = { "society.openness" = 0.1 }
 `schema` holds the model, `load` reads it, `moved` knows where settings stood in older versions.
 """
 
-from populace.settings.load import changed_keys, load_settings, revise_settings, with_levers
+from populace.settings.load import Assignment, changed_keys, load_settings, revise_settings, with_levers
 from populace.settings.moved import migrated
 from populace.settings.schema import (
     OPENAI,
@@ -50,6 +50,7 @@ from populace.settings.schema import (
 
 __all__ = [
     "OPENAI",
+    "Assignment",
     "Budget",
     "Bus",
     "Checkpoint",

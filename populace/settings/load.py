@@ -6,7 +6,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 import pydantic
 
@@ -15,11 +15,13 @@ from populace.interventions.levers import keys_at, parse_lever, plain_path
 from populace.settings.moved import moved_to
 from populace.settings.schema import Model, Settings, keys_of
 
+Assignment: TypeAlias = str | tuple[str, Any]
+"""A setting as `key=value`, whose value is read as TOML and, failing that, as text; or a key and its value as it is."""
 
-def load_settings(file: Path | None = None, assignments: Iterable[str] = (), **options: Any) -> Settings:
-    """Read settings from a TOML file, then `key=value` assignments, then options (None ones are skipped).
 
-    A value of an assignment is read as TOML (`3`, `true`, `[1, 2]`, `"text"`) and, failing that, as plain text.
+def load_settings(file: Path | None = None, assignments: Iterable[Assignment] = (), **options: Any) -> Settings:
+    """Read settings from a TOML file, then assignments, then options (None ones are skipped).
+
     Later sources win. Raises SettingsError, naming key and source, with the keys there are.
     """
     values: dict[str, Any] = {}
@@ -29,7 +31,7 @@ def load_settings(file: Path | None = None, assignments: Iterable[str] = (), **o
     return _finish(values, sources, assignments, options)
 
 
-def revise_settings(settings: Settings, assignments: Iterable[str] = (), **options: Any) -> Settings:
+def revise_settings(settings: Settings, assignments: Iterable[Assignment] = (), **options: Any) -> Settings:
     """Settings with some changed, by assignments and options as in `load_settings`. Raises SettingsError."""
     return _finish(settings.model_dump(mode="json"), {}, assignments, options)
 
@@ -51,9 +53,13 @@ def _leaves(values: Mapping[str, Any], at: str = "") -> dict[str, Any]:
 
 
 def _finish(
-    values: dict[str, Any], sources: dict[str, str], assignments: Iterable[str], options: Mapping[str, Any]
+    values: dict[str, Any], sources: dict[str, str], assignments: Iterable[Assignment], options: Mapping[str, Any]
 ) -> Settings:
     for assignment in assignments:
+        if not isinstance(assignment, str):
+            key, value = assignment
+            _merge(values, _nest(key, value), sources, f"settings[{key!r}]")
+            continue
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
             raise SettingsError(f"--set {assignment}: write it as key=value, for example --set model.temperature=0.2")
@@ -69,7 +75,7 @@ def _finish(
         raise SettingsError(_explain(error, sources)) from None
 
 
-def with_levers(settings: Settings, levers: Iterable[str]) -> Settings:
+def with_levers(settings: Settings, levers: Iterable[str | Mapping[str, Any]]) -> Settings:
     """The settings with more levers, each as `interventions.levers.parse_lever` reads it. Raises SettingsError."""
     return settings.model_copy(update={"levers": (*settings.levers, *map(parse_lever, levers))})
 

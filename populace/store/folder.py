@@ -20,7 +20,7 @@ import msgspec
 
 from populace.core.errors import CheckpointDamaged, SettingsError
 from populace.core.trace import TRACE_VERSION, WorldHashes
-from populace.data.societies import Origin
+from populace.data.societies import Origin, parted
 from populace.files import write_whole
 from populace.kernel.blocks import Block
 from populace.kernel.snapshot import Era, Past, RunState, from_blocks, to_blocks
@@ -140,7 +140,7 @@ def fingerprint(origin: Origin) -> str:
     """BLAKE2b-128 of a scenario's text, in hexadecimal digits; of a module's file as it is now."""
     text = origin.source.encode() if origin.source is not None else b""
     if origin.source is None:
-        spec = importlib.util.find_spec(origin.name)
+        spec = importlib.util.find_spec(parted(origin.name)[0])
         if spec is not None and spec.origin is not None:
             text = Path(spec.origin).read_bytes()
     return blake2b(text, digest_size=16).hexdigest()

@@ -42,6 +42,18 @@ def held(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process is at work in a run's folder."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return not lock_soon(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _locked(folder: Path) -> int:
     path = folder / LOCK
     while True:

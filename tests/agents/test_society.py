@@ -136,7 +136,8 @@ def test_a_module_that_cannot_be_run_is_named_with_its_line(tmp_path: Path, monk
 
 @pytest.mark.parametrize(("text", "n"), [(HEAD, 0), (GOOD + GOOD.splitlines()[-1].replace("society =", "other ="), 2)])
 def test_a_file_holds_exactly_one_society(tmp_path: Path, text: str, n: int) -> None:
-    assert f"mine.py: holds {n} societies and must hold one" in refusal(tmp_path, text)
+    said = "holds 2 societies: say which one, for example" if n else "holds no society: write"
+    assert f"mine.py: {said}" in refusal(tmp_path, text)
 
 
 def test_parameters_are_typed_and_unknown_ones_refused(tmp_path: Path) -> None:
