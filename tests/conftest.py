@@ -23,11 +23,20 @@ if "POPULACE_STATE" not in os.environ:  # what tests make is not the user's; wor
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests of one file on one worker, and all that need a Ray, or the embedded model, on one, begun first."""
+    """Keep tests of one file on one worker, begin with those that take longest, and share a Ray where tests can.
+
+    Tests in the shared Ray are one group, tests that begin a Ray of their own another, and those with the embedded
+    model a third; most of their time is waiting for processes, so the groups go side by side.
+    """
     for item in items:
-        heavy = next((name for name in ("ray", "embedded") if item.get_closest_marker(name)), None)
-        item.add_marker(pytest.mark.xdist_group(heavy or item.path.stem))
-    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+        item.add_marker(pytest.mark.xdist_group(_group(item) or item.path.stem))
+    items.sort(key=lambda item: _group(item) is None)
+
+
+def _group(item: pytest.Item) -> str | None:
+    if item.get_closest_marker("ray"):
+        return "shared ray" if "ray_cluster" in getattr(item, "fixturenames", ()) else "own ray"
+    return "embedded" if item.get_closest_marker("embedded") else None
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from support.command import populace
@@ -13,8 +16,28 @@ from populace.store.manifest import read_manifest
 README = Path(__file__).parents[2] / "README.md"
 
 
+def blocks() -> list[str]:
+    """The README's Python: the society, and what runs it from a script."""
+    return re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def test_the_readmes_script_runs_and_draws(tmp_path):
+    society, script = blocks()
+    main = "if __name__ == '__main__':\n" + script.replace("import populace\n", "import populace\n\n")
+    ending = "\nax.figure.savefig('arms.png')\nprint(populace.diff(control, louder).parted_at, len(ax.lines))\n"
+    text = society + "\n\n" + (main + ending).replace("\n", "\n    ")
+    (tmp_path / "study.py").write_text(text, encoding="utf-8")
+    environment = {**os.environ, "MPLBACKEND": "agg"}
+    done = subprocess.run(
+        [sys.executable, "study.py"], cwd=tmp_path, capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "2 2\n"
+    assert (tmp_path / "arms.png").stat().st_size > 5_000
+
+
 def test_the_readmes_society_runs(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    code, _ = blocks()
     (tmp_path / "my_society.py").write_text(code, encoding="utf-8")
     assignments = ("--set", "society.topic=a tax on meat", "--set", "agents=50")
     done = populace("run", "my_society.py", "--model", "scripted", *assignments, cwd=tmp_path)
