@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import linecache
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ CELLS: Final = "<cells>.py"
 """Stands for a notebook's cells, in the folder in which they run, as if it were a file."""
 
 _LOADED: Final[dict[Origin, Society]] = {}
-_LOADING: Final[list[str]] = []
+_HERE: Final = threading.local()
 
 
 def find_society(name: str) -> Origin:
@@ -111,17 +112,18 @@ def load_society(origin: Origin) -> Society:
 
 
 def being_loaded() -> str | None:
-    """The file or module of a society that is being loaded right now, if any."""
-    return _LOADING[-1] if _LOADING else None
+    """The file or module of a society that this thread is loading right now, if any."""
+    return getattr(_HERE, "loading", None)
 
 
 @contextmanager
 def _loading(origin: Origin) -> Iterator[None]:
-    _LOADING.append(parted(origin.name)[0])
+    outer = being_loaded()
+    _HERE.loading = parted(origin.name)[0]
     try:
         yield
     finally:
-        _LOADING.pop()
+        _HERE.loading = outer
 
 
 def _run_module(origin: Origin) -> Any:

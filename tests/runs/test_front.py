@@ -169,6 +169,17 @@ def test_where_an_event_loop_runs_it_is_the_same(village):
         asyncio.run(populace.run_async(village, tick_s=3, **SCRIPTED))
 
 
+def test_runs_side_by_side_in_one_process_are_what_they_are_alone(village):
+    whole = populace.run(village, **SCRIPTED)
+
+    async def both():
+        (Path("b.py")).write_text(FILE.replace("size=SIZE", "size=SIZE, about='another'"))
+        return await asyncio.gather(*(populace.run_async(path, out=f"{n}", **SCRIPTED)
+                                      for n, path in enumerate((village, "b.py", village))))  # fmt: skip
+
+    assert {run.manifest["trace_hash"] for run in asyncio.run(both())} == {whole.manifest["trace_hash"]}
+
+
 SLOW = {"settings": {"model.latency.median_s": 0.5}}
 
 
