@@ -3,18 +3,17 @@
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
-from populace.agents.activation import Every, EveryTick, OnMail, Sometimes
-from populace.agents.agent import Agent, Public
-from populace.agents.answers import Choice, Chosen
-from populace.agents.context import Context
-from populace.agents.population import Population
-from populace.agents.society import Parameters, Setup, Society
-from populace.core.records import Abstained, Ask, Message
-from populace.data.edge_lists import read_edge_list
-from populace.env import World
-from populace.models.safety import fence
-
 if TYPE_CHECKING:
+    from populace.agents.activation import Every, EveryTick, OnMail, Sometimes
+    from populace.agents.agent import Agent, Public
+    from populace.agents.answers import Choice, Chosen
+    from populace.agents.context import Context
+    from populace.agents.population import Population
+    from populace.agents.society import Parameters, Setup, Society
+    from populace.core.records import Abstained, Ask, Message
+    from populace.data.edge_lists import read_edge_list
+    from populace.env import World
+    from populace.models.safety import fence
     from populace.runs.front import diff, estimate, fork, replay, resume, run, run_async
     from populace.runs.result import Run, load
     from populace.store.tables.tables import panel
@@ -51,21 +50,35 @@ __all__ = [
     "run_async",
 ]
 
-_LATER: Final = {
-    **dict.fromkeys(("diff", "estimate", "fork", "replay", "resume", "run", "run_async"), "populace.runs.front"),
-    **dict.fromkeys(("Run", "load"), "populace.runs.result"),
-    "panel": "populace.store.tables.tables",
+_FOUND_IN: Final = {
+    "agents.activation": ("Every", "EveryTick", "OnMail", "Sometimes"),
+    "agents.agent": ("Agent", "Public"),
+    "agents.answers": ("Choice", "Chosen"),
+    "agents.context": ("Context",),
+    "agents.population": ("Population",),
+    "agents.society": ("Parameters", "Setup", "Society"),
+    "core.records": ("Abstained", "Ask", "Message"),
+    "data.edge_lists": ("read_edge_list",),
+    "env": ("World",),
+    "models.safety": ("fence",),
+    "runs.front": ("diff", "estimate", "fork", "replay", "resume", "run", "run_async"),
+    "runs.result": ("Run", "load"),
+    "store.tables.tables": ("panel",),
 }
-"""Where stands what is loaded when it is first used: it takes longer than all the rest."""
+"""Where the public names stand; each is loaded when it is first used, so that importing populace takes no time."""
+_MODULES: Final = ("env",)
+_ROOM_OF: Final = {name: room for room, names in _FOUND_IN.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name in _MODULES:
+        return importlib.import_module(f"populace.{name}")
+    if name not in _ROOM_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_LATER[name]), name)
+    value = getattr(importlib.import_module(f"populace.{_ROOM_OF[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -1,5 +1,5 @@
 """`python -m populace.cli`."""
 
-from populace.cli.app import main
+from populace.cli import main
 
 main()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 
 import typer
 
@@ -27,15 +25,8 @@ for _command in (
     app.command()(_command)
 
 
-def main() -> None:
-    """Run the command line; an error of populace's own is one clear message and its exit code.
-
-    A set of strings is iterated in an order that Python draws for each process, which would make a scenario's
-    prompts differ between runs; so the order is fixed before anything else is loaded.
-    """
-    if os.environ.get("PYTHONHASHSEED") is None and sys.argv and Path(sys.argv[0]).exists():
-        os.environ["PYTHONHASHSEED"] = "0"
-        os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606  # it is this very program
+def command() -> None:
+    """Run the command line; an error of populace's own is one clear message and its exit code."""
     guard_streams()
     try:
         app()
