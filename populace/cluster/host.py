@@ -170,7 +170,7 @@ class ShardHost:
     async def wind_down(self, grace_s: float) -> None:
         """Begin no further call, and let those in flight end, which are paid for: their answers go on record.
 
-        The tick that is open is abandoned. Calls that take longer than `grace_s` are left to `close`.
+        The tick that is open is abandoned. Calls that take longer than `grace_s` are broken off, and count as paid for.
         """
         self.abandon()
         self.gateway.wind_down()
@@ -179,6 +179,7 @@ class ShardHost:
             async with asyncio.timeout(grace_s):
                 while self.gateway.pressure().in_flight:  # noqa: ASYNC110 - a gateway tells no more
                     await asyncio.sleep(_POLL_S)
+        self.gateway.abort()
 
     async def close(self) -> None:
         """Close the gateway, once the calls in flight have had a little time to end."""

@@ -127,10 +127,15 @@ class Client:
         self._winding_down = True
         self._abstain(self.dispatcher.drain(), *_reason(self._failure))
 
+    def abort(self) -> None:
+        """Break off what is in flight; it may be billed all the same, so it counts."""
+        self._break_off("interrupted", "")
+
     async def close(self) -> None:
         """Stop; asks still open are delivered as abstained('interrupted')."""
         self._winding_down = self._closed = True
-        self._abstain(self.dispatcher.drain() + self.dispatcher.abort(), "interrupted", "")
+        self._abstain(self.dispatcher.drain(), "interrupted", "")
+        self.abort()
         await self.dispatcher.close()
         for server in self._servers:
             await server.http.close()
@@ -235,7 +240,8 @@ class Client:
                 return
             if self._prompts is not None and not job.alone and _kind(job) is not None and _of_one_prompt(outcome):
                 # It may be another prompt of the request that was refused.
-                job.calls += isinstance(outcome, Rejected) and outcome.billed
+                if isinstance(outcome, Rejected) and outcome.billed:
+                    self._retry.bill_unknown(job)
                 job.alone = True
                 self._put_again(job, 0.0)
                 return
@@ -338,7 +344,7 @@ class Client:
                 self._abstain(self.dispatcher.drain(), *_reason(self._failure))
             case "attempt":
                 self._fail(ModelError("a newer attempt of this shard runs, so this one makes no more calls."))
-                self._abstain(self.dispatcher.abort(), *_reason(self._failure))
+                self._break_off(*_reason(self._failure))
             case _:
                 self._fail(ModelError(f"the model gateway failed: {detail}. This is a bug in populace: report it."))
 
@@ -346,6 +352,12 @@ class Client:
         """No call is begun any more. Those in flight are paid for: they end as they end, and are delivered."""
         self._failure = failure
         self._abstain(self.dispatcher.drain(), *_reason(failure))
+
+    def _break_off(self, reason: Reason, detail: str) -> None:
+        jobs = self.dispatcher.abort()
+        for job in jobs:
+            self._retry.bill_unknown(job)
+        self._abstain(jobs, reason, detail)
 
     def _abstain(self, jobs: list[Pending], reason: Reason, detail: str) -> None:
         for job in jobs:

@@ -48,5 +48,8 @@ class Gateway(Protocol):
     def wind_down(self) -> None:
         """Begin no further call: asks that wait are delivered as abstained('interrupted'), calls in flight may end."""
 
+    def abort(self) -> None:
+        """After `wind_down`: what is in flight is delivered as abstained('interrupted'), with what it may cost."""
+
     async def close(self) -> None:
         """Stop everything that `open` started; asks still open are delivered as abstained('interrupted')."""

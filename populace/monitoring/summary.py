@@ -122,8 +122,8 @@ def _facts(manifest: Mapping[str, Any], out: Path | str) -> dict[str, str]:
     )
     if estimated := manifest.get("estimated_tokens"):
         facts["estimated"] = (
-            f"{estimated:,} of these tokens ({money(manifest['estimated_usd'])}): the endpoint did not tell, or what "
-            "it told cannot be true"
+            f"{estimated:,} of these tokens ({money(manifest['estimated_usd'])}): the endpoint did not tell, what "
+            "it told cannot be true, or a call broke off"
         )
     saved = manifest.get("saved") or {"calls": 0, "usd": 0.0}
     if saved["calls"]:

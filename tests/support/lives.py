@@ -55,6 +55,9 @@ class Counting:
     def wind_down(self) -> None:
         self.inner.wind_down()
 
+    def abort(self) -> None:
+        self.inner.abort()
+
     async def close(self) -> None:
         await self.inner.close()
 

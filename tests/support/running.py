@@ -45,6 +45,9 @@ class Shuffled:
     def wind_down(self) -> None:
         self._inner.wind_down()
 
+    def abort(self) -> None:
+        self._inner.abort()
+
     async def close(self) -> None:
         await self._inner.close()
 

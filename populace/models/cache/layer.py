@@ -79,6 +79,10 @@ class Cached:
         """Ask nothing further; what is in flight inside is still kept."""
         self.inner.wind_down()
 
+    def abort(self) -> None:
+        """Break off what is in flight inside."""
+        self.inner.abort()
+
     async def close(self) -> None:
         """Close what is inside, keep what was paid for; asks still open are delivered as abstained('interrupted')."""
         self._open = False

@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from populace.budget.amounts import PICO_USD, Amount, Rate
+from populace.budget.prices import tokens_of
 from populace.core.draws import WORLD, Stream
 from populace.core.records import Answer, Ask, Reading, Reason
 from populace.models.cache.keys import Mode as Sampling
@@ -143,19 +144,21 @@ class Retry(msgspec.Struct, frozen=True):
                 job.reasoning = outcome.reasoning
                 return job.abstained("error", outcome.detail)
             case Late():
-                job.calls += 1
+                self.bill_unknown(job)
                 return Again(0.0) if probe and elsewhere else job.abstained("deadline", outcome.detail)
             case Unsupported():
                 return job.abstained("error", outcome.detail)
             case Rejected():
-                job.calls += outcome.billed
+                if outcome.billed:
+                    self.bill_unknown(job)
                 return job.abstained("error", outcome.detail)
             case Limited():
                 # Waiting for room is no failure and costs no try.
                 job.limits += 1
                 return Again(0.0 if elsewhere else self.pause_s(job, job.limits - 1, outcome.wait_s))
             case Fault():
-                job.calls += outcome.billed
+                if outcome.billed:
+                    self.bill_unknown(job)
                 return self._again(job, outcome.detail, probe, elsewhere)
         return outcome
 
@@ -204,6 +207,16 @@ class Retry(msgspec.Struct, frozen=True):
         after_s = 0.0 if at_once else self.backoff.wait_s(self.seed, ask.agent, ask.tick, ask.nth, job.tries)
         job.tries += not probe
         return Again(after_s)
+
+    def bill_unknown(self, job: Pending) -> None:
+        """Count a call that broke off, and that was billed all the same as far as anybody here can know.
+
+        An estimate, and rather too much: its prompt by its length, its answer as long as it may be.
+        """
+        ask = job.ask
+        sent = sum(len(content) for _, content in (*ask.messages, *job.more))
+        most_out = 1 if job.mode == "labels" else ask.max_tokens
+        self._bill(job, Said("", tokens_of(sent), most_out, counted=False))
 
     def _bill(self, job: Pending, outcome: Said | Refused | Exhausted) -> None:
         cost = self.rate.cost(outcome.tokens_in, outcome.tokens_out)

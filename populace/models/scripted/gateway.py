@@ -92,6 +92,9 @@ class Scripted:
         """Abstain for what its latency still holds back: it costs nothing."""
         self._abstain()
 
+    def abort(self) -> None:
+        """Nothing is in flight: `wind_down` has ended all."""
+
     async def close(self) -> None:
         """Abstain for what its latency still holds back."""
         self._abstain()

@@ -184,6 +184,11 @@ class Recording:
         if self.inner is not None:
             self.inner.wind_down()
 
+    def abort(self) -> None:
+        """Break off what is in flight; what it may cost is not on record (`take_unrecorded`)."""
+        if self.inner is not None:
+            self.inner.abort()
+
     async def close(self) -> None:
         """Close what is inside, put down what it still answers, close the journal."""
         self._open = False
