@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import msgspec
 import pydantic
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from populace.agents.answers import Choice, compile_answer
 from populace.budget.amounts import Rate
@@ -214,6 +216,39 @@ def test_a_probe_costs_its_ask_no_try() -> None:
     for _ in range(10):
         assert isinstance(RETRY.after(one, Fault("500"), probe=True), Again)
     assert one.tries == 0
+
+
+OUTCOMES = st.sampled_from(
+    [
+        Fault("cut", billed=True),
+        Fault("500"),
+        Late("60 s"),
+        Limited("429"),
+        Rejected("4 MiB", billed=True),
+        Said("{"),
+        Said('{"label":"no"}'),
+    ]
+)
+
+
+@given(st.lists(st.tuples(OUTCOMES, st.booleans(), st.integers(0, 2), st.integers(1, 8)), max_size=12))
+def test_no_ask_is_paid_for_more_often_than_its_tries_and_repairs(
+    calls: list[tuple[Any, bool, int, int]],
+) -> None:
+    """Whatever its calls come to, as probes of an outage or not, with other endpoints or without."""
+    one = job(Choice("yes", "no"), "labels")
+    for outcome, probe, elsewhere in (call for *call, times in calls for _ in range(times)):
+        step = RETRY.after(one, outcome, probe=probe, elsewhere=elsewhere)
+        if not isinstance(step, Again):
+            break
+    assert one.calls <= 1 + RETRY.retries + RETRY.repairs + 1, "one more for labels that can't be read"
+
+
+def test_a_probe_that_may_be_billed_costs_its_ask_a_try() -> None:
+    one = job()
+    steps = [RETRY.after(one, Fault("cut", billed=True), probe=True) for _ in range(3)]
+    assert [type(step) for step in steps] == [Again, Again, Answer]
+    assert one.calls == 3
 
 
 def test_a_rate_limit_costs_its_ask_no_try() -> None:

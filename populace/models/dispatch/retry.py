@@ -127,7 +127,7 @@ class Retry(msgspec.Struct, frozen=True):
     ) -> Answer | Again | Fatal:
         """What follows from a call's outcome. Counts calls, tokens and money on the job.
 
-        A probe of an open breaker costs its ask none of its tries. `elsewhere` is how many other endpoints work: the
+        A probe of an open breaker costs its ask none of its tries, unless it may have been billed. `elsewhere` is how many other endpoints work: the
         first tries go there at once, and so does what a probe was too late for.
         """
         match outcome:
@@ -145,7 +145,10 @@ class Retry(msgspec.Struct, frozen=True):
                 return job.abstained("error", outcome.detail)
             case Late():
                 self.bill_unknown(job)
-                return Again(0.0) if probe and elsewhere else job.abstained("deadline", outcome.detail)
+                if probe and elsewhere and job.tries < self.retries:
+                    job.tries += 1
+                    return Again(0.0)
+                return job.abstained("deadline", outcome.detail)
             case Unsupported():
                 return job.abstained("error", outcome.detail)
             case Rejected():
@@ -159,7 +162,7 @@ class Retry(msgspec.Struct, frozen=True):
             case Fault():
                 if outcome.billed:
                     self.bill_unknown(job)
-                return self._again(job, outcome.detail, probe, elsewhere)
+                return self._again(job, outcome, probe, elsewhere)
         return outcome
 
     def pause_s(self, job: Pending, refused: int, asked_for_s: float | None) -> float:
@@ -198,14 +201,14 @@ class Retry(msgspec.Struct, frozen=True):
             return Stream(int.from_bytes(ask.key[:8], "little"), WORLD, 0, "llm.choice/shared")
         return Stream(self.seed, ask.agent, ask.tick, f"choice:{ask.nth}")
 
-    def _again(self, job: Pending, detail: str, probe: bool, elsewhere: int) -> Answer | Again:
-        ask = job.ask
-        if job.tries >= self.retries and not probe:
+    def _again(self, job: Pending, fault: Fault, probe: bool, elsewhere: int) -> Answer | Again:
+        ask, free = job.ask, probe and not fault.billed
+        if job.tries >= self.retries and not free:
             tried = f" (tried {job.tries + 1} times)" if job.tries else ""
-            return job.abstained("error", f"{detail}{tried}")
+            return job.abstained("error", f"{fault.detail}{tried}")
         at_once = elsewhere and (probe or job.tries < elsewhere)
         after_s = 0.0 if at_once else self.backoff.wait_s(self.seed, ask.agent, ask.tick, ask.nth, job.tries)
-        job.tries += not probe
+        job.tries += not free
         return Again(after_s)
 
     def bill_unknown(self, job: Pending) -> None:
