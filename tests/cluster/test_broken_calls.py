@@ -1,4 +1,4 @@
-"""A call that breaks off after its answer was begun is paid for: the manifest counts it, and says that it estimates it."""
+"""A call that breaks off may be paid for: the manifest counts it, and says that it is an estimate."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ from populace.cluster.job import Job
 from populace.cluster.local import LocalTransport
 from populace.cluster.transport import Opened
 from populace.core.errors import ActorLost, Interrupted
+from populace.core.records import Counts
 from populace.data.societies import find_society
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope
@@ -93,6 +94,15 @@ class Losing(LocalTransport):
             self._open.discard(shard)
             killed.cancel()
             running.cancel()
+
+    async def wind_down(self, grace_s: float) -> Counts:
+        """A lost shard tells nothing, and waits for nothing."""
+        hosts = self.hosts
+        self.hosts = [host for host in hosts if host.shard.plan.index not in self._lost]
+        try:
+            return await super().wind_down(grace_s)
+        finally:
+            self.hosts = hosts
 
     async def end(self, shard: int, envelope: Envelope, tick: int) -> RunDone:
         if shard in self._lost:

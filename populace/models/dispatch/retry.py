@@ -127,8 +127,8 @@ class Retry(msgspec.Struct, frozen=True):
     ) -> Answer | Again | Fatal:
         """What follows from a call's outcome. Counts calls, tokens and money on the job.
 
-        A probe of an open breaker costs its ask none of its tries, unless it may have been billed. `elsewhere` is how many other endpoints work: the
-        first tries go there at once, and so does what a probe was too late for.
+        A probe of an open breaker costs its ask none of its tries, unless it may have been billed. `elsewhere` is how
+        many other endpoints work: the first tries go there at once, and so does what a probe was too late for.
         """
         match outcome:
             case Said():
