@@ -1,11 +1,12 @@
 """What an endpoint can do, found out by asking it: one small ask of each kind, and what would be used instead.
 
-Requests are written, learnt from and read as in a run. What is found is told to a person (`populace doctor`); a run
+Requests are written, learnt from, read and tried again as in a run. What is found is told to a person (`populace doctor`); a run
 learns for itself, since an endpoint may change.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
@@ -15,8 +16,8 @@ from populace.agents.answers import AnswerSpec, Choice, Chosen, compile_answer
 from populace.core.errors import PopulaceError
 from populace.core.records import Ask
 from populace.models.chat import OPENAI, Mode, Writer, read_completion
-from populace.models.dispatch.backoff import rate_headers, retry_after_s
-from populace.models.endings import Ending, Exhausted, Refused, Said, Unsupported
+from populace.models.dispatch.backoff import Backoff, asked_wait_s, never_fits, rate_headers
+from populace.models.endings import Ending, Exhausted, Fault, Limited, Refused, Said, Unsupported
 from populace.models.http import Http, Reply
 from populace.models.keys import Access, is_loopback, read_key
 from populace.models.reading import read_as
@@ -25,6 +26,7 @@ from populace.settings import Settings
 
 _STEPS: Final = 12
 _SEED: Final = 7
+_BACKOFF: Final = Backoff()
 
 
 class _Sample(msgspec.Struct):
@@ -45,8 +47,8 @@ class Trial(NamedTuple):
 async def try_endpoint(settings: Settings, access: Access, now_s: float) -> list[Trial]:
     """Ask an endpoint for a text, a struct and a choice, twice with one seed, and read what it says of its limits.
 
-    Makes about six calls of at most `model.max_tokens` each, more where it refuses a form; they are billed. `now_s` is
-    Unix time. Raises nothing: what goes wrong is a trial that is not good.
+    Makes about six calls of at most `model.max_tokens` each, more where it refuses a form; they are billed. Where it
+    asks to wait, it is waited for, up to `endpoint.outage_s` in all. `now_s` is Unix time. Raises nothing: what goes wrong is a trial that is not good.
     """
     if not settings.model.name:
         return [Trial("asks", False, "No model is named.", "Set model.name to one that the endpoint serves.")]
@@ -69,11 +71,14 @@ class _Trying:
 
     def __init__(self, settings: Settings, http: Http, now_s: float) -> None:
         self._model = model = settings.model
+        self._endpoint = settings.endpoint
         self._http = http
         self._now_s = now_s
         self._writer = Writer(model.label, OPENAI)
         self._headers: Mapping[str, str] = {}
         self._counted = True
+        self._waits = 0
+        self._waited_s = 0.0
 
     async def all(self) -> list[Trial]:
         """Every trial; only the first where that already fails."""
@@ -85,6 +90,9 @@ class _Trying:
         trials.append(await self._try_choice())
         trials.append(await self._try_seed())
         trials.append(self._limits())
+        if self._waits:
+            found = f"It had to be waited for {self._waits} times, {self._waited_s:.1f} s in all; a run waits as well."
+            trials.append(Trial("waits", True, found))
         if not self._counted:
             step = "Costs are estimates from the texts' lengths; a ceiling books the worst case of each call."
             trials.append(Trial("usage", True, "It does not say how many tokens a call took.", step))
@@ -163,22 +171,43 @@ class _Trying:
             if mode == "labels" and not self._writer.form.logprobs:
                 return ending
             form = self._writer.form_of(ask)
-            reply = await self._http.post("/chat/completions", self._writer.request(ask, mode, _SEED))
-            if not isinstance(reply, Reply):
-                return reply
-            self._headers = {**self._headers, **reply.headers}
-            ending = self._read(reply, spec.labels if mode == "labels" else (), len(question))
+            labels = spec.labels if mode == "labels" else ()
+            ending = await self._call(self._writer.request(ask, mode, _SEED), labels, len(question))
             if not (isinstance(ending, Unsupported) and self._writer.learn(ask, form, ending)):
                 break
         if isinstance(ending, Said):
             self._counted = self._counted and ending.counted
         return ending
 
-    def _read(self, reply: Reply, labels: tuple[str, ...], sent: int) -> Ending:
+    async def _call(self, request: bytes, labels: tuple[str, ...], sent: int) -> Ending:
+        """One request, put again where it is to be waited for: a rate limit, or a fault, as often as a run would."""
+        limits = faults = 0
+        while True:
+            ending = await self._try(request, labels, sent)
+            match ending:
+                case Limited(detail, asked_s) if not never_fits(detail):
+                    pause_s = _BACKOFF.pause_s(_SEED, 0, 0, self._waits, limits, asked_s)
+                    limits += 1
+                case Fault(foreign=False) if faults < self._endpoint.retries:
+                    pause_s = _BACKOFF.pause_s(_SEED, 0, 0, self._waits, faults)
+                    faults += 1
+                case _:
+                    return ending
+            if self._waited_s + pause_s > self._endpoint.outage_s:
+                return ending
+            self._waits += 1
+            self._waited_s += pause_s
+            await asyncio.sleep(pause_s)
+
+    async def _try(self, request: bytes, labels: tuple[str, ...], sent: int) -> Ending:
+        reply = await self._http.post("/chat/completions", request)
+        if not isinstance(reply, Reply):
+            return reply
+        self._headers = {**self._headers, **reply.headers}
         if reply.status == 200:
             return read_completion(reply.body, labels, sent, reply.headers.get("Content-Type", ""))
         body = self._http.scrub(reply.body.decode(errors="replace")).encode()
-        return read_error(reply.status, body, retry_after_s(reply.headers, self._now_s))
+        return read_error(reply.status, body, asked_wait_s(reply.headers, body, self._now_s))
 
 
 def _failed(what: str, ending: Ending) -> Trial:

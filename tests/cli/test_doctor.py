@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from support.client import model
-from support.misbehaving import HANG, Misbehaving, status
+from support.misbehaving import CUT, DROP, HANG, OK, Act, Misbehaving, status
 from support.misbehaving_quirks import QUIRKS
 
 from populace.models.keys import accesses
@@ -57,6 +58,37 @@ def test_what_is_refused_is_said_with_what_is_used_instead() -> None:
     assert "out of a longer text" in notes("prose")
     assert "put right" in notes("other cases and types")
     assert "how many tokens" in notes("usage null")
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        [status(429, retry_after="0.2")],
+        [status(503, retry_after="0.2"), OK, status(503), status(500)],
+        [status(429)],
+        [OK, CUT, OK, DROP],
+        [status(503), status(502), status(503)],
+    ],
+    ids=["429", "503", "429 without a wait", "lost connections", "a slow start"],
+)
+def test_a_healthy_endpoint_that_asks_to_wait_is_waited_for(plan: list[Act]) -> None:
+    trials, _, server = tried(plan)
+    assert all(trial.good for trial in trials.values())
+    bad = [act for act in plan if act is not OK]
+    assert f"waited for {len(bad)} times" in trials["waits"].found
+    assert len(server.seen) == 6 + len(bad)
+    if plan[0].headers:
+        assert server.seen[1].arrived_s - server.seen[0].arrived_s >= 0.2
+
+
+def test_control_an_endpoint_that_goes_on_so_is_wrong() -> None:
+    trials, found, server = tried(lambda _seen: status(503))
+    assert [trial.good for trial in trials.values()] == [False]
+    assert len(server.seen) == 1 + 3, "as often as endpoint.retries says"
+    trials, found, server = tried(lambda _seen: status(429, retry_after="100"), settings={"outage_s": 20.0})
+    assert [trial.good for trial in trials.values()] == [False]
+    assert "429" in found
+    assert len(server.seen) == 1
 
 
 def test_what_does_not_work_is_wrong_and_says_why() -> None:
