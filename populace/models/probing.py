@@ -1,7 +1,7 @@
 """What an endpoint can do, found out by asking it: one small ask of each kind, and what would be used instead.
 
-Requests are written, learnt from, read and tried again as in a run. What is found is told to a person (`populace doctor`); a run
-learns for itself, since an endpoint may change.
+Requests are written, learnt from, read and tried again as in a run. What is found is told to a person (`populace
+doctor`); a run learns for itself, since an endpoint may change.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ async def try_endpoint(settings: Settings, access: Access, now_s: float) -> list
     """Ask an endpoint for a text, a struct and a choice, twice with one seed, and read what it says of its limits.
 
     Makes about six calls of at most `model.max_tokens` each, more where it refuses a form; they are billed. Where it
-    asks to wait, it is waited for, up to `endpoint.outage_s` in all. `now_s` is Unix time. Raises nothing: what goes wrong is a trial that is not good.
+    asks to wait, it is waited for, up to `endpoint.outage_s` in all. `now_s` is Unix time. Raises nothing: what goes
+    wrong is a trial that is not good.
     """
     if not settings.model.name:
         return [Trial("asks", False, "No model is named.", "Set model.name to one that the endpoint serves.")]
