@@ -158,12 +158,16 @@ def content_key(
     max_tokens: int,
     temperature: float,
     form: str = "",
+    ruled: tuple[str, str] | None = None,
 ) -> bytes:
     """The content key of an ask: BLAKE2b-128 over model, messages, parameters and answer type.
 
-    `form` is how the messages are put where that is not as a chat; '' for a chat.
+    `form` is how the messages are put where that is not as a chat; '' for a chat. `ruled` is purpose and facts (JSON)
+    where the society's rules answer, which go by these; None where a model does.
     """
-    if form:
+    if ruled is not None:
+        content = _pack((model, messages, spec.key, max_tokens, temperature, form, ruled))
+    elif form:
         content = _pack((model, messages, spec.key, max_tokens, temperature, form))
     else:
         content = _pack((model, messages, spec.key, max_tokens, temperature))

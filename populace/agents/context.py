@@ -16,6 +16,7 @@ import msgpack
 import msgspec
 
 from populace.agents.answers import compile_answer, content_key
+from populace.agents.facts import fill
 from populace.core.draws import WORLD, Draws
 from populace.core.errors import BadAction, BadAsk, BadMessage
 from populace.core.records import Ask, Look, Message
@@ -37,6 +38,7 @@ class Scope(msgspec.Struct, frozen=True):
     """What all turns of one tick share.
 
     `forms` says how asks of a kind of answer are put, where that is not as a chat; it stands in their content keys.
+    `by_rules` says that the society's rules answer: what they go by, purpose and facts, then stands there too.
     """
 
     seed: int
@@ -52,6 +54,7 @@ class Scope(msgspec.Struct, frozen=True):
     queries: frozenset[str]
     tick: int = 0
     forms: Mapping[str, str] = {}
+    by_rules: bool = False
 
 
 class Draft(msgspec.Struct, eq=False, kw_only=True):
@@ -177,6 +180,7 @@ class Context:
         prompt: str,
         answer: Any = str,
         *,
+        facts: Mapping[str, Any] | None = None,
         system: str = "",
         purpose: str = "ask",
         max_tokens: int | None = None,
@@ -185,24 +189,30 @@ class Context:
         """Ask the model: `opinion = await ctx.ask(prompt, Opinion)`.
 
         `answer` is the type wanted: a msgspec Struct, a pydantic model, a `Choice`, or `str`. The awaited value is
-        of that type (`Chosen` for a `Choice`), or `Abstained` where there is no usable answer. `system` stands
-        first in the prompt: put what agents share there, so that a prefix cache can serve it. `purpose` names
-        this kind of ask in counts and costs. Raises BadAsk for an answer type without a schema, and for a prompt
-        that is not text.
+        of that type (`Chosen` for a `Choice`), or `Abstained` where there is no usable answer. With `facts` the prompt
+        is a template, in which `{name}` stands for a fact (see `populace.agents.facts`): a rule of the society is
+        handed the facts where a model is handed the text. Without, it is taken as it stands. `system` stands
+        first in the prompt, as it is: put what agents share there, so that a prefix cache can serve it. `purpose` names
+        this kind of ask in counts and costs, and the rule that answers it. Raises BadAsk for an answer type without a
+        schema, for a prompt that is not text, and for facts that do not fit their template.
         """
         scope = self._scope
         if not (isinstance(prompt, str) and isinstance(system, str) and isinstance(purpose, str)):
             raise BadAsk("ctx.ask: prompt, system and purpose are text (str)")
+        told = ""
         try:
+            if facts is not None:
+                prompt, told = fill(prompt, facts)
             messages = (("system", system), ("user", prompt)) if system else (("user", prompt),)
             spec = compile_answer(answer)
             tokens = scope.max_tokens if max_tokens is None else max_tokens
             heat = scope.temperature if temperature is None else temperature
             form = scope.forms.get(spec.kind, "") if scope.forms else ""
-            key = content_key(scope.model, messages, spec, tokens, heat, form)
+            ruled = (purpose, told) if scope.by_rules else None
+            key = content_key(scope.model, messages, spec, tokens, heat, form, ruled)
         except _NOT_PLAIN as error:
             raise BadAsk(f"ctx.ask: {error}") from None
-        ask = Ask(self.id, self.tick, self._made, purpose, messages, spec, tokens, heat, key)
+        ask = Ask(self.id, self.tick, self._made, purpose, messages, spec, tokens, heat, key, told)
         self._made += 1
         self._draft.pending.append(ask)
         return ask

@@ -33,6 +33,7 @@ def check_society(society: Society) -> None:
     _check_function("world", society.world, ("setup", "population"))
     if society.scripted is not None:
         _check_function("scripted", society.scripted, ("ask", "draw"))
+    _check_rules(society.rules)
     _check_outcomes(society.outcomes)
     _check_parameters(society.parameters)
     _check_activation(society.activation)
@@ -75,6 +76,15 @@ def _check_function(name: str, value: Any, takes: tuple[str, ...]) -> None:
         raise ScenarioError(f"{name}={_shown(value)}: is called as {call}, and cannot be: {error}.") from None
     except ValueError:  # a builtin that does not tell
         return
+
+
+def _check_rules(rules: Any) -> None:
+    if not isinstance(rules, Mapping):
+        raise _wrong("rules", rules, 'a dictionary of functions by purpose: rules={"opinion": opinion}')
+    for purpose, function in rules.items():
+        if not isinstance(purpose, str) or not purpose:
+            raise ScenarioError(f"rules: a purpose is a text, not {purpose!r}.")
+        _check_function(f"rules[{purpose!r}]", function, ("facts", "draw"))
 
 
 def _check_outcomes(outcomes: Any) -> None:

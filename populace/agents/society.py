@@ -50,9 +50,11 @@ class Society:
     """A society of agents in a world, and what is measured of it.
 
     `population(setup)` gives a row an agent; `world(setup, population)` gives the world; `outcomes` are functions
-    of the world, called after every tick; `parameters` holds the defaults of what a run may set;
-    `scripted(ask, draw)` gives the scripted model's answer to an ask. `ticks` and `size` are what a run has unless
-    its settings say otherwise. Raises ScenarioError where `agent` is no class of agents or its fields cannot be used.
+    of the world, called after every tick; `parameters` holds the defaults of what a run may set. `rules`
+    answer the asks of a run with `--model rules`: by purpose, `rule(facts, draw)` gives the answer, and goes by nothing
+    else. `scripted(ask, draw)` gives the scripted model's answer to an ask. `ticks` and `size` are what a run has
+    unless its settings say otherwise. Raises ScenarioError where `agent` is no class of agents or its fields cannot be
+    used.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Society:
     parameters: Parameters = Parameters()
     activation: Activation = EveryTick()
     scripted: Callable[[Ask, Stream], Any] | None = None
+    rules: Mapping[str, Callable[[dict[str, Any], Stream], Any]] = field(default_factory=dict)
     size: int = 100
     ticks: int = 10
     tick_seconds: float = 86_400.0

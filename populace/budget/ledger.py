@@ -148,7 +148,7 @@ class Booking:
 def reserve(settings: Settings, run: str, folder: Path) -> Booking:
     """Reserve for a run, by its name (its own, kept when it is resumed), before it makes its first call.
 
-    Where no ceiling of an experiment is set, or the model is scripted and costs nothing, this does nothing. Raises
+    Where no ceiling of an experiment is set, or no model is asked, this does nothing. Raises
     BudgetSpent where the experiment has nothing left, SettingsError for settings that do not fit together, and
     StorageError for a file that cannot be used.
     """
@@ -338,7 +338,7 @@ def marker(settings: Settings, run: str) -> Mark | None:
 def _is_bounded(settings: Settings) -> bool:
     budget = settings.budget
     limited = budget.experiment_usd is not None or budget.experiment_tokens is not None
-    return limited and settings.model.kind != "scripted"
+    return limited and not settings.model.asks_nobody
 
 
 def _parts(amount: Amount) -> tuple[int, int]:

@@ -88,7 +88,7 @@ def is_limited(settings: Settings) -> bool:
 
 def account_for(settings: Settings, spent: Amount = NOTHING, mark: Mark | None = None) -> AccountService | None:
     """The account of a run with these settings; None where nothing is limited, so that nobody has to ask."""
-    free = settings.model.kind == "scripted" or not is_limited(settings)
+    free = settings.model.asks_nobody or not is_limited(settings)
     return None if free else AccountService(settings, spent, mark)
 
 

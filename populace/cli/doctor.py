@@ -15,7 +15,7 @@ from populace.settings import load_settings
 def doctor(
     settings: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")] = None,
-    model: Annotated[str | None, typer.Option(help="embedded, openai or scripted.")] = None,
+    model: Annotated[str | None, typer.Option(help="embedded, openai, rules or scripted.")] = None,
 ) -> None:
     """Check Python, Ray, the model and the disk, and say what to do.
 

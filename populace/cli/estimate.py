@@ -21,7 +21,7 @@ def estimate(
     scenario: Annotated[str, typer.Argument(help="A scenario's name, a module, or a path ending in .py.")],
     agents: Annotated[int | None, typer.Option(help="How many agents the run is to have.")] = None,
     ticks: Annotated[int | None, typer.Option(help="How many ticks it is to have.")] = None,
-    model: Annotated[str | None, typer.Option(help="embedded, openai or scripted.")] = None,
+    model: Annotated[str | None, typer.Option(help="embedded, openai, rules or scripted.")] = None,
     seed: Annotated[int | None, typer.Option(help="The run's seed.")] = None,
     shards: Annotated[int | None, typer.Option(help="How many shards it is to have.")] = None,
     settings: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,

@@ -15,7 +15,7 @@ def run(
     scenario: Annotated[str, typer.Argument(help="A scenario's name, a module, or a path ending in .py.")],
     agents: Annotated[int | None, typer.Option(help="How many agents.")] = None,
     ticks: Annotated[int | None, typer.Option(help="How many ticks.")] = None,
-    model: Annotated[str | None, typer.Option(help="embedded, openai or scripted.")] = None,
+    model: Annotated[str | None, typer.Option(help="embedded, openai, rules or scripted.")] = None,
     seed: Annotated[int | None, typer.Option(help="The run's seed.")] = None,
     shards: Annotated[int | None, typer.Option(help="How many shards; the result is the same on any number.")] = None,
     transport: Annotated[str | None, typer.Option(help="local (this process) or ray.")] = None,

@@ -25,7 +25,7 @@ from populace.store.tables.tables import agents_touched
 
 _OF_THE_ATTEMPT: Final = (
     "status", "error", "origin", "settings", "parameters", "versions", "peak_rss_mb", "attempt", "began_at_tick",
-    "lost", "experiment", "arm",
+    "lost", "experiment", "arm", "answers",
 )  # fmt: skip
 """What a manifest says of a run's last attempt; the rest is about the run as far as it came in any."""
 _BILLED: Final = ("calls_billed", "tokens_in", "tokens_out", "cost_usd", "estimated_tokens", "estimated_usd")
@@ -96,11 +96,18 @@ def facts(society: Society, settings: Settings, barrier: Barrier) -> dict[str, A
         "parameters": redact(msgspec.to_builtins(society.with_parameters(settings.society)), "parameters"),
         "seed": settings.seed,
         "model": settings.model.label,
+        "answers": _answers(society, settings),
         "ticks": barrier.tick,
         **tally(total),
         **verdict(total, settings.limits),
         "saved": {"calls": total.saved_calls, "usd": total.saved_usd},
     }
+
+
+def _answers(society: Society, settings: Settings) -> str:
+    """Where the answers come from: the kind of model; 'placebo' where they are drawn by lot."""
+    placebo = settings.model.kind == "scripted" and society.scripted is None
+    return "placebo" if placebo else settings.model.kind
 
 
 def keep_former(manifest: dict[str, Any], former: dict[str, Any]) -> dict[str, Any]:

@@ -92,10 +92,11 @@ def build_host(
     """
     gateway: Gateway | None = None
     if not job.replay:
-        settings = job.read_settings()
+        settings, society = job.read_settings(), job.society()
         gateway = build_gateway(
             settings,
-            scripted=job.society().scripted,
+            scripted=society.scripted,
+            rules=society.rules,
             base_url=job.base_url,
             link=link,
             shard=index,

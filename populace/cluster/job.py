@@ -78,6 +78,11 @@ def plan_job(
     """
     society = load_society(origin)
     society.with_parameters(settings.society)
+    if whole and settings.model.kind == "rules" and not society.rules:
+        raise ScenarioError(
+            f"{origin.name}: the society has no rules that could answer: declare them by purpose, "
+            "Society(rules={'opinion': rule}) with `def rule(facts, draw)`, or choose another model.kind."
+        )
     job = Job(
         origin=origin.name,
         source=origin.source,
@@ -238,6 +243,7 @@ def build_shard(job: Job, index: int, part: ShardPart) -> Shard:
         actions=frozenset(part.actions),
         queries=frozenset(part.queries),
         forms=settings.forms,
+        by_rules=settings.model.kind == "rules",
     )
     if job.trace_version > 1 and sys.flags.hash_randomization:
         _refuse_sets(society)

@@ -68,7 +68,8 @@ class Ask(msgspec.Struct):
 
     Its identity is (run's seed, `agent`, `tick`, `nth`); `key` is the content key, BLAKE2b-128 over model,
     messages, parameters and schema (`populace.agents.answers.content_key`), in which neither agent nor arm stands.
-    `messages` are (role, content) pairs; `spec` is the compiled answer type.
+    `messages` are (role, content) pairs; `spec` is the compiled answer type. `facts` is what the prompt was made of, as
+    JSON text of an object; '' where it was given as it stands.
     """
 
     agent: int
@@ -80,6 +81,7 @@ class Ask(msgspec.Struct):
     max_tokens: int
     temperature: float
     key: bytes
+    facts: str = ""
     _read: tuple[str, Any] | None = None
 
     def __await__(self) -> Generator[Ask, Any, Any]:

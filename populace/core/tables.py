@@ -97,6 +97,8 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType({
             Column("detail", "text", "more on why it abstained", "empty_is_null", nullable=True,
                    source="answer.detail"),
             Column("prompt", "text", "JSON list of messages", "prompt", distinct=True, source="ask.messages"),
+            Column("facts", "text", "JSON object: what the prompt was made of; null: none, or not on record",
+                   "empty_is_null", nullable=True, source="ask.facts"),
             Column("answer", "text", "what the model said; null: abstained", nullable=True, source="answer.text",
                    compared=True),
             Column("reasoning", "text", "what the model thought before, where it is told", "empty_is_null",

@@ -20,7 +20,9 @@ from populace.agents.context import Context, Draft, Scope
 from populace.core.errors import ForeignAwaitable, NotAwaited
 from populace.core.records import Answer, Ask, Look, Message
 
-_HEART: Final = frozenset({__name__, Context.__module__, Ask.__module__, "populace.agents.answers"})
+_HEART: Final = frozenset(
+    {__name__, Context.__module__, Ask.__module__, "populace.agents.answers", "populace.agents.facts"}
+)
 
 
 class Failure(msgspec.Struct):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from populace.budget.amounts import Rate, ceiling
 from populace.budget.lease import Purse
@@ -26,6 +26,7 @@ from populace.models.http import Http
 from populace.models.keys import Access, accesses, is_loopback, read_key
 from populace.models.protocol import Gateway
 from populace.models.scripted.gateway import AnswerFunction, Scripted
+from populace.models.scripted.rules import Rule, Rules
 from populace.settings import Settings
 
 __all__ = ["ModelHost", "Probe", "build_gateway"]
@@ -37,6 +38,7 @@ def build_gateway(
     settings: Settings,
     *,
     scripted: AnswerFunction | None = None,
+    rules: Mapping[str, Rule] | None = None,
     base_url: str | None = None,
     link: Link | None = None,
     shard: int = 0,
@@ -44,9 +46,9 @@ def build_gateway(
 ) -> Gateway:
     """The gateway of one shard, to be opened in the process that uses it.
 
-    `scripted` is the society's own answer function, if it has one. `base_url` is where the run's `ModelHost` serves.
-    `link` leads to the run's central quota; without one, this shard keeps to an equal part of every limit itself.
-    Raises SettingsError or ModelError for settings that cannot work.
+    `scripted` is the society's own answer function, if it has one, and `rules` are its rules. `base_url` is where the
+    run's `ModelHost` serves. `link` leads to the run's central quota; without one, this shard keeps to an equal part of
+    every limit itself. Raises SettingsError or ModelError for settings that cannot work.
     """
     model, endpoint, budget, seed = settings.model, settings.endpoint, settings.budget, settings.seed
     rate = rate_of(settings)
@@ -57,6 +59,8 @@ def build_gateway(
         )
     if model.kind == "scripted":
         return Scripted(seed=seed, answer=scripted, latency=model.latency, rate=rate)
+    if model.kind == "rules":
+        return Scripted(seed=seed, rules=Rules(seed, rules or {}), latency=model.latency, rate=rate)
     embedded = model.kind == "embedded"
     if embedded and base_url is None:
         raise ModelError("the embedded model is not served: open a ModelHost first and pass on its base_url.")

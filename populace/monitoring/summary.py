@@ -23,6 +23,14 @@ EMBEDDED_CAVEAT: Final = (
     "not what people think. A larger one is one setting away: model.path (a GGUF file), or model.kind=openai."
 )
 SCRIPTED_CAVEAT: Final = "The answers were scripted and no model was asked: this run says nothing about people."
+PLACEBO_CAVEAT: Final = (
+    "The answers were drawn by lot to fit their types and no model was asked: this run is a placebo, and says nothing "
+    "about people. What it shows owes nothing to what was asked."
+)
+RULES_CAVEAT: Final = (
+    "The answers came from the society's own rules and no model was asked: what this run shows is what the theory in "
+    "them says, and nothing about models or people."
+)
 
 
 def print_summary(
@@ -78,7 +86,9 @@ def caveats(manifest: Mapping[str, Any]) -> list[str]:
     if model.get("kind") == "embedded" and not model.get("path"):
         found.append(EMBEDDED_CAVEAT)
     if model.get("kind") == "scripted":
-        found.append(SCRIPTED_CAVEAT)
+        found.append(PLACEBO_CAVEAT if manifest.get("answers") == "placebo" else SCRIPTED_CAVEAT)
+    if model.get("kind") == "rules":
+        found.append(RULES_CAVEAT)
     asks = manifest["asks"]
     ended = sum(asks[how] for how in ("answered", "cached", "replayed", "abstained"))
     if not manifest.get("valid", True):

@@ -182,7 +182,7 @@ def play(
     used, latencies_s, chains_s = _used(clock.asks)
     turns = [PilotTurn(agent, tick, used.get((agent, tick), {})) for tick in range(ticks) for agent in range(agents)]
     asks = manifest["asks"]
-    scripted = settings.model.kind == "scripted"
+    scripted = settings.model.asks_nobody
     ticks_s = list(clock.ticks_s.values())
     figures = asks["abstained"], asks["made"], manifest["cost_usd"]
     return Pilot(agents, ticks, scripted, turns, latencies_s, chains_s, ticks_s, *figures)
@@ -192,8 +192,8 @@ def pilot_settings(settings: Settings, agents: int, ticks: int, scripted: bool) 
     """The settings of a pilot: one shard, no cache (it would hide costs), no journal, no levers, asks recorded."""
     model: dict[str, Any] = {"cache": None}
     changes: dict[str, Any] = {}
-    if scripted or settings.model.kind == "scripted":
-        model |= {"kind": "scripted", "latency": Latency()}
+    if scripted or settings.model.asks_nobody:
+        model |= {"kind": settings.model.kind if settings.model.asks_nobody else "scripted", "latency": Latency()}
         changes["budget"] = Budget()
     changes |= {"agents": agents, "ticks": ticks, "shards": 1, "transport": "local", "journal": "off", "levers": ()}
     changes |= {"metrics_port": None, "record": Record(agents="none", messages=False, asks=True)}
@@ -205,7 +205,7 @@ def plan_of(settings: Settings, agents: int, ticks: int, pilot: Pilot) -> Plan:
     """The whole run, as the estimate takes it: on the settings' prices and limits, at the latency that was seen."""
     model = settings.model
     endpoint = settings.endpoint
-    limits = (None, None) if model.kind == "scripted" else (endpoint.requests_per_minute, endpoint.tokens_per_minute)
+    limits = (None, None) if model.asks_nobody else (endpoint.requests_per_minute, endpoint.tokens_per_minute)
     latency_s, low_s, high_s, chain_s = _latency(model, pilot)
     own_s = [max(0.0, a - b) for a, b in zip(pilot.ticks_s, pilot.chains_s, strict=True)]
     larger = agents / pilot.agents
@@ -243,7 +243,7 @@ def _latency(model: Model, pilot: Pilot) -> tuple[float, float, float, Interval 
 
 def _concurrency(settings: Settings) -> int:
     match settings.model.kind:
-        case "scripted":
+        case "rules" | "scripted":
             return _ALL_AT_ONCE
         case "embedded":
             return 1
@@ -275,7 +275,7 @@ def _used(
 def _notes(settings: Settings, pilot: Pilot, guess: Estimate) -> list[str]:
     notes = []
     model = settings.model
-    if pilot.scripted and model.kind != "scripted":
+    if pilot.scripted and not model.asks_nobody:
         most = guess.calls.high * model.max_tokens
         notes.append(
             "The pilot's answers were scripted, so tokens out are those of the script, and what agents do with other "

@@ -39,7 +39,7 @@ class _Section(pydantic.BaseModel):
 
 
 class Latency(_Section):
-    """Latency of the scripted model: lognormal, drawn for each ask from its own keyed stream."""
+    """Latency of the scripted model and of rules: lognormal, drawn for each ask from its own keyed stream."""
 
     median_s: NonNegativeFloat = 0.0
     sigma: NonNegativeFloat = 0.0
@@ -48,19 +48,20 @@ class Latency(_Section):
 class Model(_Section):
     """Which model answers, and how it is asked.
 
-    `kind` is `embedded` (a small model on this machine), `openai` (an OpenAI-compatible endpoint, see `Endpoint`) or
-    `scripted` (deterministic answers, no model). `path` gives the embedded model other weights (a GGUF file). With
+    `kind` is `embedded` (a small model on this machine), `openai` (an OpenAI-compatible endpoint, see `Endpoint`),
+    `rules` (the society's own, by purpose) or `scripted` (a placebo: answers of the right types, drawn by lot; or the
+    society's script). `path` gives the embedded model other weights (a GGUF file). With
     `sampling = "own"` each agent, tick and seed has its own sample; with `shared`, asks of the same content share one
     answer (agents as archetypes). `cache` names a file in which answers are kept by the same rule, for other runs as
     well; without it nothing is kept. `repairs` is how often an answer that does not fit its type is asked for again;
     `lenient` takes labels of another case and numbers written as text for what they must mean, and counts them.
-    `latency` is that of the scripted model.
+    `latency` is that of the scripted model and of rules.
 
     `prompt_form` (`plain`, `chatml` or `llama3`) says how messages are written where no chat template is applied: in
     requests of many prompts (`endpoint.batch_prompts`). It stands in the asks' content keys.
     """
 
-    kind: Literal["embedded", "openai", "scripted"] = "embedded"
+    kind: Literal["embedded", "openai", "rules", "scripted"] = "embedded"
     name: str = ""
     path: Path | None = None
     temperature: NonNegativeFloat = 0.8
@@ -74,6 +75,11 @@ class Model(_Section):
     threads: Annotated[Count | None, RESUME] = None
     context_tokens: Count = 4096
     latency: Annotated[Latency, RESUME] = Latency()
+
+    @property
+    def asks_nobody(self) -> bool:
+        """Whether answers are made here, without a model, so that they cost nothing."""
+        return self.kind in ("rules", "scripted")
 
     @property
     def label(self) -> str:

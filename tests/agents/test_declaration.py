@@ -46,6 +46,7 @@ WRONG: dict[str, list[Any]] = {
     "parameters": [Dials, {"k": 2}, None, 3, "k=2"],
     "activation": ["mail", EveryTick, None, 3],
     "scripted": [3, "x", lambda ask: None, {}],
+    "rules": [3, "x", None, [people], {"vote": 3}, {3: people}, {"": people}, {"vote": lambda facts: 1}],
     "size": [0, -1, 2.5, True, "10", None, 10**20],
     "ticks": [0, -1, 2.5, True, "10", None, 10**20],
     "tick_seconds": [0, -1.0, float("nan"), float("inf"), "60", None, True],

@@ -54,6 +54,7 @@ def _asks(tick: int, agents: int = 3) -> dict[str, list]:
         "reason": ["deadline" if agent == 0 else "" for agent in many],
         "detail": ["" for _ in many],
         "prompt": [(("system", "Be brief."), ("user", f"Hello «{agent}»")) for agent in many],
+        "facts": ['{"name": "you"}' if agent == 1 else "" for agent in many],
         "answer": [None if agent == 0 else '{"attitude": 3}' for agent in many],
         "reasoning": ["it greets me" if agent == 1 else "" for agent in many],
         "cut": [agent == 2 for agent in many],

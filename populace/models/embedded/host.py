@@ -71,6 +71,8 @@ class ModelHost:
         """
         try:
             match self._model.kind:
+                case "rules":
+                    return [Probe(True, "The society's rules need nothing.")]
                 case "scripted":
                     return [Probe(True, "The scripted model needs nothing.")]
                 case "embedded":

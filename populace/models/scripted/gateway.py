@@ -1,7 +1,7 @@
-"""The scripted model: deterministic answers without a model, for tests and for studies of scale.
+"""Deterministic answers without a model: for tests, for studies of scale, and by a society's rules.
 
-An answer is drawn from the stream (seed, agent, tick, "scripted:<nth>") to fit the type that the ask names, or comes
-from a function of the user's:
+The scripted model's answer is drawn from the stream (seed, agent, tick, "scripted:<nth>") to fit the type that the ask
+names: a placebo, blind to what was asked. Or it comes from a function of the society's:
 
 ```python
 def answer(ask, draw):
@@ -10,7 +10,8 @@ def answer(ask, draw):
     return Opinion(attitude=draw.integer(11), why="as before")
 ```
 
-It returns a str for text, a label or `Chosen` for a `Choice`, a value of the type otherwise, or `Abstained`.
+It returns a str for text, a label or `Chosen` for a `Choice`, a value of the type otherwise, or `Abstained`. A rule of
+the society returns the same, see `rules`; what is wrong with one ends the run.
 """
 
 from __future__ import annotations
@@ -21,27 +22,27 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
-import msgspec
-import pydantic
-
-from populace.agents.answers import AnswerSpec, Chosen
+from populace.agents.answers import AnswerSpec
 from populace.budget.amounts import PICO_USD, Rate
 from populace.core.draws import Stream
+from populace.core.errors import ScenarioError
 from populace.core.records import REASONS, Abstained, Answer, Ask, Reason
 from populace.models.protocol import Deliver, Pressure
+from populace.models.scripted.encode import encode, to_json
 from populace.models.scripted.generate import compile_schema, words
+from populace.models.scripted.rules import Rules
 from populace.settings import Latency
 
 AnswerFunction: TypeAlias = Callable[[Ask, Stream], Any]
 Writer: TypeAlias = Callable[[Stream], str]
 
 _FREE: Final = Rate()
-_TO_JSON: Final = msgspec.json.Encoder().encode
 
 
 class Scripted:
     """A gateway that answers at once, inside `offer`, or after a latency drawn for each ask.
 
+    It answers by `rules` where there are any, by the society's function `answer`, or by lot.
     Each answer counts as one call of about a token for four characters, so that a study of scale sees calls,
     tokens and costs. It takes no permits: any number of asks is answered at the same time.
     """
@@ -51,11 +52,14 @@ class Scripted:
         *,
         seed: int,
         answer: AnswerFunction | None = None,
+        rules: Rules | None = None,
         latency: Latency | None = None,
         rate: Rate = _FREE,
     ) -> None:
         self._seed = seed
         self._function = answer
+        self._rules = rules
+        self._failure: ScenarioError | None = None
         self._latency = latency if latency is not None and latency.median_s > 0.0 else None
         self._usd_in = rate.pico_usd_in / PICO_USD
         self._usd_out = rate.pico_usd_out / PICO_USD
@@ -67,8 +71,8 @@ class Scripted:
 
     @property
     def failure(self) -> Exception | None:
-        """Always None: the scripted model does not fail for good."""
-        return None
+        """What is wrong with the society's rules, once it has been found."""
+        return self._failure
 
     def pressure(self) -> Pressure:
         """Nothing waits; in flight is what its latency holds back."""
@@ -76,7 +80,7 @@ class Scripted:
 
     def offer(self, asks: Sequence[Ask], deliver: Deliver) -> None:
         """Answer the asks: all at once before this returns, or each after its latency."""
-        reply = self._drawn if self._function is None else self._told
+        reply = self._reply
         if self._latency is None:
             deliver([reply(ask) for ask in asks])
             return
@@ -113,6 +117,22 @@ class Scripted:
         draw = Stream(self._seed, ask.agent, ask.tick, f"latency:{ask.nth}")
         return latency.median_s * math.exp(draw.normal(0.0, latency.sigma))
 
+    def _reply(self, ask: Ask) -> Answer:
+        if self._rules is not None:
+            return self._ruled(ask, self._rules)
+        return self._drawn(ask) if self._function is None else self._told(ask)
+
+    def _ruled(self, ask: Ask, rules: Rules) -> Answer:
+        """The answer of the society's rule; one that is wrong ends the run."""
+        if self._failure is not None:
+            return Answer(ask.agent, ask.tick, ask.nth, "abstained", reason="interrupted")
+        try:
+            said = rules(ask)
+        except ScenarioError as error:
+            self._failure = error
+            return _abstained(ask, "error", str(error))
+        return _abstained(ask, said.reason, said.detail) if isinstance(said, Abstained) else self._answered(ask, said)
+
     def _drawn(self, ask: Ask) -> Answer:
         """An answer drawn to fit the ask's type."""
         spec: AnswerSpec = ask.spec
@@ -135,7 +155,7 @@ class Scripted:
                     known = ", ".join(REASONS)
                     return _abstained(ask, "error", f"no reason to abstain is called {value.reason!r}: {known}")
                 return _abstained(ask, value.reason, value.detail)
-            text = _encode(ask.spec, value)
+            text = encode(ask.spec, value)
         except Exception as error:  # noqa: BLE001 - whatever the user's function raises ends this ask only
             return _abstained(ask, "error", f"the answer function raised {type(error).__name__}: {error}")
         try:
@@ -162,18 +182,6 @@ def _abstained(ask: Ask, reason: Reason, detail: str) -> Answer:
     return Answer(ask.agent, ask.tick, ask.nth, "abstained", reason=reason, detail=detail, calls=1)
 
 
-def _encode(spec: AnswerSpec, value: Any) -> str:
-    if spec.kind == "text":
-        if not isinstance(value, str):
-            raise TypeError(f"a text ask takes a str, not {type(value).__name__}")
-        return value
-    if spec.kind == "choice" and isinstance(value, str):
-        value = Chosen(value)
-    if isinstance(value, pydantic.BaseModel):
-        return value.model_dump_json()
-    return _TO_JSON(value).decode()
-
-
 def _writer(spec: AnswerSpec) -> Writer:
     """What writes the texts for one answer type; it raises ValueError where that type cannot be drawn."""
     if spec.kind == "text":
@@ -190,12 +198,12 @@ def _writer(spec: AnswerSpec) -> Writer:
             raise ValueError(message)
 
         return cannot
-    return lambda draw: _TO_JSON(value(draw)).decode()
+    return lambda draw: to_json(value(draw)).decode()
 
 
 def _choice_writer(labels: tuple[str, ...]) -> Writer:
     """Probabilities from a flat Dirichlet distribution, then a label drawn from them; as JSON of `Chosen`."""
-    names = [_TO_JSON(label).decode().replace("%", "%%") for label in labels]
+    names = [to_json(label).decode().replace("%", "%%") for label in labels]
     probabilities = ",".join(f"{name}:%.6f" for name in names)
     forms = [f'{{"label":{name},"probabilities":{{{probabilities}}}}}' for name in names]
     if len(forms) == 2:
