@@ -21,6 +21,10 @@ if "POPULACE_STATE" not in os.environ:  # what tests make is not the user's; wor
     atexit.register(shutil.rmtree, os.environ["POPULACE_STATE"], ignore_errors=True)
 
 
+_OWN_RAY = ("test_lost_head", "test_mirror_runs", "test_canary")
+"""Files whose tests begin a Ray of their own."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep tests of one file on one worker, begin with those that take longest, and share a Ray where tests can.
@@ -35,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _group(item: pytest.Item) -> str | None:
     if item.get_closest_marker("ray"):
-        return "shared ray" if "ray_cluster" in getattr(item, "fixturenames", ()) else "own ray"
+        return "own ray" if item.path.stem in _OWN_RAY else "shared ray"
     return "embedded" if item.get_closest_marker("embedded") else None
 
 

@@ -263,6 +263,7 @@ def test_settings_that_do_not_fit_together_and_files_that_are_none(tmp_path):
     assert amount_text(UNLIMITED) == "no limit"
 
 
+@pytest.mark.chaos
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_cluster")
 def test_runs_on_ray_stay_under_the_ceiling_of_their_experiment(tmp_path):

@@ -57,7 +57,12 @@ def end_early(way: str, out: Path, transport: Any, shards: int, ceiling: int = 0
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     ("kind", "shards"),
-    [("local", 1), ("local", 3), *(pytest.param("ray", n, marks=pytest.mark.ray) for n in (1, 3))],
+    [
+        ("local", 1),
+        ("local", 3),
+        pytest.param("ray", 3, marks=pytest.mark.ray),
+        pytest.param("ray", 1, marks=[pytest.mark.ray, pytest.mark.chaos]),
+    ],
 )
 def test_manifest_tables_and_checkpoint_agree_with_the_server(
     tmp_path, request, undisturbed, way, kind, shards  # noqa: F811
