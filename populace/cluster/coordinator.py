@@ -42,10 +42,18 @@ from populace.data.societies import Origin
 from populace.kernel.barrier import Barrier
 from populace.kernel.bus import Envelope
 from populace.kernel.snapshot import Past, RunState
+from populace.models.dialect import EndpointForm
 from populace.models.embedded.host import ModelHost
 from populace.monitoring.report import Audience, Observer
 from populace.settings import Settings
-from populace.store.folder import Course, Store, fresh_course, write_run_file
+from populace.store.folder import (
+    Course,
+    Store,
+    fresh_course,
+    read_endpoint_forms,
+    write_endpoint_forms,
+    write_run_file,
+)
 from populace.store.journal.recording import billed_in, cost_of, spent_in
 from populace.store.manifest import peak_rss_mb
 from populace.store.remote.mirror import Mirror
@@ -94,6 +102,7 @@ class Coordinator:
         self._reached: Barrier | None = None
         self._unrecorded = Counts()
         """What attempts that were lost were billed without an answer on record, as far as no checkpoint tells."""
+        self._forms: dict[str, EndpointForm] = {}
         self._own: Past | None = None
         self._known_up_to = -1
         self._stopped = asyncio.Event()
@@ -140,7 +149,10 @@ class Coordinator:
             base_url = None if self.course.replay else await self._unless_stopped(host.open())
             bounded = booking.settings.model_dump_json()
             spent = booking.spent.at_least(closer.spent_before)
-            job = msgspec.structs.replace(job, run=file.run, settings=bounded, base_url=base_url, spent=spent)
+            self._forms = read_endpoint_forms(self.out) if self.course.resumed else {}
+            job = msgspec.structs.replace(
+                job, run=file.run, settings=bounded, base_url=base_url, spent=spent, forms=self._forms
+            )
             await self._attempts(job, society, state, closer)
         except PopulaceError as error:
             failure = booking.explained(error)
@@ -154,6 +166,7 @@ class Coordinator:
                 closer.peak_rss_mb = peak_rss_mb()
             try:
                 await self._uploads.before_close()
+                self._keep_forms()
                 if failure is not None:
                     await self._count_what_is_on_record()
                 reached = self._reached or Barrier(self.settings.shards, 0)
@@ -256,6 +269,7 @@ class Coordinator:
             self._audience,
             comparison=self._comparison,
             failed_turns=self.settings.limits.failed_turns,
+            closed=self._keep_forms,
             due=self._saver.due,
             save=save,
         )
@@ -269,6 +283,15 @@ class Coordinator:
             await loop.run()
         finally:
             stopping.cancel()
+
+    def _keep_forms(self) -> None:
+        """Keep what was learnt of the endpoints since the last time: a later attempt begins with it."""
+        learnt = self._transport.forms.learnt()
+        if self.course.replay or learnt == self._forms:
+            return
+        with contextlib.suppress(StorageError):  # else it is learnt again
+            write_endpoint_forms(self.out, learnt)
+            self._forms = learnt
 
     async def _count_what_is_left(self) -> None:
         """The run ends with a loss: count what the open tick was billed by those that are there."""

@@ -40,6 +40,7 @@ from populace.kernel.events import (
 from populace.kernel.shard import Shard
 from populace.kernel.snapshot import ShardState
 from populace.models.build import build_gateway
+from populace.models.dialect import EndpointForms
 from populace.models.dispatch.throttle import Link
 from populace.models.protocol import Gateway
 from populace.store.journal.recording import OpenPast, Recording
@@ -83,12 +84,18 @@ class WorldDoor(Protocol):
 
 
 def build_host(
-    job: Job, index: int, part: ShardPart, world: WorldDoor, link: Link | None, pasts: Sequence[OpenPast]
+    job: Job,
+    index: int,
+    part: ShardPart,
+    world: WorldDoor,
+    link: Link | None,
+    pasts: Sequence[OpenPast],
+    forms: EndpointForms,
 ) -> ShardHost:
     """Shard `index` of a job with all that it stands on: the model's gateway, the journal, the shard's own machine.
 
-    `link` leads to the run's account, where anything is limited; `pasts` are the journals to look answers up in. Raises
-    ScenarioError, ModelError, StorageError.
+    `link` leads to the run's account, where anything is limited; `pasts` are the journals to look answers up in;
+    `forms` is what is known of the endpoints, and is added to. Raises ScenarioError, ModelError, StorageError.
     """
     gateway: Gateway | None = None
     if not job.replay:
@@ -101,6 +108,7 @@ def build_host(
             link=link,
             shard=index,
             attempt=job.attempt,
+            forms=forms,
         )
     return ShardHost(build_shard(job, index, part), Recording(gateway, job_journal(job, index), pasts), world)
 

@@ -28,6 +28,7 @@ from populace.kernel.environment import Environment
 from populace.kernel.shard import Shard, ShardPlan
 from populace.kernel.snapshot import Era, Past
 from populace.kernel.trial import kept_copy
+from populace.models.dialect import EndpointForm
 from populace.settings import Settings
 from populace.store.journal.recording import open_journal
 from populace.store.journal.write import Journal
@@ -41,7 +42,8 @@ class Job(msgspec.Struct, frozen=True):
     `agents` and `ticks` are what settings and society came to. It holds no secret: a process reads the model's key
     from its own environment. `attempt` counts the times that it was taken up; answers go to the folder `journal` under
     the name `run`, and are first looked up in `pasts`; a `replay` calls no model. `spent` is what the model had
-    cost before. `eras` are those of a fork's past. `trace_version` is the run's, see `core.trace`.
+    cost before. `eras` are those of a fork's past. `trace_version` is the run's, see `core.trace`. `forms` is what has
+    been learnt of the model's endpoints.
     """
 
     origin: str
@@ -58,6 +60,7 @@ class Job(msgspec.Struct, frozen=True):
     eras: list[Era] = []
     replay: bool = False
     trace_version: int = TRACE_VERSION
+    forms: dict[str, EndpointForm] = {}
 
     def society(self) -> Society:
         """The society. Raises ScenarioError."""

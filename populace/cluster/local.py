@@ -22,6 +22,7 @@ from populace.kernel.bus import Envelope, Frame, count_messages
 from populace.kernel.environment import Environment, WorldDone
 from populace.kernel.events import RunDone, TickDone
 from populace.kernel.snapshot import RunState, ShardState, split_mail
+from populace.models.dialect import EndpointForms
 from populace.store.journal.recording import Missed, join_positions, on_record, open_pasts
 
 
@@ -50,6 +51,7 @@ class LocalTransport:
         self.hosts: list[ShardHost] = []
         self.account: AccountService | None = None
         self.spent: Amount = NOTHING
+        self.forms = EndpointForms()
         self._environment: Environment | None = None
         self._frame_bytes = 0
         self._missed: list[Missed] = []
@@ -64,11 +66,13 @@ class LocalTransport:
         # The journal of an attempt before knows nothing of the calls that were in flight; its account does.
         spent = job.spent.at_least(self.spent)
         self.account = None if job.replay else account_for(settings, spent, marker(settings, job.run))
+        self.forms.join(job.forms)
         pasts = open_pasts(job.pasts)
         for index in range(settings.shards):
             link = None if self.account is None else LocalLink(self.account)
             door = _Door(self._environment, job.attempt)
-            host = build_host(job, index, built.part(index, settings.shards), door, link, pasts)
+            part = built.part(index, settings.shards)
+            host = build_host(job, index, part, door, link, pasts, self.forms)
             await host.gateway.open()
             self.hosts.append(host)
         return msgspec.structs.replace(opened(self._environment), on_record=on_record(pasts))

@@ -56,8 +56,8 @@ _CLOSING_S: Final = 3.0
 class TickLoop:
     """The ticks of one attempt.
 
-    `save` is awaited at each edge where `due` says so, and once more where the run ends early; `failed_turns` is the
-    share of turns that may fail.
+    `closed` is called at each edge. `save` is awaited at each where `due` says so, and once more where the run ends
+    early; `failed_turns` is the share of turns that may fail.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class TickLoop:
         *,
         comparison: Comparison,
         failed_turns: float,
+        closed: Callable[[], None],
         due: Callable[[int], bool],
         save: Callable[[Counts], Coroutine[Any, Any, None]],
     ) -> None:
@@ -76,6 +77,7 @@ class TickLoop:
         self._audience = audience
         self._comparison = comparison
         self._failed_turns = failed_turns
+        self._at_edge = closed
         self._due = due
         self._save = save
         self._events: asyncio.Queue[Event | Exception] = asyncio.Queue()
@@ -239,6 +241,7 @@ class TickLoop:
             return diverged  # once its rows, and at the run's end the messages in flight, are there to be compared
         done.stage("record")
         self._tick_report(tick + 1, counts)
+        self._at_edge()
         total = barrier.total
         if total.turns_failed > self._failed_turns * total.turns:
             return RunFailed(

@@ -41,6 +41,7 @@ from populace.cluster.wire import (
     pack,
     pack_envelope,
     unpack_export,
+    unpack_forms,
     unpack_run,
     unpack_tick,
     unpack_world,
@@ -52,6 +53,7 @@ from populace.kernel.bus import Envelope, Frame, count_messages, unpack_frame
 from populace.kernel.environment import WorldDone
 from populace.kernel.events import RunDone, TickDone
 from populace.kernel.snapshot import RunState, ShardState, pack_world_state, split_mail, unpack_world_state
+from populace.models.dialect import EndpointForms
 from populace.store.journal.recording import Missed, join_positions
 
 _CONNECTING_S: Final = 120.0
@@ -74,6 +76,7 @@ class RayTransport:
         self._job: Job | None = None
         self._started_ray = False
         self._spent = NOTHING
+        self.forms = EndpointForms()
         self._account_lost = False
         self._liveness: Liveness | None = None
         self._processes: list[psutil.Process] = []
@@ -91,6 +94,8 @@ class RayTransport:
         again = self._job is not None
         self._job = job
         settings = job.read_settings()
+        self.forms.join(job.forms)
+        job = msgspec.structs.replace(job, forms=self.forms.learnt())
         packed = msgspec.msgpack.encode(job)
         resources = await aside(ray.cluster_resources, patience_s=_CONNECTING_S)
         share = min(1.0, 0.9 * float(resources.get("CPU", 1.0)) / (settings.shards + 1))
@@ -193,8 +198,10 @@ class RayTransport:
 
     async def open_tick(self, shard: int, tick: int, envelope: Envelope) -> tuple[ShardDone, TickDone]:
         """Run a shard's tick on its actor."""
-        call = self._shards[shard].open_tick.remote(tick, pack_envelope(envelope), *envelope.parcels)
-        packed, out = await self._result(call, shard_name(shard))
+        forms = pack(self.forms.learnt())
+        call = self._shards[shard].open_tick.remote(tick, pack_envelope(envelope), forms, *envelope.parcels)
+        packed, out, learnt = await self._result(call, shard_name(shard))
+        self.forms.join(unpack_forms(learnt))
         done = unpack_tick(packed)
         event = ShardDone(shard, done.attempt, tick, done.agents, done.digests, done.counts, out, done.sent)
         return event, done

@@ -26,6 +26,7 @@ from populace.cluster.wire import (
     pack,
     pack_parcel,
     unpack_envelope,
+    unpack_forms,
     unpack_looks,
     unpack_parcel,
     unpack_part,
@@ -36,6 +37,7 @@ from populace.core.records import Counts, Look
 from populace.kernel.bus import unpack_frame
 from populace.kernel.environment import Environment
 from populace.kernel.snapshot import pack_world_state, unpack_world_state
+from populace.models.dialect import EndpointForms
 from populace.store.journal.recording import on_record, open_pasts
 from populace.store.remote.mirror import Mirror, shard_mirror
 
@@ -195,6 +197,7 @@ class ShardActor:
         self._index = index
         self._frame_bytes = 0
         self._host: ShardHost | None = None
+        self._forms = EndpointForms()
         self._mirror: Mirror | None = None
 
     async def start(self, job: bytes, environment: Any, quota: Any, part: bytes) -> dict[int, int]:
@@ -208,7 +211,9 @@ class ShardActor:
         self._mirror = shard_mirror(read.journal, self._index)
         pasts = open_pasts(read.pasts)
         link = None if quota is None else _link(quota)
-        self._host = build_host(read, self._index, unpack_part(part), _Door(environment, read.attempt), link, pasts)
+        self._forms.join(read.forms)
+        door = _Door(environment, read.attempt)
+        self._host = build_host(read, self._index, unpack_part(part), door, link, pasts, self._forms)
         await self._host.gateway.open()
         tune_collector()
         return on_record(pasts)
@@ -228,15 +233,21 @@ class ShardActor:
         if self._mirror is not None:
             await asyncio.to_thread(self._mirror.push)
 
-    async def open_tick(self, tick: int, envelope: bytes, *parcels: bytes) -> tuple[bytes, list[tuple[int, Any]]]:
-        """Run a tick; the packed `TickDone`, and references to frames and to the world's parcel."""
+    async def open_tick(
+        self, tick: int, envelope: bytes, forms: bytes, *parcels: bytes
+    ) -> tuple[bytes, list[tuple[int, Any]], bytes]:
+        """Run a tick; the packed `TickDone`, and references to frames and to the world's parcel.
+
+        `forms` is what is known of the endpoints, packed; what is known after the tick comes back.
+        """
         assert self._host is not None
+        self._forms.join(unpack_forms(forms))
         frames = [unpack_frame(parcel, self._frame_bytes) for parcel in parcels]
         done = await self._host.run_tick(tick, unpack_envelope(envelope, frames))
         out, bare = split_parcels(
             done, lambda frame: ray.put(frame.pack()), lambda reports, sent: ray.put(pack_parcel(reports, sent))
         )
-        return pack(bare), out
+        return pack(bare), out, pack(self._forms.learnt())
 
     async def wind_down(self, grace_s: float) -> bytes:
         """Begin no further call, let those in flight end; packed, what is not on record of them cost."""

@@ -15,6 +15,7 @@ from populace.kernel.bus import Envelope, Frame
 from populace.kernel.environment import WorldDone
 from populace.kernel.events import RunDone, TickDone
 from populace.kernel.snapshot import RunState, ShardState
+from populace.models.dialect import EndpointForms
 from populace.store.journal.recording import Missed
 
 
@@ -44,6 +45,10 @@ class Transport(Protocol):
     @property
     def spent(self) -> Amount | None:
         """What the model has cost in the run's life, at most, once all is closed; None where the account was lost."""
+
+    @property
+    def forms(self) -> EndpointForms:
+        """What is known of the model's endpoints, from all shards that have told."""
 
     @property
     def missed(self) -> Sequence[Missed]:

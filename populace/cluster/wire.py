@@ -15,6 +15,7 @@ from populace.kernel.bus import Envelope, Frame, unpack_frame
 from populace.kernel.environment import Reports, WorldDone
 from populace.kernel.events import RunDone, TickDone
 from populace.kernel.snapshot import ShardState
+from populace.models.dialect import EndpointForm
 
 _encode: Final = msgspec.msgpack.Encoder(enc_hook=lambda value: _column(value)).encode
 _ARRAYS: Final = frozenset({"<i4", "<i8", "<f8", "|b1"})
@@ -65,6 +66,7 @@ _STATE: Final = msgspec.msgpack.Decoder(ShardState, dec_hook=_array)
 _EXPORT: Final = msgspec.msgpack.Decoder(tuple[ShardState, list[Position]], dec_hook=_array)
 _PART: Final = msgspec.msgpack.Decoder(ShardPart, dec_hook=_array)
 _ENVELOPE: Final = msgspec.msgpack.Decoder(tuple[dict[int, int] | None, int])
+_FORMS: Final = msgspec.msgpack.Decoder(dict[str, EndpointForm])
 _LOOKS: Final = msgspec.msgpack.Decoder(list[Look])
 
 
@@ -94,6 +96,11 @@ def unpack_shard_state(packed: bytes) -> ShardState:
 def unpack_export(packed: bytes) -> tuple[ShardState, list[Position]]:
     """Read a shard's state and positions in the journal. Raises BusError when it is neither."""
     return _read(_EXPORT, packed)  # type: ignore[no-any-return]
+
+
+def unpack_forms(packed: bytes) -> dict[str, EndpointForm]:
+    """Read what is known of endpoints. Raises BusError when it is not that."""
+    return _read(_FORMS, packed)  # type: ignore[no-any-return]
 
 
 def unpack_part(packed: bytes) -> ShardPart:

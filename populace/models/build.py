@@ -15,6 +15,7 @@ from populace.models.cache.layer import Cached
 from populace.models.chat import LLAMA, OPENAI, Writer
 from populace.models.client import Client, Server
 from populace.models.completions import Prompts
+from populace.models.dialect import EndpointForms
 from populace.models.dispatch.backoff import Backoff
 from populace.models.dispatch.concurrency import Concurrency
 from populace.models.dispatch.lanes import Lane, lane_breaker
@@ -43,12 +44,14 @@ def build_gateway(
     link: Link | None = None,
     shard: int = 0,
     attempt: int = 0,
+    forms: EndpointForms | None = None,
 ) -> Gateway:
     """The gateway of one shard, to be opened in the process that uses it.
 
     `scripted` is the society's own answer function, if it has one, and `rules` are its rules. `base_url` is where the
     run's `ModelHost` serves. `link` leads to the run's central quota; without one, this shard keeps to an equal part of
-    every limit itself. Raises SettingsError or ModelError for settings that cannot work.
+    every limit itself. `forms` is what is known of the endpoints, and is added to. Raises SettingsError or ModelError
+    for settings that cannot work.
     """
     model, endpoint, budget, seed = settings.model, settings.endpoint, settings.budget, settings.seed
     rate = rate_of(settings)
@@ -70,11 +73,13 @@ def build_gateway(
         at = [Access(base_url, "endpoint.base_url", endpoint.api_key_env, endpoint.api_key_file)]
     else:
         at = accesses(endpoint)
+    forms = EndpointForms() if forms is None else forms
     servers, lanes = [], []
     for access, calls in zip(at, _concurrency(settings, at), strict=True):
         key = None if embedded else read_key(access, required=not is_loopback(access.base_url))
         http = Http(access.base_url, key=key, connections=calls, timeout_s=endpoint.timeout_s, setting=access.setting)
-        writer = Writer(model.label, LLAMA if embedded else OPENAI)
+        known = None if embedded else forms.at(http.base_url)
+        writer = Writer(model.label, LLAMA if embedded else OPENAI, known)
         servers.append(Server(http, writer, access.key_source, access.setting, History()))
         permits = Concurrency(calls, start=min(calls, _START_PERMITS))
         lanes.append(Lane(http.base_url, permits, lane_breaker(len(at), settings.shards), access.weight))

@@ -18,7 +18,7 @@ from populace.budget.prices import credible
 from populace.core.records import Ask
 from populace.models.bodies import DECODE_ERRORS, contents, count, number, objects, plain_body, text_or_none
 from populace.models.choices import label_probabilities
-from populace.models.dialect import Form, SchemaStep, is_of_one_schema
+from populace.models.dialect import EndpointForm, Form, is_of_one_schema
 from populace.models.endings import Ending, Exhausted, Fault, Refused, Said, Unsupported
 from populace.models.reading import without_thinking
 from populace.models.refusals import excerpt, read_error_in_answer
@@ -54,25 +54,28 @@ class _Turn(msgspec.Struct):
 class Writer:
     """Writes requests; what does not depend on the agent is written once for each kind of ask.
 
-    `form` is how the endpoint takes them, as far as that is known; a schema of its own that it refuses is written in
-    another way without changing the others.
+    `known` is how the endpoint takes them, as far as that is known, and is added to here; a schema of its own that it
+    refuses is written in another way without changing the others.
     """
 
-    def __init__(self, model: str, dialect: Dialect, form: Form = Form()) -> None:  # noqa: B008 - it is frozen
+    def __init__(self, model: str, dialect: Dialect, known: EndpointForm | None = None) -> None:
         self.dialect = dialect
-        self.form = form
-        self._schemas: dict[bytes, SchemaStep] = {}
+        self._known = EndpointForm() if known is None else known
         self._head = b'{"model":' + _TO_JSON(model) + b',"messages":'
         self._tails: dict[tuple[bytes, Mode, int, float, Form], bytes] = {}
 
+    @property
+    def form(self) -> Form:
+        """How the endpoint takes requests, as far as that is known."""
+        return self._known.form
+
     def form_of(self, ask: Ask) -> Form:
         """How an ask is put now."""
-        step = self._schemas.get(ask.spec.key)
-        return self.form if step is None else msgspec.structs.replace(self.form, response_format=step)
+        return self._known.of(ask.spec.key)
 
     def request(self, ask: Ask, mode: Mode, seed: int, more: Turns = ()) -> bytes:
         """The body of a request: the ask's messages, then `more` of the conversation."""
-        form = self.form_of(ask) if self._schemas else self.form
+        form = self.form_of(ask)
         said = ask.messages
         if mode == "schema" and form.response_format != "json_schema" and not self.dialect.grammar:
             said = with_schema(said, ask.spec.schema)
@@ -99,13 +102,14 @@ class Writer:
         form = now.without(refused.parameter)
         if form is None or (self.dialect.grammar and refused.parameter == "response_format"):
             return False
+        known = self._known
         if refused.parameter != "response_format":
-            self.form = msgspec.structs.replace(self.form, **{refused.parameter: getattr(form, refused.parameter)})
+            known.form = msgspec.structs.replace(known.form, **{refused.parameter: getattr(form, refused.parameter)})
         elif is_of_one_schema(refused.detail):
-            self._schemas[ask.spec.key] = form.response_format
+            known.schemas[ask.spec.key.hex()] = form.response_format
         else:
-            self._schemas.pop(ask.spec.key, None)
-            self.form = msgspec.structs.replace(self.form, response_format=form.response_format)
+            known.schemas.pop(ask.spec.key.hex(), None)
+            known.form = msgspec.structs.replace(known.form, response_format=form.response_format)
         return True
 
     def _known_tail(self, ask: Ask, mode: Mode, form: Form) -> bytes:

@@ -1,7 +1,8 @@
 """How an endpoint takes its requests, and what is learnt of that when it refuses one. Pure.
 
 A `Form` begins as the protocol has it and only ever gets narrower, one step for each refusal: `without` gives the next
-form, or None where there is none. The message decides which parameter is meant (`refused_parameter`), not the status:
+form, or None where there is none. What is known of each endpoint of a run (`EndpointForms`) is one for all its
+processes and attempts. The message decides which parameter is meant (`refused_parameter`), not the status:
 endpoints answer 400, 404, 422 and 500 to the same thing.
 
 | parameter       | first                 | then                                                                |
@@ -16,6 +17,7 @@ endpoints answer 400, 404, 422 and 500 to the same thing.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -100,7 +102,73 @@ class Form(msgspec.Struct, frozen=True):
         return found
 
 
+    def and_of(self, other: Form) -> Form:
+        """The form that leaves out what either does."""
+        return Form(
+            "max_tokens" if self.max_tokens == other.max_tokens == "max_tokens" else "max_completion_tokens",
+            self.temperature and other.temperature,
+            self.seed and other.seed,
+            min(self.logprobs, other.logprobs),
+            _further(self.response_format, other.response_format),
+        )
+
+
+_STEPS: Final[tuple[SchemaStep, ...]] = ("json_schema", "json_object", "prompt")
+
+
+def _further(one: SchemaStep, other: SchemaStep) -> SchemaStep:
+    return max(one, other, key=_STEPS.index)
+
+
 _WHOLE: Final = Form()
+
+
+class EndpointForm(msgspec.Struct):
+    """How one endpoint takes its requests.
+
+    `schemas` are answer types (their keys, in hexadecimal) whose own schema it refuses, each with its step.
+    """
+
+    form: Form = _WHOLE
+    schemas: dict[str, SchemaStep] = {}
+
+    def of(self, key: bytes) -> Form:
+        """How an ask for the answer type of this key is put."""
+        step = self.schemas.get(key.hex()) if self.schemas else None
+        if step is None:
+            return self.form
+        return msgspec.structs.replace(self.form, response_format=_further(step, self.form.response_format))
+
+    def join(self, other: EndpointForm) -> None:
+        """Take over what another process has learnt."""
+        self.form = self.form.and_of(other.form)
+        for key, step in other.schemas.items():
+            self.schemas[key] = _further(step, self.schemas.get(key, step))
+
+
+class EndpointForms:
+    """What is known of the endpoints of a run, by base URL. Each `at` is shared by all who ask that endpoint here."""
+
+    def __init__(self, known: Mapping[str, EndpointForm] | None = None) -> None:
+        self._forms: dict[str, EndpointForm] = {}
+        self.join(known or {})
+
+    def at(self, base_url: str) -> EndpointForm:
+        """How the endpoint at this address takes its requests; it changes as more is learnt."""
+        return self._forms.setdefault(base_url, EndpointForm())
+
+    def join(self, known: Mapping[str, EndpointForm]) -> None:
+        """Take over what other processes, or attempts before, have learnt."""
+        for base_url, form in known.items():
+            self.at(base_url).join(form)
+
+    def learnt(self) -> dict[str, EndpointForm]:
+        """What is other than the protocol has it, by base URL; a copy."""
+        return {
+            base_url: EndpointForm(one.form, dict(one.schemas))
+            for base_url, one in sorted(self._forms.items())
+            if one.schemas or one.form != _WHOLE
+        }
 
 
 def refused_parameter(message: str, named: str = "") -> Parameter | None:

@@ -24,6 +24,7 @@ from populace.data.societies import Origin, parted
 from populace.files import write_whole
 from populace.kernel.blocks import Block
 from populace.kernel.snapshot import Era, Past, RunState, from_blocks, to_blocks
+from populace.models.dialect import EndpointForm
 from populace.settings import Settings, migrated
 from populace.store.checkpoint.generations import Checkpoints, latest
 from populace.store.journal.write import next_attempt
@@ -33,6 +34,7 @@ from populace.store.storage import make_folder
 from populace.store.tables.files import lost_parts
 
 RUN_FILE: Final = "run.json"
+ENDPOINTS: Final = "endpoints.json"
 JOURNAL: Final = "journal"
 CHECKPOINTS: Final = "checkpoints"
 _COST_SHARE: Final = 10.0
@@ -149,6 +151,22 @@ def fingerprint(origin: Origin) -> str:
 def new_run_id() -> str:
     """A name for a run that no other has: 16 hexadecimal digits."""
     return os.urandom(8).hex()
+
+
+def write_endpoint_forms(folder: Path, known: dict[str, EndpointForm]) -> None:
+    """Keep what a run has learnt of its model's endpoints. Raises StorageError."""
+    write_whole(folder / ENDPOINTS, msgspec.json.format(msgspec.json.encode(known), indent=2) + b"\n")
+
+
+def read_endpoint_forms(folder: Path) -> dict[str, EndpointForm]:
+    """What a run's attempts so far have learnt of its model's endpoints; nothing where that cannot be read.
+
+    It is learnt again then, at the price of some calls that are refused.
+    """
+    try:
+        return msgspec.json.decode((folder / ENDPOINTS).read_bytes(), type=dict[str, EndpointForm])
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return {}
 
 
 def write_run_file(folder: Path, file: RunFile) -> None:

@@ -15,7 +15,9 @@ from populace.core.tables import TABLES
 from populace.files import naming
 
 _RUNS: Final = ("run.json", "manifest.json")
-_NAMES: Final = frozenset({*_RUNS, "journal", "checkpoints", "parts", *(f"{name}.parquet" for name in TABLES)})
+_NAMES: Final = frozenset(
+    {*_RUNS, "endpoints.json", "journal", "checkpoints", "parts", *(f"{name}.parquet" for name in TABLES)}
+)
 _PARTS: Final = re.compile(rf"(?:{'|'.join(TABLES)})(?:-\d{{6,}}\.parquet|\.parquet\.part)")
 _CHECKPOINTS: Final = re.compile(r"g\d{8,}-t\d{8,}\.checkpoint(?:\.part)?")
 _SHOWN: Final = 5

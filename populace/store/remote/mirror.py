@@ -38,7 +38,7 @@ from populace.store.storage import make_folder, naming
 REMOTE_SEGMENT_BYTES: Final = 8 * 2**20
 """How long a journal's segment should become in a remote run: the one that grows is uploaded again each time."""
 
-RECORD: Final = ("run.json", "manifest.json", "journal/*", "checkpoints/*", "parts/*")
+RECORD: Final = ("run.json", "manifest.json", "endpoints.json", "journal/*", "checkpoints/*", "parts/*")
 """What resume, replay and fork read of a run: all but its finished tables."""
 
 _JOURNAL: Final = "/journal"
