@@ -147,7 +147,8 @@ def test_a_name_that_leads_to_a_refused_address_ends_the_run_at_once(monkeypatch
     assert "localhost leads to an address that is refused" in refused.detail
 
 
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUEST_METHOD")
+"""What of an environment decides; with REQUEST_METHOD the standard library takes the process for a CGI script."""
 
 
 @pytest.fixture
@@ -155,6 +156,14 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for name in PROXIES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
+    real = socket.getaddrinfo
+
+    def lookup(host: Any, *rest: Any, **more: Any) -> Any:
+        if str(host).endswith(".invalid"):  # no name server is asked, which may take its time
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return real(host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
     return monkeypatch
 
 

@@ -24,7 +24,7 @@ from populace.budget.amounts import Amount
 from populace.core.errors import PopulaceError
 from populace.models.dispatch.breaker import Ticket
 from populace.models.dispatch.concurrency import Signal
-from populace.models.dispatch.lanes import Entry, Lane, Lanes
+from populace.models.dispatch.lanes import Queued, Lane, Lanes
 from populace.models.dispatch.retry import Pending
 from populace.models.dispatch.throttle import Limiter
 from populace.models.endings import Ending, Fault, Late, Limited, endpoint_works
@@ -215,10 +215,10 @@ class Dispatcher:
         self._started += len(jobs)
         return _Begun(jobs, lane, ticket)
 
-    def _fill(self, jobs: list[Pending], queue: list[Entry], batches: Batches, now_s: float) -> None:
+    def _fill(self, jobs: list[Pending], queue: list[Queued], batches: Batches, now_s: float) -> None:
         """Add to a call those of the next in the queue that it can carry and that are paid for."""
         kind = batches.kind(jobs[0])
-        aside: list[Entry] = []
+        aside: list[Queued] = []
         while kind is not None and queue and len(jobs) < batches.size and len(aside) < _LOOK_AHEAD * batches.size:
             job = queue[0][-1]
             if batches.kind(job) != kind:
@@ -230,7 +230,7 @@ class Dispatcher:
         for entry in aside:
             heapq.heappush(queue, entry)
 
-    def _take(self, queue: list[Entry]) -> Pending:
+    def _take(self, queue: list[Queued]) -> Pending:
         job = heapq.heappop(queue)[-1]
         if self._limiter is not None:
             self._waiting_tokens -= job.estimate

@@ -24,7 +24,7 @@ from populace.models.dispatch.concurrency import Concurrency
 from populace.models.dispatch.retry import Pending
 from populace.models.dispatch.router import Endpoint, Router, shared_prefix
 
-Entry: TypeAlias = tuple[int, int, int, int, Pending]
+Queued: TypeAlias = tuple[int, int, int, int, Pending]
 """What waits: the ask's tick, agent and nth, the order it came in, and its job."""
 
 _SEVERAL_PROBE_MOST_S: Final = 60.0
@@ -61,7 +61,7 @@ class Lane:
         self.limits_at_s = -math.inf
         self.limits_since_s: float | None = None
         self.index = 0
-        self.queue: list[Entry] = []
+        self.queue: list[Queued] = []
 
     def admits_at_s(self, now_s: float) -> float:
         """When this lane may next start a call, as things stand and if it has a permit: `now_s` or later."""

@@ -12,7 +12,7 @@ call now (healthy, and with a free permit): the best of those takes it, and over
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -55,10 +55,6 @@ class Router:
     def rank(self, prefix: bytes) -> tuple[str, ...]:
         """All endpoints' names, the best for this prefix first."""
         return self._rank(prefix)
-
-    def pick(self, prefix: bytes, able: Callable[[str], bool]) -> str | None:
-        """The best endpoint for this prefix among those able to take a call now, or None when there is none."""
-        return next((name for name in self._rank(prefix) if able(name)), None)
 
     def _rank_afresh(self, prefix: bytes) -> tuple[str, ...]:
         ranked = sorted(self.endpoints, key=lambda endpoint: (-_score(endpoint, prefix), endpoint.name))
