@@ -24,7 +24,7 @@ from populace.budget.amounts import Amount
 from populace.core.errors import PopulaceError
 from populace.models.dispatch.breaker import Ticket
 from populace.models.dispatch.concurrency import Signal
-from populace.models.dispatch.lanes import Queued, Lane, Lanes
+from populace.models.dispatch.lanes import Lane, Lanes, Queued
 from populace.models.dispatch.retry import Pending
 from populace.models.dispatch.throttle import Limiter
 from populace.models.endings import Ending, Fault, Late, Limited, endpoint_works
