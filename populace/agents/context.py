@@ -30,6 +30,7 @@ NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _pack: Final = msgpack.Packer(autoreset=True).pack
 _INT32_MAX: Final = 2**31 - 1
 _SCALARS: Final = frozenset({str, int, float, bool, bytes, type(None)})
+_ROLES: Final = ("system", "user", "assistant")
 _CONTAINERS: Final = (dict, list, tuple)
 _NOT_PLAIN: Final = (TypeError, ValueError, OverflowError, RecursionError)
 
@@ -177,9 +178,10 @@ class Context:
 
     def ask(
         self,
-        prompt: str,
+        prompt: str | None = None,
         answer: Any = str,
         *,
+        messages: Iterable[tuple[str, str] | Mapping[str, str]] | None = None,
         facts: Mapping[str, Any] | None = None,
         system: str = "",
         purpose: str = "ask",
@@ -189,30 +191,41 @@ class Context:
         """Ask the model: `opinion = await ctx.ask(prompt, Opinion)`.
 
         `answer` is the type wanted: a msgspec Struct, a pydantic model, a `Choice`, or `str`. The awaited value is
-        of that type (`Chosen` for a `Choice`), or `Abstained` where there is no usable answer. With `facts` the prompt
+        of that type (`Chosen` for a `Choice`), or `Abstained` where there is no usable answer.
+
+        `messages` holds a conversation in place of a prompt: pairs (role, content), or dictionaries with these keys, of
+        the roles `system`, `user` and `assistant`, the last one the user's. With `facts` the prompt, or each message,
         is a template, in which `{name}` stands for a fact (see `populace.agents.facts`): a rule of the society is
-        handed the facts where a model is handed the text. Without, it is taken as it stands. `system` stands
-        first in the prompt, as it is: put what agents share there, so that a prefix cache can serve it. `purpose` names
-        this kind of ask in counts and costs, and the rule that answers it. Raises BadAsk for an answer type without a
-        schema, for a prompt that is not text, and for facts that do not fit their template.
+        handed the facts where a model is handed the text. Without, it is taken as it stands. `system` stands first, as
+        it is: put what agents share there, so that a prefix cache can serve it. `purpose` names this kind of ask in
+        counts and costs, and the rule that answers it.
+
+        Raises BadAsk for an answer type without a schema, for what is neither a prompt nor a conversation, and for
+        facts that do not fit their template.
         """
         scope = self._scope
-        if not (isinstance(prompt, str) and isinstance(system, str) and isinstance(purpose, str)):
-            raise BadAsk("ctx.ask: prompt, system and purpose are text (str)")
+        if messages is None:
+            if not (isinstance(prompt, str) and isinstance(system, str) and isinstance(purpose, str)):
+                raise BadAsk("ctx.ask: prompt, system and purpose are text (str)")
+            said: tuple[tuple[str, str], ...] = (("user", prompt),)
+        else:
+            said = _conversation(prompt, messages, system, purpose)
         told = ""
         try:
             if facts is not None:
-                prompt, told = fill(prompt, facts)
-            messages = (("system", system), ("user", prompt)) if system else (("user", prompt),)
+                texts, told = fill([content for _, content in said], facts)
+                said = tuple([(role, text) for (role, _), text in zip(said, texts, strict=True)])
+            if system:
+                said = (("system", system), *said)
             spec = compile_answer(answer)
             tokens = scope.max_tokens if max_tokens is None else max_tokens
             heat = scope.temperature if temperature is None else temperature
             form = scope.forms.get(spec.kind, "") if scope.forms else ""
             ruled = (purpose, told) if scope.by_rules else None
-            key = content_key(scope.model, messages, spec, tokens, heat, form, ruled)
+            key = content_key(scope.model, said, spec, tokens, heat, form, ruled)
         except _NOT_PLAIN as error:
             raise BadAsk(f"ctx.ask: {error}") from None
-        ask = Ask(self.id, self.tick, self._made, purpose, messages, spec, tokens, heat, key, told)
+        ask = Ask(self.id, self.tick, self._made, purpose, said, spec, tokens, heat, key, told)
         self._made += 1
         self._draft.pending.append(ask)
         return ask
@@ -240,6 +253,28 @@ class Context:
         look = Look(self.id, query, args)
         self._draft.pending.append(look)
         return look
+
+
+def _conversation(prompt: Any, messages: Any, system: Any, purpose: Any) -> tuple[tuple[str, str], ...]:
+    """The messages of a conversation as pairs. Raises BadAsk, naming the message, for what is none."""
+    if prompt is not None:
+        raise BadAsk("ctx.ask: a prompt and messages are both given: put the prompt last among the messages")
+    if not (isinstance(system, str) and isinstance(purpose, str)):
+        raise BadAsk("ctx.ask: system and purpose are text (str)")
+    form = "(role, content), or {'role': ..., 'content': ...}, both text"
+    if isinstance(messages, str | Mapping) or not isinstance(messages, Iterable):
+        raise BadAsk(f"ctx.ask: messages is a list, of {form}")
+    said = []
+    for nth, one in enumerate(messages):
+        pair = [one.get("role"), one.get("content")] if isinstance(one, Mapping) and len(one) == 2 else one
+        if not (isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(text, str) for text in pair)):
+            raise BadAsk(f"ctx.ask: message {nth} has to be {form}, and is {one!r:.100}")
+        if pair[0] not in _ROLES:
+            raise BadAsk(f"ctx.ask: message {nth} has the role {pair[0]!r}; there are {', '.join(_ROLES)}")
+        said.append((pair[0], pair[1]))
+    if not said or said[-1][0] != "user":
+        raise BadAsk("ctx.ask: the last of the messages is the user's, which the model is to answer")
+    return tuple(said)
 
 
 def _pack_plain(value: Any) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -24,17 +24,22 @@ _LEAST: Final = -(2**63)
 _MOST: Final = 2**64 - 1
 
 
-def fill(template: str, facts: Mapping[str, Any]) -> tuple[str, str]:
-    """The template with its facts in place, and the facts as JSON text, by name.
+def fill(templates: Sequence[str], facts: Mapping[str, Any]) -> tuple[list[str], str]:
+    """The templates of an ask with its facts in place, and the facts as JSON text, by name.
 
     A fact is a str, float, int, bool, None, or a list (tuple) or dict of such with keys of text. In the text a str
     stands as it is, a float as the shortest decimal that reads back as the same number, and anything else as JSON
     (`true`, `null`, `[1, 2.5]`, `{"a": 1}`). Raises BadAsk, naming line and column or the fact, for a brace that is no
-    name and no doubled brace, a name without a fact, a fact that the template does not use, and what is no plain data.
+    name and no doubled brace, a name without a fact, a fact that no template uses, and what is no plain data.
     """
     if not isinstance(facts, Mapping):
         raise BadAsk(f"ctx.ask: facts is a dictionary of facts by name, not a {type(facts).__name__}")
-    pieces, names = _parse(template)
+    names: dict[str, str] = {}
+    parsed = []
+    for nth, template in enumerate(templates):
+        pieces, found = _parse(template, f" of message {nth}" if len(templates) > 1 else "")
+        parsed.append(pieces)
+        names = found if not names else {**found, **names}
     given = {}
     for name, value in facts.items():
         if name not in names:
@@ -47,16 +52,17 @@ def fill(template: str, facts: Mapping[str, Any]) -> tuple[str, str]:
     for name, where in names.items():
         if name not in given:
             there = f"the facts are {_listed(given)}" if given else "there are no facts"
-            raise BadAsk(f"ctx.ask: {where} of the template: no fact is called {name!r}; {there}")
+            raise BadAsk(f"ctx.ask: {where}: no fact is called {name!r}; {there}")
     shown = {name: _shown(value) for name, value in given.items()}
-    return "".join([text + shown[name] if name else text for text, name in pieces]), _TO_JSON(given).decode()
+    texts = ["".join([text + shown[name] if name else text for text, name in pieces]) for pieces in parsed]
+    return texts, _TO_JSON(given).decode()
 
 
 @lru_cache(maxsize=1024)
-def _parse(template: str) -> tuple[tuple[tuple[str, str], ...], dict[str, str]]:
+def _parse(template: str, of: str) -> tuple[tuple[tuple[str, str], ...], dict[str, str]]:
     """Pieces of a template, each a text and the name that follows it ('' for none); and where each name stands first.
 
-    Raises BadAsk.
+    `of` says which message of several it is. Raises BadAsk.
     """
     pieces: list[tuple[str, str]] = []
     names: dict[str, str] = {}
@@ -68,15 +74,15 @@ def _parse(template: str) -> tuple[tuple[tuple[str, str], ...], dict[str, str]]:
         if token in ("{{", "}}"):
             text += token[0]
             continue
-        where = _place(template, found.start())
+        where = f"{_place(template, found.start())} of the template{of}"
         if name is None:
             raise BadAsk(
-                f"ctx.ask: {where} of the template: a single {token!r}. With facts, braces hold a fact's name; for a "
+                f"ctx.ask: {where}: a single {token!r}. With facts, braces hold a fact's name; for a "
                 f"brace in the text write {token * 2!r}"
             )
         if not name.isidentifier():
             raise BadAsk(
-                f"ctx.ask: {where} of the template: {token!r} is no fact's name. Braces hold a name alone: make what "
+                f"ctx.ask: {where}: {token!r} is no fact's name. Braces hold a name alone: make what "
                 f"is to stand there a fact of its own, and for braces in the text write {'{' + token + '}'!r}"
             )
         names.setdefault(name, where)

@@ -44,11 +44,11 @@ class Side(enum.StrEnum):
     ],
 )
 def test_a_template_is_filled(template: str, facts: dict[str, Any], text: str) -> None:
-    assert fill(template, facts)[0] == text
+    assert fill([template], facts)[0] == [text]
 
 
 def test_what_a_fact_says_is_never_read_as_a_template() -> None:
-    assert fill("{a} and {b}", {"a": "{b} {{ } {0}", "b": "{a}"})[0] == "{b} {{ } {0} and {a}"
+    assert fill(["{a} and {b}"], {"a": "{b} {{ } {0}", "b": "{a}"})[0] == ["{b} {{ } {0} and {a}"]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_what_a_fact_says_is_never_read_as_a_template() -> None:
 )
 def test_what_does_not_fit_is_named_with_its_place(template: str, facts: Any, says: str) -> None:
     with pytest.raises(BadAsk) as caught:
-        fill(template, facts)
+        fill([template], facts)
     assert says in str(caught.value)
 
 
@@ -96,7 +96,7 @@ PLAIN = st.recursive(
 
 @given(PLAIN)
 def test_facts_come_back_as_they_were(value: Any) -> None:
-    text, told = fill("{a}", {"a": value})
+    [text], told = fill(["{a}"], {"a": value})
     again = json.loads(told)["a"]
     assert again == value
     assert repr(again) == repr(value) or isinstance(value, dict | list)
@@ -110,7 +110,7 @@ def test_without_facts_a_prompt_is_taken_as_it_stands(prompt: str) -> None:
     assert ask(doubled, facts={}).messages == (("user", prompt),)
 
 
-def ask(prompt: str, answer: Any = str, *, by_rules: bool = False, **options: Any) -> Ask:
+def ask(prompt: str | None = None, answer: Any = str, *, by_rules: bool = False, **options: Any) -> Ask:
     made = Context(3, make_scope(5, by_rules=by_rules), Draft()).ask(prompt, answer, **options)
     assert isinstance(made, Ask)
     return made
@@ -146,9 +146,7 @@ def test_where_rules_answer_the_key_covers_purpose_and_facts() -> None:
 
 def test_the_order_of_facts_changes_nothing() -> None:
     one, other = {"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"d": 3, "c": 2}, "a": 1}
-    keys = {ask("{a}", facts={"a": 1, **extra}, by_rules=True).facts for extra in ({}, {})}
-    assert len(keys) == 1
-    assert fill("{a}{b}", one)[1] == fill("{a}{b}", other)[1]
+    assert fill(["{a}{b}"], one)[1] == fill(["{a}", "{b}"], other)[1]
 
 
 def test_an_ask_keeps_the_facts_that_it_was_made_with() -> None:
@@ -156,6 +154,51 @@ def test_an_ask_keeps_the_facts_that_it_was_made_with() -> None:
     made = ask("{heard}", facts={"heard": heard})
     heard.append("b")
     assert made.facts == '{"heard":["a"]}'
+
+
+TALK = [("user", "Who are you?"), ("assistant", "{Ann}"), ("user", "And you?")]
+
+
+def test_an_ask_may_be_a_conversation() -> None:
+    made = ask(messages=TALK)
+    assert made.messages == tuple(TALK)
+    assert ask(messages=[{"role": role, "content": content} for role, content in TALK]).key == made.key
+    assert ask(messages=iter(TALK), system="Be brief.").messages == (("system", "Be brief."), *TALK)
+    assert ask(messages=TALK[:1]).key == ask("Who are you?").key, "a prompt is a conversation of one message"
+    assert ask(messages=TALK[2:]).key != made.key, "control"
+
+
+def test_facts_stand_in_any_message_of_a_conversation() -> None:
+    talk = [("system", "You are {name}."), ("assistant", "I am {name} {{}}."), ("user", "{asked}")]
+    made = ask(messages=talk, facts={"name": "Ann", "asked": "{name}?"}, system="As {it} is.")
+    assert [content for _, content in made.messages] == ["As {it} is.", "You are Ann.", "I am Ann {}.", "{name}?"]
+    with pytest.raises(BadAsk, match="line 1, column 6 of the template of message 1: no fact is called 'name'"):
+        ask(messages=[("system", "Be brief."), *talk[1:]], facts={"asked": "?"})
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"prompt": "Hi", "messages": TALK}, "a prompt and messages are both given"),
+        ({}, "prompt, system and purpose are text"),
+        ({"messages": []}, "the last of the messages is the user's"),
+        ({"messages": TALK[:2]}, "the last of the messages is the user's"),
+        ({"messages": [("tool", "3")]}, "message 0 has the role 'tool'; there are system, user, assistant"),
+        ({"messages": [*TALK, ("user", 3)]}, "message 3 has to be (role, content)"),
+        ({"messages": [{"role": "user"}]}, "message 0 has to be"),
+        ({"messages": [{"role": "user", "content": "Hi", "name": "Ann"}]}, "message 0 has to be"),
+        ({"messages": ["us"]}, "message 0 has to be"),
+        ({"messages": "Hi"}, "messages is a list"),
+        ({"messages": {"role": "user", "content": "Hi"}}, "messages is a list"),
+        ({"messages": 3}, "messages is a list"),
+        ({"messages": TALK, "system": 3}, "system and purpose are text"),
+        ({"messages": [("user", "\ud800")]}, "surrogates"),
+    ],
+)
+def test_what_is_no_conversation_is_named(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(BadAsk) as caught:
+        ask(**options)
+    assert says in str(caught.value)
 
 
 def test_the_turn_that_gives_wrong_facts_fails_at_its_line() -> None:

@@ -108,7 +108,7 @@ def test_replay_asks_no_rule(tmp_path, whole, asked):
 
 def test_control_a_replay_without_the_facts_is_found_and_named(tmp_path, whole, monkeypatch):
     """The text stays as it was: only what the rule is handed differs."""
-    monkeypatch.setattr("populace.agents.context.fill", lambda template, facts: (fill(template, facts)[0], "{}"))
+    monkeypatch.setattr("populace.agents.context.fill", lambda texts, facts: (fill(texts, facts)[0], "{}"))
     replayed = replay_run(replay_course(whole[1]), whole[1], tmp_path)
     assert replayed.diverged is not None
     assert replayed.diverged.tick == 0

@@ -16,9 +16,13 @@ from populace.store.tables.tables import outcome_series, read_table
 PAGE = (Path(__file__).parents[2] / "docs" / "minds.md").read_text(encoding="utf-8")
 
 
+def blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
 @pytest.fixture(scope="module")
 def averaging(tmp_path_factory) -> Path:
-    [code] = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    code = blocks()[0]
     file: Path = tmp_path_factory.mktemp("page") / "averaging.py"
     file.write_text(code, encoding="utf-8")
     return file
@@ -46,9 +50,26 @@ def test_the_table_of_asks_holds_the_pages_facts(tmp_path, averaging):
 def test_what_the_page_calls_an_error_is_one(wrong):
     assert f"`{wrong}`" in PAGE
     with pytest.raises(BadAsk, match="line 1, column 1"):
-        fill(wrong, {"a": 1})
+        fill([wrong], {"a": 1})
 
 
 @pytest.mark.parametrize("shown", [0.1, 2.0, True, None, [1, 2.5]])
 def test_what_the_page_shows_of_values_is_what_stands_in_a_prompt(shown):
-    assert f"`{fill('{a}', {'a': shown})[0]}`" in PAGE
+    assert f"`{fill(['{a}'], {'a': shown})[0][0]}`" in PAGE
+
+
+def test_the_pages_witness_is_asked_in_a_conversation_that_grows(tmp_path):
+    head = "from populace import Abstained, Agent, Population, Society\n\n\n"
+    tail = """
+
+society = Society(name="court", agent=Witness, population=lambda setup: Population({"told": [[]] * setup.agents}),
+                  scripted=lambda ask, draw: f"Fact {ask.tick}.", size=2, ticks=3)
+"""
+    (tmp_path / "court.py").write_text(head + blocks()[1] + tail, encoding="utf-8")
+    run_local(tmp_path / "run", str(tmp_path / "court.py"))
+    last = read_table(tmp_path / "run", "asks").to_pylist()[-1]
+    said = [(one["role"], one["content"]) for one in json.loads(last["prompt"])]
+    assert said == [
+        ("system", "You are a witness of few words."), ("user", "What did you see?"), ("assistant", "Fact 0."),
+        ("assistant", "Fact 1."), ("user", "And then?"),
+    ]  # fmt: skip

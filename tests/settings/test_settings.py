@@ -86,7 +86,7 @@ def test_an_unknown_key_names_key_source_and_the_keys_there_are(tmp_path: Path) 
 
 def test_a_models_name_given_as_its_kind_is_told_where_it_goes() -> None:
     said = problem(model__kind="gpt-4")
-    assert said.startswith('--model: "gpt-4" is no kind of model: there are embedded, openai, scripted. ')
+    assert said.startswith('--model: "gpt-4" is no kind of model: there are embedded, openai, rules, scripted. ')
     assert said.endswith("--set model.name=gpt-4")
     assert problem(assignments=["model.kind=3"]).startswith("--set model.kind: 3 is no kind of model")
 
