@@ -106,7 +106,7 @@ def spent_s(source: str, agents: int, ticks: int, *, kept: bool) -> float:
         if kept:
             asyncio.run(run.run())
         else:
-            with patch.object(Keeper, "keep", lambda *_, **__: None), patch.object(Environment, "try_parts"):
+            with patch.object(Keeper, "keep", lambda *_, **__: []), patch.object(Environment, "try_parts"):
                 asyncio.run(run.run())
         return time.process_time() - clock.began_s
     finally:

@@ -31,13 +31,13 @@ from populace.core.containers import (
     set_field,
 )
 from populace.core.errors import ScenarioError
+from populace.kernel.columns import SCALARS, Column, column_of, fits, put_sets, sorted_sets
 
 _NEXT: Final = (
     "A run is saved and resumed with agents as plain data: declare the field with the type that it holds, or keep in "
     "it what it declares."
 )
-_CHUNK: Final = 256
-_SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
+_CHUNK: Final = 128
 _READ_AS: Final[dict[type, type]] = {
     OrderedSet: set, OrderedFrozenSet: frozenset, ReadOnlyList: list, ReadOnlyDict: dict, ReadOnlySet: set
 }  # fmt: skip
@@ -46,14 +46,6 @@ _MUTABLE: Final = frozenset({list, dict, set, OrderedSet, bytearray})
 _NOT_SAVED: Final = (TypeError, ValueError, OverflowError, RecursionError, AttributeError)
 _encode: Final = msgspec.msgpack.Encoder().encode
 _types: Final = msgspec.inspect
-_SCALAR_TYPES: Final[dict[type, type]] = {
-    _types.NoneType: type(None), _types.BoolType: bool, _types.IntType: int, _types.FloatType: float,
-    _types.StrType: str, _types.BytesType: bytes,
-}  # fmt: skip
-_ANYTHING: Final = _SCALARS | {list, dict}
-_KEYS: Final = frozenset({str, int})
-
-
 class _Field(NamedTuple):
     """A field that is more than a scalar. `flat` holds scalars only; `sets` holds a set at any depth."""
 
@@ -63,28 +55,29 @@ class _Field(NamedTuple):
     sets: bool
 
 
+_Sets = tuple[Column, list[Any], list[Any]]
+"""A field with sets: the values of it that some agents hold, and their elements in order."""
+
+
 class Keeper:
     """Gives agents of one class what they keep. With `canonical` unset it only tries them (trace version 1)."""
 
     def __init__(self, kind: type[Agent], *, canonical: bool = True) -> None:
+        fields = _types.type_info(kind).fields  # type: ignore[attr-defined]
         self._canonical = canonical
         self._set = set_field if kind.__struct_config__.frozen else setattr
         self._decode = msgspec.msgpack.Decoder(kind).decode
         self._decode_all = msgspec.msgpack.Decoder(list[kind]).decode  # type: ignore[valid-type]
-        shapes = {one.name: _shape(one.type, ()) for one in _types.type_info(kind).fields}  # type: ignore[attr-defined]
+        shapes = {one.name: _shape(one.type, ()) for one in fields}
         self._open = kind.__dictoffset__ != 0
         self._readers = [attrgetter(name) for name in shapes]
         self._held = [
             _Field(name, attrgetter(name), flat, sets) for name, (held, flat, sets) in shapes.items() if held
         ]
-        exact = [_exact(one.type) for one in _types.type_info(kind).fields]  # type: ignore[attr-defined]
-        own = self._open or hasattr(kind, "__post_init__")
-        self._exact = None if own or None in exact else [
-            (read, *one) for read, one in zip(self._readers, exact, strict=True) if one is not None
-        ]  # fmt: skip
-        plain = [name for name, (_, _, sets) in shapes.items() if not sets]
-        self._beside_sets = attrgetter(*plain) if plain else lambda _: None
         self._with_sets = [one for one in self._held if one.sets]
+        columns = [column_of(one) for one in fields]
+        own = self._open or hasattr(kind, "__post_init__") or None in columns
+        self._columns = None if own else [one for one in columns if one is not None]
 
     def read(self, packed: bytes) -> Agent:
         """An agent from what `pack_agent` gave. Raises msgspec.MsgspecError where it is none of this class."""
@@ -93,80 +86,105 @@ class Keeper:
             self._order_sets((agent,))
         return agent
 
-    def keep(self, agents: Sequence[Agent], ids: Sequence[int], *, alone: bool = True) -> None:
+    def keep(
+        self, agents: Sequence[Agent], ids: Sequence[int], *, alone: bool = True, pack: bool = False
+    ) -> list[bytes]:
         """Have these agents hold what they would if they were read back; scalars do so already.
 
         Raises ScenarioError for one that would be another, and changes nothing then. With `alone`, a container that
-        stands in two places of an agent, or in two agents, is such a case.
+        stands in two places of an agent, or in two agents, is such a case. With `pack`, gives what `pack_agent` gives
+        of them now.
         """
-        kept: list[tuple[Sequence[Agent], str, list[Any]]] = []
-        containers: set[int] = set()
+        sets: list[tuple[Column, Sequence[Agent], list[Any], list[Any]]] = []
+        read: list[tuple[Sequence[Agent], str, list[Any]]] = []
+        containers: list[int] = []
+        rows: list[bytes] = []
         for start in range(0, len(agents), _CHUNK):
-            part = agents[start : start + _CHUNK]
+            part, mine = agents[start : start + _CHUNK], ids[start : start + _CHUNK]
             found: list[int] = []
-            columns = self._read_back(part, ids[start : start + _CHUNK], found)
-            kept += [(part, name, column) for name, column in columns]
-            known = len(containers)
-            containers.update(found)
-            if alone and len(containers) != known + len(found):
-                _refuse_shared(agents[: start + _CHUNK], ids)
+            ordered = self._as_declared(part, mine, found, rows if pack else None)
+            if ordered is None:
+                found.clear()
+                columns = self._read_back(part, mine, found, rows)
+                read += [(part, name, column) for name, column in columns]
+            else:
+                sets += [(column, part, values, elements) for column, values, elements in ordered]
+            containers += found
+        if alone and len(set(containers)) != len(containers):
+            _refuse_shared(agents, ids)
         if self._canonical:
-            for part, name, column in kept:
-                for agent, value in zip(part, column, strict=True):
-                    self._set(agent, name, value)
+            for part, name, values in read:
+                self._put(part, name, values)
+            for column, part, values, elements in sets:
+                put_sets(column, part, values, elements, self._set, alone=alone)
+        return rows if pack else []
+
+    def _as_declared(
+        self, agents: Sequence[Agent], ids: Sequence[int], containers: list[int], rows: list[bytes] | None
+    ) -> list[_Sets] | None:
+        """The sets of these agents, where all fields hold exactly what they declare.
+
+        None says that they must be read back. Notes the containers that may be shared, and what they are packed to.
+        """
+        if self._columns is None:
+            return None
+        saved: list[list[Any]] = []
+        sets: list[_Sets] = []
+        for column in self._columns:
+            values = list(map(column.read, agents))
+            if not fits(column, values, containers):
+                return None
+            if column.is_set:
+                elements = sorted_sets(column, values)
+                if elements is None:
+                    return None
+                sets.append((column, values, elements))
+                values = elements
+            if not column.always_saved:
+                saved.append(values)
+        try:
+            if rows is None:
+                _encode(saved)
+            else:
+                rows += self._pack(agents, sets)
+        except _NOT_SAVED:
+            self._explain(agents, ids)
+        return sets
+
+    def _pack(self, agents: Sequence[Agent], sets: list[_Sets]) -> list[bytes]:
+        """What the agents are packed to once their sets are in order: those stand in for them meanwhile, as lists."""
+        if not (self._canonical and sets):
+            return list(map(_encode, agents))
+        try:
+            for column, _, elements in sets:
+                self._put(agents, column.name, elements)
+            return list(map(_encode, agents))
+        finally:
+            for column, values, _ in sets:
+                self._put(agents, column.name, values)
+
+    def _put(self, agents: Sequence[Agent], name: str, values: Sequence[Any]) -> None:
+        put = self._set
+        for agent, value in zip(agents, values, strict=True):
+            put(agent, name, value)
 
     def _read_back(
-        self, agents: Sequence[Agent], ids: Sequence[int], containers: list[int]
+        self, agents: Sequence[Agent], ids: Sequence[int], containers: list[int], rows: list[bytes]
     ) -> list[tuple[str, list[Any]]]:
-        """What these agents' fields will hold, where it is not what they hold; notes their mutable containers."""
-        if self._exact is not None and self._exactly(agents, containers):
-            sets = [(one.name, list(map(_in_order, map(one.read, agents)))) for one in self._with_sets]
-            try:
-                _encode([self._beside_sets(agent) for agent in agents])
-                _encode(sets)
-            except _NOT_SAVED:
-                self._explain(agents, ids)
-            return [
-                (name, list(map(_as_set, column, map(one.read, agents))))
-                for one, (name, column) in zip(self._with_sets, sets, strict=True)
-            ]
-        containers.clear()
+        """What these agents' fields will hold; notes their mutable containers, and what they are packed to then."""
         try:
-            packed = _encode(agents)
-            again: list[Agent] = self._decode_all(packed)
+            packed = list(map(_encode, agents))
+            again: list[Agent] = self._decode_all(b"".join((_array_of(len(packed)), *packed)))
         except Exception:  # noqa: BLE001  # a class may check what it is made of, and raise anything
-            self._explain(agents, ids)
-        repacked = _encode(again)
-        same = len(repacked) == len(packed) if self._with_sets else repacked == packed
-        if not (same and self._same(agents, again, containers)):
             self._explain(agents, ids)
         if self._canonical and self._with_sets:
             self._order_sets(again)
+        repacked = list(map(_encode, again))
+        same = list(map(len, repacked)) == list(map(len, packed)) if self._with_sets else repacked == packed
+        if not (same and self._same(agents, again, containers)):
+            self._explain(agents, ids)
+        rows += repacked if self._canonical else packed
         return [(one.name, list(map(one.read, again))) for one in self._held]
-
-    def _exactly(self, agents: Sequence[Agent], containers: list[int]) -> bool:
-        """Whether all fields hold exactly what they declare; False says that it must be tried."""
-        assert self._exact is not None
-        for read, kinds, first, second in self._exact:
-            values = list(map(read, agents))
-            found = set(map(type, values))
-            if not found <= kinds:
-                return False
-            if found <= _SCALARS:
-                continue
-            containers += [id(value) for value in values if type(value) in _MUTABLE]
-            if first is None:
-                if not all(map(_is_plain, values, [containers] * len(values))):
-                    return False
-                continue
-            for value in values:
-                if not value or type(value) in _SCALARS:
-                    continue
-                if not set(map(type, _elements(value))) <= first:
-                    return False
-                if second is not None and not set(map(type, value.values())) <= second:
-                    return False
-        return True
 
     def _same(self, agents: Sequence[Agent], again: Sequence[Agent], containers: list[int]) -> bool:
         read: Callable[[Any], Any]
@@ -179,7 +197,7 @@ class Keeper:
         for field in self._held:
             read = field.read
             if field.flat:
-                containers += [id(value) for value in map(read, agents) if type(value) in _MUTABLE]
+                containers.extend(id(value) for value in map(read, agents) if type(value) in _MUTABLE)
             elif not all(map(_alike, map(read, agents), map(read, again), [containers] * len(agents))):
                 return False
         return not self._open or not any(vars(agent) for agent in agents)
@@ -197,6 +215,11 @@ class Keeper:
             f"{type(agents[0]).__name__}: one of the agents {ids[0]} to {ids[-1]} is another whenever it is read back "
             f"from what is saved. See what __post_init__ does, here or in what its fields hold. {_NEXT}"
         )
+
+
+def _array_of(length: int) -> bytes:
+    """How a MessagePack array of so many begins."""
+    return b"\xdd" + length.to_bytes(4, "big")
 
 
 def pack_agent(agent: Agent, id: int) -> bytes:  # noqa: A002
@@ -249,80 +272,10 @@ def _shape(kind: Any, inside: tuple[type, ...]) -> tuple[bool, bool, bool]:
     return True, not hasattr(kind, "fields") and not any(one[0] for one in shapes), sets
 
 
-def _exact(kind: Any) -> tuple[frozenset[type], frozenset[type] | None, frozenset[type] | None] | None:
-    """What a field of scalars, of containers of scalars, or of anything may hold, so that it need not be tried.
-
-    The types of its values, of what these hold (None: plain data), and of the values of a dict (None: no dict). None
-    for all other fields.
-    """
-    while isinstance(kind, _types.Metadata):
-        kind = kind.type
-    if isinstance(kind, _types.AnyType):
-        return _ANYTHING, None, None
-    scalars = _scalars(kind)
-    if scalars is not None:
-        return scalars, frozenset(), None
-    options = kind.types if isinstance(kind, _types.UnionType) else (kind,)
-    held = [one for one in options if _scalars(one) is None]
-    beside = [one for one in options if _scalars(one) is not None]
-    if len(held) != 1 or any(getattr(held[0], name, None) is not None for name in ("min_length", "max_length")):
-        return None
-    kinds = frozenset().union(*(_scalars(one) or () for one in beside))
-    own: tuple[type, ...]
-    inner: frozenset[type] | None
-    values: frozenset[type] | None
-    match held[0]:
-        case _types.ListType(item_type=item):
-            own, inner, values = (list,), _scalars(item), None
-        case _types.SetType(item_type=item):
-            own, inner, values = (set, OrderedSet), _scalars(item), None
-        case _types.FrozenSetType(item_type=item):
-            own, inner, values = (frozenset, OrderedFrozenSet), _scalars(item), None
-        case _types.DictType(key_type=key, value_type=value):
-            own, inner, values = (dict,), _scalars(key), _scalars(value)
-            if values is None:
-                return None
-        case _:
-            return None
-    return None if inner is None else (kinds | frozenset(own), inner, values)
-
-
-def _scalars(kind: Any) -> frozenset[type] | None:
-    """The types of a scalar without constraints, or of several; None for all else."""
-    while isinstance(kind, _types.Metadata):
-        kind = kind.type
-    if isinstance(kind, _types.UnionType):
-        each = [_scalars(one) for one in kind.types]
-        return None if None in each else frozenset().union(*(one or () for one in each))
-    found = _SCALAR_TYPES.get(type(kind))
-    if found is None or any(getattr(kind, name) is not None for name in getattr(kind, "__struct_fields__", ())):
-        return None
-    return frozenset({found})
-
-
-def _is_plain(value: Any, containers: list[int]) -> bool:
-    """Whether a value under `Any`, noted already, is such as MessagePack gives; notes the containers in it."""
-    kind = type(value)
-    if kind in _SCALARS:
-        return True
-    if kind is dict:
-        if not set(map(type, value)) <= _KEYS:
-            return False
-        value = value.values()
-    elif kind is not list:
-        return False
-    for one in value:
-        if type(one) not in _SCALARS:
-            containers.append(id(one))
-            if not _is_plain(one, containers):
-                return False
-    return True
-
-
 def _alike(was: Any, now: Any, containers: list[int]) -> bool:
     """Whether two values that take the same bytes are of the same types throughout; notes mutable containers."""
     kind = type(was)
-    if kind in _SCALARS:
+    if kind in SCALARS:
         return kind is type(now)
     base = _READ_AS.get(kind, kind)
     if base is not _read_as(now):
@@ -336,10 +289,10 @@ def _alike(was: Any, now: Any, containers: list[int]) -> bool:
                 return False
             ones, twos = was.values(), now.values()
         kinds = set(map(type, ones))
-        if kinds <= _SCALARS:
+        if kinds <= SCALARS:
             return kinds == set(map(type, twos))
         return all(
-            _alike(one, two, containers) if type(one) not in _SCALARS else type(one) is type(two)
+            _alike(one, two, containers) if type(one) not in SCALARS else type(one) is type(two)
             for one, two in zip(ones, twos, strict=True)
         )
     if base is set or base is frozenset:
@@ -360,28 +313,10 @@ def _is_frozen(value: Any) -> bool:
     return bool(type(value).__dataclass_params__.frozen)
 
 
-def _elements(value: Any) -> Any:
-    """To iterate over what a container holds; over a set in any order, which is faster."""
-    if isinstance(value, set):
-        return set.__iter__(value)
-    return frozenset.__iter__(value) if isinstance(value, frozenset) else value
-
-
-def _in_order(value: Any) -> Any:
-    return in_order(_elements(value)) if isinstance(value, set | frozenset) else value
-
-
-def _as_set(elements: Any, was: Any) -> Any:
-    """The elements, in order, as a set like the one that held them."""
-    if isinstance(was, set):
-        return OrderedSet(elements)
-    return OrderedFrozenSet(elements) if isinstance(was, frozenset) else elements
-
-
 def _ordered(value: Any) -> Any:
     """The value, just read, with its sets in order; lists and dicts are changed in place."""
     kind = type(value)
-    if kind in _SCALARS:
+    if kind in SCALARS:
         return value
     if isinstance(value, set):
         return OrderedSet(in_order(map(_ordered, value)))
@@ -439,7 +374,7 @@ def _containers(where: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield where, value
     if isinstance(value, Mapping | list | tuple) or fields_of(value):
         for key, one in _inside(value):
-            if type(one) not in _SCALARS:
+            if type(one) not in SCALARS:
                 yield from _containers(f"{where}{key}", one)
 
 

@@ -7,7 +7,7 @@ tick's end do not depend on it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
@@ -118,6 +118,8 @@ class Shard:
         self._touched: set[int] = set()
         self._changed: set[int] = set()
         self._before: _Before | None = None
+        self._rows: dict[int, bytes] = {}
+        """What agents are packed to that changed since the last export or in the last tick, and not since then."""
 
     @property
     def turns_due(self) -> int:
@@ -212,9 +214,11 @@ class Shard:
             counts=counts,
         )
 
-    def _preserve(self, before: _Before, ids: Iterable[int]) -> None:
+    def _preserve(self, before: _Before, ids: Collection[int]) -> None:
         """Keep these agents as they are, before a tick changes them."""
-        agents, shards, kept = self.agents, self.plan.shards, before.agents
+        agents, shards, kept, rows = self.agents, self.plan.shards, before.agents, self._rows
+        known = {one: rows.pop(one) for one in ids if one in rows}
+        kept.update((one, row) for one, row in known.items() if one not in kept)
         new = [one for one in ids if one not in kept] if kept else list(ids)
         try:
             kept.update(zip(new, map(_encode, [agents[one // shards] for one in new]), strict=True))
@@ -298,8 +302,10 @@ class Shard:
 
     def _keep(self, ids: Sequence[int]) -> None:
         """Have these agents hold what a resumed run would. Raises ScenarioError for one that it would change."""
-        if self.plan.saved or self.plan.trace_version > 1:
-            self._keeper.keep([self.agents[one // self.plan.shards] for one in ids], ids)
+        saved = self.plan.saved
+        if saved or self.plan.trace_version > 1:
+            rows = self._keeper.keep([self.agents[one // self.plan.shards] for one in ids], ids, pack=saved)
+            self._rows.update(zip(ids, rows, strict=saved))
 
     def _split_unknown(self, out: Outgoing) -> tuple[Outgoing, Outgoing]:
         """What can be delivered, and what has a recipient that does not exist."""
@@ -348,8 +354,11 @@ class Shard:
         if before is not None:
             was, timers = before.agents, before.rewind(self.timers)
             ids = ids | was.keys()
-        packed = {one: was.get(one) or pack_agent(agents[one // shards], one) for one in sorted(ids)}
+        rows = self._rows
+        packed = {one: was.get(one) or rows.get(one) or pack_agent(agents[one // shards], one) for one in sorted(ids)}
         self._changed = set()
+        if self._before is not None:
+            self._rows = {one: rows[one] for one in self._before.agents if one in rows}
         pairs = [(at, agent) for at, ids in sorted(timers.items()) for agent in ids]
         return ShardState(
             packed, np.array([at for at, _ in pairs], np.int64), np.array([one for _, one in pairs], np.int32)
@@ -369,6 +378,7 @@ class Shard:
         self._touched = set(state.agents)
         self._changed = set()
         self._before = None
+        self._rows = {}
         self.timers = {}
         for at, agent in zip(state.timer_ticks.tolist(), state.timer_agents.tolist(), strict=True):
             self.timers.setdefault(at, []).append(agent)

@@ -183,7 +183,7 @@ def test_a_run_of_any_agents_is_one_run_in_every_life(plan: Drawn) -> None:
 
 
 def test_control_without_the_keeper_a_resume_changes_some_agents_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Keeper, "keep", lambda *_args, **_options: None)
+    monkeypatch.setattr(Keeper, "keep", lambda *_args, **_options: [])
     draw = random.Random(1)
     sets = [at for at, (kind, _) in enumerate(KINDS) if kind in (set[int], set[str], dict[int, set[str]])]
     plans = [

@@ -31,7 +31,7 @@ from populace.kernel.turn import Failure
 
 PLAN: Mapping[str, Any] = {
     "index": 0, "shards": 1, "attempt": 0, "observes": False, "live_turns": 1000, "inbox_messages": 1000,
-    "frame_bytes": 2**20, "record_messages": True, "record_asks": True, "trace_version": TRACE_VERSION,
+    "frame_bytes": 2**20, "saved": False, "record_messages": True, "record_asks": True, "trace_version": TRACE_VERSION,
 }  # fmt: skip
 SCOPE: Mapping[str, Any] = {
     "seed": 7, "tick_seconds": 60.0, "parameters": None, "model": "scripted", "max_tokens": 50, "temperature": 0.5,
