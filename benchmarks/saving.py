@@ -1,8 +1,8 @@
 """What it costs that agents keep between turns only what a checkpoint gives back (`kernel.saving`), and trying parts.
 
-Run it as `python benchmarks/saving.py [--agents N] [--ticks N] [--rounds N]`. Runs in one process with it and without
-it, in turn, the order changing from round to round; tables off. Each figure is CPU time from the end of tick 0 to the
-end of the run; the ratio is that with it over that without it, the median of the rounds and their range.
+Run it as `python benchmarks/saving.py [--agents N] [--ticks N] [--rounds N]`. Runs in one process, one shard, tables
+off; both are timed where they are called, from the end of tick 0 to the end of the run. The share is their CPU time
+over that of all else in the same run, the median of the rounds and their range: a loaded machine slows both alike.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -93,8 +93,28 @@ class Clock:
         self.began_s = self.began_s or time.process_time()
 
 
-def spent_s(source: str, agents: int, ticks: int, *, kept: bool) -> float:
-    """CPU seconds of a run after its first tick."""
+class Timed:
+    """Calls a function or method and sums the CPU time that its calls take, from when `clock` began."""
+
+    def __init__(self, call: Callable[..., Any], clock: Clock) -> None:
+        self.call = call
+        self.clock = clock
+        self.spent_s = 0.0
+
+    def __get__(self, owner: object, kind: type | None = None) -> Callable[..., Any]:
+        def timed(*args: Any, **options: Any) -> Any:
+            began_s = time.process_time()
+            try:
+                return self.call(owner, *args, **options)
+            finally:
+                if self.clock.began_s:
+                    self.spent_s += time.process_time() - began_s
+
+        return timed
+
+
+def spent_s(source: str, agents: int, ticks: int) -> tuple[float, float]:
+    """CPU seconds that a run takes to keep and try, and those of all else, after its first tick."""
     out, clock = Path(tempfile.mkdtemp()), Clock()
     off = dict.fromkeys(("record__messages", "record__asks", "record__actions"), False)
     settings = load_settings(
@@ -102,13 +122,12 @@ def spent_s(source: str, agents: int, ticks: int, *, kept: bool) -> float:
     )
     run = Coordinator(Origin("society.py", HEAD + source + TAIL), settings, LocalTransport(), out, [clock])
     tune_collector()
+    keep, tried = Timed(Keeper.keep, clock), Timed(Environment.try_parts, clock)
     try:
-        if kept:
+        with patch.object(Keeper, "keep", keep), patch.object(Environment, "try_parts", tried):
             asyncio.run(run.run())
-        else:
-            with patch.object(Keeper, "keep", lambda *_, **__: []), patch.object(Environment, "try_parts"):
-                asyncio.run(run.run())
-        return time.process_time() - clock.began_s
+        spent = keep.spent_s + tried.spent_s
+        return spent, time.process_time() - clock.began_s - spent
     finally:
         shutil.rmtree(out)
 
@@ -120,20 +139,15 @@ def main() -> None:
     parser.add_argument("--ticks", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    table = Table("agents", "us a turn without", "us a turn with", "ratio, median", "range")
+    table = Table("agents", "us a turn for it", "us a turn for all else", "share, median", "range")
+    turns = options.agents * (options.ticks - 1)
     for name, source in SOURCES.items():
-        pairs = []
-        for at in range(options.rounds):
-            took = {
-                kept: spent_s(source, options.agents, options.ticks, kept=kept) for kept in (at % 2 == 0, at % 2 == 1)
-            }
-            pairs.append((took[False], took[True]))
-        turns = options.agents * (options.ticks - 1)
-        ratios = [on / off for off, on in pairs]
-        without, given = (1e6 * statistics.median(side) / turns for side in zip(*pairs, strict=True))
+        rounds = [spent_s(source, options.agents, options.ticks) for _ in range(options.rounds)]
+        kept, rest = (1e6 * statistics.median(side) / turns for side in zip(*rounds, strict=True))
+        shares = [mine / others for mine, others in rounds]
         table.add_row(
-            name, f"{without:.1f}", f"{given:.1f}", f"{statistics.median(ratios):.3f}",
-            f"{min(ratios):.3f} to {max(ratios):.3f}",
+            name, f"{kept:.2f}", f"{rest:.1f}", f"{statistics.median(shares):.3f}",
+            f"{min(shares):.3f} to {max(shares):.3f}",
         )  # fmt: skip
     Console().print(table)
 

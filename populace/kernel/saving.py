@@ -46,6 +46,8 @@ _MUTABLE: Final = frozenset({list, dict, set, OrderedSet, bytearray})
 _NOT_SAVED: Final = (TypeError, ValueError, OverflowError, RecursionError, AttributeError)
 _encode: Final = msgspec.msgpack.Encoder().encode
 _types: Final = msgspec.inspect
+
+
 class _Field(NamedTuple):
     """A field that is more than a scalar. `flat` holds scalars only; `sets` holds a set at any depth."""
 
