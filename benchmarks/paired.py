@@ -1,17 +1,17 @@
 """Whole runs of this checkout beside those of another, in turn: what a change costs, as ratios of CPU time.
 
-Run it as `python benchmarks/paired.py OTHER_CHECKOUT [--rounds N] [--only NAME]`, for instance beside a
-`git worktree add ../before COMMIT`. Each row is a society run by the command line (`python -m populace.cli run`) of
-either checkout, one after the other in every round, the order changing from round to round; time is the CPU time of
-the process and its children, less that of the same run with one tick, so that start-up is left out. A ratio above 1
-says that this checkout is faster. The model is the scripted one: what is measured is the engine.
+Run it as `python benchmarks/paired.py OTHER_CHECKOUT [--rounds N] [--only NAME] [--scale F]`, for instance beside a
+`git worktree add ../before COMMIT`. Each row is a society. Either checkout has a process of its own that stays, and
+does the runs by the command line's entry point (`populace.cli`); the two take turns, the order changing from round to
+round, after one run of each that does not count. Time is the CPU time of the process from when the population is made
+to the end of the run, so other programs of the machine and start-up are left out. A ratio above 1 says that this
+checkout is faster. The model is the scripted one: what is measured is the engine.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -35,7 +35,7 @@ class Citizen(Agent):
         ctx.send(ctx.draw("partner").integer(self.size), self.mood + 1.0)
 
 society = Society(name="rule", agent=Citizen,
-                  population=lambda setup: Population({"size": [setup.agents] * setup.agents}))
+                  population=lambda setup: begun(Population({"size": [setup.agents] * setup.agents})))
 '''
 
 ASKING = '''
@@ -52,7 +52,8 @@ class Voter(Agent):
         self.yes = vote.label == "yes"
 
 society = Society(name="asking", agent=Voter,
-                  population=lambda setup: Population({"profile": [f"You are {i}." for i in range(setup.agents)]}))
+                  population=lambda setup: begun(
+                      Population({"profile": [f"You are {i}." for i in range(setup.agents)]})))
 '''
 
 FEED = '''
@@ -70,7 +71,7 @@ class User(Agent):
         for post in posts[:2]:
             ctx.act("feed.like", post=post["id"])
 
-society = Society(name="feed", agent=User, population=lambda setup: Population({"seen": [0] * setup.agents}),
+society = Society(name="feed", agent=User, population=lambda setup: begun(Population({"seen": [0] * setup.agents})),
                   world=lambda setup, people: World(Network.watts_strogatz(setup, neighbours=10, rewire=0.1), Feed()))
 '''
 
@@ -97,45 +98,100 @@ ROWS = {
 }
 
 
-def cpu_s(checkout: Path, row: Row, ticks: int) -> float:
-    """CPU seconds of one run and its children."""
+HEAD = """
+import builtins, time
+
+def begun(population):
+    builtins.begun_s = builtins.begun_s or time.process_time()
+    return population
+"""
+RUNNER = """
+import builtins, gc, os, runpy, sys, time
+out = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+for line in sys.stdin:
+    sys.argv = ["populace", *line.split()]
+    builtins.begun_s, code = 0.0, 0
+    try:
+        runpy.run_module("populace.cli", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code or 0
+    spent_s = time.process_time() - builtins.begun_s
+    gc.unfreeze()
+    gc.collect()
+    print(code, spent_s, file=out, flush=True)
+"""
+
+
+class Runner:
+    """A process that does runs of one checkout, in a folder of its own."""
+
+    def __init__(self, checkout: Path, folder: Path, source: str) -> None:
+        folder.mkdir()
+        (folder / "society.py").write_text(HEAD + source, encoding="utf-8")
+        self.checkout = checkout
+        self.log = folder / "log.txt"
+        self.runs = 0
+        environment = {**os.environ, "PYTHONPATH": str(checkout), "PYTHONHASHSEED": "0"}
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", RUNNER], cwd=folder, env=environment, text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+            )  # fmt: skip
+
+    def spent_s(self, *arguments: str) -> float:
+        """CPU seconds of one run."""
+        stdin, stdout = self.process.stdin, self.process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        self.runs += 1
+        command = " ".join(("run society.py --model scripted", *arguments, f"--out run{self.runs}"))
+        stdin.write(command + "\n")
+        stdin.flush()
+        answer = stdout.readline().split()
+        if len(answer) != 2 or answer[0] != "0":
+            raise SystemExit(f"{self.checkout}: {command}\n{self.log.read_text()}")
+        return float(answer[1])
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.communicate()
+
+
+def compare(row: Row, here: Path, other: Path, rounds: int, scale: float) -> tuple[list[float], list[float]]:
+    """CPU seconds of the runs of either checkout, round by round."""
+    arguments = ("--agents", str(int(row.agents * scale)), "--ticks", str(row.ticks), *row.more)
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "society.py").write_text(row.source, encoding="utf-8")
-        size = ("--agents", str(row.agents), "--ticks", str(ticks))
-        command = [sys.executable, "-m", "populace.cli", "run", "society.py", "--model", "scripted", *size, *row.more]
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run(
-            [*command, "--out", "run"], cwd=folder, env={**os.environ, "PYTHONPATH": str(checkout)},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        raise SystemExit(f"{checkout}: {' '.join(command)}\n{done.stderr}")
-    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+        mine = Runner(here, Path(folder, "here"), row.source)
+        theirs = Runner(other, Path(folder, "there"), row.source)
+        spent: dict[Runner, list[float]] = {mine: [], theirs: []}
+        for turn in range(rounds + 1):
+            for runner in (mine, theirs) if turn % 2 else (theirs, mine):
+                spent[runner].append(runner.spent_s(*arguments))
+        mine.close()
+        theirs.close()
+    return spent[mine][1:], spent[theirs][1:]
 
 
 def main() -> None:
     """Run all rows and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("other", type=Path, help="another checkout, as it was before")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", default="", help="rows whose names hold this")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the number of agents")
     options = parser.parse_args()
     here, other = Path(__file__).resolve().parents[1], options.other.resolve()
     table = Table("row", "turns/s here", "turns/s there", "here / there, median", "least", "most")
     for name, row in ROWS.items():
         if options.only not in name:
             continue
-        spent: dict[Path, list[float]] = {here: [], other: []}
-        for turn in range(options.rounds):
-            for checkout in (here, other) if turn % 2 else (other, here):
-                spent[checkout].append(cpu_s(checkout, row, row.ticks) - cpu_s(checkout, row, 1))
-        turns = row.agents * (row.ticks - 1)
-        ratios = sorted(there / mine for mine, there in zip(spent[here], spent[other], strict=True))
-        best = (turns / min(spent[here]), turns / min(spent[other]))
+        mine, theirs = compare(row, here, other, options.rounds, options.scale)
+        turns = int(row.agents * options.scale) * row.ticks
+        ratios = sorted(before / now for now, before in zip(mine, theirs, strict=True))
         table.add_row(
-            name, *(f"{one:,.0f}" for one in best), f"{statistics.median(ratios):.2f}", f"{ratios[0]:.2f}",
-            f"{ratios[-1]:.2f}",
+            name, f"{turns / min(mine):,.0f}", f"{turns / min(theirs):,.0f}", f"{statistics.median(ratios):.2f}",
+            f"{ratios[0]:.2f}", f"{ratios[-1]:.2f}",
         )  # fmt: skip
     Console(width=110).print(table)
 
