@@ -19,6 +19,7 @@ import msgspec
 from populace.core.errors import BadAsk
 
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_to_text: Final = json.JSONEncoder(ensure_ascii=False).encode
 _TO_JSON: Final = msgspec.json.Encoder(order="deterministic").encode
 _LEAST: Final = -(2**63)
 _MOST: Final = 2**64 - 1
@@ -104,7 +105,7 @@ def _listed(names: Mapping[str, Any]) -> str:
 def _plain(value: Any, name: str) -> Any:
     """A copy of a fact as plain data. Raises BadAsk, naming the fact."""
     kind = type(value)
-    if kind is str or kind is bool or value is None:
+    if kind is str or kind is bool or value is None or (kind is float and math.isfinite(value)):
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -134,4 +135,4 @@ def _shown(value: Any) -> str:
         return value
     if type(value) is float:
         return repr(value)
-    return json.dumps(value, ensure_ascii=False)
+    return _to_text(value)

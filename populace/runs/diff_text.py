@@ -24,7 +24,10 @@ _TEXT_CHARS: Final = 2_000
 _LEGEND: Final = (
     "asks other: another content; reply: another answer to the same; acts: actions; mail: messages; fails: failed turns"
 )
-SAME_PROMPT: Final = "  The prompt is the same: its answer type, model or parameters (max_tokens, temperature) differ."
+SAME_PROMPT: Final = (
+    "  The prompt is the same: its answer type, model or parameters (max_tokens, temperature) differ. Where rules "
+    "answered, its purpose or the type of a fact may."
+)
 _PLAIN_WIDTH: Final = 120
 
 
