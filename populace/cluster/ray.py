@@ -64,6 +64,8 @@ _CLOSING_S: Final = 4.0
 """How long shards may take to close their gateways."""
 _ENDING_S: Final = 3.0
 """How long actors, or a Ray that was started here, may take to end."""
+_SILENT_S: Final = 1.0
+"""How long each of these may take once the shards did not answer in time: a signal ends a run all the same."""
 
 
 class RayTransport:
@@ -78,6 +80,7 @@ class RayTransport:
         self._spent = NOTHING
         self.forms = EndpointForms()
         self._account_lost = False
+        self._silent = False
         self._liveness: Liveness | None = None
         self._processes: list[psutil.Process] = []
 
@@ -94,6 +97,7 @@ class RayTransport:
         again = self._job is not None
         self._job = job
         settings = job.read_settings()
+        self._silent = False
         self.forms.join(job.forms)
         job = msgspec.structs.replace(job, forms=self.forms.learnt())
         packed = msgspec.msgpack.encode(job)
@@ -217,7 +221,12 @@ class RayTransport:
         there = [(index, actor) for index, actor in enumerate(self._shards) if actor is not None]
         winding = [self._result(actor.wind_down.remote(grace_s), shard_name(index)) for index, actor in there]
         unrecorded = Counts()
-        for packed in await asyncio.gather(*winding, return_exceptions=True):
+        try:
+            answered = await asyncio.gather(*winding, return_exceptions=True)
+        except asyncio.CancelledError:  # whoever waits for it gives up
+            self._silent = True
+            raise
+        for packed in answered:
             if isinstance(packed, bytes):
                 unrecorded.add(msgspec.msgpack.decode(packed, type=Counts))
         return unrecorded
@@ -248,13 +257,16 @@ class RayTransport:
             there = [actor for actor in (*self._shards, self._environment, self._quota) if actor is not None]
             self._shards, self._environment, self._quota = [], None, None
             with suppress(TimeoutError, ray.exceptions.RayError):
-                await aside(lambda: [ray.kill(actor) for actor in there], patience_s=_ENDING_S)
+                await aside(lambda: [ray.kill(actor) for actor in there], patience_s=self._patience_s(_ENDING_S))
             if self._liveness is not None:
                 await self._liveness.close()
             if self._started_ray:
                 with suppress(TimeoutError):
-                    await aside(ray.shutdown, patience_s=_ENDING_S)
+                    await aside(ray.shutdown, patience_s=self._patience_s(_ENDING_S))
                 self._end_processes()
+
+    def _patience_s(self, usually_s: float) -> float:
+        return _SILENT_S if self._silent else usually_s
 
     def _end_processes(self) -> None:
         """End what is left of a Ray that was started here: parts of it outlive others, and the exit waits for them."""
@@ -277,8 +289,11 @@ class RayTransport:
         """Have the shards end what is open, and tell the account what they spent last."""
         there = [(index, actor) for index, actor in enumerate(self._shards) if actor is not None]
         closing = [self._result(actor.close.remote(), shard_name(index)) for index, actor in there]
-        with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*closing, return_exceptions=True), timeout=_CLOSING_S)
+        try:
+            async with asyncio.timeout(self._patience_s(_CLOSING_S)):
+                await asyncio.gather(*closing, return_exceptions=True)
+        except TimeoutError:
+            self._silent = True
 
     async def _close_quota(self) -> None:
         """Ask the account what was spent, and end it."""
@@ -286,12 +301,12 @@ class RayTransport:
             return
         try:
             asked = self._result(self._quota.spent.remote(), THE_QUOTA)
-            packed = await asyncio.wait_for(asked, timeout=_CLOSING_S)
+            packed = await asyncio.wait_for(asked, timeout=self._patience_s(_CLOSING_S))
             self._spent = msgspec.msgpack.decode(packed, type=Amount)
         except (TimeoutError, TransportError):
             self._account_lost = True
         with suppress(TimeoutError, ray.exceptions.RayError):
-            await aside(ray.kill, self._quota, patience_s=_ENDING_S)
+            await aside(ray.kill, self._quota, patience_s=self._patience_s(_ENDING_S))
         self._quota = None
 
 
