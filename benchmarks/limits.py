@@ -3,16 +3,19 @@
     python benchmarks/limits.py [--seconds 70] [--requests 600] [--tokens 30000] [--shards 4]
 
 The server (tests/misbehaving.py) holds two token buckets of one second's worth, and answers 429 beyond them. Printed:
-requests refused, and the share of the quota used after the first second, for a central quota and for equal shares.
+requests refused, and the share of the quota used after the first second, for a central quota and for equal shares; and
+for a central quota whose shards ask in turn: one at a time, for half a second each.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -23,6 +26,8 @@ from populace.agents.answers import compile_answer
 from populace.budget.service import LocalLink, account_for
 from populace.core.records import Ask
 from populace.models.build import build_gateway
+
+SWITCH_S = 0.5
 
 
 def ask(agent: int, words: int) -> Ask:
@@ -64,6 +69,33 @@ async def run(server: Misbehaving, options: argparse.Namespace, central: bool) -
     )
 
 
+async def switch(server: Misbehaving, options: argparse.Namespace) -> None:
+    """Each half second another shard has as much to ask as the limit yields in it; what it has not put is dropped."""
+    settings = sectioned(
+        kind="openai", name="test-model", base_url=server.base_url, seed=1, shards=options.shards, concurrency=400,
+        requests_per_minute=options.requests,
+    )  # fmt: skip
+    account = account_for(settings)
+    assert account is not None
+    gateways: list[Any] = []
+    for shard in range(options.shards):
+        gateways.append(build_gateway(settings, link=LocalLink(account), shard=shard))
+        await gateways[-1].open()
+    worth, agent = math.ceil(options.requests / 60 * SWITCH_S), 0
+    began = time.monotonic()
+    for nth in range(int(options.seconds / SWITCH_S)):
+        gateway = gateways[nth % options.shards]
+        gateway.offer([ask(agent + n, options.words) for n in range(worth)], lambda _answers: None)
+        agent += worth
+        await asyncio.sleep(max(0.0, began + (nth + 1) * SWITCH_S - time.monotonic()))
+        gateway.dispatcher.drain()
+    for gateway in gateways:
+        await gateway.close()
+    passed = sum(not one.limited for one in server.seen)
+    refused = len(server.seen) - passed
+    print(f"{'in turn':14} {passed} requests passed, {refused} refused; used {passed / agent:.1%} of the requests")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=70.0)
@@ -76,6 +108,8 @@ def main() -> None:
         limit = RateLimit(options.requests, options.tokens)
         with Misbehaving(limit=limit, base=slow(0.05)) as server:
             asyncio.run(run(server, options, central))
+    with Misbehaving(limit=RateLimit(options.requests, math.inf), base=slow(0.05)) as server:
+        asyncio.run(switch(server, options))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ from populace.budget.lease import Lease, Want
 
 _TINY: Final = 1e-9
 _AGAIN_SOON_S: Final = 0.02
-_AGAIN_PACED_S: Final = 0.05
+_AGAIN_PACED_S: Final = 0.02
 _ENOUGH: Final = 0.5
 """The part of its fair pace that a shard begins with, sooner than wait for the rest."""
 

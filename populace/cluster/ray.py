@@ -256,8 +256,12 @@ class RayTransport:
         finally:
             there = [actor for actor in (*self._shards, self._environment, self._quota) if actor is not None]
             self._shards, self._environment, self._quota = [], None, None
-            with suppress(TimeoutError, ray.exceptions.RayError):
+            try:
                 await aside(lambda: [ray.kill(actor) for actor in there], patience_s=self._patience_s(_ENDING_S))
+            except TimeoutError:
+                self._silent = True
+            except ray.exceptions.RayError:
+                pass
             if self._liveness is not None:
                 await self._liveness.close()
             if self._started_ray:

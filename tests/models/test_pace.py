@@ -13,9 +13,11 @@ from support.client import ask
 from support.misbehaving import Misbehaving, slow
 from support.sections import sectioned
 
+from populace.budget.lease import Lease, Want
 from populace.budget.service import LocalLink, account_for
 from populace.core.records import Ask
 from populace.models.build import build_gateway
+from populace.models.dispatch import dispatcher
 from populace.models.http import Http
 
 PER_MINUTE = 6000.0
@@ -84,6 +86,52 @@ def test_nor_does_one_of_several_endpoints_nor_all_together(monkeypatch: pytest.
     assert all(both)
     assert all(busiest(times, 0.25) <= MOST + 2 for times in both)
     assert busiest(sorted(both[0] + both[1]), 0.25) <= MOST + 2
+
+
+class Noting:
+    """A way to an account that notes what is wanted."""
+
+    def __init__(self, inner: LocalLink) -> None:
+        self.inner = inner
+        self.wants: list[Want] = []
+
+    async def exchange(self, want: Want) -> Lease:
+        self.wants.append(want)
+        return await self.inner.exchange(want)
+
+
+@pytest.mark.parametrize(("spare_s", "gives_back"), [(0.02, True), (30.0, False)], ids=["as it is", "control"])
+def test_a_shard_whose_last_call_has_begun_leaves_the_pace_to_others_before_it_is_answered(
+    monkeypatch: pytest.MonkeyPatch, spare_s: float, gives_back: bool
+) -> None:
+    monkeypatch.setattr(dispatcher, "_SPARE_S", spare_s)
+
+    async def session(server: Misbehaving) -> list[Want]:
+        settings = sectioned(
+            kind="openai", name="test-model", base_url=server.base_url, requests_per_minute=PER_MINUTE
+        )
+        account = account_for(settings)
+        assert account is not None
+        link = Noting(LocalLink(account))
+        gateway = build_gateway(settings, link=link)
+        await gateway.open()
+        before: list[Want] = []
+        done = asyncio.Event()
+
+        def deliver(_answers: Any) -> None:
+            before.extend(link.wants)
+            done.set()
+
+        gateway.offer([persona(1)], deliver)
+        async with asyncio.timeout(20):
+            await done.wait()
+        await gateway.close()
+        return before
+
+    with Misbehaving(base=slow(1.5)) as server:
+        wants = asyncio.run(session(server))
+    assert wants[0].requests == 1
+    assert any(want.requests == 0 for want in wants) == gives_back
 
 
 @pytest.mark.parametrize("shards", [1, 3])

@@ -31,6 +31,8 @@ from populace.models.endings import Ending, Fault, Late, Limited, endpoint_works
 from populace.models.protocol import Pressure
 
 _IDLE_S: Final = 0.25
+_SPARE_S: Final = 0.02
+"""For how long nothing may wait before what is leased goes back: others may wait for it, and at a strict pace."""
 _LOOK_AHEAD: Final = 4
 _CANCELLED: Final = Fault("the call was cancelled", billed=True)
 
@@ -291,8 +293,8 @@ class Dispatcher:
     async def _idle(self, limiter: Limiter) -> None:
         """Nothing waits. If that lasts, give back what is leased: others may be waiting for it."""
         assert self._loop is not None
-        await self._woken(_IDLE_S)
-        if not self._lanes and (limiter.purse.due(self._loop.time()) or limiter.purse.exchanging):
+        await self._woken(_SPARE_S)
+        if not self._lanes:
             self._unreported = False
             with contextlib.suppress(OSError, PopulaceError):
                 want = limiter.purse.want(self._loop.time(), 0, 0, 0)
@@ -330,6 +332,7 @@ class Dispatcher:
         self._unreached_s = math.inf
         limiter.purse.receive(lease, self._loop.time())
         if lease.requests:
+            self._unreported = True
             limiter.keep_to(lease.pace_per_s)
         if lease.refused in ("budget", "attempt"):
             self._stop(lease.refused, "")
