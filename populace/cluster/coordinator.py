@@ -112,6 +112,11 @@ class Coordinator:
         """Where the world's state was first another than on record."""
         return self._comparison.world_diverged
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the first tick was begun, in this attempt or before it."""
+        return self.course.resumed or self._standing is not None
+
     def stop(self) -> None:
         """Abandon the tick that is open and end the run (`Interrupted`). Call it in the loop's thread."""
         self._stopped.set()

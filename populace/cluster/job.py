@@ -28,6 +28,7 @@ from populace.kernel.environment import Environment
 from populace.kernel.shard import Shard, ShardPlan
 from populace.kernel.snapshot import Era, Past
 from populace.kernel.trial import kept_copy
+from populace.models.build import check_model
 from populace.models.dialect import EndpointForm
 from populace.settings import Settings
 from populace.store.journal.recording import open_journal
@@ -76,8 +77,8 @@ def plan_job(
 ) -> Job:
     """The job of a run. Raises ScenarioError and SettingsError for what could not run.
 
-    Where levers are to be checked, population and world are built for it. Unless the run is `whole`, levers may take
-    effect after its end.
+    Where levers are to be checked, population and world are built for it. Unless the run is `whole` it is a replay: it
+    asks no model, and levers may take effect after its end.
     """
     society = load_society(origin)
     society.with_parameters(settings.society)
@@ -86,6 +87,8 @@ def plan_job(
             f"{origin.name}: the society has no rules that could answer: declare them by purpose, "
             "Society(rules={'opinion': rule}) with `def rule(facts, draw)`, or choose another model.kind."
         )
+    if whole:
+        check_model(settings)
     job = Job(
         origin=origin.name,
         source=origin.source,

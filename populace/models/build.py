@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from populace.budget.amounts import Rate, ceiling
@@ -30,7 +31,7 @@ from populace.models.scripted.gateway import AnswerFunction, Scripted
 from populace.models.scripted.rules import Rule, Rules
 from populace.settings import Settings
 
-__all__ = ["ModelHost", "Probe", "build_gateway"]
+__all__ = ["ModelHost", "Probe", "build_gateway", "check_model"]
 
 _START_PERMITS = 256
 
@@ -53,13 +54,9 @@ def build_gateway(
     every limit itself. `forms` is what is known of the endpoints, and is added to. Raises SettingsError or ModelError
     for settings that cannot work.
     """
-    model, endpoint, budget, seed = settings.model, settings.endpoint, settings.budget, settings.seed
+    check_model(settings)
+    model, endpoint, seed = settings.model, settings.endpoint, settings.seed
     rate = rate_of(settings)
-    if budget.usd is not None and rate == Rate():
-        raise SettingsError(
-            f"budget.usd is set and no price is known for {model.label!r}: put its price into "
-            f"budget.prices.{model.label}, or limit budget.tokens instead."
-        )
     if model.kind == "scripted":
         return Scripted(seed=seed, answer=scripted, latency=model.latency, rate=rate)
     if model.kind == "rules":
@@ -67,8 +64,6 @@ def build_gateway(
     embedded = model.kind == "embedded"
     if embedded and base_url is None:
         raise ModelError("the embedded model is not served: open a ModelHost first and pass on its base_url.")
-    if not embedded and not model.name:
-        raise SettingsError("model.name is empty: set it to a model that the endpoint at endpoint.base_url serves.")
     if base_url is not None:
         at = [Access(base_url, "endpoint.base_url", endpoint.api_key_env, endpoint.api_key_file)]
     else:
@@ -100,6 +95,27 @@ def build_gateway(
     if model.cache is None and model.sampling == "own":
         return client
     return Cached(client, mode=model.sampling, seed=seed, cache=None if model.cache is None else Cache(model.cache))
+
+
+def check_model(settings: Settings) -> None:
+    """Raise SettingsError for a model that cannot be asked: one without a name, or without a price under a ceiling."""
+    model, budget = settings.model, settings.budget
+    if model.kind == "openai" and not model.name:
+        raise SettingsError(
+            "model.name is empty: say which model the endpoint at endpoint.base_url is to answer with, for example "
+            "--set model.name=gpt-4.1-mini"
+        )
+    if budget.usd is not None and rate_of(settings) == Rate():
+        price = f"budget.prices.{_toml_key(model.label)}.usd_per_million_tokens_in"
+        raise SettingsError(
+            f"budget.usd is set and no price is known for {model.label!r}: set its price (--set '{price}=0.4' and "
+            "..._out=1.6, or both in a settings file), or limit budget.tokens instead."
+        )
+
+
+def _toml_key(name: str) -> str:
+    """A name as a key of TOML."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f'"{name}"'
 
 
 def _concurrency(settings: Settings, at: Sequence[Access]) -> list[int]:

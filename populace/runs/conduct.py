@@ -21,6 +21,7 @@ from populace.runs.place import Place
 from populace.runs.stop import Stop
 from populace.settings import Settings
 from populace.store.manifest import is_complete
+from populace.store.place import remove_unbegun
 
 STOPPING: Final = "stopping: what is committed is being saved (once more to quit at once)"
 
@@ -47,7 +48,8 @@ def conduct(
 
     Metrics are served where the settings name a port. The first SIGINT or SIGTERM ends the run with what is committed
     saved, as `say` is told; a second ends the process. In another thread than the main one, which gets no signals,
-    `stop` ends it. Raises what ends a run early, with a note that says how to go on where that would help.
+    `stop` ends it. Raises what ends a run early, with a note that says how to go on where that would help. Of a run that
+    ended before its first tick began, nothing is left.
     """
     for note in going.notes:
         say(f"note: {note}")
@@ -66,6 +68,8 @@ def conduct(
         with tuned_collector():
             return asyncio.run(_until_stopped(coordinator, say, stop or Stop()))
     except PopulaceError as error:
+        if not coordinator.has_begun and place.mirror is None and not going.course.replay:
+            remove_unbegun(place.folder)
         if settings.journal != "off":
             for step in _next_steps(error, place):
                 error.add_note(step)

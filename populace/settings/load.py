@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias, get_args
+from typing import Any, Final, TypeAlias, get_args
 
 import pydantic
 
@@ -14,6 +15,8 @@ from populace.core.errors import SettingsError
 from populace.interventions.levers import keys_at, parse_lever, plain_path
 from populace.settings.moved import moved_to
 from populace.settings.schema import Model, Settings, keys_of
+
+_NAMES: Final = re.compile(r'(?:^|\.)(?:"([^"]*)"|([^".]*))')
 
 Assignment: TypeAlias = str | tuple[str, Any]
 """A setting as `key=value`, whose value is read as TOML and, failing that, as text; or a key and its value as it is."""
@@ -60,7 +63,7 @@ def _finish(
             key, value = assignment
             _merge(values, _nest(key, value), sources, f"settings[{key!r}]")
             continue
-        key, equals, text = assignment.partition("=")
+        key, equals, text = _parted(assignment)
         if not equals or not key.strip():
             raise SettingsError(f"--set {assignment}: write it as key=value, for example --set model.temperature=0.2")
         _merge(values, _nest(key.strip(), _read_value(text)), sources, f"--set {key.strip()}")
@@ -73,6 +76,12 @@ def _finish(
         return Settings.model_validate(values)
     except pydantic.ValidationError as error:
         raise SettingsError(_explain(error, sources)) from None
+
+
+def _parted(assignment: str) -> tuple[str, str, str]:
+    """`key=value` in its parts; an equals sign in quotes belongs to the key."""
+    found = re.match(r'((?:"[^"]*"|[^"=])*)(=)(.*)', assignment, re.DOTALL)
+    return ("", "", "") if found is None else (found[1], found[2], found[3])
 
 
 def with_levers(settings: Settings, levers: Iterable[str | Mapping[str, Any]]) -> Settings:
@@ -98,7 +107,9 @@ def _read_value(text: str) -> Any:
 
 
 def _nest(key: str, value: Any) -> dict[str, Any]:
-    for name in reversed(key.split(".")):
+    """The value under a key of several names; one that holds a dot is quoted, as in TOML: `prices."gpt-4.1".usd`."""
+    names = [quoted or plain for quoted, plain in _NAMES.findall(key)]
+    for name in reversed(names if key.count('"') else key.split(".")):
         value = {name: value}
     return dict(value)
 

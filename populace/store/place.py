@@ -20,6 +20,7 @@ _NAMES: Final = frozenset(
 )
 _PARTS: Final = re.compile(rf"(?:{'|'.join(TABLES)})(?:-\d{{6,}}\.parquet|\.parquet\.part)")
 _CHECKPOINTS: Final = re.compile(r"g\d{8,}-t\d{8,}\.checkpoint(?:\.part)?")
+_SEGMENTS: Final = re.compile(r"s\d{4,}-a\d{4,}-\d{6,}\.journal")
 _SHOWN: Final = 5
 
 
@@ -67,6 +68,23 @@ def remove_own(folder: Path) -> None:
                 path.unlink()
         if not any(folder.iterdir()):
             folder.rmdir()
+
+
+def remove_unbegun(folder: Path) -> None:
+    """Remove what a run that never began its first tick wrote into its folder; what is not its own stays.
+
+    Its journal holds no answer. Raises StorageError.
+    """
+    with naming(folder, "removed"):
+        for name in _RUNS:
+            (folder / name).unlink(missing_ok=True)
+        journal = folder / "journal"
+        if journal.exists():
+            for path in journal.iterdir():
+                if _SEGMENTS.fullmatch(path.name):
+                    path.unlink()
+            if not any(journal.iterdir()):
+                journal.rmdir()
 
 
 def is_part(path: Path) -> bool:
