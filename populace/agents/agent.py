@@ -63,6 +63,9 @@ class Agent(msgspec.Struct, kw_only=True):
 
 def check_agent(agent_type: Any) -> None:
     """Raise ScenarioError, naming class, file and line, for what is no class of agents or has no usable turn."""
+    if isinstance(agent_type, Agent):
+        kind = type(agent_type).__name__
+        raise ScenarioError(f"agent={kind}(...): it has to be the class and not one of its agents: agent={kind}")
     if not (isinstance(agent_type, type) and issubclass(agent_type, Agent)):
         many = isinstance(agent_type, list | tuple | set | dict)
         shown = f"a {type(agent_type).__name__}" if many else getattr(agent_type, "__name__", repr(agent_type))
@@ -72,16 +75,32 @@ def check_agent(agent_type: Any) -> None:
             "`turn` go by it."
         )
     turn = agent_type.turn
+    if turn is Agent.turn:
+        raise ScenarioError(
+            f"{_class_at(agent_type)}{agent_type.__name__} has no turn: write `async def turn(self, ctx):` in it."
+        )
     code = getattr(turn, "__code__", None)
-    if code is None or inspect.iscoroutinefunction(turn):
+    if code is None:
+        return
+    where = f"{code.co_filename}:{code.co_firstlineno}: {agent_type.__name__}.turn"
+    try:
+        inspect.signature(turn).bind("self", "ctx")
+    except TypeError as error:
+        raise ScenarioError(f"{where}: is called as turn(self, ctx), and cannot be: {error}.") from None
+    if inspect.iscoroutinefunction(turn):
         return
     if inspect.isgeneratorfunction(turn) or inspect.isasyncgenfunction(turn) or not _gives_something(code):
         yields = code.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR)
         why = "has a `yield`" if yields else "is no coroutine"
-        raise ScenarioError(
-            f"{code.co_filename}:{code.co_firstlineno}: {agent_type.__name__}.turn {why}: write "
-            "`async def turn(self, ctx):`, and `await` what it asks."
-        )
+        raise ScenarioError(f"{where} {why}: write `async def turn(self, ctx):`, and `await` what it asks.")
+
+
+def _class_at(kind: type) -> str:
+    """Where a class is defined, to begin a message with; '' where that is not known."""
+    try:
+        return f"{inspect.getsourcefile(kind)}:{inspect.findsource(kind)[1] + 1}: "
+    except (OSError, TypeError):
+        return ""
 
 
 def _gives_something(code: CodeType) -> bool:

@@ -17,6 +17,7 @@ from populace.cluster.parts import ShardPart, own_columns
 from populace.cluster.wire import pack
 from populace.core.draws import Draws
 from populace.core.errors import PopulaceError, ScenarioError
+from populace.core.places import defined_at, raised_at
 from populace.core.trace import TRACE_VERSION
 from populace.data.societies import Origin, load_society
 from populace.env import Opening, World
@@ -275,11 +276,21 @@ def _people(job: Job) -> tuple[Setup, Population]:
     setup = Setup(job.agents, settings.seed, society.with_parameters(settings.society), society.tick_seconds)
     people = _call("population", society.population, setup)
     if not isinstance(people, Population) or len(people) != job.agents:
-        size = len(people) if isinstance(people, Population) else type(people).__name__
-        raise ScenarioError(f"population(setup) must give a Population of setup.agents = {job.agents}, not {size}")
+        given = f"one of {len(people)}" if isinstance(people, Population) else _given(people)
+        raise ScenarioError(
+            f"{defined_at(society.population)}: population(setup) has to give a Population of setup.agents = "
+            f"{job.agents}, and gives {given}"
+        )
     if job.trace_version > 1:
-        check_columns(society.agent, people)
+        try:
+            check_columns(society.agent, people)
+        except ScenarioError as error:
+            raise ScenarioError(f"{defined_at(society.population)}: {error}") from None
     return setup, people
+
+
+def _given(value: Any) -> str:
+    return "None: is a `return` missing?" if value is None else f"a {type(value).__name__}"
 
 
 def _levers(job: Job, members: Sequence[Members], world: World | None) -> Levers:
@@ -302,19 +313,18 @@ def _levers(job: Job, members: Sequence[Members], world: World | None) -> Levers
 def _world(society: Society, setup: Setup, people: Population) -> World:
     world = _call("world", society.world, setup, people)
     if not isinstance(world, World):
-        raise ScenarioError(f"world(setup, people) must give a World, not {type(world).__name__}")
+        raise ScenarioError(
+            f"{defined_at(society.world)}: world(setup, people) has to give a World, and gives {_given(world)}"
+        )
     return world
 
 
 def _call(name: str, function: Any, *args: Any) -> Any:
     try:
         return function(*args)
-    except ScenarioError:
-        raise
     except Exception as error:
-        code = getattr(function, "__code__", None)
-        where = f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
-        raise ScenarioError(f"{name} ({where}): {type(error).__name__}: {error}") from error
+        what = str(error) if isinstance(error, ScenarioError) else f"{type(error).__name__}: {error}"
+        raise ScenarioError(f"{raised_at(error, function)}: {name}: {what}") from error
 
 
 def _defaults(society: Society, people: Population) -> dict[str, list[Any]]:

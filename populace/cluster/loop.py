@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from populace.cluster.host import GRACE_S
@@ -246,7 +246,8 @@ class TickLoop:
         if total.turns_failed > self._failed_turns * total.turns:
             return RunFailed(
                 f"{total.turns_failed} of {total.turns} turns failed by tick {tick}, more than limits.failed_turns = "
-                f"{self._failed_turns:g} allows. See failures.parquet in {self._standing.out}."
+                f"{self._failed_turns:g} allows. {_most_often(parts)}All are in failures.parquet in "
+                f"{self._standing.out}."
             )
         return None
 
@@ -281,6 +282,16 @@ class TickLoop:
                         standing.wall_s(),
                     )
                 )
+
+
+def _most_often(parts: Sequence[TickDone]) -> str:
+    """The failure that most turns of a tick ended by, with its line; '' where none failed."""
+    kinds = Counter((one.error, one.message, one.where) for part in parts for one in part.failures)
+    if not kinds:
+        return ""
+    (error, message, where), n = kinds.most_common(1)[0]
+    how = "" if len(kinds) == 1 and n == kinds.total() else f"Most often ({n:,} of {kinds.total():,} in this tick): "
+    return f"{how}{where}: {error}: {message}{'' if message.endswith('.') else '.'} "
 
 
 class _Tick:

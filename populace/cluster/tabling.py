@@ -11,6 +11,7 @@ from populace.cluster.transport import Opened
 from populace.core.tables import TABLES, TableRows
 from populace.kernel.environment import WorldDone
 from populace.kernel.events import RunDone, TickDone
+from populace.kernel.turn import Failure
 from populace.store.tables.tables import Tables
 
 _NOTES_A_TICK: Final = 3
@@ -35,10 +36,14 @@ def record_tick(
         names = ("tick", "agent", "error", "story")
         rows = [(one.tick, one.agent, str(one), one.story) for one in failures]
         tables.add("failures", dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
-        for one in failures[:_NOTES_A_TICK]:
-            note(f"a turn failed: {one}")
-        if len(failures) > _NOTES_A_TICK:
-            note(f"and {len(failures) - _NOTES_A_TICK} more in tick {tick}; see failures.parquet")
+        alike: dict[tuple[str, str, str], list[Failure]] = {}
+        for one in failures:
+            alike.setdefault((one.error, one.message, one.where), []).append(one)
+        for same in [*alike.values()][:_NOTES_A_TICK]:
+            more = f"; {len(same) - 1:,} more like it in this tick" if len(same) > 1 else ""
+            note(f"a turn failed: {same[0]}{more}")
+        if unshown := sum(map(len, [*alike.values()][_NOTES_A_TICK:])):
+            note(f"and {unshown:,} turns failed otherwise in tick {tick}; see failures.parquet")
 
 
 def record_expired(tables: Tables, ended: Sequence[RunDone]) -> None:

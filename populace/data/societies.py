@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 import importlib
 import importlib.util
 import linecache
+import re
 import sys
 import threading
 import traceback
@@ -33,6 +36,20 @@ class Origin:
 
 CELLS: Final = "<cells>.py"
 """Stands for a notebook's cells, in the folder in which they run, as if it were a file."""
+
+_REMEDIES: Final = {
+    "Struct types cannot define __init__": (
+        "Declare what an agent has as fields (`job: str`), which the population's columns give; what follows from them "
+        "is made in `def __post_init__(self):`."
+    ),
+    "mutable collection": (
+        "Each agent needs one of its own: `log: list[str] = msgspec.field(default_factory=lambda: [\"a\"])`; an empty "
+        "one (`= []`) may stand as it is."
+    ),
+    "cannot follow optional fields": (
+        "Put the fields without a default (those that the population gives) before those with one."
+    ),
+}
 
 _LOADED: Final[dict[Origin, Society]] = {}
 _HERE: Final = threading.local()
@@ -155,9 +172,20 @@ def _run_module(origin: Origin) -> Any:
             "declares: put what it does by itself under `if __name__ == \"__main__\":`."
         ) from None
     except Exception as error:
-        what = str(error) if isinstance(error, ScenarioError) else f"{type(error).__name__}: {error}"
+        what = str(error) if isinstance(error, ScenarioError) else f"{type(error).__name__}: {error}{_remedy(error)}"
         raise ScenarioError(f"{_place(origin, error)}: cannot be loaded: {what}") from error
     return module
+
+
+def _remedy(error: Exception) -> str:
+    """What to write instead, for what Python or msgspec refuses in its own words; '' for all else."""
+    said = str(error)
+    found = next((remedy for part, remedy in _REMEDIES.items() if part in said), "")
+    if isinstance(error, TypeError) and "Society.__init__" in said and (given := re.search(r"argument '(\w+)'", said)):
+        known = [one.name for one in dataclasses.fields(Society)]
+        near = difflib.get_close_matches(given[1], known, 1)
+        found = f"{f'The nearest is {near[0]!r}. ' if near else ''}A society takes {', '.join(known)}."
+    return f"{'' if said.endswith('.') else '.'} {found}" if found else ""
 
 
 def parted(name: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from populace.core.draws import WORLD, Draws
 from populace.core.errors import ScenarioError
+from populace.core.places import defined_at
 from populace.env.fields import Fields
 from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, digester, handlers, query
 
@@ -118,7 +119,13 @@ class World:
             if type(part).observe is Part.observe:
                 continue
             where = f"part '{part.name}', observe"
-            for name, values in (_guard(where, part.observe, self.tick, ids) or {}).items():
+            seen = _guard(where, part.observe, self.tick, ids) or {}
+            if not isinstance(seen, Mapping):
+                raise ScenarioError(
+                    f"{where} ({defined_at(part.observe)}) gives a {type(seen).__name__}: it has to give a dictionary "
+                    'of columns, each with a value for every agent: {"paid": [...]}'
+                )
+            for name, values in seen.items():
                 columns[f"{part.name}.{name}"] = _plain_column(f"{where}, column '{name}'", values, len(ids))
         if not columns:
             return [{} for _ in range(len(ids))]
@@ -211,14 +218,21 @@ class World:
         }
 
     def _emitted(self, where: str, handler: Callable[..., Any], *args: Any) -> list[tuple[int, Any]]:
-        emitted = _guard(where, lambda: list(handler(*args) or ()))
+        emitted = _guard(where, handler, *args) or ()
+        if not isinstance(emitted, Iterable) or isinstance(emitted, str | Mapping):
+            raise ScenarioError(
+                f"{where} ({defined_at(handler)}) gives a {type(emitted).__name__}: it has to give nothing, or "
+                "messages as (to_agent, body)"
+            )
+        emitted = _guard(where, list, emitted)
         if not emitted:
             return []
         plain = _guard(f"{where}, messages", _plain, emitted)
         for one in plain:
             if not (isinstance(one, tuple) and len(one) == 2 and type(one[0]) is int and 0 <= one[0] < self.agents):
                 raise ScenarioError(
-                    f"{where}: emits (to_agent, body), with an id from 0 to {self.agents - 1}, not {str(one)[:200]}"
+                    f"{where} ({defined_at(handler)}): emits (to_agent, body), with an id from 0 to "
+                    f"{self.agents - 1}, not {str(one)[:200]}"
                 )
         return list(plain)
 

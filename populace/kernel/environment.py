@@ -6,7 +6,6 @@ other types in one process than in several.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from populace.core.draws import WORLD
 from populace.core.errors import ActorLost, ScenarioError, StaleOrder, TransportError
+from populace.core.places import defined_at, raised_at
 from populace.core.records import Counts, Look
 from populace.core.tables import TableRows
 from populace.core.trace import DIGEST_BYTES, TRACE_VERSION
@@ -145,14 +145,21 @@ class Environment:
         values: dict[str, float] = {}
         for name, outcome in self.outcomes.items():
             try:
-                values[name] = float(outcome(self.world))
+                value = outcome(self.world)
             except Exception as error:
-                place = _place(outcome, error)
+                place = raised_at(error, outcome)
                 where = f", at {place}" if place else ""
                 there = ""
                 if isinstance(error, KeyError) and not set(error.args) & set(self.world.columns):
                     there = f". The columns there are: {', '.join(self.world.columns) or 'none'}"
                 raise ScenarioError(f"outcome {name!r}: {type(error).__name__}: {error}{where}{there}") from error
+            try:
+                values[name] = float(value)
+            except (TypeError, ValueError):
+                place = defined_at(outcome)
+                where = f" ({place})" if place else ""
+                given = "None: is a `return` missing?" if value is None else f"a {type(value).__name__}."
+                raise ScenarioError(f"outcome {name!r}{where} has to give one number, and gives {given}") from None
         return values
 
     def observe(self, agents: NDArray[np.int32], attempt: int = 0) -> bytes:
@@ -265,18 +272,6 @@ class Environment:
             missing = [f"the report of shard {shard}" for shard in range(self._shards) if shard not in known]
             raise ActorLost(missing, f"the world, tick {tick}: {' and '.join(missing)} is missing")
         return [*(one for one in reports if one.shard < 0), *known.values()]
-
-
-def _place(outcome: Callable[[World], float], error: BaseException) -> str:
-    """Where the outcome failed: the innermost line in its own file, or else where it is defined; '' for no code."""
-    frames = list(traceback.walk_tb(error.__traceback__))[1:]  # the first is this module's own
-    file = frames[0][0].f_code.co_filename if frames else ""
-    own = [(frame.f_code, line) for frame, line in frames if frame.f_code.co_filename == file]
-    if own:
-        code, line = own[-1]
-        return f"{code.co_filename}:{line} in {code.co_name}"
-    defined = getattr(outcome, "__code__", None)
-    return f"{defined.co_filename}:{defined.co_firstlineno} in {defined.co_name}" if defined else ""
 
 
 def _in_order(mail: Mail) -> list[tuple[int, int, Any]]:

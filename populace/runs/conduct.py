@@ -14,6 +14,8 @@ from populace.cluster.coordinator import Coordinator
 from populace.cluster.host import tuned_collector
 from populace.cluster.local import LocalTransport
 from populace.core.errors import ConservationError, Diverged, JournalDamaged, PopulaceError, RunFailed, ScenarioError
+from populace.data.hidden_state import hidden_state
+from populace.data.societies import parted
 from populace.monitoring.metrics import Metrics
 from populace.monitoring.report import Observer
 from populace.runs.courses import Going, recorded_hashes
@@ -48,11 +50,13 @@ def conduct(
 
     Metrics are served where the settings name a port. The first SIGINT or SIGTERM ends the run with what is committed
     saved, as `say` is told; a second ends the process. In another thread than the main one, which gets no signals,
-    `stop` ends it. Raises what ends a run early, with a note that says how to go on where that would help. Of a run that
-    ended before its first tick began, nothing is left.
+    `stop` ends it. Raises what ends a run early, with a note that says how to go on where that would help. Nothing is
+    left of a run that ended before its first tick began.
     """
     for note in going.notes:
         say(f"note: {note}")
+    for found in () if going.course.resumed else hidden_state(going.origin.source or ""):
+        say(f"note: {parted(going.origin.name)[0]}:{found.line}: {found.what}")
     settings = going.settings
     watching = [*observers]
     metrics = None

@@ -137,10 +137,14 @@ def test_a_function_of_the_users_gives_typed_values() -> None:
         (lambda _ask, _draw: object(), "error", "TypeError"),
     ],
 )
-def test_what_goes_wrong_in_the_function_ends_its_ask_only(function: Any, reason: str, words: str) -> None:
-    got = replies(Scripted(seed=1, answer=function), [ask(0, Choice("yes", "no")), ask(1, Choice("yes", "no"))])
+def test_what_goes_wrong_in_the_function_is_told_of_it_by_file_and_line(
+    function: Any, reason: str, words: str
+) -> None:
+    gateway = Scripted(seed=1, answer=function)
+    got = replies(gateway, [ask(0, Choice("yes", "no")), ask(1, Choice("yes", "no"))])
     assert [(a.settled, a.reason) for a in got] == [("abstained", reason)] * 2
     assert words in got[0].detail
+    assert f"{__file__}:{function.__code__.co_firstlineno} in <lambda>: scripted(ask, draw)" in str(gateway.failure)
 
 
 def test_tokens_and_cost_are_counted() -> None:

@@ -26,6 +26,7 @@ from populace.agents.answers import AnswerSpec
 from populace.budget.amounts import PICO_USD, Rate
 from populace.core.draws import Stream
 from populace.core.errors import ScenarioError
+from populace.core.places import defined_at, raised_at
 from populace.core.records import REASONS, Abstained, Answer, Ask, Reason
 from populace.models.protocol import Deliver, Pressure
 from populace.models.scripted.encode import encode, to_json
@@ -64,6 +65,7 @@ class Scripted:
         self._usd_in = rate.pico_usd_in / PICO_USD
         self._usd_out = rate.pico_usd_out / PICO_USD
         self._writers: dict[bytes, Writer] = {}
+        self._failure: ScenarioError | None = None
         self._pending: dict[tuple[int, int, int], tuple[asyncio.TimerHandle, Ask, Deliver]] = {}
 
     async def open(self) -> None:
@@ -71,7 +73,7 @@ class Scripted:
 
     @property
     def failure(self) -> Exception | None:
-        """What is wrong with the society's rules, once it has been found."""
+        """What is wrong with the society's rules or its answer function, once it has been found."""
         return self._failure
 
     def pressure(self) -> Pressure:
@@ -153,16 +155,27 @@ class Scripted:
             if isinstance(value, Abstained):
                 if value.reason not in REASONS:
                     known = ", ".join(REASONS)
-                    return _abstained(ask, "error", f"no reason to abstain is called {value.reason!r}: {known}")
+                    return self._wrong(ask, "error", f"no reason to abstain is called {value.reason!r}: {known}")
                 return _abstained(ask, value.reason, value.detail)
             text = encode(ask.spec, value)
         except Exception as error:  # noqa: BLE001 - whatever the user's function raises ends this ask only
-            return _abstained(ask, "error", f"the answer function raised {type(error).__name__}: {error}")
+            return self._wrong(ask, "error", f"{type(error).__name__}: {error}", error)
         try:
             ask.read(text)
         except ValueError as error:
-            return _abstained(ask, "schema", f"the answer function gave {text[:200]}: {error}")
+            return self._wrong(ask, "schema", f"its answer {text[:200]} is no {ask.spec.name}: {error}")
         return self._answered(ask, text)
+
+    def _wrong(self, ask: Ask, reason: Reason, why: str, error: Exception | None = None) -> Answer:
+        """The user's function is at fault, not a model: it ends the run, since every run would go the same way."""
+        assert self._function is not None
+        place = defined_at(self._function) if error is None else raised_at(error, self._function)
+        where = f"{place}: " if place else ""
+        detail = f"{where}scripted(ask, draw), asked for {ask.purpose!r}: {why}"
+        if self._failure is None:
+            kind = "a str" if ask.spec.kind == "text" else f"a value of {ask.spec.name}"
+            self._failure = ScenarioError(f"{detail}. It has to give {kind}, or Abstained(reason).")
+        return _abstained(ask, reason, detail)
 
     def _answered(self, ask: Ask, text: str) -> Answer:
         characters = 0
