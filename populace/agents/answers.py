@@ -106,9 +106,14 @@ def compile_answer(answer: Any) -> AnswerSpec:
         schema = _inline(msgspec.json.schema(answer))
         return AnswerSpec(name, "json", schema, msgspec.json.Decoder(answer).decode)
     except (TypeError, ValueError, pydantic.errors.PydanticUserError) as error:
-        raise BadAsk(
-            f"{name} cannot be an answer type: {error}. Use a msgspec.Struct, a pydantic model, Choice(...) or str."
-        ) from error
+        lines = str(error).strip().splitlines()  # of many lines, msgspec's last says what it is about
+        raise BadAsk(unusable(name, lines[-1] if lines else "")) from error
+
+
+def unusable(name: str, why: str = "") -> str:
+    """What to say of something that cannot be the type of an answer."""
+    said = f": {why.rstrip('.')}" if why else ""
+    return f"{name} cannot be an answer type{said}. Use a msgspec.Struct, a pydantic model, Choice(...) or str."
 
 
 def _read_text(text: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgpack
 import msgspec
 
-from populace.agents.answers import compile_answer, content_key
+from populace.agents.answers import compile_answer, content_key, unusable
 from populace.agents.facts import fill
 from populace.core.draws import WORLD, Draws
 from populace.core.errors import BadAction, BadAsk, BadMessage
@@ -127,10 +127,16 @@ class Context:
         try:
             packed = _pack_plain(body)
         except _NOT_PLAIN as error:
-            raise BadMessage(f"ctx.send: the body is not plain data: {error}") from None
+            raise BadMessage(
+                f"ctx.send: the body is not plain data: {error}. Send text, numbers, or lists and dicts of them; a "
+                "Struct as `msgspec.to_builtins(it)`."
+            ) from None
         scope = self._scope
         if len(packed) > scope.body_bytes:
-            raise BadMessage(f"ctx.send: the body takes {len(packed)} bytes and bus.body_bytes is {scope.body_bytes}")
+            raise BadMessage(
+                f"ctx.send: the body takes {len(packed)} bytes and bus.body_bytes is {scope.body_bytes}: send less, or "
+                "raise it with --set bus.body_bytes"
+            )
         draft = self._draft
         addresses = draft.to
         room = scope.sends_per_turn - len(addresses)
@@ -217,6 +223,8 @@ class Context:
                 said = tuple([(role, text) for (role, _), text in zip(said, texts, strict=True)])
             if system:
                 said = (("system", system), *said)
+            if isinstance(answer, dict | list | set):
+                raise BadAsk(unusable(f"a {type(answer).__name__}"))
             spec = compile_answer(answer)
             tokens = scope.max_tokens if max_tokens is None else max_tokens
             heat = scope.temperature if temperature is None else temperature

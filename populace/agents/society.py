@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 import msgspec
@@ -88,8 +89,10 @@ class Society:
         known = self.parameters.__struct_fields__
         for key in changes:
             if key not in known:
+                near = get_close_matches(key, known, 1)
+                meant = f" Is 'society.{near[0]}' meant?" if near else ""
                 keys = ", ".join(known) or "none"
-                raise SettingsError(f"unknown key 'society.{key}'. The parameters of {self.name} are: {keys}.")
+                raise SettingsError(f"unknown key 'society.{key}'.{meant} The parameters of {self.name} are: {keys}.")
         values = msgspec.structs.asdict(self.parameters) | dict(changes)
         try:
             return read_only(msgspec.convert(values, type(self.parameters)), "ctx.parameters")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from populace.agents.agent import sets_in_turn
+from populace.agents.agent import Agent, sets_in_turn
 from populace.agents.context import Scope
 from populace.agents.population import Population, check_columns, make_agents
 from populace.agents.society import Setup, Society
@@ -212,7 +212,7 @@ def build_run(job: Job) -> Built:
     try:
         environment = anew()
     except ScenarioError:
-        make_agents(society.agent, people.columns, range(job.agents))  # which names a row that fits no agent
+        _agents(society, people.columns, range(job.agents))  # which names a row that fits no agent
         raise
     if job.trace_version > 1:
         environment.anew = anew
@@ -255,7 +255,7 @@ def build_shard(job: Job, index: int, part: ShardPart) -> Shard:
     if job.trace_version > 1 and sys.flags.hash_randomization:
         _refuse_sets(society)
     ids = range(index, job.agents, settings.shards)
-    agents = make_agents(society.agent, part.columns, ids)
+    agents = _agents(society, part.columns, ids)
     levers = _levers(job, part.members, None)
     return Shard(plan, scope, agents, society.fields, society.activation, levers)
 
@@ -287,6 +287,13 @@ def _people(job: Job) -> tuple[Setup, Population]:
         except ScenarioError as error:
             raise ScenarioError(f"{defined_at(society.population)}: {error}") from None
     return setup, people
+
+
+def _agents(society: Society, columns: Mapping[str, Sequence[Any]], ids: Sequence[int]) -> list[Agent]:
+    try:
+        return make_agents(society.agent, columns, ids)
+    except ScenarioError as error:
+        raise ScenarioError(f"{defined_at(society.population)}: {error}") from None
 
 
 def _given(value: Any) -> str:
@@ -332,5 +339,5 @@ def _defaults(society: Society, people: Population) -> dict[str, list[Any]]:
     missing = [name for name in society.fields if name not in people.columns]
     if not missing:
         return {}
-    agents = make_agents(society.agent, people.columns, range(len(people)))
+    agents = _agents(society, people.columns, range(len(people)))
     return {name: [getattr(agent, name) for agent in agents] for name in missing}

@@ -78,7 +78,7 @@ def _imported(module: ast.Module) -> dict[str, str]:
             tops = {name.name.partition(".")[0] for name in one.names if name.asname is None}
             names |= {top: top for top in tops} | {name.asname: name.name for name in one.names if name.asname}
         elif isinstance(one, ast.ImportFrom) and one.module and not one.level:
-            names |= {alias.asname or alias.name: f"{one.module}.{alias.name}" for alias in one.names}
+            names |= {name.asname or name.name: f"{one.module}.{name.name}" for name in one.names}
     return names
 
 
@@ -90,9 +90,8 @@ def _reached(body: list[ast.stmt]) -> list[ast.stmt]:
     while todo:
         one = todo.pop()
         reached.append(one)
-        for name in {name.id for name in ast.walk(one) if isinstance(name, ast.Name)}:
-            if name in defined:
-                todo.append(defined.pop(name))
+        named = {name.id for name in ast.walk(one) if isinstance(name, ast.Name)}
+        todo += [defined.pop(name) for name in sorted(named & defined.keys())]
     return reached
 
 

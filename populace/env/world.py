@@ -64,6 +64,9 @@ class World:
         return frozenset(f"{name}.{method}" for name, part in self.parts.items() for method in handlers(part, mark))
 
     def _add(self, part: Part) -> None:
+        if not isinstance(part, Part):
+            shown = f"the class {part.__name__}: write {part.__name__}()" if isinstance(part, type) else repr(part)[:60]
+            raise ScenarioError(f"World(...) is made of parts, and was given {shown}")
         name = part.name
         if name in self.parts:
             raise ScenarioError(f"two parts are named '{name}'. Give one another name: {type(part).__name__}(name=...)")
@@ -126,7 +129,8 @@ class World:
                     'of columns, each with a value for every agent: {"paid": [...]}'
                 )
             for name, values in seen.items():
-                columns[f"{part.name}.{name}"] = _plain_column(f"{where}, column '{name}'", values, len(ids))
+                at = f"{where} ({defined_at(part.observe)}), column '{name}'"
+                columns[f"{part.name}.{name}"] = _plain_column(at, values, len(ids))
         if not columns:
             return [{} for _ in range(len(ids))]
         keys = tuple(columns)
@@ -160,7 +164,7 @@ class World:
                 *self._answers(query, handler, agents[:half], args[:half]),
                 *self._answers(query, handler, agents[half:], args[half:]),
             ]
-        return _plain_column(where, answers, len(agents))
+        return _plain_column(f"{where} ({defined_at(handler)})", answers, len(agents))
 
     def put_fields(
         self, agents: NDArray[np.int32], fields: Mapping[str, Sequence[Any] | NDArray[Any]]
@@ -315,6 +319,8 @@ def _name(agents: Sequence[int]) -> str:
 
 def _plain_column(where: str, values: Any, size: int) -> list[Any]:
     """The values as a list of plain Python data that shares nothing with the part."""
+    if not hasattr(values, "__len__") or isinstance(values, str | Mapping):
+        raise ScenarioError(f"{where} gives {type(values).__name__}: it has to give a list with a value for each agent")
     if len(values) != size:
         raise ScenarioError(f"{where}: {len(values)} values for {size} agents")
     if isinstance(values, np.ndarray) and values.dtype.kind in "biufU":

@@ -37,6 +37,7 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import pydantic
@@ -45,6 +46,19 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator,
 from populace.core.errors import SettingsError
 
 KINDS: Final = ("set", "send", "block", "change")
+_WORDS: Final = {
+    "Input should be a valid integer, got a number with a fractional part": "it has to be a whole number",
+    "Input should be a valid integer": "it has to be a whole number",
+    "Input should be a valid number": "it has to be a number",
+    "Input should be a valid boolean": "it has to be true or false",
+    "Input should be a valid string": "it has to be a text",
+    "Input should be a valid dictionary": "it has to be a table, { key = value }",
+    "Input should be a valid list": "it has to be a list, [ ... ]",
+    "Input should be a valid tuple": "it has to be a list, [ ... ]",
+    "Input is not a valid path for <class 'pathlib.Path'>": "it has to be a path, as a text",
+    "Input should be": "it has to be",
+}
+"""What pydantic says, and what a person is told."""
 
 
 def _check_finite(value: Any) -> Any:
@@ -65,7 +79,7 @@ Name = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class _Data(pydantic.BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 def _condition(value: Any) -> Any:
@@ -303,12 +317,39 @@ def explain(error: pydantic.ValidationError) -> list[str]:
     for problem in error.errors():
         name = ".".join(plain_path(problem["loc"]))
         if problem["type"] == "extra_forbidden":
-            lines.append(f"unknown key '{name}'. Keys there are: {', '.join(keys_at(problem['loc'])) or 'none'}.")
+            lines.append(unknown_key(name, keys_at(problem["loc"])))
+        elif problem["type"] == "missing":
+            lines.append(missing_key(name))
         else:
-            said = problem["msg"].removeprefix("Value error, ")
             given = json.dumps(problem["input"], default=str)
-            lines.append(f"'{name}' = {given}: {said}." if name else f"{said}.")
+            lines.append(f"'{name}' = {given}: {in_words(problem)}." if name else f"{in_words(problem)}.")
     return lines
+
+
+def in_words(problem: Mapping[str, Any]) -> str:
+    """What pydantic finds wrong with a value, in plain words; of a lever without a kind, what key was meant."""
+    said = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "lever" and isinstance(problem["input"], Mapping):
+        known = {"at", "until", "name", *KINDS}
+        odd = [str(key) for key in problem["input"] if key not in known]
+        return "; ".join([said, *(unknown_key(key, sorted(known)).removesuffix(".") for key in odd)])
+    for theirs, ours in _WORDS.items():
+        said = said.replace(theirs, ours)
+    return said
+
+
+def unknown_key(name: str, known: Sequence[str]) -> str:
+    """What to say of a key that there is not: the nearest, and all that there are."""
+    near = get_close_matches(name.rpartition(".")[2], known, 1)
+    meant = f" Is '{near[0]}' meant?" if near else ""
+    return f"unknown key '{name}'.{meant} Keys there are: {', '.join(known) or 'none'}."
+
+
+def missing_key(name: str) -> str:
+    """What to say of a key that has to be there."""
+    room, _, key = name.rpartition(".")
+    hint = ": the tick at whose start the lever takes effect, for example at = 3" if key == "at" else ""
+    return f"'{name}' is missing{f' in {room}' if room else ''}{hint}."
 
 
 def plain_path(loc: Sequence[int | str]) -> list[str]:

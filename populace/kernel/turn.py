@@ -6,6 +6,7 @@ of it belongs to some event loop, and is an error that names the line.
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
@@ -20,9 +21,17 @@ from populace.agents.context import Context, Draft, Scope
 from populace.core.errors import ForeignAwaitable, NotAwaited
 from populace.core.records import Answer, Ask, Look, Message
 
-_HEART: Final = frozenset(
-    {__name__, Context.__module__, Ask.__module__, "populace.agents.answers", "populace.agents.facts"}
-)
+_SHIPPED: Final = "populace.scenarios"
+_SHARED: Final = "parameters are shared by all agents: keep what changes in a field of the agent"
+_REMEDIES: Final = {
+    "object NoneType can't be used in 'await' expression": (
+        "ctx.send, ctx.act and ctx.wake_at take effect when the tick ends and are not awaited: write them without "
+        "`await`"
+    ),
+    "immutable type": _SHARED,
+    "property 'parameters' of 'Context'": _SHARED,
+}
+"""What to write instead, by what Python says."""
 
 
 class Failure(msgspec.Struct):
@@ -128,6 +137,10 @@ def _failure(turn: Turn, error: BaseException, where: str) -> Failure:
         message = str(error)
     except Exception:  # noqa: BLE001  # an agent's own exception may fail to say what it is
         message = "(its message cannot be read)"
+    message += next((f"; {remedy}" for said, remedy in _REMEDIES.items() if said in message), "")
+    missing = re.fullmatch(rf"'{re.escape(type(turn.agent).__name__)}' object has no attribute '(\w+)'", message)
+    if missing is not None:
+        message += f"; declare it as a field of the class with its type, such as `{missing[1]}: int = 0`"
     for effect in turn.pending or ():
         name = type(effect).__name__
         if f"'{name}'" in message:
@@ -158,11 +171,12 @@ def _waiting_at(coroutine: Any) -> str:
 
 
 def _own_place(frames: Iterable[tuple[FrameType, int]]) -> str:
-    """The innermost of these frames, given outermost first, that lies neither in Python's library nor in the heart."""
+    """The innermost of these frames, given outermost first, that lies neither in Python's library nor in populace."""
     place = "turn"
     for frame, line in frames:
         module = str(frame.f_globals.get("__name__", ""))
-        if module not in _HEART and module.partition(".")[0] not in sys.stdlib_module_names:
+        inside = module.startswith("populace.") and not module.startswith(_SHIPPED)
+        if not inside and module.partition(".")[0] not in sys.stdlib_module_names:
             place = f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
     return place
 

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, get_args
 import pydantic
 
 from populace.core.errors import SettingsError
-from populace.interventions.levers import keys_at, parse_lever, plain_path
+from populace.interventions.levers import in_words, keys_at, missing_key, parse_lever, plain_path, unknown_key
 from populace.settings.moved import moved_to
 from populace.settings.schema import Model, Settings, keys_of
 
@@ -139,8 +139,10 @@ def _explain(error: pydantic.ValidationError, sources: Mapping[str, str]) -> str
         if problem["type"] == "extra_forbidden" and (now := _now(name, problem["input"])):
             lines.append(f"{source}: '{name}' stands elsewhere now: {now}.")
         elif problem["type"] == "extra_forbidden":
-            known = ", ".join(keys_at(problem["loc"]) if path[0] == "levers" else keys_of(path[:-1]))
-            lines.append(f"{source}: unknown key '{name}'. Keys there are: {known}.")
+            known = keys_at(problem["loc"]) if path[0] == "levers" else keys_of(path[:-1])
+            lines.append(f"{source}: {unknown_key(name, known)}")
+        elif problem["type"] == "missing":
+            lines.append(f"{source}: {missing_key(name)}")
         elif list(path) == ["model", "kind"]:
             kinds = ", ".join(get_args(Model.model_fields["kind"].annotation))
             given = problem["input"]
@@ -153,7 +155,7 @@ def _explain(error: pydantic.ValidationError, sources: Mapping[str, str]) -> str
             lines.append(_section(source, name, problem["input"], keys))
         else:
             value = "" if problem["type"] == "value_error" else f" = {json.dumps(problem['input'], default=str)}"
-            lines.append(f"{source}: '{name}'{value}: {problem['msg']}.")
+            lines.append(f"{source}: '{name}'{value}: {in_words(problem)}.")
     return "\n".join(lines)
 
 

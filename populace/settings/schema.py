@@ -16,6 +16,7 @@ OPENAI: Final = "https://api.openai.com/v1"
 
 Count = Annotated[int, Field(gt=0, lt=2**31)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+File = Annotated[Path, Field(strict=False)]
 Label = Annotated[str, Field(max_length=100)]
 
 
@@ -35,7 +36,7 @@ FORK: Final = MayChange("fork")
 
 
 class _Section(pydantic.BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False, strict=True)
 
 
 class Latency(_Section):
@@ -63,7 +64,7 @@ class Model(_Section):
 
     kind: Literal["embedded", "openai", "rules", "scripted"] = "embedded"
     name: str = ""
-    path: Path | None = None
+    path: File | None = None
     temperature: NonNegativeFloat = 0.8
     max_tokens: Count = 200
     repairs: Annotated[int, Field(ge=0, le=2), RESUME] = 2
@@ -71,7 +72,7 @@ class Model(_Section):
     sampling: Literal["own", "shared"] = "own"
     prompt_form: Literal["plain", "chatml", "llama3"] = "plain"
     lenient: Annotated[bool, RESUME] = True
-    cache: Annotated[Path | None, RESUME] = None
+    cache: Annotated[File | None, RESUME] = None
     threads: Annotated[Count | None, RESUME] = None
     context_tokens: Count = 4096
     latency: Annotated[Latency, RESUME] = Latency()
@@ -98,7 +99,7 @@ class Replica(_Section):
     base_url: str
     weight: PositiveFloat = 1.0
     api_key_env: str | None = None
-    api_key_file: Path | None = None
+    api_key_file: File | None = None
     concurrency: Count | None = None
 
 
@@ -124,7 +125,7 @@ class Endpoint(_Section):
 
     base_url: str = OPENAI
     api_key_env: str = "OPENAI_API_KEY"
-    api_key_file: Path | None = None
+    api_key_file: File | None = None
     concurrency: Count = 64
     requests_per_minute: PositiveFloat | None = None
     tokens_per_minute: PositiveFloat | None = None
@@ -132,7 +133,7 @@ class Endpoint(_Section):
     retries: Annotated[int, Field(ge=0, le=1000)] = 3
     outage_s: PositiveFloat = 300.0
     batch_prompts: Annotated[Count, FORK] = 1
-    replicas: tuple[Replica, ...] = ()
+    replicas: Annotated[tuple[Replica, ...], Field(strict=False)] = ()
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Endpoint:
@@ -172,7 +173,7 @@ class Budget(_Section):
     tokens: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     experiment_usd: NonNegativeFloat | None = None
     experiment_tokens: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    ledger: Path | None = None
+    ledger: File | None = None
     prices: dict[str, Price] = {}
 
     @property
@@ -253,7 +254,7 @@ class Settings(_Section):
     checkpoint: Annotated[Checkpoint, RESUME] = Checkpoint()
     journal: Annotated[Literal["process", "machine", "off"], RESUME] = "process"
     society: Annotated[dict[str, Any], FORK] = {}
-    levers: Annotated[tuple[Lever, ...], FORK] = ()
+    levers: Annotated[tuple[Lever, ...], Field(strict=False), FORK] = ()
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Settings:

@@ -112,7 +112,7 @@ def test_keys_of_a_table_of_prices_are_named() -> None:
         ("agents=100000000000000000000", "less than"),
         ("ticks=100000000000000000000", "less than"),
         ("endpoint.timeout_s=inf", "finite"),
-        ("society=3", "valid dictionary"),
+        ("society=3", "has to be a table"),
         ("metrics_port=70000", "65535"),
     ],
 )

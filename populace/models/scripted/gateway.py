@@ -65,7 +65,6 @@ class Scripted:
         self._usd_in = rate.pico_usd_in / PICO_USD
         self._usd_out = rate.pico_usd_out / PICO_USD
         self._writers: dict[bytes, Writer] = {}
-        self._failure: ScenarioError | None = None
         self._pending: dict[tuple[int, int, int], tuple[asyncio.TimerHandle, Ask, Deliver]] = {}
 
     async def open(self) -> None:
@@ -174,6 +173,8 @@ class Scripted:
         detail = f"{where}scripted(ask, draw), asked for {ask.purpose!r}: {why}"
         if self._failure is None:
             kind = "a str" if ask.spec.kind == "text" else f"a value of {ask.spec.name}"
+            if "'Ask' object has no attribute" in why:
+                detail += " (an ask has agent, tick, purpose, messages)"
             self._failure = ScenarioError(f"{detail}. It has to give {kind}, or Abstained(reason).")
         return _abstained(ask, reason, detail)
 
