@@ -9,6 +9,7 @@ import typer
 from populace.cli import costs, diff, doctor, estimate, fork, replay, resume, run, scenarios
 from populace.cli.streams import guard_streams
 from populace.core.errors import PopulaceError
+from populace.core.text import shown_text
 
 app = typer.Typer(
     name="populace",
@@ -31,7 +32,8 @@ def command() -> None:
     try:
         app()
     except PopulaceError as error:
-        sys.stderr.write("\n".join((f"populace: {error}", *getattr(error, "__notes__", ()))) + "\n")
+        said = "\n".join((f"populace: {error}", *getattr(error, "__notes__", ())))
+        sys.stderr.write(shown_text(said) + "\n")
         sys.exit(error.exit_code)
     except MemoryError:
         sys.stderr.write(

@@ -11,8 +11,8 @@ import msgspec
 import typer
 
 from populace.budget.ledger import Entry, Ledger, amount_text
+from populace.cli.printing import print_rows
 from populace.core.errors import SettingsError
-from populace.monitoring.printing import print_rows
 from populace.monitoring.progress import money
 from populace.runs.costs import SUMS, Cost, costs_of, folders_of
 from populace.store.manifest import read_manifest

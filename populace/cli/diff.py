@@ -16,6 +16,7 @@ def diff(
     """Say where two runs part, with both texts, whom it touched and what became of the outcomes."""
     import msgspec
 
+    from populace.core.text import shown_json
     from populace.runs.diff import diff_runs
     from populace.runs.diff_text import print_diff
     from populace.store.remote.mirror import RECORD, local_folder
@@ -23,6 +24,6 @@ def diff(
     one, other = (local_folder(run, (*RECORD, "*.parquet")) for run in (a, b))
     found = msgspec.structs.replace(diff_runs(one, other), a=a, b=b)
     if json:
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        sys.stdout.write(shown_json(msgspec.json.encode(found).decode()) + "\n")
     else:
         print_diff(found, sys.stdout)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
 import typer
 
+from populace.cli.printing import print_rows
 from populace.monitoring.pace import counted, duration_text
-from populace.monitoring.printing import print_rows
 from populace.monitoring.progress import money
 from populace.settings import load_settings
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import typer
 
+from populace.core.text import shown_text
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -41,7 +43,7 @@ class Shown:
             raise typer.Exit(INVALID)
 
     def _say(self, text: str) -> None:
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{shown_text(text)}\n")
 
     def _ended(self, place: Place) -> None:
         from populace.monitoring.summary import print_summary

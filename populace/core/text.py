@@ -24,5 +24,14 @@ def shown_text(text: str) -> str:
     return _NOT_IN_TEXT.sub(_escaped, text)
 
 
+def shown_json(text: str) -> str:
+    r"""JSON as it is shown: the same data, with what a terminal would act on written as JSON's escapes.
+
+    >>> shown_json('"a\x9bb"')
+    '"a\\u009bb"'
+    """
+    return _NOT_IN_TEXT.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+
+
 def _escaped(match: re.Match[str]) -> str:
     return match.group().encode("unicode_escape").decode()

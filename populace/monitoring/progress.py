@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from populace.core.records import Counts
-from populace.core.text import shown_line, shown_text
+from populace.core.text import shown_json, shown_line, shown_text
 from populace.monitoring.pace import Pace, counted, duration_text, left_text
 from populace.monitoring.report import Pulse, TickReport
 
@@ -242,7 +242,7 @@ class JsonLines(_Progress):
         self._said_s = self._wall_s
         if self._gone:
             return
-        line = msgspec.json.encode({"event": event, **values}, enc_hook=str).decode()
+        line = shown_json(msgspec.json.encode({"event": event, **values}, enc_hook=str).decode())
         try:
             self._stream.write(line + "\n")
             self._stream.flush()

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 from support.monitoring_support import whole_manifest
 
-from populace.core.text import shown_line, shown_text
-from populace.monitoring.progress import Bar
+from populace.core.text import shown_json, shown_line, shown_text
+from populace.monitoring.progress import Bar, JsonLines
 from populace.monitoring.summary import print_summary
 from populace.runs.diff import Diff, OutcomeDiff
 from populace.runs.diff_text import print_diff
@@ -33,6 +33,21 @@ def test_nothing_that_steers_is_left_and_plain_text_stays(text):
         shown.encode()
     if text.isprintable():
         assert line == whole == text
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
+def test_json_is_the_same_data_without_what_steers(text):
+    shown = shown_json(msgspec.json.encode({text: text}).decode())
+    assert msgspec.json.decode(shown) == {text: text}
+    assert shown_line(shown) == shown
+
+
+def test_lines_of_progress_cannot_steer_a_terminal():
+    stream = io.StringIO()
+    JsonLines(stream).note(EVIL)
+    line = stream.getvalue().removesuffix("\n")
+    assert shown_line(line) == line
+    assert msgspec.json.decode(line)["text"] == EVIL
 
 
 class Terminal(io.StringIO):

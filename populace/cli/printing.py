@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from populace.core.text import shown_json, shown_line
+
 
 def print_rows(
     stream: TextIO,
@@ -23,7 +25,7 @@ def print_rows(
     Anywhere else each row is a line of JSON, with all that it holds. Numbers and columns of `right` stand to the right.
     """
     if not stream.isatty():
-        stream.writelines(msgspec.json.encode(row).decode() + "\n" for row in rows)
+        stream.writelines(shown_json(msgspec.json.encode(row).decode()) + "\n" for row in rows)
         stream.flush()
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -31,5 +33,5 @@ def print_rows(
         number = name in right or any(isinstance(row.get(name), int | float) for row in rows)
         table.add_column(heading, justify="right" if number else "left")
     for row in rows:
-        table.add_row(*(Text(text(name, row.get(name))) for name in columns))
+        table.add_row(*(Text(shown_line(text(name, row.get(name)))) for name in columns))
     Console(file=stream, highlight=False).print(table)
