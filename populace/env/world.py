@@ -63,7 +63,7 @@ class World:
     def _names(self, mark: Literal["action", "query"]) -> frozenset[str]:
         return frozenset(f"{name}.{method}" for name, part in self.parts.items() for method in handlers(part, mark))
 
-    def _add(self, part: Part) -> None:
+    def _add(self, part: Any) -> None:
         if not isinstance(part, Part):
             shown = f"the class {part.__name__}: write {part.__name__}()" if isinstance(part, type) else repr(part)[:60]
             raise ScenarioError(f"World(...) is made of parts, and was given {shown}")
