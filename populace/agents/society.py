@@ -92,7 +92,7 @@ class Society:
                 near = get_close_matches(key, known, 1)
                 meant = f" Is 'society.{near[0]}' meant?" if near else ""
                 keys = ", ".join(known) or "none"
-                raise SettingsError(f"unknown key 'society.{key}'.{meant} The parameters of {self.name} are: {keys}.")
+                raise SettingsError(f"unknown key 'society.{key}'. The parameters of {self.name} are: {keys}.{meant}")
         values = msgspec.structs.asdict(self.parameters) | dict(changes)
         try:
             return read_only(msgspec.convert(values, type(self.parameters)), "ctx.parameters")

@@ -66,10 +66,11 @@ def _status(failure: PopulaceError | None) -> str:
 
 
 def going_on(tick: int, on_record: dict[int, int]) -> str:
-    """What to tell of a run that goes on before `tick`, with so many answers on record by the tick they belong to."""
+    """What to tell of a run that is resumed at `tick`, with so many answers on record by the tick they belong to."""
     n = sum(count for of, count in on_record.items() if of >= tick)
     known = "no answer" if not n else "1 answer" if n == 1 else f"{n:,} answers"
-    return f"going on before tick {tick}: {known} after it {'are' if n > 1 else 'is'} on record"
+    where = f"continuing from tick {tick}" if tick else "starting again from tick 0, as no later tick was saved"
+    return f"{where}: {known} after it {'are' if n > 1 else 'is'} on record"
 
 
 def barrier_at(state: RunState | None, shards: int, ticks: int) -> Barrier:

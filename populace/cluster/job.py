@@ -276,10 +276,10 @@ def _people(job: Job) -> tuple[Setup, Population]:
     setup = Setup(job.agents, settings.seed, society.with_parameters(settings.society), society.tick_seconds)
     people = _call("population", society.population, setup)
     if not isinstance(people, Population) or len(people) != job.agents:
-        given = f"one of {len(people)}" if isinstance(people, Population) else _given(people)
+        given = str(len(people)) if isinstance(people, Population) else _given(people)
         raise ScenarioError(
-            f"{defined_at(society.population)}: population(setup) has to give a Population of setup.agents = "
-            f"{job.agents}, and gives {given}"
+            f"{defined_at(society.population)}: population(setup) must give a Population of setup.agents = "
+            f"{job.agents}, not {given}"
         )
     if job.trace_version > 1:
         try:
@@ -297,7 +297,7 @@ def _agents(society: Society, columns: Mapping[str, Sequence[Any]], ids: Sequenc
 
 
 def _given(value: Any) -> str:
-    return "None: is a `return` missing?" if value is None else f"a {type(value).__name__}"
+    return "NoneType: is a `return` missing?" if value is None else type(value).__name__
 
 
 def _levers(job: Job, members: Sequence[Members], world: World | None) -> Levers:
@@ -321,7 +321,7 @@ def _world(society: Society, setup: Setup, people: Population) -> World:
     world = _call("world", society.world, setup, people)
     if not isinstance(world, World):
         raise ScenarioError(
-            f"{defined_at(society.world)}: world(setup, people) has to give a World, and gives {_given(world)}"
+            f"{defined_at(society.world)}: world(setup, people) must give a World, not {_given(world)}"
         )
     return world
 

@@ -342,7 +342,7 @@ def unknown_key(name: str, known: Sequence[str]) -> str:
     """What to say of a key that there is not: the nearest, and all that there are."""
     near = get_close_matches(name.rpartition(".")[2], known, 1)
     meant = f" Is '{near[0]}' meant?" if near else ""
-    return f"unknown key '{name}'.{meant} Keys there are: {', '.join(known) or 'none'}."
+    return f"unknown key '{name}'. Keys there are: {', '.join(known) or 'none'}.{meant}"
 
 
 def missing_key(name: str) -> str:

@@ -17,6 +17,9 @@ from populace.monitoring.progress import money
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _SPARK_CELLS: Final = 24
+_EXACT: Final = 2.0**53
+"""Whole numbers below it are exact as floats."""
+_LARGE: Final = 1000.0
 
 EMBEDDED_CAVEAT: Final = (
     "The answers came from the embedded model of 135 million parameters: this run shows that the machine works, "
@@ -156,7 +159,12 @@ def _ends(values: Sequence[float]) -> tuple[str, str]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.4g}" if math.isfinite(value) else "undefined"
+    """A whole number in full, with separators; any other to four digits after the first that counts."""
+    if not math.isfinite(value):
+        return "undefined"
+    if value == int(value) and abs(value) < _EXACT:
+        return f"{int(value):,}"
+    return f"{value:,.2f}" if _EXACT > abs(value) >= _LARGE else f"{value:.4g}"
 
 
 def sparkline(values: Sequence[float], cells: int = _SPARK_CELLS) -> str:

@@ -42,7 +42,9 @@ def print_diff(diff: Diff, stream: TextIO) -> None:
     say(f"A  {diff.a}  ({counted(diff.ticks_a, 'tick')})")
     say(f"B  {diff.b}  ({counted(diff.ticks_b, 'tick')})")
     for key, (a, b) in diff.settings.items():
-        say(f"   {key}: {_setting(a)} in A, {_setting(b)} in B", "dim")
+        alike, a, b = _only_what_differs(a, b)
+        more = f" (and {alike:,} in both)" if alike else ""
+        say(f"   {key}: {_setting(a)} in A, {_setting(b)} in B{more}", "dim")
     shared = min(diff.ticks_a, diff.ticks_b)
     both = "" if diff.ticks_a == diff.ticks_b else " that both have"
     world = diff.world_parted_at
@@ -163,6 +165,14 @@ def _sampled(rows: Sequence[Row]) -> list[Row]:
     """All rows, or evenly chosen ones and the last."""
     step = _step(len(rows))
     return [row for n, row in enumerate(rows) if n % step == 0 or n == len(rows) - 1]
+
+
+def _only_what_differs(a: Any, b: Any) -> tuple[int, Any, Any]:
+    """Of two lists (levers, replicas) how many entries both begin with, and the rest of each; else both as they are."""
+    if not (isinstance(a, list) and isinstance(b, list)):
+        return 0, a, b
+    n = next((at for at, (one, other) in enumerate(zip(a, b, strict=False)) if one != other), min(len(a), len(b)))
+    return n, a[n:], b[n:]
 
 
 def _setting(value: Any) -> str:

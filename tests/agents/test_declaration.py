@@ -10,13 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from populace import Agent, EveryTick, Parameters, Population, Society
+from populace import Agent, Context, EveryTick, Parameters, Population, Society
 from populace.core.errors import PopulaceError, ScenarioError, SettingsError
 from populace.data.societies import find_society, load_society
 
 
 class Citizen(Agent):
     mood: float = 0.5
+
+    async def turn(self, ctx: Context) -> None:
+        """Nothing."""
 
 
 class Mood(enum.Enum):
@@ -100,6 +103,7 @@ def test_a_file_says_where_and_what_to_write(argument: str, says: str, tmp_path:
         b"\xef\xbb\xbf" + f"""from populace import Agent, Parameters, Population, Society
 class Citizen(Agent):
     mood: float = 0.5
+    async def turn(self, ctx): ...
 class Dials(Parameters):
     k: int = 1
 def people(setup):
@@ -109,7 +113,7 @@ society = Society({rest}, {argument})
     )
     with pytest.raises(ScenarioError) as caught:
         load_society(find_society(str(tmp_path / "mine.py")))
-    assert f"{tmp_path / 'mine.py'}:8: cannot be loaded: {name}=" in str(caught.value)
+    assert f"{tmp_path / 'mine.py'}:9: cannot be loaded: {name}=" in str(caught.value)
     assert says in str(caught.value)
 
 

@@ -27,6 +27,7 @@ from populace.agents.society import Parameters, Society
 class Citizen(Agent):
     mood: Public[float] = 0.5
     name: str = "nobody"
+    async def turn(self, ctx): ...
 
 class Knobs(Parameters, frozen=True):
     strength: float = 1.0

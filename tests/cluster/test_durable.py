@@ -400,14 +400,16 @@ def test_a_resumed_run_says_how_many_answers_are_on_record(tmp_path, asked, ever
     tick = 0 if every is None else 4
     n = sum(of >= tick for _, of, _ in answered)
     assert n > 1
-    assert f"going on before tick {tick}: {n} answers after it are on record" in watcher.notes
+    [told] = [note for note in watcher.notes if f"{n} answers after it are on record" in note]
+    assert told.startswith(f"continuing from tick {tick}: " if tick else "starting again from tick 0, ")
     assert len(asked) == len(set(asked)), "and none of them was asked for again"
 
 
 def test_what_is_told_of_answers_on_record_counts_them_right():
-    assert going_on(3, {2: 9, 3: 1}) == "going on before tick 3: 1 answer after it is on record"
-    assert going_on(4, {2: 9, 3: 1}) == "going on before tick 4: no answer after it is on record"
-    assert going_on(0, {2: 999, 3: 1}) == "going on before tick 0: 1,000 answers after it are on record"
+    assert going_on(3, {2: 9, 3: 1}) == "continuing from tick 3: 1 answer after it is on record"
+    assert going_on(4, {2: 9, 3: 1}) == "continuing from tick 4: no answer after it is on record"
+    again = "starting again from tick 0, as no later tick was saved"
+    assert going_on(0, {2: 999, 3: 1}) == f"{again}: 1,000 answers after it are on record"
 
 
 def test_a_run_that_kept_no_source_is_not_resumed_by_other_code_unasked(tmp_path):

@@ -136,7 +136,7 @@ class StopAtLoss:
     def tick(self, _: object) -> None: ...
 
     def note(self, text: str) -> None:
-        if text.startswith("going on before tick"):
+        if text.startswith(("continuing from tick", "starting again from tick")):
             self.coordinator.stop()
 
 

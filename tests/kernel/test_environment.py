@@ -138,16 +138,16 @@ def test_reported_fields_reach_the_world_before_its_parts_act_and_changes_are_to
 @pytest.mark.parametrize(
     ("outcome", "says"),
     [
-        (lambda world: world.columns["hope"].mean(), "KeyError: 'hope'"),
-        (lambda world: None, "TypeError"),
-        (lambda world: "high", "ValueError"),
-        (lambda world: [1.0], "TypeError"),
-        (lambda world: 1 // 0, "ZeroDivisionError"),
+        (lambda world: world.columns["hope"].mean(), ": KeyError: 'hope'"),
+        (lambda world: None, ".*one number, and gives None: is a `return` missing"),
+        (lambda world: "high", ".*one number, and gives a str"),
+        (lambda world: [1.0], ".*one number, and gives a list"),
+        (lambda world: 1 // 0, ": ZeroDivisionError"),
     ],
 )
 def test_an_outcome_that_is_no_number_is_named(outcome: Any, says: str) -> None:
     one = environment({"fine": lambda world: 1.0, "odd": outcome})
-    with pytest.raises(ScenarioError, match=f"outcome 'odd': {says}"):
+    with pytest.raises(ScenarioError, match=f"outcome 'odd'{says}"):
         one.measure()
 
 

@@ -179,7 +179,7 @@ def test_an_effect_of_another_turn_is_foreign() -> None:
         (lambda ctx: ctx.ask("?", purpose=None), "BadAsk", "text"),
         (lambda ctx: ctx.ask("\ud800"), "BadAsk", "surrogates"),
         (lambda ctx: ctx.ask("?", object), "BadAsk", "object"),
-        (lambda ctx: ctx.ask("?", {"a": 1}), "BadAsk", "unhashable"),
+        (lambda ctx: ctx.ask("?", {"a": 1}), "BadAsk", "a dict cannot be an answer type"),
         (lambda ctx: ctx.wake_at(0), "ValueError", "it is tick 0 already"),
         (lambda ctx: ctx.wake_at(2.5), "TypeError", "integer"),
     ],
