@@ -1,7 +1,8 @@
 """What an answer may be: the type that an ask names, compiled once to a JSON schema and a reader.
 
 Answer types are a msgspec Struct, a pydantic model, any type that msgspec reads from JSON (a dataclass, `int`,
-`list[str]`, ...), `str` for free text, or `Choice` for one of a few labels.
+`list[str]`, ...), `str` for free text, or `Choice` for one of a few labels. Sets in an answer are read in the order of
+their elements, as in an agent's fields.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Final, Literal
 import msgspec
 import pydantic
 
+from populace.core.containers import fields_of, order_sets, set_field
 from populace.core.errors import BadAsk
 
 
@@ -102,9 +104,14 @@ def compile_answer(answer: Any) -> AnswerSpec:
     name = getattr(answer, "__name__", repr(answer))
     try:
         if isinstance(answer, type) and issubclass(answer, pydantic.BaseModel):
-            return AnswerSpec(name, "json", answer.model_json_schema(), answer.model_validate_json)
+            validate = answer.model_validate_json
+            return AnswerSpec(
+                name, "json", answer.model_json_schema(), lambda text: order_sets(validate(text), _fields, _put)
+            )
         schema = _inline(msgspec.json.schema(answer))
-        return AnswerSpec(name, "json", schema, msgspec.json.Decoder(answer).decode)
+        decode = msgspec.json.Decoder(answer).decode
+        read = (lambda text: order_sets(decode(text))) if _holds_set(msgspec.inspect.type_info(answer)) else decode
+        return AnswerSpec(name, "json", schema, read)
     except (TypeError, ValueError, pydantic.errors.PydanticUserError) as error:
         lines = str(error).strip().splitlines()  # of many lines, msgspec's last says what it is about
         raise BadAsk(unusable(name, lines[-1] if lines else "")) from error
@@ -114,6 +121,32 @@ def unusable(name: str, why: str = "") -> str:
     """What to say of something that cannot be the type of an answer."""
     said = f": {why.rstrip('.')}" if why else ""
     return f"{name} cannot be an answer type{said}. Use a msgspec.Struct, a pydantic model, Choice(...) or str."
+
+
+def _holds_set(kind: Any, inside: tuple[Any, ...] = ()) -> bool:
+    """Whether a value of this type, as msgspec.inspect tells of it, may hold a set, whose order is not its own."""
+    if isinstance(kind, msgspec.inspect.SetType | msgspec.inspect.FrozenSetType):
+        return True
+    own = getattr(kind, "cls", None)
+    if own is not None and own in inside:
+        return False
+    parts: list[Any] = []
+    for name in kind.__struct_fields__:
+        part = getattr(kind, name)
+        parts += part if isinstance(part, tuple) else [part]
+    kinds = [one.type if isinstance(one, msgspec.inspect.Field) else one for one in parts]
+    return any(_holds_set(one, (*inside, own)) for one in kinds if isinstance(one, msgspec.inspect.Type))
+
+
+def _fields(value: Any) -> list[tuple[str, Any]]:
+    return list(vars(value).items()) if isinstance(value, pydantic.BaseModel) else fields_of(value)
+
+
+def _put(value: Any, name: str, inner: Any) -> None:
+    if isinstance(value, pydantic.BaseModel):
+        vars(value)[name] = inner  # a frozen model, too, and without validating it again
+    else:
+        set_field(value, name, inner)
 
 
 def _read_text(text: str) -> str:

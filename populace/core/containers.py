@@ -20,6 +20,7 @@ from populace.core.errors import ScenarioError
 T = TypeVar("T")
 
 _encode: Final = msgspec.msgpack.Encoder().encode
+_SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
 _COMPARABLE: Final = frozenset({int, str, bytes, bool})
 
 
@@ -177,6 +178,45 @@ def read_only(value: Any, where: str) -> Any:
         return value
     made.where = where
     return made
+
+
+def order_sets(
+    value: Any,
+    fields: Callable[[Any], Iterable[tuple[str, Any]]] | None = None,
+    put: Callable[[Any, str, Any], None] | None = None,
+) -> Any:
+    """The value, just read, with its sets in order, at any depth; lists, dicts and fields are changed in place.
+
+    `fields` and `put` read and set the fields of what is no container; `fields_of` and `set_field` are meant if not
+    given.
+    """
+    if type(value) in _SCALARS:
+        return value
+    fields, put = fields or fields_of, put or set_field
+
+    def again(one: Any) -> Any:
+        return order_sets(one, fields, put)
+
+    kind = type(value)
+    if isinstance(value, set):
+        return OrderedSet(in_order(map(again, value)))
+    if isinstance(value, frozenset):
+        return OrderedFrozenSet(in_order(map(again, value)))
+    if kind is list:
+        value[:] = map(again, value)
+    elif kind is dict:
+        pairs = [(again(key), again(one)) for key, one in value.items()]
+        value.clear()
+        value.update(pairs)
+    elif isinstance(value, tuple):
+        inner = map(again, value)
+        return tuple(inner) if kind is tuple else kind(*inner)
+    else:
+        for name, one in fields(value):
+            now = again(one)
+            if now is not one:
+                put(value, name, now)
+    return value
 
 
 def fields_of(value: Any) -> list[tuple[str, Any]]:

@@ -27,7 +27,7 @@ from populace.core.containers import (
     ReadOnlyList,
     ReadOnlySet,
     fields_of,
-    in_order,
+    order_sets,
     set_field,
 )
 from populace.core.errors import ScenarioError
@@ -207,7 +207,7 @@ class Keeper:
     def _order_sets(self, agents: Sequence[Agent]) -> None:
         for name, read, _, _ in self._with_sets:
             for agent in agents:
-                self._set(agent, name, _ordered(read(agent)))
+                self._set(agent, name, order_sets(read(agent)))
 
     def _explain(self, agents: Sequence[Agent], ids: Sequence[int]) -> NoReturn:
         """Raise for the first agent that would come back as another."""
@@ -313,32 +313,6 @@ def _is_frozen(value: Any) -> bool:
     if isinstance(value, msgspec.Struct):
         return bool(value.__struct_config__.frozen)
     return bool(type(value).__dataclass_params__.frozen)
-
-
-def _ordered(value: Any) -> Any:
-    """The value, just read, with its sets in order; lists and dicts are changed in place."""
-    kind = type(value)
-    if kind in SCALARS:
-        return value
-    if isinstance(value, set):
-        return OrderedSet(in_order(map(_ordered, value)))
-    if isinstance(value, frozenset):
-        return OrderedFrozenSet(in_order(map(_ordered, value)))
-    if kind is list:
-        value[:] = map(_ordered, value)
-    elif kind is dict:
-        pairs = [(_ordered(key), _ordered(one)) for key, one in value.items()]
-        value.clear()
-        value.update(pairs)
-    elif isinstance(value, tuple):
-        inner = map(_ordered, value)
-        return tuple(inner) if kind is tuple else kind(*inner)
-    else:
-        for name, one in fields_of(value):
-            now = _ordered(one)
-            if now is not one:
-                set_field(value, name, now)
-    return value
 
 
 def _refuse_shared(agents: Sequence[Agent], ids: Sequence[int]) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from populace.agents.answers import AnswerSpec, Choice, Chosen, compile_answer, content_key
+from populace.core.containers import fields_of
 from populace.core.errors import BadAsk
 
 
@@ -172,3 +174,57 @@ def test_a_choice_equals_its_label() -> None:
     assert yes == Chosen("yes", {"yes": 0.7, "no": 0.3})
     assert f"{yes}" == "yes"
     assert hash(yes) == hash("yes")
+
+
+class Tagged(msgspec.Struct):
+    tags: set[str]
+
+
+class Chain(msgspec.Struct, frozen=True):
+    tags: frozenset[str]
+    next: Chain | None = None
+
+
+@dataclass
+class Report:
+    by_kind: dict[str, list[Tagged]]
+    pair: tuple[int, set[str]]
+
+
+class Reply(pydantic.BaseModel, frozen=True):
+    tags: frozenset[str]
+    inner: list[Reply] = []
+
+
+def sets_in(value: Any) -> Iterator[list[str]]:
+    """The elements of all sets in a value, as they are read."""
+    if isinstance(value, set | frozenset):
+        yield list(value)
+    elif isinstance(value, dict):
+        yield from (one for inner in value.values() for one in sets_in(inner))
+    elif isinstance(value, list | tuple):
+        yield from (one for inner in value for one in sets_in(inner))
+    elif isinstance(value, pydantic.BaseModel):
+        yield from sets_in(vars(value))
+    else:
+        yield from sets_in([one for _, one in fields_of(value)])
+
+
+TAGS = [f"tag {at}" for at in range(10, 60)]
+SOME = msgspec.json.encode(TAGS).decode()
+WITH_SETS: list[tuple[Any, str, int]] = [
+    (set[str], SOME, 1),
+    (Tagged, f'{{"tags": {SOME}}}', 1),
+    (Chain, f'{{"tags": {SOME}, "next": {{"tags": {SOME}}}}}', 2),
+    (Report, f'{{"by_kind": {{"a": [{{"tags": {SOME}}}, {{"tags": {SOME}}}]}}, "pair": [1, {SOME}]}}', 3),
+    (Reply, f'{{"tags": {SOME}, "inner": [{{"tags": {SOME}}}]}}', 2),
+]
+
+
+@pytest.mark.parametrize(("kind", "text", "sets"), WITH_SETS)
+def test_sets_in_an_answer_are_read_in_the_order_of_their_elements(kind: Any, text: str, sets: int) -> None:
+    answer = compile_answer(kind).read(text)
+    assert list(sets_in(answer)) == [TAGS] * sets
+    plain = kind.model_validate_json(text) if kind is Reply else msgspec.json.decode(text, type=kind)
+    assert answer == plain
+    assert TAGS not in sets_in(plain), "control: as they are decoded, their order is that of this process's hashes"
