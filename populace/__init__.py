@@ -66,7 +66,7 @@ _FOUND_IN: Final = {
     "store.tables.tables": ("panel",),
 }
 """Where the public names stand; each is loaded when it is first used, so that importing populace takes no time."""
-_MODULES: Final = ("env",)
+_MODULES: Final = ("env", "testing")
 _ROOM_OF: Final = {name: room for room, names in _FOUND_IN.items() for name in names}
 
 

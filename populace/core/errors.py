@@ -5,6 +5,7 @@ PopulaceError
 ├── SettingsError          a setting, a key or a file that cannot be used        (exit code 2)
 │   └── Untrusted          a run that this user did not make, whose code would run
 ├── ScenarioError          a society that cannot be loaded or built              (exit code 2)
+│   └── NotKept            an agent or a part holds what a resume would not give back
 ├── ModelError             the model cannot be reached or refuses for good       (exit code 4)
 │   ├── WeightsError       the embedded model's weights are missing or wrong
 │   └── BudgetSpent        the run reached its ceiling of money or tokens       (exit code 8)
@@ -56,6 +57,10 @@ class ScenarioError(PopulaceError):
     """A society that cannot be loaded or built; the message names the file."""
 
     exit_code = 2
+
+
+class NotKept(ScenarioError):
+    """An agent or a part of the world holds what a resumed run would not have; the message names where."""
 
 
 class ModelError(PopulaceError):

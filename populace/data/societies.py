@@ -128,6 +128,11 @@ def load_society(origin: Origin) -> Society:
     return _LOADED[origin]
 
 
+def forget(origin: Origin) -> None:
+    """Have the text run anew at the next load, as in another process: what its module holds is as it began."""
+    _LOADED.pop(origin, None)
+
+
 def being_loaded() -> str | None:
     """The file or module of a society that this thread is loading right now, if any."""
     return getattr(_HERE, "loading", None)

@@ -30,7 +30,7 @@ from populace.core.containers import (
     order_sets,
     set_field,
 )
-from populace.core.errors import ScenarioError
+from populace.core.errors import NotKept
 from populace.kernel.columns import SCALARS, Column, column_of, fits, put_sets, sorted_sets
 
 _NEXT: Final = (
@@ -93,7 +93,7 @@ class Keeper:
     ) -> list[bytes]:
         """Have these agents hold what they would if they were read back; scalars do so already.
 
-        Raises ScenarioError for one that would be another, and changes nothing then. With `alone`, a container that
+        Raises NotKept for one that would be another, and changes nothing then. With `alone`, a container that
         stands in two places of an agent, or in two agents, is such a case. With `pack`, gives what `pack_agent` gives
         of them now.
         """
@@ -213,7 +213,7 @@ class Keeper:
         """Raise for the first agent that would come back as another."""
         for agent, id in zip(agents, ids, strict=True):  # noqa: A001
             check_saved(agent, id)
-        raise ScenarioError(
+        raise NotKept(
             f"{type(agents[0]).__name__}: one of the agents {ids[0]} to {ids[-1]} is another whenever it is read back "
             f"from what is saved. See what __post_init__ does, here or in what its fields hold. {_NEXT}"
         )
@@ -225,24 +225,24 @@ def _array_of(length: int) -> bytes:
 
 
 def pack_agent(agent: Agent, id: int) -> bytes:  # noqa: A002
-    """An agent as plain data. Raises ScenarioError, naming class and field, where a value is none."""
+    """An agent as plain data. Raises NotKept, naming class and field, where a value is none."""
     try:
         return _encode(agent)
     except _NOT_SAVED as error:
-        raise ScenarioError(f"{_unsaved(agent)} of agent {id} cannot be saved: {error}. {_NEXT}") from None
+        raise NotKept(f"{_unsaved(agent)} of agent {id} cannot be saved: {error}. {_NEXT}") from None
 
 
 def check_saved(agent: Agent, id: int) -> None:  # noqa: A002
-    """Raise ScenarioError, naming class and field, where the agent would come back as another."""
+    """Raise NotKept, naming class and field, where the agent would come back as another."""
     packed, kind = pack_agent(agent, id), type(agent)
     try:
         again = msgspec.msgpack.Decoder(kind).decode(packed)
     except Exception as error:  # noqa: BLE001  # a class may check what it is made of
-        raise ScenarioError(
+        raise NotKept(
             f"{kind.__name__}: agent {id} cannot be read back once it is saved: {error}. {_NEXT}"
         ) from None
     for difference in _differences(kind.__name__, agent, again):
-        raise ScenarioError(f"{difference} (agent {id}). {_NEXT}")
+        raise NotKept(f"{difference} (agent {id}). {_NEXT}")
 
 
 def _shape(kind: Any, inside: tuple[type, ...]) -> tuple[bool, bool, bool]:
@@ -328,7 +328,7 @@ def _refuse_shared(agents: Sequence[Agent], ids: Sequence[int]) -> NoReturn:
                 places = f"{first} and {where} of agent {owner}"
                 if other != owner:
                     places = f"{first} of agent {other} and {where} of agent {owner}"
-                raise ScenarioError(
+                raise NotKept(
                     f"{places} are one and the same {_read_as(value).__name__}: in a resumed run they are two, and "
                     f"what is done to one is not done to the other. {_copy_hint(value)}"
                 )

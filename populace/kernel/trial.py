@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from populace.core.containers import fields_of
-from populace.core.errors import ScenarioError, StorageError
+from populace.core.errors import NotKept, ScenarioError, StorageError
 from populace.env import World
 from populace.env.part import Part, handlers
 from populace.kernel.blocks import encode_block
@@ -67,7 +67,7 @@ def kept_copy(usual: World, moved: World, before: Any, after: Any) -> str | None
 
 
 def try_world(world: World, again: World) -> None:
-    """Raise ScenarioError where `again`, built anew, differs from `world` once it has the state of that.
+    """Raise NotKept where `again`, built anew, differs from `world` once it has the state of that.
 
     `again` is left in that state.
     """
@@ -76,23 +76,23 @@ def try_world(world: World, again: World) -> None:
     try:
         again.restore(unpack_world_state(pack_world_state(state)))
     except StorageError as error:
-        raise ScenarioError(f"the world cannot be saved: {error}") from None
+        raise NotKept(f"the world cannot be saved: {error}") from None
     for name, block in _blocks(again, again.state()).items():
         if blocks.get(name) != block:
-            raise ScenarioError(f"{_named(name)} is another after `restore`. {_NEXT}")
+            raise NotKept(f"{_named(name)} is another after `restore`. {_NEXT}")
     ids = np.unique(np.linspace(0, world.agents - 1, SHOWN_AGENTS).astype(np.int32))
     for one, two, agent in zip(world.observe(ids), again.observe(ids), ids.tolist(), strict=True):
         for key in one:
             if key not in two or not same(one[key], two[key]):
                 part, _, column = key.partition(".")
-                raise ScenarioError(
+                raise NotKept(
                     f"part '{part}' shows agent {agent} another {column!r} once it is restored: {one[key]!r} was, "
                     f"{two.get(key)!r} is. What that is made from is not in the part's state. {_NEXT}"
                 )
     digests = again.digests()
     for name, digest in world.digests().items():
         if digests[name] != digest:
-            raise ScenarioError(f"part '{name}' has another digest once it is restored, of the same state.")
+            raise NotKept(f"part '{name}' has another digest once it is restored, of the same state.")
     for own in world.parts.values():
         _compare(own, again.parts[own.name])
 
@@ -102,7 +102,7 @@ def _compare(part: Part, again: Part) -> None:
         if name == "world" or name in part.unsaved or not _is_plain(value):
             continue
         if not same(value, vars(again).get(name)):
-            raise ScenarioError(f"part '{part.name}': self.{name} is another once the part is restored. {_NEXT}")
+            raise NotKept(f"part '{part.name}': self.{name} is another once the part is restored. {_NEXT}")
 
 
 def _blocks(world: World, state: Mapping[str, Any]) -> dict[str, tuple[Any, bytes]]:
@@ -116,7 +116,7 @@ def _blocks(world: World, state: Mapping[str, Any]) -> dict[str, tuple[Any, byte
         except StorageError as error:
             code = getattr(type(world.parts[name]).state, "__code__", None)
             where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
-            raise ScenarioError(f"part '{name}', state{where}: {error}") from None
+            raise NotKept(f"part '{name}', state{where}: {error}") from None
     return found
 
 
@@ -182,11 +182,11 @@ def _held(value: Any) -> list[tuple[str, Any]]:
 
 
 def _check_code(part: Part) -> None:
-    """Raise ScenarioError for an attribute that actions or `advance` change and `state` does not read."""
+    """Raise NotKept for an attribute that actions or `advance` change and `state` does not read."""
     kind = type(part)
     if (kind.state is Part.state) != (kind.restore is Part.restore):
         has, lacks = ("restore", "state") if kind.state is Part.state else ("state", "restore")
-        raise ScenarioError(
+        raise NotKept(
             f"part '{part.name}' has {has}() and no {lacks}(): what one gives, the other takes when a run is resumed."
         )
     saved = _read_in(kind, "state")
@@ -197,7 +197,7 @@ def _check_code(part: Part) -> None:
             if name == "world" or name in saved or name in part.unsaved or name in part.settable:
                 continue
             has = "its state() leaves it out" if kind.state is not Part.state else "the part has no state()"
-            raise ScenarioError(
+            raise NotKept(
                 f"part '{part.name}': {method} changes self.{name} ({place}), and {has}: a resumed run would begin "
                 f"with what open() made of it. {_NEXT}"
             )

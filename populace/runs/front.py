@@ -190,8 +190,8 @@ def estimate(
 
     With `scripted` the pilot's answers are scripted, and it costs nothing. Raises as `run` does.
     """
-    origin = _origin(society)
-    chosen = _chosen(settings, parameters, agents=agents, ticks=ticks, model__kind=model, seed=seed)
+    origin = given_origin(society)
+    chosen = settings_of(settings, parameters, agents=agents, ticks=ticks, model__kind=model, seed=seed)
     return _Played(quiet).work(
         lambda ways: expect(
             origin, chosen, agents=pilot_agents, ticks=pilot_ticks, scripted=scripted, confidence=confidence,
@@ -271,14 +271,15 @@ def _prepared(
     transport: str | None = None,
 ) -> Callable[..., Any]:
     """What begins a run; what is wrong with society and settings is told before anything is made."""
-    chosen = _chosen(
+    chosen = settings_of(
         settings, parameters, agents=agents, ticks=ticks, model__kind=model, seed=seed, shards=shards,
         transport=transport,
     )  # fmt: skip
-    return partial(run_society, _origin(society), with_levers(chosen, levers), out)
+    return partial(run_society, given_origin(society), with_levers(chosen, levers), out)
 
 
-def _origin(society: Given) -> Origin:
+def given_origin(society: Given) -> Origin:
+    """Where a society comes from. Raises ScenarioError while one is being loaded, and for one without a source."""
     if (place := being_loaded()) is not None:
         raise ScenarioError(
             f"{place} begins a run while it is loaded as a society, which would never end. Put what it does by itself "
@@ -287,9 +288,10 @@ def _origin(society: Given) -> Origin:
     return origin_of(society) if isinstance(society, Society) else find_society(str(society))
 
 
-def _chosen(
+def settings_of(
     settings: str | Path | Mapping[str, Any] | None, parameters: Mapping[str, Any] | None, **options: Any
 ) -> Settings:
+    """The settings of a run begun from Python. Raises SettingsError."""
     file = Path(settings) if isinstance(settings, str | Path) else None
     changes = _assignments(settings) if isinstance(settings, Mapping) else []
     return load_settings(file, [*changes, *_parameters(parameters)], **options)

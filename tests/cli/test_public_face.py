@@ -10,6 +10,7 @@ import pytest
 
 import populace
 import populace.env
+import populace.testing
 
 PUBLIC = {
     "populace": [
@@ -21,6 +22,10 @@ PUBLIC = {
         "Action", "Batch", "Clock", "Feed", "Fields", "LookFailed", "Network", "Opening", "Part", "Resolved",
         "RowDigests", "World", "action", "query",
     ],
+    "populace.testing": [
+        "Checked", "Favoured", "InvariantBroken", "check_no_favoured_id", "check_society", "placebo", "relabelled",
+        "without_script",
+    ],
 }  # fmt: skip
 HEAVY = ("ray", "aiohttp", "pyarrow", "pandas", "scipy", "statsmodels", "igraph", "rich", "typer", "prometheus_client")
 
@@ -28,12 +33,14 @@ HEAVY = ("ray", "aiohttp", "pyarrow", "pandas", "scipy", "statsmodels", "igraph"
 def test_the_public_names_are_these() -> None:
     assert sorted(populace.__all__) == PUBLIC["populace"]
     assert sorted(populace.env.__all__) == PUBLIC["populace.env"]
-    for module in (populace, populace.env):
+    assert sorted(populace.testing.__all__) == PUBLIC["populace.testing"]
+    for module in (populace, populace.env, populace.testing):
         assert all(hasattr(module, name) for name in module.__all__)
 
 
 def test_importing_them_loads_nothing_heavy() -> None:
-    code = f"import populace, populace.env, sys; print([name for name in {HEAVY} if name in sys.modules])"
+    imports = "import populace, populace.env, populace.testing, sys"
+    code = f"{imports}; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -139,7 +139,7 @@ class Scripted:
         spec: AnswerSpec = ask.spec
         writer = self._writers.get(spec.key)
         if writer is None:
-            writer = self._writers[spec.key] = _writer(spec)
+            writer = self._writers[spec.key] = answer_writer(spec)
         try:
             text = writer(Stream(self._seed, ask.agent, ask.tick, _purpose(ask.nth)))
         except ValueError as error:
@@ -196,7 +196,7 @@ def _abstained(ask: Ask, reason: Reason, detail: str) -> Answer:
     return Answer(ask.agent, ask.tick, ask.nth, "abstained", reason=reason, detail=detail, calls=1)
 
 
-def _writer(spec: AnswerSpec) -> Writer:
+def answer_writer(spec: AnswerSpec) -> Writer:
     """What writes the texts for one answer type; it raises ValueError where that type cannot be drawn."""
     if spec.kind == "text":
         return words
