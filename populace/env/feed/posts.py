@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from populace.env.digest import RowDigests, join_digests, text_words
+from populace.env.digest import RowDigests, join_digests
 
 NONE: Final = -1
 """Stands for no post, and for no author."""
@@ -225,7 +225,7 @@ class Posts:
         """Old rows out of the digests, new ones in."""
         written = np.array(digests.written, dtype=np.int64)
         written = written[written >= self.oldest]
-        texts = text_words([self._texts[at] for at in (written % self.keep).tolist()])
+        texts = np.array([self._texts[at] for at in (written % self.keep).tolist()], dtype=object)
         posted = [self.column(name, written) for name in _POSTED]
         digests.posts.put(written % self.keep, written, *posted, texts)
         touched = {*digests.written, *digests.liked, *digests.reposted}
