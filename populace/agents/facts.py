@@ -125,8 +125,8 @@ def _plain(value: Any, name: str) -> Any:
                 raise BadAsk(f"ctx.ask: the fact {name} has the key {key!r}: keys of a fact are text (str)")
         return {str.__str__(key): _plain(item, f"{name}[{key!r}]") for key, item in value.items()}
     raise BadAsk(
-        f"ctx.ask: the fact {name} is a {kind.__name__}; facts are str, float, int, bool, None, and lists and dicts of "
-        "such"
+        f"ctx.ask: the fact {name} is of the type {kind.__name__}; facts are str, float, int, bool, None, and lists "
+        "and dicts of such (from NumPy: .tolist())"
     )
 
 

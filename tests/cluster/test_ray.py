@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
+from support import theorists
 from support.command import populace
 from support.levers import ALL, RESIDENTS
 from support.running import SOCIETIES, run_local, settings_of
 
 from populace.cluster.coordinator import Coordinator
-from populace.core.errors import TransportError
+from populace.core.errors import ScenarioError, TransportError
 from populace.data.societies import find_society
 from populace.interventions.levers import parse_lever
 from populace.store.manifest import read_manifest
 from populace.store.tables.tables import read_table
+
+THEORISTS = str(theorists.__file__)
 
 pytestmark = pytest.mark.ray
 
@@ -58,6 +62,19 @@ def test_levers_act_on_ray_as_in_one_process(tmp_path, ray_cluster):
         assert read_table(tmp_path / "here", name).equals(read_table(tmp_path / "there", name)), name
 
 
+@pytest.mark.chaos
+def test_rules_answer_on_ray_as_in_one_process(tmp_path, ray_cluster):
+    here = run_local(tmp_path / "here", THEORISTS, model__kind="rules")
+    there = run_on_ray(tmp_path / "there", THEORISTS, shards=3, model__kind="rules")
+    assert there["trace_hashes"] == here["trace_hashes"]
+    assert there["asks"] == here["asks"]
+    assert there["asks"]["answered"] > 0
+    broken = tmp_path / "broken.py"
+    broken.write_text(Path(THEORISTS).read_text().replace('return "yes" if', 'return 1 / 0 if'))
+    with pytest.raises(ScenarioError, match=r"broken\.py:\d+.*'vote'.*ZeroDivisionError"):
+        run_on_ray(tmp_path / "out", str(broken), shards=2, model__kind="rules")
+
+
 def test_a_lost_shard_ends_the_run_with_a_clear_error_and_its_tables(tmp_path, ray_cluster):
     """The shard's process is killed after its second tick."""
     from populace.cluster.ray import RayTransport
@@ -79,8 +96,6 @@ def test_a_lost_shard_ends_the_run_with_a_clear_error_and_its_tables(tmp_path, r
 
 
 def test_an_error_of_the_scenario_comes_out_of_ray_as_itself(tmp_path, ray_cluster):
-    from populace.core.errors import ScenarioError
-
     path = tmp_path / "broken.py"
     path.write_text(
         "from populace import *\n"
