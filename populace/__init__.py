@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from populace.agents.context import Context
     from populace.agents.population import Population
     from populace.agents.society import Parameters, Setup, Society
+    from populace.core.containers import OrderedSet
     from populace.core.records import Abstained, Ask, Message
     from populace.data.edge_lists import read_edge_list
     from populace.env import World
@@ -29,6 +30,7 @@ __all__ = [
     "EveryTick",
     "Message",
     "OnMail",
+    "OrderedSet",
     "Parameters",
     "Population",
     "Public",
@@ -57,6 +59,7 @@ _FOUND_IN: Final = {
     "agents.context": ("Context",),
     "agents.population": ("Population",),
     "agents.society": ("Parameters", "Setup", "Society"),
+    "core.containers": ("OrderedSet",),
     "core.records": ("Abstained", "Ask", "Message"),
     "data.edge_lists": ("read_edge_list",),
     "env": ("World",),

@@ -267,7 +267,7 @@ def _refuse_sets(society: Society) -> None:
         raise ScenarioError(
             f"{where}: a turn makes a set, and Python orders a set of text at random in each process. Start Python "
             "with PYTHONHASHSEED=0, as the command line does, or make an OrderedSet, which is read in the order of its "
-            "elements: `from populace.core.containers import OrderedSet`."
+            "elements: `from populace import OrderedSet`."
         )
 
 

@@ -15,8 +15,8 @@ import populace.testing
 PUBLIC = {
     "populace": [
         "Abstained", "Agent", "Ask", "Choice", "Chosen", "Context", "Every", "EveryTick", "Message", "OnMail",
-        "Parameters", "Population", "Public", "Run", "Setup", "Society", "Sometimes", "World", "diff", "estimate",
-        "fence", "fork", "load", "panel", "read_edge_list", "replay", "resume", "run", "run_async",
+        "OrderedSet", "Parameters", "Population", "Public", "Run", "Setup", "Society", "Sometimes", "World", "diff",
+        "estimate", "fence", "fork", "load", "panel", "read_edge_list", "replay", "resume", "run", "run_async",
     ],
     "populace.env": [
         "Action", "Batch", "Clock", "Feed", "Fields", "LookFailed", "Network", "Opening", "Part", "Resolved",
