@@ -105,7 +105,7 @@ def check_model(settings: Settings) -> None:
             "model.name is empty: say which model the endpoint at endpoint.base_url is to answer with, for example "
             "--set model.name=gpt-4.1-mini"
         )
-    if budget.usd is not None and rate_of(settings) == Rate():
+    if budget.usd is not None and rate_of(settings) == Rate() and not model.asks_nobody:
         price = f"budget.prices.{_toml_key(model.label)}.usd_per_million_tokens_in"
         raise SettingsError(
             f"budget.usd is set and no price is known for {model.label!r}: set its price (--set '{price}=0.4' and "

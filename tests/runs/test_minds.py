@@ -17,9 +17,10 @@ from support.running import run_local, settings_of
 from populace.agents.facts import fill
 from populace.budget.service import account_for
 from populace.core.draws import Stream
-from populace.core.errors import ScenarioError
+from populace.core.errors import ScenarioError, SettingsError
 from populace.data.societies import find_society
 from populace.interventions.levers import parse_lever
+from populace.models.build import check_model
 from populace.models.embedded.host import ModelHost
 from populace.models.scripted.rules import Rules
 from populace.monitoring.summary import PLACEBO_CAVEAT, RULES_CAVEAT, SCRIPTED_CAVEAT, caveats
@@ -179,10 +180,10 @@ LINE = next(n for n, line in enumerate(Path(THEORISTS).read_text().splitlines(),
 
 WRONG = [
     ('"vote": vote, ', "", "No rule answers the purpose 'vote' (agent 0, tick 0). There are rules for: opinion, say."),
-    ('return "yes" if', "return 1 / 0 if", f":{LINE}: the rule for 'vote' raised ZeroDivisionError: division"),
-    ('return "yes" if', 'return facts["age"] if', f":{LINE}: the rule for 'vote' raised KeyError: 'age' (agent 0,"),
-    ('return "yes" if', 'return "maybe" if 1 or', f":{LINE - 1}: the rule for 'vote' gave 'maybe', which is no answer"),
-    ('return "yes" if', 'return "maybe" if 1 or', "type Choice('yes', 'no'): label must be one of ['yes', 'no'], not"),
+    ('return "yes" if', "return 1 / 0 if", f":{LINE} in vote: the rule for 'vote' raised ZeroDivisionError"),
+    ('return "yes" if', 'return facts["age"] if', f":{LINE} in vote: the rule for 'vote' raised KeyError: 'age'"),
+    ('return "yes" if', 'return "maybe" if 1 or', f":{LINE - 1} in vote: the rule for 'vote' gave 'maybe', which"),
+    ('return "yes" if', 'return "maybe" if 1 or', "type Choice('yes', 'no'): label must be one of ['yes', 'no']"),
     ("Opinion(0.5 * (facts", "(0.5 * (facts", "the rule for 'opinion' gave ("),
     ('lambda facts, draw: f"', 'lambda facts, draw: 3 or f"', "gave 3, which is no answer of the type text"),
     ("draw.random() < facts", '__import__("random").random() < facts', "the rule for 'vote' gave two answers"),
@@ -248,6 +249,13 @@ def test_rules_cost_nothing_and_need_no_account(tmp_path):
     pilot = play(find_society(THEORISTS), settings, 12, 2, scripted=False)
     assert pilot.scripted
     assert {purpose for turn in pilot.turns for purpose in turn.used} == {"opinion", "vote", "say"}
+
+
+def test_a_ceiling_of_money_is_for_models_that_cost():
+    for kind in ("rules", "scripted"):
+        check_model(settings_of(model__kind=kind, budget__usd=1.0))
+    with pytest.raises(SettingsError, match="no price is known"):
+        check_model(settings_of(model__kind="openai", model__name="m", budget__usd=1.0))
 
 
 def test_a_probe_of_rules_starts_nothing():

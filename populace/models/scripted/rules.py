@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -11,6 +10,7 @@ import msgspec
 
 from populace.core.draws import Stream
 from populace.core.errors import ScenarioError
+from populace.core.places import defined_at, raised_at
 from populace.core.records import REASONS, Abstained, Ask
 from populace.models.scripted.encode import encode
 
@@ -52,7 +52,7 @@ class Rules:
         try:
             value = rule(facts, draw)
         except Exception as error:
-            raise _wrong(rule, ask, f"raised {type(error).__name__}: {error}", _line_of(error, rule)) from error
+            raise _wrong(rule, ask, f"raised {type(error).__name__}: {error}", error) from error
         if isinstance(value, Abstained):
             if value.reason not in REASONS:
                 known = ", ".join(REASONS)
@@ -69,22 +69,13 @@ class Rules:
         return text
 
 
-def _wrong(rule: Rule, ask: Ask, what: str, line: int | None = None) -> ScenarioError:
-    code = getattr(rule, "__code__", None)
-    place = f"{code.co_filename}:{line or code.co_firstlineno}" if code else repr(rule)
+def _wrong(rule: Rule, ask: Ask, what: str, error: Exception | None = None) -> ScenarioError:
+    place = defined_at(rule) if error is None else raised_at(error, rule)
     return ScenarioError(
-        f"{place}: the rule for {ask.purpose!r} {what} ({_of(ask)}, facts {ask.facts or 'none'}). Mend it and run "
-        "anew, or go on from the last checkpoint with `populace resume RUN --code new`."
+        f"{place or repr(rule)}: the rule for {ask.purpose!r} {what} ({_of(ask)}, facts {ask.facts or 'none'}). Mend "
+        "it and run anew, or go on from the last checkpoint with `populace resume RUN --code new`."
     )
 
 
 def _of(ask: Ask) -> str:
     return f"agent {ask.agent}, tick {ask.tick}"
-
-
-def _line_of(error: Exception, rule: Rule) -> int | None:
-    """The last line of the rule's own file that the error passed through."""
-    code = getattr(rule, "__code__", None)
-    file = code.co_filename if code else None
-    lines = [one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == file]
-    return lines[-1] if lines else None
