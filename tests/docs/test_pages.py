@@ -47,6 +47,7 @@ SAVED = '```python title="a.py"\nN = 3\n```\n'
     ("page", "said"),
     [
         (SAVED + "\n```python\nimport a\nassert a.N == 4\n```\n", r"page:7: AssertionError"),
+        (SAVED.replace("N = 3", "N = 1 / 0"), r"page:2: ZeroDivisionError"),
         ("\n\n```sh\npopulace scenarios\npopulace scenarioz\n```\n", r"page:5: .*scenarioz"),
         ("```sh\npopulace run nowhere.py \\\n  --ticks 2\n```\n", r"page:2: ends with 2 and not 0:\n.*nowhere.py"),
         ("```sh\npopulace scenarios  # exit code 8\n```\n", r"page:2: ends with 0 and not 8"),
@@ -60,6 +61,15 @@ SAVED = '```python title="a.py"\nN = 3\n```\n'
 def test_an_example_that_fails_is_named_with_its_line(page, said, tmp_path):
     with pytest.raises(Broken, match=said):
         Page(tmp_path).run(blocks_of(page))
+
+
+def test_blocks_share_names_types_and_files_and_may_await(tmp_path):
+    typed = "import msgspec\nclass Kind(msgspec.Struct):\n    n: int\nclass Pair(msgspec.Struct):\n    kind: Kind\n"
+    uses = "import asyncio\nawait asyncio.sleep(0)\nassert msgspec.convert({'kind': {'n': N}}, Pair).kind.n == 3\n"
+    page = f"{SAVED}\n```python\n{typed}```\n```python\n{uses}```\n"
+    at_work = Page(tmp_path)
+    at_work.run(blocks_of(page))
+    assert at_work.ran == 2
 
 
 def test_blocks_that_are_not_run_are_parsed_and_counted(tmp_path):

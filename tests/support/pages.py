@@ -2,8 +2,9 @@
 
 Fenced blocks of a page run in order, in one folder, on the scripted model:
 
-- a block with a title (`title="my_society.py"` after its kind) is written to that file;
-- ```` ```python ```` is executed; blocks of a page share their names; `await` may stand at the top;
+- a block with a title (`title="my_society.py"` after its kind) is written to that file, and a Python file is imported;
+- ```` ```python ```` is executed; blocks of a page share their names, and those of its files; `await` may stand at the
+  top;
 - ```` ```sh ```` holds commands, `populace ...` alone, a line each or joined by `&&`. A comment that says
   `exit code 8` says how one ends.
 
@@ -24,6 +25,7 @@ import io
 import re
 import shlex
 import sys
+import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,11 +167,12 @@ class Page:
         self.ran = 0
         self.left: list[Block] = []
         self._endpoint = endpoint
-        self._names: dict[str, Any] = {"__name__": "page"}
+        self._module = types.ModuleType("page_of_examples")
 
     def run(self, blocks: Iterator[Block] | list[Block]) -> None:
         """Run a page's blocks, with the folder as the working directory. Raises Broken with page and line."""
         known = set(sys.modules)
+        sys.modules[self._module.__name__] = self._module  # types that a block makes are looked up there
         sys.path.insert(0, str(self.folder))
         try:
             with contextlib.chdir(self.folder):
@@ -177,6 +180,7 @@ class Page:
                     self._take(block)
         finally:
             sys.path.remove(str(self.folder))
+            del sys.modules[self._module.__name__]
             for name in set(sys.modules) - known:
                 if str(getattr(sys.modules[name], "__file__", None)).startswith(str(self.folder)):
                     del sys.modules[name]
@@ -189,7 +193,8 @@ class Page:
             path = self.folder / block.title
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(self._stood_in(block.text), encoding="utf-8")
-            importlib.invalidate_caches()
+            if path.suffix == ".py":
+                self._import(block, path.stem)
         elif block.kind == "python":
             self._execute(block)
             self.ran += 1
@@ -197,6 +202,14 @@ class Page:
             for command in commands_of(block):
                 self._command(block, command)
             self.ran += 1
+
+    def _import(self, block: Block, name: str) -> None:
+        importlib.invalidate_caches()
+        try:
+            module = importlib.import_module(name)
+        except Exception as error:
+            raise Broken(f"{block.place}: {type(error).__name__}: {error}") from error
+        vars(self._module).update({key: value for key, value in vars(module).items() if not key.startswith("__")})
 
     def _stood_in(self, text: str) -> str:
         return text.replace(ENDPOINT, self._endpoint).replace("s3://", "memory://")
@@ -206,7 +219,7 @@ class Page:
         code = compile(text, block.page, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         try:
             with _silent():
-                found = eval(code, self._names)
+                found = eval(code, vars(self._module))
                 if inspect.iscoroutine(found):
                     asyncio.run(found)
         except Exception as error:
