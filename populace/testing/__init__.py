@@ -7,22 +7,34 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from populace.testing.acts import Act, Plan, RateLimit, Seen, slow, status
+    from populace.testing.endpoint import Asked, FakeEndpoint
     from populace.testing.favoured import Favoured, check_no_favoured_id
     from populace.testing.invariants import Checked, InvariantBroken, check_society
     from populace.testing.variants import placebo, relabelled, without_script
 
 __all__ = [
+    "Act",
+    "Asked",
     "Checked",
+    "FakeEndpoint",
     "Favoured",
     "InvariantBroken",
+    "Plan",
+    "RateLimit",
+    "Seen",
     "check_no_favoured_id",
     "check_society",
     "placebo",
     "relabelled",
+    "slow",
+    "status",
     "without_script",
 ]
 
 _FOUND_IN: Final = {
+    "acts": ("Act", "Plan", "RateLimit", "Seen", "slow", "status"),
+    "endpoint": ("Asked", "FakeEndpoint"),
     "favoured": ("Favoured", "check_no_favoured_id"),
     "invariants": ("Checked", "InvariantBroken", "check_society"),
     "variants": ("placebo", "relabelled", "without_script"),

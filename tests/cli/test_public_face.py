@@ -23,8 +23,8 @@ PUBLIC = {
         "RowDigests", "World", "action", "query",
     ],
     "populace.testing": [
-        "Checked", "Favoured", "InvariantBroken", "check_no_favoured_id", "check_society", "placebo", "relabelled",
-        "without_script",
+        "Act", "Asked", "Checked", "FakeEndpoint", "Favoured", "InvariantBroken", "Plan", "RateLimit", "Seen",
+        "check_no_favoured_id", "check_society", "placebo", "relabelled", "slow", "status", "without_script",
     ],
 }  # fmt: skip
 HEAVY = ("ray", "aiohttp", "pyarrow", "pandas", "scipy", "statsmodels", "igraph", "rich", "typer", "prometheus_client")

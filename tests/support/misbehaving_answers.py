@@ -1,41 +1,11 @@
-"""What the misbehaving server says: an instance of a JSON schema, drawn from bytes; token counts; schema finding."""
+"""What the misbehaving server says: an instance of a JSON schema, drawn from bytes."""
 
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 WORDS = ["the", "river", "meets", "a", "quiet", "harbour", "where", "people", "talk", "of", "bread", "and", "weather"]
-
-
-def tokens_of(text: str) -> int:
-    """Tokens of a text: one for each four bytes, rounded up."""
-    return -(-len(text.encode()) // 4)
-
-
-def tokens_in(prompt: Any) -> int:
-    """Tokens of a prompt: its text, and four for each chat message."""
-    if isinstance(prompt, str):
-        return tokens_of(prompt)
-    return sum(4 + tokens_of(message["content"] or "") for message in prompt)
-
-
-def schema_of(body: dict[str, Any]) -> dict[str, Any] | None:
-    """The JSON schema that a request asks for, in any of the ways that servers take it, or None for free text."""
-    form = body.get("response_format") or {}
-    for message in reversed(body.get("messages") or []):
-        if message["role"] == "user" and (found := re.search(r"fit this JSON schema:\n(\{.*\})", message["content"])):
-            return json.loads(found[1])
-    if form.get("type") == "json_schema":
-        return form["json_schema"]["schema"]
-    if form.get("type") == "json_object":
-        return form.get("schema") or {"type": "object"}
-    for name in ("json_schema", "guided_json"):
-        if isinstance(body.get(name), dict):
-            return body[name]
-    found = re.search(r"%json\s+(\{.*\})", body.get("grammar") or "", re.DOTALL)
-    return json.loads(found.group(1)) if found else None
 
 
 def invent(schema: dict[str, Any] | None, digest: bytes) -> str:
