@@ -14,18 +14,19 @@ from populace.agents.society import Society
 from populace.budget.amounts import NOTHING, Amount, pico_usd
 from populace.cluster.job import Job
 from populace.cluster.standing import Standing
-from populace.core.errors import BudgetSpent, Interrupted, PopulaceError, SettingsError
+from populace.core.errors import BudgetSpent, Interrupted, PopulaceError, SettingsError, StorageError
 from populace.interventions.at_work import summarize
 from populace.kernel.barrier import Barrier
 from populace.kernel.snapshot import RunState
 from populace.settings import Settings
 from populace.store.folder import Course, Store
+from populace.store.journal.check import lengths
 from populace.store.manifest import MANIFEST, read_manifest, redact, tally, verdict, versions, write_manifest
 from populace.store.tables.tables import agents_touched
 
 _OF_THE_ATTEMPT: Final = (
     "status", "error", "origin", "settings", "parameters", "versions", "peak_rss_mb", "attempt", "began_at_tick",
-    "lost", "experiment", "arm", "answers",
+    "lost", "experiment", "arm", "answers", "salvaged",
 )  # fmt: skip
 """What a manifest says of a run's last attempt; the rest is about the run as far as it came in any."""
 _BILLED: Final = ("calls_billed", "tokens_in", "tokens_out", "cost_usd", "estimated_tokens", "estimated_usd")
@@ -35,7 +36,7 @@ def former_manifest(out: Path, run: str) -> dict[str, Any]:
     """The manifest that a former attempt of this run left; empty where there is none that can be read."""
     try:
         found = read_manifest(out) if (out / MANIFEST).exists() else {}
-    except SettingsError:
+    except (SettingsError, StorageError):
         return {}
     return found if found.get("run") == run else {}
 
@@ -166,15 +167,22 @@ class Closer:
         """What the run had spent when it was taken up, as far as its manifest says."""
         return spent_by(self._former)
 
-    def book(self, spent: Amount | None) -> None:
-        """Put into the manifest what the run's account has booked: a call whose fate is unknown counts at its worst.
+    def settle(self, manifest: dict[str, Any], spent: Amount | None, store: Store | None) -> None:
+        """Put into the manifest what is known once all is closed: what was booked, and the journal's lengths.
 
-        A later attempt goes on from it, so that what a ceiling has booked once is booked for the run's whole life.
+        What the run's account has booked counts a call whose fate is unknown at its worst; a later attempt goes on from
+        it, so that it is booked for all of the run. By its lengths a journal that has lost its end is known as such.
         """
-        bounded = self._settings.budget.is_bounded and not self._course.replay
-        if spent is not None and bounded and (self._out / MANIFEST).exists():
-            booked = {"tokens": spent.tokens, "usd": spent.usd}
-            write_manifest(self._out, {**read_manifest(self._out), "booked": booked})
+        if self._course.replay or not (self._out / MANIFEST).exists():
+            return
+        late: dict[str, Any] = {}
+        if spent is not None and self._settings.budget.is_bounded:
+            late["booked"] = {"tokens": spent.tokens, "usd": spent.usd}
+        if store is not None:
+            late["journal"] = lengths(store.journal)
+        if late:
+            manifest |= late
+            write_manifest(self._out, {**read_manifest(self._out), **late})
 
     @property
     def former_ticks(self) -> int:
@@ -209,6 +217,7 @@ class Closer:
             "began_at_tick": 0 if standing is None else standing.began_at_tick,
             "lost": self.lost,
             "parent": msgspec.to_builtins(self._course.file.parent),
+            "salvaged": self._course.file.salvaged,
         }
         if tables is not None:
             levers = summarize(self._settings.levers, agents_touched(self._out))

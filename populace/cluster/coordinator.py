@@ -181,7 +181,7 @@ class Coordinator:
                 try:
                     await self._transport.close()
                     await asyncio.to_thread(booking.settle, self._transport.spent)
-                    closer.book(self._transport.spent)
+                    closer.settle(manifest, self._transport.spent, self._store)
                 finally:
                     await host.close()
         try:

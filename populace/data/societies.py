@@ -168,9 +168,15 @@ def _run_module(origin: Origin) -> Any:
             path = _installed(place)
             module.__package__ = place.rpartition(".")[0]
         module.__file__ = str(path)
-        sys.modules[name] = module
         code = compile(origin.source, str(path), "exec", dont_inherit=True)
-        exec(code, vars(module))  # noqa: S102  # it is the user's program
+        before = sys.modules.get(name)
+        sys.modules[name] = module
+        try:
+            exec(code, vars(module))  # noqa: S102  # it is the user's program
+        except BaseException:
+            if before is not None:  # types of a society that stands are looked up there by name
+                sys.modules[name] = before
+            raise
     except SystemExit as error:
         raise ScenarioError(
             f"{_place(origin, error)}: cannot be loaded: it ends the process (sys.exit). A society's file only "

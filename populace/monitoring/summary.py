@@ -103,6 +103,8 @@ def caveats(manifest: Mapping[str, Any]) -> list[str]:
         share = 100 * asks["abstained"] / ended
         found.append(f"{share:.0f}% of the asks have no answer: see reason and detail in asks.parquet.")
     found += manifest.get("lever_notes", ())
+    if lost := manifest.get("salvaged"):
+        found.append(f"Of a damaged journal ({', '.join(lost)}) a part is lost: a replay may find no answer there.")
     if manifest.get("turns_failed"):
         found.append(f"{counted(manifest['turns_failed'], 'turn')} ended by an exception: see failures.parquet.")
     return found

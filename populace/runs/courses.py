@@ -27,8 +27,9 @@ from populace.store.folder import (
     read_run_file,
     run_file,
 )
-from populace.store.journal.salvage import check_reach, salvage_journal
-from populace.store.manifest import MANIFEST, is_complete, read_manifest
+from populace.store.journal.check import check_journal, check_lengths
+from populace.store.journal.salvage import salvage_journal
+from populace.store.manifest import MANIFEST, is_complete, journal_files, read_manifest
 from populace.store.remote.mirror import is_remote, journal_place, local_folder
 
 _CHANGED: Final = "the scenario's file has changed since"
@@ -100,18 +101,20 @@ def replay_course(folder: Path, *, shards: int = 1, code: Literal["recorded", "n
         )
     # A run that failed by too many failed turns is recomputed to its end all the same.
     settings = revise_settings(former, shards=shards, transport="local", ticks=len(hashes), limits__failed_turns=1.0)
+    _salvaged(folder, file, salvage=False)
     pasts = (_past(str(folder.resolve()), file.run, file.salvaged),)
     course = Course(file=file, replay=True, pasts=pasts, expected=tuple(hashes), expected_world=world)
     kept = file.society
+    lost = (f"of the journal's {', '.join(file.salvaged)} a part is known to be lost",) if file.salvaged else ()
     if code == "recorded":
         _check_code(file, "replay it as it is now (--code new)")
-        return Going(kept, settings, course, _kept_code(kept, "replayed"))
+        return Going(kept, settings, course, (*_kept_code(kept, "replayed"), *lost))
     now = _as_it_is_now(kept)
     if now is None:
-        return Going(kept, settings, course, _kept_code(kept, "replayed"))
+        return Going(kept, settings, course, (*_kept_code(kept, "replayed"), *lost))
     changed = fingerprint(now) != file.fingerprint
     notes = (f"{kept.name}: {_CHANGED}, and the code as it is now is replayed.",) if changed else ()
-    return Going(now, settings, course, notes)
+    return Going(now, settings, course, (*notes, *lost))
 
 
 def fork_course(
@@ -267,11 +270,12 @@ def _salvaged(folder: Path, file: RunFile, *, salvage: bool) -> tuple[RunFile, t
     """The run's file with the segments that are known to be damaged, and what is lost. Raises JournalDamaged."""
     state = _newest_state(folder)
     since = [] if state is None else state.positions
+    files = journal_files(folder)
     if not salvage:
-        check_reach(folder / JOURNAL, since, file.salvaged)
+        check_journal(folder / JOURNAL, file.run, since, files, file.salvaged)
         return file, ()
     tick = 0 if state is None else state.tick
-    found = salvage_journal(folder / JOURNAL, file.run, tick, since, file.salvaged)
+    found = salvage_journal(folder / JOURNAL, file.run, tick, since, files, file.salvaged)
     return msgspec.structs.replace(file, salvaged=found.segments), found.notes
 
 
@@ -289,6 +293,7 @@ def _parents(file: RunFile) -> tuple[Past, ...]:
             f"{file.parent.folder}: the run that this one was forked from is not there, and answers are still to be "
             "read from its journal. Put it back."
         )
+    check_lengths(folder / JOURNAL, journal_files(folder), file.parent.salvaged)
     return (_past(file.parent.folder, file.parent.run, file.parent.salvaged),)
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
-from populace.core.errors import Diverged, SettingsError, WorldDiverged
+from populace.core.errors import Diverged, SettingsError, StorageError, WorldDiverged
 from populace.core.records import Ask
 from populace.core.text import shown_text
 from populace.monitoring.pace import counted
@@ -98,7 +98,7 @@ def _explain(
         return f"{said} is another than the one on record.\n{_on_record(prompt, recorded)}\n{now}"
     try:
         found = first_difference(recorded, out, expected)
-    except SettingsError as error:
+    except (SettingsError, StorageError) as error:
         return f"No ask differs: what agents did with the answers does, and the run's tables cannot show it: {error}"
     if found is None:
         return "No ask differs: what agents did with the answers does, and the run's tables do not hold it."
@@ -119,7 +119,7 @@ def _recorded_prompt(recorded: Path, ask: Ask) -> list[dict[str, str]] | None:
     """The prompt on record, from the run's table of asks; the journal holds keys and no prompts."""
     try:
         return recorded_prompt(recorded, ask.tick, ask.agent, ask.nth)
-    except SettingsError:
+    except (SettingsError, StorageError):
         return None
 
 

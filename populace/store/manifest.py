@@ -16,10 +16,11 @@ import msgspec
 import numpy as np
 import psutil
 
-from populace.core.errors import SettingsError
+from populace.core.errors import SettingsError, StorageError
 from populace.core.records import UNPUT, Counts
 from populace.files import write_whole
 from populace.settings import Limits
+from populace.store.journal.write import segment_name
 
 MANIFEST: Final = "manifest.json"
 
@@ -42,6 +43,50 @@ REQUIRED: Final = (
     "peak_rss_mb",
 )
 """The keys that every manifest has."""
+
+class _Spent(msgspec.Struct):
+    calls: int
+    tokens_in: int
+    tokens_out: int
+    cost_usd: float
+    asks: int = 0
+    abstained: dict[str, int] = {}
+
+
+class _Asks(msgspec.Struct):
+    by_purpose: dict[str, _Spent]
+    made: int
+    answered: int
+    abstained: int
+
+
+class _Messages(msgspec.Struct):
+    sent: int
+    delivered: int
+    expired: int
+    refused: int
+
+
+class _Read(msgspec.Struct):
+    """The types of what is read of a manifest, wherever it is."""
+
+    scenario: str
+    agents: int
+    ticks: int
+    settings: dict[str, Any]
+    messages: _Messages
+    asks: _Asks
+    calls_billed: int
+    tokens_in: int
+    tokens_out: int
+    cost_usd: float
+    status: str = ""
+    trace_hashes: list[str] = []
+    world_hashes: list[str] = []
+    world_parts: dict[str, list[str]] = {}
+    parameters: dict[str, Any] = {}
+    journal: dict[str, int] = {}
+
 
 REDACTED: Final = "[redacted]"
 
@@ -215,7 +260,7 @@ def is_complete(run: Path) -> bool:
 def read_manifest(run: Path) -> dict[str, Any]:
     """The manifest of a run, given its folder or the file itself.
 
-    Raises SettingsError, naming the file and what to do, when there is none or it is not one.
+    Raises SettingsError, naming the file and what to do, when there is none, and StorageError when it is not one.
     """
     path = run if run.name == MANIFEST else run / MANIFEST
     try:
@@ -234,11 +279,40 @@ def read_manifest(run: Path) -> dict[str, Any]:
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror}).") from None
     except ValueError as error:
-        raise SettingsError(f"{path}: is not JSON ({error}). It was cut or edited: run again.") from None
+        raise StorageError(f"{path}: is not JSON ({error}). It was cut or edited: {_mending(path)}") from None
     missing = [key for key in REQUIRED if key not in manifest] if isinstance(manifest, dict) else list(REQUIRED)
     if missing:
-        raise SettingsError(f"{path}: is not the manifest of a run: it lacks {', '.join(missing)}.")
+        raise StorageError(f"{path}: is not the manifest of a run: it lacks {', '.join(missing)}. {_mending(path)}")
+    try:
+        msgspec.convert(manifest, _Read)
+    except msgspec.ValidationError as error:
+        raise StorageError(f"{path}: is not what populace wrote: {error}. {_mending(path)}") from None
     return dict(manifest)
+
+
+def _mending(path: Path) -> str:
+    run = shlex.quote(str(path.parent))
+    return f"Put a good copy back, or remove it: `populace resume {run}` then writes it anew, with no call paid twice."
+
+
+def journal_files(run: Path) -> dict[str, int]:
+    """The files of a run's journal with their lengths in bytes when it ended, as its manifest has them; else none.
+
+    Where an older populace wrote the manifest of a complete run, it is the first file of each shard of its last
+    attempt, at any length.
+    """
+    if not (run / MANIFEST).exists():
+        return {}
+    manifest = read_manifest(run)
+    files = manifest.get("journal")
+    if files is not None:
+        return dict(files)
+    if manifest.get("status") != "complete" or "attempt" not in manifest:
+        return {}
+    if manifest["settings"].get("journal") == "off":
+        return {}
+    shards = manifest["settings"].get("shards", 1)
+    return {segment_name(shard, manifest["attempt"], 0): 0 for shard in range(shards)}
 
 
 def versions() -> dict[str, str]:

@@ -212,6 +212,19 @@ class _Segment:
                 self._damaged(f"a frame of kind {kind} and {len(payload)} bytes has no place here", offset)
         return True
 
+    def check(self, until: int | None, report: Report) -> None:
+        """Check the frames up to byte `until`, or all, and decode no answer. Raises JournalDamaged."""
+        with naming(self.path, "read"), self.path.open("rb", buffering=_BUFFER_BYTES) as file:
+            size = os.fstat(file.fileno()).st_size
+            if until is not None and size < until:
+                self._damaged(f"it ends after {size:,} bytes, and the run counts on {until:,}", size)
+            size = size if until is None else until
+            if not self._open(file, size, report):
+                return
+            while self.offset < size and (found := self._frame(file, size, report)) is not None:
+                self.ended = found[0] if found[0] in (ROTATED, CLOSED) else 0
+                self.records += found[0] == ANSWER
+
     def _open(self, file: BinaryIO, size: int, report: Report) -> bool:
         magic = file.read(len(MAGIC))
         if magic != MAGIC:
@@ -317,6 +330,24 @@ class _Segment:
 
     def _damaged(self, why: str, offset: int | None = None) -> NoReturn:
         raise damage(self.path, self.offset if offset is None else offset, why)
+
+
+def check_segment(path: Path, run: str, chain_before: int | None, until: int | None, chain: int | None) -> int:
+    """Check a segment up to byte `until` (where the checksum must be `chain`, if given), or to its end.
+
+    `chain_before` is the last checksum of the segment before, None where that is not known. Gives the last checksum
+    there. Raises JournalDamaged, also where the segment has no end and is to be read to it.
+    """
+    report = Report()
+    segment = _Segment(path, run, None, chain_before, True, 0, journal.RECORD_BYTES)
+    segment.check(until, report)
+    if report.torn:
+        raise damage(path, report.torn[0].offset, f"{report.torn[0].why}, and the run counts on what follows")
+    if until is None and segment.ended != ROTATED:
+        raise damage(path, segment.offset, "it has no end, and another segment follows it")
+    if chain is not None and segment.chain != chain:
+        raise damage(path, segment.offset, "what stands before it is not what a checkpoint saw there")
+    return segment.chain
 
 
 def damage(path: Path, offset: int, why: str) -> JournalDamaged:

@@ -6,13 +6,14 @@ journal in the same way, and damage that comes later is an error again. Nothing 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from populace.core.records import Position
-from populace.store.journal.read import Report, damage, read_journal
+from populace.store.journal.check import damages
+from populace.store.journal.read import Report, read_journal
 from populace.store.journal.write import segment_name
 
 
@@ -23,37 +24,28 @@ class Salvage(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
 
 
-def check_reach(journal: Path, since: Sequence[Position], salvaged: Collection[str] = ()) -> None:
-    """Raise JournalDamaged where a checkpoint counts on what the journal does not hold.
-
-    `since` is the checkpoint's, and `salvaged` are segments known to be lost. Looks at names and lengths only.
-    """
-    for at in since:
-        name = segment_name(at.shard, at.attempt, at.segment)
-        if name in salvaged or not at.records:
-            continue
-        path = journal / name
-        if not path.exists():
-            raise damage(path, 0, f"it is missing, and a checkpoint counts on {at.records:,} answers up to there")
-        if path.stat().st_size < at.offset:
-            size = path.stat().st_size
-            raise damage(path, size, f"it ends after {size:,} bytes, and a checkpoint refers to byte {at.offset:,}")
-
-
 def salvage_journal(
-    journal: Path, run: str, tick: int, since: Sequence[Position], salvaged: Collection[str] = ()
+    journal: Path,
+    run: str,
+    tick: int,
+    since: Sequence[Position],
+    files: Mapping[str, int],
+    salvaged: Collection[str] = (),
 ) -> Salvage:
     """Read all that is good of a run's journal, and say what is not: after its checkpoint before `tick`, and before it.
 
-    Raises StorageError where a file cannot be read, or is another run's.
+    `since` are the checkpoint's positions, `files` the lengths in the manifest. Raises StorageError where a file
+    cannot be read, or is another run's.
     """
     ahead, whole = Report(), Report()
     for report, begin in ((ahead, since), (whole, ())):
         for _ in read_journal(journal, run=run, since=begin, report=report, salvage=True):
             pass
+    kept = damages(journal, run, since, files, salvaged)
     missing = [at for at in since if not (journal / segment_name(at.shard, at.attempt, at.segment)).exists()]
-    found = [one for one in (*ahead.damaged, *whole.damaged) if one.segment not in salvaged]
-    notes = list(dict.fromkeys(f"{journal.name}/{one.segment}: {one.why}" for one in found))
+    found = [one for one in (*ahead.damaged, *whole.damaged, *kept) if one.segment not in salvaged]
+    first = {one.segment: one for one in reversed(found)}
+    notes = [f"{journal.name}/{one.segment}: {one.why}" for one in sorted(first.values(), key=lambda one: one.segment)]
     if not notes:
         return Salvage(sorted(salvaged), ("nothing of the journal is damaged",))
     before = sum(at.records for at in missing)

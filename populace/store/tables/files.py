@@ -160,14 +160,17 @@ class Sheet:
         rows = size = 0
         for path in self._done:
             try:
-                for batch in pq.ParquetFile(path).iter_batches(batch_size=self._group_rows):
+                for batch in pq.ParquetFile(path, page_checksum_verification=True).iter_batches(self._group_rows):
                     held.append(_widened(batch, self._schema))
                     rows, size = rows + batch.num_rows, size + batch.nbytes
                     if rows >= self._group_rows or size >= GROUP_BYTES:
                         whole.write(held, self._group_rows)
                         held, rows, size = [], 0, 0
-            except (pa.ArrowInvalid, KeyError) as error:
-                raise StorageError(f"{path}: is not what was written there: {error}.") from None
+            except (pa.ArrowException, OSError, KeyError) as error:
+                raise StorageError(
+                    f"{path}: is not what was written there: {error}. Remove it, then resume the run: it is recomputed "
+                    "from its journal."
+                ) from None
         if held:
             whole.write(held, self._group_rows)
 
@@ -243,7 +246,7 @@ class _File:
         self._file: BinaryIO = part.open("wb")
         try:
             self._writer: Any = pq.ParquetWriter(
-                self._file, schema, compression="zstd", use_dictionary=repeating
+                self._file, schema, compression="zstd", use_dictionary=repeating, write_page_checksum=True
             )
         except BaseException:
             self._file.close()

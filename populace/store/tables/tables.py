@@ -12,6 +12,7 @@ one before it leaves that one's tables as they are.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -143,20 +144,29 @@ def read_table(run_dir: str | Path, name: str) -> Any:
     """A table of a run as a `pyarrow.Table` (`.to_pandas()` and `.to_pydict()` go on from there).
 
     Of a run that was killed, or is still at work, it is what stands in parts: up to the last checkpoint. Raises
-    SettingsError when the run has no such table, naming those that it has.
+    SettingsError when the run has no such table, naming those that it has, and StorageError when it is damaged.
     """
     run_dir = Path(run_dir)
     path = run_dir / f"{name}.parquet"
     try:
         files = table_files(run_dir, name)
         if len(files) > 1:
-            return pa.concat_tables([pq.read_table(part) for part in files], promote_options="default")
-        return pq.read_table(*files or [path])
+            parts = [pq.read_table(part, page_checksum_verification=True) for part in files]
+            return pa.concat_tables(parts, promote_options="default")
+        return pq.read_table(*files or [path], page_checksum_verification=True)
     except FileNotFoundError:
         there = ", ".join(sorted(file.stem for file in run_dir.glob("*.parquet"))) or "none"
         raise SettingsError(f"{path}: there is no such table. Tables there are: {there}.") from None
     except (pa.ArrowException, OSError) as error:
-        raise SettingsError(f"{path}: cannot be read as Parquet: {error}") from None
+        raise unreadable_table(path, error) from None
+
+
+def unreadable_table(path: Path, error: Exception) -> StorageError:
+    """The error to raise for a table's file that is damaged."""
+    return StorageError(
+        f"{path}: cannot be read as Parquet: {error}. Put a good copy of the file back; `populace replay "
+        f"{shlex.quote(str(path.parent))} --out FOLDER` recomputes a run's tables with no call."
+    )
 
 
 def table_files(run_dir: str | Path, name: str) -> list[Path]:
@@ -189,7 +199,7 @@ def agents_touched(run_dir: str | Path) -> dict[str, int] | None:
     """
     try:
         table = read_table(run_dir, "levers").select(["lever", "agent"])
-    except SettingsError:
+    except (SettingsError, StorageError):
         return None
     agents = table.filter(pc.greater_equal(table.column("agent"), 0)).group_by("lever")
     counted = agents.aggregate([("agent", "count_distinct")]).to_pydict()

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from populace.core.errors import SettingsError
-from populace.store.tables.tables import table_files
+from populace.store.tables.tables import table_files, unreadable_table
 
 _BATCH_ROWS = 32_768
 
@@ -23,7 +23,8 @@ _BATCH_ROWS = 32_768
 class TickRows:
     """The rows of one table, a tick at a time, from `first` on; `columns` None: all there are.
 
-    `take` must be asked for ticks in rising order. Raises SettingsError for a file that is not a table of a run.
+    `take` must be asked for ticks in rising order. Raises SettingsError for a file that is not a table of a run,
+    and StorageError for one that is damaged.
     """
 
     def __init__(self, run_dir: Path, name: str, tick: str, columns: Sequence[str] | None = None, first: int = 0):
@@ -61,12 +62,12 @@ class TickRows:
                             now = tick
                             held.append(batch.slice(begin, end - begin))
             except (pa.ArrowException, OSError) as error:
-                raise SettingsError(f"{path}: cannot be read as Parquet: {error}") from None
+                raise unreadable_table(path, error) from None
         if held:
             yield now, pa.Table.from_batches(held)
 
     def _read(self, path: Path) -> Iterator[Any]:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             there = file.schema_arrow.names
             if self._tick not in there:
                 raise SettingsError(f"{path}: has no column '{self._tick}', so it is not a table that a run left.")
