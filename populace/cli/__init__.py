@@ -19,7 +19,7 @@ def main() -> None:
     try:
         if os.environ.get("PYTHONHASHSEED") is None and sys.argv and os.path.exists(sys.argv[0]):  # noqa: PTH110
             os.environ["PYTHONHASHSEED"] = "0"
-            os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606  # it is this very program
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # it is this very program
         from populace.cli.app import command
     except KeyboardInterrupt:
         sys.stderr.write("populace: interrupted before anything was begun\n")

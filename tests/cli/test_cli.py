@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.command import populace
 from support.running import SOCIETIES
+from support.villages import FILE
 
 from populace.store.manifest import REQUIRED, read_manifest
 from populace.store.tables.tables import read_table
@@ -127,3 +128,13 @@ def test_no_ray_is_imported_for_a_local_run(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "a" / "manifest.json").exists()
+
+
+def test_modules_beside_a_society_are_its_own_whatever_they_are_called(tmp_path):
+    """The command line begins once more to fix the order of sets, and must not put its own folder first."""
+    (tmp_path / "trust.py").write_text("SHARE = 0.25\n")
+    (tmp_path / "mine.py").write_text(FILE.replace("import populace\n", "import populace\nfrom trust import SHARE\n"))
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONHASHSEED"}
+    command = [sys.executable, "-m", "populace.cli", "run", "mine.py", "--model", "scripted", "--out", "out"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
