@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 from typing import Any, Final
@@ -317,6 +318,11 @@ def journal_files(run: Path) -> dict[str, int]:
 
 def versions() -> dict[str, str]:
     """The versions of Python, of populace and of what it stands on; 'not installed' where that is so."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for package in _PACKAGES:
         try:
