@@ -6,6 +6,7 @@ Everything is read a tick at a time, and nothing of the ticks before the trace h
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from populace.runs.differences import ComparedRun, ComparedTables, Difference, TickDiff
+from populace.runs.shown import Shown
 from populace.settings import migrated
 from populace.store.tables.tables import read_table, table_files
 
@@ -30,7 +32,7 @@ class OutcomeDiff(msgspec.Struct, frozen=True):
     difference: float | None
 
 
-class Diff(msgspec.Struct, frozen=True):
+class Diff(Shown, msgspec.Struct, frozen=True):
     """Two runs compared over the ticks that both have.
 
     `parted_at` is the first tick whose trace hash (or, where a run left none, whose rows) differs; None: none does.
@@ -51,6 +53,14 @@ class Diff(msgspec.Struct, frozen=True):
     notes: list[str]
     world_parted_at: int | None = None
     world_parts: list[str] = []
+
+    def text(self) -> str:
+        """What the command prints."""
+        from populace.runs.diff_text import print_diff
+
+        stream = StringIO()
+        print_diff(self, stream)
+        return stream.getvalue()
 
     @property
     def identical(self) -> bool:

@@ -12,7 +12,7 @@ import asyncio
 import math
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any, Final
@@ -25,8 +25,11 @@ from populace.cluster.job import plan_job
 from populace.cluster.local import LocalTransport
 from populace.core.errors import PopulaceError, SettingsError
 from populace.data.societies import Origin
+from populace.monitoring.pace import counted, duration_text
+from populace.monitoring.progress import money
 from populace.monitoring.report import Observer, Pulse, TickReport
 from populace.runs.prediction import Estimate, Interval, PilotTurn, Plan, Used, extrapolate
+from populace.runs.shown import Shown
 from populace.runs.stop import Stop
 from populace.settings import Budget, Latency, Model, Record, Settings
 
@@ -34,6 +37,16 @@ AGENTS: Final = 20
 TICKS: Final = 6
 _ALL_AT_ONCE: Final = 10**9
 _LARGER: Final = 8
+
+
+def _whole(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+_SHOWN: Final[tuple[tuple[str, str, Callable[[float], str]], ...]] = (
+    ("calls", "calls", _whole), ("tokens in", "tokens_in", _whole), ("tokens out", "tokens_out", _whole),
+    ("cost", "usd", money), ("wall time", "wall_s", duration_text),
+)  # fmt: skip
 
 
 class Pilot(msgspec.Struct, frozen=True):
@@ -55,7 +68,7 @@ class Pilot(msgspec.Struct, frozen=True):
     cost_usd: float
 
 
-class Expected(msgspec.Struct, frozen=True):
+class Expected(Shown, msgspec.Struct, frozen=True):
     """What the whole run is expected to come to, with the pilot that says so, and what to know before believing it."""
 
     scenario: str
@@ -65,6 +78,18 @@ class Expected(msgspec.Struct, frozen=True):
     pilot: Pilot
     estimate: Estimate
     notes: list[str]
+
+    def text(self) -> str:
+        """What is expected of the whole run, a line a figure, each with its interval."""
+        how = "scripted" if self.pilot.scripted else f"with the model, at {money(self.pilot.cost_usd)}"
+        pilot = f"{counted(self.pilot.agents, 'agent')} and {counted(self.pilot.ticks, 'tick')} ({how})"
+        run = f"{self.scenario}, {counted(self.agents, 'agent')}, {counted(self.ticks, 'tick')}, model {self.model}"
+        lines = [f"{run}, by a pilot of {pilot}:"]
+        for name, figure, shown in _SHOWN:
+            found: Interval = getattr(self.estimate, figure)
+            low, mid, high = (shown(value) for value in (found.low, found.mid, found.high))
+            lines.append(f"  {name:<10} {mid} ({low} to {high})")
+        return "\n".join([*lines, *self.notes])
 
 
 class _Clock:

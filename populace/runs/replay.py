@@ -19,12 +19,13 @@ from populace.monitoring.report import Observer
 from populace.runs.courses import Going
 from populace.runs.diff import first_difference
 from populace.runs.diff_text import SAME_PROMPT
+from populace.runs.shown import Shown
 from populace.runs.stop import Stop
 from populace.store.journal.recording import Missed
 from populace.store.tables.tables import recorded_prompt, table_files
 
 
-class Replayed(msgspec.Struct, frozen=True):
+class Replayed(Shown, msgspec.Struct, frozen=True):
     """What a replay came to: `ticks` whose trace hashes agree, of `recorded`; `why` tells of the first difference.
 
     `diverged` says where it differs from what is on record; a `WorldDiverged` that the world's state alone does.

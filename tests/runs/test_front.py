@@ -284,6 +284,10 @@ def test_diff_replay_and_estimate_are_those_of_the_command_line(village):
     assert (replayed.ticks, replayed.diverged) == (6, None)
     expected = populace.estimate(village, scripted=True, quiet=True, agents=100, ticks=20, seed=3)
     assert (expected.agents, expected.ticks) == (100, 20)
+    assert "The two part in tick 3; the 3 ticks before are identical." in str(found)
+    asks = other.manifest["asks"]["made"]
+    assert str(replayed) == f"replayed 6 ticks with no call: every trace hash agrees ({asks} asks from record)\n"
+    assert re.search(r"\n  calls +[\d,]+ \([\d,]+ to [\d,]+\)\n", str(expected))
 
 
 def test_what_is_no_run_is_said(tmp_path):
