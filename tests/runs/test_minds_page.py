@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
+from support.pages import blocks_of
 from support.running import run_local
 
 from populace.agents.facts import fill
@@ -17,7 +17,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "minds.md").read_text(encoding="utf
 
 
 def blocks() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    return [block.text for block in blocks_of(PAGE) if block.kind == "python"]
 
 
 @pytest.fixture(scope="module")
