@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 import typer
 
 from populace.cli.printing import print_rows
+from populace.cli.shown import QUIET, watched
 from populace.monitoring.pace import counted, duration_text
 from populace.monitoring.progress import money
 from populace.settings import load_settings
@@ -31,10 +32,10 @@ def estimate(
     scripted: Annotated[bool, typer.Option("--scripted", help="Script the pilot's answers: it costs nothing.")] = False,
     confidence: Annotated[float, typer.Option(help="How often the intervals are to hold.")] = 0.9,
     out: Annotated[Path | None, typer.Option(help="Keep the pilot's folder here; else it goes.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help=QUIET)] = False,
 ) -> None:
     """Say from a small pilot what a run will come to: calls, tokens, money and time, each with an interval."""
     from populace.data.societies import find_society
-    from populace.monitoring.progress import choose_progress
     from populace.runs.estimate import expect
     from populace.store.place import check_new
 
@@ -42,14 +43,11 @@ def estimate(
     chosen = load_settings(settings, set_ or (), **options)
     if out is not None:
         check_new(out)
-    progress = choose_progress(sys.stderr)
-    try:
+    with watched(quiet=quiet) as observers:
         expected = expect(
             find_society(scenario), chosen, agents=pilot_agents, ticks=pilot_ticks, scripted=scripted,
-            confidence=confidence, out=out, observers=[progress],
+            confidence=confidence, out=out, observers=observers,
         )  # fmt: skip
-    finally:
-        progress.close()
     print_expected(expected, sys.stdout)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from populace.cli.shown import Shown
+from populace.cli.shown import QUIET, Shown
 from populace.cli.trust import trusted
 
 
@@ -27,11 +27,12 @@ def fork(
     ] = None,
     salvage: Annotated[bool, typer.Option(help="Ask anew what the run's damaged journal has lost.")] = False,
     trust: Annotated[bool, typer.Option(help="Run the code of a run that was not made here by you.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help=QUIET)] = False,
 ) -> None:
     """Branch a counterfactual off from a run: identical to a tick, then only what diverged is asked anew."""
     from populace.runs.fork import fork_run
 
-    with Shown() as shown:
+    with Shown(quiet=quiet) as shown:
         fork_run(
             run, at_tick, set_ or (), lever or (), out, salvage=salvage, trust=trusted(run, "fork", trust),
             ticks=ticks, shards=shards, transport=transport, **shown.ways,

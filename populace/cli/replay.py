@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from populace.cli.shown import QUIET, watched
 from populace.cli.trust import trusted
 
 
@@ -19,12 +20,12 @@ def replay(
         str, typer.Option(help="new: the scenario's code as it is now; recorded: what the run was begun with.")
     ] = "new",
     trust: Annotated[bool, typer.Option(help="Run the code of a run that was not made here by you.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help=QUIET)] = False,
 ) -> None:
     """Recompute a run from its journal with no call, by default with its code as it is now, and compare all hashes."""
     import tempfile
 
     from populace.core.errors import SettingsError
-    from populace.monitoring.progress import choose_progress
     from populace.runs.courses import replay_course
     from populace.runs.replay import replay_run
     from populace.store.place import check_new
@@ -38,12 +39,8 @@ def replay(
     folder = local_folder(run, (*RECORD, "asks.parquet"))
     check_trust(folder, "replay", trust=trusted(run, "replay", trust), named=run)
     going = replay_course(folder, shards=shards, code="recorded" if code == "recorded" else "new")
-    with tempfile.TemporaryDirectory(prefix="populace-replay-") as place:
-        progress = choose_progress(sys.stderr)
-        try:
-            replayed = replay_run(going, folder, out or Path(place), [progress])
-        finally:
-            progress.close()
+    with tempfile.TemporaryDirectory(prefix="populace-replay-") as place, watched(quiet=quiet) as observers:
+        replayed = replay_run(going, folder, out or Path(place), observers)
     sys.stdout.write(replayed.text())
     if replayed.diverged is not None:
         raise typer.Exit(replayed.diverged.exit_code)

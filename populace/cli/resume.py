@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from populace.cli.shown import Shown
+from populace.cli.shown import QUIET, Shown
 from populace.cli.trust import trusted
 from populace.core.errors import SettingsError
 
@@ -28,6 +28,7 @@ def resume(
         bool, typer.Option(help="Go on without what a damaged journal has lost, and say what that is.")
     ] = False,
     trust: Annotated[bool, typer.Option(help="Run the code of a run that was not made here by you.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help=QUIET)] = False,
 ) -> None:
     """Go on with a run that ended early, however it ended; no answer is paid for twice."""
     from populace.runs.resume import resume_run, resume_with_new_code
@@ -35,7 +36,7 @@ def resume(
     if code not in ("recorded", "new"):
         raise SettingsError(f"--code {code}: is recorded (the code that the run was begun with) or new (as it is now)")
     if code == "new":
-        with Shown() as shown:
+        with Shown(quiet=quiet) as shown:
             resume_with_new_code(
                 run, set_ or (), out, salvage=salvage, trust=trusted(run, "resume", trust), shards=shards,
                 transport=transport, metrics_port=metrics_port, **shown.ways,
@@ -43,7 +44,7 @@ def resume(
         return
     if out is not None:
         raise SettingsError("--out is for --code new, which goes on in a new folder; a run is resumed in its own")
-    with Shown(resumed=True) as shown:
+    with Shown(resumed=True, quiet=quiet) as shown:
         resume_run(
             run, set_ or (), anyway=anyway, salvage=salvage, trust=trusted(run, "resume", trust), shards=shards,
             transport=transport, metrics_port=metrics_port, **shown.ways,

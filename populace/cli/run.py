@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from populace.cli.shown import Shown
+from populace.cli.shown import QUIET, Shown
 from populace.settings import load_settings, with_levers
 
 
@@ -28,6 +28,7 @@ def run(
         list[str] | None, typer.Option(help="A lever, such as 'at=3, block={sender=[1]}'; may be repeated.")
     ] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on this loopback port.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help=QUIET)] = False,
 ) -> None:
     """Run a society and leave its tables and its manifest in --out."""
     from populace.runs.run import run_society
@@ -44,5 +45,5 @@ def run(
         metrics_port=metrics_port,
     )
     chosen = with_levers(chosen, lever or ())
-    with Shown() as shown:
+    with Shown(quiet=quiet) as shown:
         run_society(scenario, chosen, out, **shown.ways)

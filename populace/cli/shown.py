@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import typer
@@ -14,23 +16,42 @@ if TYPE_CHECKING:
 
     from populace.runs.place import Place
 
+QUIET: Final = "No progress and no notes; errors go to stderr and the summary to stdout as ever."
 INVALID: Final = 10
 """The exit code of a run that came to its end and is marked as not valid."""
+
+
+@contextmanager
+def watched(*, quiet: bool) -> Iterator[tuple[Any, ...]]:
+    """The observers that show a run's progress on stderr; none where it is to be quiet."""
+    from populace.monitoring.progress import choose_progress
+
+    if quiet:
+        yield ()
+        return
+    progress = choose_progress(sys.stderr)
+    try:
+        yield (progress,)
+    finally:
+        progress.close()
 
 
 class Shown:
     """Shows one run; `ways` is what the functions of `populace.runs` take to be shown by.
 
+    With `quiet` neither progress nor notes are shown.
     A run that came to nothing is not summed up, unless it was `resumed`: then there is what it had before.
     """
 
-    def __init__(self, *, resumed: bool = False) -> None:
+    def __init__(self, *, resumed: bool = False, quiet: bool = False) -> None:
         from populace.monitoring.progress import choose_progress
 
         self._resumed = resumed
-        self._progress = choose_progress(sys.stderr)
+        self._quiet = quiet
+        self._progress = None if quiet else choose_progress(sys.stderr)
         self._valid = True
-        self.ways: dict[str, Any] = {"observers": (self._progress,), "ended": self._ended, "say": self._say}
+        observers = () if self._progress is None else (self._progress,)
+        self.ways: dict[str, Any] = {"observers": observers, "ended": self._ended, "say": self._say}
 
     def __enter__(self) -> Self:
         return self
@@ -38,19 +59,24 @@ class Shown:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.close()
+        self._close()
         if error is None and not self._valid:
             raise typer.Exit(INVALID)
 
+    def _close(self) -> None:
+        if self._progress is not None:
+            self._progress.close()
+
     def _say(self, text: str) -> None:
-        sys.stderr.write(f"{shown_text(text)}\n")
+        if not (self._quiet and text.startswith("note: ")):
+            sys.stderr.write(f"{shown_text(text)}\n")
 
     def _ended(self, place: Place) -> None:
         from populace.monitoring.summary import print_summary
         from populace.store.manifest import MANIFEST, read_manifest
         from populace.store.tables.tables import outcome_series
 
-        self._progress.close()
+        self._close()
         if not (place.folder / MANIFEST).exists():
             return
         manifest = read_manifest(place.folder)

@@ -27,6 +27,9 @@ NOTES_SHOWN: Final = 50
 
 _REDRAW_S: Final = 0.1
 _PULSE_LINE_S: Final = 10.0
+_LINE_S: Final = 5.0
+EVERY: Final = "POPULACE_PROGRESS_S"
+"""The environment's variable for seconds between two lines of progress where there is no terminal."""
 _REASONS_SHOWN: Final = 3
 
 
@@ -34,7 +37,7 @@ def choose_progress(stream: TextIO) -> Bar | JsonLines:
     """A bar when `stream` is a terminal that can move its cursor, JSON lines otherwise."""
     if stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown"):
         return Bar(Console(file=stream))
-    return JsonLines(stream)
+    return JsonLines(stream, float(os.environ.get(EVERY, _LINE_S)))
 
 
 class _Progress:
@@ -178,11 +181,13 @@ class Bar(_Progress):
 class JsonLines(_Progress):
     """One JSON object a line and event: begin, tick, note, end, and a pulse at most every ten seconds.
 
+    Of ticks the first and the last are said, and between them at most one in `every_s` seconds.
     A reader that goes away (`| head`) does not end the run.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, every_s: float = _LINE_S) -> None:
         self._last_tick = -1
+        self._every_s = every_s
         super().__init__()
         self._stream = stream
         self._said_s = 0.0
@@ -196,7 +201,7 @@ class JsonLines(_Progress):
     def pulse(self, pulse: Pulse) -> None:
         """Say how far the tick has come, when nothing was said for ten seconds."""
         self._pulsed(pulse)
-        if pulse.wall_s - self._said_s >= _PULSE_LINE_S:
+        if self._is_time(_PULSE_LINE_S):
             self._say("pulse", **msgspec.to_builtins(pulse), **self._speed())
 
     def tick(self, report: TickReport) -> None:
@@ -205,8 +210,10 @@ class JsonLines(_Progress):
         What the run's end adds (expired messages) is an event of its own, `closing`.
         """
         event = "closing" if report.tick == self._last_tick else "tick"
-        self._last_tick = report.tick
+        first, self._last_tick = self._last_tick < 0, report.tick
         self._ticked(report)
+        if not (first or event == "closing" or report.tick >= report.ticks or self._is_time(self._every_s)):
+            return
         self._say(
             event,
             tick=report.tick,
@@ -230,6 +237,9 @@ class JsonLines(_Progress):
 
     def close(self) -> None:
         """There is nothing to give back."""
+
+    def _is_time(self, every_s: float) -> bool:
+        return self._wall_s - self._said_s >= every_s
 
     def _speed(self) -> dict[str, Any]:
         left = self._pace.left()

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 from support.command import populace
+from typer.testing import CliRunner
 
+from populace.cli.app import app
 from populace.data.societies import find_society, load_society, shipped
 from populace.store.manifest import read_manifest
 
@@ -47,6 +49,19 @@ def test_the_readmes_society_runs(tmp_path):
     assert manifest["parameters"]["topic"] == "a tax on meat"
     assert manifest["asks"]["answered"] == 150
     assert manifest["turns_failed"] == 0
+
+
+def test_new_writes_the_readmes_society_and_never_over_another_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["new", "my_society.py"])
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "  populace run my_society.py --model scripted")
+    assert Path("my_society.py").read_text(encoding="utf-8") == blocks()[0]
+    Path("my_society.py").write_text("mine")
+    refused = {"my_society.py": "is there already", "mine.txt": "Call it mine.py", "no/mine.py": "folder exists"}
+    for name, told in refused.items():
+        done = CliRunner().invoke(app, ["new", name])
+        assert told in str(done.exception)
+    assert Path("my_society.py").read_text() == "mine"
 
 
 def test_every_scenario_that_ships_can_be_loaded():

@@ -8,6 +8,7 @@ import os
 import pty
 import sys
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -133,7 +134,7 @@ def test_the_bar_starts_no_thread_and_gives_the_terminal_back() -> None:
 
 def test_json_lines_are_one_object_an_event() -> None:
     stream = io.StringIO()
-    lines = JsonLines(stream)
+    lines = JsonLines(stream, every_s=0.0)
     lines.begin("polarization", AGENTS, 4, 2, "scripted")
     lines.note("a failed turn\nin two lines")
     tell(lines, reports(4))
@@ -163,6 +164,29 @@ def test_pulses_are_said_when_nothing_else_was_for_ten_seconds() -> None:
     assert [(event["event"], event["wall_s"], event["turns_done"]) for event in said] == [
         ("pulse", 10.0, 6), ("pulse", 20.0, 13), ("pulse", 30.0, 20),
     ]
+
+
+def test_ticks_are_said_every_few_seconds_and_always_the_first_and_the_last() -> None:
+    stream = io.StringIO()
+    lines = JsonLines(stream)
+    lines.begin("polarization", AGENTS, 100, 2, "scripted")
+    told = list(reports(100, tick_s=0.3))
+    tell(lines, [*told, told[-1]])
+    said = [json.loads(line) for line in stream.getvalue().splitlines()][1:]
+    ticks = [event["tick"] for event in said if event["event"] == "tick"]
+    assert (ticks[0], ticks[-1]) == (1, 100)
+    assert said[-1]["event"] == "closing", "what the end adds is said too"
+    waits = [(later - before) * 0.3 for before, later in pairwise(ticks[:-1])]
+    assert all(4.99 <= wait < 5.4 for wait in waits)
+    assert len(waits) == 5
+
+
+def test_a_variable_says_how_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setenv("POPULACE_PROGRESS_S", "0.8")
+    lines = choose_progress(stream)
+    tell(lines, reports(10, tick_s=0.3))
+    assert [json.loads(line)["tick"] for line in stream.getvalue().splitlines()] == [1, 4, 7, 10]
 
 
 def test_values_that_json_lacks_are_null() -> None:
