@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from msgspec.structs import replace
 from support.command import populace
 from support.lives import go
 from support.worldly import __file__ as worldly
 
+from populace.cli.diff import diff
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
 from populace.core.errors import WorldDiverged
@@ -232,3 +235,19 @@ def test_the_chain_covers_ticks_parts_and_names():
     assert again.record.difference(whole.record) == (3, ["b"])
     assert first.record.difference(whole.record) is None
     assert len(first.record.hashes) == 2, "going on from a record leaves it as it was"
+
+
+def test_a_diff_tells_by_its_exit_code_that_the_world_alone_differs(recorded, tmp_path, capsys):
+    """Control: a run is the same as itself; without the option a difference is what was asked for, not a failure."""
+    shutil.copytree(recorded, tmp_path / "run")
+    manifest = tmp_path / "run" / "manifest.json"
+    about = json.loads(manifest.read_text())
+    about["world_hashes"][3:] = ["0" * 32] * len(about["world_hashes"][3:])
+    manifest.write_text(json.dumps(about))
+    diff(str(tmp_path / "run"), str(recorded))
+    diff(str(recorded), str(recorded), exit_code=True)
+    capsys.readouterr()
+    with pytest.raises(typer.Exit) as ended:
+        diff(str(tmp_path / "run"), str(recorded), exit_code=True)
+    assert ended.value.exit_code == 9
+    assert "The world's state differs from the end of tick 3 on" in capsys.readouterr().out
