@@ -1,14 +1,14 @@
-"""An index over a journal: the answer to an ask by its identity, and answers by content key. Shell: files.
+"""An index over a journal: the answer to an ask by its identity. Shell: files.
 
-The index holds columns (about 60 bytes an answer) and no text; an answer is read from its segment, and its checksum
-tested again, when it is looked up. So ten million answers take 600 MB of memory and not their full length.
+The index holds columns (about 20 bytes an answer) and no text; an answer is read from its segment, and its checksum
+tested again, when it is looked up. So ten million answers take 200 MB of memory and not their full length.
 """
 
 from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -21,7 +21,7 @@ from populace.core.errors import JournalDamaged
 from populace.core.records import Answer
 from populace.store.journal import write as journal
 from populace.store.journal.read import Recorded
-from populace.store.journal.write import FRAME_BYTES, HEAD, HEAD_BYTES, KEY_BYTES, U32
+from populace.store.journal.write import FRAME_BYTES, HEAD, HEAD_BYTES, U32
 from populace.store.storage import naming
 
 _NTH_BITS: Final = 20
@@ -30,7 +30,7 @@ _answer_of: Final = msgspec.msgpack.Decoder(tuple[bytes, Answer]).decode
 
 
 class JournalIndex:
-    """Finds answers by (agent, tick, nth), and by content key.
+    """Finds answers by (agent, tick, nth).
 
     Where an ask was answered in several attempts, the highest attempt counts: it is the one that read what the
     former ones had left, and that went on from there. Twice the same answer in one attempt is one answer; raises
@@ -42,7 +42,6 @@ class JournalIndex:
 
     def __init__(self, records: Iterable[Recorded]) -> None:
         ticks, codes, attempts, places, offsets = (array("q") for _ in range(5))
-        keys = bytearray()
         paths: dict[Path, int] = {}
         for record in records:
             answer = record.answer
@@ -56,7 +55,6 @@ class JournalIndex:
             attempts.append(record.attempt)
             places.append(paths.setdefault(record.path, len(paths)))
             offsets.append(record.offset)
-            keys += record.key
         self._paths = list(paths)
         self._files: dict[int, int] = {}
         tick, code, attempt = _column(ticks), _column(codes), _column(attempts)
@@ -71,9 +69,6 @@ class JournalIndex:
         first, bounds = np.unique(tick[kept], return_index=True)
         stops = np.append(bounds, len(self._code))[1:]
         self._ticks = {t: (a, b) for t, a, b in zip(first.tolist(), bounds.tolist(), stops.tolist(), strict=True)}
-        words = np.frombuffer(bytes(keys), dtype=np.uint64).reshape(-1, KEY_BYTES // 8)[order][kept]
-        self._by_key = np.argsort(words[:, 0], kind="stable")
-        self._words = words[self._by_key]
 
     def __len__(self) -> int:
         return len(self._code)
@@ -94,22 +89,6 @@ class JournalIndex:
         if row == stop or self._code[row] != code:
             return None
         return self._read(row)
-
-    def by_key(self, key: bytes) -> list[Recorded]:
-        """The answers to asks of this content key, in the order (tick, agent, nth): the same for any sharding."""
-        first, second = np.frombuffer(key, dtype=np.uint64)
-        start = int(self._words[:, 0].searchsorted(first))
-        rows = []
-        while start < len(self._words) and self._words[start, 0] == first:
-            if self._words[start, 1] == second:
-                rows.append(int(self._by_key[start]))
-            start += 1
-        return [self._read(row) for row in rows]
-
-    def in_tick(self, tick: int) -> Iterator[Recorded]:
-        """The answers of a tick, in the order (agent, nth)."""
-        for row in range(*self._ticks.get(tick, (0, 0))):
-            yield self._read(row)
 
     def close(self) -> None:
         """Close the segments that look-ups opened; a later look-up opens them again."""
