@@ -214,7 +214,7 @@ class Record(_Section):
     actions: bool = True
 
 
-class Checkpoint(_Section):
+class CheckpointSettings(_Section):
     """When a run is saved at a tick's edge: every so many ticks, or else every so many seconds; `keep` generations.
 
     What comes after a checkpoint is recomputed from the journal, so a rare one costs time at a resume and no answer.
@@ -251,7 +251,7 @@ class Settings(_Section):
     bus: Bus = Bus()
     limits: Annotated[Limits, RESUME] = Limits()
     record: Annotated[Record, FORK] = Record()
-    checkpoint: Annotated[Checkpoint, RESUME] = Checkpoint()
+    checkpoint: Annotated[CheckpointSettings, RESUME] = CheckpointSettings()
     journal: Annotated[Literal["process", "machine", "off"], RESUME] = "process"
     society: Annotated[dict[str, Any], FORK] = {}
     levers: Annotated[tuple[Lever, ...], Field(strict=False), FORK] = ()
