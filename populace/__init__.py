@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from populace.data.edge_lists import read_edge_list
     from populace.env import World
     from populace.models.safety import fence
+    from populace.runs.export import export_run as export
     from populace.runs.front import diff, estimate, fork, replay, resume, run, run_async
     from populace.runs.result import Run, load
     from populace.store.tables.tables import panel
@@ -41,6 +42,7 @@ __all__ = [
     "World",
     "diff",
     "estimate",
+    "export",
     "fence",
     "fork",
     "load",
@@ -64,11 +66,14 @@ _FOUND_IN: Final = {
     "data.edge_lists": ("read_edge_list",),
     "env": ("World",),
     "models.safety": ("fence",),
+    "runs.export": ("export",),
     "runs.front": ("diff", "estimate", "fork", "replay", "resume", "run", "run_async"),
     "runs.result": ("Run", "load"),
     "store.tables.tables": ("panel",),
 }
 """Where the public names stand; each is loaded when it is first used, so that importing populace takes no time."""
+_CALLED: Final = {"export": "export_run"}
+"""What a public name is called in its room, where that is another: `runs.export` is a module."""
 _MODULES: Final = ("env", "testing")
 _ROOM_OF: Final = {name: room for room, names in _FOUND_IN.items() for name in names}
 
@@ -78,7 +83,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"populace.{name}")
     if name not in _ROOM_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"populace.{_ROOM_OF[name]}"), name)
+    value = getattr(importlib.import_module(f"populace.{_ROOM_OF[name]}"), _CALLED.get(name, name))
     globals()[name] = value
     return value
 

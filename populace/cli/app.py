@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from populace.cli import costs, diff, doctor, estimate, fork, new, replay, resume, run, runs, scenarios
+from populace.cli import costs, diff, doctor, estimate, export, fork, new, replay, resume, run, runs, scenarios
 from populace.cli.streams import guard_streams
 from populace.core.errors import PopulaceError
 from populace.core.text import shown_text
@@ -20,8 +20,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for _command in (
-    run.run, resume.resume, replay.replay, fork.fork, diff.diff, estimate.estimate, costs.costs, runs.runs, new.new,
-    doctor.doctor, scenarios.scenarios,
+    run.run, resume.resume, replay.replay, fork.fork, diff.diff, estimate.estimate, costs.costs, runs.runs,
+    export.export, new.new, doctor.doctor, scenarios.scenarios,
 ):  # fmt: skip
     app.command()(_command)
 

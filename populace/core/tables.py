@@ -27,7 +27,8 @@ class Column(msgspec.Struct, frozen=True):
     """One column. `about` is its unit or meaning; `source`, of a column of asks, where it is read from.
 
     `diff` compares those that are `compared`, and reads those that are `shown` beside them. `distinct` says that few
-    values come twice, so that a dictionary of them would cost time and space.
+    values come twice, so that a dictionary of them would cost time and space. `private` says that it may tell who
+    somebody is, since people, models or their errors wrote it, or it is drawn from what they wrote.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Column(msgspec.Struct, frozen=True):
     source: str = ""
     compared: bool = False
     shown: bool = False
+    private: bool = False
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -79,7 +81,7 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType({
             Column("sender", "int32", "agent's id; -1: the world or a lever"),
             Column("receiver", "int32", "agent's id; -1: the world", compared=True),
             Column("nth", "int32", "which of its sender's messages of that tick, from 0; a lever's from 2**30"),
-            Column("body", "text", "JSON; bytes as base64", "packed", compared=True),
+            Column("body", "text", "JSON; bytes as base64", "packed", compared=True, private=True),
             _FATE,
         ),
         order=("tick_sent", "sender", "nth"), identity=("sender", "nth"), tick="tick_sent", record="messages",
@@ -95,14 +97,15 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType({
             Column("reason", "text", f"why it abstained: {', '.join(REASONS)}", "empty_is_null", nullable=True,
                    source="answer.reason", compared=True),
             Column("detail", "text", "more on why it abstained", "empty_is_null", nullable=True,
-                   source="answer.detail"),
-            Column("prompt", "text", "JSON list of messages", "prompt", distinct=True, source="ask.messages"),
+                   source="answer.detail", private=True),
+            Column("prompt", "text", "JSON list of messages", "prompt", distinct=True, source="ask.messages",
+                   private=True),
             Column("facts", "text", "JSON object: what the prompt was made of; null: none, or not on record",
-                   "empty_is_null", nullable=True, source="ask.facts"),
+                   "empty_is_null", nullable=True, source="ask.facts", private=True),
             Column("answer", "text", "what the model said; null: abstained", nullable=True, source="answer.text",
-                   compared=True),
+                   compared=True, private=True),
             Column("reasoning", "text", "what the model thought before, where it is told", "empty_is_null",
-                   nullable=True, source="answer.reasoning"),
+                   nullable=True, source="answer.reasoning", private=True),
             Column("cut", "bool", "whether a text ended at max_tokens; null: not on record", nullable=True,
                    source="answer.cut"),
             Column("reading", "text", "how it was read: extracted or coerced; null: as it stood", "empty_is_null",
@@ -115,7 +118,7 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType({
             Column("calls", "int32", "calls billed, repairs and retries included", source="answer.calls"),
             Column("latency_s", "float64", "seconds of wall time", distinct=True, source="answer.latency_s"),
             Column("key", "text", "content key, hex of BLAKE2b-128", "digest", distinct=True, source="ask.key",
-                   compared=True),
+                   compared=True, private=True),
         ),
         order=("tick", "agent", "nth"), identity=("agent", "nth"), record="asks",
     ),
@@ -126,7 +129,7 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType({
             _ID,
             Column("nth", "int32", "its place among what its agent sent and did in that tick, from 0"),
             Column("kind", "text", "part and action", compared=True),
-            Column("args", "text", "JSON; bytes as base64", "packed", compared=True),
+            Column("args", "text", "JSON; bytes as base64", "packed", compared=True, private=True),
             Column("fate", "text", "applied or refused", compared=True),
         ),
         order=("tick", "agent", "nth"), identity=("agent", "nth"), record="actions",
@@ -141,8 +144,8 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType({
         (
             _TICK,
             _ID,
-            Column("error", "text", "the exception, in a line", compared=True),
-            Column("story", "text", "what led to it"),
+            Column("error", "text", "the exception, in a line", compared=True, private=True),
+            Column("story", "text", "what led to it", private=True),
         ),
         order=("tick", "agent"), identity=("agent",),
     ),
@@ -150,9 +153,9 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType({
         "an agent touched by a lever",
         (
             _TICK,
-            Column("lever", "text", "its name, or its place in the settings", shown=True),
+            Column("lever", "text", "its name, or its place in the settings", shown=True, private=True),
             Column("agent", "int32", "agent's id; -1: everybody, since a parameter was set"),
-            Column("what", "text", "what the lever did", shown=True),
+            Column("what", "text", "what the lever did", shown=True, private=True),
         ),
         order=("tick", "agent"), identity=("agent",),
     ),

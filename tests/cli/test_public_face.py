@@ -16,7 +16,8 @@ PUBLIC = {
     "populace": [
         "Abstained", "Agent", "Ask", "Choice", "Chosen", "Context", "Every", "EveryTick", "Message", "OnMail",
         "OrderedSet", "Parameters", "Population", "Public", "Run", "Setup", "Society", "Sometimes", "World", "diff",
-        "estimate", "fence", "fork", "load", "panel", "read_edge_list", "replay", "resume", "run", "run_async",
+        "estimate", "export", "fence", "fork", "load", "panel", "read_edge_list", "replay", "resume", "run",
+        "run_async",
     ],
     "populace.env": [
         "Action", "Batch", "Clock", "Feed", "Fields", "LookFailed", "Network", "Opening", "Part", "Resolved",
