@@ -157,6 +157,7 @@ def exit_codes_page() -> str:
     """Every exit code with the errors that end with it, from the tree of errors."""
     codes: dict[int, list[str]] = {0: ["The run is complete (of `replay`: every hash agrees)."]}
     codes[INVALID] = ["The run is complete and its manifest calls it invalid: too many asks have no answer."]
+    codes[9] = ["`diff --exit-code` found a difference."]
     codes[1] = ["`doctor` found something wrong; or the machine has no memory left."]
     for error in _subclasses(PopulaceError):
         about = " ".join((error.__doc__ or "").split())

@@ -20,7 +20,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 def blocks() -> list[str]:
     """The README's Python: the society, and what runs it from a script."""
-    return re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return re.findall(r"```python[^\n]*\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 def test_the_readmes_script_runs_and_draws(tmp_path):
