@@ -15,7 +15,11 @@ from typing import Any, Final
 import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
+import populace
+import populace.env
+import populace.testing
 from populace.cli.app import app
 from populace.cli.shown import INVALID
 from populace.core.errors import PopulaceError, TurnError
@@ -46,6 +50,22 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, source in FROM_ROOT.items():
         files.append(File.generated(config, name, content=moved((ROOT / source).read_text(encoding="utf-8"))))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Put the public names that stand in no group of the reference at its end."""
+    return whole(markdown) if page.file.src_uri == "reference/python.md" else markdown
+
+
+def whole(markdown: str) -> str:
+    """The reference of Python with every public name: those that its groups leave out stand at the end."""
+    other = (HERE / "reference" / "env.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^::: ([\w.]+)$", markdown + other, flags=re.MULTILINE))
+    faces = (populace, populace.env, populace.testing)
+    public = {f"{face.__name__}.{name}": getattr(face, name) for face in faces for name in face.__all__}
+    known = [value for name, value in public.items() if name in named]
+    left = [name for name, value in public.items() if not any(value is one for one in known)]
+    return markdown if not left else markdown + "\n## More\n\n" + "\n".join(f"::: {name}" for name in left) + "\n"
 
 
 def moved(text: str) -> str:

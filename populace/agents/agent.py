@@ -133,7 +133,7 @@ def sets_in_turn(agent_type: type[Agent]) -> str | None:
             line = code.co_firstlineno
             steps = list(dis.get_instructions(code))
             for at, step in enumerate(steps):
-                line = step.starts_line or line
+                line = (step.positions.lineno if step.positions else None) or line
                 called = step.opname in ("LOAD_GLOBAL", "LOAD_NAME") and step.argval in ("set", "frozenset")
                 shown = step.opname == "BUILD_SET" and steps[at + 1].opname not in _COMBINED
                 if called or shown or step.opname == "SET_ADD":

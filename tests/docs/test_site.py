@@ -16,6 +16,7 @@ from support.pages import ROOT
 
 import populace
 import populace.env
+import populace.testing
 from populace.cli.app import app
 from populace.core import errors
 
@@ -92,11 +93,13 @@ def test_every_link_within_the_site_leads_somewhere(site):
     assert not broken
 
 
-def test_every_public_name_is_in_the_reference():
-    for module, page in ((populace, "python.md"), (populace.env, "env.md")):
-        text = (ROOT / "docs/reference" / page).read_text() + (ROOT / "docs/reference/env.md").read_text()
-        named = set(re.findall(r"^::: populace\.(?:env\.)?(\w+)$", text, flags=re.MULTILINE))
-        assert set(module.__all__) <= named
+def test_every_public_name_is_in_the_reference(site, generate):
+    ids = set().union(*(read(site / "reference" / page).ids for page in ("python.html", "env.html")))
+    for face in (populace, populace.env, populace.testing):
+        short = {name for name in face.__all__ if f"{face.__name__}.{name}" not in ids}
+        assert not {name for name in short if f"populace.{name}" not in ids and f"populace.env.{name}" not in ids}
+    text = (ROOT / "docs/reference/python.md").read_text()
+    assert "::: populace.fence\n" in generate.whole(text.replace("::: populace.fence\n", "")).split("## More")[1]
 
 
 def test_every_command_and_option_is_on_its_page(generate):
