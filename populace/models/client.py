@@ -115,12 +115,12 @@ class Client:
 
     def offer(self, asks: Sequence[Ask], deliver: Deliver) -> None:
         """Queue the asks; each is answered as soon as it is."""
-        jobs = [self._job(ask, deliver) for ask in asks]
+        batch = [self._pending(ask, deliver) for ask in asks]
         if self._failure is not None or self._winding_down:
-            deliver([job.abstained(*_reason(self._failure)) for job in jobs])
+            deliver([pending.abstained(*_reason(self._failure)) for pending in batch])
             return
-        for job in jobs:
-            self.dispatcher.put(job)
+        for pending in batch:
+            self.dispatcher.put(pending)
 
     def wind_down(self) -> None:
         """Start no further call; asks that wait are delivered as abstained('interrupted')."""
@@ -140,7 +140,7 @@ class Client:
         for server in self._servers:
             await server.http.close()
 
-    def _job(self, ask: Ask, deliver: Deliver) -> Pending:
+    def _pending(self, ask: Ask, deliver: Deliver) -> Pending:
         match ask.spec.kind:
             case "text":
                 mode: Mode = "text"
@@ -148,63 +148,63 @@ class Client:
                 mode = self._choice_mode
             case _:
                 mode = "schema"
-        job = Pending(ask, deliver, mode)
+        pending = Pending(ask, deliver, mode)
         if self._limiter is not None:
-            self._weigh(job)
-        return job
+            self._weigh(pending)
+        return pending
 
-    def _weigh(self, job: Pending) -> None:
-        """What a call of this job will take, about and at most: for the quota and the budget."""
-        ask = job.ask
-        turns = (*ask.messages, *job.more)
+    def _weigh(self, pending: Pending) -> None:
+        """What a call for this ask will take, about and at most: for the quota and the budget."""
+        ask = pending.ask
+        turns = (*ask.messages, *pending.more)
         text = "".join(content for _, content in turns)
-        if self._prompts is not None and job.mode != "schema":
+        if self._prompts is not None and pending.mode != "schema":
             text = prompt_of(turns, self._prompts.form)
         size, schema = len(text) if text.isascii() else len(text.encode()), 0
-        if job.mode == "schema" and ask.spec.schema is not None:
+        if pending.mode == "schema" and ask.spec.schema is not None:
             schema = self._servers[0].writer.schema_bytes(ask)
-        job.estimate = tokens_of(len(text)) + 4 * len(turns) + ask.max_tokens
-        job.worst = worst_case(self._retry.rate, size, len(turns), ask.max_tokens, schema)
-        job.worst_in = worst_tokens_in(size, len(turns), schema)
+        pending.estimate = tokens_of(len(text)) + 4 * len(turns) + ask.max_tokens
+        pending.worst = worst_case(self._retry.rate, size, len(turns), ask.max_tokens, schema)
+        pending.worst_in = worst_tokens_in(size, len(turns), schema)
 
-    async def _call(self, jobs: list[Pending], lane: Lane) -> Sequence[Ending]:
-        server, job = self._servers[lane.index], jobs[0]
+    async def _call(self, batch: list[Pending], lane: Lane) -> Sequence[Ending]:
+        server, pending = self._servers[lane.index], batch[0]
         prompts = self._prompts
-        if prompts is not None and job.mode != "schema":
-            return await self._complete(jobs, lane, server, prompts)
-        ask = job.ask
-        seed = model_seed(self._retry.sampling, self._retry.seed, ask, job.repairs)
-        if job.mode == "labels" and not server.writer.form.logprobs:
-            job.mode = "schema"
-        job.form = server.writer.form_of(ask)
-        server.history.begun(_kinds(job), _name(job))
-        reply = await server.http.post(_CHAT, server.writer.request(ask, job.mode, seed, job.more))
+        if prompts is not None and pending.mode != "schema":
+            return await self._complete(batch, lane, server, prompts)
+        ask = pending.ask
+        seed = model_seed(self._retry.sampling, self._retry.seed, ask, pending.repairs)
+        if pending.mode == "labels" and not server.writer.form.logprobs:
+            pending.mode = "schema"
+        pending.form = server.writer.form_of(ask)
+        server.history.begun(_kinds(pending), _name(pending))
+        reply = await server.http.post(_CHAT, server.writer.request(ask, pending.mode, seed, pending.more))
         if not isinstance(reply, Reply):
             return (reply,)
-        if (outcome := self._look_at(reply, lane, server, job.estimate)) is not None:
+        if (outcome := self._look_at(reply, lane, server, pending.estimate)) is not None:
             return (outcome,)
         sent = sum(len(content) for _, content in ask.messages)
-        labels = ask.spec.labels if job.mode == "labels" else ()
+        labels = ask.spec.labels if pending.mode == "labels" else ()
         return (read_completion(reply.body, labels, sent, reply.headers.get("Content-Type", "")),)
 
-    async def _complete(self, jobs: list[Pending], lane: Lane, server: Server, prompts: Prompts) -> Sequence[Ending]:
-        """One request for several jobs of the same kind."""
-        if len(jobs) == 1:
-            jobs[0].alone = True
-        texts = [prompt_of((*job.ask.messages, *job.more), prompts.form) for job in jobs]
-        ask, labels = jobs[0].ask, jobs[0].mode == "labels"
+    async def _complete(self, batch: list[Pending], lane: Lane, server: Server, prompts: Prompts) -> Sequence[Ending]:
+        """One request for several asks of the same kind."""
+        if len(batch) == 1:
+            batch[0].alone = True
+        texts = [prompt_of((*pending.ask.messages, *pending.more), prompts.form) for pending in batch]
+        ask, labels = batch[0].ask, batch[0].mode == "labels"
         form = server.writer.form
-        for job in jobs:
-            job.form = form
-            server.history.begun(_kinds(job), _name(job))
+        for pending in batch:
+            pending.form = form
+            server.history.begun(_kinds(pending), _name(pending))
         body = prompts.request(texts, ask.max_tokens, ask.temperature, labels=labels, taken=form)
         reply = await server.http.post(_COMPLETIONS, body)
         if not isinstance(reply, Reply):
-            return [reply] * len(jobs)
-        outcome = self._look_at(reply, lane, server, sum(job.estimate for job in jobs))
+            return [reply] * len(batch)
+        outcome = self._look_at(reply, lane, server, sum(pending.estimate for pending in batch))
         if outcome is not None:
-            return [outcome] * len(jobs)
-        each = [job.ask.spec.labels if labels else () for job in jobs]
+            return [outcome] * len(batch)
+        each = [pending.ask.spec.labels if labels else () for pending in batch]
         return read_completions(reply.body, texts, each, reply.headers.get("Content-Type", ""))
 
     def _look_at(self, reply: Reply, lane: Lane, server: Server, estimate: int) -> Ending | None:
@@ -224,78 +224,79 @@ class Client:
                 return Fatal("quota", f"{outcome.detail}; it asks to wait {wait_s:.0f} s")
         return outcome
 
-    def _conclude(self, job: Pending, outcome: Ending, lane: Lane, probe: bool) -> None:
+    def _conclude(self, pending: Pending, outcome: Ending, lane: Lane, probe: bool) -> None:
         if self._closed:
             return
         server = self._servers[lane.index]
         if isinstance(outcome, Said):
-            server.history.answered(_kinds(job))
-            step = self._retry.after(job, outcome, probe=probe)
+            server.history.answered(_kinds(pending))
+            step = self._retry.after(pending, outcome, probe=probe)
         else:
-            if isinstance(outcome, Unsupported) and server.writer.learn(job.ask, job.form, outcome):
+            if isinstance(outcome, Unsupported) and server.writer.learn(pending.ask, pending.form, outcome):
                 # Every call that was sent in the old form is sent anew, whichever of them taught the new one.
-                if job.mode == "labels" and not server.writer.form.logprobs:
-                    job.mode = "schema"
-                self._put_again(job, 0.0)
+                if pending.mode == "labels" and not server.writer.form.logprobs:
+                    pending.mode = "schema"
+                self._put_again(pending, 0.0)
                 return
-            if self._prompts is not None and not job.alone and _kind(job) is not None and _of_one_prompt(outcome):
+            shares = self._prompts is not None and not pending.alone and _kind(pending) is not None
+            if shares and _of_one_prompt(outcome):
                 # It may be another prompt of the request that was refused.
                 if isinstance(outcome, Rejected) and outcome.billed:
-                    self._retry.bill_unknown(job)
-                job.alone = True
-                self._put_again(job, 0.0)
+                    self._retry.bill_unknown(pending)
+                pending.alone = True
+                self._put_again(pending, 0.0)
                 return
-            judged = self._judged(job, outcome, server)
-            job.failed_at = lane.index
+            judged = self._judged(pending, outcome, server)
+            pending.failed_at = lane.index
             if judged is None:
-                ask = job.ask
-                self._put_again(job, self._retry.backoff.wait_s(self._retry.seed, ask.agent, ask.tick, ask.nth, 0))
+                ask = pending.ask
+                self._put_again(pending, self._retry.backoff.wait_s(self._retry.seed, ask.agent, ask.tick, ask.nth, 0))
                 return
             outcome = judged
             if isinstance(outcome, Fault | Limited | Late):
                 self._trouble = outcome.detail
-            if isinstance(outcome, Limited) and self._limited_for_ever(job, lane):
-                job.deliver([job.abstained("error", f"{outcome.detail} (for more than {self._outage_s:g} s)")])
+            if isinstance(outcome, Limited) and self._limited_for_ever(pending, lane):
+                pending.deliver([pending.abstained("error", f"{outcome.detail} (for more than {self._outage_s:g} s)")])
                 return
-            step = self._retry.after(job, outcome, probe=probe, elsewhere=self.dispatcher.elsewhere(lane))
+            step = self._retry.after(pending, outcome, probe=probe, elsewhere=self.dispatcher.elsewhere(lane))
         if isinstance(step, Answer):
-            job.deliver([step])
+            pending.deliver([step])
         elif isinstance(step, Again):
             # Behind those that wait for the same limit: one ask that is refused for ever must not try for all others.
             held_s = self.dispatcher.held_s(lane) + _BEHIND_S if isinstance(outcome, Limited) and step.after_s else 0.0
-            self._put_again(job, max(step.after_s, held_s))
+            self._put_again(pending, max(step.after_s, held_s))
         else:
             if isinstance(step, Fatal) and self._failure is None:
                 self._fail(ModelError(self._explain(step, self._servers[lane.index])))
-            self._abstain([job], *_reason(self._failure))
+            self._abstain([pending], *_reason(self._failure))
 
-    def _limited_for_ever(self, job: Pending, lane: Lane) -> bool:
+    def _limited_for_ever(self, pending: Pending, lane: Lane) -> bool:
         """Whether rate limits have refused this ask for as long as an outage may last, while others were taken."""
         now_s = asyncio.get_running_loop().time()
-        if job.limited_since_s is None:
-            job.limited_since_s = now_s
-        others = lane.limits_since_s is None or lane.limits_since_s > job.limited_since_s
-        return others and now_s - job.limited_since_s > self._outage_s
+        if pending.limited_since_s is None:
+            pending.limited_since_s = now_s
+        others = lane.limits_since_s is None or lane.limits_since_s > pending.limited_since_s
+        return others and now_s - pending.limited_since_s > self._outage_s
 
-    def _judged(self, job: Pending, outcome: Ending, server: Server) -> Ending | None:
+    def _judged(self, pending: Pending, outcome: Ending, server: Server) -> Ending | None:
         """What a call came to in the light of those before it: one ask that is refused, or the end of all.
 
         None where that is not known yet: an ask that is denied what others were given is asked again, until others
         are answered (then it is its own) or none is (then it is the end, and no ask has been told anything).
         """
-        history, kinds, ask = server.history, _kinds(job), _name(job)
+        history, kinds, ask = server.history, _kinds(pending), _name(pending)
         match outcome:
             case Unsupported():
                 refused = Rejected(outcome.detail, status=outcome.status, parameter=outcome.parameter)
                 if not history.works:
                     return Fatal("refused", outcome.detail, outcome.status, outcome.parameter)
-                return self._judged(job, refused, server)
+                return self._judged(pending, refused, server)
             case Fatal("key" | "model") if history.works and not outcome.plain:
                 if history.denied():
                     return outcome
-                if job.denied_at is None:
-                    job.denied_at = history.answers
-                return None if job.denied_at == history.answers else Rejected(outcome.detail, status=outcome.status)
+                if pending.denied_at is None:
+                    pending.denied_at = history.answers
+                return None if pending.denied_at == history.answers else Rejected(outcome.detail, status=outcome.status)
             case Rejected(status=status) if status:
                 own = status == 413 or is_of_length(outcome.detail)
                 if history.refused(kinds, status, ask, own=own) or (300 <= status < 400 and history.denied()):
@@ -310,13 +311,13 @@ class Client:
                 history.left(kinds, ask)
         return outcome
 
-    def _put_again(self, job: Pending, after_s: float) -> None:
+    def _put_again(self, pending: Pending, after_s: float) -> None:
         if self._failure is not None or self._winding_down:
-            self._abstain([job], *_reason(self._failure))
+            self._abstain([pending], *_reason(self._failure))
             return
         if self._limiter is not None:
-            self._weigh(job)
-        self.dispatcher.put(job, after_s)
+            self._weigh(pending)
+        self.dispatcher.put(pending, after_s)
 
     def _stop(self, why: str, detail: str) -> None:
         """The dispatcher won't start another call."""
@@ -354,14 +355,14 @@ class Client:
         self._abstain(self.dispatcher.drain(), *_reason(failure))
 
     def _break_off(self, reason: Reason, detail: str) -> None:
-        jobs = self.dispatcher.abort()
-        for job in jobs:
-            self._retry.bill_unknown(job)
-        self._abstain(jobs, reason, detail)
+        batch = self.dispatcher.abort()
+        for pending in batch:
+            self._retry.bill_unknown(pending)
+        self._abstain(batch, reason, detail)
 
-    def _abstain(self, jobs: list[Pending], reason: Reason, detail: str) -> None:
-        for job in jobs:
-            job.deliver([job.abstained(reason, detail)])
+    def _abstain(self, batch: list[Pending], reason: Reason, detail: str) -> None:
+        for pending in batch:
+            pending.deliver([pending.abstained(reason, detail)])
 
     def _explain(self, fatal: Fatal, server: Server) -> str:
         url, detail = server.http.base_url, fatal.detail
@@ -402,11 +403,11 @@ class Client:
         )
 
 
-def _kind(job: Pending) -> object:
-    """What jobs have in common that one request can carry; None for a job that goes alone."""
-    if job.mode == "schema" or job.alone:
+def _kind(pending: Pending) -> object:
+    """What asks have in common that one request can carry; None for an ask that goes alone."""
+    if pending.mode == "schema" or pending.alone:
         return None
-    return job.mode, job.ask.max_tokens, job.ask.temperature
+    return pending.mode, pending.ask.max_tokens, pending.ask.temperature
 
 
 def _of_one_prompt(outcome: Ending) -> bool:
@@ -414,13 +415,13 @@ def _of_one_prompt(outcome: Ending) -> bool:
     return isinstance(outcome, Rejected) or (isinstance(outcome, Refused) and not outcome.billed)
 
 
-def _kinds(job: Pending) -> tuple[object, object]:
+def _kinds(pending: Pending) -> tuple[object, object]:
     """What an ask is one of, for an endpoint's history: those of its mode, those of its type."""
-    return job.mode, (job.mode, job.ask.spec.key)
+    return pending.mode, (pending.mode, pending.ask.spec.key)
 
 
-def _name(job: Pending) -> tuple[int, int, int]:
-    return job.ask.agent, job.ask.tick, job.ask.nth
+def _name(pending: Pending) -> tuple[int, int, int]:
+    return pending.ask.agent, pending.ask.tick, pending.ask.nth
 
 
 def _reason(failure: Exception | None) -> tuple[Reason, str]:

@@ -18,7 +18,7 @@ from populace.models.dispatch.retry import Pending
 SPEC = compile_answer(str)
 
 
-def job(agent: int, tick: int = 0, system: str = "You are a voter.") -> Pending:
+def pending_ask(agent: int, tick: int = 0, system: str = "You are a voter.") -> Pending:
     messages = (("system", system), ("user", f"{agent}"))
     return Pending(Ask(agent, tick, 0, "say", messages, SPEC, 9, 0.5, bytes(16)), lambda _answers: None, "text")
 
@@ -65,7 +65,7 @@ def earliest_first(ticks: list[int], waiting: list[int]) -> bool:
 def test_the_earliest_tick_goes_first_over_all_lanes(asks: list[tuple[int, int]], size: int) -> None:
     lanes = make(*[1.0] * size)
     for agent, (tick, persona) in enumerate(asks):
-        lanes.put(job(agent, tick, f"persona {persona}"), 0.0)
+        lanes.put(pending_ask(agent, tick, f"persona {persona}"), 0.0)
     taken = [one.ask.tick for _, one in everything(lanes)]
     assert len(taken) == len(asks)
     assert earliest_first(taken, [tick for tick, _ in asks])
@@ -74,7 +74,7 @@ def test_the_earliest_tick_goes_first_over_all_lanes(asks: list[tuple[int, int]]
 def test_control_lanes_that_look_at_their_own_queue_only_break_it() -> None:
     lanes = make(1.0, 1.0)
     for agent in range(40):
-        lanes.put(job(agent, agent % 4, f"persona {agent}"), 0.0)
+        lanes.put(pending_ask(agent, agent % 4, f"persona {agent}"), 0.0)
     own = [entry[0] for lane in lanes.lanes for entry in sorted(lane.queue, key=lambda entry: entry[:-1])]
     assert not earliest_first(own, [agent % 4 for agent in range(40)])
 
@@ -82,15 +82,15 @@ def test_control_lanes_that_look_at_their_own_queue_only_break_it() -> None:
 def test_what_comes_later_and_is_earlier_overtakes_what_waits() -> None:
     lanes = make(1.0)
     for agent in range(5):
-        lanes.put(job(agent, tick=3), 0.0)
-    lanes.put(job(9, tick=1), 0.0)
+        lanes.put(pending_ask(agent, tick=3), 0.0)
+    lanes.put(pending_ask(9, tick=1), 0.0)
     assert [one.ask.agent for _, one in everything(lanes)] == [9, 0, 1, 2, 3, 4]
 
 
 def test_asks_of_one_prefix_stay_together_and_prefixes_spread() -> None:
     lanes = make(1.0, 1.0, 1.0, permits=1000)
     for agent in range(300):
-        lanes.put(job(agent, system=f"persona {agent % 30}"), 0.0)
+        lanes.put(pending_ask(agent, system=f"persona {agent % 30}"), 0.0)
     homes: dict[str, set[str]] = {}
     for lane, one in everything(lanes):
         homes.setdefault(one.ask.messages[0][1], set()).add(lane.name)
@@ -101,7 +101,7 @@ def test_asks_of_one_prefix_stay_together_and_prefixes_spread() -> None:
 def test_one_prefix_for_all_uses_every_endpoint_when_its_own_is_full() -> None:
     lanes = make(1.0, 1.0, permits=5)
     for agent in range(20):
-        lanes.put(job(agent), 0.0)
+        lanes.put(pending_ask(agent), 0.0)
     begun = everything(lanes)
     assert Counter(lane.name for lane, _ in begun) == {"http://a/v1": 5, "http://b/v1": 5}
     home = next(lane for lane in lanes.lanes if lane.queue)
@@ -111,17 +111,17 @@ def test_one_prefix_for_all_uses_every_endpoint_when_its_own_is_full() -> None:
 def test_a_lane_that_is_held_takes_nothing_and_its_asks_go_to_others() -> None:
     lanes = make(1.0, 1.0)
     for agent in range(6):
-        lanes.put(job(agent), 0.0)
+        lanes.put(pending_ask(agent), 0.0)
     home = next(lane for lane in lanes.lanes if lane.queue)
     home.held_until_s = 5.0
     assert lanes.elsewhere(home, 0.0) == 1
     assert {lane.name for lane, _ in everything(lanes)} == {lane.name for lane in lanes.lanes if lane is not home}
-    lanes.put(job(7), 0.0)
+    lanes.put(pending_ask(7), 0.0)
     assert not home.queue, "a new ask goes to the other at once"
     other = start(lanes)
     assert other is not None
     other[0].held_until_s = 9.0
-    lanes.put(job(8), 0.0)
+    lanes.put(pending_ask(8), 0.0)
     assert lanes.next(4.9) is None
     assert lanes.wait_s(4.0) == 1.0
     assert lanes.next(5.0) is not None
@@ -137,11 +137,11 @@ def test_an_open_breaker_lets_one_probe_through_while_others_work() -> None:
     assert sick.breaker.is_open
     assert lanes.out_s(9.0) == 0.0, "one endpoint works"
     for agent in range(20):
-        lanes.put(job(agent, system=f"persona {agent}"), 0.0)
+        lanes.put(pending_ask(agent, system=f"persona {agent}"), 0.0)
     assert not sick.queue
     assert {lane.name for lane, _ in everything(lanes, 0.5)} == {well.name}, "no probe is due yet"
     for agent in range(10):
-        lanes.put(job(agent), 1.5)
+        lanes.put(pending_ask(agent), 1.5)
     names = Counter(lane.name for lane, _ in everything(lanes, 1.5))
     assert names == {sick.name: 1, well.name: 9}, "one probe, though the well one has permits for all"
     for _ in range(2):
@@ -153,7 +153,7 @@ def test_an_open_breaker_lets_one_probe_through_while_others_work() -> None:
 
 def test_a_job_goes_elsewhere_after_a_failure() -> None:
     lanes = make(1.0, 1.0, 1.0)
-    one = job(0)
+    one = pending_ask(0)
     for _ in range(5):
         lanes.put(one, 0.0)
         (home,) = [lane for lane in lanes.lanes if lane.queue]

@@ -197,12 +197,12 @@ def test_a_label_is_drawn_from_its_probabilities_by_the_asks_own_stream() -> Non
 RETRY = Retry(seed=7, retries=2, repairs=1, rate=Rate.of(1.0, 2.0))
 
 
-def job(answer: Any = str, mode: Any = "text") -> Pending:
+def pending_ask(answer: Any = str, mode: Any = "text") -> Pending:
     return Pending(ask(answer), lambda _answers: None, mode)
 
 
 def test_faults_are_tried_again_so_often_and_no_more() -> None:
-    one = job()
+    one = pending_ask()
     waits = [RETRY.after(one, Fault("500")) for _ in range(2)]
     assert all(isinstance(step, Again) and 0 <= step.after_s <= 1.0 for step in waits)
     last = RETRY.after(one, Fault("500: storm"))
@@ -212,7 +212,7 @@ def test_faults_are_tried_again_so_often_and_no_more() -> None:
 
 
 def test_a_probe_costs_its_ask_no_try() -> None:
-    one = job()
+    one = pending_ask()
     for _ in range(10):
         assert isinstance(RETRY.after(one, Fault("500"), probe=True), Again)
     assert one.tries == 0
@@ -236,7 +236,7 @@ def test_no_ask_is_paid_for_more_often_than_its_tries_and_repairs(
     calls: list[tuple[Any, bool, int, int]],
 ) -> None:
     """Whatever its calls come to, as probes of an outage or not, with other endpoints or without."""
-    one = job(Choice("yes", "no"), "labels")
+    one = pending_ask(Choice("yes", "no"), "labels")
     for outcome, probe, elsewhere in (call for *call, times in calls for _ in range(times)):
         step = RETRY.after(one, outcome, probe=probe, elsewhere=elsewhere)
         if not isinstance(step, Again):
@@ -245,14 +245,14 @@ def test_no_ask_is_paid_for_more_often_than_its_tries_and_repairs(
 
 
 def test_a_probe_that_may_be_billed_costs_its_ask_a_try() -> None:
-    one = job()
+    one = pending_ask()
     steps = [RETRY.after(one, Fault("cut", billed=True), probe=True) for _ in range(3)]
     assert [type(step) for step in steps] == [Again, Again, Answer]
     assert one.calls == 3
 
 
 def test_a_rate_limit_costs_its_ask_no_try() -> None:
-    one = job()
+    one = pending_ask()
     steps = [RETRY.after(one, Limited("429", wait_s)) for wait_s in (None, 4.0) * 10]
     assert all(isinstance(step, Again) and 0.0 < step.after_s <= 30.0 for step in steps)
     assert one.tries == 0
@@ -260,16 +260,16 @@ def test_a_rate_limit_costs_its_ask_no_try() -> None:
 
 
 def test_an_endpoint_is_left_alone_for_what_it_asked_or_longer_each_time() -> None:
-    assert 4.0 <= RETRY.pause_s(job(), 3, 4.0) <= 4.5
-    assert 0.02 <= RETRY.pause_s(job(), 3, 0.02) <= 0.04
-    pauses = [RETRY.pause_s(job(), refused, None) for refused in range(10)]
+    assert 4.0 <= RETRY.pause_s(pending_ask(), 3, 4.0) <= 4.5
+    assert 0.02 <= RETRY.pause_s(pending_ask(), 3, 0.02) <= 0.04
+    pauses = [RETRY.pause_s(pending_ask(), refused, None) for refused in range(10)]
     bounds = (0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30)
     assert all(bound / 2 <= pause <= bound for pause, bound in zip(pauses, bounds, strict=True))
-    assert pauses == [RETRY.pause_s(job(), refused, None) for refused in range(10)]
+    assert pauses == [RETRY.pause_s(pending_ask(), refused, None) for refused in range(10)]
 
 
 def test_an_answer_that_does_not_fit_is_repaired_with_the_error_quoted() -> None:
-    one = job(Opinion, "schema")
+    one = pending_ask(Opinion, "schema")
     assert RETRY.after(one, Said('{"attitude": 11}', 10, 5)) == Again(0.0)
     assert one.more[0] == ("assistant", '{"attitude": 11}')
     assert "<= 10" in one.more[1][1]
@@ -281,7 +281,7 @@ def test_an_answer_that_does_not_fit_is_repaired_with_the_error_quoted() -> None
 
 
 def test_after_its_repairs_it_abstains_and_says_why() -> None:
-    one = job(Opinion, "schema")
+    one = pending_ask(Opinion, "schema")
     RETRY.after(one, Said('{"attit', 10, 5, cut=True))
     done = RETRY.after(one, Said('{"attit', 10, 5, cut=True))
     assert isinstance(done, Answer)
@@ -290,13 +290,13 @@ def test_after_its_repairs_it_abstains_and_says_why() -> None:
 
 
 def test_probabilities_that_cannot_be_read_fall_back_to_a_label_that_the_schema_holds_to() -> None:
-    one = job(Choice("yes", "no"), "labels")
+    one = pending_ask(Choice("yes", "no"), "labels")
     assert RETRY.after(one, Said("I", 10, 1, cut=True)) == Again(0.0)
     assert one.mode == "schema"
     done = RETRY.after(one, Said('{"label":"no"}', 10, 5))
     assert isinstance(done, Answer)
     assert (done.text, done.calls) == ('{"label":"no"}', 2)
-    read = job(Choice("yes", "no"), "labels")
+    read = pending_ask(Choice("yes", "no"), "labels")
     done = RETRY.after(read, Said("I", 10, 1, True, {"yes": 1.0, "no": 0.0}))
     assert isinstance(done, Answer)
     assert json.loads(done.text) == {"label": "yes", "probabilities": {"yes": 1.0, "no": 0.0}}
@@ -309,7 +309,7 @@ def test_every_other_outcome_ends_the_ask() -> None:
         (Rejected("too long"), "error", 0),
         (Rejected("4 MiB", billed=True), "error", 1),
     ]:
-        done = RETRY.after(job(), outcome)
+        done = RETRY.after(pending_ask(), outcome)
         assert isinstance(done, Answer)
         assert (done.settled, done.reason, done.calls) == ("abstained", reason, calls)
-    assert RETRY.after(job(), Fatal("key", "401")) == Fatal("key", "401")
+    assert RETRY.after(pending_ask(), Fatal("key", "401")) == Fatal("key", "401")

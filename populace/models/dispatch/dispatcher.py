@@ -8,7 +8,7 @@ Asks wait in heaps, earliest tick first, at the cost of an entry each. A call st
 - the throttlers let it pass, so that a lease is not spent in one burst (see `populace.models.dispatch.throttle`).
 
 A call that runs is a task, and when it ends that task begins the next one if that need not wait; what has to wait is
-waited for by one coroutine. A job that waits for its next try holds no permit.
+waited for by one coroutine. An ask that waits for its next try holds no permit.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ _CANCELLED: Final = Fault("the call was cancelled", billed=True)
 
 
 class Batches(NamedTuple):
-    """Which jobs one request may carry together: those of which `kind` says the same, which is not None."""
+    """Which asks one request may carry together: those of which `kind` says the same, which is not None."""
 
     size: int
     kind: Callable[[Pending], object]
 
 
 class _Begun(NamedTuple):
-    """A call that has its permit, its ticket and its money: the jobs that it carries, and the lane it goes to."""
+    """A call that has its permit, its ticket and its money: the asks that it carries, and the lane it goes to."""
 
-    jobs: list[Pending]
+    batch: list[Pending]
     lane: Lane
     ticket: Ticket
 
 
 class Dispatcher:
-    """Queues jobs and starts their calls.
+    """Queues asks and starts their calls.
 
-    `call` makes one call for its jobs and gives an outcome for each; it never raises. `done` is told each job's
+    `call` makes one call for its asks and gives an outcome for each; it never raises. `done` is told each ask's
     outcome, the lane, and whether it was a breaker's probe. `pause_s` says for how long an endpoint is left alone that
-    refused a job's call by a rate limit, from how many refusals came before and what it asked for. `stop` is called
+    refused an ask's call by a rate limit, from how many refusals came before and what it asked for. `stop` is called
     with a reason and a detail when no further call will be made: 'budget', 'attempt', 'outage', 'account' (the quota
     is lost), 'bug'.
     """
@@ -101,26 +101,26 @@ class Dispatcher:
         return self._lanes.lanes
 
     def open(self) -> None:
-        """Begin to take jobs out of the queues."""
+        """Begin to take asks out of the queues."""
         self._loop = asyncio.get_running_loop()
         self._main = self._loop.create_task(self._run(), name="populace dispatcher")
 
     def pressure(self) -> Pressure:
         """What waits, for a call or for its next try, and what is in flight."""
-        in_flight = len(self._calls) if self._batches is None else sum(len(jobs) for jobs in self._calls.values())
+        in_flight = len(self._calls) if self._batches is None else sum(len(batch) for batch in self._calls.values())
         return Pressure(len(self._lanes) + len(self._delayed), in_flight)
 
-    def put(self, job: Pending, after_s: float = 0.0) -> None:
-        """Queue a job, now or after a wait, which holds no permit."""
+    def put(self, pending: Pending, after_s: float = 0.0) -> None:
+        """Queue an ask, now or after a wait, which holds no permit."""
         assert self._loop is not None
         if after_s > 0.0:
-            self._delayed[id(job)] = (self._loop.call_later(after_s, self._ripe, job), job)
+            self._delayed[id(pending)] = (self._loop.call_later(after_s, self._ripe, pending), pending)
             return
-        self._lanes.put(job, self._loop.time())
+        self._lanes.put(pending, self._loop.time())
         if self._limiter is not None:
-            self._waiting_tokens += job.estimate
-            self._waiting_worst_tokens += job.worst.tokens
-            self._waiting_worst_pico_usd += job.worst.pico_usd
+            self._waiting_tokens += pending.estimate
+            self._waiting_worst_tokens += pending.worst.tokens
+            self._waiting_worst_pico_usd += pending.worst.pico_usd
         self._wake.set()
 
     def hold(self, lane: Lane, seconds: float) -> None:
@@ -145,22 +145,22 @@ class Dispatcher:
 
     def drain(self) -> list[Pending]:
         """Everything that waits, taken out of the queues."""
-        jobs = self._lanes.drain()
+        batch = self._lanes.drain()
         self._waiting_tokens = self._waiting_worst_tokens = self._waiting_worst_pico_usd = 0
-        for timer, job in self._delayed.values():
+        for timer, pending in self._delayed.values():
             timer.cancel()
-            jobs.append(job)
+            batch.append(pending)
         self._delayed.clear()
-        return jobs
+        return batch
 
     def abort(self) -> list[Pending]:
         """Cancel what is in flight, and say what that was; each call is settled as one whose fate is unknown."""
-        jobs = [job for carried in self._calls.values() for job in carried]
+        batch = [pending for carried in self._calls.values() for pending in carried]
         for task in self._calls:
             task.cancel()
         self._cancelled.update(self._calls)
         self._calls.clear()
-        return jobs
+        return batch
 
     async def close(self) -> None:
         """End, after `drain` and `abort`. Tells the quota what was spent last."""
@@ -176,9 +176,9 @@ class Dispatcher:
             except (OSError, PopulaceError):
                 return
 
-    def _ripe(self, job: Pending) -> None:
-        del self._delayed[id(job)]
-        self.put(job)
+    def _ripe(self, pending: Pending) -> None:
+        del self._delayed[id(pending)]
+        self.put(pending)
 
     async def _run(self) -> None:
         assert self._loop is not None
@@ -189,7 +189,7 @@ class Dispatcher:
                 passed = False
                 if begun is not None:
                     task = self._loop.create_task(self._work(begun))
-                    self._calls[task] = begun.jobs
+                    self._calls[task] = begun.batch
                     task.add_done_callback(self._cancelled.discard)
                 else:
                     passed = await self._wait()
@@ -205,50 +205,50 @@ class Dispatcher:
             return None
         lane, source = choice
         queue = source.queue
-        job = queue[0][-1]
-        if not self._pay(job, now_s, passed):
+        pending = queue[0][-1]
+        if not self._pay(pending, now_s, passed):
             return None
         ticket = lane.breaker.admit(now_s)
         assert ticket is not None, "a lane that admits nothing was chosen"
-        jobs = [self._take(queue)]
+        batch = [self._take(queue)]
         if self._batches is not None and not ticket.probe:
-            self._fill(jobs, queue, self._batches, now_s)
+            self._fill(batch, queue, self._batches, now_s)
         lane.permits.start()
-        self._started += len(jobs)
-        return _Begun(jobs, lane, ticket)
+        self._started += len(batch)
+        return _Begun(batch, lane, ticket)
 
-    def _fill(self, jobs: list[Pending], queue: list[Queued], batches: Batches, now_s: float) -> None:
+    def _fill(self, batch: list[Pending], queue: list[Queued], batches: Batches, now_s: float) -> None:
         """Add to a call those of the next in the queue that it can carry and that are paid for."""
-        kind = batches.kind(jobs[0])
+        kind = batches.kind(batch[0])
         aside: list[Queued] = []
-        while kind is not None and queue and len(jobs) < batches.size and len(aside) < _LOOK_AHEAD * batches.size:
-            job = queue[0][-1]
-            if batches.kind(job) != kind:
+        while kind is not None and queue and len(batch) < batches.size and len(aside) < _LOOK_AHEAD * batches.size:
+            pending = queue[0][-1]
+            if batches.kind(pending) != kind:
                 aside.append(heapq.heappop(queue))
-            elif self._pay(job, now_s):
-                jobs.append(self._take(queue))
+            elif self._pay(pending, now_s):
+                batch.append(self._take(queue))
             else:
                 break
         for entry in aside:
             heapq.heappush(queue, entry)
 
     def _take(self, queue: list[Queued]) -> Pending:
-        job = heapq.heappop(queue)[-1]
+        pending = heapq.heappop(queue)[-1]
         if self._limiter is not None:
-            self._waiting_tokens -= job.estimate
-            self._waiting_worst_tokens -= job.worst.tokens
-            self._waiting_worst_pico_usd -= job.worst.pico_usd
-        return job
+            self._waiting_tokens -= pending.estimate
+            self._waiting_worst_tokens -= pending.worst.tokens
+            self._waiting_worst_pico_usd -= pending.worst.pico_usd
+        return pending
 
-    def _pay(self, job: Pending, now_s: float, passed: bool = False) -> bool:
-        """Pay for a job, if that can be done at once."""
+    def _pay(self, pending: Pending, now_s: float, passed: bool = False) -> bool:
+        """Pay for an ask, if that can be done at once."""
         limiter = self._limiter
         if limiter is None:
             return True
         purse = limiter.purse
-        if not purse.affords(job.estimate, job.worst, now_s) or not (passed or limiter.passes()):
+        if not purse.affords(pending.estimate, pending.worst, now_s) or not (passed or limiter.passes()):
             return False
-        purse.take(job.estimate, job.worst)
+        purse.take(pending.estimate, pending.worst)
         return True
 
     async def _wait(self) -> bool:
@@ -273,12 +273,12 @@ class Dispatcher:
                 await self._woken(min(_IDLE_S, max(0.0, wait_s)))
             return False
         assert limiter is not None, "nothing else keeps a call from starting"
-        job = choice[1].queue[0][-1]
-        if limiter.purse.affords(job.estimate, job.worst, now_s):
+        pending = choice[1].queue[0][-1]
+        if limiter.purse.affords(pending.estimate, pending.worst, now_s):
             await limiter.pass_next()
             return True
         if limiter.purse.due(now_s) or limiter.purse.exchanging:  # no other awaits it: its answer was lost
-            await self._exchange(limiter, job)
+            await self._exchange(limiter, pending)
         else:
             at_s = min(limiter.purse.again_at_s, limiter.purse.starts_s(now_s))
             await asyncio.sleep(min(_IDLE_S, max(0.001, at_s - now_s)))
@@ -343,12 +343,12 @@ class Dispatcher:
         assert self._loop is not None
         assert task is not None
         while begun is not None:
-            jobs, lane, ticket = begun
-            self._calls[task] = jobs
+            batch, lane, ticket = begun
+            self._calls[task] = batch
             outcomes = await self._perform(task, begun)
             try:
-                for job, outcome in zip(jobs, outcomes, strict=True):
-                    self._done(job, outcome, lane, ticket.probe)
+                for pending, outcome in zip(batch, outcomes, strict=True):
+                    self._done(pending, outcome, lane, ticket.probe)
                 begun = self._begin()
             except Exception as error:
                 self._stop("bug", f"{type(error).__name__}: {error}")
@@ -358,31 +358,31 @@ class Dispatcher:
 
     async def _perform(self, task: asyncio.Task[None], begun: _Begun) -> Sequence[Ending]:
         assert self._loop is not None
-        jobs, lane, ticket = begun
+        batch, lane, ticket = begun
         began_s = self._loop.time()
-        outcomes: Sequence[Ending] = [_CANCELLED] * len(jobs)
+        outcomes: Sequence[Ending] = [_CANCELLED] * len(batch)
         try:
-            outcomes = await self._call(jobs, lane)
+            outcomes = await self._call(batch, lane)
             return outcomes
         finally:
             now_s = self._loop.time()
             lane.permits.finish(_signal_of(outcomes[0]), began_s, now_s)
             lane.breaker.report(ticket, any(map(endpoint_works, outcomes)), now_s)
-            self._heed(lane, jobs[0], outcomes[0], began_s, now_s)
-            for job, outcome in zip(jobs, outcomes, strict=True):
-                job.latency_s += now_s - began_s
+            self._heed(lane, batch[0], outcomes[0], began_s, now_s)
+            for pending, outcome in zip(batch, outcomes, strict=True):
+                pending.latency_s += now_s - began_s
                 if self._limiter is not None:
-                    self._limiter.settle(job, outcome)
+                    self._limiter.settle(pending, outcome)
                     self._unreported = True
             self._calls.pop(task, None)
 
 
-    def _heed(self, lane: Lane, job: Pending, outcome: Ending, began_s: float, now_s: float) -> None:
+    def _heed(self, lane: Lane, pending: Pending, outcome: Ending, began_s: float, now_s: float) -> None:
         """Hold a lane whose endpoint refused a call by a rate limit, the longer the more often it does."""
         if isinstance(outcome, Limited):
             refused = lane.refused(began_s, now_s)
             if refused is not None or outcome.wait_s is not None:
-                self.hold(lane, self._pause_s(job, refused or 0, outcome.wait_s))
+                self.hold(lane, self._pause_s(pending, refused or 0, outcome.wait_s))
         elif endpoint_works(outcome):
             lane.took()
 

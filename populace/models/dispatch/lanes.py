@@ -25,7 +25,7 @@ from populace.models.dispatch.retry import Pending
 from populace.models.dispatch.router import Endpoint, Router, shared_prefix
 
 Queued: TypeAlias = tuple[int, int, int, int, Pending]
-"""What waits: the ask's tick, agent and nth, the order it came in, and its job."""
+"""What waits: the ask's tick, agent and nth, the order it came in, and the ask itself."""
 
 _SEVERAL_PROBE_MOST_S: Final = 60.0
 _SHARDS_PROBE_MOST_S: Final = 8.0
@@ -114,11 +114,11 @@ class Lanes:
             return len(self._only.queue)
         return sum(len(lane.queue) for lane in self.lanes)
 
-    def put(self, job: Pending, now_s: float) -> None:
-        """Queue a job at the lane of its prefix, or at the next best where that one is ill or has just failed it."""
-        ask = job.ask
-        lane = self._only or self._lane_for(job, now_s)
-        heapq.heappush(lane.queue, (ask.tick, ask.agent, ask.nth, next(self._entries), job))
+    def put(self, pending: Pending, now_s: float) -> None:
+        """Queue an ask at the lane of its prefix, or at the next best where that one is ill or has just failed it."""
+        ask = pending.ask
+        lane = self._only or self._lane_for(pending, now_s)
+        heapq.heappush(lane.queue, (ask.tick, ask.agent, ask.nth, next(self._entries), pending))
 
     def next(self, now_s: float) -> tuple[Lane, Lane] | None:
         """The lane that may start a call now, and the lane whose queue it takes from; None when none may."""
@@ -170,9 +170,9 @@ class Lanes:
             lane.queue.clear()
         return [entry[-1] for entry in entries]
 
-    def _lane_for(self, job: Pending, now_s: float) -> Lane:
-        ranked = [self._named[name] for name in self._router.rank(shared_prefix(job.ask.messages))]
-        tried = self.lanes[job.failed_at] if job.failed_at >= 0 else None
+    def _lane_for(self, pending: Pending, now_s: float) -> Lane:
+        ranked = [self._named[name] for name in self._router.rank(shared_prefix(pending.ask.messages))]
+        tried = self.lanes[pending.failed_at] if pending.failed_at >= 0 else None
         well = [lane for lane in ranked if lane.healthy(now_s)] or ranked
         return next((lane for lane in well if lane is not tried), well[0])
 

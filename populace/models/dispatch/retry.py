@@ -106,7 +106,7 @@ class Pending(msgspec.Struct):
 
 
 class Again(msgspec.Struct, frozen=True):
-    """Put the job back into the queue after so many seconds."""
+    """Put the ask back into the queue after so many seconds."""
 
     after_s: float
 
@@ -123,76 +123,76 @@ class Retry(msgspec.Struct, frozen=True):
     lenient: bool = True
 
     def after(
-        self, job: Pending, outcome: Ending, *, probe: bool = False, elsewhere: int = 0
+        self, pending: Pending, outcome: Ending, *, probe: bool = False, elsewhere: int = 0
     ) -> Answer | Again | Fatal:
-        """What follows from a call's outcome. Counts calls, tokens and money on the job.
+        """What follows from a call's outcome. Counts calls, tokens and money on the ask.
 
         A probe of an open breaker costs its ask none of its tries, unless it may have been billed. `elsewhere` is how
         many other endpoints work: the first tries go there at once, and so does what a probe was too late for.
         """
         match outcome:
             case Said():
-                self._bill(job, outcome)
-                return self._judge(job, outcome)
+                self._bill(pending, outcome)
+                return self._judge(pending, outcome)
             case Refused():
                 if outcome.billed:
-                    self._bill(job, outcome)
-                job.reasoning = outcome.reasoning
-                return job.abstained("refusal", outcome.detail)
+                    self._bill(pending, outcome)
+                pending.reasoning = outcome.reasoning
+                return pending.abstained("refusal", outcome.detail)
             case Exhausted():
-                self._bill(job, outcome)
-                job.reasoning = outcome.reasoning
-                return job.abstained("error", outcome.detail)
+                self._bill(pending, outcome)
+                pending.reasoning = outcome.reasoning
+                return pending.abstained("error", outcome.detail)
             case Late():
-                self.bill_unknown(job)
-                if probe and elsewhere and job.tries < self.retries:
-                    job.tries += 1
+                self.bill_unknown(pending)
+                if probe and elsewhere and pending.tries < self.retries:
+                    pending.tries += 1
                     return Again(0.0)
-                return job.abstained("deadline", outcome.detail)
+                return pending.abstained("deadline", outcome.detail)
             case Unsupported():
-                return job.abstained("error", outcome.detail)
+                return pending.abstained("error", outcome.detail)
             case Rejected():
                 if outcome.billed:
-                    self.bill_unknown(job)
-                return job.abstained("error", outcome.detail)
+                    self.bill_unknown(pending)
+                return pending.abstained("error", outcome.detail)
             case Limited():
                 # Waiting for room is no failure and costs no try.
-                job.limits += 1
-                return Again(0.0 if elsewhere else self.pause_s(job, job.limits - 1, outcome.wait_s))
+                pending.limits += 1
+                return Again(0.0 if elsewhere else self.pause_s(pending, pending.limits - 1, outcome.wait_s))
             case Fault():
                 if outcome.billed:
-                    self.bill_unknown(job)
-                return self._again(job, outcome, probe, elsewhere)
+                    self.bill_unknown(pending)
+                return self._again(pending, outcome, probe, elsewhere)
         return outcome
 
-    def pause_s(self, job: Pending, refused: int, asked_for_s: float | None) -> float:
+    def pause_s(self, pending: Pending, refused: int, asked_for_s: float | None) -> float:
         """For how long to leave an endpoint alone that refused this call by a rate limit, after `refused` others."""
-        ask = job.ask
+        ask = pending.ask
         return self.backoff.pause_s(self.seed, ask.agent, ask.tick, ask.nth, refused, asked_for_s)
 
-    def _judge(self, job: Pending, said: Said) -> Answer | Again:
+    def _judge(self, pending: Pending, said: Said) -> Answer | Again:
         """Read the answer as its type; when it does not fit, ask again and say why."""
-        ask = job.ask
-        job.reasoning = said.reasoning
-        if job.mode == "labels":
+        ask = pending.ask
+        pending.reasoning = said.reasoning
+        if pending.mode == "labels":
             if said.probabilities is not None:
-                return job.answered(choose(said.probabilities, self._choice_stream(ask)))
+                return pending.answered(choose(said.probabilities, self._choice_stream(ask)))
             # The labels are nowhere among the likely first tokens, or cannot be told apart by them.
-            job.mode = "schema"
+            pending.mode = "schema"
             return Again(0.0)
         try:
-            text, job.reading = read_as(ask.spec, said.text, lenient=self.lenient, read=ask.read)
+            text, pending.reading = read_as(ask.spec, said.text, lenient=self.lenient, read=ask.read)
         except ValueError as error:
             reason = str(error)
         else:
-            job.cut = said.cut and job.mode == "text"
-            return job.answered(text)
-        if said.cut and job.mode == "schema":
+            pending.cut = said.cut and pending.mode == "text"
+            return pending.answered(text)
+        if said.cut and pending.mode == "schema":
             reason = f"it was cut off at {ask.max_tokens} tokens ({reason})"
-        if job.repairs >= self.repairs:
-            return job.abstained("schema", f"{reason}: {said.text[:200]!r}")
-        job.repairs += 1
-        job.more = repair_turns(said.text, reason, ask.spec.schema)
+        if pending.repairs >= self.repairs:
+            return pending.abstained("schema", f"{reason}: {said.text[:200]!r}")
+        pending.repairs += 1
+        pending.more = repair_turns(said.text, reason, ask.spec.schema)
         return Again(0.0)
 
     def _choice_stream(self, ask: Ask) -> Stream:
@@ -201,31 +201,31 @@ class Retry(msgspec.Struct, frozen=True):
             return Stream(int.from_bytes(ask.key[:8], "little"), WORLD, 0, "llm.choice/shared")
         return Stream(self.seed, ask.agent, ask.tick, f"choice:{ask.nth}")
 
-    def _again(self, job: Pending, fault: Fault, probe: bool, elsewhere: int) -> Answer | Again:
-        ask, free = job.ask, probe and not fault.billed
-        if job.tries >= self.retries and not free:
-            tried = f" (tried {job.tries + 1} times)" if job.tries else ""
-            return job.abstained("error", f"{fault.detail}{tried}")
-        at_once = elsewhere and (probe or job.tries < elsewhere)
-        after_s = 0.0 if at_once else self.backoff.wait_s(self.seed, ask.agent, ask.tick, ask.nth, job.tries)
-        job.tries += not free
+    def _again(self, pending: Pending, fault: Fault, probe: bool, elsewhere: int) -> Answer | Again:
+        ask, free = pending.ask, probe and not fault.billed
+        if pending.tries >= self.retries and not free:
+            tried = f" (tried {pending.tries + 1} times)" if pending.tries else ""
+            return pending.abstained("error", f"{fault.detail}{tried}")
+        at_once = elsewhere and (probe or pending.tries < elsewhere)
+        after_s = 0.0 if at_once else self.backoff.wait_s(self.seed, ask.agent, ask.tick, ask.nth, pending.tries)
+        pending.tries += not free
         return Again(after_s)
 
-    def bill_unknown(self, job: Pending) -> None:
+    def bill_unknown(self, pending: Pending) -> None:
         """Count a call that broke off, and that was billed all the same as far as anybody here can know.
 
         An estimate, and rather too much: its prompt by its length, its answer as long as it may be.
         """
-        ask = job.ask
-        sent = sum(len(content) for _, content in (*ask.messages, *job.more))
-        most_out = 1 if job.mode == "labels" else ask.max_tokens
-        self._bill(job, Said("", tokens_of(sent), most_out, counted=False))
+        ask = pending.ask
+        sent = sum(len(content) for _, content in (*ask.messages, *pending.more))
+        most_out = 1 if pending.mode == "labels" else ask.max_tokens
+        self._bill(pending, Said("", tokens_of(sent), most_out, counted=False))
 
-    def _bill(self, job: Pending, outcome: Said | Refused | Exhausted) -> None:
+    def _bill(self, pending: Pending, outcome: Said | Refused | Exhausted) -> None:
         cost = self.rate.cost(outcome.tokens_in, outcome.tokens_out)
-        job.calls += 1
-        job.tokens_in += outcome.tokens_in
-        job.tokens_out += outcome.tokens_out
-        job.spent += cost
+        pending.calls += 1
+        pending.tokens_in += outcome.tokens_in
+        pending.tokens_out += outcome.tokens_out
+        pending.spent += cost
         if not outcome.counted:
-            job.estimated += cost
+            pending.estimated += cost

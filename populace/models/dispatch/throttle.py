@@ -84,13 +84,13 @@ class Limiter:
         for throttler in waiting_for:
             await throttler.acquire()
 
-    def settle(self, job: Pending, outcome: Ending) -> None:
+    def settle(self, pending: Pending, outcome: Ending) -> None:
         """Book what a call came to. A call whose fate is unknown may have been billed: it counts as its worst case."""
         used, allowance = tokens_used(outcome), self.purse.allowance
         if used == (0, 0):
-            allowance.release(job.worst)
-            self.purse.returned(job.estimate, 0)
+            allowance.release(pending.worst)
+            self.purse.returned(pending.estimate, 0)
             return
-        tokens_in, tokens_out = (job.worst_in, job.ask.max_tokens) if used is None else used
-        allowance.settle(job.worst, self.rate, tokens_in, tokens_out, "", job.ask.purpose)
-        self.purse.returned(job.estimate, tokens_in + tokens_out)
+        tokens_in, tokens_out = (pending.worst_in, pending.ask.max_tokens) if used is None else used
+        allowance.settle(pending.worst, self.rate, tokens_in, tokens_out, "", pending.ask.purpose)
+        self.purse.returned(pending.estimate, tokens_in + tokens_out)
