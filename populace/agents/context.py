@@ -101,7 +101,7 @@ class Context:
 
     @property
     def parameters(self) -> Any:
-        """The scenario's parameters."""
+        """The society's parameters."""
         return self._scope.parameters
 
     @property

@@ -1,4 +1,4 @@
-"""What a society is: the declaration that a scenario file holds."""
+"""What a society is: the declaration that a society's file holds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from populace.env import World
 
 
 class Parameters(msgspec.Struct, frozen=True):
-    """Subclass it for the parameters of a scenario: typed fields with defaults, set by `--set society.name=value`.
+    """Subclass it for the parameters of a society: typed fields with defaults, set by `--set society.name=value`.
 
     All agents share them, so nobody can change them: what a turn changes in a list of theirs is an error.
     """
@@ -29,9 +29,9 @@ class Parameters(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Setup:
-    """What a scenario builds its population and its world from.
+    """What a society builds its population and its world from.
 
-    `agents` is how many there are to be; `parameters` the scenario's own; `draw` the keyed draws of the world at
+    `agents` is how many there are to be; `parameters` the society's own; `draw` the keyed draws of the world at
     tick 0.
     """
 

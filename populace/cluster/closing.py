@@ -115,7 +115,7 @@ def _answers(society: Society, settings: Settings) -> str:
 def keep_former(manifest: dict[str, Any], former: dict[str, Any]) -> dict[str, Any]:
     """An attempt's manifest; what is told of ticks is the former's where this one did not come so far.
 
-    A run that is taken up goes over ticks again that were committed before. When it ends there, or before it began,
+    A resumed run goes over ticks again that were committed before. When it ends there, or before it began,
     hashes and costs of the run are still those of the furthest tick; what it has been billed more since then counts.
     """
     if manifest["status"] == "complete" or not former:
@@ -164,7 +164,7 @@ class Closer:
 
     @property
     def spent_before(self) -> Amount:
-        """What the run had spent when it was taken up, as far as its manifest says."""
+        """What the run had spent before it was resumed, as far as its manifest says."""
         return spent_by(self._former)
 
     def settle(self, manifest: dict[str, Any], spent: Amount | None, store: Store | None) -> None:

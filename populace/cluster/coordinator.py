@@ -226,7 +226,7 @@ class Coordinator:
                 return
 
     async def _attempt(self, job: Job, society: Society, state: RunState | None, former_ticks: int) -> None:
-        """One attempt: build everything, take up the state, run to the end."""
+        """One attempt: build everything, restore the state, run to the end."""
         store, course = self._store, self.course
         first = 0 if state is None else state.tick
         pasts = list(course.pasts)

@@ -16,7 +16,7 @@ from populace.store.tables.tables import Tables
 
 @dataclass
 class Standing:
-    """One attempt, from the tick `began_at_tick` on. `wall_before_s` is what the run had taken when it was taken up.
+    """One attempt, from the tick `began_at_tick` on. `wall_before_s` is what the run had taken before it was resumed.
 
     `unrecorded` is what calls of the tick that was abandoned cost whose answers are not on record.
     """
@@ -31,7 +31,7 @@ class Standing:
     _began_s: float = field(default_factory=time.perf_counter)
 
     def wall_s(self) -> float:
-        """Seconds that the run has taken, with those before it was taken up."""
+        """Seconds that the run has taken, with those before it was resumed."""
         return self.wall_before_s + time.perf_counter() - self._began_s
 
 

@@ -138,7 +138,7 @@ class DiskFull(StorageError):
 
 
 class Diverged(PopulaceError):
-    """Tick `tick` was recomputed and did not give the trace hash on record: scenario, prompts or populace differ."""
+    """Tick `tick` was recomputed and did not give the trace hash on record: society, prompts or populace differ."""
 
     exit_code = 9
 

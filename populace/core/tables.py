@@ -136,7 +136,7 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType({
     ),
     "outcomes": Table(
         "one outcome at a tick",
-        (_TICK, Column("name", "text", "outcome"), Column("value", "float64", "the scenario's own unit")),
+        (_TICK, Column("name", "text", "outcome"), Column("value", "float64", "the society's own unit")),
         order=("tick",), identity=("name",), late=1,
     ),
     "failures": Table(

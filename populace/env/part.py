@@ -32,7 +32,7 @@ class Fund(Part):
 An agent sees `ctx.seen["fund.paid"]`, acts with `ctx.act("fund.pay", amount=3.0)` and asks with
 `await ctx.look("fund.paid_by", agent=7)`.
 
-The scenario's parameters are read where they are used, as `self.world.parameters`: a lever may set them, and what
+The society's parameters are read where they are used, as `self.world.parameters`: a lever may set them, and what
 `open` keeps of `opening.parameters` would not follow. All that a part changes stands in its `state`, or is named in
 `unsaved` (a cache).
 
@@ -66,7 +66,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     """What a world is opened with, once, before tick 0.
 
     `agents` is how many there are (ids 0 to agents - 1); `tick_seconds` is the simulated length of a tick;
-    `parameters` are the scenario's; `columns` holds the initial values of the agents' fields, one for each agent;
+    `parameters` are the society's; `columns` holds the initial values of the agents' fields, one for each agent;
     `fields` says which of them are public, and of which type (float, int, bool, str); `draw` gives the world's
     keyed streams for the opening.
     """
@@ -125,7 +125,7 @@ def action(method: Handler) -> Handler:
     """Mark a method `(self, tick, batch)` of a part as the handler of the action that bears its name.
 
     It applies the batch in order, refuses what it must with `batch.refuse(i, reason)`, and may give back or yield
-    messages as (to_agent, body). An exception in it is an error in the scenario and ends the run.
+    messages as (to_agent, body). An exception in it is an error in the society's code and ends the run.
     """
     setattr(method, _MARK, "action")
     return method
@@ -135,7 +135,7 @@ def query(method: Handler) -> Handler:
     """Mark a method `(self, agents, args)` of a part as the query that bears its name.
 
     It changes nothing and gives one plain answer for each asking agent. ValueError says that the arguments of an
-    agent are no good: it fails that agent's look only. Any other exception is an error in the scenario.
+    agent are no good: it fails that agent's look only. Any other exception is an error in the society's code.
     """
     setattr(method, _MARK, "query")
     return method
@@ -151,7 +151,7 @@ class Part:
     attributes that `state` leaves out although they change: what follows from the rest (a cache, an index), or lives
     within one tick. All else that changes is saved: a part is tried for it when a run begins and while it lasts.
 
-    The scenario's parameters are `self.world.parameters`, those of the tick. A part that keeps `opening.parameters`
+    The society's parameters are `self.world.parameters`, those of the tick. A part that keeps `opening.parameters`
     is refused, since a lever would not reach it.
     """
 

@@ -36,7 +36,7 @@ class World:
     """The parts of a world. Each is an attribute by its name: `world.network`, `world.feed`, `world.clock`.
 
     `columns` and `start` are the agents' public fields now and at tick 0, by name; `tick` is the tick that the
-    snapshot belongs to; `agents` is how many agents there are; `parameters` are the scenario's, as of this tick;
+    snapshot belongs to; `agents` is how many agents there are; `parameters` are the society's, as of this tick;
     `draw` gives the world's keyed streams of this tick; `actions` and `queries` are all that agents can do and ask
     ('part.name'); `observes` is True where any part shows agents something. `at_edge(tick)` is called whenever the
     world comes to a tick, also by `restore`.

@@ -104,7 +104,7 @@ class Levers:
         return bool(self._acts)
 
     def parameters(self, tick: int) -> Any:
-        """The scenario's parameters in a tick; None where no lever ever sets them."""
+        """The society's parameters in a tick; None where no lever ever sets them."""
         return self._parameters[bisect_right(self._starts, tick) - 1] if self._parameters else None
 
     def world_values(self, tick: int) -> dict[tuple[str, str], tuple[Any, str]]:

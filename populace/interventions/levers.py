@@ -1,7 +1,7 @@
 """Levers: interventions as data, each taking effect at a tick's edge.
 
 ```toml
-[[levers]]                      # a parameter of the scenario, or of a part of the world, for a while
+[[levers]]                      # a parameter of the society, or of a part of the world, for a while
 at = 10
 until = 20
 set = { "society.openness" = 0.1, "world.feed.show" = 3 }

@@ -34,7 +34,7 @@ def resolve_levers(
     """Levers at work, given the members of each one's groups.
 
     `settable` holds the type of what a lever can set, by part and name (`World.settable`); None for a shard, where
-    these are not set: they stay as written, unchecked. `values` are the scenario's parameters as the settings have
+    these are not set: they stay as written, unchecked. `values` are the society's parameters as the settings have
     them. Raises SettingsError, naming lever and key, for what cannot be: an unknown parameter, part or field, a value
     of another type.
     """
@@ -69,7 +69,7 @@ def check_ticks(levers: Sequence[Any], ticks: int) -> None:
 
 
 def _stretches(acts: Sequence[Act], society: Society, values: Mapping[str, Any]) -> list[tuple[int, Any]]:
-    """The scenario's parameters and the tick from which they hold, in order; empty where no lever sets any."""
+    """The society's parameters and the tick from which they hold, in order; empty where no lever sets any."""
     sets = sorted(
         (act for act in acts if isinstance(act, SetAct) and any(key.startswith("society.") for key in act.values)),
         key=lambda act: (act.at, act.index),

@@ -372,7 +372,7 @@ class Shard:
                 self.agents[id // shards] = self._keeper.read(packed)
             except (msgspec.MsgspecError, IndexError) as error:
                 raise CheckpointDamaged(
-                    f"agent {id} of the checkpoint is not one of this scenario's: {error}. Go on with the scenario "
+                    f"agent {id} of the checkpoint is not one of this society's: {error}. Resume with the society "
                     "that the run was begun with."
                 ) from None
         self._touched = set(state.agents)

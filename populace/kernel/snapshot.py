@@ -1,7 +1,7 @@
 """A run between two ticks, as plain data: taken from shards, world and barrier, and given to any number of shards.
 
 No turn is alive at a tick's edge, so this is all there is: agents that ever took a turn (the others are made from the
-scenario anew), timers, mail that nobody has read yet, the world's state, and what the barrier has counted. Nothing in
+society anew), timers, mail that nobody has read yet, the world's state, and what the barrier has counted. Nothing in
 it depends on how many shards there were. Pure.
 """
 

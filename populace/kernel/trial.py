@@ -1,6 +1,6 @@
 """Whether the parts of a world come back from a checkpoint as they were. Pure.
 
-A world is tried as a resume would treat it: another one is built from the scenario, given what `state()` gave, and
+A world is tried as a resume would treat it: another one is built from the society, given what `state()` gave, and
 compared in state, in digest, in what it shows agents and in the attributes of its parts. That is done when a world has
 been opened, after its first tick, and at samples after. What a part changes and never saves is found before that, in
 the code of its actions and of `advance`, so that no call has been paid for.
@@ -42,13 +42,13 @@ def is_sample(tick: int) -> bool:
 
 
 def check_parts(world: World, parameters: Any) -> None:
-    """Raise ScenarioError for a part that changes what it never saves, or keeps the scenario's parameters."""
+    """Raise ScenarioError for a part that changes what it never saves, or keeps the society's parameters."""
     for part in world.parts.values():
         _check_code(part)
         for where, value in _reach("self.{}", part):
             if value is parameters or (isinstance(parameters, msgspec.Struct) and type(value) is type(parameters)):
                 raise ScenarioError(
-                    f"part '{part.name}' keeps the scenario's parameters, as {where}: a lever on society.* would not "
+                    f"part '{part.name}' keeps the society's parameters, as {where}: a lever on society.* would not "
                     "reach it. Read `self.world.parameters` where they are used: it holds those of the tick."
                 )
 

@@ -72,7 +72,7 @@ def print_summary(
 
 
 def summary_text(manifest: Mapping[str, Any], outcomes: Mapping[str, Sequence[float]], out: Path | str) -> str:
-    """The closing lines as plain text in ASCII (but for what the scenario itself names), a line for each thing."""
+    """The closing lines as plain text in ASCII (but for what the society itself names), a line for each thing."""
     lines = []
     for name, values in outcomes.items():
         first, last = _ends(values)

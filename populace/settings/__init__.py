@@ -19,7 +19,7 @@ concurrency = 32
 [budget]
 tokens = 2_000_000
 
-[society]            # the scenario's own parameters
+[society]            # the society's own parameters
 homophily = 0.9
 
 [[levers]]           # interventions; see `populace.interventions.levers`

@@ -196,7 +196,7 @@ class Limits(_Section):
     """When a run has failed, and how much it may hold at once.
 
     `failed_turns` is the share of turns that may end in an exception, over the run so far: above it the run ends.
-    `abstained` is the share of asks that may stay without an answer: above it a run goes on to its end, and its
+    `abstained` is the share of asks that may stay without an answer: above it a run continues to its end, and its
     manifest calls it invalid. `live_turns` is how many turns a shard keeps open at once while they wait for the model.
     """
 
@@ -226,7 +226,7 @@ class CheckpointSettings(_Section):
 
 
 class Settings(_Section):
-    """Everything about a run but the scenario.
+    """Everything about a run but the society.
 
     `journal` says when an answer is safe before its turn sees it: `process` outlives the process however it ends,
     `machine` a lost machine too (each batch of answers waits for the disk), `off` keeps neither answers nor

@@ -1,6 +1,6 @@
 """Which asks share an answer, and the seed that is sent for one. Pure.
 
-What counts as the same answer is the scenario's to say:
+What counts as the same answer is the society's to say:
 
 - `own` (the default): each agent, tick and replicate has its own sample; the key holds seed, agent, tick and nth.
 - `shared`: asks with the same content share one answer (agents as archetypes); the key is the content alone.
