@@ -23,7 +23,9 @@ import populace.testing
 from populace.cli.app import app
 from populace.cli.shown import INVALID
 from populace.core.errors import PopulaceError, TurnError
+from populace.core.tables import SCHEMA_VERSION, TABLES
 from populace.settings import Settings, may_change
+from populace.store.tables.files import SCHEMA
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parent
@@ -192,6 +194,28 @@ def exit_codes_page() -> str:
     )
 
 
+def tables_page() -> str:
+    """Every table with its columns, from their declarations."""
+    about = (
+        f"What a run leaves, as Parquet. Schema version {SCHEMA_VERSION}: it stands in each file's metadata "
+        f"(`{SCHEMA}`), and a table of a newer one is refused. A column is private where it may tell who somebody is; "
+        "`populace export` leaves those out. [Reading tables](../guides/tables.md) shows how to."
+    )
+    said = [f"# Tables\n\n{about}\n"]
+    for name, table in TABLES.items():
+        by = f" Kept by `record.{table.record}`." if table.record else ""
+        said.append(f"## {name}\n\nA row is {table.about}. Rows stand in the order of {', '.join(table.order)}.{by}\n")
+        said.append("| column | type | null | private | what it is |\n|---|---|---|---|---|")
+        said += [
+            _row(f"`{one.name}`", one.type, "yes" if one.nullable else "", "yes" if one.private else "", one.about)
+            for one in table.columns
+        ]
+        if name == "agents":
+            said.append(_row("each public field", "float64, int64, bool or text", "yes", "text", "its value"))
+        said.append("")
+    return "\n".join(said)
+
+
 def _subclasses(error: type[PopulaceError]) -> Iterator[type[PopulaceError]]:
     for one in error.__subclasses__():
         if one.__module__.startswith("populace.") and one is not TurnError:
@@ -232,4 +256,5 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "reference/commands.md": commands_page,
     "reference/settings.md": settings_page,
     "reference/exit-codes.md": exit_codes_page,
+    "reference/tables.md": tables_page,
 }

@@ -14,6 +14,10 @@ import msgspec
 
 from populace.core.records import REASONS
 
+SCHEMA_VERSION: Final = 1
+"""Of the tables as they are declared here, written into each file: higher where a column is another than before under
+its name, or is gone. A new column is no new version."""
+
 TableRows: TypeAlias = dict[str, Any]
 """Rows of one table: a sequence or an array a column, all of one length."""
 

@@ -15,11 +15,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from populace.core.errors import SettingsError
-from populace.core.tables import TABLES, Table
+from populace.core.tables import SCHEMA_VERSION, TABLES, Table
 from populace.files import naming, write_whole
 from populace.runs.result import Run
 from populace.store.manifest import MANIFEST, redact
 from populace.store.place import check_new
+from populace.store.tables.files import SCHEMA
 from populace.store.tables.tables import read_table, table_files
 
 _OF_MANIFEST: Final = (
@@ -77,7 +78,8 @@ def export_run(
         for name, table in held.items():
             columns = [one for one in table.column_names if _stays(name, one, table, keep, drop)]
             kept[name] = columns
-            pq.write_table(_copied(name, TABLES[name], table.select(columns), ids), out / f"{name}.parquet")
+            copied = _copied(name, TABLES[name], table.select(columns), ids)
+            pq.write_table(copied, out / f"{name}.parquet", write_page_checksum=True)
     left_out = sorted(known - {f"{name}.{column}" for name, columns in kept.items() for column in columns})
     exported = Exported(str(out), kept, left_out, hash_ids)
     write_whole(out / MANIFEST, msgspec.json.format(msgspec.json.encode(_manifest(manifest)), indent=2) + b"\n")
@@ -114,7 +116,7 @@ def _copied(name: str, declared: Table, table: Any, ids: Any) -> Any:
         order = [one for one in declared.order if one in table.column_names]
         table = table.take(pc.sort_indices(table, sort_keys=[(one, "ascending") for one in order]))
     about = {"populace.table": name, "populace.order": ", ".join(declared.order), "populace.redacted": "true"}
-    return table.replace_schema_metadata(about)
+    return table.replace_schema_metadata({SCHEMA: str(SCHEMA_VERSION), **about})
 
 
 def _manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import populace.env
 import populace.testing
 from populace.cli.app import app
 from populace.core import errors
+from populace.core.tables import SCHEMA_VERSION, TABLES
 
 pytest.importorskip("mkdocs", reason="the site needs the extra `docs`")
 
@@ -100,6 +101,14 @@ def test_every_public_name_is_in_the_reference(site, generate):
         assert not {name for name in short if f"populace.{name}" not in ids and f"populace.env.{name}" not in ids}
     text = (ROOT / "docs/reference/python.md").read_text()
     assert "::: populace.fence\n" in generate.whole(text.replace("::: populace.fence\n", "")).split("## More")[1]
+
+
+def test_every_column_of_every_table_is_on_its_page(generate):
+    text = generate.tables_page()
+    for name, table in TABLES.items():
+        section = text.split(f"## {name}\n")[1].split("\n## ")[0]
+        assert [one.name for one in table.columns if f"| `{one.name}` | {one.type} |" not in section] == []
+    assert f"Schema version {SCHEMA_VERSION}:" in text
 
 
 def test_every_command_and_option_is_on_its_page(generate):

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -13,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from populace.core.errors import PopulaceError, StorageError
-from populace.core.tables import Table, TableRows
+from populace.core.errors import PopulaceError, SettingsError, StorageError
+from populace.core.tables import SCHEMA_VERSION, Table, TableRows
 from populace.files import storage_error
 from populace.store.tables.columns import arrow_type, convert
 
@@ -23,6 +24,9 @@ GROUP_ROWS: Final = 50_000
 
 GROUP_BYTES: Final = 32 * 2**20
 """Bytes of rows that are held back, for tables whose rows are long."""
+
+SCHEMA: Final = "populace.schema"
+"""The key in a file's metadata under which its schema version stands."""
 
 PARTS: Final = "parts"
 """The folder of a run that holds the parts of its tables while it lasts."""
@@ -40,6 +44,16 @@ def rows_of(path: Path) -> int | None:
         return int(pq.read_metadata(path).num_rows)
     except (pa.ArrowException, OSError):
         return None
+
+
+def check_schema(path: Path, metadata: Mapping[bytes, bytes] | None) -> None:
+    """Raise SettingsError for a table of a newer schema than this populace knows; tables without a version are of 1."""
+    said = (metadata or {}).get(SCHEMA.encode(), b"1").decode(errors="replace")
+    if not said.isdecimal() or int(said) > SCHEMA_VERSION:
+        raise SettingsError(
+            f"{path}: is a table of schema version {said}, and this populace ({version('populace')}) reads up to "
+            f"{SCHEMA_VERSION}: a newer one wrote it. Read it with that, or upgrade: pip install -U populace"
+        )
 
 
 def is_table(path: Path, name: str) -> bool:
@@ -97,7 +111,11 @@ class Sheet:
                 pa.field(one.name, arrow_type(one), nullable=one.nullable, metadata={"about": one.about})
                 for one in table.columns
             ],
-            metadata={"populace.table": name, "populace.order": ", ".join(table.order)},
+            metadata={
+                "populace.table": name,
+                "populace.order": ", ".join(table.order),
+                SCHEMA: str(SCHEMA_VERSION),
+            },
         )
         self._repeating = [one.name for one in table.columns if not one.distinct]
         self._done = [path for number in range(parts) if (path := self._part(number)).exists()]

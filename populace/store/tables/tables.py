@@ -30,7 +30,7 @@ from populace.files import naming, sync_folder
 from populace.settings import Record
 from populace.store.place import is_part, remove_own
 from populace.store.tables.columns import field_columns
-from populace.store.tables.files import GROUP_ROWS, PARTS, Sheet, is_table, part_number, ticks_of
+from populace.store.tables.files import GROUP_ROWS, PARTS, Sheet, check_schema, is_table, part_number, ticks_of
 
 
 class Tables:
@@ -150,6 +150,8 @@ def read_table(run_dir: str | Path, name: str) -> Any:
     path = run_dir / f"{name}.parquet"
     try:
         files = table_files(run_dir, name)
+        for file in files or [path]:
+            check_schema(file, pq.read_schema(file).metadata)
         if len(files) > 1:
             parts = [pq.read_table(part, page_checksum_verification=True) for part in files]
             return pa.concat_tables(parts, promote_options="default")

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from populace.core.errors import SettingsError
+from populace.store.tables.files import check_schema
 from populace.store.tables.tables import table_files, unreadable_table
 
 _BATCH_ROWS = 32_768
@@ -68,6 +69,7 @@ class TickRows:
 
     def _read(self, path: Path) -> Iterator[Any]:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            check_schema(path, file.metadata.metadata)
             there = file.schema_arrow.names
             if self._tick not in there:
                 raise SettingsError(f"{path}: has no column '{self._tick}', so it is not a table that a run left.")
