@@ -368,7 +368,7 @@ class Dispatcher:
             now_s = self._loop.time()
             lane.permits.finish(_signal_of(outcomes[0]), began_s, now_s)
             lane.breaker.report(ticket, any(map(endpoint_works, outcomes)), now_s)
-            self._heed(lane, batch[0], outcomes[0], began_s, now_s)
+            self._hold_if_limited(lane, batch[0], outcomes[0], began_s, now_s)
             for pending, outcome in zip(batch, outcomes, strict=True):
                 pending.latency_s += now_s - began_s
                 if self._limiter is not None:
@@ -377,7 +377,7 @@ class Dispatcher:
             self._calls.pop(task, None)
 
 
-    def _heed(self, lane: Lane, pending: Pending, outcome: Ending, began_s: float, now_s: float) -> None:
+    def _hold_if_limited(self, lane: Lane, pending: Pending, outcome: Ending, began_s: float, now_s: float) -> None:
         """Hold a lane whose endpoint refused a call by a rate limit, the longer the more often it does."""
         if isinstance(outcome, Limited):
             refused = lane.refused(began_s, now_s)
