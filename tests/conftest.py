@@ -22,7 +22,7 @@ if "POPULACE_STATE" not in os.environ:  # what tests make is not the user's; wor
     atexit.register(shutil.rmtree, os.environ["POPULACE_STATE"], ignore_errors=True)
 
 
-_OWN_RAY = ("test_lost_head", "test_mirror_runs", "test_canary")
+_OWN_RAY = ("test_lost_head", "test_lost_node", "test_mirror_runs", "test_canary")
 """Files whose tests begin a Ray of their own."""
 
 

@@ -12,9 +12,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -58,6 +56,8 @@ from populace.store.journal.recording import Missed, join_positions
 
 _CONNECTING_S: Final = 120.0
 """How long Ray may take to start, to say what there is, to take a frame."""
+_ROOM_S: Final = 10.0
+"""How long a run that goes back looks for a free share of a CPU for what was lost, before it does without."""
 _PLACING_S: Final = 60.0
 """How long a run that goes back may wait for another actor in a lost one's place."""
 _CLOSING_S: Final = 4.0
@@ -116,32 +116,29 @@ class RayTransport:
             quota = {**options, "num_cpus": 0, "scheduling_strategy": here}
             self._quota = ray.remote(**quota)(QuotaActor).remote(packed)
         # The world first: a shard is given its handle, which is another one where the world was lost.
-        make_world = ray.remote(**options)(EnvironmentActor).remote
-        self._environment = await self._there(self._environment, make_world, THE_WORLD, again)
+        worlds = ray.remote(**options)(EnvironmentActor)
+        self._environment = await self._there(self._environment, worlds, (), THE_WORLD, again)
         world = await self._result(self._environment.start.remote(packed), THE_WORLD)
         parts = await self._result(self._environment.parts.remote(settings.shards), THE_WORLD)
-        make_shard = ray.remote(scheduling_strategy="SPREAD", max_concurrency=16, **options)(ShardActor).remote
+        kind = ray.remote(scheduling_strategy="SPREAD", max_concurrency=16, **options)(ShardActor)
         self._shards = self._shards or [None] * settings.shards
         known = await asyncio.gather(
-            *(
-                self._start_shard(index, partial(make_shard, index), again, packed, part)
-                for index, part in enumerate(parts)
-            )
+            *(self._start_shard(index, kind, again, packed, part) for index, part in enumerate(parts))
         )
         return msgspec.structs.replace(msgspec.msgpack.decode(world, type=Opened), on_record=known[0])
 
-    async def _start_shard(
-        self, index: int, make: Callable[[], Any], again: bool, job: bytes, part: Any
-    ) -> dict[int, int]:
-        actor = self._shards[index] = await self._there(self._shards[index], make, shard_name(index), again)
+    async def _start_shard(self, index: int, kind: Any, again: bool, job: bytes, part: Any) -> dict[int, int]:
+        there = self._there(self._shards[index], kind, (index,), shard_name(index), again)
+        actor = self._shards[index] = await there
         began = actor.start.remote(job, self._environment, self._quota, part)
         known: dict[int, int] = await self._result(began, shard_name(index))
         return known
 
-    async def _there(self, actor: Any, make: Callable[[], Any], name: str, again: bool) -> Any:
+    async def _there(self, actor: Any, kind: Any, args: tuple[int, ...], name: str, again: bool) -> Any:
         """The actor, or one in its place where it is lost. Raises TransportError where a run that goes back finds none.
 
-        At first it may take its time: a cluster may have to grow.
+        At first it may take its time: a cluster may have to grow. Where one that ran has gone with its node, and what
+        is left is full, it shares CPUs with the others: slower, but the run goes on.
         """
         try:
             async with asyncio.timeout(_PLACING_S if again else None):
@@ -149,7 +146,14 @@ class RayTransport:
                     with suppress(ActorLost):
                         await self._result(actor.__ray_ready__.remote(), name)
                         return actor
-                actor = make()
+                actor = kind.remote(*args)
+                if again:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(_ROOM_S):
+                            await self._result(actor.__ray_ready__.remote(), name)
+                            return actor
+                    ray.kill(actor)
+                    actor = kind.options(num_cpus=0).remote(*args)
                 await self._result(actor.__ray_ready__.remote(), name)
                 return actor
         except TimeoutError:

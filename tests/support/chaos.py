@@ -58,10 +58,13 @@ class Provider(Misbehaving):
     that die of it. A victim that is not there is waited for.
     """
 
-    def __init__(self, kills: Iterable[tuple[int, str]] = (), stretch: float = 1.0) -> None:
+    def __init__(
+        self, kills: Iterable[tuple[int, str]] = (), stretch: float = 1.0, how: signal.Signals = signal.SIGKILL
+    ) -> None:
         super().__init__(self._act_on)
         self.planned = sorted(kills)
         self.stretch = stretch
+        self.how = how
         self.done: list[Kill] = []
         self.struck: set[int] = set()
         self.victims: Callable[[str], tuple[list[int], list[int]]] = lambda _: ([], [])
@@ -115,7 +118,7 @@ class Provider(Misbehaving):
         nth, _ = self.planned.pop(0)
         slots = sum(self._connections(pid) for pid in (*direct, *others))
         for pid in direct:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, self.how)
         self.struck.update(direct)
         self.done.append(Kill(who, nth, time.monotonic(), self.open_now, slots))
 
