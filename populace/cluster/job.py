@@ -19,7 +19,7 @@ from populace.core.draws import Draws
 from populace.core.errors import PopulaceError, ScenarioError
 from populace.core.places import defined_at, raised_at
 from populace.core.trace import TRACE_VERSION
-from populace.data.societies import Origin, load_society
+from populace.data.societies import Origin, load_society, renew
 from populace.env import Opening, World
 from populace.interventions.at_work import NO_LEVERS, Levers
 from populace.interventions.groups import Members, find_members
@@ -81,6 +81,7 @@ def plan_job(
     Where levers are to be checked, population and world are built for it. Unless the run is `whole` it is a replay: it
     asks no model, and levers may take effect after its end.
     """
+    renew(origin)
     society = load_society(origin)
     society.with_parameters(settings.society)
     if whole and settings.model.kind == "rules" and not society.rules:

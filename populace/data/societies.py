@@ -11,7 +11,7 @@ import re
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from populace.agents.society import Society
 from populace.core.errors import ScenarioError
+from populace.data.read_files import digests, noted
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ _REMEDIES: Final = {
 }
 
 _LOADED: Final[dict[Origin, Society]] = {}
+_READ: Final[dict[Origin, dict[str, str]]] = {}
 _HERE: Final = threading.local()
 
 
@@ -113,7 +115,7 @@ def load_society(origin: Origin) -> Society:
     """
     if origin not in _LOADED:
         place, variable = parted(origin.name)
-        with _loading(origin):
+        with _loading(origin), noted(_folder_of(place)) as read:
             module = _run_module(origin)
         found = {name: value for name, value in vars(module).items() if isinstance(value, Society)}
         if variable and variable not in found:
@@ -124,6 +126,7 @@ def load_society(origin: Origin) -> Society:
             )
         if not found:
             raise ScenarioError(f"{place}: holds no society: write `society = Society(...)`.")
+        _READ[origin] = read
         _LOADED[origin] = found[variable] if variable else next(iter(found.values()))
     return _LOADED[origin]
 
@@ -131,6 +134,26 @@ def load_society(origin: Origin) -> Society:
 def forget(origin: Origin) -> None:
     """Have the text run anew at the next load, as in another process: what its module holds is as it began."""
     _LOADED.pop(origin, None)
+
+
+def renew(origin: Origin) -> None:
+    """Have the text run anew at the next load if a file that it read then holds something else now."""
+    if origin in _LOADED and files_changed(origin, _READ[origin]):
+        forget(origin)
+
+
+def files_read(origin: Origin) -> dict[str, str]:
+    """The files beside a society that its code read when it was loaded, each with its digest. Raises ScenarioError."""
+    renew(origin)
+    load_society(origin)
+    return _READ[origin]
+
+
+def files_changed(origin: Origin, read: Mapping[str, str]) -> list[str]:
+    """Those of the files that a society once read which hold something else now, or are gone: their paths."""
+    folder = _folder_of(parted(origin.name)[0])
+    now = digests(folder, read)
+    return [str(folder / name) for name in read if now.get(name) != read[name]]
 
 
 def being_loaded() -> str | None:
@@ -213,6 +236,11 @@ def named(place: str, variable: str) -> str:
 def is_file(name: str) -> bool:
     """Whether an origin's name is of a file; else it is of a module."""
     return parted(name)[0].endswith(".py")
+
+
+def _folder_of(place: str) -> Path:
+    """The folder that a society's file or module stands in."""
+    return (Path(place) if is_file(place) else _installed(place)).parent
 
 
 def is_of_cells(name: str) -> bool:

@@ -11,7 +11,15 @@ import msgspec
 
 from populace.core.errors import CheckpointDamaged, ScenarioError, SettingsError
 from populace.core.trace import WorldHashes
-from populace.data.societies import Origin, find_society, is_file, is_of_cells, module_origin, parted
+from populace.data.societies import (
+    Origin,
+    files_changed,
+    find_society,
+    is_file,
+    is_of_cells,
+    module_origin,
+    parted,
+)
 from populace.interventions.levers import SetLever, parse_lever, past_of
 from populace.kernel.snapshot import Era, Past, RunState, from_blocks
 from populace.settings import Assignment, Settings, changed_keys, may_change, revise_settings
@@ -70,6 +78,7 @@ def resume_course(
     origin = file.society
     if not anyway:
         _check_code(file, "go on with --anyway")
+        _check_files(file)
     ledger = settings.budget.ledger
     if ledger is not None and (folder / JOURNAL).exists() and not ledger.exists():
         raise SettingsError(
@@ -108,13 +117,13 @@ def replay_course(folder: Path, *, shards: int = 1, code: Literal["recorded", "n
     lost = (f"of the journal's {', '.join(file.salvaged)} a part is known to be lost",) if file.salvaged else ()
     if code == "recorded":
         _check_code(file, "replay it as it is now (--code new)")
-        return Going(kept, settings, course, (*_kept_code(kept, "replayed"), *lost))
+        return Going(kept, settings, course, (*_kept_code(kept, "replayed"), *_other_files(file), *lost))
     now = _as_it_is_now(kept)
     if now is None:
-        return Going(kept, settings, course, (*_kept_code(kept, "replayed"), *lost))
+        return Going(kept, settings, course, (*_kept_code(kept, "replayed"), *_other_files(file), *lost))
     changed = fingerprint(now) != file.fingerprint
     notes = (f"{kept.name}: {_CHANGED}, and the code as it is now is replayed.",) if changed else ()
-    return Going(now, settings, course, (*notes, *lost))
+    return Going(now, settings, course, (*notes, *_other_files(file), *lost))
 
 
 def fork_course(
@@ -160,7 +169,8 @@ def fork_course(
     expected = tuple(hashes[:at_tick])
     course = Course(file=own, pasts=_parents(own), expected=expected, expected_world=_first(world, at_tick))
     now = (f"{kept.name}: {_CHANGED}, and the code as it is now is forked.",) if code is None else ()
-    return Going(origin, settings, course, (*(now if new_code else _kept_code(kept, "forked")), *lost))
+    notes = now if new_code else _kept_code(kept, "forked")
+    return Going(origin, settings, course, (*notes, *_other_files(file), *lost))
 
 
 def code_now(folder: Path) -> Origin:
@@ -320,6 +330,22 @@ def _check_code(file: RunFile, otherwise: str) -> None:
             f"{file.origin}: its code is not what this run was begun with, so it would not be the same run. Put that "
             f"code back, or {otherwise}."
         )
+
+
+def _check_files(file: RunFile) -> None:
+    """Raise ScenarioError where a file that the society's code read when the run began holds something else now."""
+    if changed := files_changed(file.society, file.files):
+        raise ScenarioError(
+            f"{', '.join(changed)}: changed since this run began, and its society reads from there, so it would not be "
+            "the same run. Put back what was there, or continue with what is there now: --code new (in a new folder, "
+            "where nothing is paid for twice) or --anyway (in this one)."
+        )
+
+
+def _other_files(file: RunFile) -> tuple[str, ...]:
+    """What to say where such a file holds something else now."""
+    changed = files_changed(file.society, file.files)
+    return (f"{', '.join(changed)}: changed since the run began, and is read as it is now.",) if changed else ()
 
 
 def _kept_code(origin: Origin, done: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ import msgspec
 
 from populace.core.errors import CheckpointDamaged, SettingsError
 from populace.core.trace import TRACE_VERSION, WorldHashes
-from populace.data.societies import Origin, parted
+from populace.data.societies import Origin, files_read, parted
 from populace.files import write_whole
 from populace.kernel.blocks import Block
 from populace.kernel.snapshot import Era, Past, RunState, from_blocks, to_blocks
@@ -61,7 +61,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     `source` is the scenario's text and what the run executes; runs of a scenario that ships have none where an older
     populace began them. `fingerprint` is the BLAKE2b-128 of the scenario's text in any case. `eras` are those of a
     fork's past. A file that says no `trace_version` is of a run of version 1. `salvaged` are segments of the journal
-    that are known to be damaged.
+    that are known to be damaged. `files` are those that the society's code read beside it, each with its digest.
     """
 
     run: str
@@ -74,6 +74,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     eras: list[Era] = []
     trace_version: int = 1
     salvaged: list[str] = []
+    files: dict[str, str] = {}
 
     def read_settings(self) -> Settings:
         """The settings, brought up to date where an older populace wrote them. Raises SettingsError."""
@@ -126,6 +127,7 @@ def run_file(
         parent=parent,
         eras=list(eras),
         trace_version=trace_version,
+        files=files_read(origin),
     )
 
 
