@@ -44,14 +44,29 @@ def held(folder: Path) -> Iterator[None]:
 
 def is_held(folder: Path) -> bool:
     """Whether a process is at work in a run's folder."""
-    try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
+    return is_locked(folder / LOCK)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock on a file; nothing is made where there is none. Raises StorageError."""
+    import fcntl
+
+    if not path.exists():
         return False
     try:
-        return not lock_soon(descriptor)
+        with naming(path, "opened"):
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except StorageError:
+        if path.exists():
+            raise
+        return False  # who held it has removed it meanwhile
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
     finally:
         os.close(descriptor)
+    return False
 
 
 def _locked(folder: Path) -> int:

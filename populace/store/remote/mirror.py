@@ -31,7 +31,7 @@ import msgspec
 
 from populace.core.errors import SettingsError, StorageError
 from populace.files import cache_folder
-from populace.store.lock import lock_soon
+from populace.store.lock import is_locked, lock_soon
 from populace.store.remote.objects import PATIENCE_S, Missing, Object, ObjectStore, check_address, checksums, endpoint
 from populace.store.storage import make_folder, naming
 
@@ -91,7 +91,7 @@ def local_folder(place: str | Path, patterns: Sequence[str] = RECORD) -> Path:
     if not is_remote(place):
         return Path(place)
     mirror = Mirror(str(place))
-    if not _held_by_another(mirror.lock_file):
+    if not is_locked(mirror.lock_file):
         mirror.pull(*patterns)
     return mirror.local
 
@@ -367,22 +367,6 @@ class Mirror:
             yield
         finally:
             os.close(descriptor)
-
-
-def _held_by_another(lock_file: Path) -> bool:
-    import fcntl
-
-    if not lock_file.exists():
-        return False
-    with naming(lock_file, "opened"):
-        descriptor = os.open(lock_file, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _fits(name: str, patterns: Sequence[str]) -> bool:
