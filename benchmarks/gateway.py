@@ -37,7 +37,7 @@ from populace.core.records import Ask
 from populace.data.societies import Origin
 from populace.models.build import build_gateway
 from populace.monitoring.report import Pulse, TickReport
-from populace.settings import Endpoint, Model, Settings
+from populace.settings import EndpointSettings, Model, Settings
 
 TEXT = '{"attitude":7,"why":"because of what my neighbours say about it"}'
 USAGE = {"prompt_tokens": 250, "completion_tokens": 20}
@@ -133,7 +133,7 @@ def asks(calls: int) -> list[Ask]:
 
 def asking(url: str, **endpoint: Any) -> Settings:
     model = Model(kind="openai", name="m", max_tokens=60)
-    return Settings(seed=1, model=model, endpoint=Endpoint(base_url=url, **endpoint))
+    return Settings(seed=1, model=model, endpoint=EndpointSettings(base_url=url, **endpoint))
 
 
 async def bare(url: str, todo: list[Ask], concurrency: int) -> tuple[float, float]:

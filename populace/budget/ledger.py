@@ -1,6 +1,6 @@
 """The ledger of an experiment: one hard ceiling over many runs, in a file that they share.
 
-A run that begins reserves what it may spend in its whole life: its own ceiling, or what the experiment has left when
+A run that begins reserves what it may spend in all: its own ceiling, or what the experiment has left when
 that is less. While it goes on, all of its reservation is booked; when it has ended, only what it spent. So at every
 moment, over all runs that name the same file and experiment,
 
@@ -90,7 +90,7 @@ class Entry(msgspec.Struct, frozen=True):
         return self.reserved if self.open else self.spent
 
     @property
-    def lives(self) -> bool:
+    def is_at_work(self) -> bool:
         """Whether the process that opened it is known to run: it can be told on its own machine only."""
         if self.host != socket.gethostname():
             return False
@@ -137,7 +137,7 @@ class Booking:
         )
 
     def settle(self, spent: Amount | None) -> None:
-        """The run has ended and spent so much in its life; the rest of its reservation is free.
+        """The run has ended and spent so much in all; the rest of its reservation is free.
 
         None: nobody knows what it spent, so all of it stays booked, as if the run had been killed. Raises StorageError.
         """
@@ -199,7 +199,7 @@ class Ledger:
     def reserve(
         self, experiment: str, run: str, whole: Amount, own: Amount, arm: str = "", folder: Path | None = None
     ) -> tuple[Amount, Amount]:
-        """Book as much of `own` for a run as `whole` has left: what it may spend in its whole life; and what it spent.
+        """Book as much of `own` for a run as `whole` has left: what it may spend in all; and what it spent.
 
         A run that is known takes its booking up again, which may then grow or shrink, never below what it has spent.
         Raises BudgetSpent, and books nothing new, where nothing is left for it to spend.
@@ -235,7 +235,7 @@ class Ledger:
         return granted, before
 
     def mark(self, experiment: str, run: str, spent: Amount) -> None:
-        """Keep that an open run may have spent so much in its life; it never sinks."""
+        """Keep that an open run may have spent so much in all; it never sinks."""
         with self._writing() as base:
             marked = base.execute(
                 "UPDATE runs SET changed = ?, spent_tokens = max(spent_tokens, ?), "
@@ -249,7 +249,7 @@ class Ledger:
                 )
 
     def settle(self, experiment: str, run: str, spent: Amount) -> None:
-        """Close a run's booking: from now on it takes what it spent in its life."""
+        """Close a run's booking: from now on it takes what it spent in all."""
         with self._writing() as base:
             base.execute(
                 "UPDATE runs SET open = 0, changed = ?, spent_tokens = ?, spent_pico_usd = ? "
@@ -270,7 +270,7 @@ class Ledger:
             why = "has ended, and only what it spent is booked" if named else "does not stand in this file"
             raise SettingsError(f"{self.path}: {run} {why}. `populace costs --ledger {self.path}` lists the runs.")
         for entry in open_ones:
-            if entry.lives:
+            if entry.is_at_work:
                 raise SettingsError(
                     f"{entry.folder}: this run is still at work (process {entry.process}). Stop it first; then it "
                     "gives back what it did not spend by itself."

@@ -46,8 +46,8 @@ _ENOUGH: Final = 0.5
 class Limits(msgspec.Struct, frozen=True):
     """An account's limits, and how finely they are leased.
 
-    `again_s` is the time between exchanges of a shard, `lasts_s` a lease's life, `burst_s` how many seconds' worth
-    may gather unused, `silent_s` after how long a shard that says nothing gets no share any more.
+    `again_s` is the time between exchanges of a shard, `lasts_s` how long a lease lasts, `burst_s` how many seconds'
+    worth may gather unused, `silent_s` after how long a shard that says nothing gets no share any more.
     Raises ValueError unless all are positive and again_s <= lasts_s, burst_s, silent_s.
     """
 

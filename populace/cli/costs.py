@@ -75,7 +75,7 @@ def print_ledger(path: Path, release: str | None, stream: TextIO) -> None:
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    state = "ended" if not entry.open else "at work" if entry.lives else "open"
+    state = "ended" if not entry.open else "at work" if entry.is_at_work else "open"
     row: dict[str, Any] = {name: getattr(entry, name) for name in ("experiment", "arm", "run", "folder", "changed")}
     row |= {"state": state, "spent": f"{'at most ' if entry.open else ''}{amount_text(entry.spent)}"}
     row |= {"spent_tokens": entry.spent.tokens, "spent_usd": entry.spent.usd}

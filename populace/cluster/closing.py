@@ -186,7 +186,7 @@ class Closer:
 
     @property
     def former_ticks(self) -> int:
-        """How far the run had come in the lives before, as far as its manifest says."""
+        """How far the run had come in the attempts before, as far as its manifest says."""
         return int(self._former.get("ticks", 0))
 
     def close(

@@ -316,7 +316,7 @@ class Coordinator:
     async def _count_what_is_on_record(self) -> None:
         """The run ends early: count what was paid for ticks that are not committed and no shard has told.
 
-        That is what lost shards had put on record, and what a life, or an attempt, that had come further had.
+        That is what lost shards had put on record, and what an attempt that had come further had.
         """
         reached, standing = self._reached, self._standing
         if self._own is None or reached is None or (reached.all_ended and self._known_up_to < reached.tick):

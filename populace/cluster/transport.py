@@ -44,7 +44,7 @@ class Transport(Protocol):
 
     @property
     def spent(self) -> Amount | None:
-        """What the model has cost in the run's life, at most, once all is closed; None where the account was lost."""
+        """What the model has cost the run, at most, once all is closed; None where the account was lost."""
 
     @property
     def forms(self) -> EndpointForms:

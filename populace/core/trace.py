@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 DIGEST_BYTES: Final = 16
 TRACE_VERSION: Final = 2
-"""How a new run is traced. A run keeps its version for life: resume, replay and fork compute what its parent did.
+"""How a new run is traced. A run keeps its version to its end: resume, replay and fork compute what its parent did.
 
 1: whatever takes effect in order does so in the order (sender, nth); the world's state has no hash.
 2: the fair order, and a hash of the world's state beside the trace's.

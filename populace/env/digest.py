@@ -83,7 +83,7 @@ class RowDigests:
         if values:
             given = np.empty((2, len(values), len(index)), np.uint64)
             for at, column in enumerate(values):
-                given[:, at] = words(column)
+                given[:, at] = column_words(column)
             given += self._add
             given *= self._times
             given ^= given >> _HALF
@@ -102,7 +102,7 @@ class RowDigests:
             self._places = np.concatenate([self._places, np.zeros((max(size, 2 * had) - had, 2), np.uint64)])
 
 
-def words(values: NDArray[Any]) -> Words:
+def column_words(values: NDArray[Any]) -> Words:
     """A column's values as words: numbers by their bits (every NaN alike), text by its digest.
 
     Words of 64 bits stand for themselves, so a column may come as words already.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.core.errors import ScenarioError
-from populace.env.digest import RowDigests, join_digests, words
+from populace.env.digest import RowDigests, column_words, join_digests
 from populace.env.part import Opening, Part, query
 
 _DTYPES: Mapping[type, np.dtype[Any]] = {
@@ -94,7 +94,7 @@ class Fields(Part):
 
     def _keep_digest(self, name: str, agents: NDArray[np.int32], values: NDArray[Any], old: NDArray[Any]) -> None:
         """Old values out of a column's digest, new ones in; -0.0 is another than 0.0."""
-        other = old != values if values.dtype == object else words(old) != words(values)
+        other = old != values if values.dtype == object else column_words(old) != column_words(values)
         which = np.flatnonzero(other)
         self._digests[name].put(agents[which], agents[which], values[which])
 

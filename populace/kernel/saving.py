@@ -1,4 +1,4 @@
-"""What agents keep between their turns, so that it is the same in every life of a run. Pure.
+"""What agents keep between their turns, so that it is the same in every attempt of a run. Pure.
 
 An agent is saved as MessagePack and read as its class declares. So that a resumed run is the same run, every agent
 goes through that at the end of each of its turns, whether or not the run is being saved: what it holds in the next

@@ -384,7 +384,7 @@ class Client:
                 return f"{url} has no quota left for this key ({detail}). Add credit, or use another key, and resume."
             case "tokens":
                 return (
-                    f"{url} has answered no ask of a kind, since {detail}. A run keeps model.max_tokens for life, so "
+                    f"{url} has answered no ask of a kind, since {detail}. A run keeps model.max_tokens to its end, so "
                     "begin a new one with more (reasoning models want thousands), or have the agent ask with more."
                 )
         if fatal.parameter:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from populace.core.errors import ModelError, SettingsError
 from populace.models.safety import Secret, check_base_url, host_of
-from populace.settings import Endpoint
+from populace.settings import EndpointSettings
 
 
 class Access(NamedTuple):
@@ -34,7 +34,7 @@ class Access(NamedTuple):
         return f"the environment variable {self.api_key_env} ({at}api_key_env), or {at}api_key_file"
 
 
-def accesses(endpoint: Endpoint) -> list[Access]:
+def accesses(endpoint: EndpointSettings) -> list[Access]:
     """Every endpoint that the settings name, in their order. Raises SettingsError for an address not to be called."""
     if not endpoint.replicas:
         check_base_url(endpoint.base_url)

@@ -22,10 +22,10 @@ Label = Annotated[str, Field(max_length=100)]
 
 @dataclass(frozen=True)
 class MayChange:
-    """Marks a setting, or all of a section, by when it may change; what bears no mark is fixed for a run's life.
+    """Marks a setting, or all of a section, by when it may change; what bears no mark is fixed for all of a run.
 
-    On `resume`: it stands in no trace, so any life of a run may have its own. On `fork`: it changes what a run does, so
-    only a fork may change it. What may change on resume may change in a fork too.
+    On `resume`: it stands in no trace, so each attempt may have its own. On `fork`: it changes what a run does, so only
+    a fork may change it. What may change on resume may change in a fork too.
     """
 
     on: Literal["resume", "fork"]
@@ -49,7 +49,8 @@ class Latency(_Section):
 class Model(_Section):
     """Which model answers, and how it is asked.
 
-    `kind` is `embedded` (a small model on this machine), `openai` (an OpenAI-compatible endpoint, see `Endpoint`),
+    `kind` is `embedded` (a small model on this machine), `openai` (an OpenAI-compatible endpoint, see
+    `EndpointSettings`),
     `rules` (the society's own, by purpose) or `scripted` (a placebo: answers of the right types, drawn by lot; or the
     society's script). `path` gives the embedded model other weights (a GGUF file). With
     `sampling = "own"` each agent, tick and seed has its own sample; with `shared`, asks of the same content share one
@@ -103,7 +104,7 @@ class Replica(_Section):
     concurrency: Count | None = None
 
 
-class Endpoint(_Section):
+class EndpointSettings(_Section):
     """Where a model of kind `openai` is asked, how patiently, and what its account may be asked.
 
     The key comes from the environment variable that `api_key_env` names, or from the file `api_key_file`; it is never
@@ -136,7 +137,7 @@ class Endpoint(_Section):
     replicas: Annotated[tuple[Replica, ...], Field(strict=False)] = ()
 
     @pydantic.model_validator(mode="after")
-    def _fits_together(self) -> Endpoint:
+    def _fits_together(self) -> EndpointSettings:
         """Several endpoints and one do not go together."""
         if self.replicas and self.base_url != OPENAI:
             raise ValueError("base_url and replicas are both set: name every endpoint in replicas, and no base_url")
@@ -192,7 +193,7 @@ class Bus(_Section):
     frame_bytes: Count = 33_554_432
 
 
-class Limits(_Section):
+class LimitSettings(_Section):
     """When a run has failed, and how much it may hold at once.
 
     `failed_turns` is the share of turns that may end in an exception, over the run so far: above it the run ends.
@@ -246,10 +247,10 @@ class Settings(_Section):
     metrics_port: Annotated[Annotated[int, Field(ge=0, le=65535)] | None, RESUME] = None
     metrics_host: Annotated[str, RESUME] = "127.0.0.1"
     model: Annotated[Model, FORK] = Model()
-    endpoint: Annotated[Endpoint, RESUME] = Endpoint()
+    endpoint: Annotated[EndpointSettings, RESUME] = EndpointSettings()
     budget: Annotated[Budget, RESUME] = Budget()
     bus: Bus = Bus()
-    limits: Annotated[Limits, RESUME] = Limits()
+    limits: Annotated[LimitSettings, RESUME] = LimitSettings()
     record: Annotated[Record, FORK] = Record()
     checkpoint: Annotated[CheckpointSettings, RESUME] = CheckpointSettings()
     journal: Annotated[Literal["process", "machine", "off"], RESUME] = "process"

@@ -20,7 +20,7 @@ import psutil
 from populace.core.errors import SettingsError, StorageError
 from populace.core.records import UNPUT, Counts
 from populace.files import write_whole
-from populace.settings import Limits
+from populace.settings import LimitSettings
 from populace.store.journal.write import segment_name
 
 MANIFEST: Final = "manifest.json"
@@ -212,7 +212,7 @@ _ADVICE: Final[Mapping[str, str]] = {
 }
 
 
-def verdict(total: Counts, limits: Limits) -> dict[str, Any]:
+def verdict(total: Counts, limits: LimitSettings) -> dict[str, Any]:
     """The part of a manifest that says whether a run's figures may be used: `valid`, and in words `why_invalid`.
 
     A run of which a greater share of asks stayed without an answer than `limits.abstained` is not valid; the words say

@@ -29,7 +29,7 @@ import msgspec
 from aiohttp import web
 
 from populace.core.draws import Stream
-from populace.models.scripted.generate import compile_schema, words
+from populace.models.scripted.generate import compile_schema, plain_text
 from populace.testing.acts import (
     CUT,
     DROP,
@@ -89,7 +89,7 @@ def placebo_answer(asked: Asked) -> str:
     """An answer that fits the schema asked for, drawn from the request's own content. Raises ValueError for none."""
     content = json.dumps([asked.model, asked.messages, asked.schema, asked.body.get("seed")], sort_keys=True)
     draw = Stream(int.from_bytes(blake2b(content.encode(), digest_size=8).digest(), "big"), 0, 0, "fake endpoint")
-    return words(draw) if asked.schema is None else json.dumps(compile_schema(asked.schema)(draw))
+    return plain_text(draw) if asked.schema is None else json.dumps(compile_schema(asked.schema)(draw))
 
 
 class FakeEndpoint:

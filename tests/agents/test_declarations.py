@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.attempts import go
 from support.kernel_support import failure_of
-from support.lives import go
 
 from populace import Agent, Context, Population, Public, Society
 from populace.agents.agent import sets_in_turn

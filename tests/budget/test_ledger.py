@@ -332,7 +332,7 @@ def test_runs_side_by_side_and_one_that_is_killed(tmp_path):
     assert billed <= sum(entry.booked.tokens for entry in entries) <= 26_000
     (killed,) = (entry for entry in entries if entry.open)
     assert killed.booked.tokens == 8_000
-    assert not killed.lives
+    assert not killed.is_at_work
 
     copy = tmp_path / "copy.sqlite"
     copy.write_bytes(ledger.read_bytes())

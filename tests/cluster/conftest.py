@@ -1,5 +1,5 @@
 """Fixtures of the runs that are stopped and taken up again."""
 
-from support.lives import asked, reference
+from support.attempts import asked, reference
 
 __all__ = ["asked", "reference"]

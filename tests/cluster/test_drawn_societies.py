@@ -8,8 +8,8 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from support.attempts import go
 from support.drawn import drawn_societies
-from support.lives import go
 
 from populace.runs.courses import replay_course, resume_course
 from populace.runs.replay import replay_run

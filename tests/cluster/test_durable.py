@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from support.attempts import TICKS, Stopper, go, same_tables
 from support.command import populace
-from support.lives import TICKS, Stopper, go, same_tables
 from support.running import SOCIETIES
 
 from populace.cluster import local

@@ -7,9 +7,9 @@ import signal
 import time
 
 import pytest
+from support.attempts import go, same_tables
 from support.chaos import Command, Provider, name_of, options_of, resume_here, run_here
 from support.full_disk import small_disk
-from support.lives import go, same_tables
 from support.misbehaving import HANG, Misbehaving
 from support.running import SOCIETIES
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from support.attempts import go, same_tables
 from support.chaos import EVERY, TICKS, Clock, Provider, options_of, resume_here, run_elsewhere, run_here, run_on_ray
 from support.killing import MOMENTS, armed_scenario, set_trap
-from support.lives import go, same_tables
 
 from populace.core.errors import SettingsError
 from populace.runs.courses import resume_course

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 import psutil
 import pytest
+from support.attempts import go, same_tables
 from support.chaos import Clock, Command, Provider, options_of, resume_here, run_here, run_on_ray
-from support.lives import go, same_tables
 from support.running import SOCIETIES
 
 from populace.core.errors import ActorLost, PopulaceError

@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 import pytest
 from support import two_nodes
+from support.attempts import same_tables
 from support.chaos import Clock, Provider, options_of, run_here
-from support.lives import same_tables
 
 from populace.store.manifest import read_manifest
 

@@ -14,7 +14,7 @@ from support.env_support import Setup, acts, opened
 
 from populace.core.errors import ScenarioError
 from populace.env import Batch, Clock, Feed, Network, Part, RowDigests, World, action
-from populace.env.digest import state_digest, text_words, words
+from populace.env.digest import column_words, state_digest, text_words
 from populace.env.feed.posts import Posts
 from populace.env.part import Opening
 
@@ -225,6 +225,6 @@ def test_columns_and_tables_are_told_apart_and_nan_is_one_value():
     }  # fmt: skip
     assert len(set(rows.values())) == 8
     nans = np.array([0x7FF8000000000000, 0xFFF8000000000001], np.uint64).view(np.float64)
-    assert len(set(words(nans).tolist())) == 1
-    assert words(np.array([0.0]))[0] != words(np.array([-0.0]))[0]
+    assert len(set(column_words(nans).tolist())) == 1
+    assert column_words(np.array([0.0]))[0] != column_words(np.array([-0.0]))[0]
     assert len({tuple(pair) for pair in text_words(["", "a", "b", "\ud800"]).T.tolist()}) == 4

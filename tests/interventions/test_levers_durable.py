@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.attempts import TICKS, asked, go, same_tables
 from support.command import populace
 from support.levers import ALL, RESIDENTS
-from support.lives import TICKS, asked, go, same_tables
 from support.running import run_local
 
 from populace.core.errors import Diverged, SettingsError

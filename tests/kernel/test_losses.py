@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from support.lives import Counting, same_tables
+from support.attempts import Counting, same_tables
 from support.running import SOCIETIES, settings_of
 
 from populace.cluster import host

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.lives import go
+from support.attempts import go
 
 from populace.agents.agent import Agent, Public
 from populace.core.errors import ScenarioError
@@ -157,7 +157,7 @@ HASHED = """
 import sys
 sys.path.insert(0, TESTS)
 from pathlib import Path
-from support.lives import go
+from support.attempts import go
 from populace.runs.courses import resume_course
 out, scenario, shards = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 assert go(out, scenario=scenario, agents=40, ticks=8, stop_at=4, shards=shards, checkpoint__every_ticks=1) is None

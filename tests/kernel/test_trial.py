@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.lives import go
+from support.attempts import go
 from support.running import settings_of
 
 from populace.cluster.job import build_run, lever_notes, plan_job

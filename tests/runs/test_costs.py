@@ -19,7 +19,7 @@ from populace.core.errors import BudgetSpent, SettingsError
 from populace.core.records import REASONS, Answer, Counts
 from populace.monitoring.summary import caveats
 from populace.runs.costs import UNFINISHED, costs_of, folders_of
-from populace.settings import Limits
+from populace.settings import LimitSettings
 from populace.store.manifest import read_manifest, verdict, write_manifest
 from populace.store.tables.tables import read_table
 
@@ -138,10 +138,10 @@ def test_the_share_that_is_allowed_is_allowed(abstained, valid):
     total = Counts()
     for nth in range(10):
         total.settle([(Answer(nth, 0, 0, "abstained" if nth < abstained else "answered", reason="schema"), "vote")])
-    said = verdict(total, Limits(abstained=0.2))
+    said = verdict(total, LimitSettings(abstained=0.2))
     assert said["valid"] is valid
     assert ("most of purpose 'vote'" in (said["why_invalid"] or "")) is not valid
-    assert verdict(Counts(), Limits(abstained=0.0))["valid"], "a run without asks has none that failed"
+    assert verdict(Counts(), LimitSettings(abstained=0.0))["valid"], "a run without asks has none that failed"
 
 
 @pytest.mark.parametrize("reason", REASONS)
@@ -149,7 +149,7 @@ def test_what_was_never_put_to_a_model_says_nothing_about_it(reason):
     total = Counts()
     for nth in range(10):
         total.settle([(Answer(nth, 0, 0, "abstained" if nth < 6 else "answered", reason=reason), "vote")])
-    said = verdict(total, Limits(abstained=0.2))
+    said = verdict(total, LimitSettings(abstained=0.2))
     assert total.abstained == {reason: 6}, "it is counted all the same"
     assert said["valid"] is (reason in {"budget", "interrupted", "unrecorded"})
     assert said["valid"] or said["why_invalid"].startswith(f"6 of 10 asks (60.0%) have no answer ({reason} 6), most")
@@ -159,7 +159,7 @@ def test_the_reasons_of_an_invalid_run_are_told_apart():
     total = Counts()
     for nth, reason in enumerate(["refusal"] * 2 + ["schema"] * 4 + ["deadline"] + ["error"] + ["budget"] * 7):
         total.settle([(Answer(nth, 0, 0, "abstained", reason=reason), "vote")])
-    why = verdict(total, Limits(abstained=0.2))["why_invalid"]
+    why = verdict(total, LimitSettings(abstained=0.2))["why_invalid"]
     assert "8 of 8 asks (100.0%) have no answer (deadline 1, error 1, refusal 2, schema 4)" in why
     assert "could not be read as their types" in why, "the next step is that of the most frequent one"
 

@@ -10,9 +10,9 @@ import shutil
 from typing import Any
 
 import pytest
+from support.attempts import Stopper
 from support.command import populace
 from support.compared import CHANGED_TICK, HEAD, SOURCE, TICKS, changed, failing, other, reference, shown, victim  # noqa: F401
-from support.lives import Stopper
 from support.running import SOCIETIES, run_local, settings_of
 
 from populace.cluster.coordinator import Coordinator

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.lives import go
+from support.attempts import go
 from support.running import SOCIETIES
 from support.worldly import __file__ as worldly
 

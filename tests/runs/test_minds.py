@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from support import theorists
-from support.lives import asked, go, same_tables
+from support.attempts import asked, go, same_tables
 from support.running import run_local, settings_of
 
 from populace.agents.facts import fill

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.lives import go
+from support.attempts import go
 
 import populace.scenarios
 from populace.core.errors import ScenarioError

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support.attempts import asked, go, reference
 from support.command import populace
-from support.lives import asked, go, reference
 
 from populace.core.errors import JournalDamaged
 from populace.runs.courses import fork_course, replay_course, resume_course

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.lives import TICKS, go
+from support.attempts import TICKS, go
 from support.running import SOCIETIES, settings_of
 
 from populace.cluster.job import Job

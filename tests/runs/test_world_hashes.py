@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import typer
 from msgspec.structs import replace
+from support.attempts import go
 from support.command import populace
-from support.lives import go
 from support.worldly import __file__ as worldly
 
 from populace.cli.diff import diff

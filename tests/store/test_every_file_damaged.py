@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.lives import go
+from support.attempts import go
 from support.running import SOCIETIES
 
 from populace.cli.costs import print_costs

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.lives import Stopper, asked, go, reference, same_tables
+from support.attempts import Stopper, asked, go, reference, same_tables
 
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.attempts import go
 from support.command import populace
-from support.lives import go
 from support.running import SOCIETIES, run_local
 
 from populace.core.errors import SettingsError, StorageError

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.attempts import TICKS, go
 from support.damaging import corrupt
 from support.kernel_support import same
-from support.lives import TICKS, go
 from support.reading import read_all
 
 from populace.core.errors import CheckpointDamaged, JournalDamaged, StorageError

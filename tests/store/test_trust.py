@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support.attempts import go
 from support.command import populace
-from support.lives import go
 
 from populace.core.errors import Untrusted
 from populace.store.trust import check_trust

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from populace.settings import Budget, Endpoint, Model, Settings
+from populace.settings import Budget, EndpointSettings, Model, Settings
 
-_SECTIONS: Final = {"model": Model, "endpoint": Endpoint, "budget": Budget}
+_SECTIONS: Final = {"model": Model, "endpoint": EndpointSettings, "budget": Budget}
 
 
 def sectioned(**values: Any) -> Settings:

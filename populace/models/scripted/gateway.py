@@ -30,7 +30,7 @@ from populace.core.places import defined_at, raised_at
 from populace.core.records import REASONS, Abstained, Answer, Ask, Reason
 from populace.models.protocol import Deliver, Pressure
 from populace.models.scripted.encode import encode, to_json
-from populace.models.scripted.generate import compile_schema, words
+from populace.models.scripted.generate import compile_schema, plain_text
 from populace.models.scripted.rules import Rules
 from populace.settings import Latency
 
@@ -199,7 +199,7 @@ def _abstained(ask: Ask, reason: Reason, detail: str) -> Answer:
 def answer_writer(spec: AnswerSpec) -> Writer:
     """What writes the texts for one answer type; it raises ValueError where that type cannot be drawn."""
     if spec.kind == "text":
-        return words
+        return plain_text
     if spec.kind == "choice":
         return _choice_writer(spec.labels)
     assert spec.schema is not None

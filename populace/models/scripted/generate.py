@@ -26,7 +26,7 @@ WORDS: Final = tuple(_PLAIN.split())
 _DEEP: Final = 4
 
 
-def words(draw: Stream, at_least: int = 4) -> str:
+def plain_text(draw: Stream, at_least: int = 4) -> str:
     """Between `at_least` and `at_least` + 7 words."""
     bits = draw.word()
     count = at_least + (bits & 7)
@@ -93,7 +93,7 @@ class _Compiler:
             case "object":
                 return self._object(schema)
             case None:
-                return lambda draw, _depth: words(draw)
+                return lambda draw, _depth: plain_text(draw)
         raise ValueError(f"the scripted model knows no type {kind!r} in a JSON schema")
 
     def _refer(self, reference: str) -> Drawer:
@@ -217,9 +217,9 @@ def _string(schema: Mapping[str, Any]) -> Drawer:
     low, high = int(schema.get("minLength", 0)), schema.get("maxLength")
 
     def string(draw: Stream, _depth: int) -> str:
-        text = words(draw)
+        text = plain_text(draw)
         while len(text) < low:
-            text = f"{text} {words(draw)}"
+            text = f"{text} {plain_text(draw)}"
         return text if high is None or len(text) <= high else (text[:high].rstrip() or text[:high]).ljust(low, "a")
 
     return string

@@ -4,9 +4,9 @@
 are the same on any number of shards (but for `latency_s` of asks, which is wall time).
 
 While a run lasts, its rows stand in part files, `parts/<name>-<number>.parquet`. `cut` ends the part that is being
-written, so that what came before a checkpoint is on the disk however the run ends; a run that is taken up there drops
-the parts after it. At the run's end the parts become one file a table. A life that ends before it has come as far as
-one before it leaves that one's tables as they are.
+written, so that what came before a checkpoint is on the disk however the run ends; a run that is resumed there drops
+the parts after it. At the run's end the parts become one file a table. An attempt that ends before it has come as far
+as one before it leaves that one's tables as they are.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Tables:
     """Writes a run's tables into the folder `out`, which it makes if need be.
 
     `fields` are the agents' public fields (float, int, bool or str); `settings` says which tables are kept. Rows
-    are held back until there are `group_rows` of them, so memory stays bounded. A run that is taken up again goes on
-    after its first `parts` parts; the tables of a life before, of `former_ticks` ticks, stand until it has come as far.
+    are held back until there are `group_rows` of them, so memory stays bounded. A resumed run goes on after
+    its first `parts` parts; the tables of an attempt before, of `former_ticks` ticks, stand until it has come as far.
     Raises StorageError.
     """
 
@@ -105,8 +105,8 @@ class Tables:
         """Make each table one file, and say which there are; a second call gives none.
 
         Each says in its metadata whether the run was `complete`, and of how many `ticks` it has the rows. Parts that a
-        checkpoint counts on stay beside them, until `forget`. A table of a life before that came further stays as it
-        is. A table that cannot be finished keeps its parts, while the others are finished; then StorageError names it.
+        checkpoint counts on stay beside them, until `forget`. A table of an attempt that came further stays as it is. A
+        table that cannot be finished keeps its parts, while the others are finished; then StorageError names it.
         """
         finished: list[Path] = []
         failed: list[StorageError] = []

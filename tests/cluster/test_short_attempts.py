@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.lives import TABLES, TICKS, go, reference, same_tables  # noqa: F401 - fixtures
+from support.attempts import TABLES, TICKS, go, reference, same_tables  # noqa: F401 - fixtures
 
 from populace.cluster.local import LocalTransport
 from populace.core.errors import TransportError

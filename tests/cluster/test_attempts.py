@@ -8,8 +8,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from support.attempts import TICKS, asked, go, reference, same_tables  # noqa: F401 - fixtures
 from support.command import populace
-from support.lives import TICKS, asked, go, reference, same_tables  # noqa: F401 - fixtures
 
 from populace.cluster.job import Job
 from populace.cluster.local import LocalTransport
