@@ -174,13 +174,15 @@ class FakeEndpoint:
             await site.start()
             self._ready.set_result(runner.addresses[0][1])
             await self._stop.wait()
+            await site.stop()
+            await asyncio.sleep(0.01)  # what was accepted last is known to the runner in the loop's next rounds
         except BaseException as error:
             if not self._ready.done():
                 self._ready.set_exception(error)
             raise
         finally:
             await runner.cleanup()
-            await asyncio.sleep(0.01)  # what it closed ends in the loop's next rounds
+            await asyncio.sleep(0.02)  # what it closed ends there too
 
     async def _models(self, request: web.Request) -> web.Response:
         if not self._authorized(request):

@@ -53,10 +53,10 @@ def test_control_a_plain_stream_raises_where_nobody_reads() -> None:
 
 
 def test_a_run_marked_invalid_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
-    """Every answer of the script is of another type than asked for, so none is usable."""
+    """The script gives no answer to any ask."""
     source = Path(SOCIETIES).read_text(encoding="utf-8")
-    worse = "society = dataclasses.replace(society, scripted=lambda ask, draw: object())"
-    wrong = f"{source}\nimport dataclasses\n{worse}\n"
+    worse = "society = dataclasses.replace(society, scripted=lambda ask, draw: Abstained('schema'))"
+    wrong = f"{source}\nimport dataclasses\nfrom populace import Abstained\n{worse}\n"
     (tmp_path / "wrong.py").write_text(wrong, encoding="utf-8")
     run = ["run", "wrong.py", "--model", "scripted", "--ticks", "2", "--out", "a", "--set", "limits.failed_turns=1"]
     quiet = subprocess.DEVNULL

@@ -65,7 +65,7 @@ def test_what_is_not_the_runs_own_stays(tmp_path: Path) -> None:
 
 def test_a_fork_that_cannot_begin_leaves_its_parent_only() -> None:
     run = populace.run(SOCIETIES, model="scripted", **QUIET)
-    for settings in ({"model.kind": "openai"}, {"budget.usd": 1.0}, {"model.kind": "openai", "model.name": "m"}):
+    for settings in ({"model.kind": "openai"}, {"model.kind": "openai", "model.name": "m", "budget.usd": 1.0}):
         with pytest.raises(PopulaceError):
             populace.fork(run, 1, settings=settings, quiet=True)
     assert [path.name for path in Path("runs").iterdir()] == [run.folder.name]
