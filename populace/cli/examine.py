@@ -24,7 +24,7 @@ _FREE_BYTES: Final = 2 * 2**30
 _RAY_TIMEOUT_S: Final = 90.0
 _RAY_CHECK: Final = (
     "import os, ray; os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0'); "
-    "ray.init(**({} if os.environ.get('RAY_ADDRESS') else {'include_dashboard': False}), "
+    "ray.init(**({} if os.environ.get('RAY_ADDRESS') else {'address': 'local', 'include_dashboard': False}), "
     "log_to_driver=False, configure_logging=False); "
     "print(int(ray.cluster_resources().get('CPU', 0)), len(ray.nodes()))"
 )

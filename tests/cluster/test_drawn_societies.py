@@ -10,11 +10,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from support.attempts import go
 from support.drawn import drawn_societies
+from support.long import cases
 
 from populace.runs.courses import replay_course, resume_course
 from populace.runs.replay import replay_run
 
-DRAWN = 20
+DRAWN = cases(20, 8)
 
 
 def chains(manifest: dict[str, Any]) -> tuple[Any, ...]:

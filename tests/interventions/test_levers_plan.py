@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.environments import handed
 from support.kernel_support import doing, end_run, make_shard, run_tick, send
 from support.levers import AGENTS, RESIDENTS
+from support.long import cases
 from support.running import run_local, settings_of
 
 from populace.cluster.job import build_run, build_shard, plan_job
@@ -229,6 +230,7 @@ def test_a_group_is_by_list_by_columns_by_lot_or_all():
     assert members("{where={trust=1.0, party='R'}}") == list(range(0, AGENTS, 2)), "defaults of public fields count"
 
 
+@settings(max_examples=cases(100, 30))
 @given(st.integers(0, 2**40), st.floats(0.05, 1.0), st.floats(0.05, 1.0))
 def test_a_lot_is_exact_nested_and_a_function_of_seed_and_name(seed, one, other):
     small, large = sorted((one, other))

@@ -23,6 +23,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.kernel_support import make_shard, run_tick
+from support.long import cases
 
 from populace.agents.agent import Agent, Public
 from populace.core.errors import ScenarioError
@@ -174,7 +175,7 @@ def lives(plan: Drawn) -> list[list[bytes] | str]:
     return [outcome(kind, 1), *(outcome(kind, n, plan.lost_after, m) for n, m in ((1, 1), (2, 5), (5, 2)))]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=cases(150, 60))
 @given(drawn)
 def test_a_run_of_any_agents_is_one_run_in_every_life(plan: Drawn) -> None:
     whole, *others = lives(plan)

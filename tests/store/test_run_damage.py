@@ -18,6 +18,7 @@ import pytest
 from support.attempts import TICKS, go
 from support.damaging import corrupt
 from support.kernel_support import same
+from support.long import cases
 from support.reading import read_all
 
 from populace.core.errors import CheckpointDamaged, JournalDamaged, StorageError
@@ -30,7 +31,7 @@ from populace.store.folder import CHECKPOINTS, JOURNAL, Store, read_run_file
 from populace.store.journal import write as journal
 from populace.store.journal.read import Report, read_journal
 
-DAMAGES = 1000
+DAMAGES = cases(1000, 300)
 Answers = dict[tuple[int, int, int, int], Any]
 """By attempt, tick, agent and place in the turn."""
 
@@ -121,7 +122,7 @@ def take_up(folder: Path, states: dict[int, RunState], answers: Answers) -> str:
     return "as if nothing were" if state.tick == newest else "one generation back"
 
 
-def test_a_thousand_damages_to_a_runs_folder_are_noticed_and_nothing_false_is_read(stopped: Path) -> None:
+def test_damages_to_a_runs_folder_are_noticed_and_nothing_false_is_read(stopped: Path) -> None:
     states, answers, files = states_of(stopped), answers_of(stopped), files_of(stopped)
     assert len(states) == 2
     assert {identity[0] for identity in answers} == {0, 1}
@@ -164,7 +165,7 @@ def test_control_without_checksums_false_things_are_read(tmp_path: Path, monkeyp
     states, answers, files = states_of(folder), answers_of(folder), files_of(folder)
     rng = random.Random(13)
     false: Counter[str] = Counter()
-    for _ in range(150):
+    for _ in range(cases(150, 60)):
         with damaged(rng.choice(files), rng):
             try:
                 take_up(folder, states, answers)
