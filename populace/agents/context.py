@@ -33,6 +33,9 @@ _SCALARS: Final = frozenset({str, int, float, bool, bytes, type(None)})
 _ROLES: Final = ("system", "user", "assistant")
 _CONTAINERS: Final = (dict, list, tuple)
 _NOT_PLAIN: Final = (TypeError, ValueError, OverflowError, RecursionError)
+_PLAIN: Final = (
+    "text, numbers, or lists and dicts of them; a Struct as `msgspec.to_builtins(it)`, NumPy's as `it.tolist()`."
+)
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -127,10 +130,7 @@ class Context:
         try:
             packed = _pack_plain(body)
         except _NOT_PLAIN as error:
-            raise BadMessage(
-                f"ctx.send: the body is not plain data: {error}. Send text, numbers, or lists and dicts of them; a "
-                "Struct as `msgspec.to_builtins(it)`."
-            ) from None
+            raise BadMessage(f"ctx.send: the body is not plain data: {error}. Send {_PLAIN}") from None
         scope = self._scope
         if len(packed) > scope.body_bytes:
             raise BadMessage(
@@ -165,7 +165,7 @@ class Context:
         try:
             packed = _pack_plain((kind, args))
         except _NOT_PLAIN as error:
-            raise BadAction(f"ctx.act({kind!r}): the arguments are not plain data: {error}") from None
+            raise BadAction(f"ctx.act({kind!r}): the arguments are not plain data: {error}. Give {_PLAIN}") from None
         if len(packed) > scope.body_bytes:
             raise BadAction(f"ctx.act({kind!r}): takes {len(packed)} bytes and bus.body_bytes is {scope.body_bytes}")
         if len(draft.to) >= scope.sends_per_turn:
@@ -252,7 +252,7 @@ class Context:
             try:
                 packed = _pack_plain(args)
             except _NOT_PLAIN as error:
-                raise BadAsk(f"ctx.look({query!r}): the arguments are not plain data: {error}") from None
+                raise BadAsk(f"ctx.look({query!r}): the arguments are not plain data: {error}. Give {_PLAIN}") from None
             if len(packed) > self._scope.body_bytes:
                 raise BadAsk(
                     f"ctx.look({query!r}): takes {len(packed)} bytes and bus.body_bytes is {self._scope.body_bytes}"

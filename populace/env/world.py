@@ -205,7 +205,10 @@ class World:
                 kind = actions[run[0]].kind
                 where = f"action '{kind}', {_name([int(agent) for agent in batch.agents])}"
                 handler = getattr(self.parts[part_name], kind.partition(".")[2])
-                emissions += self._emitted(where, handler, self.tick, batch)
+                try:
+                    emissions += self._emitted(where, handler, self.tick, batch)
+                except ScenarioError as error:
+                    raise ScenarioError(f"{error}{_not_given(kind, error.__cause__, batch)}") from error.__cause__
                 reasons.update((run[i], reason) for i, reason in batch.refused.items())
         for part in self.parts.values():
             emissions += self._emitted(f"part '{part.name}', advance", part.advance, self.tick)
@@ -302,6 +305,14 @@ def _guard(where: str, call: Callable[..., Any], *args: Any, passing: type[Excep
         if isinstance(error, ScenarioError):
             raise ScenarioError(f"{where}: {error}") from error
         raise ScenarioError(f"{where}: {type(error).__name__}: {error}{_place(error)}") from error
+
+
+def _not_given(kind: str, error: BaseException | None, batch: Batch) -> str:
+    """Which arguments an action came with, where its handler looked for another."""
+    if not isinstance(error, KeyError) or not isinstance(error.args[0] if error.args else None, str):
+        return ""
+    lacking = next((args for args in batch.args if not set(error.args) & set(args)), None)
+    return "" if lacking is None else f". ctx.act({kind!r}) was given: {', '.join(lacking) or 'no arguments'}"
 
 
 def _place(error: BaseException) -> str:

@@ -88,6 +88,7 @@ class ChangeAct(Act):
         self, index: int, lever: ChangeLever, members: Ids, makers: dict[str, Callable[[int], Any]]
     ) -> None:
         super().__init__(index, lever, "change", (lever.change.fields, lever.change.each), members)
+        self.what = f"change {written({**lever.change.fields, **lever.change.each}).decode()}"[:SHOWN_CHARS]
         self.members = members
         self.makers = makers
 

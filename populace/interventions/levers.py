@@ -322,7 +322,8 @@ def explain(error: pydantic.ValidationError) -> list[str]:
             lines.append(missing_key(name))
         else:
             given = json.dumps(problem["input"], default=str)
-            lines.append(f"'{name}' = {given}: {in_words(problem)}." if name else f"{in_words(problem)}.")
+            said = sentence(in_words(problem))
+            lines.append(f"'{name}' = {given}: {said}" if name else said)
     return lines
 
 
@@ -336,6 +337,11 @@ def in_words(problem: Mapping[str, Any]) -> str:
     for theirs, ours in _WORDS.items():
         said = said.replace(theirs, ours)
     return said
+
+
+def sentence(said: str) -> str:
+    """What was said, with a full stop where it does not end with a question."""
+    return said if said.endswith("?") else f"{said}."
 
 
 def unknown_key(name: str, known: Sequence[str]) -> str:

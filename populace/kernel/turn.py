@@ -141,6 +141,7 @@ def _failure(turn: Turn, error: BaseException, where: str) -> Failure:
     missing = re.fullmatch(rf"'{re.escape(type(turn.agent).__name__)}' object has no attribute '(\w+)'", message)
     if missing is not None:
         message += f"; declare it as a field of the class with its type, such as `{missing[1]}: int = 0`"
+    message += _not_shown(turn, error)
     for effect in turn.pending or ():
         name = type(effect).__name__
         if f"'{name}'" in message:
@@ -149,6 +150,18 @@ def _failure(turn: Turn, error: BaseException, where: str) -> Failure:
     return Failure(
         turn.id, turn.tick, type(error).__name__, _sound(message)[:2000], where, _sound("\n".join(story))[:20_000]
     )
+
+
+def _not_shown(turn: Turn, error: BaseException) -> str:
+    """What the world's parts show an agent, where it looked for something else in `ctx.seen`."""
+    key = error.args[0] if type(error) is KeyError and error.args else None
+    if not isinstance(key, str) or not re.fullmatch(r"\w+\.\w+", key):
+        return ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        for local in frame.f_locals.values():
+            if type(local) is Context and local.id == turn.id:
+                return "" if key in local.seen else f"; in ctx.seen there are: {', '.join(local.seen) or 'none'}"
+    return ""
 
 
 def _sound(text: str) -> str:

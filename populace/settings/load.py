@@ -6,13 +6,22 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, TypeAlias, get_args
 
 import pydantic
 
 from populace.core.errors import SettingsError
-from populace.interventions.levers import in_words, keys_at, missing_key, parse_lever, plain_path, unknown_key
+from populace.interventions.levers import (
+    in_words,
+    keys_at,
+    missing_key,
+    parse_lever,
+    plain_path,
+    sentence,
+    unknown_key,
+)
 from populace.settings.moved import moved_to
 from populace.settings.schema import Model, Settings, keys_of
 
@@ -144,18 +153,20 @@ def _explain(error: pydantic.ValidationError, sources: Mapping[str, str]) -> str
         elif problem["type"] == "missing":
             lines.append(f"{source}: {missing_key(name)}")
         elif list(path) == ["model", "kind"]:
-            kinds = ", ".join(get_args(Model.model_fields["kind"].annotation))
+            kinds: tuple[str, ...] = get_args(Model.model_fields["kind"].annotation)
             given = problem["input"]
+            near = get_close_matches(str(given), kinds, 1)
+            meant = f" Is '{near[0]}' meant?" if near else ""
             named = given if isinstance(given, str) else "NAME"
             lines.append(
-                f"{source}: {json.dumps(given, default=str)} is no kind of model: there are {kinds}. What the model is "
-                f"called goes to model.name: --model openai --set model.name={named}"
+                f"{source}: {json.dumps(given, default=str)} is no kind of model: there are {', '.join(kinds)}."
+                f"{meant} What a model is called goes to model.name: --model openai --set model.name={named}"
             )
         elif problem["type"] in ("model_type", "model_attributes_type") and (keys := keys_of(path)):
             lines.append(_section(source, name, problem["input"], keys))
         else:
             value = "" if problem["type"] == "value_error" else f" = {json.dumps(problem['input'], default=str)}"
-            lines.append(f"{source}: '{name}'{value}: {in_words(problem)}.")
+            lines.append(f"{source}: '{name}'{value}: {sentence(in_words(problem))}")
     return "\n".join(lines)
 
 

@@ -188,6 +188,10 @@ def read_run_file(folder: Path) -> RunFile:
         raise SettingsError(
             f"{path}: there is no such file. Give the folder that a run was told with --out."
         ) from None
+    except NotADirectoryError:
+        raise SettingsError(
+            f"{folder}: is a file. Give a run's folder, which `populace run` names in its last lines."
+        ) from None
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror}).") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

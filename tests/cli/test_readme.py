@@ -56,6 +56,8 @@ def test_new_writes_the_readmes_society_and_never_over_another_file(tmp_path, mo
     done = CliRunner().invoke(app, ["new", "my_society.py"])
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "  populace run my_society.py --model scripted")
     assert Path("my_society.py").read_text(encoding="utf-8") == blocks()[0]
+    assert CliRunner().invoke(app, ["new", 'a "fair".py']).exit_code == 0
+    assert load_society(find_society('a "fair".py')).name == 'a "fair"'
     Path("my_society.py").write_text("mine")
     refused = {"my_society.py": "is there already", "mine.txt": "Call it mine.py", "no/mine.py": "folder exists"}
     for name, told in refused.items():

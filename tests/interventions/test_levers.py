@@ -162,7 +162,9 @@ def test_whom_levers_touched_is_recorded(pulled):
         row["sender"] for row in read_table(pulled, "messages").to_pylist() if row["fate"] == "refused:blocked"
     }
     assert {row["agent"] for row in rows if row["lever"] == "wall"} == blocked
-    assert [row["agent"] for row in rows if row["lever"] == "tired"] == [3, 7]
+    tired = [row for row in rows if row["lever"] == "tired"]
+    assert [row["agent"] for row in tired] == [3, 7]
+    assert tired[0]["what"] == 'change {"notes":["new"],"party":"X","trust":[0.25,4]}'
     assert read_manifest(pulled)["levers"] == [
         {"lever": "levers[0]", "kind": "set", "at": 2, "until": 4, "agents_touched": None},
         {"lever": "note", "kind": "send", "at": 2, "until": None, "agents_touched": 10},

@@ -293,6 +293,10 @@ def test_diff_replay_and_estimate_are_those_of_the_command_line(village):
 def test_what_is_no_run_is_said(tmp_path):
     with pytest.raises(SettingsError, match="there is no such file"):
         populace.load(tmp_path)
+    society = tmp_path / "mine.py"
+    society.write_text("")
+    with pytest.raises(SettingsError, match=r"mine\.py: is a file\. Give a run's folder"):
+        populace.replay(society)
 
 
 def test_progress_goes_to_stderr_unless_quiet(village, capsys):

@@ -88,6 +88,8 @@ def test_a_models_name_given_as_its_kind_is_told_where_it_goes() -> None:
     said = problem(model__kind="gpt-4")
     assert said.startswith('--model: "gpt-4" is no kind of model: there are embedded, openai, rules, scripted. ')
     assert said.endswith("--set model.name=gpt-4")
+    assert "meant" not in said
+    assert ". Is 'rules' meant? What a model is called" in problem(model__kind="rule")
     assert problem(assignments=["model.kind=3"]).startswith("--set model.kind: 3 is no kind of model")
 
 

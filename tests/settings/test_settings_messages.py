@@ -62,6 +62,7 @@ def test_a_lever(given: str, says: list[str], tmp_path: Path) -> None:
         with pytest.raises(SettingsError) as raised:
             read()
         assert where in str(raised.value)
+        assert not str(raised.value).endswith("?.")
         for part in says:
             assert part in str(raised.value)
 
