@@ -100,7 +100,8 @@ def test_an_error_of_the_scenario_comes_out_of_ray_as_itself(tmp_path, ray_clust
     path.write_text(
         "from populace import *\n"
         "def people(setup): raise ValueError('no people here')\n"
-        "society = Society(name='broken', agent=Agent, population=people)\n"
+        "class One(Agent):\n    async def turn(self, ctx): pass\n"
+        "society = Society(name='broken', agent=One, population=people)\n"
     )
     with pytest.raises(ScenarioError, match="no people here"):
         run_on_ray(tmp_path / "out", str(path), shards=2)
