@@ -179,7 +179,7 @@ import ray
 
 mine = os.environ["POPULACE_CACHE"]
 os.environ["POPULACE_CACHE"] = mine + "-of-shards"
-ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False, num_cpus=4)
+ray.init("local", include_dashboard=False, log_to_driver=False, configure_logging=False, num_cpus=4)
 os.environ["POPULACE_CACHE"] = mine
 import populace.cli
 
