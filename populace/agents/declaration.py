@@ -81,19 +81,20 @@ def _check_function(name: str, value: Any, takes: tuple[str, ...]) -> None:
 def _check_rules(rules: Any) -> None:
     if not isinstance(rules, Mapping):
         raise _wrong("rules", rules, 'a dictionary of functions by purpose: rules={"opinion": opinion}')
-    for purpose, function in rules.items():
-        if not isinstance(purpose, str) or not purpose:
-            raise ScenarioError(f"rules: a purpose is a text, not {purpose!r}.")
-        _check_function(f"rules[{purpose!r}]", function, ("facts", "draw"))
+    _check_functions("rules", rules, "a purpose", ("facts", "draw"))
 
 
 def _check_outcomes(outcomes: Any) -> None:
     if not isinstance(outcomes, Mapping):
         raise _wrong("outcomes", outcomes, 'a dictionary of functions of the world: outcomes={"mean": mean}')
-    for name, function in outcomes.items():
+    _check_functions("outcomes", outcomes, "an outcome's name", ("world",))
+
+
+def _check_functions(where: str, functions: Mapping[Any, Any], key: str, takes: tuple[str, ...]) -> None:
+    for name, function in functions.items():
         if not isinstance(name, str) or not name:
-            raise ScenarioError(f"outcomes: an outcome's name is a text, not {name!r}.")
-        _check_function(f"outcomes[{name!r}]", function, ("world",))
+            raise ScenarioError(f"{where}: {key} is a text, not {name!r}.")
+        _check_function(f"{where}[{name!r}]", function, takes)
 
 
 def _check_parameters(parameters: Any) -> None:

@@ -1,4 +1,5 @@
 """Whole runs whose folder is in an object store: moto's S3 server, real processes, a real kill."""
+# ruff: noqa: F811
 
 from __future__ import annotations
 
@@ -8,10 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.mirrored import server  # noqa: F401 - a fixture
 from support.running import SOCIETIES, run_local
 from support.s3_server import ENVIRONMENT, Gate, S3Server
 
@@ -26,14 +27,6 @@ ARGUMENTS = (
 )  # fmt: skip
 SLOW = ("--set", "model.latency.median_s=0.02", "--set", "model.latency.sigma=0.1")
 SECRET = ENVIRONMENT["AWS_SECRET_ACCESS_KEY"]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    server = S3Server(tmp_path_factory.mktemp("s3") / "log")
-    server.make_bucket("bucket")
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="module")
