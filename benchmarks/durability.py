@@ -62,15 +62,34 @@ def folder_in(parent: Path | None) -> Iterator[Path]:
 def answers(count: int) -> list[tuple[bytes, Answer]]:
     rng = random.Random(1)
     return [
-        (rng.randbytes(16), Answer(n, n // 1000, 0, "answered", rng.randbytes(100).hex(), calls=1, tokens_in=400,
-                                   tokens_out=50, cost_usd=1e-4, latency_s=0.2))
+        (
+            rng.randbytes(16),
+            Answer(
+                n,
+                n // 1000,
+                0,
+                "answered",
+                rng.randbytes(100).hex(),
+                calls=1,
+                tokens_in=400,
+                tokens_out=50,
+                cost_usd=1e-4,
+                latency_s=0.2,
+            ),
+        )
         for n in range(count)
     ]
 
 
 def journal_costs(parent: Path | None) -> Table:
-    table = Table("policy", "batch", "answers", "us an answer", f"share of a {DECISION_S * 1e6:.0f} us decision",
-                  title="Journal: append and commit, 200 characters an answer")
+    table = Table(
+        "policy",
+        "batch",
+        "answers",
+        "us an answer",
+        f"share of a {DECISION_S * 1e6:.0f} us decision",
+        title="Journal: append and commit, 200 characters an answer",
+    )
     made = answers(60_000)
     policies: list[tuple[Policy, int]] = [("process", 60_000), ("machine", 0)]
     for policy, count in policies:
@@ -105,8 +124,14 @@ def checkpoint_costs(parent: Path | None) -> Table:
     rng = random.Random(2)
     rows = {n: rng.randbytes(ROW_BYTES) for n in range(AGENTS)}
     opinions = np.random.default_rng(2).random(AGENTS)
-    table = Table("save", "ms", "bytes", "share of full, time", "share of full, bytes",
-                  title=f"Checkpoint: {AGENTS} agents of {ROW_BYTES} bytes, {ACTIVE} active a tick, one float64 column")
+    table = Table(
+        "save",
+        "ms",
+        "bytes",
+        "share of full, time",
+        "share of full, bytes",
+        title=f"Checkpoint: {AGENTS} agents of {ROW_BYTES} bytes, {ACTIVE} active a tick, one float64 column",
+    )
     with folder_in(parent) as folder:
         store = Checkpoints(folder, run="bench")
 
@@ -167,8 +192,15 @@ def model_server(latency_s: float) -> Iterator[dict[str, Any]]:
 
 def run_costs(parent: Path | None, rounds: int = 4) -> Table:
     """Decisions a second from the end of the first tick on, of whole runs that alternate; the best of the rounds."""
-    table = Table("model", "journal", "decisions/s of CPU", "of off", "decisions/s of wall", "of off",
-                  title="Whole runs, 1,500 agents, 4 ticks, one ask each; no checkpoint")
+    table = Table(
+        "model",
+        "journal",
+        "decisions/s of CPU",
+        "of off",
+        "decisions/s of wall",
+        "of off",
+        title="Whole runs, 1,500 agents, 4 ticks, one ask each; no checkpoint",
+    )
     with model_server(0.0) as served:
         for name, model, agents in (("server", served, 1500), ("scripted", {"kind": "scripted"}, 5000)):
             best: dict[str, tuple[float, float]] = {}
@@ -230,8 +262,14 @@ class Timed(Coordinator):
 
 
 def saved_runs(parent: Path | None) -> Table:
-    table = Table("save, as the run waits for it", "ms", "bytes", "share of the first, time", "bytes",
-                  title=f"Checkpoints of a run: {AGENTS} agents, all active in tick 0, then {ACTIVE} a tick")
+    table = Table(
+        "save, as the run waits for it",
+        "ms",
+        "bytes",
+        "share of the first, time",
+        "bytes",
+        title=f"Checkpoints of a run: {AGENTS} agents, all active in tick 0, then {ACTIVE} a tick",
+    )
     with folder_in(parent) as folder:
         record = {"agents": "none", "messages": False, "asks": False}
         settings = Settings(

@@ -44,7 +44,7 @@ USAGE = {"prompt_tokens": 250, "completion_tokens": 20}
 TICKS = 4
 LIMITS = {"requests_per_minute": 1e7, "tokens_per_minute": 1e10}
 
-SOCIETY = '''
+SOCIETY = """
 import msgspec
 
 from populace.agents.agent import Agent, Public
@@ -69,7 +69,7 @@ class Voter(Agent):
 
 society = Society(name="deciders", agent=Voter, world=lambda setup, people: World(Feed(keep=100)),
                   population=lambda setup: Population({"attitude": [0] * setup.agents}))
-'''
+"""
 
 
 class Opinion(msgspec.Struct):
@@ -105,8 +105,12 @@ class _Server(asyncio.Protocol):
 def serve(pipe: Connection, latency_s: float) -> None:
     message = {"role": "assistant", "content": TEXT}
     body = json.dumps(
-        {"id": "x", "object": "chat.completion", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-         "usage": USAGE}
+        {
+            "id": "x",
+            "object": "chat.completion",
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            "usage": USAGE,
+        }
     ).encode()
     _Server.latency_s = latency_s
     _Server.answer = (
@@ -125,8 +129,17 @@ def asks(calls: int) -> list[Ask]:
     system = "You take part in a study. " * 20
     spec = compile_answer(Opinion)
     return [
-        Ask(n, 0, 0, "feel", (("system", system), ("user", f"You are {n}. " + "What do you think of it? " * 10)), spec,
-            60, 0.8, n.to_bytes(16, "big"))
+        Ask(
+            n,
+            0,
+            0,
+            "feel",
+            (("system", system), ("user", f"You are {n}. " + "What do you think of it? " * 10)),
+            spec,
+            60,
+            0.8,
+            n.to_bytes(16, "big"),
+        )
         for n in range(calls)
     ]
 

@@ -32,7 +32,7 @@ from populace.data.societies import Origin
 from populace.monitoring.report import Pulse, TickReport
 from populace.settings import Model, Record, Settings
 
-RULE = '''
+RULE = """
 from populace.agents.agent import Agent, Public
 from populace.agents.population import Population
 from populace.agents.society import Society
@@ -48,9 +48,9 @@ class Citizen(Agent):
 
 society = Society(name="rule", agent=Citizen,
                   population=lambda setup: Population({"size": [setup.agents] * setup.agents}))
-'''
+"""
 
-ASKING = '''
+ASKING = """
 from populace.agents.agent import Agent, Public
 from populace.agents.answers import Choice
 from populace.agents.population import Population
@@ -70,7 +70,7 @@ def population(setup):
     return Population({"profile": [f"You are voter {i}." for i in range(setup.agents)]})
 
 society = Society(name="asking", agent=Voter, population=population)
-'''
+"""
 AIMS = {"rule": 100_000, "asking": 60_000}
 SOURCES = {"rule": RULE, "asking": ASKING}
 NOTHING = Record(agents="none", messages=False, asks=False, actions=False)

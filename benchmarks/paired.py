@@ -22,7 +22,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-RULE = '''
+RULE = """
 from populace import Agent, Population, Public, Society
 
 class Citizen(Agent):
@@ -36,9 +36,9 @@ class Citizen(Agent):
 
 society = Society(name="rule", agent=Citizen,
                   population=lambda setup: begun(Population({"size": [setup.agents] * setup.agents})))
-'''
+"""
 
-ASKING = '''
+ASKING = """
 from populace import Agent, Choice, Population, Public, Society
 
 VOTE = Choice("yes", "no")
@@ -54,9 +54,9 @@ class Voter(Agent):
 society = Society(name="asking", agent=Voter,
                   population=lambda setup: begun(
                       Population({"profile": [f"You are {i}." for i in range(setup.agents)]})))
-'''
+"""
 
-FEED = '''
+FEED = """
 from populace import Agent, Population, Public, Society, World
 from populace.env import Feed, Network
 
@@ -73,7 +73,7 @@ class User(Agent):
 
 society = Society(name="feed", agent=User, population=lambda setup: begun(Population({"seen": [0] * setup.agents})),
                   world=lambda setup, people: World(Network.watts_strogatz(setup, neighbours=10, rewire=0.1), Feed()))
-'''
+"""
 
 OFF = ("--set", "record.agents=none", "--set", "record.messages=false", "--set", "record.asks=false",
        "--set", "record.actions=false")  # fmt: skip

@@ -86,16 +86,18 @@ def society_of(agent: type[Agent]) -> Society:
     )
 
 
-
-
 def big_feed(posts: int) -> World:
     """A world with a feed of so many posts, three likes each."""
     world = World(Feed(keep=posts))
     world.open(Opening(agents=AGENTS, seed=7, tick_seconds=60.0, parameters=None, columns={}, draw=Draws(7)))
     rng = np.random.default_rng(7)
     zeros = np.zeros(posts, np.int64)
-    columns: dict[str, Any] = {"author": rng.integers(0, AGENTS, posts), "tick": zeros, "likes": zeros + 3,
-                               "reposts": zeros}
+    columns: dict[str, Any] = {
+        "author": rng.integers(0, AGENTS, posts),
+        "tick": zeros,
+        "likes": zeros + 3,
+        "reposts": zeros,
+    }
     columns |= dict.fromkeys(("parent", "original", "original_author", "previous"), zeros - 1)
     likers = np.sort(rng.integers(0, AGENTS // 3, (posts, 3)) + np.arange(3) * (AGENTS // 3), axis=1)
     feed = {
@@ -115,8 +117,10 @@ def actions(rng: np.random.Generator, tick: int, posts: int) -> list[Action]:
     liked = rng.integers(written - posts, written, LIKES).tolist()
     given: list[tuple[int, str, dict[str, Any]]] = [
         *((int(agent), "feed.post", {"text": f"{TEXT}{tick} {agent}"}) for agent in rng.integers(0, AGENTS, POSTS)),
-        *((int(agent), "feed.like", {"post": post}) for agent, post in zip(rng.integers(0, AGENTS, LIKES), liked,
-                                                                           strict=True)),
+        *(
+            (int(agent), "feed.like", {"post": post})
+            for agent, post in zip(rng.integers(0, AGENTS, LIKES), liked, strict=True)
+        ),
     ]
     return [Action(agent, nth, kind, args) for nth, (agent, kind, args) in enumerate(given)]
 

@@ -25,7 +25,7 @@ MOST: Final = 2**31 - 1
 def check_society(society: Society) -> None:
     """Raise ScenarioError, naming the argument, for one that is not of the kind that it has to be."""
     if not isinstance(society.name, str) or not re.fullmatch(r"(?!\.)[^\x00-\x1f\x7f/\\]{1,100}", society.name):
-        raise _wrong("name", society.name, "a name of 1 to 100 letters, without / and \\: name=\"my_society\"")
+        raise _wrong("name", society.name, 'a name of 1 to 100 letters, without / and \\: name="my_society"')
     if not isinstance(society.about, str):
         raise _wrong("about", society.about, "a text")
     check_agent(society.agent)

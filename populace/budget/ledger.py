@@ -127,9 +127,13 @@ class Booking:
             return error
         shared = [name for name in self.bounds if name in _SHARED]
         whole = (
-            f" {' and '.join(shared)} {'bounds' if len(shared) == 1 else 'bound'} all runs of experiment "
-            f"{self.settings.experiment!r} together: what runs that end give back is there to be spent, too."
-        ) if shared else ""
+            (
+                f" {' and '.join(shared)} {'bounds' if len(shared) == 1 else 'bound'} all runs of experiment "
+                f"{self.settings.experiment!r} together: what runs that end give back is there to be spent, too."
+            )
+            if shared
+            else ""
+        )
         return BudgetSpent(
             "the run's budget is spent: the worst case of the next call does not fit under the ceiling. Everything up "
             f"to the last whole tick is saved.{whole} To go on, raise {' or '.join(self.bounds)} (--set) and resume "
@@ -368,9 +372,7 @@ def _entries(base: sqlite3.Connection, only: str | None) -> list[Entry]:
         experiment, run, arm, folder, host, process, process_began_s, changed = plain
         reserved, spent = Amount(tokens, money), Amount(spent_tokens, spent_money)
         found.append(
-            Entry(
-                experiment, run, arm, folder, host, process, process_began_s, changed, bool(is_open), reserved, spent
-            )
+            Entry(experiment, run, arm, folder, host, process, process_began_s, changed, bool(is_open), reserved, spent)
         )
     return found
 

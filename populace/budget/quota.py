@@ -240,9 +240,7 @@ class Quota:
         if want.requests and pace_per_s == 0.0:
             again_s = max(min(again_s, _AGAIN_PACED_S), self._held_until_s - now_s)
         pace_per_s = pace_per_s or math.inf
-        return Lease(
-            want.nth, amounts[0], amounts[1], money, limits.lasts_s, again_s, refused, starts_in_s, pace_per_s
-        )
+        return Lease(want.nth, amounts[0], amounts[1], money, limits.lasts_s, again_s, refused, starts_in_s, pace_per_s)
 
     def _begin(self, holder: _Holder, shard: int, now_s: float, pace_per_s: float) -> float:
         """A lease of requests begins: in how many seconds it may be used, one request's time from all others."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from populace.runs.estimate import Expected
     from populace.runs.prediction import Interval
 
+
 def estimate(
     scenario: Annotated[str, typer.Argument(help="A scenario's name, a module, or a path ending in .py.")],
     agents: Annotated[int | None, typer.Option(help="How many agents the run is to have.")] = None,

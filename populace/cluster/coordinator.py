@@ -211,8 +211,9 @@ class Coordinator:
                 if max(losses.values()) >= DEATHS:
                     await self._count_what_is_left()
                     raise ActorLost(
-                        lost.names, f"{lost.story}. It is the third time: look at what stands before each loss:\n"
-                        + "\n".join(closer.lost)
+                        lost.names,
+                        f"{lost.story}. It is the third time: look at what stands before each loss:\n"
+                        + "\n".join(closer.lost),
                     ) from lost
                 with contextlib.suppress(TransportError):
                     unrecorded = await self._unless_stopped(self._transport.wind_down(GRACE_S))

@@ -73,9 +73,7 @@ class Job(msgspec.Struct, frozen=True):
         return Settings.model_validate_json(self.settings)
 
 
-def plan_job(
-    origin: Origin, settings: Settings, *, whole: bool = True, trace_version: int = TRACE_VERSION
-) -> Job:
+def plan_job(origin: Origin, settings: Settings, *, whole: bool = True, trace_version: int = TRACE_VERSION) -> Job:
     """The job of a run. Raises ScenarioError and SettingsError for what could not run.
 
     Where levers are to be checked, population and world are built for it. Unless the run is `whole` it is a replay: it
@@ -321,9 +319,7 @@ def _levers(job: Job, members: Sequence[Members], world: World | None) -> Levers
 def _world(society: Society, setup: Setup, people: Population) -> World:
     world = _call("world", society.world, setup, people)
     if not isinstance(world, World):
-        raise ScenarioError(
-            f"{defined_at(society.world)}: world(setup, people) must give a World, not {_given(world)}"
-        )
+        raise ScenarioError(f"{defined_at(society.world)}: world(setup, people) must give a World, not {_given(world)}")
     return world
 
 

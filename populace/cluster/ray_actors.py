@@ -53,8 +53,6 @@ _CLOSING_S: Final = 5.0
 """How long a gateway of an attempt that is over may take to close."""
 
 
-
-
 THE_WORLD: Final = "the world"
 THE_QUOTA: Final = "the quota"
 

@@ -33,7 +33,7 @@ def noted(folder: Path) -> Iterator[dict[str, str]]:
     finally:
         _HERE.opened = outer
         inside = os.path.realpath(folder) + os.sep
-        names = {path[len(inside):] for path in map(os.path.realpath, opened) if path.startswith(inside)}
+        names = {path[len(inside) :] for path in map(os.path.realpath, opened) if path.startswith(inside)}
         found.update(digests(folder, {name: "" for name in names if Path(name).suffix not in _CODE}))
 
 

@@ -44,7 +44,7 @@ _REMEDIES: Final = {
         "is made in `def __post_init__(self):`."
     ),
     "mutable collection": (
-        "Each agent needs one of its own: `log: list[str] = msgspec.field(default_factory=lambda: [\"a\"])`; an empty "
+        'Each agent needs one of its own: `log: list[str] = msgspec.field(default_factory=lambda: ["a"])`; an empty '
         "one (`= []`) may stand as it is."
     ),
     "cannot follow optional fields": (
@@ -203,7 +203,7 @@ def _run_module(origin: Origin) -> Any:
     except SystemExit as error:
         raise ScenarioError(
             f"{_place(origin, error)}: cannot be loaded: it ends the process (sys.exit). A society's file only "
-            "declares: put what it does by itself under `if __name__ == \"__main__\":`."
+            'declares: put what it does by itself under `if __name__ == "__main__":`.'
         ) from None
     except Exception as error:
         what = str(error) if isinstance(error, ScenarioError) else f"{type(error).__name__}: {error}{_remedy(error)}"

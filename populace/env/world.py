@@ -349,5 +349,3 @@ def _unwrap(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} is not plain data: give None, bool, int, float, str, bytes, list or dict")
-
-

@@ -84,9 +84,7 @@ class BlockAct(Act):
 class ChangeAct(Act):
     """Fields of a group's agents; `makers`, by field, give the value of the member at a place, a new one each time."""
 
-    def __init__(
-        self, index: int, lever: ChangeLever, members: Ids, makers: dict[str, Callable[[int], Any]]
-    ) -> None:
+    def __init__(self, index: int, lever: ChangeLever, members: Ids, makers: dict[str, Callable[[int], Any]]) -> None:
         super().__init__(index, lever, "change", (lever.change.fields, lever.change.each), members)
         self.what = f"change {written({**lever.change.fields, **lever.change.each}).decode()}"[:SHOWN_CHARS]
         self.members = members

@@ -119,7 +119,7 @@ class Among(_Data):
     @pydantic.model_validator(mode="after")
     def _says_something(self) -> Among:
         if not self.where and self.share is None:
-            raise ValueError("say where = {column = value}, share = 0.1, or both; for everybody write \"all\"")
+            raise ValueError('say where = {column = value}, share = 0.1, or both; for everybody write "all"')
         if self.key is not None and self.share is None:
             raise ValueError("a key names a lot: it needs a share")
         return self
@@ -215,7 +215,7 @@ def _keys(value: Mapping[str, Any]) -> Mapping[str, Any]:
     for key in value:
         room, *names = key.split(".")
         if {"society": 1, "world": 2}.get(room) != len(names) or not all(names):
-            raise ValueError(f"'{key}': a lever sets \"society.<parameter>\" or \"world.<part>.<name>\"")
+            raise ValueError(f'\'{key}\': a lever sets "society.<parameter>" or "world.<part>.<name>"')
     return value
 
 

@@ -264,4 +264,3 @@ class Barrier:
         assert all(done.tick == self.tick for done in self._done.values())
         if self.ended:
             assert not self._done, "a shard is at work after the end"
-

@@ -199,10 +199,7 @@ class Environment:
         given = [reports for reports, _ in envelope.parcels]
         reports = self._distinct_reports(tick, given, envelope.expected is not None)
         changed = [self.world.put_fields(one.agents, one.fields) for one in reports if len(one.agents) and one.fields]
-        actions = [
-            Action(sender, nth, kind, args)
-            for sender, nth, (kind, args) in _in_order(Mail(frames, _NO_LIMIT))
-        ]
+        actions = [Action(sender, nth, kind, args) for sender, nth, (kind, args) in _in_order(Mail(frames, _NO_LIMIT))]
         seal, touched = self._levers.seal(tick), self._levers.touched(tick)
         resolved = self.world.resolve(self._acting(actions), digests=self.trace_version >= 2)
         if is_sample(self.world.tick):
@@ -283,6 +280,4 @@ def _in_order(mail: Mail) -> list[tuple[int, int, Any]]:
 
 def read_values(packed: bytes) -> list[Any]:
     """What `observe` and `look` packed: plain values, and a LookupError in place of one that could not be had."""
-    return [
-        value if good else LookupError(value) for good, value in msgpack.unpackb(packed, strict_map_key=False)
-    ]
+    return [value if good else LookupError(value) for good, value in msgpack.unpackb(packed, strict_map_key=False)]

@@ -73,9 +73,7 @@ class Keeper:
         shapes = {one.name: _shape(one.type, ()) for one in fields}
         self._open = kind.__dictoffset__ != 0
         self._readers = [attrgetter(name) for name in shapes]
-        self._held = [
-            _Field(name, attrgetter(name), flat, sets) for name, (held, flat, sets) in shapes.items() if held
-        ]
+        self._held = [_Field(name, attrgetter(name), flat, sets) for name, (held, flat, sets) in shapes.items() if held]
         self._with_sets = [one for one in self._held if one.sets]
         columns = [column_of(one) for one in fields]
         own = self._open or hasattr(kind, "__post_init__") or None in columns
@@ -238,9 +236,7 @@ def check_saved(agent: Agent, id: int) -> None:  # noqa: A002
     try:
         again = msgspec.msgpack.Decoder(kind).decode(packed)
     except Exception as error:  # noqa: BLE001  # a class may check what it is made of
-        raise NotKept(
-            f"{kind.__name__}: agent {id} cannot be read back once it is saved: {error}. {_NEXT}"
-        ) from None
+        raise NotKept(f"{kind.__name__}: agent {id} cannot be read back once it is saved: {error}. {_NEXT}") from None
     for difference in _differences(kind.__name__, agent, again):
         raise NotKept(f"{difference} (agent {id}). {_NEXT}")
 

@@ -101,7 +101,6 @@ class Form(msgspec.Struct, frozen=True):
             found.append("takes no response_format: the prompt holds the schema")
         return found
 
-
     def and_of(self, other: Form) -> Form:
         """The form that leaves out what either does."""
         return Form(

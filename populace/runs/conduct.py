@@ -65,9 +65,7 @@ def conduct(
         metrics = Metrics(settings.metrics_host, settings.metrics_port, **labels)
         watching.append(metrics)
     transport = make_transport(settings)
-    coordinator = Coordinator(
-        going.origin, settings, transport, place.folder, watching, going.course, place.mirror
-    )
+    coordinator = Coordinator(going.origin, settings, transport, place.folder, watching, going.course, place.mirror)
     try:
         with tuned_collector():
             return asyncio.run(_until_stopped(coordinator, say, stop or Stop()))

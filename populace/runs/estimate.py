@@ -165,9 +165,7 @@ def shares_of(origin: Origin, settings: Settings, pilot: Pilot, agents: int) -> 
     if large <= small:
         return {}
     try:
-        few, many = (
-            _calls(play(origin, settings, size, pilot.ticks, scripted=True).turns) for size in (small, large)
-        )
+        few, many = (_calls(play(origin, settings, size, pilot.ticks, scripted=True).turns) for size in (small, large))
     except PopulaceError:  # a society that cannot be played so tells nothing of itself
         return {}
     shares = {}

@@ -160,9 +160,7 @@ def replay(
     going = replay_course(folder, shards=shards, code=code)
     with tempfile.TemporaryDirectory(prefix="populace-replay-") as place:
         target = Path(place) if out is None else Path(out)
-        return _Played(quiet).work(
-            lambda ways: replay_run(going, folder, target, ways["observers"], stop=ways["stop"])
-        )
+        return _Played(quiet).work(lambda ways: replay_run(going, folder, target, ways["observers"], stop=ways["stop"]))
 
 
 def diff(a: Run | str | Path, b: Run | str | Path) -> Diff:

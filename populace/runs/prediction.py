@@ -176,8 +176,7 @@ def estimate(pilot: Sequence[PilotTurn], plan: Plan, confidence: float = 0.9) ->
     depth = fmean([used.calls for used in sums if used.calls] or [0.0])
     ends: tuple[End, ...] = ("low", "mid", "high")
     times = [
-        _wall(plan, end, getattr(calls, end), getattr(tokens_in, end) + getattr(tokens_out, end), depth)
-        for end in ends
+        _wall(plan, end, getattr(calls, end), getattr(tokens_in, end) + getattr(tokens_out, end), depth) for end in ends
     ]
     return Estimate(
         calls,

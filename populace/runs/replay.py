@@ -81,9 +81,7 @@ _WORLD_ALONE: Final = (
 )
 
 
-def _explain(
-    diverged: Diverged, recorded: Path, out: Path, missed: Sequence[Missed], expected: Sequence[str]
-) -> str:
+def _explain(diverged: Diverged, recorded: Path, out: Path, missed: Sequence[Missed], expected: Sequence[str]) -> str:
     """The first ask or action that differs, with both texts."""
     tick = diverged.tick
     mine = sorted((one for one in missed if one.ask.tick == tick), key=lambda one: (one.ask.agent, one.ask.nth))

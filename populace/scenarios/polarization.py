@@ -84,9 +84,11 @@ def world(setup: Setup, people: Population) -> World:
 
 def outcome(measure: Callable[..., float], *scale: float) -> Callable[[World], float]:
     """A measure of attitudes now, or, given the scale's ends, of attitudes now against those at the start."""
+
     def measured(world: World) -> float:
         now, start = world.columns["attitude"], world.start["attitude"]
         return measure(now, start, *scale) if scale else measure(now)
+
     return measured  # fmt: skip
 
 

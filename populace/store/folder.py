@@ -185,9 +185,7 @@ def read_run_file(folder: Path) -> RunFile:
     try:
         file = msgspec.json.decode(path.read_bytes(), type=RunFile)
     except FileNotFoundError:
-        raise SettingsError(
-            f"{path}: there is no such file. Give the folder that a run was told with --out."
-        ) from None
+        raise SettingsError(f"{path}: there is no such file. Give the folder that a run was told with --out.") from None
     except NotADirectoryError:
         raise SettingsError(
             f"{folder}: is a file. Give a run's folder, which `populace run` names in its last lines."

@@ -45,6 +45,7 @@ REQUIRED: Final = (
 )
 """The keys that every manifest has."""
 
+
 class _Spent(msgspec.Struct):
     calls: int
     tokens_in: int

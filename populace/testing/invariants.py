@@ -205,9 +205,7 @@ class _Check:
         if interrupting is not None:
             interrupting.stop = stop
             observers = [interrupting]
-        manifest = self._guarded(
-            lambda: run_society(self._origin, settings, folder, observers, stop=stop), where, stop
-        )
+        manifest = self._guarded(lambda: run_society(self._origin, settings, folder, observers, stop=stop), where, stop)
         self._balanced(folder, where)
         return dict(manifest)
 

@@ -100,7 +100,8 @@ def test_a_file_says_where_and_what_to_write(argument: str, says: str, tmp_path:
     rest = ", ".join(f"{key}={text}" for key, text in
                      {"name": '"mine"', "agent": "Citizen", "population": "people"}.items() if key != name)  # fmt: skip
     (tmp_path / "mine.py").write_bytes(
-        b"\xef\xbb\xbf" + f"""from populace import Agent, Parameters, Population, Society
+        b"\xef\xbb\xbf"
+        + f"""from populace import Agent, Parameters, Population, Society
 class Citizen(Agent):
     mood: float = 0.5
     async def turn(self, ctx): ...

@@ -38,8 +38,8 @@ def failing(real, at: int, error: BaseException):
 
 @pytest.mark.parametrize("error", [TypeError("a bug"), MemoryError("no room"), SystemExit(3)])
 def test_a_run_that_fails_in_a_way_nobody_foresaw_is_not_complete_and_goes_on(
-    tmp_path, reference, asked, monkeypatch, error  # noqa: F811
-):
+    tmp_path, reference, asked, monkeypatch, error
+):  # noqa: F811
     """The world breaks in tick 5, with a checkpoint at 4: nothing of it is thrown away."""
     whole, folder = reference
     with monkeypatch.context() as broken:

@@ -62,7 +62,7 @@ def test_one_hash_on_any_shards_in_any_life(drawn, stop_at, shards):
         assert again.ticks == again.recorded
 
 
-GLOBAL = '''
+GLOBAL = """
 from populace import Agent, Population, Public, Society
 
 COUNT = [0]
@@ -75,7 +75,7 @@ class One(Agent):
         self.seen = COUNT[0]
 
 society = Society(name="drawn", agent=One, population=lambda setup: Population({"seen": [0] * setup.agents}), size=12)
-'''
+"""
 
 
 def test_control_a_society_that_keeps_state_in_its_module_is_another_when_it_is_resumed(tmp_path):

@@ -240,7 +240,7 @@ def keys_of(out: Path) -> dict[tuple[int, int, int], str]:
 
 @pytest.mark.parametrize(
     ("sets", "levers"),
-    [([], ["block={sender={share=0.2}}"]), (["society.reach=20"], []), ([], ['change={group=[3], fields={mood=9.0}}'])],
+    [([], ["block={sender={share=0.2}}"]), (["society.reach=20"], []), ([], ["change={group=[3], fields={mood=9.0}}"])],
 )
 def test_invariant_4_a_fork_with_a_lever_shares_its_past_and_pays_for_what_changed(
     tmp_path, reference, asked, sets, levers

@@ -64,9 +64,7 @@ def end_early(way: str, out: Path, transport: Any, shards: int, ceiling: int = 0
         pytest.param("ray", 1, marks=[pytest.mark.ray, pytest.mark.chaos]),
     ],
 )
-def test_manifest_tables_and_checkpoint_agree_with_the_server(
-    tmp_path, request, undisturbed, way, kind, shards  # noqa: F811
-):
+def test_manifest_tables_and_checkpoint_agree_with_the_server(tmp_path, request, undisturbed, way, kind, shards):  # noqa: F811
     """And so they do when the run has gone on to its end: what was paid for in either life is in its manifest."""
     if kind == "ray":
         request.getfixturevalue("ray_cluster")

@@ -149,9 +149,7 @@ def go_on(out: Path, server: Misbehaving, transport: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("losses", "stops"), [(1, False), (1, True), (3, False)], ids=["recovered", "stopped on its way", "three losses"]
 )
-def test_what_a_lost_shard_had_on_record_is_in_the_manifest(
-    tmp_path, undisturbed, losses, stops  # noqa: F811
-):
+def test_what_a_lost_shard_had_on_record_is_in_the_manifest(tmp_path, undisturbed, losses, stops):  # noqa: F811
     transport, stopper = Losing(), StopAtLoss()
     with Waiting(losses) as server:
         settings = settings_of(**options_of(server, 3))

@@ -70,7 +70,7 @@ def test_rules_answer_on_ray_as_in_one_process(tmp_path, ray_cluster):
     assert there["asks"] == here["asks"]
     assert there["asks"]["answered"] > 0
     broken = tmp_path / "broken.py"
-    broken.write_text(Path(THEORISTS).read_text().replace('return "yes" if', 'return 1 / 0 if'))
+    broken.write_text(Path(THEORISTS).read_text().replace('return "yes" if', "return 1 / 0 if"))
     with pytest.raises(ScenarioError, match=r"broken\.py:\d+.*'vote'.*ZeroDivisionError"):
         run_on_ray(tmp_path / "out", str(broken), shards=2, model__kind="rules")
 

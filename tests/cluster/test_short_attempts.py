@@ -73,9 +73,7 @@ def never_begun(out: Path, older: int, patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("older", [0, 3])
 @pytest.mark.parametrize("end", [stopped, broken_at_once, never_begun])
-def test_tables_and_manifest_stay_those_of_the_furthest_life(
-    tmp_path, reference, monkeypatch, end, older  # noqa: F811
-):
+def test_tables_and_manifest_stay_those_of_the_furthest_life(tmp_path, reference, monkeypatch, end, older):  # noqa: F811
     whole, folder = reference
     out = tmp_path / "run"
     before = stopped_without_a_checkpoint(out, 6, older)

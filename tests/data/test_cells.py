@@ -27,9 +27,7 @@ def test_only_what_is_needed_is_kept_in_order():
         "total", "import math\nimport os\nunused = 1", "base = 2\nprint(base)", "def add(n):\n    return n + base",
         "other = add(5)", "total = add(math.floor(1.5))",
     )  # fmt: skip
-    assert text == (
-        "import math\n\nbase = 2\n\ndef add(n):\n    return n + base\n\ntotal = add(math.floor(1.5))\n"
-    )
+    assert text == ("import math\n\nbase = 2\n\ndef add(n):\n    return n + base\n\ntotal = add(math.floor(1.5))\n")
 
 
 @pytest.mark.parametrize(

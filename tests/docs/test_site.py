@@ -135,7 +135,7 @@ def test_every_command_and_option_is_on_its_page(generate):
         ("model.temperature", "| `model.temperature` | number, at least 0 | `0.8` | fork |"),
         ("model.repairs", "| `model.repairs` | whole number, at least 0 and at most 2 | `2` | resume |"),
         ("model.path", "| `model.path` | path | none | fork |"),
-        ("transport", "| `transport` | `local`, `ray` | `\"local\"` | resume |"),
+        ("transport", '| `transport` | `local`, `ray` | `"local"` | resume |'),
         ("bus.body_bytes", "| `bus.body_bytes` | whole number, above 0 | `65536` | never |"),
         ("budget.prices", "| `budget.prices.NAME.usd_per_million_tokens_in` |"),
         ("replicas", "| `endpoint.replicas[].weight` |"),

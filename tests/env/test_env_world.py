@@ -142,9 +142,7 @@ KINDS = st.sampled_from(["a.pay", "a.take", "b.take", "b.pay"])
 @given(st.lists(st.tuples(st.integers(0, 4), KINDS, st.integers(-2, 3))))
 def test_batches_equal_one_action_at_a_time(rows: list[tuple[int, str, int]]):
     """The slow plain version: part by part, each action in a batch of its own."""
-    actions = [
-        Action(agent, nth, kind, {"amount": amount}) for nth, (agent, kind, amount) in enumerate(sorted(rows))
-    ]
+    actions = [Action(agent, nth, kind, {"amount": amount}) for nth, (agent, kind, amount) in enumerate(sorted(rows))]
     world = opened(5, Fund(name="a"), Fund(name="b"))
     resolved = world.resolve(actions)
     paid = {"a": [0.0] * 5, "b": [0.0] * 5}

@@ -21,7 +21,6 @@ from populace.store.tables.tables import panel, read_table
 R = [i for i in range(AGENTS) if i % 2 == 0]
 
 
-
 def run(out: Path, *levers: str, scenario: str = RESIDENTS, **options: Any) -> dict[str, Any]:
     return run_local(out, scenario, levers=[parse_lever(one) for one in levers], **options)
 
@@ -57,7 +56,7 @@ def test_all_kinds_together_in_other_societies(tmp_path, scenario):
     sets = of_feed if scenario == SOCIETIES else of_others
     levers = (
         f"at=1, until=3, set={{society.{parameter}{sets}}}",
-        f"at=2, send={{to={share}, body=\"The government should.\"}}",
+        f'at=2, send={{to={share}, body="The government should."}}',
         "at=1, until=2, block={sender={share=0.5}}",
         f"at=2, change={{group={share}, fields={{{field}=0}}}}",
     )
@@ -83,8 +82,8 @@ def test_of_two_levers_that_set_the_same_the_later_holds(tmp_path):
     run(
         tmp_path,
         "at=2, until=4, set={society.dial=3}",
-        "at=0, set={society.dial=2, society.word=\"y\"}",
-        "at=2, until=3, set={\"society.dial\"=4}",
+        'at=0, set={society.dial=2, society.word="y"}',
+        'at=2, until=3, set={"society.dial"=4}',
     )
     assert panel(tmp_path, "dial")[1:, 0].tolist() == [2.0, 2.0, 4.0, 3.0, 2.0]
 
@@ -118,7 +117,7 @@ def test_messages_of_a_blocked_pair_are_refused_while_it_holds(pulled, tmp_path)
     assert all(row in between for row in blocked)
     assert all(row["tick_read"] is None for row in blocked)
     assert messages["sent"] == messages["delivered"] + messages["expired"] + messages["refused"] == len(table)
-    run(tmp_path, "at=0, block={sender=\"all\"}")
+    run(tmp_path, 'at=0, block={sender="all"}')
     fates = Counter((row["sender"] >= 0, row["fate"]) for row in read_table(tmp_path, "messages").to_pylist())
     assert fates[True, "refused:blocked"] == 3 * AGENTS * TICKS
     assert fates[False, "delivered"] > 0, "the world itself is not blocked"
@@ -158,9 +157,7 @@ def test_whom_levers_touched_is_recorded(pulled):
         (2, "levers[0]"): 1, (4, "levers[0]"): 1, (2, "note"): 10, (2, "wall"): 13, (3, "wall"): 13, (2, "tired"): 2,
     }  # fmt: skip
     assert {row["agent"] for row in rows if row["lever"] == "levers[0]"} == {-1}
-    blocked = {
-        row["sender"] for row in read_table(pulled, "messages").to_pylist() if row["fate"] == "refused:blocked"
-    }
+    blocked = {row["sender"] for row in read_table(pulled, "messages").to_pylist() if row["fate"] == "refused:blocked"}
     assert {row["agent"] for row in rows if row["lever"] == "wall"} == blocked
     tired = [row for row in rows if row["lever"] == "tired"]
     assert [row["agent"] for row in tired] == [3, 7]
@@ -197,15 +194,13 @@ def test_a_message_makes_a_sleeping_agent_due(tmp_path):
     text = text.replace('"hello")', '"hello") if 0 else 0')
     text = text.replace("if agent % 5 == 0]", "if 0]")
     scenario.write_text(text.replace("    size=40,", "    size=40, activation=OnMail(),"), encoding="utf-8")
-    manifest = run(tmp_path / "out", "at=3, send={to=[5, 6, 11], body=\"up\"}", scenario=str(scenario), shards=2)
+    manifest = run(tmp_path / "out", 'at=3, send={to=[5, 6, 11], body="up"}', scenario=str(scenario), shards=2)
     assert manifest["turns"] == AGENTS + 3
     assert manifest["messages"]["delivered"] == 3
 
 
 def test_a_lever_message_counts_against_a_full_inbox_and_the_books_balance(tmp_path):
-    manifest = run(
-        tmp_path, *("at=2, send={to=\"all\", body=\"x\"}" for _ in range(6)), bus__inbox_messages=4, shards=2
-    )
+    manifest = run(tmp_path, *('at=2, send={to="all", body="x"}' for _ in range(6)), bus__inbox_messages=4, shards=2)
     messages = manifest["messages"]
     assert messages["refused_by_reason"]["inbox_full"] > 0
     assert messages["sent"] == messages["delivered"] + messages["expired"] + messages["refused"]

@@ -24,8 +24,6 @@ from populace.kernel.order import fair_actions
 """(agent, amount), in each agent's own order."""
 
 
-
-
 ACTS = st.lists(st.tuples(st.integers(0, AGENTS - 1), st.integers(-2, 5)), max_size=20)
 
 

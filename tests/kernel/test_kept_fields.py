@@ -188,8 +188,7 @@ def test_control_without_the_keeper_a_resume_changes_some_agents_in_silence(monk
     draw = random.Random(1)
     sets = [at for at, (kind, _) in enumerate(KINDS) if kind in (set[int], set[str], dict[int, set[str]])]
     plans = [
-        Drawn([draw.choice(sets), draw.choice(sets)], [draw.randrange(2**16) for _ in range(8)], 2)
-        for _ in range(20)
+        Drawn([draw.choice(sets), draw.choice(sets)], [draw.randrange(2**16) for _ in range(8)], 2) for _ in range(20)
     ]
     found = [lives(plan) for plan in plans]
     assert any(whole != other for whole, *others in found for other in others if "an error" not in (whole, other))

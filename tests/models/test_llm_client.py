@@ -43,18 +43,6 @@ from populace.settings import Settings
 KEY = "sk-canary-0123456789"
 
 
-
-
-
-
-
-
-
-
-
-
-
-
 def test_every_ask_is_answered_once_and_counted() -> None:
     asks = [ask(agent) for agent in range(100)]
     with Misbehaving(base=slow(0.02)) as server:
@@ -343,5 +331,3 @@ def test_the_hosts_probe_finds_a_model_that_is_there_and_one_that_is_not() -> No
     assert "'c'" in other.found
     assert "a, b" in other.next_step
     assert asyncio.run(probed(sectioned(kind="scripted"))).ok
-
-

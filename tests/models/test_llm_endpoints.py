@@ -66,9 +66,7 @@ def test_a_run_over_two_endpoints_has_the_trace_of_one(tmp_path: Path) -> None:
         before = len(one.seen)
         both = [{"base_url": one.base_url}, {"base_url": two.base_url}]
         # Few permits each, so that the one prefix that all share spreads.
-        together = run_local(
-            tmp_path / "b", SOCIETIES, **settings, endpoint__replicas=both, endpoint__concurrency=4
-        )
+        together = run_local(tmp_path / "b", SOCIETIES, **settings, endpoint__replicas=both, endpoint__concurrency=4)
         assert len(one.seen) > before
         assert two.seen
     assert together["trace_hash"] == alone["trace_hash"]

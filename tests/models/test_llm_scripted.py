@@ -85,8 +85,10 @@ def test_an_answer_depends_on_seed_agent_tick_and_nth_only() -> None:
 
 @pytest.mark.parametrize("labels", [("yes", "no"), ("a", "b", "c", "d")])
 def test_labels_are_drawn_with_the_probabilities_that_the_answer_states(labels: tuple[str, ...]) -> None:
-    answers = [compile_answer(Choice(*labels)).read(a.text) for a in
-               replies(Scripted(seed=3), [ask(agent, Choice(*labels)) for agent in range(8000)])]
+    answers = [
+        compile_answer(Choice(*labels)).read(a.text)
+        for a in replies(Scripted(seed=3), [ask(agent, Choice(*labels)) for agent in range(8000)])
+    ]
     stated = Counter[str]()
     for one in answers:
         assert sum(one.probabilities.values()) == pytest.approx(1.0, abs=1e-5)
@@ -137,9 +139,7 @@ def test_a_function_of_the_users_gives_typed_values() -> None:
         (lambda _ask, _draw: object(), "error", "TypeError"),
     ],
 )
-def test_what_goes_wrong_in_the_function_is_told_of_it_by_file_and_line(
-    function: Any, reason: str, words: str
-) -> None:
+def test_what_goes_wrong_in_the_function_is_told_of_it_by_file_and_line(function: Any, reason: str, words: str) -> None:
     gateway = Scripted(seed=1, answer=function)
     got = replies(gateway, [ask(0, Choice("yes", "no")), ask(1, Choice("yes", "no"))])
     assert [(a.settled, a.reason) for a in got] == [("abstained", reason)] * 2

@@ -107,9 +107,7 @@ def test_a_shard_whose_last_call_has_begun_leaves_the_pace_to_others_before_it_i
     monkeypatch.setattr(dispatcher, "_SPARE_S", spare_s)
 
     async def session(server: Misbehaving) -> list[Want]:
-        settings = sectioned(
-            kind="openai", name="test-model", base_url=server.base_url, requests_per_minute=PER_MINUTE
-        )
+        settings = sectioned(kind="openai", name="test-model", base_url=server.base_url, requests_per_minute=PER_MINUTE)
         account = account_for(settings)
         assert account is not None
         link = Noting(LocalLink(account))

@@ -66,7 +66,8 @@ def test_what_is_scraped_adds_up_to_the_manifest(metrics: Metrics) -> None:
     assert _labelled(samples, "populace_actions_refused_total", "reason") == {"unknown": 4}
     assert samples["populace_calls_billed_total", ()] == manifest["calls_billed"] == 8
     assert _labelled(samples, "populace_tokens_total", "direction") == {
-        "in": manifest["tokens_in"], "out": manifest["tokens_out"],
+        "in": manifest["tokens_in"],
+        "out": manifest["tokens_out"],
     }
     assert samples["populace_cost_usd_total", ()] == pytest.approx(manifest["cost_usd"])
     assert samples["populace_tick", ()] == 4

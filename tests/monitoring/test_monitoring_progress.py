@@ -142,7 +142,12 @@ def test_json_lines_are_one_object_an_event() -> None:
     said = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [event["event"] for event in said] == ["begin", "note", "tick", "tick", "tick", "tick", "end"]
     assert said[0] == {
-        "event": "begin", "scenario": "polarization", "agents": 20, "ticks": 4, "shards": 2, "model": "scripted",
+        "event": "begin",
+        "scenario": "polarization",
+        "agents": 20,
+        "ticks": 4,
+        "shards": 2,
+        "model": "scripted",
     }
     assert said[1]["text"] == "a failed turn\nin two lines"
     assert said[3]["tick"] == 2
@@ -162,7 +167,9 @@ def test_pulses_are_said_when_nothing_else_was_for_ten_seconds() -> None:
     tell(lines, (Pulse(0, 20, n // 3, 2, 1, n / 2) for n in range(61)))
     said = [json.loads(line) for line in stream.getvalue().splitlines()][1:]
     assert [(event["event"], event["wall_s"], event["turns_done"]) for event in said] == [
-        ("pulse", 10.0, 6), ("pulse", 20.0, 13), ("pulse", 30.0, 20),
+        ("pulse", 10.0, 6),
+        ("pulse", 20.0, 13),
+        ("pulse", 30.0, 20),
     ]
 
 
@@ -293,5 +300,9 @@ def test_estimates_read_as_a_person_says_them() -> None:
     assert left_text(Left(300, 320)) == "about 5 min 10 s left"
     assert left_text(Left(240, 700)) == "4 min 00 s to 12 min left"
     assert [money(usd) for usd in (0, 0.00001, 0.00168, 0.5, 1234.5)] == [
-        "$0", "less than $0.0001", "$0.0017", "$0.50", "$1,234.50",
+        "$0",
+        "less than $0.0001",
+        "$0.0017",
+        "$0.50",
+        "$1,234.50",
     ]

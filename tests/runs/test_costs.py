@@ -128,8 +128,9 @@ def test_too_many_abstentions_make_a_run_invalid_and_do_not_end_it(tmp_path):
     assert "limits.abstained allows 2.0%" in bad["why_invalid"]
     assert "refusal" in bad["why_invalid"]
     assert "This run is not valid" in done.stdout
-    assert sum(sum(part["abstained"].values()) for part in bad["asks"]["by_purpose"].values()) == (
-        bad["asks"]["abstained"]
+    assert (
+        sum(sum(part["abstained"].values()) for part in bad["asks"]["by_purpose"].values())
+        == (bad["asks"]["abstained"])
     )
 
 

@@ -188,9 +188,7 @@ def test_an_interrupted_run_and_one_that_was_killed_are_compared_as_far_as_they_
         ('draw.random() for _', '1 - draw.random() for _', "field", "mood", ("0.", "0.")),
     ],
 )  # fmt: skip
-def test_what_the_first_difference_is_follows_from_what_was_changed(
-    reference, tmp_path, old, new, what, about, texts
-):
+def test_what_the_first_difference_is_follows_from_what_was_changed(reference, tmp_path, old, new, what, about, texts):
     """Each change of code makes another kind of first difference."""
     run_local(tmp_path / "run", changed(tmp_path, old, new), ticks=TICKS)
     found = first_difference(reference, tmp_path / "run")

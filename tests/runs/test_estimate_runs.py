@@ -118,7 +118,7 @@ def test_the_time_of_a_run_under_a_limit(tmp_path):
 
 def test_the_command_prints_lines_of_json_and_leaves_no_folder(tmp_path):
     command = ["estimate", "polarization", "--model", "scripted", "--agents", "1000", "--ticks", "50", "--seed", "3"]
-    priced = ["--set", "model.name=m", "--set", 'budget.prices={m={usd_per_million_tokens_in=1.0}}']
+    priced = ["--set", "model.name=m", "--set", "budget.prices={m={usd_per_million_tokens_in=1.0}}"]
     done = populace(*command, *priced, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -127,9 +127,7 @@ def test_the_command_prints_lines_of_json_and_leaves_no_folder(tmp_path):
     rows = {(row["figure"], row["purpose"]): row for row in figures}
     assert rows["usd", ""]["mid"] == pytest.approx(rows["tokens_in", ""]["mid"] / 1e6)
     assert rows["calls", ""]["low"] < rows["calls", ""]["mid"] < rows["calls", ""]["high"]
-    assert rows["calls", ""]["mid"] == pytest.approx(
-        rows["calls", "reason"]["mid"] + rows["calls", "verdict"]["mid"]
-    )
+    assert rows["calls", ""]["mid"] == pytest.approx(rows["calls", "reason"]["mid"] + rows["calls", "verdict"]["mid"])
     assert rows["wall_s", ""]["high"] > 0.0
     kept = populace(*command, "--out", "kept", "--pilot-ticks", "1", "--pilot-agents", "5", cwd=tmp_path)
     assert kept.returncode == 0, kept.stderr

@@ -304,5 +304,3 @@ def test_progress_goes_to_stderr_unless_quiet(village, capsys):
     assert capsys.readouterr().err.count("\n") > 2
     populace.run(village, **SCRIPTED)
     assert capsys.readouterr() == ("", "")
-
-

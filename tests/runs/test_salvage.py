@@ -88,8 +88,9 @@ def test_a_fork_of_a_damaged_run_asks_what_is_lost(run, reference, asked):
     flip_at_the_end(run / JOURNAL)
     with pytest.raises(JournalDamaged, match=r"`populace fork .* --salvage`"):
         go(run.parent / "not", going=fork_course(run, 8))
-    assert go(run.parent / "fork", going=fork_course(run, 8, salvage=True))["trace_hashes"] == (
-        reference[0]["trace_hashes"]
+    assert (
+        go(run.parent / "fork", going=fork_course(run, 8, salvage=True))["trace_hashes"]
+        == (reference[0]["trace_hashes"])
     )
     assert len(asked) <= 2
 

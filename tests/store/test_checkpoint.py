@@ -199,6 +199,7 @@ class Store(RuleBasedStateMachine):
         true = self.history[found.tick]
         assert all(same(found.blocks[name], true[name]) for name in true)
 
+
 TestStore = Store.TestCase
 
 TestStore.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)

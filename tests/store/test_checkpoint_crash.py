@@ -48,6 +48,7 @@ def test_a_quota_on_the_files_size_is_a_full_disk(tmp_path: Path, limit: int) ->
     store.save(1, {"world": np.arange(5)})
     assert latest(tmp_path).tick == 1  # type: ignore[union-attr]
 
+
 WRITER = """
 import os, sys
 from pathlib import Path

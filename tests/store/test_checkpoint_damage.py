@@ -48,8 +48,6 @@ def test_a_thousand_damages_fall_back_one_generation_and_nothing_false_is_read(t
     assert latest(tmp_path).tick == 11  # type: ignore[union-attr]
 
 
-
-
 def test_without_the_checksum_damage_would_be_read_as_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Checkpoints(tmp_path, run="r").save(0, {"world": np.zeros(2000)})
     file = next(tmp_path.iterdir())

@@ -97,6 +97,7 @@ def test_an_append_that_is_interrupted_half_way_leaves_no_trace(
     with pytest.raises(StorageError, match="closed"):
         journal.append([answer(4)])
 
+
 WRITER = """
 import os, sys
 from pathlib import Path

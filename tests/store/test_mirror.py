@@ -25,7 +25,6 @@ from populace.store.remote.objects import Object, ObjectStore
 pytest.importorskip("s3fs")
 
 
-
 def test_a_folder_goes_there_and_comes_back(remote: str, tmp_path: Path) -> None:
     run = Running(tmp_path / "run")
     mirror = Mirror(remote, tmp_path / "run")

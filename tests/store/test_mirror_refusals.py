@@ -20,7 +20,6 @@ from populace.store.remote.objects import checksums
 pytest.importorskip("s3fs")
 
 
-
 @pytest.mark.parametrize(
     ("address", "says"),
     [

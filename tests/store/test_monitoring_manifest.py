@@ -43,10 +43,17 @@ def test_the_counts_of_a_manifest_are_those_that_were_asked_for(tmp_path: Path) 
     manifest = read_manifest(tmp_path)
     messages, asks = manifest["messages"], manifest["asks"]
     assert {fate: messages[fate] for fate in ("sent", "delivered", "expired", "refused")} == {
-        "sent": 40, "delivered": 24, "expired": 4, "refused": 12,
+        "sent": 40,
+        "delivered": 24,
+        "expired": 4,
+        "refused": 12,
     }
     assert {how: asks[how] for how in ("answered", "cached", "replayed", "abstained", "by_reason")} == {
-        "answered": 4, "cached": 4, "replayed": 4, "abstained": 4, "by_reason": {"deadline": 2, "schema": 2},
+        "answered": 4,
+        "cached": 4,
+        "replayed": 4,
+        "abstained": 4,
+        "by_reason": {"deadline": 2, "schema": 2},
     }
     assert asks["by_purpose"]["revise"]["tokens_in"] == manifest["tokens_in"] == 8 * 247
 

@@ -102,7 +102,12 @@ def test_every_column_comes_back_as_it_was_given(tmp_path: Path) -> None:
     messages = read_table(tmp_path, "messages").to_pylist()
     assert len(messages) == 60
     assert messages[0] == {
-        "tick_sent": 0, "tick_read": None, "sender": 0, "receiver": 1, "nth": 0, "body": '{"text":"0-0"}',
+        "tick_sent": 0,
+        "tick_read": None,
+        "sender": 0,
+        "receiver": 1,
+        "nth": 0,
+        "body": '{"text":"0-0"}',
         "fate": "expired",
     }
     assert messages[1]["tick_read"] == 1
@@ -113,7 +118,8 @@ def test_every_column_comes_back_as_it_was_given(tmp_path: Path) -> None:
     assert asks[1]["reason"] is None
     assert asks[1]["key"] == KEY.hex()
     assert json.loads(asks[1]["prompt"]) == [
-        {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello «1»"},
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello «1»"},
     ]
     agent = read_table(tmp_path, "agents").to_pylist()[1]
     assert agent == {"tick": 0, "agent": 1, "attitude": 1.5, "group": 1, "voted": True, "why": "because 0"}
@@ -125,7 +131,10 @@ def test_columns_say_their_units_and_types(tmp_path: Path) -> None:
     assert schema.field("latency_s").metadata[b"about"] == b"seconds of wall time"
     assert schema.field("cost_usd").metadata[b"about"] == b"US dollars"
     assert [str(read_table(tmp_path, "agents").schema.field(name).type) for name in FIELDS] == [
-        "double", "int64", "bool", "string",
+        "double",
+        "int64",
+        "bool",
+        "string",
     ]
     assert pq.ParquetFile(tmp_path / "asks.parquet").metadata.metadata[b"populace.order"] == b"tick, agent, nth"
 

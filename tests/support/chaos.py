@@ -182,9 +182,7 @@ def resume_here(out: Path, clock: Clock | None = None, **options: Any) -> dict[s
     """Go on with a run, in this process."""
     going = resume_course(out, **options)
     observers = [] if clock is None else [clock]
-    return asyncio.run(
-        Coordinator(going.origin, going.settings, LocalTransport(), out, observers, going.course).run()
-    )
+    return asyncio.run(Coordinator(going.origin, going.settings, LocalTransport(), out, observers, going.course).run())
 
 
 def run_elsewhere(out: Path, scenario: str, **options: Any) -> int | None:
@@ -270,5 +268,3 @@ class Command:
             self.process.wait()
             self.process.stdout.close()
         return code
-
-

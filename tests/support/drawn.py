@@ -55,7 +55,7 @@ LEVERS = (
     {"at": 3, "change": {"group": [1, 2], "fields": {"seen": 77}}},
 )
 
-_SOURCE = '''
+_SOURCE = """
 import msgspec
 import numpy as np
 from populace import (Abstained, Agent, Choice, Every, EveryTick, OnMail, Parameters, Population, Public, Society,
@@ -127,7 +127,7 @@ society = Society(
     world=lambda setup, people: {world}, activation={activation}, parameters=Dials(), size=12, ticks=7,
     outcomes={{"seen": lambda world: float(world.columns["seen"].sum())}},
 )
-'''
+"""
 
 
 @st.composite

@@ -53,7 +53,9 @@ class Fund(Part):
 
 
 def environment(
-    outcomes: Mapping[str, Callable[[World], float]] | None = None, shards: int = 1, record_actions: bool = False,
+    outcomes: Mapping[str, Callable[[World], float]] | None = None,
+    shards: int = 1,
+    record_actions: bool = False,
     trace_version: int = TRACE_VERSION,
 ) -> Environment:
     world = opened(AGENTS, Fund(), columns={"mood": [0.5] * AGENTS}, fields={"mood": float})

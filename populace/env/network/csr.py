@@ -64,9 +64,7 @@ class Csr:
         """The same edges with source and target exchanged."""
         return _from_keys(self.size, *_sort(self.targets, self.sources(), self.weights, self.size))
 
-    def edit(
-        self, source: NDArray[np.integer], target: NDArray[np.integer], weight: NDArray[np.float64]
-    ) -> Csr:
+    def edit(self, source: NDArray[np.integer], target: NDArray[np.integer], weight: NDArray[np.float64]) -> Csr:
         """New rows with these (different) edges set to their weights; a NaN weight removes the edge."""
         keys, weights = _sort(source, target, weight, self.size)
         old = self.sources().astype(np.int64) * self.size + self.targets

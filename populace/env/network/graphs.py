@@ -154,4 +154,3 @@ def stochastic_block(
         lambda: igraph.Graph.SBM(pref_matrix=chances.tolist(), block_sizes=counts.tolist(), directed=not mutual),
     )
     return order[source], order[target]
-

@@ -117,9 +117,7 @@ class Network(Part):
         times likelier to be tied than two at opposite ends; 0 is no homophily, 5 some, 15 much. The model, its
         sources and its distance are in `populace.env.network.homophily`.
         """
-        ends = homophily.homophily(
-            setup, name or cls.name, attributes, mean_degree=mean_degree, strength=strength
-        )
+        ends = homophily.homophily(setup, name or cls.name, attributes, mean_degree=mean_degree, strength=strength)
         return cls._made(setup, ends, mutual=True, name=name)
 
     @classmethod
@@ -301,9 +299,7 @@ class Network(Part):
     def mutual(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[int]]:
         """`mutual(agent=...)`: whom an agent follows and is followed by, by id."""
         rows = self._asked(agents, args)
-        return [
-            np.intersect1d(self._out.of(one), self.incoming.of(one), assume_unique=True).tolist() for one in rows
-        ]
+        return [np.intersect1d(self._out.of(one), self.incoming.of(one), assume_unique=True).tolist() for one in rows]
 
     @query
     def degree(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[dict[str, int]]:

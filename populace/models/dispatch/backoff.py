@@ -75,7 +75,6 @@ class Backoff(msgspec.Struct, frozen=True):
             return draw * self.bound_s(attempt)
         return max(0.0, asked_for_s) + draw * self.base_s
 
-
     def pause_s(
         self, seed: int, agent: int, tick: int, nth: int, attempt: int, asked_for_s: float | None = None
     ) -> float:

@@ -376,7 +376,6 @@ class Dispatcher:
                     self._unreported = True
             self._calls.pop(task, None)
 
-
     def _hold_if_limited(self, lane: Lane, pending: Pending, outcome: Ending, began_s: float, now_s: float) -> None:
         """Hold a lane whose endpoint refused a call by a rate limit, the longer the more often it does."""
         if isinstance(outcome, Limited):

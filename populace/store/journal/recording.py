@@ -74,9 +74,7 @@ def join_positions(shards: Iterable[Sequence[Position]]) -> list[Position]:
     return [*earliest, *(own for own, *_ in given)]
 
 
-def open_journal(
-    place: str, *, run: str, shard: int, attempt: int, policy: Literal["process", "machine"]
-) -> Journal:
+def open_journal(place: str, *, run: str, shard: int, attempt: int, policy: Literal["process", "machine"]) -> Journal:
     """A new journal for a shard of a run whose journals are at `place`. Raises StorageError."""
     segment_bytes = REMOTE_SEGMENT_BYTES if is_remote(place) else SEGMENT_BYTES
     return Journal(

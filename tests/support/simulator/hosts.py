@@ -210,11 +210,7 @@ class ShardProcess(Hosted):
 
     def carry_out(self, order: Open | End) -> None:
         envelope = msgspec.structs.replace(order.envelope, parcels=self.frames_for(order))
-        event = (
-            OpenTick(order.tick, envelope)
-            if isinstance(order, Open)
-            else EndRun(envelope)
-        )
+        event = OpenTick(order.tick, envelope) if isinstance(order, Open) else EndRun(envelope)
         self.effects(self.shard.handle(event))
 
     def effects(self, effects: Sequence[Any]) -> None:

@@ -147,4 +147,3 @@ def answer(ask: Ask) -> Answer:
     if said[0] == "0":
         return Answer(ask.agent, ask.tick, ask.nth, "abstained", reason="refusal", calls=1, tokens_in=5)
     return Answer(ask.agent, ask.tick, ask.nth, "answered", said, calls=1, tokens_in=5, tokens_out=3)
-
