@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from populace.agents.activation import Every, EveryTick, OnMail, Sometimes
     from populace.agents.agent import Agent, Public
     from populace.agents.answers import Choice, Chosen
+    from populace.agents.consulting import Consultation
     from populace.agents.context import Context
     from populace.agents.population import Population
     from populace.agents.society import Parameters, Setup, Society
@@ -26,6 +27,7 @@ __all__ = [
     "Ask",
     "Choice",
     "Chosen",
+    "Consultation",
     "Context",
     "Every",
     "EveryTick",
@@ -58,6 +60,7 @@ _FOUND_IN: Final = {
     "agents.activation": ("Every", "EveryTick", "OnMail", "Sometimes"),
     "agents.agent": ("Agent", "Public"),
     "agents.answers": ("Choice", "Chosen"),
+    "agents.consulting": ("Consultation",),
     "agents.context": ("Context",),
     "agents.population": ("Population",),
     "agents.society": ("Parameters", "Setup", "Society"),

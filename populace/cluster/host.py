@@ -43,9 +43,11 @@ from populace.models.build import build_gateway
 from populace.models.dialect import EndpointForms
 from populace.models.dispatch.throttle import Link
 from populace.models.protocol import Gateway
+from populace.settings import Settings
 from populace.store.journal.recording import OpenPast, Recording
 
-_POLL_S: Final = 0.02
+POLL_S: Final = 0.02
+"""How often a gateway that winds down is asked whether a call is still in flight."""
 GRACE_S: Final = 3.0
 """How long calls in flight may take to end when a signal ends the run, or when it goes back after a loss."""
 
@@ -97,9 +99,22 @@ def build_host(
     `link` leads to the run's account, where anything is limited; `pasts` are the journals to look answers up in;
     `forms` is what is known of the endpoints, and is added to. Raises ScenarioError, ModelError, StorageError.
     """
+    stack = build_stack(job, job.read_settings(), index, link, pasts, forms)
+    return ShardHost(build_shard(job, index, part), stack, world)
+
+
+def build_stack(
+    job: Job,
+    settings: Settings,
+    index: int,
+    link: Link | None,
+    pasts: Sequence[OpenPast],
+    forms: EndpointForms,
+) -> Recording:
+    """The model stack of shard `index`, its journal outermost. `settings` are the job's, or a share of their own."""
     gateway: Gateway | None = None
     if not job.replay:
-        settings, society = job.read_settings(), job.society()
+        society = job.society()
         gateway = build_gateway(
             settings,
             scripted=society.scripted,
@@ -110,7 +125,7 @@ def build_host(
             attempt=job.attempt,
             forms=forms,
         )
-    return ShardHost(build_shard(job, index, part), Recording(gateway, job_journal(job, index), pasts), world)
+    return Recording(gateway, job_journal(job, index), pasts)
 
 
 def split_parcels(
@@ -187,7 +202,7 @@ class ShardHost:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 while self.gateway.pressure().in_flight:  # noqa: ASYNC110 - a gateway tells no more
-                    await asyncio.sleep(_POLL_S)
+                    await asyncio.sleep(POLL_S)
         self.gateway.abort()
 
     async def close(self) -> None:

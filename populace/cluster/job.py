@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -205,7 +205,8 @@ def build_run(job: Job) -> Built:
         return Environment(
             world, society.outcomes, shards=settings.shards, frame_bytes=settings.bus.frame_bytes,
             attempt=job.attempt, levers=levers, record_actions=settings.record.actions,
-            trace_version=job.trace_version,
+            record_asks=settings.record.asks, trace_version=job.trace_version,
+            scope=_scope(job, society, settings, world.actions, world.queries), eras=job.eras,
         )  # fmt: skip
 
     try:
@@ -236,7 +237,18 @@ def build_shard(job: Job, index: int, part: ShardPart) -> Shard:
         saved=job.journal is not None,
         trace_version=job.trace_version,
     )
-    scope = Scope(
+    scope = _scope(job, society, settings, part.actions, part.queries)
+    if job.trace_version > 1 and sys.flags.hash_randomization:
+        _refuse_sets(society)
+    ids = range(index, job.agents, settings.shards)
+    agents = _agents(society, part.columns, ids)
+    levers = _levers(job, part.members, None)
+    return Shard(plan, scope, agents, society.fields, society.activation, levers)
+
+
+def _scope(job: Job, society: Society, settings: Settings, actions: Iterable[str], queries: Iterable[str]) -> Scope:
+    """What turns, and parts that ask, read of the run."""
+    return Scope(
         seed=settings.seed,
         tick_seconds=society.tick_seconds,
         parameters=society.with_parameters(settings.society),
@@ -246,17 +258,11 @@ def build_shard(job: Job, index: int, part: ShardPart) -> Shard:
         temperature=settings.model.temperature,
         body_bytes=settings.bus.body_bytes,
         sends_per_turn=settings.bus.sends_per_turn,
-        actions=frozenset(part.actions),
-        queries=frozenset(part.queries),
+        actions=frozenset(actions),
+        queries=frozenset(queries),
         forms=settings.forms,
         by_rules=settings.model.kind == "rules",
     )
-    if job.trace_version > 1 and sys.flags.hash_randomization:
-        _refuse_sets(society)
-    ids = range(index, job.agents, settings.shards)
-    agents = _agents(society, part.columns, ids)
-    levers = _levers(job, part.members, None)
-    return Shard(plan, scope, agents, society.fields, society.activation, levers)
 
 
 def _refuse_sets(society: Society) -> None:

@@ -16,6 +16,7 @@ from populace.budget.service import AccountService, LocalLink, account_for
 from populace.cluster.host import ShardHost, build_host, split_parcels
 from populace.cluster.job import Job, build_run
 from populace.cluster.transport import Opened, Progress
+from populace.cluster.world_host import WorldHost, build_world_host
 from populace.core.records import Counts, Look, Position
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope, Frame, count_messages
@@ -52,7 +53,7 @@ class LocalTransport:
         self.account: AccountService | None = None
         self.spent: Amount = NOTHING
         self.forms = EndpointForms()
-        self._environment: Environment | None = None
+        self._world: WorldHost | None = None
         self._frame_bytes = 0
         self._missed: list[Missed] = []
 
@@ -61,7 +62,7 @@ class LocalTransport:
         await self.close()
         settings = job.read_settings()
         built = build_run(job)
-        self._environment = built.environment
+        environment = built.environment
         self._frame_bytes = settings.bus.frame_bytes
         # The journal of an attempt before knows nothing of the calls that were in flight; its account does.
         spent = job.spent.at_least(self.spent)
@@ -70,17 +71,20 @@ class LocalTransport:
         pasts = open_pasts(job.pasts)
         for index in range(settings.shards):
             link = None if self.account is None else LocalLink(self.account)
-            door = _Door(self._environment, job.attempt)
+            door = _Door(environment, job.attempt)
             part = built.part(index, settings.shards)
             host = build_host(job, index, part, door, link, pasts, self.forms)
             await host.gateway.open()
             self.hosts.append(host)
-        return msgspec.structs.replace(opened(self._environment), on_record=on_record(pasts))
+        link = None if self.account is None else LocalLink(self.account)
+        self._world = build_world_host(job, environment, link, pasts, self.forms)
+        await self._world.open()
+        return msgspec.structs.replace(opened(environment), on_record=on_record(pasts))
 
     async def restore(self, state: RunState) -> tuple[dict[int, list[Frame]], dict[int, int]]:
         """Put shards and world where the run stood."""
-        assert self._environment is not None
-        self._environment.world.restore(state.world)
+        assert self._world is not None
+        self._world.environment.world.restore(state.world)
         shards = len(self.hosts)
         mail: dict[int, list[Frame]] = {index: [] for index in range(shards)}
         for host in self.hosts:
@@ -93,9 +97,10 @@ class LocalTransport:
 
     async def export(self, tick: int, whole: bool) -> tuple[list[ShardState], dict[str, Any], list[Position]]:
         """The state of all."""
-        assert self._environment is not None
+        assert self._world is not None
         shards, positions = zip(*(host.export(tick, whole=whole) for host in self.hosts), strict=True)
-        return list(shards), self._environment.export(tick), join_positions(positions)
+        joined = join_positions([*positions, self._world.positions(tick)])
+        return list(shards), self._world.environment.export(tick), joined
 
     async def collect(self, parcels: list[Frame]) -> list[Frame]:
         """The parcels are the frames."""
@@ -104,7 +109,8 @@ class LocalTransport:
     @property
     def missed(self) -> list[Missed]:
         """What a replay found no answer to, so far."""
-        return [*self._missed, *(one for host in self.hosts for one in host.gateway.missed)]
+        world = [] if self._world is None else self._world.missed
+        return [*self._missed, *(one for host in self.hosts for one in host.gateway.missed), *world]
 
     async def open_tick(self, shard: int, tick: int, envelope: Envelope) -> tuple[ShardDone, TickDone]:
         """Run the shard's tick on this loop."""
@@ -114,22 +120,29 @@ class LocalTransport:
 
     async def close_tick(self, tick: int, envelope: Envelope) -> tuple[WorldDone, list[tuple[int, Any]]]:
         """End the tick in the world."""
-        assert self._environment is not None
-        done = self._environment.close_tick(tick, envelope)
+        assert self._world is not None
+        done = await self._world.close_tick(tick, envelope)
         out = [(frame.destination, frame) for frame in done.frames]
         return msgspec.structs.replace(done, frames=[]), out
 
     async def wind_down(self, grace_s: float) -> Counts:
         """All shards at once."""
-        await asyncio.gather(*(host.wind_down(grace_s) for host in self.hosts))
+        world = [] if self._world is None else [self._world]
+        winding = (*(one.wind_down(grace_s) for one in self.hosts), *(one.wind_down(grace_s) for one in world))
+        await asyncio.gather(*winding)
         unrecorded = Counts()
         for host in self.hosts:
             unrecorded.add(host.gateway.take_unrecorded())
+        for one in world:
+            unrecorded.add(one.take_unrecorded())
         return unrecorded
 
     async def end(self, shard: int, envelope: Envelope, tick: int) -> RunDone:
         """Close the shard's books."""
-        return self.hosts[shard].end(envelope, tick)
+        done = self.hosts[shard].end(envelope, tick)
+        if shard == 0 and self._world is not None:
+            done.counts.add(self._world.end(tick))
+        return done
 
     async def upload(self) -> bool:
         """The shards' journals lie in the run's folder here, with all the rest."""
@@ -140,13 +153,18 @@ class LocalTransport:
         progress = Progress()
         for host in self.hosts:
             add_progress(progress, host)
+        if self._world is not None:
+            world = self._world.progress()
+            progress.asks_waiting += world.asks_waiting
+            progress.asks_in_flight += world.asks_in_flight
         return progress
 
     async def close(self) -> None:
         """Close the gateways."""
-        await asyncio.gather(*(host.close() for host in self.hosts))
+        world = [] if self._world is None else [self._world]
+        await asyncio.gather(*(one.close() for one in world), *(one.close() for one in self.hosts))
         self._missed = self.missed
-        self.hosts = []
+        self.hosts, self._world = [], None
         if self.account is not None:
             self.spent = self.account.spent
 

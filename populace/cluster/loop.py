@@ -262,7 +262,7 @@ class TickLoop:
             stages_s=dict(done.stages_s),
             outcomes=done.world.outcomes if done.world else {},
             wall_s=standing.wall_s(),
-            asks=[part.rows["asks"] for part in done.parts if "asks" in part.rows],
+            asks=[one.rows["asks"] for one in (*done.parts, done.world) if one is not None and "asks" in one.rows],
         )
         self._audience.tick(report)
 

@@ -25,6 +25,7 @@ from populace.budget.service import account_for
 from populace.cluster.job import Job
 from populace.cluster.liveness import Liveness, aside
 from populace.cluster.ray_actors import (
+    CONTROLS,
     THE_QUOTA,
     THE_WORLD,
     EnvironmentActor,
@@ -40,6 +41,7 @@ from populace.cluster.wire import (
     pack_envelope,
     unpack_export,
     unpack_forms,
+    unpack_positions,
     unpack_run,
     unpack_tick,
     unpack_world,
@@ -116,9 +118,9 @@ class RayTransport:
             quota = {**options, "num_cpus": 0, "scheduling_strategy": here}
             self._quota = ray.remote(**quota)(QuotaActor).remote(packed)
         # The world first: a shard is given its handle, which is another one where the world was lost.
-        worlds = ray.remote(**options)(EnvironmentActor)
+        worlds = ray.remote(concurrency_groups={"control": CONTROLS}, **options)(EnvironmentActor)
         self._environment = await self._there(self._environment, worlds, (), THE_WORLD, again)
-        world = await self._result(self._environment.start.remote(packed), THE_WORLD)
+        world = await self._result(self._environment.start.remote(packed, self._quota), THE_WORLD)
         parts = await self._result(self._environment.parts.remote(settings.shards), THE_WORLD)
         kind = ray.remote(scheduling_strategy="SPREAD", max_concurrency=16, **options)(ShardActor)
         self._shards = self._shards or [None] * settings.shards
@@ -190,12 +192,13 @@ class RayTransport:
 
     async def export(self, tick: int, whole: bool) -> tuple[list[ShardState], dict[str, Any], list[Position]]:
         """The state of all."""
-        world, *packed = await asyncio.gather(
+        (world, at), *packed = await asyncio.gather(
             self._result(self._environment.export.remote(tick), THE_WORLD),
-            *(self._result(one.export.remote(tick, whole), shard_name(at)) for at, one in enumerate(self._shards)),
+            *(self._result(one.export.remote(tick, whole), shard_name(nth)) for nth, one in enumerate(self._shards)),
         )
         read = [unpack_export(one) for one in packed]
-        return [state for state, _ in read], unpack_world_state(world), join_positions(at for _, at in read)
+        positions = [*(position for _, position in read), unpack_positions(at)]
+        return [state for state, _ in read], unpack_world_state(world), join_positions(positions)
 
     async def collect(self, parcels: list[Any]) -> list[Frame]:
         """Fetch the frames from where they are."""
@@ -216,14 +219,18 @@ class RayTransport:
 
     async def close_tick(self, tick: int, envelope: Envelope) -> tuple[WorldDone, list[tuple[int, Any]]]:
         """End the tick on the environment's actor."""
-        call = self._environment.close_tick.remote(tick, pack_envelope(envelope), *envelope.parcels)
-        packed, out = await self._result(call, THE_WORLD)
+        forms = pack(self.forms.learnt())
+        call = self._environment.close_tick.remote(tick, pack_envelope(envelope), forms, *envelope.parcels)
+        packed, out, learnt = await self._result(call, THE_WORLD)
+        self.forms.join(unpack_forms(learnt))
         return unpack_world(packed), out
 
     async def wind_down(self, grace_s: float) -> Counts:
         """All shards at once."""
         there = [(index, actor) for index, actor in enumerate(self._shards) if actor is not None]
         winding = [self._result(actor.wind_down.remote(grace_s), shard_name(index)) for index, actor in there]
+        if self._environment is not None:
+            winding.append(self._result(self._environment.wind_down.remote(grace_s), THE_WORLD))
         unrecorded = Counts()
         try:
             answered = await asyncio.gather(*winding, return_exceptions=True)
@@ -238,18 +245,25 @@ class RayTransport:
     async def end(self, shard: int, envelope: Envelope, tick: int) -> RunDone:
         """Close a shard's books."""
         call = self._shards[shard].end.remote(tick, pack_envelope(envelope), *envelope.parcels)
-        return unpack_run(await self._result(call, shard_name(shard)))
+        done = unpack_run(await self._result(call, shard_name(shard)))
+        if shard == 0:
+            with suppress(ActorLost):
+                packed = await self._result(self._environment.end.remote(tick), THE_WORLD)
+                done.counts.add(msgspec.msgpack.decode(packed, type=Counts))
+        return done
 
     async def upload(self) -> bool:
         """Each shard uploads its own."""
         calls = [self._result(one.upload.remote(), shard_name(at)) for at, one in enumerate(self._shards) if one]
+        if self._environment is not None:
+            calls.append(self._result(self._environment.upload.remote(), THE_WORLD))
         await asyncio.gather(*calls)
         return True
 
     async def progress(self) -> Progress:
         """Sums over the shards."""
         asked = [self._result(actor.progress.remote(), shard_name(index)) for index, actor in enumerate(self._shards)]
-        parts = await asyncio.gather(*asked)
+        parts = await asyncio.gather(*asked, self._result(self._environment.progress.remote(), THE_WORLD))
         return Progress(*(sum(column) for column in zip(*parts, strict=True)))
 
     async def close(self) -> None:
@@ -294,9 +308,11 @@ class RayTransport:
         return []
 
     async def _close_shards(self) -> None:
-        """Have the shards end what is open, and tell the account what they spent last."""
+        """Have shards and world end what is open, and tell the account what they spent last."""
         there = [(index, actor) for index, actor in enumerate(self._shards) if actor is not None]
         closing = [self._result(actor.close.remote(), shard_name(index)) for index, actor in there]
+        if self._environment is not None:
+            closing.append(self._result(self._environment.close.remote(), THE_WORLD))
         try:
             async with asyncio.timeout(self._patience_s(_CLOSING_S)):
                 await asyncio.gather(*closing, return_exceptions=True)

@@ -6,10 +6,11 @@ What crosses is bytes: MessagePack, made and read by `wire` and `bus`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -32,14 +33,19 @@ from populace.cluster.wire import (
     unpack_part,
     unpack_shard_state,
 )
+from populace.cluster.world_host import WorldHost, build_world_host
 from populace.core.errors import ActorLost, PopulaceError, StorageError, TransportError
 from populace.core.records import Counts, Look
 from populace.kernel.bus import unpack_frame
 from populace.kernel.environment import Environment
 from populace.kernel.snapshot import pack_world_state, unpack_world_state
 from populace.models.dialect import EndpointForms
-from populace.store.journal.recording import on_record, open_pasts
+from populace.models.dispatch.throttle import Link
+from populace.store.journal.recording import OpenPast, on_record, open_pasts
 from populace.store.remote.mirror import Mirror, shard_mirror
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 _FRAME_SLACK: Final = 4
 """A packed frame holds columns besides bodies, and a body may exceed `frame_bytes` by one message."""
@@ -53,6 +59,8 @@ _CLOSING_S: Final = 5.0
 """How long a gateway of an attempt that is over may take to close."""
 
 
+CONTROLS: Final = 2
+"""How many calls of the group `control` the world's process takes at once."""
 THE_WORLD: Final = "the world"
 THE_QUOTA: Final = "the quota"
 
@@ -89,21 +97,53 @@ def most_bytes(job: Job) -> int:
     return _FRAME_SLACK * (bus.frame_bytes + bus.body_bytes) + 2**20
 
 
+def _control(method: F) -> F:
+    """A method of an actor that is called while another is at work: it is in the group `control`."""
+    return cast("F", ray.method(concurrency_group="control")(method))
+
+
 class EnvironmentActor:
-    """The environment service in a process of its own."""
+    """The environment service in a process of its own.
+
+    It is called in one thread, which answers looks faster than an event loop would; what its parts ask goes over a loop
+    in a thread beside it. What has to get through while a tick is being closed is in the group `control`.
+    """
 
     def __init__(self) -> None:
         self._frame_bytes = 0
-        self._environment: Environment | None = None
+        self._host: WorldHost | None = None
         self._built: Built | None = None
+        self._forms = EndpointForms()
+        self._mirror: Mirror | None = None
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="populace world", daemon=True).start()
 
-    def start(self, job: bytes) -> bytes:
-        """Build the world; the packed `Opened`."""
+    def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        """What work on the loop comes to."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    @property
+    def _world(self) -> WorldHost:
+        assert self._host is not None
+        return self._host
+
+    def start(self, job: bytes, quota: Any) -> bytes:
+        """Build the world; the packed `Opened`. `quota` is the run's `QuotaActor`; None where nothing is limited."""
+        self.close()
         read = msgspec.msgpack.decode(job, type=Job)
         self._frame_bytes = most_bytes(read)
         self._built = build_run(read)
-        self._environment = self._built.environment
-        return pack(opened(self._environment))
+        environment = self._built.environment
+        self._forms.join(read.forms)
+        asks = bool(environment.world.consulting)
+        self._mirror = shard_mirror(read.journal, read.read_settings().shards) if asks else None
+        pasts = open_pasts(read.pasts) if asks else []
+        self._wait_for(self._open(read, environment, None if quota is None else _link(quota), pasts))
+        return pack(opened(environment))
+
+    async def _open(self, job: Job, environment: Environment, link: Link | None, pasts: list[OpenPast]) -> None:
+        self._host = build_world_host(job, environment, link, pasts, self._forms)
+        await self._host.open()
 
     def parts(self, shards: int) -> list[Any]:
         """References to what each shard is given of population and world, packed."""
@@ -113,31 +153,68 @@ class EnvironmentActor:
 
     def restore(self, world: bytes) -> None:
         """Put the world, just started, where the run stood."""
-        assert self._environment is not None
-        self._environment.world.restore(unpack_world_state(world))
+        self._world.environment.world.restore(unpack_world_state(world))
 
-    def export(self, tick: int) -> bytes:
-        """The world's packed state before a tick."""
-        assert self._environment is not None
-        return pack_world_state(self._environment.export(tick))
+    def export(self, tick: int) -> tuple[bytes, bytes]:
+        """The world's packed state before a tick, and how far its journal is behind it."""
+        return pack_world_state(self._world.environment.export(tick)), pack(self._world.positions(tick))
 
     def observe(self, agents: bytes, attempt: int) -> bytes:
         """What these agents (int32) see."""
-        assert self._environment is not None
-        return self._environment.observe(np.frombuffer(agents, "<i4"), attempt)
+        return self._world.environment.observe(np.frombuffer(agents, "<i4"), attempt)
 
     def look(self, looks: bytes, attempt: int) -> bytes:
         """The replies to these looks."""
-        assert self._environment is not None
-        return self._environment.look(unpack_looks(looks), attempt)
+        return self._world.environment.look(unpack_looks(looks), attempt)
 
-    def close_tick(self, tick: int, envelope: bytes, *parcels: bytes) -> tuple[bytes, list[tuple[int, Any]]]:
-        """End a tick; the packed `WorldDone`, and references to its frames by shard."""
-        assert self._environment is not None
+    def close_tick(
+        self, tick: int, envelope: bytes, forms: bytes, *parcels: bytes
+    ) -> tuple[bytes, list[tuple[int, Any]], bytes]:
+        """End a tick; the packed `WorldDone`, references to its frames by shard, and what is known of the endpoints.
+
+        `forms` is what was known of them before, packed.
+        """
+        self._forms.join(unpack_forms(forms))
         read = [unpack_parcel(parcel, self._frame_bytes) for parcel in parcels]
-        done = self._environment.close_tick(tick, unpack_envelope(envelope, read))
+        done = self._wait_for(self._world.close_tick(tick, unpack_envelope(envelope, read)))
         out = [(frame.destination, ray.put(frame.pack())) for frame in done.frames]
-        return pack(msgspec.structs.replace(done, frames=[])), out
+        return pack(msgspec.structs.replace(done, frames=[])), out, pack(self._forms.learnt())
+
+    def upload(self) -> None:
+        """Upload the world's journal so far, where the run's folder is remote."""
+        if self._mirror is not None:
+            self._mirror.push()
+
+    def end(self, tick: int) -> bytes:
+        """Packed, what was billed since `tick` began, which is not committed."""
+        return pack(self._world.end(tick))
+
+    @_control
+    def wind_down(self, grace_s: float) -> bytes:
+        """Abandon the end of a tick that is under way; packed, what is not on record of its calls cost."""
+        host = self._host
+        if host is None:
+            return pack(Counts())
+        self._wait_for(host.wind_down(grace_s))
+        return pack(host.take_unrecorded())
+
+    @_control
+    def progress(self) -> tuple[int, int, int, int]:
+        """What is waiting and in flight of what the world asks."""
+        host = self._host
+        return msgspec.structs.astuple(Progress() if host is None else host.progress())
+
+    @_control
+    def close(self) -> None:
+        """End what is open, close the gateway."""
+        if self._host is not None:
+            host, self._host = self._host, None
+            with suppress(TimeoutError):
+                self._wait_for(asyncio.wait_for(host.close(), _CLOSING_S))
+        if self._mirror is not None:
+            mirror, self._mirror = self._mirror, None
+            with suppress(StorageError):  # what is missing there is asked for again
+                mirror.push(patience_s=_CLOSING_S)
 
 
 class _Door:

@@ -64,6 +64,7 @@ _WORLD: Final = msgspec.msgpack.Decoder(WorldDone, dec_hook=_array)
 _RUN: Final = msgspec.msgpack.Decoder(RunDone, dec_hook=_array)
 _STATE: Final = msgspec.msgpack.Decoder(ShardState, dec_hook=_array)
 _EXPORT: Final = msgspec.msgpack.Decoder(tuple[ShardState, list[Position]], dec_hook=_array)
+_POSITIONS: Final = msgspec.msgpack.Decoder(list[Position])
 _PART: Final = msgspec.msgpack.Decoder(ShardPart, dec_hook=_array)
 _ENVELOPE: Final = msgspec.msgpack.Decoder(tuple[dict[int, int] | None, int])
 _FORMS: Final = msgspec.msgpack.Decoder(dict[str, EndpointForm])
@@ -96,6 +97,11 @@ def unpack_shard_state(packed: bytes) -> ShardState:
 def unpack_export(packed: bytes) -> tuple[ShardState, list[Position]]:
     """Read a shard's state and positions in the journal. Raises BusError when it is neither."""
     return _read(_EXPORT, packed)  # type: ignore[no-any-return]
+
+
+def unpack_positions(packed: bytes) -> list[Position]:
+    """Read positions in the journal. Raises BusError when they are not positions."""
+    return _read(_POSITIONS, packed)  # type: ignore[no-any-return]
 
 
 def unpack_forms(packed: bytes) -> dict[str, EndpointForm]:

@@ -172,6 +172,28 @@ class Draws:
         return words(self._seed, self._tick, purpose, ids)
 
 
+class NamedDraws(Draws):
+    """The world's draws in one tick under a name of their own: every purpose begins with `name` and a slash."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, seed: int, tick: int, name: str) -> None:
+        super().__init__(seed, WORLD, tick)
+        self._name = f"{name}/"
+
+    def __call__(self, purpose: str) -> Stream:
+        """The stream for this purpose."""
+        return super().__call__(self._name + purpose)
+
+    def column(self, purpose: str, ids: NDArray[np.integer]) -> NDArray[np.float64]:
+        """One uniform in [0, 1) for each id; see `column`."""
+        return super().column(self._name + purpose, ids)
+
+    def words(self, purpose: str, ids: NDArray[np.integer]) -> NDArray[np.uint64]:
+        """64 random bits for each id; see `words`."""
+        return super().words(self._name + purpose, ids)
+
+
 def column(seed: int, tick: int, purpose: str, ids: NDArray[np.integer]) -> NDArray[np.float64]:
     """One uniform draw in [0, 1) for each id, as float64 of the shape of `ids`.
 

@@ -103,6 +103,26 @@ class Ask(msgspec.Struct):
         return kept[1] if kept is not None and kept[0] == text else self.spec.read(text)
 
 
+def place_in_tick(ask: Ask) -> tuple[bool, int, int]:
+    """What sorts the asks of a tick: those of agents, and those of the world, which come of them, at the end."""
+    return ask.agent < 0, ask.agent, ask.nth
+
+
+def who(agent: int) -> str:
+    """An asker, as it is told of: an agent by its id, or the world."""
+    return "the world" if agent < 0 else f"agent {agent}"
+
+
+class AskAll(msgspec.Struct):
+    """An effect of a part of the world: several questions at once, each `Ask` one of its own."""
+
+    asks: list[Ask]
+
+    def __await__(self) -> Generator[AskAll, Any, list[Any]]:
+        """Hand the asks over; the value sent back has the typed answer or `Abstained` of each, in their order."""
+        return (yield self) if self.asks else []
+
+
 class Look(msgspec.Struct):
     """An effect: one read-only question to the world's snapshot, as of the start of the tick."""
 

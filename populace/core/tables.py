@@ -94,7 +94,7 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType({
         "a question and how it ended",
         (
             Column("tick", "int32", "tick", source="ask.tick"),
-            Column("agent", "int32", "agent's id", source="ask.agent"),
+            Column("agent", "int32", "agent's id; -1: a part of the world", source="ask.agent"),
             Column("nth", "int32", "which of its agent's asks of that tick, from 0", source="ask.nth"),
             Column("purpose", "text", "what the agent asked for", source="ask.purpose", shown=True),
             Column("settled", "text", "answered, cached, replayed or abstained", source="answer.settled"),

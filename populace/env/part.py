@@ -36,6 +36,8 @@ The society's parameters are read where they are used, as `self.world.parameters
 `open` keeps of `opening.parameters` would not follow. All that a part changes stands in its `state`, or is named in
 `unsaved` (a cache).
 
+A part may ask the model as the tick ends, in `async def consult(self, ctx)`: a moderator, a judge, a game master.
+
 A part is pure: no clock, no I/O, no global random numbers. What it draws comes from `self.world.draw(purpose)`,
 with the part's name in the purpose. What it gives out is plain data (None, bool, int, float, str, bytes, lists,
 dicts) or NumPy arrays of them, never a set, since a set has no order.
@@ -174,6 +176,15 @@ class Part:
 
     def observe(self, tick: int, agents: NDArray[np.int32]) -> Mapping[str, Sequence[Any] | NDArray[Any]] | None:
         """What these agents see, as columns aligned with `agents`; None where there is nothing to see."""
+        return None
+
+    async def consult(self, ctx: Any) -> Iterable[tuple[int, Any]] | None:
+        """Ask the model as the tick ends, after all its actions and before any part's `advance`.
+
+        `ctx` is a `populace.Consultation`. A part may change its own state here, and give back messages as
+        (to_agent, body). Parts consult one after another, in the order in which the world has them, so that each sees
+        what those before it made of the tick. It may await `ctx.ask` and `ctx.ask_all` only.
+        """
         return None
 
     def advance(self, tick: int) -> Iterable[tuple[int, Any]] | None:

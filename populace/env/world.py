@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from populace.core.draws import WORLD, Draws
 from populace.core.errors import ScenarioError
 from populace.core.places import defined_at
 from populace.env.fields import Fields
+from populace.env.guarding import guard
 from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, digester, handlers, query
 
 __all__ = ["Action", "Batch", "LookFailed", "Opening", "Part", "Resolved", "World", "action", "query"]
@@ -32,14 +32,22 @@ class Resolved(msgspec.Struct):
     digests: dict[str, bytes] = {}
 
 
+class Applied(msgspec.Struct):
+    """What a tick's actions came to: the messages of their handlers, and why actions were refused, by place."""
+
+    actions: Sequence[Action]
+    emissions: list[tuple[int, Any]]
+    reasons: dict[int, str]
+
+
 class World:
     """The parts of a world. Each is an attribute by its name: `world.network`, `world.feed`, `world.clock`.
 
     `columns` and `start` are the agents' public fields now and at tick 0, by name; `tick` is the tick that the
     snapshot belongs to; `agents` is how many agents there are; `parameters` are the society's, as of this tick;
     `draw` gives the world's keyed streams of this tick; `actions` and `queries` are all that agents can do and ask
-    ('part.name'); `observes` is True where any part shows agents something. `at_edge(tick)` is called whenever the
-    world comes to a tick, also by `restore`.
+    ('part.name'); `observes` is True where any part shows agents something, and `consulting` are the parts that ask
+    the model as a tick ends. `at_edge(tick)` is called whenever the world comes to a tick, also by `restore`.
     """
 
     def __init__(self, *parts: Part) -> None:
@@ -59,6 +67,7 @@ class World:
         self.actions = self._names("action")
         self.queries = self._names("query")
         self.observes = any(type(part).observe is not Part.observe for part in self.parts.values())
+        self.consulting = [part for part in self.parts.values() if type(part).consult is not Part.consult]
 
     def _names(self, mark: Literal["action", "query"]) -> frozenset[str]:
         return frozenset(f"{name}.{method}" for name, part in self.parts.items() for method in handlers(part, mark))
@@ -111,7 +120,7 @@ class World:
         self.parameters = opening.parameters
         self.draw = Draws(opening.seed, WORLD, 0)
         for part in self.parts.values():
-            _guard(f"part '{part.name}', open", part.open, opening)
+            guard(f"part '{part.name}', open", part.open, opening)
 
     def observe(self, agents: Sequence[int] | NDArray[np.integer]) -> list[dict[str, Any]]:
         """What each of `agents` sees of the snapshot, as one plain dict an agent with keys 'part.column'."""
@@ -122,7 +131,7 @@ class World:
             if type(part).observe is Part.observe:
                 continue
             where = f"part '{part.name}', observe"
-            seen = _guard(where, part.observe, self.tick, ids) or {}
+            seen = guard(where, part.observe, self.tick, ids) or {}
             if not isinstance(seen, Mapping):
                 raise ScenarioError(
                     f"{where} ({defined_at(part.observe)}) gives a {type(seen).__name__}: it has to give a dictionary "
@@ -155,7 +164,7 @@ class World:
         """The batch's answers; where its arguments are no good, the bad ones are found by halving."""
         where = f"query '{query}', {_name(agents)}"
         try:
-            answers = _guard(where, handler, agents, args, passing=ValueError)
+            answers = guard(where, handler, agents, args, passing=ValueError)
         except ValueError as error:
             if len(agents) == 1:
                 return [LookFailed(query, str(error))]
@@ -186,8 +195,12 @@ class World:
 
         Part after part takes its actions, in batches of consecutive ones of a kind; then each part's `advance`.
         With `digests`, the parts' states are digested as they stand then. Raises ScenarioError, naming part, action
-        and agents, when a handler fails.
+        and agents, when a handler fails. No part consults the model here: see `apply` and `finish`.
         """
+        return self.finish(self.apply(actions), digests=digests)
+
+    def apply(self, actions: Sequence[Action]) -> Applied:
+        """Apply the tick's actions; `finish` then ends the tick."""
         self._opened()
         by_part: dict[str, list[int]] = {name: [] for name in self.parts}
         reasons: dict[int, str] = {}
@@ -206,12 +219,18 @@ class World:
                 where = f"action '{kind}', {_name([int(agent) for agent in batch.agents])}"
                 handler = getattr(self.parts[part_name], kind.partition(".")[2])
                 try:
-                    emissions += self._emitted(where, handler, self.tick, batch)
+                    emissions += self.messages(where, handler, guard(where, handler, self.tick, batch))
                 except ScenarioError as error:
                     raise ScenarioError(f"{error}{_not_given(kind, error.__cause__, batch)}") from error.__cause__
                 reasons.update((run[i], reason) for i, reason in batch.refused.items())
+        return Applied(actions, emissions, reasons)
+
+    def finish(self, applied: Applied, *, digests: bool = False) -> Resolved:
+        """End a tick whose actions are applied: each part's `advance`, digests, the step to the next tick."""
+        actions, emissions, reasons = applied.actions, list(applied.emissions), applied.reasons
         for part in self.parts.values():
-            emissions += self._emitted(f"part '{part.name}', advance", part.advance, self.tick)
+            where = f"part '{part.name}', advance"
+            emissions += self.messages(where, part.advance, guard(where, part.advance, self.tick))
         digested = self.digests() if digests else {}
         self._step(self.tick + 1)
         refused = [(actions[at], reasons[at]) for at in sorted(reasons)]
@@ -220,21 +239,22 @@ class World:
     def digests(self) -> dict[str, bytes]:
         """16 bytes over each part's state as it is now, by name. Raises ScenarioError for a state of no plain data."""
         return {
-            name: bytes(_guard(f"part '{name}', digest of its state", digester(part)))
+            name: bytes(guard(f"part '{name}', digest of its state", digester(part)))
             for name, part in self.parts.items()
         }
 
-    def _emitted(self, where: str, handler: Callable[..., Any], *args: Any) -> list[tuple[int, Any]]:
-        emitted = _guard(where, handler, *args) or ()
+    def messages(self, where: str, handler: Callable[..., Any], given: Any) -> list[tuple[int, Any]]:
+        """The messages (to_agent, body) that a part's `handler` gave. Raises ScenarioError for what are none."""
+        emitted = given or ()
         if not isinstance(emitted, Iterable) or isinstance(emitted, str | Mapping):
             raise ScenarioError(
                 f"{where} ({defined_at(handler)}) gives a {type(emitted).__name__}: it has to give nothing, or "
                 "messages as (to_agent, body)"
             )
-        emitted = _guard(where, list, emitted)
+        emitted = guard(where, list, emitted)
         if not emitted:
             return []
-        plain = _guard(f"{where}, messages", _plain, emitted)
+        plain = guard(f"{where}, messages", _plain, emitted)
         for one in plain:
             if not (isinstance(one, tuple) and len(one) == 2 and type(one[0]) is int and 0 <= one[0] < self.agents):
                 raise ScenarioError(
@@ -267,7 +287,7 @@ class World:
         if set(state["parts"]) != set(self.parts):
             raise ScenarioError(f"the checkpoint has the parts {sorted(state['parts'])}, not {sorted(self.parts)}")
         for name, part in self.parts.items():
-            _guard(f"part '{name}', restore", part.restore, state["parts"][name])
+            guard(f"part '{name}', restore", part.restore, state["parts"][name])
         self._step(int(state["tick"]))
 
     def _step(self, tick: int) -> None:
@@ -295,32 +315,12 @@ def _runs(places: Iterable[int], actions: Sequence[Action]) -> Iterable[list[int
         yield run
 
 
-def _guard(where: str, call: Callable[..., Any], *args: Any, passing: type[Exception] | tuple[()] = ()) -> Any:
-    """Call, and turn any exception but `passing` into a ScenarioError that says where."""
-    try:
-        return call(*args)
-    except passing:
-        raise
-    except Exception as error:
-        if isinstance(error, ScenarioError):
-            raise ScenarioError(f"{where}: {error}") from error
-        raise ScenarioError(f"{where}: {type(error).__name__}: {error}{_place(error)}") from error
-
-
 def _not_given(kind: str, error: BaseException | None, batch: Batch) -> str:
     """Which arguments an action came with, where its handler looked for another."""
     if not isinstance(error, KeyError) or not isinstance(error.args[0] if error.args else None, str):
         return ""
     lacking = next((args for args in batch.args if not set(error.args) & set(args)), None)
     return "" if lacking is None else f". ctx.act({kind!r}) was given: {', '.join(lacking) or 'no arguments'}"
-
-
-def _place(error: BaseException) -> str:
-    """The innermost line of the part's own file that the error came through, to end a message with."""
-    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    others = [(code, line) for code, line in frames if code.co_filename != __file__]
-    own = [(code, line) for code, line in others if code.co_filename == others[0][0].co_filename]
-    return f", at {own[-1][0].co_filename}:{own[-1][1]} in {own[-1][0].co_name}" if own else ""
 
 
 def _name(agents: Sequence[int]) -> str:
@@ -336,7 +336,7 @@ def _plain_column(where: str, values: Any, size: int) -> list[Any]:
         raise ScenarioError(f"{where}: {len(values)} values for {size} agents")
     if isinstance(values, np.ndarray) and values.dtype.kind in "biufU":
         return list(values.tolist())
-    return list(_guard(where, _plain, values))
+    return list(guard(where, _plain, values))
 
 
 def _plain(values: Any) -> Any:

@@ -15,14 +15,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from populace.agents.context import Scope
 from populace.core.draws import WORLD
 from populace.core.errors import ActorLost, ScenarioError, StaleOrder, TransportError
 from populace.core.places import defined_at, raised_at
-from populace.core.records import Counts, Look
+from populace.core.records import Answer, Ask, Counts, Look
 from populace.core.tables import TableRows
 from populace.core.trace import DIGEST_BYTES, TRACE_VERSION
 from populace.env import Action, World
 from populace.env.part import LookFailed
+from populace.env.world import Applied
 from populace.interventions.at_work import NO_LEVERS, Levers, set_world
 from populace.kernel.bus import (
     Envelope,
@@ -35,9 +37,13 @@ from populace.kernel.bus import (
     route,
     unpack_body,
 )
+from populace.kernel.consulting import Consulting
+from populace.kernel.events import AskModel
 from populace.kernel.order import fair_actions
-from populace.kernel.rows import action_rows
+from populace.kernel.rows import action_rows, ask_rows
+from populace.kernel.snapshot import Era, scope_at
 from populace.kernel.trial import check_parts, is_sample, try_world
+from populace.kernel.turn import said_of
 
 _pack: Final = msgpack.Packer(autoreset=True).pack
 _NO_LIMIT: Final = 2**31
@@ -79,10 +85,23 @@ class WorldDone(msgspec.Struct, frozen=True):
     parts: dict[str, bytes] = {}
 
 
+class _Closing(msgspec.Struct):
+    """A tick that is being closed: its actions are applied, and parts may have yet to be answered."""
+
+    tick: int
+    actions: list[Action]
+    applied: Applied
+    changed: list[NDArray[np.int32]]
+    seal: bytes
+    touched: TableRows
+    consulting: Consulting | None = None
+
+
 class Environment:
     """Wraps an opened world for a run of `shards` shards and of this trace version. `attempt` counts its restarts.
 
-    Levers act whenever the world comes to a tick: now, at a tick's end, and when it is restored.
+    Levers act whenever the world comes to a tick: now, at a tick's end, and when it is restored. A world with parts
+    that consult the model needs the `scope` of what they ask; `eras` are those of a fork's past.
     """
 
     def __init__(
@@ -95,10 +114,17 @@ class Environment:
         attempt: int = 0,
         levers: Levers = NO_LEVERS,
         record_actions: bool = False,
+        record_asks: bool = False,
         trace_version: int = TRACE_VERSION,
+        scope: Scope | None = None,
+        eras: Sequence[Era] = (),
     ) -> None:
         self.world = world
         self._record_actions = record_actions
+        self._record_asks = record_asks
+        self._scope = scope
+        self._eras = eras
+        self._closing: _Closing | None = None
         self.outcomes = outcomes
         self.attempt = attempt
         self.trace_version = trace_version
@@ -181,12 +207,13 @@ class Environment:
                 replies[at] = (False, f"{query}: {value.reason}") if failed else (True, value)
         return bytes(_pack(replies))
 
-    def close_tick(self, tick: int, envelope: Envelope) -> WorldDone:
+    def close_tick(self, tick: int, envelope: Envelope) -> WorldDone | AskModel:
         """Take what the tick's turns reported and did; move the world to the next tick; measure.
 
         The envelope's parcels are `(Reports, frames)`, one a shard. Doubled frames and reports count once; a tick
-        closed again gives its `WorldDone` again. Raises StaleOrder for another attempt's order and for a tick closed
-        long ago, TransportError for a tick to come, ActorLost for what is missing; then nothing has changed.
+        closed again gives its `WorldDone` again. Where parts consult the model it gives what they ask, and `answer`
+        goes on. Raises StaleOrder for another attempt's order and for a tick closed long ago, TransportError for a
+        tick to come, ActorLost for what is missing; then nothing has changed.
         """
         self._check_attempt(f"tick {tick} was closed", envelope.attempt)
         if self._last is not None and self._last.tick == tick:
@@ -194,6 +221,8 @@ class Environment:
         if tick != self.world.tick:
             kind = StaleOrder if tick < self.world.tick else TransportError
             raise kind(f"the world: tick {tick} was closed while it stands at tick {self.world.tick}")
+        if self._closing is not None:
+            raise StaleOrder(f"the world: tick {tick} was closed again while its end is under way")
         frames = distinct([frame for _, sent in envelope.parcels for frame in sent], tick, envelope.attempt)
         check_complete(f"the world, tick {tick}", tick, frames, envelope.expected)
         given = [reports for reports, _ in envelope.parcels]
@@ -201,11 +230,40 @@ class Environment:
         changed = [self.world.put_fields(one.agents, one.fields) for one in reports if len(one.agents) and one.fields]
         actions = [Action(sender, nth, kind, args) for sender, nth, (kind, args) in _in_order(Mail(frames, _NO_LIMIT))]
         seal, touched = self._levers.seal(tick), self._levers.touched(tick)
-        resolved = self.world.resolve(self._acting(actions), digests=self.trace_version >= 2)
+        applied = self.world.apply(self._acting(actions))
+        closing = _Closing(tick, actions, applied, changed, seal, touched)
+        if not self.world.consulting:
+            return self._close(closing)
+        assert self._scope is not None, "parts that consult the model need the scope of what they ask"
+        closing.consulting = Consulting(self.world, scope_at(self._scope, tick, self.world.parameters, self._eras))
+        self._closing = closing
+        return self._next(closing, closing.consulting.begin())
+
+    def answer(self, answers: Sequence[Answer]) -> WorldDone | AskModel:
+        """Take answers to what parts ask in the tick that is being closed; gives what they ask next, or the end."""
+        closing = self._closing
+        assert closing is not None
+        assert closing.consulting is not None
+        return self._next(closing, closing.consulting.answer(answers))
+
+    def _next(self, closing: _Closing, asks: list[Ask]) -> WorldDone | AskModel:
+        consulting = closing.consulting
+        assert consulting is not None
+        if not consulting.ended:
+            return AskModel(asks)
+        closing.applied.emissions += consulting.emissions
+        done = self._close(closing)
+        self._closing = None
+        return done
+
+    def _close(self, closing: _Closing) -> WorldDone:
+        """End the tick, once parts have been answered."""
+        tick, actions, changed, consulting = closing.tick, closing.actions, closing.changed, closing.consulting
+        resolved = self.world.finish(closing.applied, digests=self.trace_version >= 2)
         if is_sample(self.world.tick):
             self.try_parts()
         changed += self._changed
-        counts = Counts()
+        counts = Counts() if consulting is None else consulting.counts
         counts.applied = resolved.applied
         for _, reason in resolved.refused:
             counts.acts_refused[reason] = counts.acts_refused.get(reason, 0) + 1
@@ -219,9 +277,14 @@ class Environment:
         )
         agents = np.unique(np.concatenate(changed)).astype(np.int32) if changed else np.empty(0, np.int32)
         refused = sorted((action.agent, action.nth, reason) for action, reason in resolved.refused)
-        covered = (out.receiver.tolist(), out.bodies, refused, *([seal] if seal else []))
+        covered = [out.receiver.tolist(), out.bodies, refused, *([closing.seal] if closing.seal else [])]
+        rows: dict[str, TableRows] = {"levers": closing.touched} if closing.touched else {}
+        if consulting is not None and consulting.asks:
+            answers = consulting.answers
+            covered.append(("asks", said_of(consulting.asks, answers)))
+            if self._record_asks:
+                rows["asks"] = ask_rows(consulting.asks, answers)
         digest = blake2b(_pack(covered), digest_size=DIGEST_BYTES).digest()
-        rows: dict[str, TableRows] = {"levers": touched} if touched else {}
         if self._record_actions and actions:
             rows["actions"] = action_rows(tick, actions, resolved.refused)
         sent = route(out, source=WORLD, shards=self._shards, attempt=self.attempt, frame_bytes=self._frame_bytes)
@@ -242,6 +305,11 @@ class Environment:
 
     def export(self, tick: int) -> dict[str, Any]:
         """The world's state before `tick`. Raises TransportError where it does not stand there."""
+        if self._closing is not None:
+            raise TransportError(
+                f"the world is amid the end of tick {self._closing.tick}: its parts wait for answers. What they were "
+                "given so far is on record, and the tick is ended anew from the last checkpoint"
+            )
         if self.world.tick != tick:
             raise TransportError(f"the world stands at tick {self.world.tick} and cannot be saved before tick {tick}")
         return self.world.state()

@@ -9,10 +9,10 @@ from typing import Any, Final
 import msgpack
 import numpy as np
 
+from populace.core.records import Answer, Ask
 from populace.core.tables import TABLES, TableRows
 from populace.env import Action
 from populace.kernel.bus import Frame, Mail, Outgoing
-from populace.kernel.turn import Turn
 
 _pack: Final = msgpack.Packer(autoreset=True).pack
 
@@ -76,12 +76,10 @@ def expired_rows(frames: Sequence[Frame]) -> TableRows:
     }
 
 
-def ask_rows(turns: Sequence[Turn]) -> TableRows:
-    """The asks of these turns, in the order (agent, nth), with prompt and answer (None: it abstained)."""
-    asks = [ask for turn in turns for ask in turn.asks or ()]
-    answers = [answer for turn in turns for answer in turn.answers or ()]
+def ask_rows(asks: Sequence[Ask], answers: Sequence[Answer]) -> TableRows:
+    """These asks, given in the order (agent, nth) with how each ended, with prompt and answer (None: it abstained)."""
     assert len(asks) == len(answers)
-    given: dict[str, list[Any]] = {"ask": asks, "answer": answers}
+    given: dict[str, Sequence[Any]] = {"ask": asks, "answer": answers}
     rows = {column: list(map(attrgetter(name), given[side])) for column, side, name in _ASKS}
     rows["answer"] = [
         None if settled == "abstained" else text for settled, text in zip(rows["settled"], rows["answer"], strict=True)

@@ -37,7 +37,7 @@ from populace.kernel.events import (
 from populace.kernel.public_fields import PublicFields
 from populace.kernel.rows import ask_rows, blocked_rows, expired_rows, join, message_rows, unknown_rows
 from populace.kernel.saving import Keeper, pack_agent
-from populace.kernel.snapshot import Era, ShardState
+from populace.kernel.snapshot import Era, ShardState, scope_at
 from populace.kernel.tick import Tick
 
 
@@ -229,16 +229,8 @@ class Shard:
 
     def _scope_of(self, tick: int) -> Scope:
         """What the turns of a tick read of it: in a past that a fork took over, the model of that past."""
-        scope, parameters = self._scope, self.levers.parameters(tick)
-        if parameters is None:
-            parameters = scope.parameters
-        era = next((era for era in self.plan.eras if tick < era.until), None)
-        if era is None:
-            return msgspec.structs.replace(scope, tick=tick, parameters=parameters)
-        return msgspec.structs.replace(
-            scope, tick=tick, parameters=parameters,
-            model=era.model, max_tokens=era.max_tokens, temperature=era.temperature, forms=era.forms,
-        )  # fmt: skip
+        parameters = self.levers.parameters(tick)
+        return scope_at(self._scope, tick, self._scope.parameters if parameters is None else parameters, self.plan.eras)
 
     def _pull_levers(self, tick: int) -> list[Frame]:
         """Let levers act at the start of a tick; gives what they send."""
@@ -278,7 +270,11 @@ class Shard:
         if plan.record_messages:
             rows["messages"] = message_rows(tick.mail, number, join(unknown_rows(unknown), blocked_rows(blocked)))
         if plan.record_asks and came.asks:
-            rows["asks"] = ask_rows(came.turns)
+            turns = came.turns
+            rows["asks"] = ask_rows(
+                [ask for turn in turns for ask in turn.asks or ()],
+                [answer for turn in turns for answer in turn.answers or ()],
+            )
         frames = self._route(out, plan.index)
         done = TickDone(
             tick=number,

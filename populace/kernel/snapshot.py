@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from populace.agents.context import Scope
 from populace.core.draws import WORLD
 from populace.core.errors import CheckpointDamaged, StorageError
 from populace.core.records import Counts, Position
@@ -51,6 +52,17 @@ class Era(msgspec.Struct, frozen=True):
     max_tokens: int
     temperature: float
     forms: dict[str, str] = {}
+
+
+def scope_at(scope: Scope, tick: int, parameters: Any, eras: Sequence[Era]) -> Scope:
+    """What is read of a tick, with these parameters: in a past that a fork took over, the model of that past."""
+    era = next((era for era in eras if tick < era.until), None)
+    if era is None:
+        return msgspec.structs.replace(scope, tick=tick, parameters=parameters)
+    return msgspec.structs.replace(
+        scope, tick=tick, parameters=parameters,
+        model=era.model, max_tokens=era.max_tokens, temperature=era.temperature, forms=era.forms,
+    )  # fmt: skip
 
 
 class ShardState(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from populace.agents.agent import Agent
 from populace.agents.context import NOTHING, Scope
-from populace.core.records import Abstained, Answer, Ask, Counts, Look, Reason
+from populace.core.records import Answer, Ask, Counts, Look
 from populace.core.trace import DIGEST_BYTES
 from populace.kernel.bus import Mail
 from populace.kernel.events import Answered, AskModel, Effect, Event, Looked, LookWorld, Seen
 from populace.kernel.public_fields import PublicFields
-from populace.kernel.turn import Failure, Turn
+from populace.kernel.turn import Failure, Turn, read_answer, said_of
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _by_id: Final = attrgetter("id")
@@ -127,16 +127,7 @@ class Tick:
         if ask.nth != answer.nth:
             return
         del self._waiting[answer.agent]
-        value: Any
-        if answer.settled == "abstained":
-            value = Abstained(cast("Reason", answer.reason), answer.detail)
-        else:
-            try:
-                value = ask.take(answer.text)
-                answer.text.encode()
-            except Exception as error:  # noqa: BLE001  # a validator of the user's may raise anything
-                answer = _unreadable(answer, error)
-                value = Abstained("schema", answer.detail)
+        answer, value = read_answer(ask, answer)
         self._settled.append((answer, ask.purpose))
         turn.answers.append(answer)  # type: ignore[union-attr]
         self._file(turn, turn.step(value))
@@ -188,10 +179,7 @@ class Tick:
             said: Any = ()
             if turn.asks is not None:
                 asks += len(turn.asks)
-                said = [
-                    (ask.key, answer.settled == "abstained", answer.reason, answer.text)
-                    for ask, answer in zip(turn.asks, turn.answers, strict=True)  # type: ignore[arg-type]
-                ]
+                said = said_of(turn.asks, turn.answers)  # type: ignore[arg-type]
             committed: Any
             if turn.failure is not None:
                 failures.append(turn.failure)
@@ -220,10 +208,3 @@ class Tick:
         assert 0 <= self._next <= len(self.due)
         assert all(turn.coroutine is not None for turn in self._waiting.values())
         assert len(self.live()) + len(self._lookers) + len(self.finished) == self._next, "a turn was lost"
-
-
-def _unreadable(answer: Answer, error: Exception) -> Answer:
-    """The answer as it counts where it cannot be read as its type, or holds lone surrogates."""
-    detail = str(error).encode("utf-8", "replace").decode()[:500]
-    text = answer.text.encode("utf-8", "replace").decode()
-    return msgspec.structs.replace(answer, settled="abstained", text=text, reason="schema", detail=detail)

@@ -182,7 +182,7 @@ def _held(value: Any) -> list[tuple[str, Any]]:
 
 
 def _check_code(part: Part) -> None:
-    """Raise NotKept for an attribute that actions or `advance` change and `state` does not read."""
+    """Raise NotKept for an attribute that actions, `consult` or `advance` change and `state` does not read."""
     kind = type(part)
     if (kind.state is Part.state) != (kind.restore is Part.restore):
         has, lacks = ("restore", "state") if kind.state is Part.state else ("state", "restore")
@@ -192,7 +192,7 @@ def _check_code(part: Part) -> None:
     saved = _read_in(kind, "state")
     if saved is None:
         return
-    for method in [*handlers(part, "action"), "advance"]:
+    for method in [*handlers(part, "action"), "consult", "advance"]:
         for name, place in _changed_in(kind, method):
             if name == "world" or name in saved or name in part.unsaved or name in part.settable:
                 continue

@@ -12,14 +12,14 @@ import traceback
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import CoroutineType, FrameType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
 from populace.agents.agent import Agent
 from populace.agents.context import Context, Draft, Scope
 from populace.core.errors import ForeignAwaitable, NotAwaited
-from populace.core.records import Answer, Ask, Look, Message
+from populace.core.records import Abstained, Answer, Ask, Look, Message, Reason
 
 _SHIPPED: Final = "populace.scenarios"
 _SHARED: Final = "parameters are shared by all agents: keep what changes in a field of the agent"
@@ -197,3 +197,31 @@ def _own_place(frames: Iterable[tuple[FrameType, int]]) -> str:
 def _definition(agent: Agent) -> str:
     code = getattr(type(agent).turn, "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno} in {code.co_name}" if code else type(agent).__name__
+
+
+def read_answer(ask: Ask, answer: Answer) -> tuple[Answer, Any]:
+    """How an ask ended, and the value that whoever asked is given: of the ask's type, or `Abstained`."""
+    if answer.settled == "abstained":
+        return answer, Abstained(cast("Reason", answer.reason), answer.detail)
+    try:
+        value = ask.take(answer.text)
+        answer.text.encode()
+    except Exception as error:  # noqa: BLE001  # a validator of the user's may raise anything
+        answer = _unreadable(answer, error)
+        return answer, Abstained("schema", answer.detail)
+    return answer, value
+
+
+def said_of(asks: Sequence[Ask], answers: Sequence[Answer]) -> list[tuple[bytes, bool, str, str]]:
+    """What stands in the trace of asks and how each ended."""
+    return [
+        (ask.key, answer.settled == "abstained", answer.reason, answer.text)
+        for ask, answer in zip(asks, answers, strict=True)
+    ]
+
+
+def _unreadable(answer: Answer, error: Exception) -> Answer:
+    """The answer as it counts where it cannot be read as its type, or holds lone surrogates."""
+    detail = str(error).encode("utf-8", "replace").decode()[:500]
+    text = answer.text.encode("utf-8", "replace").decode()
+    return msgspec.structs.replace(answer, settled="abstained", text=text, reason="schema", detail=detail)

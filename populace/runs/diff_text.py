@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from populace.core.records import who
 from populace.core.text import shown_line
 from populace.monitoring.pace import counted
 from populace.runs.diff import Diff
@@ -95,9 +96,9 @@ def heading(first: Difference) -> str:
     when = f"in tick {first.tick}" if first.tick >= 0 else "before tick 0"
     match first.what:
         case "ask":
-            what = f"ask {first.nth} of agent {first.agent} ({first.about})"
+            what = f"ask {first.nth} of {who(first.agent)} ({first.about})"
         case "answer":
-            what = f"the answer to ask {first.nth} of agent {first.agent} ({first.about}), whose content is the same"
+            what = f"the answer to ask {first.nth} of {who(first.agent)} ({first.about}), whose content is the same"
         case "action":
             what = f"action {first.about} of agent {first.agent}"
         case "message":
@@ -108,8 +109,8 @@ def heading(first: Difference) -> str:
         case "failure":
             what = f"how the turn of agent {first.agent} failed"
         case _:
-            who = f" on agent {first.agent}" if first.agent >= 0 else ""
-            what = f"lever {first.about}{who}"
+            whom = f" on agent {first.agent}" if first.agent >= 0 else ""
+            what = f"lever {first.about}{whom}"
     return f"First difference, {when}: {what}"
 
 

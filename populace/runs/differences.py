@@ -283,15 +283,17 @@ def _rows_at(a: Any, b: Any, which: Differing, at: int) -> tuple[Mapping[str, An
 
 def _ranks(name: str, which: Differing, places: Sequence[tuple[int, ...]]) -> list[int]:
     """How early each row's difference stands in the order of causes, in the order of `_places`."""
+    deed = len(_BEFORE_DEEDS)
+    if name == "asks":  # the world asks once the actions are there
+        return [deed + 2 if place[0] < 0 else _BEFORE_DEEDS.index(name) for place in places]
     if name not in ("messages", "actions"):
         return [_BEFORE_DEEDS.index(name)] * len(places)
-    deed = len(_BEFORE_DEEDS)
     both = len(which.a)
     said = [mask for column, mask in which.columns.items() if column != "fate"]
     fated = ~np.any(said, axis=0) if said else np.ones(both, np.bool_)
     ranks = [*(deed for _ in range(len(places) - both)), *(deed + fated.astype(int)).tolist()]
     if name == "messages":
-        ranks = [deed + 2 if place[0] < 0 else rank for rank, place in zip(ranks, places, strict=True)]
+        ranks = [deed + 3 if place[0] < 0 else rank for rank, place in zip(ranks, places, strict=True)]
     return ranks
 
 

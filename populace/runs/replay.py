@@ -12,7 +12,7 @@ import msgspec
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
 from populace.core.errors import Diverged, SettingsError, StorageError, WorldDiverged
-from populace.core.records import Ask
+from populace.core.records import Ask, place_in_tick, who
 from populace.core.text import shown_text
 from populace.monitoring.pace import counted
 from populace.monitoring.report import Observer
@@ -84,10 +84,10 @@ _WORLD_ALONE: Final = (
 def _explain(diverged: Diverged, recorded: Path, out: Path, missed: Sequence[Missed], expected: Sequence[str]) -> str:
     """The first ask or action that differs, with both texts."""
     tick = diverged.tick
-    mine = sorted((one for one in missed if one.ask.tick == tick), key=lambda one: (one.ask.agent, one.ask.nth))
+    mine = sorted((one for one in missed if one.ask.tick == tick), key=lambda one: place_in_tick(one.ask))
     if mine:
         ask = mine[0].ask
-        said = f"first difference: ask {ask.nth} of agent {ask.agent} in tick {tick} ({ask.purpose})"
+        said = f"first difference: ask {ask.nth} of {who(ask.agent)} in tick {tick} ({ask.purpose})"
         now = "\n".join(f"  now, {role}: {text}" for role, text in ask.messages)
         if mine[0].recorded is None:
             return f"{said} is not on record.\n{now}"
@@ -105,7 +105,7 @@ def _explain(diverged: Diverged, recorded: Path, out: Path, missed: Sequence[Mis
     which = f"{found.what} {found.nth}" if found.nth >= 0 else found.what
     about = f" ({found.about})" if found.about else ""
     return (
-        f"first difference: {which} of agent {found.agent} {where}{about}\n"
+        f"first difference: {which} of {who(found.agent)} {where}{about}\n"
         f"  on record: {_shown(found.text_a)}\n  now: {_shown(found.text_b)}"
     )
 

@@ -14,9 +14,9 @@ import populace.testing
 
 PUBLIC = {
     "populace": [
-        "Abstained", "Agent", "Ask", "Choice", "Chosen", "Context", "Every", "EveryTick", "Message", "OnMail",
-        "OrderedSet", "Parameters", "Population", "Public", "Run", "Setup", "Society", "Sometimes", "World", "diff",
-        "estimate", "export", "fence", "fork", "load", "panel", "read_edge_list", "replay", "resume", "run",
+        "Abstained", "Agent", "Ask", "Choice", "Chosen", "Consultation", "Context", "Every", "EveryTick", "Message",
+        "OnMail", "OrderedSet", "Parameters", "Population", "Public", "Run", "Setup", "Society", "Sometimes", "World",
+        "diff", "estimate", "export", "fence", "fork", "load", "panel", "read_edge_list", "replay", "resume", "run",
         "run_async",
     ],
     "populace.env": [

@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.attempts import TICKS, asked, go, reference, same_tables  # noqa: F401 - fixtures
+from support.attempts import TICKS, go, same_tables
 from support.command import populace
 
 from populace.cluster.job import Job
@@ -39,11 +39,11 @@ def failing(real, at: int, error: BaseException):
 @pytest.mark.parametrize("error", [TypeError("a bug"), MemoryError("no room"), SystemExit(3)])
 def test_a_run_that_fails_in_a_way_nobody_foresaw_is_not_complete_and_goes_on(
     tmp_path, reference, asked, monkeypatch, error
-):  # noqa: F811
+):
     """The world breaks in tick 5, with a checkpoint at 4: nothing of it is thrown away."""
     whole, folder = reference
     with monkeypatch.context() as broken:
-        broken.setattr(World, "resolve", failing(World.resolve, 6, error))
+        broken.setattr(World, "finish", failing(World.finish, 6, error))
         with pytest.raises(type(error)):
             go(tmp_path, checkpoint__every_ticks=4)
     manifest = read_manifest(tmp_path)
@@ -58,14 +58,14 @@ def test_a_run_that_fails_in_a_way_nobody_foresaw_is_not_complete_and_goes_on(
     same_tables(tmp_path, folder)
 
 
-def test_a_resumed_run_cannot_do_without_its_journal(tmp_path, asked):  # noqa: F811
+def test_a_resumed_run_cannot_do_without_its_journal(tmp_path, asked):
     """Else it would begin again, and pay for everything again."""
     assert go(tmp_path, stop_at=3) is None
     with pytest.raises(SettingsError, match="journal"):
         resume_course(tmp_path, ["journal=off"])
 
 
-def test_a_fork_before_the_tick_at_which_its_parent_changed_models_follows_it(tmp_path, reference, asked):  # noqa: F811
+def test_a_fork_before_the_tick_at_which_its_parent_changed_models_follows_it(tmp_path, reference, asked):
     """The parent asked one model up to tick 5 and another from there on: so does a fork of it at any tick."""
     _, folder = reference
     parent = go(tmp_path / "parent", going=fork_course(folder, 5, ["model.name=another"]))
@@ -76,7 +76,7 @@ def test_a_fork_before_the_tick_at_which_its_parent_changed_models_follows_it(tm
         assert asked == []
 
 
-def test_a_fork_may_change_models_before_its_parent_did(tmp_path, reference, asked):  # noqa: F811
+def test_a_fork_may_change_models_before_its_parent_did(tmp_path, reference, asked):
     _, folder = reference
     parent = go(tmp_path / "parent", going=fork_course(folder, 5, ["model.name=another"]))
     asked.clear()
@@ -98,7 +98,7 @@ def jobs_of(monkeypatch) -> list[Job]:
     return begun
 
 
-def test_what_a_run_spent_is_counted_once_whatever_its_lives(tmp_path, monkeypatch, asked):  # noqa: F811
+def test_what_a_run_spent_is_counted_once_whatever_its_lives(tmp_path, monkeypatch, asked):
     """A third life: the checkpoint of the second tells what the first spent, and so does the first's journal."""
     budget = {"budget__tokens": 10**9, "checkpoint__every_ticks": 2}
     assert go(tmp_path, stop_at=3, **budget) is None
@@ -110,7 +110,7 @@ def test_what_a_run_spent_is_counted_once_whatever_its_lives(tmp_path, monkeypat
     assert begun[0].spent.tokens == spent["tokens_in"] + spent["tokens_out"] > 0
 
 
-def test_a_resume_that_cannot_begin_leaves_what_is_known_of_the_run(tmp_path, reference, monkeypatch):  # noqa: F811
+def test_a_resume_that_cannot_begin_leaves_what_is_known_of_the_run(tmp_path, reference, monkeypatch):
     """The manifest's figures and hashes are the run's, not those of a life that never was."""
     whole, _ = reference
     assert go(tmp_path, stop_at=5, checkpoint__every_ticks=4) is None
@@ -131,7 +131,7 @@ def test_a_resume_that_cannot_begin_leaves_what_is_known_of_the_run(tmp_path, re
     assert go(tmp_path, going=resume_course(tmp_path))["trace_hashes"] == whole["trace_hashes"]
 
 
-def test_tables_that_cannot_be_finished_fail_the_run_with_a_manifest(tmp_path, reference, monkeypatch):  # noqa: F811
+def test_tables_that_cannot_be_finished_fail_the_run_with_a_manifest(tmp_path, reference, monkeypatch):
     """The disk is full at the very end: the manifest says so, and the run can go on."""
     whole, folder = reference
     with monkeypatch.context() as broken:

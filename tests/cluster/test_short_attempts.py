@@ -55,7 +55,7 @@ def broken_at_once(out: Path, older: int, patch: pytest.MonkeyPatch) -> None:
     def breaks(*_: Any) -> None:
         raise TypeError("a bug")
 
-    patch.setattr(World, "resolve", breaks)
+    patch.setattr(World, "apply", breaks)
     with pytest.raises(TypeError):
         go(out, going=resume_course(out))
     patch.undo()

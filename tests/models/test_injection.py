@@ -139,10 +139,10 @@ def is_out_of_place(messages: list[dict[str, str]]) -> bool:
 
 def spy(monkeypatch: pytest.MonkeyPatch, taken: list[tuple[int, str, dict[str, Any]]]) -> None:
     """Note each action that the world is told of: who, what kind, which arguments."""
-    resolve = World.resolve
+    apply = World.apply
 
     def noting(world: World, actions: Any, **options: Any) -> Any:
         taken.extend((action.agent, action.kind, action.args) for action in actions)
-        return resolve(world, actions, **options)
+        return apply(world, actions, **options)
 
-    monkeypatch.setattr(World, "resolve", noting)
+    monkeypatch.setattr(World, "apply", noting)

@@ -27,7 +27,9 @@ def computed(monkeypatch) -> list[tuple[int, int, int]]:
 
     async def started(self: LocalTransport, job: Job):
         opened = await start(self, job)
-        versions.append((job.trace_version, self._environment.trace_version, self.hosts[0].shard.plan.trace_version))
+        versions.append(
+            (job.trace_version, self._world.environment.trace_version, self.hosts[0].shard.plan.trace_version)
+        )
         return opened
 
     monkeypatch.setattr(LocalTransport, "start", started)

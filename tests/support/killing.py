@@ -29,7 +29,7 @@ _SCENARIO = """
 import sys
 sys.path.insert(0, {tests!r})
 from support import killing
-from support.societies import society
+from support.{module} import society
 killing.arm({folder!r})
 """
 
@@ -37,11 +37,11 @@ _passed: Counter[str] = Counter()
 _armed: set[str] = set()
 
 
-def armed_scenario(folder: Path) -> Path:
-    """A copy of the tests' society whose processes look for traps in `folder`."""
+def armed_scenario(folder: Path, module: str = "societies") -> Path:
+    """A copy of the tests' society, or of another of theirs, whose processes look for traps in `folder`."""
     folder.mkdir(exist_ok=True)
     path = folder / "armed.py"
-    path.write_text(_SCENARIO.format(tests=str(Path(__file__).parents[1]), folder=str(folder)))
+    path.write_text(_SCENARIO.format(tests=str(Path(__file__).parents[1]), folder=str(folder), module=module))
     return path
 
 

@@ -57,6 +57,7 @@ class JournalIndex:
             offsets.append(record.offset)
         self._paths = list(paths)
         self._files: dict[int, int] = {}
+        self._alike: tuple[tuple[int, int], dict[bytes, list[int]]] | None = None
         tick, code, attempt = _column(ticks), _column(codes), _column(attempts)
         order = np.lexsort((-attempt, code, tick))
         tick, code = tick[order], code[order]
@@ -89,6 +90,22 @@ class JournalIndex:
         if row == stop or self._code[row] != code:
             return None
         return self._read(row)
+
+    def find_alike(self, agent: int, tick: int, key: bytes, at: int) -> Recorded | None:
+        """The answer to the ask number `at` (from 0) of those of an agent in a tick that have this content key.
+
+        Raises JournalDamaged as `find` does.
+        """
+        if self._alike is None or self._alike[0] != (agent, tick):
+            start, stop = self._ticks.get(tick, (0, 0))
+            codes = self._code[start:stop]
+            first, last = codes.searchsorted([agent << _NTH_BITS, (agent + 1) << _NTH_BITS]).tolist()
+            by_key: dict[bytes, list[int]] = {}
+            for row in range(start + first, start + last):
+                by_key.setdefault(self._read(row).key, []).append(row)
+            self._alike = (agent, tick), by_key
+        rows = self._alike[1].get(key, [])
+        return self._read(rows[at]) if at < len(rows) else None
 
     def close(self) -> None:
         """Close the segments that look-ups opened; a later look-up opens them again."""

@@ -9,12 +9,14 @@ once the gateway has failed), since it says nothing about the model. Shell: file
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
 
 from populace.budget.amounts import NOTHING, PICO_USD, Amount
+from populace.core.draws import WORLD
 from populace.core.errors import StorageError
 from populace.core.records import Answer, Ask, Counts, Position
 from populace.kernel.snapshot import Past
@@ -102,6 +104,7 @@ class Recording:
         self._open = False
         self._mark: tuple[int, Position] | None = None
         self._unrecorded = Counts()
+        self._asked_by_world: tuple[int, Counter[bytes]] = (-1, Counter())
 
     async def open(self) -> None:
         """Open what is inside; with the journal's policy `machine`, begin to sync in a thread."""
@@ -200,9 +203,26 @@ class Recording:
         if self.journal is not None:
             self.journal.close()
 
+    def _count_alike(self, ask: Ask) -> int:
+        """How many asks of this content the world has asked before in the tick."""
+        if self._asked_by_world[0] != ask.tick:
+            self._asked_by_world = ask.tick, Counter()
+        at = self._asked_by_world[1][ask.key]
+        self._asked_by_world[1][ask.key] += 1
+        return at
+
     def _find(self, ask: Ask) -> tuple[Answer | None, bool]:
+        """The answer on record, and whether it is the run's own.
+
+        In the record of another run, what the world asks is found by its content, in the order of those alike: where a
+        moderator has one post less to judge, the others are the same asks with other numbers.
+        """
+        at = self._count_alike(ask) if ask.agent == WORLD else 0
         for past in self._pasts:
-            found = past.index.find(ask.agent, ask.tick, ask.nth)
+            if ask.agent == WORLD and not past.own:
+                found = past.index.find_alike(WORLD, ask.tick, ask.key, at)
+            else:
+                found = past.index.find(ask.agent, ask.tick, ask.nth)
             if found is not None and found.key == ask.key:
                 answer = found.answer
                 if past.own:
@@ -211,9 +231,9 @@ class Recording:
                 self._saved = (self._saved[0] + calls, self._saved[1] + answer.cost_usd)
                 abstained = answer.settled == "abstained"
                 return Answer(
-                    answer.agent,
-                    answer.tick,
-                    answer.nth,
+                    ask.agent,
+                    ask.tick,
+                    ask.nth,
                     "abstained" if abstained else "replayed",
                     answer.text,
                     answer.reason,
@@ -235,15 +255,14 @@ class Recording:
         if self.journal is None:
             self.inner.offer(asks, deliver)
             return
-        # An agent waits for one ask at a time.
-        known = {ask.agent: ask for ask in asks}
+        known = {(ask.agent, ask.nth): ask for ask in asks}
         self.inner.offer(asks, lambda answers: self._arrived(answers, known, deliver))
 
-    def _arrived(self, answers: Sequence[Answer], asks: dict[int, Ask], deliver: Deliver) -> None:
+    def _arrived(self, answers: Sequence[Answer], asks: dict[tuple[int, int], Ask], deliver: Deliver) -> None:
         ending = not self._open or self.failure is not None
         records = []
         for answer in answers:
-            ask = asks[answer.agent]
+            ask = asks[answer.agent, answer.nth]
             if answer.settled != "abstained" or not (ending or answer.reason == "interrupted"):
                 answer.purpose = ask.purpose
                 records.append((ask.key, answer))

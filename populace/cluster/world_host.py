@@ -1,0 +1,144 @@
+"""Hosts the world: carries out what its parts ask as a tick ends, through a model stack of the world's own.
+
+The same for every transport, in the process where the world is. A world whose parts ask nothing has no gateway, and
+its ticks are closed in one call. A shell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+
+from populace.cluster.host import GRACE_S, POLL_S, build_stack
+from populace.cluster.job import Job
+from populace.cluster.transport import Progress
+from populace.core.errors import Interrupted
+from populace.core.records import Answer, Ask, Counts, Position
+from populace.kernel.bus import Envelope
+from populace.kernel.environment import Environment, WorldDone
+from populace.kernel.events import AskModel
+from populace.models.dialect import EndpointForms
+from populace.models.dispatch.throttle import Link
+from populace.models.protocol import Pressure
+from populace.store.journal.recording import Missed, OpenPast, Recording
+
+
+def build_world_host(
+    job: Job, environment: Environment, link: Link | None, pasts: Sequence[OpenPast], forms: EndpointForms
+) -> WorldHost:
+    """The host of a job's world; see `cluster.host.build_host` for the arguments. Raises ModelError, StorageError."""
+    if not environment.world.consulting:
+        return WorldHost(environment, None)
+    settings = job.read_settings()
+    # Shards have no call open while the world asks: it may have as many as all of them together.
+    alone = settings.model_copy(update={"shards": 1})
+    return WorldHost(environment, build_stack(job, alone, settings.shards, link, pasts, forms))
+
+
+class WorldHost:
+    """The environment service, and its gateway to the model where its parts ask.
+
+    What it puts on record has the journal of shard number `shards`, one more than there are.
+    """
+
+    def __init__(self, environment: Environment, gateway: Recording | None) -> None:
+        self.environment = environment
+        self.gateway = gateway
+        self._answers: list[Answer] = []
+        self._arrived = asyncio.Event()
+        self._abandoned = False
+        self._wound_down = False
+        self._purposes: dict[int, str] = {}
+        self._billed: tuple[int, Counts] = (-1, Counts())
+        """What the calls of the tick that was closed last, or is being closed, cost."""
+
+    async def open(self) -> None:
+        """Open the gateway."""
+        if self.gateway is not None:
+            await self.gateway.open()
+
+    async def close_tick(self, tick: int, envelope: Envelope) -> WorldDone:
+        """End a tick in the world; the envelope's parcels are reports and frames.
+
+        Raises ModelError when the model refuses for good, and Interrupted when the run ends meanwhile.
+        """
+        step = self.environment.close_tick(tick, envelope)
+        if self.gateway is None or isinstance(step, WorldDone):
+            assert isinstance(step, WorldDone)
+            return step
+        self._answers.clear()
+        self._billed = (tick, Counts())
+        while isinstance(step, AskModel):
+            self._offer(step.asks)
+            while not self._answers:
+                self._arrived.clear()
+                await self._arrived.wait()
+                self._check()
+            self._check()
+            answers, self._answers = self._answers, []
+            step = self.environment.answer(answers)
+        step.counts.saved_calls, step.counts.saved_usd = self.gateway.take_saved()
+        return step
+
+    def _check(self) -> None:
+        if self.gateway is not None and self.gateway.failure is not None:
+            raise self.gateway.failure
+        if self._abandoned:
+            raise Interrupted(f"the world: the end of tick {self._billed[0]} was abandoned")
+
+    def _offer(self, asks: Sequence[Ask]) -> None:
+        assert self.gateway is not None
+        self._purposes.update((ask.nth, ask.purpose) for ask in asks)
+        if asks:
+            self.gateway.offer(asks, self._deliver)
+
+    def _deliver(self, answers: Sequence[Answer]) -> None:
+        for answer in answers:
+            self._billed[1].bill(answer, self._purposes[answer.nth])
+        self._answers.extend(answers)
+        self._arrived.set()
+
+    async def wind_down(self, grace_s: float) -> None:
+        """Abandon the tick that is being closed: begin no further call, let those in flight end; see `ShardHost`."""
+        self._abandoned = True
+        self._arrived.set()
+        if self.gateway is None:
+            return
+        self.gateway.wind_down()
+        self._wound_down = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                while self.gateway.pressure().in_flight:  # noqa: ASYNC110 - a gateway tells no more
+                    await asyncio.sleep(POLL_S)
+        self.gateway.abort()
+
+    async def close(self) -> None:
+        """Close the gateway, once the calls in flight have had a little time to end."""
+        if self.gateway is not None:
+            if not self._wound_down:
+                await self.wind_down(GRACE_S)
+            await self.gateway.close()
+
+    def positions(self, tick: int) -> list[Position]:
+        """Where the world's journal stands behind a checkpoint before `tick`. Raises StorageError."""
+        return [] if self.gateway is None else self.gateway.positions(tick)
+
+    def end(self, tick: int) -> Counts:
+        """What was billed for ticks since `tick` began, which are not committed."""
+        at, billed = self._billed
+        return billed.spend() if at >= tick else Counts()
+
+    def take_unrecorded(self) -> Counts:
+        """What calls cost whose answers were not put on record, since the last time."""
+        return Counts() if self.gateway is None else self.gateway.take_unrecorded()
+
+    def progress(self) -> Progress:
+        """What is waiting and in flight now."""
+        pressure = Pressure() if self.gateway is None else self.gateway.pressure()
+        return Progress(asks_waiting=pressure.waiting, asks_in_flight=pressure.in_flight)
+
+    @property
+    def missed(self) -> list[Missed]:
+        """What a replay found no answer to."""
+        return [] if self.gateway is None else self.gateway.missed

@@ -1,0 +1,29 @@
+"""Calls into a part's own code: what it raises is told with the part, and file and line."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from populace.core.errors import ScenarioError
+
+
+def guard(where: str, call: Callable[..., Any], *args: Any, passing: type[Exception] | tuple[()] = ()) -> Any:
+    """Call, and turn any exception but `passing` into a ScenarioError that says where."""
+    try:
+        return call(*args)
+    except passing:
+        raise
+    except Exception as error:
+        if isinstance(error, ScenarioError):
+            raise ScenarioError(f"{where}: {error}") from error
+        raise ScenarioError(f"{where}: {type(error).__name__}: {error}{_place(error)}") from error
+
+
+def _place(error: BaseException) -> str:
+    """The innermost line of the part's own file that the error came through, to end a message with."""
+    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    others = [(code, line) for code, line in frames if code.co_filename != __file__]
+    own = [(code, line) for code, line in others if code.co_filename == others[0][0].co_filename]
+    return f", at {own[-1][0].co_filename}:{own[-1][1]} in {own[-1][0].co_name}" if own else ""
