@@ -34,7 +34,7 @@ from populace.env import Opening, World
 from populace.kernel.bus import Envelope
 from populace.kernel.environment import Environment
 from populace.kernel.events import TickDone
-from populace.kernel.shard import Shard, ShardPlan
+from populace.kernel.shard import Hosted, Shard, ShardPlan
 from populace.models.protocol import Deliver, Pressure
 from populace.models.scripted.gateway import Scripted
 
@@ -136,7 +136,7 @@ def build(kind: type[Agent], activation: Activation, agents: int) -> tuple[Shard
     world = World()
     world.open(Opening(agents=agents, seed=1, tick_seconds=1.0, parameters=None, columns={}, draw=Draws(1), fields={}))
     environment = Environment(world, {}, shards=1, frame_bytes=2**25)
-    shard = Shard(plan, scope, [kind() for _ in range(agents)], {}, activation)
+    shard = Shard(plan, scope, [kind() for _ in range(agents)], {"agent": Hosted(kind, {}, activation)})
     return ShardHost(shard, AllAtOnce(Scripted(seed=1)), _Door(environment)), environment
 
 

@@ -31,6 +31,9 @@ _COMBINED = ("BINARY_OP", "COMPARE_OP", "CONTAINS_OP")
 
 _COLUMN_TYPES = (float, int, bool, str)
 
+RESERVED = ("id", "tick", "type", "agent")
+"""What tables and frames label agents by, so that no field of theirs can be called so."""
+
 
 class Agent(msgspec.Struct, kw_only=True):
     """Subclass it, declare its state as fields, and say in `turn` what it does when it is due.
@@ -61,19 +64,28 @@ class Agent(msgspec.Struct, kw_only=True):
         """What the agent does in a tick in which it is due."""
 
 
-def check_agent(agent_type: Any) -> None:
-    """Raise ScenarioError, naming class, file and line, for what is no class of agents or has no usable turn."""
+def check_agent(agent_type: Any, given: str = "agent=") -> None:
+    """Raise ScenarioError, naming class, file and line, for what is no class of agents or has no usable turn.
+
+    `given` is how it was given, to begin a message with.
+    """
     if isinstance(agent_type, Agent):
         kind = type(agent_type).__name__
-        raise ScenarioError(f"agent={kind}(...): it has to be the class and not one of its agents: agent={kind}")
+        raise ScenarioError(f"{given}{kind}(...): it has to be the class and not one of its agents: {given}{kind}")
     if not (isinstance(agent_type, type) and issubclass(agent_type, Agent)):
         many = isinstance(agent_type, list | tuple | set | dict)
         shown = f"a {type(agent_type).__name__}" if many else getattr(agent_type, "__name__", repr(agent_type))
         raise ScenarioError(
-            f"agent={shown}: a society has one class of agents, a subclass of populace.Agent. For several kinds of "
-            "agents write one class with a field that says the kind (`role: str`, a column of the population), and let "
-            "`turn` go by it."
+            f"{given}{shown}: it has to be one class of agents, a subclass of populace.Agent. Several types of agents "
+            'are given by name: types={"firm": Firm, "household": Household} in place of agent=.'
         )
+    for name in agent_type.__struct_fields__:
+        if name in RESERVED:
+            raise ScenarioError(
+                f"{_class_at(agent_type)}{agent_type.__name__}.{name}: no field can be called {name!r}, by which "
+                f"tables label agents (reserved are {', '.join(RESERVED)}). Give it another name, such as "
+                f"'own_{name}'; an agent's own id and the tick are ctx.id and ctx.tick."
+            )
     turn = agent_type.turn
     if turn is Agent.turn:
         raise ScenarioError(

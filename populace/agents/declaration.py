@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from populace.agents.agent import check_agent
+from populace.agents.types import check_size, check_types
 from populace.core.errors import ScenarioError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def check_society(society: Society) -> None:
         raise _wrong("name", society.name, 'a name of 1 to 100 letters, without / and \\: name="my_society"')
     if not isinstance(society.about, str):
         raise _wrong("about", society.about, "a text")
-    check_agent(society.agent)
+    check_types(society)
     _check_function("population", society.population, ("setup",))
     _check_function("world", society.world, ("setup", "population"))
     if society.scripted is not None:
@@ -36,11 +36,10 @@ def check_society(society: Society) -> None:
     _check_rules(society.rules)
     _check_outcomes(society.outcomes)
     _check_parameters(society.parameters)
-    _check_activation(society.activation)
-    for name in ("size", "ticks"):
-        value = getattr(society, name)
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST:
-            raise _wrong(name, value, f"a whole number from 1 to {MOST:,}")
+    _check_activations(society)
+    check_size(society, MOST)
+    if isinstance(society.ticks, bool) or not isinstance(society.ticks, int) or not 1 <= society.ticks <= MOST:
+        raise _wrong("ticks", society.ticks, f"a whole number from 1 to {MOST:,}")
     seconds = society.tick_seconds
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if not is_number or not math.isfinite(seconds) or seconds <= 0:
@@ -110,10 +109,22 @@ def _check_parameters(parameters: Any) -> None:
         )  # fmt: skip
 
 
-def _check_activation(activation: Any) -> None:
+def _check_activations(society: Society) -> None:
+    given: Any = society.activation
+    if not isinstance(given, Mapping):
+        _check_activation("activation", given)
+        return
+    for name, activation in given.items():
+        if name not in society.types:
+            there = ", ".join(society.types) or "none: the society has one class of agents"
+            raise ScenarioError(f"activation: there is no type of agents {name!r}; there are {there}.")
+        _check_activation(f"activation[{name!r}]", activation)
+
+
+def _check_activation(where: str, activation: Any) -> None:
     if isinstance(activation, type) or not callable(getattr(activation, "due", None)):
         kinds = "EveryTick(), OnMail(), Every(period) or Sometimes(p)"
-        raise _wrong("activation", activation, f"one of {kinds}, or an object with a method `due(seed, tick, ids)`")
+        raise _wrong(where, activation, f"one of {kinds}, or an object with a method `due(seed, tick, ids)`")
 
 
 def _wrong(name: str, value: Any, right: str) -> ScenarioError:

@@ -39,6 +39,13 @@ class Population:
         self.size = next(iter(sizes.values()))
 
     @classmethod
+    def of_defaults(cls, size: int) -> Population:
+        """So many rows without a column: all fields have their defaults."""
+        made = cls({"": range(size)}, extra=[""])
+        made.columns, made.extra = {}, frozenset()
+        return made
+
+    @classmethod
     def sample(
         cls, table: Mapping[str, Sequence[Any]], size: int, draw: Stream, *, extra: Iterable[str] = ()
     ) -> Population:

@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 
 from populace.agents.activation import Activation, EveryTick
-from populace.agents.agent import Agent, public_fields
+from populace.agents.agent import Agent
 from populace.agents.declaration import check_society, explain_value
 from populace.agents.population import Population
+from populace.agents.types import classes_of, fields_of_all
 from populace.core.containers import read_only
 from populace.core.draws import Draws, Stream
 from populace.core.errors import ScenarioError, SettingsError
@@ -31,43 +32,61 @@ class Parameters(msgspec.Struct, frozen=True):
 class Setup:
     """What a society builds its population and its world from.
 
-    `agents` is how many there are to be; `parameters` the society's own; `draw` the keyed draws of the world at
-    tick 0.
+    `agents` is how many there are to be, of all types together; `parameters` the society's own; `draw` the keyed draws
+    of the world at tick 0. Of a society with types, `counts` says how many there are of each, in their order.
     """
 
     agents: int
     seed: int
     parameters: Any
     tick_seconds: float
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def draw(self) -> Draws:
         """Keyed draws: `setup.draw("population")`."""
         return Draws(self.seed)
 
+    def count(self, type: str) -> int:  # noqa: A002
+        """How many agents of a type there are to be. Raises ScenarioError, naming the types there are."""
+        return len(self.ids(type))
+
+    def ids(self, type: str) -> range:  # noqa: A002
+        """The ids of the agents of a type: those of the first type begin at 0. Raises ScenarioError as `count` does."""
+        start = 0
+        for name, count in self.counts.items():
+            if name == type:
+                return range(start, start + count)
+            start += count
+        there = ", ".join(self.counts) or "no types: the society has one class of agents"
+        raise ScenarioError(f"setup has no type of agents {type!r}; there are {there}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Society:
     """A society of agents in a world, and what is measured of it.
 
-    `population(setup)` gives a row an agent; `world(setup, population)` gives the world; `outcomes` are functions
-    of the world, called after every tick; `parameters` holds the defaults of what a run may set. `rules`
+    Its agents are of one class, `agent`, or of several `types` by name: `types={"firm": Firm, "household": Household}`.
+    `population(setup)` gives a row an agent, with types a dictionary of populations by type (a type that it leaves out
+    has the defaults of its class); `world(setup, population)`, which is given that, gives the world; `outcomes` are
+    functions of the world, called after every tick; `parameters` holds the defaults of what a run may set. `rules`
     answer the asks of a run with `--model rules`: by purpose, `rule(facts, draw)` gives the answer, and goes by nothing
     else. `scripted(ask, draw)` gives the scripted model's answer to an ask. `ticks` and `size` are what a run has
-    unless its settings say otherwise. Raises ScenarioError where `agent` is no class of agents or its fields cannot be
-    used.
+    unless its settings say otherwise. With types, `size` says how many there are of each, and `activation` may say of
+    each when its agents are due (EveryTick() for those that it leaves out). Raises ScenarioError for what cannot be.
     """
 
     name: str
-    agent: type[Agent]
-    population: Callable[[Setup], Population]
-    world: Callable[[Setup, Population], World] = lambda _setup, _people: World()
+    agent: type[Agent] | None = None
+    types: Mapping[str, type[Agent]] = field(default_factory=dict)
+    population: Callable[[Setup], Population | Mapping[str, Population]]
+    world: Callable[[Setup, Any], World] = lambda _setup, _people: World()
     outcomes: Mapping[str, Callable[[World], float]] = field(default_factory=dict)
     parameters: Parameters = Parameters()
-    activation: Activation = EveryTick()
+    activation: Activation | Mapping[str, Activation] = EveryTick()
     scripted: Callable[[Ask, Stream], Any] | None = None
     rules: Mapping[str, Callable[[dict[str, Any], Stream], Any]] = field(default_factory=dict)
-    size: int = 100
+    size: int | Mapping[str, int] = 100
     ticks: int = 10
     tick_seconds: float = 86_400.0
     about: str = ""
@@ -77,9 +96,14 @@ class Society:
         self.fields  # noqa: B018  # a field that cannot be used is an error where it is declared
 
     @property
+    def classes(self) -> dict[str, type[Agent]]:
+        """The classes of agents by type; a single one under 'agent'."""
+        return classes_of(self)
+
+    @property
     def fields(self) -> dict[str, type]:
-        """The public fields of the agents."""
-        return public_fields(self.agent)
+        """The public fields of the agents, of all types."""
+        return fields_of_all(self)
 
     def with_parameters(self, changes: Mapping[str, Any]) -> Any:
         """The parameters with some changed; nobody can change their lists, dicts and sets.

@@ -8,6 +8,7 @@ from rich.table import Table
 
 def scenarios() -> None:
     """List the scenarios that ship with populace."""
+    from populace.agents.types import counts_of
     from populace.data.societies import find_society, load_society, shipped
 
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -16,5 +17,5 @@ def scenarios() -> None:
     for name in shipped():
         society = load_society(find_society(name))
         parameters = ", ".join(society.parameters.__struct_fields__)
-        table.add_row(name, str(society.size), str(society.ticks), society.about, parameters)
+        table.add_row(name, str(sum(counts_of(society, None).values())), str(society.ticks), society.about, parameters)
     Console().print(table)

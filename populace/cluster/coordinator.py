@@ -257,7 +257,8 @@ class Coordinator:
         if self._standing is not None:  # until here the attempt before says how far the run came, in its tables too
             self._standing.tables.abandon()
         parts, wall_s = (0, 0.0) if state is None else (state.parts, state.wall_s)
-        tables = Tables(self.out, society.fields, self.settings.record, parts=parts, former_ticks=former_ticks)
+        fields = {"type": str, **society.fields} if society.types else society.fields
+        tables = Tables(self.out, fields, self.settings.record, parts=parts, former_ticks=former_ticks)
         self._standing = standing = Standing(self.out, job.agents, barrier, tables, first, wall_s)
         self._reached = barrier
         if state is None:

@@ -8,16 +8,18 @@ from typing import Any, Final
 
 import msgspec
 
-from populace.agents.agent import Agent, sets_in_turn
+from populace.agents.agent import Agent, public_fields, sets_in_turn
 from populace.agents.context import Scope
 from populace.agents.population import Population, check_columns, make_agents
 from populace.agents.society import Setup, Society
+from populace.agents.types import activation_of, counts_of, split
 from populace.budget.amounts import NOTHING, Amount
 from populace.cluster.parts import ShardPart, own_columns
 from populace.cluster.wire import pack
 from populace.core.draws import Draws
 from populace.core.errors import PopulaceError, ScenarioError
 from populace.core.places import defined_at, raised_at
+from populace.core.roster import ONE, Roster
 from populace.core.trace import TRACE_VERSION
 from populace.data.societies import Origin, load_society, renew
 from populace.env import Opening, World
@@ -26,7 +28,7 @@ from populace.interventions.groups import Members, find_members
 from populace.interventions.levers import SetLever, label_of
 from populace.interventions.resolve import check_ticks, resolve_levers
 from populace.kernel.environment import Environment
-from populace.kernel.shard import Shard, ShardPlan
+from populace.kernel.shard import Hosted, Shard, ShardPlan
 from populace.kernel.snapshot import Era, Past
 from populace.kernel.trial import kept_copy
 from populace.models.build import check_model
@@ -41,17 +43,18 @@ _SKETCHED_AGENTS: Final = 100
 class Job(msgspec.Struct, frozen=True):
     """A run, as plain data: where its society comes from, its settings as JSON, and where its model answers.
 
-    `agents` and `ticks` are what settings and society came to. It holds no secret: a process reads the model's key
-    from its own environment. `attempt` counts the times that it was taken up; answers go to the folder `journal` under
-    the name `run`, and are first looked up in `pasts`; a `replay` calls no model. `spent` is what the model had
-    cost before. `eras` are those of a fork's past. `trace_version` is the run's, see `core.trace`. `forms` is what has
-    been learnt of the model's endpoints.
+    `agents` (`counts` by type) and `ticks` are what settings and society came to. It holds no secret: a process reads
+    the model's key from its own environment. `attempt` counts the times that it was taken up; answers go to the folder
+    `journal` under the name `run`, and are first looked up in `pasts`; a `replay` calls no model. `spent` is what the
+    model had cost before. `eras` are those of a fork's past. `trace_version` is the run's, see `core.trace`. `forms` is
+    what has been learnt of the model's endpoints.
     """
 
     origin: str
     source: str | None
     settings: str
     agents: int
+    counts: dict[str, int]
     ticks: int
     base_url: str | None = None
     spent: Amount = NOTHING
@@ -89,11 +92,13 @@ def plan_job(origin: Origin, settings: Settings, *, whole: bool = True, trace_ve
         )
     if whole:
         check_model(settings)
+    counts = counts_of(society, settings.agents)
     job = Job(
         origin=origin.name,
         source=origin.source,
         settings=settings.model_dump_json(),
-        agents=settings.agents or society.size,
+        agents=sum(counts.values()),
+        counts=counts,
         ticks=settings.ticks or society.ticks,
         trace_version=trace_version,
     )
@@ -140,13 +145,13 @@ def lever_notes(job: Job) -> list[str]:
 def _sketch(job: Job, settings: Settings, changes: dict[str, Any]) -> tuple[bytes | None, World | None]:
     """A small society as it is built with these parameters, packed, and its world; None where it cannot be built."""
     other = settings.model_copy(update={"society": settings.society | changes, "levers": ()})
-    small = msgspec.structs.replace(
-        job, agents=min(job.agents, _SKETCHED_AGENTS), settings=other.model_dump_json(), attempt=0
-    )
+    agents = max(min(job.agents, _SKETCHED_AGENTS), sum(count > 0 for count in job.counts.values()))
+    counts = split(agents, job.counts)
+    small = msgspec.structs.replace(job, agents=agents, counts=counts, settings=other.model_dump_json(), attempt=0)
     try:
         built = build_run(small)
         world = built.environment.world
-        return pack((built.people.columns, world.state())), world
+        return pack(({of: one.columns for of, one in built.people.items()}, world.state())), world
     except (PopulaceError, TypeError):
         return None, None
 
@@ -160,20 +165,24 @@ def job_journal(job: Job, shard: int) -> Journal | None:
 
 
 class Built:
-    """A run's population and world, built once: its environment service, and what each shard is given."""
+    """A run's populations by type and its world, built once: its environment service, and what each shard is given."""
 
-    def __init__(self, environment: Environment, people: Population, fields: Sequence[str], members: list[Members]):
+    def __init__(
+        self, environment: Environment, people: dict[str, Population], society: Society, members: list[Members]
+    ) -> None:
         self.environment = environment
         self.people = people
-        self._fields = fields
+        self._society = society
         self._members = members
 
     def part(self, index: int, shards: int) -> ShardPart:
         """What shard `index` of `shards` is given. Raises ScenarioError, naming the column, for what cannot travel."""
-        world = self.environment.world
+        world, columns, first = self.environment.world, {}, 0
+        for of, kind in self._society.classes.items():
+            columns[of] = own_columns(self.people[of], kind.__struct_fields__, index, shards, first)
+            first += len(self.people[of])
         return ShardPart(
-            columns=own_columns(self.people, self._fields, index, shards),
-            size=len(range(index, len(self.people), shards)),
+            columns=columns,
             actions=sorted(world.actions),
             queries=sorted(world.queries),
             observes=world.observes,
@@ -185,8 +194,9 @@ def build_run(job: Job) -> Built:
     """The population, and the environment service with its world opened. Raises ScenarioError."""
     society, settings = job.society(), job.read_settings()
     setup, people = _people(job)
-    columns = {**people.columns, **_defaults(society, people)}
-    members = find_members(settings.levers, columns, job.agents, settings.seed)
+    columns = {of: {**one.columns, **_defaults(society, of, one)} for of, one in people.items()}
+    fields = {of: public_fields(kind) for of, kind in society.classes.items()}
+    members = find_members(settings.levers, columns, Roster(job.counts), settings.seed)
 
     def anew() -> Environment:
         world = _world(society, setup, people)
@@ -197,9 +207,10 @@ def build_run(job: Job) -> Built:
                 seed=settings.seed,
                 tick_seconds=society.tick_seconds,
                 parameters=setup.parameters,
-                columns=columns,
+                columns=columns if society.types else columns[ONE],
                 draw=Draws(settings.seed),
-                fields=society.fields,
+                fields=fields if society.types else fields[ONE],
+                counts=job.counts if society.types else {},
             )
         )
         return Environment(
@@ -212,12 +223,13 @@ def build_run(job: Job) -> Built:
     try:
         environment = anew()
     except ScenarioError:
-        _agents(society, people.columns, range(job.agents))  # which names a row that fits no agent
+        for of, one in people.items():
+            _agents(society, of, one.columns, range(len(one)))  # which names a row that fits no agent
         raise
     if job.trace_version > 1:
         environment.anew = anew
         environment.try_parts()
-    return Built(environment, people, society.agent.__struct_fields__, members)
+    return Built(environment, people, society, members)
 
 
 def build_shard(job: Job, index: int, part: ShardPart) -> Shard:
@@ -240,10 +252,14 @@ def build_shard(job: Job, index: int, part: ShardPart) -> Shard:
     scope = _scope(job, society, settings, part.actions, part.queries)
     if job.trace_version > 1 and sys.flags.hash_randomization:
         _refuse_sets(society)
-    ids = range(index, job.agents, settings.shards)
-    agents = _agents(society, part.columns, ids)
-    levers = _levers(job, part.members, None)
-    return Shard(plan, scope, agents, society.fields, society.activation, levers)
+    roster = Roster(job.counts)
+    agents: list[Agent] = []
+    types = {}
+    for of, kind in society.classes.items():
+        ids = roster.own(of, index, settings.shards)
+        agents += _agents(society, of, part.columns[of], roster.places(ids).tolist())
+        types[of] = Hosted(kind, public_fields(kind), activation_of(society, of))
+    return Shard(plan, scope, agents, types, _levers(job, part.members, None), roster)
 
 
 def _scope(job: Job, society: Society, settings: Settings, actions: Iterable[str], queries: Iterable[str]) -> Scope:
@@ -267,8 +283,7 @@ def _scope(job: Job, society: Society, settings: Settings, actions: Iterable[str
 
 def _refuse_sets(society: Society) -> None:
     """Raise ScenarioError where a turn makes a plain set: the order of its text differs from process to process."""
-    where = sets_in_turn(society.agent)
-    if where is not None:
+    for where in filter(None, map(sets_in_turn, society.classes.values())):
         raise ScenarioError(
             f"{where}: a turn makes a set, and Python orders a set of text at random in each process. Start Python "
             "with PYTHONHASHSEED=0, as the command line does, or make an OrderedSet, which is read in the order of its "
@@ -276,27 +291,43 @@ def _refuse_sets(society: Society) -> None:
         )
 
 
-def _people(job: Job) -> tuple[Setup, Population]:
+def _people(job: Job) -> tuple[Setup, dict[str, Population]]:
+    """What populations and world are made from, and the populations, of each type."""
     society, settings = job.society(), job.read_settings()
-    setup = Setup(job.agents, settings.seed, society.with_parameters(settings.society), society.tick_seconds)
-    people = _call("population", society.population, setup)
-    if not isinstance(people, Population) or len(people) != job.agents:
-        given = str(len(people)) if isinstance(people, Population) else _given(people)
-        raise ScenarioError(
-            f"{defined_at(society.population)}: population(setup) must give a Population of setup.agents = "
-            f"{job.agents}, not {given}"
-        )
-    if job.trace_version > 1:
-        try:
-            check_columns(society.agent, people)
-        except ScenarioError as error:
-            raise ScenarioError(f"{defined_at(society.population)}: {error}") from None
+    parameters = society.with_parameters(settings.society)
+    counts = job.counts if society.types else {}
+    setup = Setup(job.agents, settings.seed, parameters, society.tick_seconds, counts)
+    given = _call("population", society.population, setup)
+    where = f"{defined_at(society.population)}: population(setup)"
+    people = _populations(society, given, job.counts, where) if society.types else {ONE: given}
+    for of, one in people.items():
+        wanted = f"setup.count({of!r})" if society.types else "setup.agents"
+        if not isinstance(one, Population) or len(one) != job.counts[of]:
+            has = str(len(one)) if isinstance(one, Population) else _given(one)
+            whose = f" for {of!r}" if society.types else ""
+            raise ScenarioError(f"{where} must give a Population of {wanted} = {job.counts[of]}{whose}, not {has}")
+        if job.trace_version > 1:
+            try:
+                check_columns(society.classes[of], one)
+            except ScenarioError as error:
+                raise ScenarioError(f"{defined_at(society.population)}: {error}") from None
     return setup, people
 
 
-def _agents(society: Society, columns: Mapping[str, Sequence[Any]], ids: Sequence[int]) -> list[Agent]:
+def _populations(society: Society, given: Any, counts: Mapping[str, int], where: str) -> dict[str, Any]:
+    """The populations of a society with types; of a type that is left out, one without columns."""
+    names = ", ".join(f'"{name}": Population(...)' for name in society.types)
+    if not isinstance(given, Mapping):
+        raise ScenarioError(f"{where} must give a Population for each type, {{{names}}}, not {_given(given)}")
+    for name in given:
+        if name not in society.types:
+            raise ScenarioError(f"{where} gives {name!r}, which is no type of agents; there are {{{names}}}")
+    return {name: given.get(name, Population.of_defaults(counts[name])) for name in society.types}
+
+
+def _agents(society: Society, of: str, columns: Mapping[str, Sequence[Any]], rows: Sequence[int]) -> list[Agent]:
     try:
-        return make_agents(society.agent, columns, ids)
+        return make_agents(society.classes[of], columns, rows)
     except ScenarioError as error:
         raise ScenarioError(f"{defined_at(society.population)}: {error}") from None
 
@@ -317,13 +348,13 @@ def _levers(job: Job, members: Sequence[Members], world: World | None) -> Levers
         society=society,
         settable=None if world is None else world.settable,
         values=settings.society,
-        agents=job.agents,
+        roster=Roster(job.counts),
         body_bytes=settings.bus.body_bytes,
     )
 
 
-def _world(society: Society, setup: Setup, people: Population) -> World:
-    world = _call("world", society.world, setup, people)
+def _world(society: Society, setup: Setup, people: dict[str, Population]) -> World:
+    world = _call("world", society.world, setup, people if society.types else people[ONE])
     if not isinstance(world, World):
         raise ScenarioError(f"{defined_at(society.world)}: world(setup, people) must give a World, not {_given(world)}")
     return world
@@ -337,10 +368,10 @@ def _call(name: str, function: Any, *args: Any) -> Any:
         raise ScenarioError(f"{raised_at(error, function)}: {name}: {what}") from error
 
 
-def _defaults(society: Society, people: Population) -> dict[str, list[Any]]:
-    """Columns of the public fields that the population leaves to their defaults."""
-    missing = [name for name in society.fields if name not in people.columns]
+def _defaults(society: Society, of: str, people: Population) -> dict[str, list[Any]]:
+    """Columns of the public fields that the population of a type leaves to their defaults."""
+    missing = [name for name in public_fields(society.classes[of]) if name not in people.columns]
     if not missing:
         return {}
-    agents = _agents(society, people.columns, range(len(people)))
+    agents = _agents(society, of, people.columns, range(len(people)))
     return {name: [getattr(agent, name) for agent in agents] for name in missing}

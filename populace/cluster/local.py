@@ -41,8 +41,8 @@ class _Door:
 
 def opened(environment: Environment) -> Opened:
     """What the coordinator is told of a world that was just built."""
-    columns = {name: column.tolist() for name, column in environment.world.columns.items()}
-    return Opened(columns, environment.measure())
+    world = environment.world
+    return Opened(world.rows_of(world.ids()), environment.measure())
 
 
 class LocalTransport:

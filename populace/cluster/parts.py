@@ -19,38 +19,40 @@ _decode: Final = msgspec.msgpack.Decoder().decode
 class ShardPart(msgspec.Struct, frozen=True):
     """A shard's part: the rows of its own agents, what the world takes and answers, whom the levers touch.
 
-    `columns` are those that are fields of the agents, `size` how many agents there are; `members` are each lever's.
+    `columns` are, by type, those that are fields of the agents; `members` are each lever's.
     """
 
-    columns: dict[str, list[Any]]
-    size: int
+    columns: dict[str, dict[str, list[Any]]]
     actions: list[str]
     queries: list[str]
     observes: bool
     members: list[Members]
 
 
-def own_columns(people: Population, fields: Sequence[str], index: int, shards: int) -> dict[str, list[Any]]:
-    """The rows of one shard's agents of the columns that are their fields.
+def own_columns(
+    people: Population, fields: Sequence[str], index: int, shards: int, first: int = 0
+) -> dict[str, list[Any]]:
+    """The rows of one shard's agents of the columns that are their fields; `first` is the id of the first row.
 
     Values are given as they would arrive in another process: plain data. Raises ScenarioError, naming column and row,
     for one that is none.
     """
     found = {}
+    start = (index - first) % shards
     for name, column in people.columns.items():
         if name in fields:
-            rows = column if shards == 1 else column[index::shards]
-            found[name] = rows if set(map(type, rows)) <= _SCALARS else _as_it_arrives(name, rows, index, shards)
+            rows = column if shards == 1 else column[start::shards]
+            found[name] = rows if set(map(type, rows)) <= _SCALARS else _as_it_arrives(name, rows, start, shards)
     return found
 
 
-def _as_it_arrives(name: str, rows: list[Any], index: int, shards: int) -> list[Any]:
+def _as_it_arrives(name: str, rows: list[Any], start: int, shards: int) -> list[Any]:
     try:
         arrived: list[Any] = _decode(_encode(rows))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         at, value = _first_bad(rows)
         raise ScenarioError(
-            f"population: row {index + at * shards} of the column {name!r} holds a {type(value).__name__}, which "
+            f"population: row {start + at * shards} of the column {name!r} holds a {type(value).__name__}, which "
             f"cannot travel to its agent: {error}. Give None, bool, int, float, str, bytes, lists and dicts of these, "
             "or what the agent's field declares as a msgspec type."
         ) from None

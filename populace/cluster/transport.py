@@ -20,7 +20,7 @@ from populace.store.journal.recording import Missed
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """The world before tick 0: the public fields of all agents, and the outcomes.
+    """The world before tick 0: all agents' rows in the table of agents, and the outcomes.
 
     `on_record` says how many answers the run's own journal, as far as it was read, holds of each tick.
     """

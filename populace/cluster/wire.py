@@ -142,7 +142,7 @@ def unpack_parcel(packed: bytes, frame_bytes: int) -> tuple[Reports, list[Frame]
     return reports, [unpack_frame(frame, frame_bytes) for frame in frames]
 
 
-_PARCEL: Final = msgspec.msgpack.Decoder(tuple[int, int, dict[str, Any], dict[str, list[Any]], list[bytes]])
+_PARCEL: Final = msgspec.msgpack.Decoder(tuple[int, int, dict[str, Any], dict[str, dict[str, list[Any]]], list[bytes]])
 
 
 def _read(decoder: Any, packed: bytes) -> Any:

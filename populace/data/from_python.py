@@ -43,14 +43,14 @@ def origin_of(society: Society) -> Origin:
 
 def _holders(society: Society) -> list[tuple[ModuleType, str]]:
     """The modules that hold a society, each with the variable; the one that holds its agents' class first."""
-    agents = society.agent.__module__
+    agents = {kind.__module__ for kind in society.classes.values()}
     held = []
     for module in list(sys.modules.values()):
         for name, value in list(getattr(module, "__dict__", {}).items()):
             if value is society and isinstance(module, ModuleType) and name.isidentifier():
                 held.append((module, name))
                 break
-    return sorted(held, key=lambda one: (one[0].__name__ != agents, one[0].__name__ == "__main__"))
+    return sorted(held, key=lambda one: (one[0].__name__ not in agents, one[0].__name__ == "__main__"))
 
 
 def _cells() -> list[str] | None:
@@ -60,12 +60,12 @@ def _cells() -> list[str] | None:
 
 
 def _of_cells(society: Society, variable: str, there: dict[str, Any], cells: list[str]) -> Origin:
-    agent = society.agent.__name__
-    if there.get(agent, society.agent) is not society.agent:
-        raise ScenarioError(
-            f"{variable}: the cell that defines {agent} has run again since the society was made, so there are two of "
-            f"them. Run the cell with `{variable} = Society(...)` again."
-        )
+    for kind in society.classes.values():
+        if there.get(kind.__name__, kind) is not kind:
+            raise ScenarioError(
+                f"{variable}: the cell that defines {kind.__name__} has run again since the society was made, so there "
+                f"are two of them. Run the cell with `{variable} = Society(...)` again."
+            )
     known = vars(builtins).keys()
     source = Cells(cells).needed(variable, lambda name: name in known, lambda name: _told(there, name))
     origin = Origin(named(str(Path.cwd() / CELLS), variable), source)

@@ -2,58 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from populace.core.errors import ScenarioError
+from populace.core.roster import ONE, Roster
 from populace.env.digest import RowDigests, column_words, join_digests
 from populace.env.part import Opening, Part, query
 
-_DTYPES: Mapping[type, np.dtype[Any]] = {
+_DTYPES: Final[Mapping[type, np.dtype[Any]]] = {
     float: np.dtype(np.float64),
     int: np.dtype(np.int64),
     bool: np.dtype(np.bool_),
     str: np.dtype(object),
 }
-_FITS = {float: "fiub", int: "iu", bool: "b"}
+_FITS: Final = {float: "fiub", int: "iu", bool: "b"}
+
+Columns = dict[str, NDArray[Any]]
+"""By name of a field, its values for all that ever were of a type of agents, in the order of their ids."""
 
 
 class Fields(Part):
     """One column for each public field: float64, int64, bool, or object holding str. Every world has this part.
 
-    `values` are the columns as of the start of the tick and `start` those as of tick 0; both are read-only views
-    by field name. `values` follows the run: copy a column to keep it.
+    `values` are the columns as of the start of the tick and `start` those as each agent began (tick 0, for those who
+    were there then): read-only, by name of the field; in a society with types by type, and then by name. Rows are the
+    agents who live, in the order of their ids. `values` follows the run: copy a column to keep it. `roster` says who
+    there is.
     """
 
     name = "columns"
-    unsaved = ("_digests", "_start_digest")
+    unsaved = ("_digests", "_start_digests", "_roster_digests")
 
     def __init__(self) -> None:
         super().__init__()
-        self._types: dict[str, type] = {}
-        self._now: dict[str, NDArray[Any]] = {}
-        self._agents = 0
+        self.roster = Roster({ONE: 0})
+        self._typed = False
+        self._types: dict[str, dict[str, type]] = {}
+        self._now: dict[str, Columns] = {}
+        self._start: dict[str, Columns] = {}
         self._digests: dict[str, RowDigests] = {}
-        self._start_digest = b""
-        self.values: Mapping[str, NDArray[Any]] = MappingProxyType({})
-        self.start: Mapping[str, NDArray[Any]] = MappingProxyType({})
+        self._start_digests: dict[str, RowDigests] = {}
+        self._roster_digests: tuple[RowDigests, RowDigests] | None = None
+        self.values: Mapping[str, Any] = MappingProxyType({})
+        self.start: Mapping[str, Any] = MappingProxyType({})
 
     def open(self, opening: Opening) -> None:
         """Take the public fields' initial values. Raises ScenarioError where a column is missing or does not fit."""
-        self._agents = opening.agents
-        self._types = dict(opening.fields)
-        now = {}
-        for name, kind in self._types.items():
-            if kind not in _DTYPES:
-                raise ScenarioError(f"public field '{name}': its type is float, int, bool or str, not {kind!r}")
-            if name not in opening.columns:
-                raise ScenarioError(f"public field '{name}': the opening has no initial values for it")
-            now[name] = _column(name, kind, opening.columns[name], opening.agents).copy()
-        self._take(now, {name: values.copy() for name, values in now.items()})
+        self._typed = bool(opening.counts)
+        self.roster = Roster(opening.counts or {ONE: opening.agents})
+        given: Any = opening.columns if self._typed else {ONE: opening.columns}
+        types: Any = opening.fields if self._typed else {ONE: opening.fields}
+        self._types = {name: dict(types.get(name, {})) for name in self.roster.names}
+        now: dict[str, Columns] = {}
+        for of, fields in self._types.items():
+            now[of] = {}
+            for name, kind in fields.items():
+                if kind not in _DTYPES:
+                    raise ScenarioError(f"public field '{name}': its type is float, int, bool or str, not {kind!r}")
+                if name not in given.get(of, ()):
+                    raise ScenarioError(f"public field '{name}': the opening has no initial values for it")
+                now[of][name] = _column(name, kind, given[of][name], len(self.roster.members(of))).copy()
+        self._take(now, {of: {name: one.copy() for name, one in columns.items()} for of, columns in now.items()})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all public fields, of any type."""
+        return tuple(dict.fromkeys(name for fields in self._types.values() for name in fields))
 
     def put(self, agents: NDArray[np.int32], fields: Mapping[str, Sequence[Any] | NDArray[Any]]) -> NDArray[np.int32]:
         """Set fields of `agents` (different ids); gives those of which any value changed, sorted. NaN equals NaN.
@@ -62,74 +81,180 @@ class Fields(Part):
         another type or number.
         """
         agents = np.asarray(agents, dtype=np.int32)
-        if agents.size and not 0 <= agents.min() <= agents.max() < self._agents:
-            raise ScenarioError(f"public fields of an unknown agent: ids go from 0 to {self._agents - 1}")
-        new = {name: _column(name, self._type(name), values, len(agents)) for name, values in fields.items()}
-        changed = np.zeros(len(agents), dtype=np.bool_)
-        for name, values in new.items():
-            old = self._now[name][agents]
-            differs = old != values
-            if values.dtype.kind == "f":
-                differs &= ~(np.isnan(old) & np.isnan(values))
-            changed |= differs.astype(np.bool_)
-            self._now[name][agents] = values
-            if name in self._digests:
-                self._keep_digest(name, agents, values, old)
-        return np.unique(agents[changed])
+        if agents.size and not 0 <= agents.min() <= agents.max() < self.roster.size:
+            raise ScenarioError(f"public fields of an unknown agent: ids go from 0 to {self.roster.size - 1}")
+        if not self._typed:
+            return self._put({ONE: (agents, fields)})
+        given: dict[str, tuple[NDArray[np.int32], Mapping[str, Any]]] = {}
+        for of, rows in self._by_type(agents):
+            picked = {name: [values[row] for row in rows.tolist()] for name, values in fields.items()}
+            given[of] = agents[rows], picked
+        return self._put(given)
+
+    def report(
+        self, agents: NDArray[np.int32], fields: Mapping[str, Mapping[str, Sequence[Any] | NDArray[Any]]]
+    ) -> NDArray[np.int32]:
+        """`put` by type: `fields` has columns of those of `agents` (sorted) that are of each type."""
+        if not self._typed:
+            return self.put(agents, fields.get(ONE, {}))
+        return self._put({of: (agents[rows], fields.get(of, {})) for of, rows in self._by_type(agents)})
+
+    def _put(self, given: Mapping[str, tuple[NDArray[np.int32], Mapping[str, Any]]]) -> NDArray[np.int32]:
+        new = {
+            of: {name: _column(name, self._type(of, name), values, len(ids)) for name, values in fields.items()}
+            for of, (ids, fields) in given.items()
+        }
+        touched: list[NDArray[np.int32]] = []
+        for of, (ids, _) in given.items():
+            places = self.roster.places(ids) if self._typed else ids
+            changed = np.zeros(len(ids), dtype=np.bool_)
+            for name, values in new[of].items():
+                column = self._now[of][name]
+                old = column[places]
+                differs = old != values
+                if values.dtype.kind == "f":
+                    differs &= ~(np.isnan(old) & np.isnan(values))
+                changed |= differs.astype(np.bool_)
+                column[places] = values
+                if self._digests:
+                    self._keep_digest(self._digests[self._key(of, name)], places, ids, values, old)
+            touched.append(ids[changed])
+        return np.unique(np.concatenate(touched)) if touched else np.empty(0, np.int32)
+
+    def _by_type(self, agents: NDArray[np.int32]) -> Iterator[tuple[str, NDArray[np.intp]]]:
+        """The types of these agents, each with the rows at which they stand."""
+        types = self.roster.types_of(agents)
+        for at in np.unique(types).tolist():
+            yield self.roster.names[at], np.flatnonzero(types == at)
+
+    def of_agents(self, name: str, agents: Sequence[int] | NDArray[np.integer]) -> NDArray[Any]:
+        """A field's values for these agents, in their order; of those who have left, their last ones.
+
+        Raises ScenarioError for an agent that there is not, and for one whose type has no such public field.
+        """
+        ids = np.asarray(agents, np.int32)
+        if ids.size and not 0 <= ids.min() <= ids.max() < self.roster.size:
+            raise ScenarioError(f"public fields of an unknown agent: ids go from 0 to {self.roster.size - 1}")
+        if not self._typed:
+            self._type(ONE, name)
+            return np.asarray(self._now[ONE][name][ids])
+        of = next((of for of, fields in self._types.items() if name in fields), self.roster.names[0])
+        found = np.empty(len(ids), _DTYPES[self._type(of, name)])
+        for of, rows in self._by_type(ids):
+            self._type(of, name)
+            found[rows] = self._now[of][name][self.roster.places(ids[rows])]
+        return found
+
+    def having(self, name: str, agents: NDArray[np.int32]) -> NDArray[np.intp]:
+        """The rows of those of these agents that have this public field."""
+        having = np.array([name in self._types[of] for of in self.roster.names])
+        return np.flatnonzero(having[self.roster.types_of(agents)])
 
     @query
     def of(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[dict[str, list[Any]]]:
-        """`of(agents=[...], fields=[...])`: for each field (all public ones unless named) its values, one an agent."""
+        """`of(agents=[...], fields=[...])`: for each field its values, one an agent.
+
+        Unless they are named, the fields are all public ones that each of these agents has.
+        """
         return [self._of(**one) for one in args]
 
     def _of(self, *, agents: Any = None, fields: Any = None, **rest: Any) -> dict[str, list[Any]]:
         if rest or not isinstance(agents, list):
             raise ValueError(f"write columns.of(agents=[...], fields=[...]), got agents={agents!r} {rest or ''}")
-        if not all(type(agent) is int and 0 <= agent < self._agents for agent in agents):
-            raise ValueError(f"columns.of: agents are ids from 0 to {self._agents - 1}, got {agents!r}")
-        names = list(self._now) if fields is None else fields
-        if not isinstance(names, list) or not all(isinstance(name, str) and name in self._now for name in names):
-            raise ValueError(f"columns.of: fields are of {', '.join(self._now) or 'none'}, got {fields!r}")
-        return {name: self._now[name][agents].tolist() if agents else [] for name in names}
+        if not all(type(agent) is int and 0 <= agent < self.roster.size for agent in agents):
+            raise ValueError(f"columns.of: agents are ids from 0 to {self.roster.size - 1}, got {agents!r}")
+        types = {self.roster.names[at] for at in self.roster.types_of(agents).tolist()} or set(self._types)
+        known = [name for name in self.names if all(name in self._types[of] for of in types)]
+        names = known if fields is None else fields
+        if not isinstance(names, list) or not all(isinstance(name, str) and name in known for name in names):
+            raise ValueError(f"columns.of: fields are of {', '.join(known) or 'none'}, got {fields!r}")
+        return {name: self.of_agents(name, agents).tolist() if agents else [] for name in names}
 
-    def _keep_digest(self, name: str, agents: NDArray[np.int32], values: NDArray[Any], old: NDArray[Any]) -> None:
+    def rows(self, agents: NDArray[np.int32]) -> dict[str, list[Any]]:
+        """What the table of agents shows of these: a column each public field, None where a type has no such field.
+
+        In a society with types, `type` comes first.
+        """
+        if not self._typed:
+            return {name: column[agents].tolist() for name, column in self._now[ONE].items()}
+        names = self.roster.names
+        found: dict[str, list[Any]] = {"type": [names[at] for at in self.roster.types_of(agents).tolist()]}
+        for name in self.names:
+            column = np.full(len(agents), None, object)
+            for of, rows in self._by_type(agents):
+                if name in self._now[of]:
+                    column[rows] = self._now[of][name][self.roster.places(agents[rows])].tolist()
+            found[name] = column.tolist()
+        return found
+
+    @staticmethod
+    def _keep_digest(
+        digests: RowDigests, places: NDArray[Any], ids: NDArray[np.int32], values: NDArray[Any], old: NDArray[Any]
+    ) -> None:
         """Old values out of a column's digest, new ones in; -0.0 is another than 0.0."""
         other = old != values if values.dtype == object else column_words(old) != column_words(values)
         which = np.flatnonzero(other)
-        self._digests[name].put(agents[which], agents[which], values[which])
+        digests.put(places[which], ids[which], values[which])
 
     def digest(self) -> bytes:
         """16 bytes over the columns now and at the start. The first takes all; from then on only what is put."""
-        if not self._start_digest:
-            self._digests = _digests(self._now)
-            self._start_digest = _join(_digests(self.start))
-        return join_digests(_join(self._digests), self._start_digest)
+        if not self._start_digests:
+            for of in self._types:
+                ids = self.roster.members(of)
+                for name in self._types[of]:
+                    key = self._key(of, name)
+                    self._digests[key], self._start_digests[key] = (RowDigests(key, "value") for _ in range(2))
+                    self._digests[key].put(np.arange(len(ids)), ids, self._now[of][name])
+                    self._start_digests[key].add(ids, self._start[of][name])
+        return join_digests(_join(self._digests), _join(self._start_digests))
 
     def state(self) -> dict[str, Any]:
         """Columns now and at the start; columns of str as lists."""
-        return {"now": _plain(self._now), "start": _plain(self.start)}
+        now, start = ({of: _plain(one) for of, one in columns.items()} for columns in (self._now, self._start))
+        return {"now": now, "start": start} if self._typed else {"now": now[ONE], "start": start[ONE]}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take a state of the same fields and number of agents. Raises ScenarioError when it has others."""
-        if set(state["now"]) != set(self._types):
-            had, has = sorted(state["now"]), sorted(self._types)
-            raise ScenarioError(f"the checkpoint has the public fields {had}, not {has}")
+        given = {key: state[key] if self._typed else {ONE: state[key]} for key in ("now", "start")}
+        had = {of: sorted(columns) for of, columns in given["now"].items()}
+        has = {of: sorted(fields) for of, fields in self._types.items()}
+        if had != has:
+            one, other = (had, has) if self._typed else (had[ONE], has[ONE])
+            raise ScenarioError(f"the checkpoint has the public fields {one}, not {other}")
         now, start = (
-            {name: _column(name, kind, state[key][name], self._agents).copy() for name, kind in self._types.items()}
+            {
+                of: {
+                    name: _column(name, kind, given[key][of][name], len(self.roster.members(of))).copy()
+                    for name, kind in fields.items()
+                }
+                for of, fields in self._types.items()
+            }
             for key in ("now", "start")
         )
         self._take(now, start)
 
-    def _take(self, now: dict[str, NDArray[Any]], start: dict[str, NDArray[Any]]) -> None:
-        self._now = now
-        self._digests, self._start_digest = {}, b""
-        self.values = MappingProxyType({name: _read_only(values) for name, values in now.items()})
-        self.start = MappingProxyType({name: _read_only(values) for name, values in start.items()})
+    def _take(self, now: dict[str, Columns], start: dict[str, Columns]) -> None:
+        self._now, self._start = now, start
+        self._digests, self._start_digests = {}, {}
+        self._show()
 
-    def _type(self, name: str) -> type:
-        if name not in self._types:
-            raise ScenarioError(f"'{name}' is not a public field; there are: {', '.join(self._types) or 'none'}")
-        return self._types[name]
+    def _show(self) -> None:
+        """Make `values` and `start`."""
+        shown = [
+            {of: MappingProxyType({name: _read_only(one) for name, one in columns.items()}) for of, columns in
+             given.items()} for given in (self._now, self._start)
+        ]  # fmt: skip
+        self.values, self.start = (MappingProxyType(one) if self._typed else one[ONE] for one in shown)
+
+    def _key(self, of: str, name: str) -> str:
+        return f"{of}.{name}" if self._typed else name
+
+    def _type(self, of: str, name: str) -> type:
+        if name not in self._types[of]:
+            whose = f" of type '{of}'" if self._typed else ""
+            there = ", ".join(self._types[of]) or "none"
+            raise ScenarioError(f"'{name}' is not a public field{whose}; there are: {there}")
+        return self._types[of][name]
 
 
 def _column(name: str, kind: type, values: Sequence[Any] | NDArray[Any], size: int) -> NDArray[Any]:
@@ -151,16 +276,8 @@ def _column(name: str, kind: type, values: Sequence[Any] | NDArray[Any], size: i
     return given.astype(_DTYPES[kind])
 
 
-def _digests(columns: Mapping[str, NDArray[Any]]) -> dict[str, RowDigests]:
-    found = {name: RowDigests(name, "value") for name in sorted(columns)}
-    for name, digests in found.items():
-        ids = np.arange(len(columns[name]))
-        digests.put(ids, ids, columns[name])
-    return found
-
-
 def _join(digests: Mapping[str, RowDigests]) -> bytes:
-    return join_digests(*(one.digest() for one in digests.values()))
+    return join_digests(*(digests[key].digest() for key in sorted(digests)))
 
 
 def _plain(columns: Mapping[str, NDArray[Any]]) -> dict[str, Any]:

@@ -70,16 +70,18 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     `agents` is how many there are (ids 0 to agents - 1); `tick_seconds` is the simulated length of a tick;
     `parameters` are the society's; `columns` holds the initial values of the agents' fields, one for each agent;
     `fields` says which of them are public, and of which type (float, int, bool, str); `draw` gives the world's
-    keyed streams for the opening.
+    keyed streams for the opening. In a society with types, `counts` says how many there are of each, in their order
+    (ids of the first type begin at 0), and `columns` and `fields` are by type.
     """
 
     agents: int
     seed: int
     tick_seconds: float
     parameters: Any
-    columns: Mapping[str, Sequence[Any] | NDArray[Any]]
+    columns: Mapping[str, Any]
     draw: Draws
-    fields: Mapping[str, type] = {}
+    fields: Mapping[str, Any] = {}
+    counts: Mapping[str, int] = {}
 
 
 class Action(msgspec.Struct, frozen=True):

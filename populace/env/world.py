@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from populace.core.draws import WORLD, Draws
 from populace.core.errors import ScenarioError
 from populace.core.places import defined_at
+from populace.core.roster import Roster
 from populace.env.fields import Fields
 from populace.env.guarding import guard
 from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, digester, handlers, query
@@ -44,7 +45,8 @@ class World:
     """The parts of a world. Each is an attribute by its name: `world.network`, `world.feed`, `world.clock`.
 
     `columns` and `start` are the agents' public fields now and at tick 0, by name; `tick` is the tick that the
-    snapshot belongs to; `agents` is how many agents there are; `parameters` are the society's, as of this tick;
+    snapshot belongs to; `agents` is how many agents there are (ids go from 0 to agents - 1), and `roster` who they are;
+    `parameters` are the society's, as of this tick;
     `draw` gives the world's keyed streams of this tick; `actions` and `queries` are all that agents can do and ask
     ('part.name'); `observes` is True where any part shows agents something, and `consulting` are the parts that ask
     the model as a tick ends. `at_edge(tick)` is called whenever the world comes to a tick, also by `restore`.
@@ -58,7 +60,7 @@ class World:
         self.draw = Draws(0)
         self.parameters: Any = None
         self.at_edge: Callable[[int], None] | None = None
-        self._edge: list[tuple[NDArray[np.int32], dict[str, NDArray[Any]]]] = []
+        self._edge: list[tuple[NDArray[np.int32], str, NDArray[Any]]] = []
         self._opening: Opening | None = None
         public = next((part for part in parts if isinstance(part, Fields)), None)
         self._columns = public or Fields()
@@ -100,14 +102,36 @@ class World:
         return {name: part.settable for name, part in self.parts.items()}
 
     @property
-    def columns(self) -> Mapping[str, NDArray[Any]]:
-        """The agents' public fields as of the start of the tick, by name; read-only, and following the run."""
+    def columns(self) -> Mapping[str, Any]:
+        """The agents' public fields as of the start of the tick, by name; read-only, and following the run.
+
+        `world.columns["wealth"]`, or of a society with types `world.columns["firm"]["wealth"]`, is an array with a row
+        for each agent of `world.ids()`, or `world.ids("firm")`.
+        """
         return self._columns.values
 
     @property
-    def start(self) -> Mapping[str, NDArray[Any]]:
-        """The agents' public fields as of tick 0, by name; read-only."""
+    def start(self) -> Mapping[str, Any]:
+        """The agents' public fields as of tick 0, as `columns` are."""
         return self._columns.start
+
+    @property
+    def roster(self) -> Roster:
+        """Who there is: types and ids."""
+        return self._columns.roster
+
+    @property
+    def public_names(self) -> tuple[str, ...]:
+        """The names of all public fields, of any type."""
+        return self._columns.names
+
+    def ids(self, type: str | None = None) -> NDArray[np.int32]:  # noqa: A002
+        """The ids of the agents there are, or of those of one type: int32, sorted, read-only."""
+        return self.roster.ids(type)
+
+    def values_of(self, field: str, agents: Sequence[int] | NDArray[np.integer]) -> NDArray[Any]:
+        """A public field of these agents, by id and of any types, in their order. Raises ScenarioError."""
+        return self._columns.of_agents(field, agents)
 
     def open(self, opening: Opening) -> None:
         """Open every part, in order. Raises ScenarioError when it was opened before, or when a part cannot open."""
@@ -175,6 +199,17 @@ class World:
             ]
         return _plain_column(f"{where} ({defined_at(handler)})", answers, len(agents))
 
+    def put_reports(
+        self, agents: NDArray[np.int32], fields: Mapping[str, Mapping[str, Sequence[Any] | NDArray[Any]]]
+    ) -> NDArray[np.int32]:
+        """`put_fields` by type: `fields` has columns of those of `agents` (sorted) that are of each type."""
+        self._opened()
+        return self._columns.report(agents, fields)
+
+    def rows_of(self, agents: NDArray[np.int32]) -> dict[str, list[Any]]:
+        """What the table of agents shows of these: see `Fields.rows`."""
+        return self._columns.rows(agents)
+
     def put_fields(
         self, agents: NDArray[np.int32], fields: Mapping[str, Sequence[Any] | NDArray[Any]]
     ) -> NDArray[np.int32]:
@@ -186,9 +221,13 @@ class World:
         self, agents: NDArray[np.int32], fields: Mapping[str, Sequence[Any] | NDArray[Any]]
     ) -> NDArray[np.int32]:
         """`put_fields` by a lever, at the tick's edge. `state` gives the world as it was without it."""
-        known = [name for name in fields if name in self.columns]
-        self._edge.append((agents, {name: self.columns[name][agents] for name in known}))
-        return self.put_fields(agents, fields)
+        changed = []
+        for name, values in fields.items():
+            rows = self._columns.having(name, agents)
+            ids, own = agents[rows], [values[row] for row in rows.tolist()]
+            self._edge.append((ids, name, self._columns.of_agents(name, ids)))
+            changed.append(self.put_fields(ids, {name: own}))
+        return np.unique(np.concatenate(changed)) if changed else np.empty(0, np.int32)
 
     def resolve(self, actions: Sequence[Action], *, digests: bool = False) -> Resolved:
         """Apply the tick's actions, given in the order in which they act, end the tick, and step to the next.
@@ -270,12 +309,12 @@ class World:
         """
         self._opened()
         edge = self._edge
-        now = [(agents, {name: self.columns[name][agents] for name in fields}) for agents, fields in edge]
-        for agents, fields in reversed(edge):
-            self.put_fields(agents, fields)
+        now = [(agents, name, self._columns.of_agents(name, agents)) for agents, name, _ in edge]
+        for agents, name, values in reversed(edge):
+            self.put_fields(agents, {name: values})
         state = self._state()
-        for agents, fields in now:
-            self.put_fields(agents, fields)
+        for agents, name, values in now:
+            self.put_fields(agents, {name: values})
         return state
 
     def _state(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from populace.core.draws import column
 from populace.core.errors import SettingsError
+from populace.core.roster import ONE, Roster
 from populace.interventions.levers import Among, BlockLever, ChangeLever, SendLever, label_of
 
 SHOWN_CHARS: Final = 200
@@ -30,16 +31,18 @@ class Members(msgspec.Struct, frozen=True):
     other: Ids | None = None
 
 
-def find_members(levers: Sequence[Any], columns: Mapping[str, Sequence[Any]], agents: int, seed: int) -> list[Members]:
-    """The members of each lever's groups, among a population with these columns.
+def find_members(
+    levers: Sequence[Any], columns: Mapping[str, Mapping[str, Sequence[Any]]], roster: Roster, seed: int
+) -> list[Members]:
+    """The members of each lever's groups, among populations that have these columns, by type.
 
-    Raises SettingsError, naming lever and key, for an unknown column or agent, a condition of another type than its
-    column, and a group without members; and for two levers of one name.
+    Raises SettingsError, naming lever and key, for an unknown type, column or agent, a condition of another type than
+    its column, and a group without members; and for two levers of one name.
     """
     labels = [label_of(lever, index) for index, lever in enumerate(levers)]
     if doubled := sorted({label for label in labels if labels.count(label) > 1}):
         raise SettingsError(f"two levers are named {', '.join(map(repr, doubled))}: give each a name of its own")
-    groups = _Groups(columns, agents, seed)
+    groups = _Groups(columns, roster, seed)
     found: list[Members] = []
     for lever, label in zip(levers, labels, strict=True):
         try:
@@ -62,9 +65,10 @@ def find_members(levers: Sequence[Any], columns: Mapping[str, Sequence[Any]], ag
 class _Groups:
     """Finds the members of groups."""
 
-    def __init__(self, columns: Mapping[str, Sequence[Any]], agents: int, seed: int) -> None:
+    def __init__(self, columns: Mapping[str, Mapping[str, Sequence[Any]]], roster: Roster, seed: int) -> None:
         self._columns = columns
-        self._agents = agents
+        self._roster = roster
+        self._agents = roster.size
         self._seed = seed
 
     def find(self, group: Any, key: str, label: str) -> Ids:
@@ -73,9 +77,10 @@ class _Groups:
             return np.arange(self._agents, dtype=np.int32)
         if not isinstance(group, Among):
             return self._listed(group, key)
-        found = np.ones(self._agents, np.bool_)
+        types = self._types(group.type, f"{key}.type")
+        found = np.isin(self._roster.types_of(np.arange(self._agents)), [self._roster.place_of(of) for of in types])
         for name, condition in group.where.items():
-            found &= self._matching(f"{key}.where.{name}", name, condition)
+            found &= self._matching(f"{key}.where.{name}", name, condition, types)
         ids = np.flatnonzero(found).astype(np.int32)
         if group.share is not None:
             lot = f"lever.key.{group.key}" if group.key else f"lever.{label}.{key}"
@@ -85,9 +90,22 @@ class _Groups:
             if matching and not count:
                 raise SettingsError(f"{key}: a share of {group.share} of {matching} agents is nobody")
         if not len(ids):
-            wanted = " and ".join(f"{name} = {shown(one)}" for name, one in group.where.items())
+            given = {**({} if group.type is None else {"type": group.type}), **group.where}
+            wanted = " and ".join(f"{name} = {shown(one)}" for name, one in given.items())
             raise SettingsError(f"{key}: no agent has {wanted} at tick 0")
         return ids
+
+    def _types(self, given: Any, key: str) -> tuple[str, ...]:
+        """The types that a group names; all of them where it names none."""
+        names = self._roster.names
+        if given is None:
+            return names
+        if names == (ONE,):
+            raise SettingsError(f"{key}: the society has one class of agents and no types: leave it out")
+        for name in _list(given):
+            if name not in names:
+                raise SettingsError(f"{key}: there is no type of agents '{name}'; there are {', '.join(names)}")
+        return tuple(_list(given))
 
     def _listed(self, ids: Sequence[int], key: str) -> Ids:
         if max(ids) >= self._agents:
@@ -96,16 +114,25 @@ class _Groups:
             raise SettingsError(f"{key}: an agent is listed twice")
         return np.array(ids, dtype=np.int32)
 
-    def _matching(self, key: str, name: str, condition: Any) -> NDArray[np.bool_]:
-        if name not in self._columns:
-            raise SettingsError(f"{key}: the population has no column '{name}'; it has {', '.join(self._columns)}")
-        values = self._columns[name]
-        kinds = {_kind(value) for value in values} - {"nothing"}
+    def _matching(self, key: str, name: str, condition: Any, types: Sequence[str]) -> NDArray[np.bool_]:
+        having = [of for of in types if name in self._columns.get(of, ())]
+        if not having:
+            there = ", ".join(dict.fromkeys(one for of in types for one in self._columns.get(of, ())))
+            raise SettingsError(f"{key}: the population has no column '{name}'; it has {there}")
+        kinds = {_kind(value) for of in having for value in self._columns[of][name]} - {"nothing"}
         wanted = list(condition.values() if isinstance(condition, Mapping) else _list(condition))
         for one in wanted:
             if _kind(one) not in kinds:
                 held = ", ".join(sorted(kinds)) or "nothing"
                 raise SettingsError(f"{key}: {shown(one)} is {_kind(one)}, and the column holds {held}")
+        found = np.zeros(self._agents, np.bool_)
+        for of in having:
+            found[self._roster.members(of)] = self._fitting(self._columns[of][name], condition, wanted)
+        return found
+
+    @staticmethod
+    def _fitting(values: Sequence[Any], condition: Any, wanted: Sequence[Any]) -> NDArray[np.bool_]:
+        """Which of a column's values fit a condition."""
         if isinstance(condition, Mapping):
             numbers = np.array([value if _kind(value) == "numbers" else np.nan for value in values], np.float64)
             low, high = condition.get("min", -np.inf), condition.get("max", np.inf)

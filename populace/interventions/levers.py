@@ -104,22 +104,23 @@ Condition = Annotated[Plain, AfterValidator(_condition)]
 
 
 class Among(_Data):
-    """A group by what its members are at tick 0, by lot, or both.
+    """A group by what its members are at tick 0, by type, by lot, or by several of these.
 
-    `where` holds a condition for each of some columns of the population: a value, a list of values, or a range
-    {min, max}. `share` is the part of those that is drawn: exactly so many, rounded, the same ones in every run with
-    the same seed, and a smaller share is part of a larger one. The lot is drawn under the lever's name; groups with
-    the same `key` share their lot.
+    `type` names a type of agents of a society that has types, or several. `where` holds a condition for each of some
+    columns of the population: a value, a list of values, or a range {min, max}. `share` is the part of those that is
+    drawn: exactly so many, rounded, the same ones in every run with the same seed, and a smaller share is part of a
+    larger one. The lot is drawn under the lever's name; groups with the same `key` share their lot.
     """
 
+    type: Name | Annotated[list[Name], Field(min_length=1)] | None = None
     where: dict[str, Condition] = {}
     share: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     key: Name | None = None
 
     @pydantic.model_validator(mode="after")
     def _says_something(self) -> Among:
-        if not self.where and self.share is None:
-            raise ValueError('say where = {column = value}, share = 0.1, or both; for everybody write "all"')
+        if not self.where and self.share is None and self.type is None:
+            raise ValueError('say where = {column = value}, share = 0.1, type, or more; for everybody write "all"')
         if self.key is not None and self.share is None:
             raise ValueError("a key names a lot: it needs a share")
         return self
@@ -139,7 +140,7 @@ Group = Annotated[
     Discriminator(
         _which_group,
         custom_error_type="group",
-        custom_error_message='a group is "all", a list of ids, or {where = {column = value}, share = 0.1}',
+        custom_error_message='a group is "all", a list of ids, or {where = {column = value}, share = 0.1, type}',
     ),
 ]
 """Some of the agents."""

@@ -11,11 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
+from populace.agents.agent import public_fields
 from populace.agents.society import Society
 from populace.core.errors import SettingsError
+from populace.core.roster import Roster
 from populace.interventions.at_work import Act, BlockAct, ChangeAct, Levers, SendAct, SetAct
-from populace.interventions.groups import Members, shown, written
+from populace.interventions.groups import Ids, Members, shown, written
 from populace.interventions.levers import BlockLever, ChangeLever, SendLever, SetLever, label_of
 
 _pack: Final = msgspec.msgpack.Encoder().encode
@@ -28,7 +31,7 @@ def resolve_levers(
     society: Society,
     settable: Mapping[str, Mapping[str, Any]] | None,
     values: Mapping[str, Any],
-    agents: int,
+    roster: Roster,
     body_bytes: int,
 ) -> Levers:
     """Levers at work, given the members of each one's groups.
@@ -49,9 +52,9 @@ def resolve_levers(
                 case SendLever():
                     acts.append(SendAct(index, lever, of.group, _body(lever.send.body, body_bytes)))
                 case BlockLever():
-                    acts.append(BlockAct(index, lever, agents, of.group, of.other))
+                    acts.append(BlockAct(index, lever, roster.size, of.group, of.other))
                 case ChangeLever(change=change):
-                    acts.append(ChangeAct(index, lever, of.group, _makers(change, society, len(of.group))))
+                    acts.append(ChangeAct(index, lever, of.group, _makers(change, society, of.group, roster)))
         except SettingsError as error:
             raise SettingsError(f"lever {label_of(lever, index)!r}: {error}") from None
     return Levers(acts, _stretches(acts, society, values))
@@ -130,9 +133,26 @@ def _body(body: Any, most_bytes: int) -> bytes:
     return packed
 
 
-def _makers(change: Any, society: Society, size: int) -> dict[str, Callable[[int], Any]]:
+def _makers(change: Any, society: Society, members: Ids, roster: Roster) -> dict[str, Callable[[int], Any]]:
     """By field, what gives its value to the member at a place."""
-    agent = society.agent
+    types = roster.types_of(members)
+    if not len(types):
+        return {}
+    each = {at: _makers_of(change, society, roster.names[at], len(members)) for at in np.unique(types).tolist()}
+    if len(each) == 1:
+        return each.popitem()[1]
+    of = types.tolist()
+    names = each[of[0]]
+    return {name: _by_type({at: makers[name] for at, makers in each.items()}, of) for name in names}
+
+
+def _by_type(makers: Mapping[int, Callable[[int], Any]], types: Sequence[int]) -> Callable[[int], Any]:
+    return lambda place: makers[types[place]](place)
+
+
+def _makers_of(change: Any, society: Society, of: str, size: int) -> dict[str, Callable[[int], Any]]:
+    """The same for the members of one type."""
+    agent = society.classes[of]
     known = agent.__struct_fields__
     hints = typing.get_type_hints(agent, include_extras=True)
     if agent.__struct_config__.frozen:
@@ -146,7 +166,7 @@ def _makers(change: Any, society: Society, size: int) -> dict[str, Callable[[int
             if key == "each" and len(value) != size:
                 raise SettingsError(f"{where}: {len(value)} values for a group of {size}")
             wanted = value if key == "each" else [value]
-            made = [_maker(where, one, hints[name], society.fields.get(name)) for one in wanted]
+            made = [_maker(where, one, hints[name], public_fields(agent).get(name)) for one in wanted]
             makers[name] = _one_each(made) if key == "each" else _one_for_all(made[0])
     return makers
 

@@ -20,6 +20,7 @@ from populace.core.draws import WORLD
 from populace.core.errors import ActorLost, ScenarioError, StaleOrder, TransportError
 from populace.core.places import defined_at, raised_at
 from populace.core.records import Answer, Ask, Counts, Look
+from populace.core.roster import ONE
 from populace.core.tables import TableRows
 from populace.core.trace import DIGEST_BYTES, TRACE_VERSION
 from populace.env import Action, World
@@ -50,13 +51,14 @@ _NO_LIMIT: Final = 2**31
 
 
 class Reports(msgspec.Struct, frozen=True):
-    """What one shard's turns report of a tick: public fields, one column a field, for `agents` (int32, sorted).
+    """What one shard's turns report of a tick: public fields of `agents` (int32, sorted).
 
+    `fields` has, by type and name, a column with the values of those of them that are of this type, in their order.
     `shard` and `attempt` say whose report it is; -1 stands for a shard that does not say, whose report is taken.
     """
 
     agents: NDArray[np.int32]
-    fields: dict[str, list[Any]]
+    fields: dict[str, dict[str, list[Any]]]
     shard: int = -1
     attempt: int = 0
 
@@ -65,11 +67,11 @@ class WorldDone(msgspec.Struct, frozen=True):
     """What a tick's end came to in the world.
 
     `frames` are the world's messages, by shard; `changed` (int32, sorted) are the agents of which a public field
-    changed and `fields` their values now; `outcomes` are measured after the tick; `digest` covers what the world
-    sent and refused, and which levers were at work on whom. `rows` are for the tables that are recorded, by name; of
-    levers, those that touched somebody as the tick began. `sent` counts the messages to each shard; `attempt` is the
-    world's that says so. `parts` has 16 bytes over the state of each part at the tick's end; nothing in a run
-    of trace version 1.
+    changed and `fields` their rows in the table of agents; `outcomes` are measured after the tick; `digest` covers
+    what the world sent and refused, and which levers were at work on whom. `rows` are for the tables that are
+    recorded, by name; of levers, those that touched somebody as the tick began. `sent` counts the messages to each
+    shard; `attempt` is the world's that says so. `parts` has 16 bytes over the state of each part at the tick's end;
+    nothing in a run of trace version 1.
     """
 
     tick: int
@@ -153,8 +155,8 @@ class Environment:
     def _enter(self, tick: int) -> None:
         """Let levers act on the world at the start of a tick."""
         self._set(tick)
-        columns = self.world.columns
-        self._changed = [self.world.change(ids, fields) for ids, fields in self._levers.changes(tick, columns)]
+        acts = self._levers.changes(tick, self.world.public_names)
+        self._changed = [self.world.change(ids, fields) for ids, fields in acts]
 
     def _set(self, tick: int) -> None:
         set_world(self.world, self._levers, self._base, tick)
@@ -176,8 +178,8 @@ class Environment:
                 place = raised_at(error, outcome)
                 where = f", at {place}" if place else ""
                 there = ""
-                if isinstance(error, KeyError) and not set(error.args) & set(self.world.columns):
-                    there = f". The columns there are: {', '.join(self.world.columns) or 'none'}"
+                if isinstance(error, KeyError):
+                    there = _no_column(self.world, error)
                 raise ScenarioError(f"outcome {name!r}: {type(error).__name__}: {error}{where}{there}") from error
             try:
                 values[name] = float(value)
@@ -227,7 +229,7 @@ class Environment:
         check_complete(f"the world, tick {tick}", tick, frames, envelope.expected)
         given = [reports for reports, _ in envelope.parcels]
         reports = self._distinct_reports(tick, given, envelope.expected is not None)
-        changed = [self.world.put_fields(one.agents, one.fields) for one in reports if len(one.agents) and one.fields]
+        changed = [self.world.put_reports(one.agents, one.fields) for one in reports if len(one.agents) and one.fields]
         actions = [Action(sender, nth, kind, args) for sender, nth, (kind, args) in _in_order(Mail(frames, _NO_LIMIT))]
         seal, touched = self._levers.seal(tick), self._levers.touched(tick)
         applied = self.world.apply(self._acting(actions))
@@ -292,7 +294,7 @@ class Environment:
             tick=tick,
             frames=sent,
             changed=agents,
-            fields={name: column[agents].tolist() for name, column in self.world.columns.items()},
+            fields=self.world.rows_of(agents),
             outcomes=self.measure(),
             counts=counts,
             digest=digest,
@@ -337,6 +339,16 @@ class Environment:
             missing = [f"the report of shard {shard}" for shard in range(self._shards) if shard not in known]
             raise ActorLost(missing, f"the world, tick {tick}: {' and '.join(missing)} is missing")
         return [*(one for one in reports if one.shard < 0), *known.values()]
+
+
+def _no_column(world: World, error: KeyError) -> str:
+    """What columns there are, where an outcome looked for another."""
+    if {name for one in error.args for name in (one,) if name in world.columns or name in world.public_names}:
+        return ""
+    if world.roster.names == (ONE,):
+        return f". The columns there are: {', '.join(world.columns) or 'none'}"
+    each = [f"world.columns[{of!r}] has {', '.join(one) or 'none'}" for of, one in world.columns.items()]
+    return f". The columns there are: {'; '.join(each)}"
 
 
 def _in_order(mail: Mail) -> list[tuple[int, int, Any]]:

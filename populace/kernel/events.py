@@ -76,8 +76,8 @@ class TickDone(msgspec.Struct, frozen=True):
     """Effect: all turns of the tick have ended; this is what they came to.
 
     `agents` (int32, sorted) are those that took a turn, and `digests` has 16 bytes for each, BLAKE2b over what the
-    turn committed. `fields` are the public fields of `agents`. `frames` go to shards and to the world, and `sent`
-    says how many messages they take to each. `attempt` is the shard's that says so. `rows` are
+    turn committed. `fields` are the public fields of `agents`, as in `Reports`. `frames` go to shards and to the world,
+    and `sent` says how many messages they take to each. `attempt` is the shard's that says so. `rows` are
     for the tables that are recorded, by name; of levers, those that blocked messages.
     """
 
@@ -85,7 +85,7 @@ class TickDone(msgspec.Struct, frozen=True):
     shard: int
     agents: NDArray[np.int32]
     digests: bytes
-    fields: dict[str, list[Any]]
+    fields: dict[str, dict[str, list[Any]]]
     frames: list[Frame]
     counts: Counts
     failures: list[Failure]

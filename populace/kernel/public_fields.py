@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -10,15 +10,17 @@ import numpy as np
 
 from populace.agents.agent import Agent
 from populace.core.errors import BadField
+from populace.core.roster import ONE, Roster
 from populace.kernel.turn import Turn
 
 
 class PublicFields:
-    """Reads the public fields of one type of agent. `types` are those of the fields, by name: float, int, bool, str."""
+    """Reads the public fields of one type of agents; `types` are those of the fields: float, int, bool or str."""
 
-    __slots__ = ("_get", "types")
+    __slots__ = ("_get", "name", "types")
 
-    def __init__(self, types: Mapping[str, type]) -> None:
+    def __init__(self, types: Mapping[str, type], name: str = ONE) -> None:
+        self.name = name
         self.types = dict(types)
         self._get = attrgetter(*types) if types else None
 
@@ -42,6 +44,11 @@ class PublicFields:
             else:
                 fields[name] = [self._coerce(one, at, name, kind, v) for one, v in zip(turns, column, strict=True)]
         return fields
+
+    def report(self, turns: Sequence[Turn]) -> tuple[dict[str, dict[str, list[Any]]], Iterable[tuple[Any, ...]]]:
+        """The `columns` by type, and the values of each turn's agent, in the order of the turns."""
+        fields = self.columns(turns)
+        return {self.name: fields}, zip(*fields.values(), strict=True) if fields else [()] * len(turns)
 
     def _of(self, turn: Turn) -> Any:
         try:
@@ -68,6 +75,34 @@ class PublicFields:
             plain = turn.before[at] if len(self.types) > 1 else turn.before
         setattr(turn.agent, name, plain)
         return plain
+
+
+class FieldsByType:
+    """Reads the public fields of agents of several types, each by its own `PublicFields`, in the order of the types."""
+
+    __slots__ = ("_by_class", "_own", "_roster")
+
+    def __init__(self, own: Sequence[PublicFields], classes: Sequence[type[Agent]], roster: Roster) -> None:
+        self._own = own
+        self._by_class = dict(zip(classes, own, strict=True))
+        self._roster = roster
+
+    def read(self, agent: Agent) -> Any:
+        """See `PublicFields.read`."""
+        return self._by_class[type(agent)].read(agent)
+
+    def report(self, turns: Sequence[Turn]) -> tuple[dict[str, dict[str, list[Any]]], Iterable[tuple[Any, ...]]]:
+        """See `PublicFields.report`."""
+        types = self._roster.types_of([turn.id for turn in turns])
+        rows: list[tuple[Any, ...]] = [()] * len(turns)
+        found: dict[str, dict[str, list[Any]]] = {}
+        for at in np.unique(types).tolist():
+            own, places = self._own[at], np.flatnonzero(types == at).tolist()
+            fields, values = own.report([turns[place] for place in places])
+            found |= fields
+            for place, row in zip(places, values, strict=True):
+                rows[place] = row
+        return found, rows
 
 
 def _misfit(kind: type, value: Any) -> str:

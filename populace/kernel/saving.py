@@ -18,6 +18,7 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple, NoReturn
 
 import msgspec
+import numpy as np
 
 from populace.agents.agent import Agent
 from populace.core.containers import (
@@ -31,6 +32,7 @@ from populace.core.containers import (
     set_field,
 )
 from populace.core.errors import NotKept
+from populace.core.roster import Roster
 from populace.kernel.columns import SCALARS, Column, column_of, fits, put_sets, sorted_sets
 
 _NEXT: Final = (
@@ -59,6 +61,15 @@ class _Field(NamedTuple):
 
 _Sets = tuple[Column, list[Any], list[Any]]
 """A field with sets: the values of it that some agents hold, and their elements in order."""
+
+
+class Examined(NamedTuple):
+    """What agents are to hold: sets, and fields that were read back; their containers; what they are packed to."""
+
+    sets: list[tuple[Column, Sequence[Agent], list[Any], list[Any]]]
+    read: list[tuple[Sequence[Agent], str, list[Any]]]
+    containers: list[int]
+    rows: list[bytes]
 
 
 class Keeper:
@@ -95,6 +106,14 @@ class Keeper:
         stands in two places of an agent, or in two agents, is such a case. With `pack`, gives what `pack_agent` gives
         of them now.
         """
+        found = self.examine(agents, ids, pack=pack)
+        if alone and len(set(found.containers)) != len(found.containers):
+            _refuse_shared(agents, ids)
+        self.settle(found, alone=alone)
+        return found.rows if pack else []
+
+    def examine(self, agents: Sequence[Agent], ids: Sequence[int], *, pack: bool) -> Examined:
+        """What these agents are to hold; nothing is changed yet. Raises NotKept."""
         sets: list[tuple[Column, Sequence[Agent], list[Any], list[Any]]] = []
         read: list[tuple[Sequence[Agent], str, list[Any]]] = []
         containers: list[int] = []
@@ -110,14 +129,15 @@ class Keeper:
             else:
                 sets += [(column, part, values, elements) for column, values, elements in ordered]
             containers += found
-        if alone and len(set(containers)) != len(containers):
-            _refuse_shared(agents, ids)
+        return Examined(sets, read, containers, rows)
+
+    def settle(self, found: Examined, *, alone: bool) -> None:
+        """Have agents hold what was found for them."""
         if self._canonical:
-            for part, name, values in read:
+            for part, name, values in found.read:
                 self._put(part, name, values)
-            for column, part, values, elements in sets:
+            for column, part, values, elements in found.sets:
                 put_sets(column, part, values, elements, self._set, alone=alone)
-        return rows if pack else []
 
     def _as_declared(
         self, agents: Sequence[Agent], ids: Sequence[int], containers: list[int], rows: list[bytes] | None
@@ -215,6 +235,40 @@ class Keeper:
             f"{type(agents[0]).__name__}: one of the agents {ids[0]} to {ids[-1]} is another whenever it is read back "
             f"from what is saved. See what __post_init__ does, here or in what its fields hold. {_NEXT}"
         )
+
+
+class Keepers:
+    """Keepers of several types of agents, in their order: what they keep together is as what each of them keeps."""
+
+    def __init__(self, own: Sequence[Keeper], roster: Roster) -> None:
+        self._own = own
+        self._roster = roster
+
+    def read(self, packed: bytes, id: int) -> Agent:  # noqa: A002
+        """An agent from what `pack_agent` gave, as one of its type. Raises msgspec.MsgspecError."""
+        return self._own[int(self._roster.types_of([id])[0])].read(packed)
+
+    def keep(
+        self, agents: Sequence[Agent], ids: Sequence[int], *, alone: bool = True, pack: bool = False
+    ) -> list[bytes]:
+        """See `Keeper.keep`; the agents may be of any types."""
+        if len(self._own) == 1:
+            return self._own[0].keep(agents, ids, alone=alone, pack=pack)
+        types = self._roster.types_of(ids)
+        found: list[tuple[Keeper, list[int], Examined]] = []
+        for at in np.unique(types).tolist():
+            places = np.flatnonzero(types == at).tolist()
+            mine = [agents[place] for place in places], [ids[place] for place in places]
+            found.append((self._own[at], places, self._own[at].examine(*mine, pack=pack)))
+        containers = [one for _, _, examined in found for one in examined.containers]
+        if alone and len(set(containers)) != len(containers):
+            _refuse_shared(agents, ids)
+        rows = [b""] * len(agents) if pack else []
+        for keeper, places, examined in found:
+            keeper.settle(examined, alone=alone)
+            for place, row in zip(places, examined.rows, strict=False) if pack else ():
+                rows[place] = row
+        return rows
 
 
 def _array_of(length: int) -> bytes:

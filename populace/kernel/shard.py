@@ -7,7 +7,7 @@ tick's end do not depend on it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -21,6 +21,7 @@ from populace.core.containers import check_sealed, sealed
 from populace.core.draws import WORLD
 from populace.core.errors import CheckpointDamaged, StaleOrder, TransportError
 from populace.core.records import Counts
+from populace.core.roster import Roster
 from populace.core.tables import TableRows
 from populace.core.trace import TRACE_VERSION
 from populace.interventions.at_work import NO_LEVERS, Levers
@@ -34,9 +35,9 @@ from populace.kernel.events import (
     RunDone,
     TickDone,
 )
-from populace.kernel.public_fields import PublicFields
+from populace.kernel.public_fields import FieldsByType, PublicFields
 from populace.kernel.rows import ask_rows, blocked_rows, expired_rows, join, message_rows, unknown_rows
-from populace.kernel.saving import Keeper, pack_agent
+from populace.kernel.saving import Keeper, Keepers, pack_agent
 from populace.kernel.snapshot import Era, ShardState, scope_at
 from populace.kernel.tick import Tick
 
@@ -83,11 +84,19 @@ class _Before(msgspec.Struct):
         return {at: agents for at, agents in found.items() if agents}
 
 
+class Hosted(msgspec.Struct, frozen=True):
+    """A type of agents as a shard hosts it: its class, its public fields, when its agents are due."""
+
+    kind: type[Agent]
+    fields: dict[str, type]
+    activation: Activation
+
+
 class Shard:
     """Hosts the agents `index`, `index + shards`, `index + 2 * shards`, ... of the population.
 
-    `agents` are theirs in that order; `fields` the public fields of their type; `scope` is what turns read of the run.
-    `tick` is the tick that was opened last, and `open` that tick while its turns last.
+    `agents` are these in their order; `types` are the run's, by name, and `roster` says who is of which; `scope` is
+    what turns read of the run. `tick` is the tick that was opened last, and `open` that tick while its turns last.
     """
 
     def __init__(
@@ -95,23 +104,28 @@ class Shard:
         plan: ShardPlan,
         scope: Scope,
         agents: list[Agent],
-        fields: dict[str, type],
-        activation: Activation,
+        types: Mapping[str, Hosted],
         levers: Levers = NO_LEVERS,
+        roster: Roster | None = None,
     ) -> None:
         self.plan = plan
         self.tick = -1
         self.agents = agents
-        self.ids: NDArray[np.int32] = np.arange(plan.index, scope.population, plan.shards, dtype=np.int32)
+        self.roster = Roster(dict.fromkeys(types, scope.population)) if roster is None else roster
         self.timers: dict[int, list[int]] = {}
-        self.activation = activation
+        self.types = types
         self.levers = levers
         self.open: Tick | None = None
         self._scope = scope
-        self._keeper = Keeper(type(agents[0]) if agents else Agent, canonical=plan.trace_version > 1)
+        self._own: dict[str, NDArray[np.int32]] = {}
+        self._find_own()
+        kinds = [one.kind for one in types.values()]
+        self._keeper = Keepers([Keeper(kind, canonical=plan.trace_version > 1) for kind in kinds], self.roster)
         if plan.trace_version > 1:
-            self._keeper.keep(agents, self.ids.tolist(), alone=False)
-        self._fields = PublicFields(fields)
+            ids = range(plan.index, self.roster.size, plan.shards)
+            self._keeper.keep(agents, ids, alone=False)
+        fields = [PublicFields(one.fields, name) for name, one in types.items()]
+        self._fields = fields[0] if len(fields) == 1 else FieldsByType(fields, kinds, self.roster)
         self._last: TickDone | None = None
         self._end: RunDone | None = None
         self._sealed: dict[str, bytes] = {}
@@ -191,14 +205,14 @@ class Shard:
         plan, scope = self.plan, self._scope_of(tick)
         mail = Mail(frames + sent, plan.inbox_messages, scope.seed if plan.trace_version >= 2 else None)
         timers = np.array(self.timers.pop(tick, ()), np.int32)
-        active = self.ids[self.activation.due(scope.seed, tick, self.ids)]
+        active = [ids[self.types[of].activation.due(scope.seed, tick, ids)] for of, ids in self._own.items()]
         self._sealed = sealed(scope.parameters)
         counts = Counts()
         counts.sent = sum(map(len, sent))
         counts.delivered = len(mail)
         if len(mail.refused):
             counts.refused["inbox_full"] = len(mail.refused)
-        due: list[int] = np.unique(np.concatenate((active, mail.receivers, timers))).tolist()
+        due: list[int] = np.unique(np.concatenate((*active, mail.receivers, timers))).tolist()
         if self.plan.saved:
             self._preserve(before, due)
             self._before = before
@@ -213,6 +227,10 @@ class Shard:
             fields=self._fields,
             counts=counts,
         )
+
+    def _find_own(self) -> None:
+        """By type, the ids of this shard's agents who live."""
+        self._own = {name: self.roster.own(name, self.plan.index, self.plan.shards) for name in self.types}
 
     def _preserve(self, before: _Before, ids: Collection[int]) -> None:
         """Keep these agents as they are, before a tick changes them."""
@@ -365,7 +383,7 @@ class Shard:
         shards = self.plan.shards
         for id, packed in state.agents.items():  # noqa: A001
             try:
-                self.agents[id // shards] = self._keeper.read(packed)
+                self.agents[id // shards] = self._keeper.read(packed, id)
             except (msgspec.MsgspecError, IndexError) as error:
                 raise CheckpointDamaged(
                     f"agent {id} of the checkpoint is not one of this society's: {error}. Resume with the society "
@@ -382,7 +400,7 @@ class Shard:
 
     def validate(self) -> None:
         """Raise AssertionError where the shard's state contradicts itself; every test ends with it."""
-        assert len(self.agents) == len(self.ids)
+        assert len(self.agents) == len(range(self.plan.index, self.roster.size, self.plan.shards))
         if self.open is not None:
             assert self.open.number == self.tick
             self.open.validate()

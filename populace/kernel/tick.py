@@ -20,7 +20,7 @@ from populace.core.records import Answer, Ask, Counts, Look
 from populace.core.trace import DIGEST_BYTES
 from populace.kernel.bus import Mail
 from populace.kernel.events import Answered, AskModel, Effect, Event, Looked, LookWorld, Seen
-from populace.kernel.public_fields import PublicFields
+from populace.kernel.public_fields import FieldsByType, PublicFields
 from populace.kernel.turn import Failure, Turn, read_answer, said_of
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -31,14 +31,14 @@ class Committed(msgspec.Struct, frozen=True):
     """What the turns of a tick came to, in the order of their agents.
 
     `agents` is int32 and `digests` has 16 bytes for each, BLAKE2b over what its turn committed. `fields` are the
-    public fields of `agents`, `sent` holds (sender, receivers, bodies) of those that sent or acted, `wakes`
+    public fields of `agents` by type, `sent` holds (sender, receivers, bodies) of those that sent or acted, `wakes`
     (tick, agent); `asks` counts what was asked.
     """
 
     turns: list[Turn]
     agents: NDArray[np.int32]
     digests: bytes
-    fields: dict[str, list[Any]]
+    fields: dict[str, dict[str, list[Any]]]
     sent: list[tuple[int, list[int], list[bytes]]]
     wakes: list[tuple[int, int]]
     failures: list[Failure]
@@ -63,7 +63,7 @@ class Tick:
         shards: int,
         live_turns: int,
         observes: bool,
-        fields: PublicFields,
+        fields: PublicFields | FieldsByType,
         counts: Counts,
     ) -> None:
         self.scope = scope
@@ -168,13 +168,12 @@ class Tick:
     def commit(self) -> Committed:
         """What the turns came to, once all have ended."""
         turns = sorted(self.finished, key=_by_id)
-        fields = self._fields.columns(turns)
+        fields, rows = self._fields.report(turns)
         digests: list[bytes] = []
         sent: list[tuple[int, list[int], list[bytes]]] = []
         wakes: list[tuple[int, int]] = []
         failures: list[Failure] = []
         asks = 0
-        rows = zip(*fields.values(), strict=True) if fields else [()] * len(turns)
         for turn, row in zip(turns, rows, strict=True):
             said: Any = ()
             if turn.asks is not None:

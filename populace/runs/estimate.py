@@ -19,12 +19,13 @@ from typing import Any, Final
 
 import msgspec
 
+from populace.agents.types import counts_of, split
 from populace.budget.prices import rate_of
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.job import plan_job
 from populace.cluster.local import LocalTransport
 from populace.core.errors import PopulaceError, SettingsError
-from populace.data.societies import Origin
+from populace.data.societies import Origin, load_society
 from populace.monitoring.pace import counted, duration_text
 from populace.monitoring.progress import money
 from populace.monitoring.report import Observer, Pulse, TickReport
@@ -143,6 +144,7 @@ def expect(
     job = plan_job(origin, settings)
     if job.agents < 2:
         raise SettingsError("a run of one agent cannot be estimated from a pilot: it would be the run itself.")
+    agents = max(agents, sum(count > 0 for count in job.counts.values()))
     pilot = play(origin, settings, min(agents, job.agents), min(ticks, job.ticks), scripted, out, observers, stop)
     plan = plan_of(settings, job.agents, job.ticks, pilot)
     shares = shares_of(origin, settings, pilot, job.agents)
@@ -199,7 +201,11 @@ def play(
     clock = _Clock()
     with tempfile.TemporaryDirectory(prefix="populace-pilot-") as place:
         folder = Path(place) / "run" if out is None else out
-        settings = pilot_settings(settings, agents, ticks, scripted)
+        society = load_society(origin)
+        size: int | dict[str, int] = agents
+        if society.types:
+            size = split(agents, counts_of(society, settings.agents))
+        settings = pilot_settings(settings, size, ticks, scripted)
         coordinator = Coordinator(origin, settings, LocalTransport(), folder, (*observers, clock))
         manifest = asyncio.run((stop or Stop()).played(coordinator))
     used, latencies_s, chains_s = _used(clock.asks)
@@ -211,7 +217,7 @@ def play(
     return Pilot(agents, ticks, scripted, turns, latencies_s, chains_s, ticks_s, *figures)
 
 
-def pilot_settings(settings: Settings, agents: int, ticks: int, scripted: bool) -> Settings:
+def pilot_settings(settings: Settings, agents: int | dict[str, int], ticks: int, scripted: bool) -> Settings:
     """The settings of a pilot: one shard, no cache (it would hide costs), no journal, no levers, asks recorded."""
     model: dict[str, Any] = {"cache": None}
     changes: dict[str, Any] = {}

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import pydantic
-from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat
+from pydantic import ConfigDict, Discriminator, Field, NonNegativeFloat, PositiveFloat, Tag
 
 from populace.interventions.levers import Lever
 
 OPENAI: Final = "https://api.openai.com/v1"
 
 Count = Annotated[int, Field(gt=0, lt=2**31)]
+Agents = Annotated[
+    Annotated[Count, Tag("<number>")] | Annotated[dict[str, Annotated[int, Field(ge=0, lt=2**31)]], Tag("<by type>")],
+    Discriminator(lambda value: "<by type>" if isinstance(value, Mapping) else "<number>"),
+]
+"""How many agents, or how many of each type."""
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 File = Annotated[Path, Field(strict=False)]
 Label = Annotated[str, Field(max_length=100)]
@@ -239,7 +244,7 @@ class Settings(_Section):
 
     experiment: Annotated[Label, FORK] = ""
     arm: Annotated[Label, FORK] = ""
-    agents: Count | None = None
+    agents: Agents | None = None
     ticks: Annotated[Count | None, FORK] = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     shards: Annotated[int, Field(gt=0, le=10_000), RESUME] = 1

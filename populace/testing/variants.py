@@ -47,16 +47,22 @@ def relabelled(society: Society) -> Society:
 
 
 class _Dealt:
-    """A population whose rows are dealt to ids by lot."""
+    """A population whose rows are dealt to ids by lot, those of each type among themselves."""
 
-    def __init__(self, population: Callable[[Setup], Population]) -> None:
+    def __init__(self, population: Callable[[Setup], Any]) -> None:
         self._population = population
 
-    def __call__(self, setup: Setup) -> Population:
+    def __call__(self, setup: Setup) -> Any:
         people = self._population(setup)
-        order = list(range(len(people)))
-        setup.draw("populace.testing: ids").shuffle(order)
-        return people.rows(order)
+        if isinstance(people, Population):
+            return _dealt(people, setup.draw("populace.testing: ids"))
+        return {of: _dealt(one, setup.draw(f"populace.testing: ids of {of}")) for of, one in people.items()}
+
+
+def _dealt(people: Population, draw: Stream) -> Population:
+    order = list(range(len(people)))
+    draw.shuffle(order)
+    return people.rows(order)
 
 
 _VARIANTS: Final[dict[str, Callable[[Society], Society]]] = {

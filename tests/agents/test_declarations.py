@@ -66,7 +66,7 @@ def test_a_run_with_a_column_that_no_field_takes_does_not_begin(tmp_path: Path) 
     ("agent", "shown"), [([Voter, Voter], "a list"), ({"a": Voter}, "a dict"), (int, "int"), ("Voter", "'Voter'")]
 )
 def test_what_is_no_class_of_agents_is_named(agent: Any, shown: str) -> None:
-    with pytest.raises(ScenarioError, match=rf"agent={shown}: a society has one class of agents.*`role: str`"):
+    with pytest.raises(ScenarioError, match=rf"agent={shown}: it has to be one class of agents.*types="):
         society(agent)
 
 

@@ -18,6 +18,7 @@ from support.running import run_local, settings_of
 
 from populace.cluster.job import build_run, build_shard, plan_job
 from populace.core.errors import ScenarioError, SettingsError
+from populace.core.roster import Roster
 from populace.data.societies import find_society
 from populace.env import Clock, Feed, Network, World
 from populace.interventions.groups import find_members
@@ -256,7 +257,7 @@ def test_a_lot_is_fair():
     lever = parse_lever("at=0, change={group={share=0.5}, fields={trust=2}}")
     drawn = np.zeros(AGENTS)
     for seed in range(200):
-        (members,) = find_members([lever], {"x": [0] * AGENTS}, AGENTS, seed)
+        (members,) = find_members([lever], {"agent": {"x": [0] * AGENTS}}, Roster({"agent": AGENTS}), seed)
         drawn[members.group] += 1
     assert drawn.sum() == 200 * AGENTS / 2
     assert np.abs(drawn - 100).max() < 5 * np.sqrt(200 * 0.25)
@@ -273,7 +274,8 @@ def closed(environment: Environment, ticks: int) -> Environment:
     for tick in range(ticks):
         trust = [2.0, 2.0] if tick == 0 else environment.world.columns["trust"][[3, 4]].tolist()
         fields = {name: column[[3, 4]].tolist() for name, column in environment.world.columns.items()}
-        environment.close_tick(tick, handed([], [Reports(np.array([3, 4], np.int32), fields | {"trust": trust})]))
+        reports = Reports(np.array([3, 4], np.int32), {"agent": fields | {"trust": trust}})
+        environment.close_tick(tick, handed([], [reports]))
     return environment
 
 

@@ -140,7 +140,8 @@ ACTS = [(agent, 1 + agent) for agent in range(6)]
 
 def reports(attempt: int = 0) -> list[Reports]:
     return [
-        Reports(np.array([shard], np.int32), {"mood": [shard + 10.0 * attempt]}, shard, attempt) for shard in range(2)
+        Reports(np.array([shard], np.int32), {"agent": {"mood": [shard + 10.0 * attempt]}}, shard, attempt)
+        for shard in range(2)
     ]
 
 

@@ -120,9 +120,9 @@ def test_reported_fields_reach_the_world_before_its_parts_act_and_changes_are_to
     world = opened(AGENTS, Watcher(), columns={"mood": [0.5] * AGENTS}, fields={"mood": float})
     one = Environment(world, {"mean": lambda world: world.columns["mood"].mean()}, shards=2, frame_bytes=2**20)
     reports = [
-        Reports(np.array([0, 2], np.int32), {"mood": [0.5, 3.5]}),
-        Reports(np.array([1], np.int32), {"mood": [-0.5]}),
-        Reports(np.empty(0, np.int32), {"mood": []}),
+        Reports(np.array([0, 2], np.int32), {"agent": {"mood": [0.5, 3.5]}}),
+        Reports(np.array([1], np.int32), {"agent": {"mood": [-0.5]}}),
+        Reports(np.empty(0, np.int32), {"agent": {"mood": []}}),
     ]
     done = one.close_tick(0, handed([], reports))
     assert seen == [[0.5, -0.5, 3.5, 0.5, 0.5, 0.5]]

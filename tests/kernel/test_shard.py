@@ -222,7 +222,7 @@ def test_who_is_due_follows_activation_mail_and_timers_together() -> None:
             ctx.wake_at(1)
 
     shard = make_shard([doing(deed) for _ in range(4)], index=1, shards=3, activation=Every(3, staggered=True))
-    assert shard.ids.tolist() == [1, 4, 7, 10]
+    assert shard.roster.own("agent", 1, 3).tolist() == [1, 4, 7, 10]
     assert run_tick(shard, 0).agents.tolist() == []
     due = run_tick(shard, 2, mail(1, (0, 10, b"\x05"), shards=3, index=1)).agents.tolist()
     assert due == [1, 4, 7, 10]

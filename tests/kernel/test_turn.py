@@ -261,7 +261,7 @@ def test_whatever_a_turn_raises_ends_that_turn_only(error: BaseException) -> Non
     assert "Traceback" in failure.story
     assert sent(done) == [(1, 0, 0, "kept")]
     assert shard.timers == {}
-    assert done.fields["score"] == [2.0, 1.0], "what it changed in its own fields stays"
+    assert done.fields["agent"]["score"] == [2.0, 1.0], "what it changed in its own fields stays"
     assert (done.counts.turns, done.counts.turns_failed, done.counts.acted) == (2, 1, 0)
 
 

@@ -66,7 +66,7 @@ def test_a_field_of_a_wrong_type_fails_its_turn_and_is_put_back(name: str, value
     done = run_tick(make_shard([bad, good]))
     assert [(failure.agent, failure.error) for failure in done.failures] == [(0, "BadField")]
     assert "Fields" in done.failures[0].message
-    assert done.fields == {"a": [1.5, 9.0], "b": [1, 1], "c": ["c", "c"], "d": [True, True]}
+    assert done.fields["agent"] == {"a": [1.5, 9.0], "b": [1, 1], "c": ["c", "c"], "d": [True, True]}
     assert (bad.a, bad.b, bad.c, bad.d) == (1.5, 1, "c", True)
     assert [row[0] for row in sent(done)] == [1]
 
@@ -92,8 +92,8 @@ def test_numpy_values_and_ints_become_the_fields_type() -> None:
     agents = [Fields(name=name, at=put(value)) for name, value in values]
     done = run_tick(make_shard(agents))
     assert not done.failures
-    assert done.fields["a"] == [0.5, 1.5, 1.5]
-    assert [type(one) for one in done.fields["b"]] == [int, int, int]
+    assert done.fields["agent"]["a"] == [0.5, 1.5, 1.5]
+    assert [type(one) for one in done.fields["agent"]["b"]] == [int, int, int]
 
 
 def test_answers_arrive_typed_or_as_abstained() -> None:

@@ -26,7 +26,7 @@ from populace.kernel.events import (
     Seen,
     TickDone,
 )
-from populace.kernel.shard import Shard, ShardPlan
+from populace.kernel.shard import Hosted, Shard, ShardPlan
 from populace.kernel.turn import Failure
 
 PLAN: Mapping[str, Any] = {
@@ -52,8 +52,8 @@ def make_shard(
     plan = ShardPlan(**(dict(PLAN) | shards | {name: value for name, value in values.items() if name in PLAN}))
     size = len(agents) * plan.shards
     scope = make_scope(size, **{name: value for name, value in values.items() if name not in PLAN})
-    fields = public_fields(type(agents[0])) if agents else {}
-    return Shard(plan, scope, agents, fields, activation or EveryTick())
+    kind = type(agents[0]) if agents else Agent
+    return Shard(plan, scope, agents, {"agent": Hosted(kind, public_fields(kind), activation or EveryTick())})
 
 
 def send(shard: Shard, event: Any) -> list[Effect]:

@@ -91,8 +91,12 @@ def convert(column: Column, values: Any) -> Any:
 
 
 def field_columns(fields: Mapping[str, type]) -> tuple[Column, ...]:
-    """The columns of agents' public fields. Raises ValueError for a field that no column can hold."""
+    """The columns of agents' public fields, and of their `type`. Raises ValueError for a field that none can hold."""
     unknown = [name for name, kind in fields.items() if kind not in _FIELD_TYPES or name in ("tick", "agent")]
     if unknown:
         raise ValueError(f"public fields are float, int, bool or str and not 'tick' or 'agent': {unknown}")
-    return tuple(Column(name, _FIELD_TYPES[kind], "public field", nullable=True) for name, kind in fields.items())
+    about = {"type": "agent's type, in a society that has types"}
+    return tuple(
+        Column(name, _FIELD_TYPES[kind], about.get(name, "public field"), nullable=name != "type")
+        for name, kind in fields.items()
+    )

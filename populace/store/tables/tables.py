@@ -225,7 +225,7 @@ def panel(run_dir: str | Path, field: str) -> NDArray[Any]:
     (str fields, whose dtype is object). Raises SettingsError when there is no such table or field.
     """
     table = read_table(run_dir, "agents")
-    fields = [name for name in table.column_names if name not in ("tick", "agent")]
+    fields = [name for name in table.column_names if name not in ("tick", "agent", "type")]
     if field not in fields:
         raise SettingsError(f"{run_dir}: agents have no public field '{field}'. Fields there are: {', '.join(fields)}.")
     if not table.num_rows:

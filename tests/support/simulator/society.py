@@ -14,13 +14,14 @@ from populace.agents.context import Context
 from populace.agents.population import Population
 from populace.agents.society import Society
 from populace.core.records import Abstained, Answer, Ask
+from populace.core.roster import Roster
 from populace.env import Batch, Part, World, action, query
 from populace.interventions.at_work import NO_LEVERS, Levers
 from populace.interventions.groups import find_members
 from populace.interventions.levers import parse_lever
 from populace.interventions.resolve import resolve_levers
 from populace.kernel.environment import Environment
-from populace.kernel.shard import Shard, ShardPlan
+from populace.kernel.shard import Hosted, Shard, ShardPlan
 from support.env_support import opened
 from support.kernel_support import make_scope
 
@@ -116,11 +117,11 @@ def pulled() -> Levers:
     levers = [parse_lever(text) for text in texts]
     return resolve_levers(
         levers,
-        find_members(levers, {}, AGENTS, seed=7),
+        find_members(levers, {}, Roster({"agent": AGENTS}), seed=7),
         society=Society(name="members", agent=Member, population=lambda setup: Population({"x": [0] * setup.agents})),
         settable=World(Fund()).settable,
         values={},
-        agents=AGENTS,
+        roster=Roster({"agent": AGENTS}),
         body_bytes=1000,
     )
 
@@ -138,7 +139,8 @@ def make_shard(index: int, shards: int, attempt: int) -> Shard:
     )  # fmt: skip
     scope = make_scope(AGENTS, actions=frozenset({"fund.pay"}), queries=frozenset({"fund.paid_by"}))
     agents = [Member() for _ in range(index, AGENTS, shards)]
-    return Shard(plan, scope, agents, public_fields(Member), Sometimes(0.4), LEVERS)
+    hosted = Hosted(Member, public_fields(Member), Sometimes(0.4))
+    return Shard(plan, scope, agents, {"agent": hosted}, LEVERS)
 
 
 def answer(ask: Ask) -> Answer:
