@@ -163,7 +163,9 @@ class Context:
         if kind not in scope.actions:
             raise BadAction(f"the world has no action {kind!r}; it has {', '.join(sorted(scope.actions)) or 'none'}")
         try:
-            packed = _pack_plain((kind, args))
+            if not _SCALARS.issuperset(map(type, args.values())):
+                _check_keys(args.values())
+            packed: bytes = _pack((kind, args))
         except _NOT_PLAIN as error:
             raise BadAction(f"ctx.act({kind!r}): the arguments are not plain data: {error}. Give {_PLAIN}") from None
         if len(packed) > scope.body_bytes:
@@ -288,9 +290,10 @@ def _conversation(prompt: Any, messages: Any, system: Any, purpose: Any) -> tupl
 def _pack_plain(value: Any) -> bytes:
     """Pack plain data. Raises TypeError for what its reader could not unpack: a dict whose keys hold lists."""
     kind = type(value)
-    flat = value.values() if kind is dict else (value,)
-    if not (_SCALARS.issuperset(map(type, flat)) and (kind is not dict or _SCALARS.issuperset(map(type, value)))):
-        _check_keys((value,))
+    if kind not in _SCALARS:
+        flat = value.values() if kind is dict else (value,)
+        if not (_SCALARS.issuperset(map(type, flat)) and (kind is not dict or _SCALARS.issuperset(map(type, value)))):
+            _check_keys((value,))
     packed: bytes = _pack(value)
     return packed
 

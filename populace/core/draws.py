@@ -28,7 +28,7 @@ WORLD: Final = -1
 
 _PERSON: Final = b"populace.draws1"
 _FIELDS: Final = struct.Struct("<Qqqq").pack
-_WORDS: Final = struct.Struct("<8Q").unpack
+_WORD: Final = struct.Struct("<Q").unpack_from
 _TWO_WORDS: Final = struct.Struct("<2Q").unpack
 _NORMAL: Final = NormalDist()
 _UNIT: Final = 2.0**-53
@@ -48,7 +48,7 @@ class Stream:
     True
     """
 
-    __slots__ = ("_agent", "_at", "_block", "_purpose", "_seed", "_tick", "_words")
+    __slots__ = ("_agent", "_at", "_block", "_digest", "_purpose", "_seed", "_tick")
 
     def __init__(self, seed: int, agent: int, tick: int, purpose: str) -> None:
         self._seed = seed & _MASK
@@ -56,19 +56,20 @@ class Stream:
         self._tick = tick
         self._purpose = purpose.encode()
         self._block = 0
-        self._at = 8
-        self._words: tuple[int, ...] = ()
+        self._at = 64
+        self._digest = b""
 
     def word(self) -> int:
         """The next 64 random bits, as an integer in [0, 2**64)."""
         at = self._at
-        if at == 8:
+        if at == 64:
             message = _FIELDS(self._seed, self._agent, self._tick, self._block) + self._purpose
-            self._words = _WORDS(blake2b(message, digest_size=64, person=_PERSON).digest())
+            self._digest = blake2b(message, digest_size=64, person=_PERSON).digest()
             self._block += 1
             at = 0
-        self._at = at + 1
-        return self._words[at]
+        self._at = at + 8
+        word: int = _WORD(self._digest, at)[0]
+        return word
 
     def random(self) -> float:
         """A float in [0, 1), on the grid of 2**-53."""
@@ -82,10 +83,12 @@ class Stream:
         """An integer in [0, n), each equally likely (rejection, so without modulo bias)."""
         if n <= 0:
             raise ValueError(f"integer(n) needs n of at least 1, got {n}")
-        limit = (1 << 64) - (1 << 64) % n
-        while (word := self.word()) >= limit:
-            pass
-        return word % n
+        last = (1 << 64) - n
+        while True:
+            word = self.word()
+            rest = word % n
+            if word - rest <= last:
+                return rest
 
     def bernoulli(self, p: float) -> bool:
         """True with probability `p`."""

@@ -9,8 +9,8 @@ from typing import Any
 from populace.core.errors import ScenarioError
 
 
-def guard(where: str, call: Callable[..., Any], *args: Any, passing: type[Exception] | tuple[()] = ()) -> Any:
-    """Call, and turn any exception but `passing` into a ScenarioError that says where."""
+def guard(where: object, call: Callable[..., Any], *args: Any, passing: type[Exception] | tuple[()] = ()) -> Any:
+    """Call, and turn any exception but `passing` into a ScenarioError that says where, as `str(where)` does."""
     try:
         return call(*args)
     except passing:

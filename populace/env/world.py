@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -250,18 +250,21 @@ class World:
                 reasons[at] = "unknown_action"
         emissions: list[tuple[int, Any]] = []
         for part_name, places in by_part.items():
-            for run in _runs(places, actions):
-                batch = Batch(
-                    np.array([actions[at].agent for at in run], dtype=np.int32), [actions[at].args for at in run]
-                )
-                kind = actions[run[0]].kind
-                where = f"action '{kind}', {_name([int(agent) for agent in batch.agents])}"
-                handler = getattr(self.parts[part_name], kind.partition(".")[2])
+            part = self.parts[part_name]
+            own = [actions[at] for at in places]
+            agents, args = np.array([one.agent for one in own], np.int32), [one.args for one in own]
+            kinds = [one.kind for one in own]
+            for begin, end in _runs(kinds):
+                batch, kind = Batch(agents[begin:end], args[begin:end]), kinds[begin]
+                where, handler = _OfAction(kind, batch), getattr(part, kind.partition(".")[2])
                 try:
-                    emissions += self.messages(where, handler, guard(where, handler, self.tick, batch))
+                    given = guard(where, handler, self.tick, batch)
+                    if given:
+                        emissions += self.messages(where, handler, given)
                 except ScenarioError as error:
                     raise ScenarioError(f"{error}{_not_given(kind, error.__cause__, batch)}") from error.__cause__
-                reasons.update((run[i], reason) for i, reason in batch.refused.items())
+                if batch.refused:
+                    reasons.update((places[begin + i], reason) for i, reason in batch.refused.items())
         return Applied(actions, emissions, reasons)
 
     def finish(self, applied: Applied, *, digests: bool = False) -> Resolved:
@@ -282,7 +285,7 @@ class World:
             for name, part in self.parts.items()
         }
 
-    def messages(self, where: str, handler: Callable[..., Any], given: Any) -> list[tuple[int, Any]]:
+    def messages(self, where: object, handler: Callable[..., Any], given: Any) -> list[tuple[int, Any]]:
         """The messages (to_agent, body) that a part's `handler` gave. Raises ScenarioError for what are none."""
         emitted = given or ()
         if not isinstance(emitted, Iterable) or isinstance(emitted, str | Mapping):
@@ -342,16 +345,25 @@ class World:
             raise ScenarioError("the world is not open: call world.open(Opening(...)) first")
 
 
-def _runs(places: Iterable[int], actions: Sequence[Action]) -> Iterable[list[int]]:
-    """The places, split where the kind of action changes."""
-    run: list[int] = []
-    for at in places:
-        if run and actions[run[-1]].kind != actions[at].kind:
-            yield run
-            run = []
-        run.append(at)
-    if run:
-        yield run
+def _runs(kinds: Sequence[str]) -> Iterable[tuple[int, int]]:
+    """Where each run of actions of one kind begins and ends."""
+    begin = 0
+    for at, kind in enumerate(kinds):
+        if kind != kinds[begin]:
+            yield begin, at
+            begin = at
+    if kinds:
+        yield begin, len(kinds)
+
+
+class _OfAction(NamedTuple):
+    """Whose actions a batch holds, in words when they are wanted."""
+
+    kind: str
+    batch: Batch
+
+    def __str__(self) -> str:
+        return f"action '{self.kind}', {_name(self.batch.agents.tolist())}"
 
 
 def _not_given(kind: str, error: BaseException | None, batch: Batch) -> str:
