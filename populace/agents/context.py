@@ -6,6 +6,7 @@ kernel holds too and commits when the tick ends; nothing else of a `Context` is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from itertools import islice
 from operator import index
@@ -19,7 +20,8 @@ from populace.agents.answers import compile_answer, content_key, unusable
 from populace.agents.facts import fill
 from populace.core.draws import WORLD, Draws
 from populace.core.errors import BadAction, BadAsk, BadMessage
-from populace.core.records import Ask, Look, Message
+from populace.core.records import DEFAULT_ROLE, ROLE_NAME, Ask, Look, Message
+from populace.core.roster import Roster
 
 UNKNOWN: Final = -2
 """Stands for a recipient that cannot exist."""
@@ -38,11 +40,26 @@ _PLAIN: Final = (
 )
 
 
+class Terms(msgspec.Struct, frozen=True):
+    """How asks of one model role are put: what stands of the settings in their content keys.
+
+    `forms` says how asks of a kind of answer are put, where that is not as a chat. `by_rules` says that the society's
+    rules answer: what they go by, purpose and facts, then stands in the key too.
+    """
+
+    model: str
+    max_tokens: int
+    temperature: float
+    forms: Mapping[str, str] = {}
+    by_rules: bool = False
+
+
 class Scope(msgspec.Struct, frozen=True):
     """What all turns of one tick share.
 
-    `forms` says how asks of a kind of answer are put, where that is not as a chat; it stands in their content keys.
-    `by_rules` says that the society's rules answer: what they go by, purpose and facts, then stands there too.
+    `model`, `max_tokens`, `temperature`, `forms` and `by_rules` are the `Terms` of the default role, `roles` those of
+    the others that the settings name. `model_roles` says, by type of agent, which role answers asks that name none;
+    `roster` says who is of which type.
     """
 
     seed: int
@@ -59,6 +76,9 @@ class Scope(msgspec.Struct, frozen=True):
     tick: int = 0
     forms: Mapping[str, str] = {}
     by_rules: bool = False
+    roles: Mapping[str, Terms] = {}
+    model_roles: Mapping[str, str] = {}
+    roster: Roster | None = None
 
 
 class Draft(msgspec.Struct, eq=False, kw_only=True):
@@ -193,6 +213,7 @@ class Context:
         facts: Mapping[str, Any] | None = None,
         system: str = "",
         purpose: str = "ask",
+        model_role: str = "",
         max_tokens: int | None = None,
         temperature: float | None = None,
     ) -> Awaitable[Any]:
@@ -206,7 +227,9 @@ class Context:
         is a template, in which `{name}` stands for a fact (see `populace.agents.facts`): a rule of the society is
         handed the facts where a model is handed the text. Without, it is taken as it stands. `system` stands first, as
         it is: put what agents share there, so that a prefix cache can serve it. `purpose` names this kind of ask in
-        counts and costs, and the rule that answers it.
+        counts and costs, and the rule that answers it. `model_role` names the model that is asked, as the settings
+        call it (`[model.roles.judge]`); without it, it is that of the society's `model_roles`, or else `[model]`, which
+        "default" always names and which stands in for a role that the settings do not name.
 
         Raises BadAsk for an answer type without a schema, for what is neither a prompt nor a conversation, and for
         facts that do not fit their template.
@@ -228,14 +251,20 @@ class Context:
             if isinstance(answer, dict | list | set):
                 raise BadAsk(unusable(f"a {type(answer).__name__}"))
             spec = compile_answer(answer)
-            tokens = scope.max_tokens if max_tokens is None else max_tokens
-            heat = scope.temperature if temperature is None else temperature
-            form = scope.forms.get(spec.kind, "") if scope.forms else ""
-            ruled = (purpose, told) if scope.by_rules else None
-            key = content_key(scope.model, said, spec, tokens, heat, form, ruled)
+            terms: Scope | Terms = scope
+            if not model_role and scope.model_roles and scope.roster is not None:
+                model_role = scope.model_roles.get(scope.roster.type_of(self.id), "")
+            if model_role:
+                model_role = _role(model_role)
+                terms = scope.roles.get(model_role, scope)
+            tokens = terms.max_tokens if max_tokens is None else max_tokens
+            heat = terms.temperature if temperature is None else temperature
+            form = terms.forms.get(spec.kind, "") if terms.forms else ""
+            ruled = (purpose, told) if terms.by_rules else None
+            key = content_key(terms.model, said, spec, tokens, heat, form, ruled)
         except _NOT_PLAIN as error:
             raise BadAsk(f"ctx.ask: {error}") from None
-        ask = Ask(self.id, self.tick, self._made, purpose, said, spec, tokens, heat, key, told)
+        ask = Ask(self.id, self.tick, self._made, purpose, said, spec, tokens, heat, key, told, model_role)
         self._made += 1
         self._draft.pending.append(ask)
         return ask
@@ -285,6 +314,18 @@ def _conversation(prompt: Any, messages: Any, system: Any, purpose: Any) -> tupl
     if not said or said[-1][0] != "user":
         raise BadAsk("ctx.ask: the last of the messages is the user's, which the model is to answer")
     return tuple(said)
+
+
+def _role(name: Any) -> str:
+    """A model role as asks hold it: '' for the default one. Raises BadAsk for what cannot be one's name."""
+    if name == DEFAULT_ROLE:
+        return ""
+    if not (isinstance(name, str) and re.fullmatch(ROLE_NAME, name)):
+        raise BadAsk(
+            f"ctx.ask: model_role={name!r:.100} is no role's name: it is a word of letters, digits, _ and -, such as "
+            f'model_role="judge", which [model.roles.judge] of the settings then gives a model'
+        )
+    return name
 
 
 def _pack_plain(value: Any) -> bytes:

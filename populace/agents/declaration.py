@@ -7,13 +7,16 @@ import inspect
 import math
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from populace.agents.types import check_size, check_types
 from populace.core.errors import ScenarioError
+from populace.core.records import ROLE_NAME
+from populace.core.roster import ONE
 
 if TYPE_CHECKING:
     from populace.agents.society import Society
@@ -34,6 +37,7 @@ def check_society(society: Society) -> None:
     if society.scripted is not None:
         _check_function("scripted", society.scripted, ("ask", "draw"))
     _check_rules(society.rules)
+    check_model_roles(society.model_roles, tuple(society.types) or (ONE,))
     _check_outcomes(society.outcomes)
     _check_parameters(society.parameters)
     _check_activations(society)
@@ -81,6 +85,26 @@ def _check_rules(rules: Any) -> None:
     if not isinstance(rules, Mapping):
         raise _wrong("rules", rules, 'a dictionary of functions by purpose: rules={"opinion": opinion}')
     _check_functions("rules", rules, "a purpose", ("facts", "draw"))
+
+
+def check_model_roles(model_roles: Any, types: Sequence[str]) -> None:
+    """Raise ScenarioError, naming the key, for what are no model roles by type of agent."""
+    if not isinstance(model_roles, Mapping):
+        raise _wrong(
+            "model_roles", model_roles, f'a dictionary of roles by type of agent: model_roles={{"{types[0]}": "judge"}}'
+        )
+    for name, role in model_roles.items():
+        if name not in types:
+            near = get_close_matches(str(name), types, 1)
+            meant = f" Is {near[0]!r} meant?" if near else ""
+            raise ScenarioError(
+                f"model_roles: the society has no type of agents {name!r}; there are {', '.join(types)}.{meant}"
+            )
+        if not isinstance(role, str) or not re.fullmatch(ROLE_NAME, role):
+            raise ScenarioError(
+                f"model_roles[{name!r}]: {_shown(role)} is no role's name: it is a word of letters, digits, _ and -, "
+                'such as "judge".'
+            )
 
 
 def _check_outcomes(outcomes: Any) -> None:

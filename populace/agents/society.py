@@ -71,7 +71,8 @@ class Society:
     has the defaults of its class); `world(setup, population)`, which is given that, gives the world; `outcomes` are
     functions of the world, called after every tick; `parameters` holds the defaults of what a run may set. `rules`
     answer the asks of a run with `--model rules`: by purpose, `rule(facts, draw)` gives the answer, and goes by nothing
-    else. `scripted(ask, draw)` gives the scripted model's answer to an ask. `ticks` and `size` are what a run has
+    else. `scripted(ask, draw)` gives the scripted model's answer to an ask. `model_roles` says, by type of agent (that
+    of `agent` is called "agent"), which model role answers asks that name none. `ticks` and `size` are what a run has
     unless its settings say otherwise. With types, `size` says how many there are of each, and `activation` may say of
     each when its agents are due (EveryTick() for those that it leaves out). Raises ScenarioError for what cannot be.
     """
@@ -86,6 +87,7 @@ class Society:
     activation: Activation | Mapping[str, Activation] = EveryTick()
     scripted: Callable[[Ask, Stream], Any] | None = None
     rules: Mapping[str, Callable[[dict[str, Any], Stream], Any]] = field(default_factory=dict)
+    model_roles: Mapping[str, str] = field(default_factory=dict)
     size: int | Mapping[str, int] = 100
     ticks: int = 10
     tick_seconds: float = 86_400.0

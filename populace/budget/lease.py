@@ -26,6 +26,8 @@ class Want(msgspec.Struct, frozen=True):
     what the first of them needs, so that no lease is too small to be of use. `unused_*` go back (tokens below 0 are
     owed: calls took more than they had paid); `money` is what is wanted on top, `least_money` the worst case of one
     call, `spent` what calls came to since the last exchange. `hold_s` passes a server's Retry-After on to everybody.
+    `account` says of which of the run's accounts it is wanted. Dispatchers of one shard on one account count as shards
+    of their own.
     """
 
     shard: int
@@ -41,6 +43,7 @@ class Want(msgspec.Struct, frozen=True):
     spent: Amount = NOTHING
     unused_money: Amount = NOTHING
     hold_s: float = 0.0
+    account: int = 0
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -89,6 +92,7 @@ class Purse:
         "_open",
         "_reported",
         "_unused",
+        "account",
         "allowance",
         "attempt",
         "refund",
@@ -96,7 +100,8 @@ class Purse:
         "shard",
     )
 
-    def __init__(self, shard: int, attempt: int = 0, refund: bool = True) -> None:
+    def __init__(self, shard: int, attempt: int = 0, refund: bool = True, account: int = 0) -> None:
+        self.account = account
         self.shard = shard
         self.attempt = attempt
         self.refund = refund
@@ -231,6 +236,7 @@ class Purse:
             self.allowance.spent - self._reported,
             unused_money,
             self._hold_s,
+            self.account,
         )
         self._reported = self.allowance.spent
         self._unused = [0, 0]

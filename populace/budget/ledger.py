@@ -32,6 +32,7 @@ from typing import Any, Final
 import msgspec
 import psutil
 
+from populace.budget.accounts import roles_of
 from populace.budget.amounts import NOTHING, PICO_USD, UNLIMITED, Amount, Rate, ceiling
 from populace.budget.prices import rate_of
 from populace.budget.service import Mark
@@ -164,11 +165,13 @@ def reserve(settings: Settings, run: str, folder: Path) -> Booking:
             "budget.experiment_usd and budget.experiment_tokens need a name in `experiment`, and in "
             "budget.ledger a file that all runs of the experiment share, such as ledger.sqlite."
         )
-    if budget.experiment_usd is not None and rate_of(settings) == Rate():
-        raise SettingsError(
-            f"budget.experiment_usd is set and no price is known for {settings.model.label!r}: put its price "
-            f"into budget.prices.{settings.model.label}, or limit budget.experiment_tokens instead."
-        )
+    for role in roles_of(settings) if budget.experiment_usd is not None else ():
+        of_role = settings.of_role(role)
+        if rate_of(of_role) == Rate() and not of_role.model.asks_nobody:
+            raise SettingsError(
+                f"budget.experiment_usd is set and no price is known for {of_role.model.label!r}: put its price "
+                f"into budget.prices.{of_role.model.label}, or limit budget.experiment_tokens instead."
+            )
     ledger = Ledger(budget.ledger)
     whole = ceiling(budget.experiment_usd, budget.experiment_tokens)
     own = ceiling(budget.usd, budget.tokens)
@@ -342,7 +345,7 @@ def marker(settings: Settings, run: str) -> Mark | None:
 def _is_bounded(settings: Settings) -> bool:
     budget = settings.budget
     limited = budget.experiment_usd is not None or budget.experiment_tokens is not None
-    return limited and not settings.model.asks_nobody
+    return limited and not settings.asks_nobody
 
 
 def _parts(amount: Amount) -> tuple[int, int]:

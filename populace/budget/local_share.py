@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from populace.budget.amounts import NOTHING, UNLIMITED, Allowance, Amount
+from populace.budget.amounts import NOTHING, Allowance
 from populace.budget.lease import Lease, Want
 
 _AGAIN_S = 0.1
@@ -26,10 +26,10 @@ class Buckets:
         self,
         requests_per_minute: float,
         tokens_per_minute: float,
-        ceiling: Amount = UNLIMITED,
+        allowance: Allowance | None = None,
         burst_s: float = 0.25,
     ) -> None:
-        self.allowance = Allowance(ceiling)
+        self.allowance = Allowance() if allowance is None else allowance
         self._lent = NOTHING
         self._rates = (requests_per_minute / 60.0, tokens_per_minute / 60.0)
         self._burst_s = burst_s

@@ -8,13 +8,13 @@ leases back.
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 import msgspec
 
+from populace.budget.accounts import Account, accounts_of
 from populace.budget.amounts import NOTHING, UNLIMITED, Allowance, Amount, ceiling
 from populace.budget.lease import Lease, Want
 from populace.budget.local_share import Buckets
@@ -32,24 +32,28 @@ _LEASE: Final = msgspec.msgpack.Decoder(Lease)
 
 
 class AccountService:
-    """The quota of a run with these settings, on this process's monotonic clock.
+    """The quotas of a run with these settings, one for each account (`accounts_of`), on this process's monotonic clock.
 
-    `spent` is what the run had spent before: a resumed run goes on from there, under the same ceiling. `mark` is told
-    what the run may have spent at most, before it may: from that, what a killed process spent is bounded.
+    They lend money from one `allowance`, since the ceiling is the run's. `spent` is what the run had spent before: a
+    resumed run goes on from there, under the same ceiling. `mark` is told what the run may have spent at most, before
+    it may: from that, what a killed process spent is bounded.
     """
 
     def __init__(self, settings: Settings, spent: Amount = NOTHING, mark: Mark | None = None) -> None:
-        endpoint, budget = settings.endpoint, settings.budget
-        limits = Limits(endpoint.requests_per_minute or math.inf, endpoint.tokens_per_minute or math.inf)
+        budget = settings.budget
         self._whole = ceiling(budget.usd, budget.tokens)
         self._mark = mark
-        self.quota = Quota(limits, Allowance(self._whole if mark is None else spent.at_most(self._whole), spent))
+        self.allowance = Allowance(self._whole if mark is None else spent.at_most(self._whole), spent)
+        self._quotas = [
+            Quota(Limits(one.requests_per_minute, one.tokens_per_minute), self.allowance)
+            for one in accounts_of(settings)
+        ]
 
     def exchange(self, want: Want) -> Lease:
-        """One exchange. Raises what `mark` raises, and lends nothing then."""
+        """One exchange. Raises what `mark` raises, and lends nothing then; IndexError for an account there is not."""
         if self._mark is not None and want.money != NOTHING:
             self._draw(self._mark, want.money + want.spent)
-        return self.quota.handle(want, time.monotonic())
+        return self._quotas[want.account].handle(want, time.monotonic())
 
     def exchange_packed(self, want: bytes) -> bytes:
         """One exchange in MessagePack. Raises msgspec.ValidationError for what is no want."""
@@ -57,7 +61,7 @@ class AccountService:
 
     def _draw(self, mark: Mark, wanted: Amount) -> None:
         """Raise the allowance's ceiling, up to the run's, so that what is wanted has room; in few steps."""
-        allowance, whole = self.quota.allowance, self._whole
+        allowance, whole = self.allowance, self._whole
         if wanted.fits(allowance.room) or allowance.ceiling == whole:
             return
         step = Amount(_step(whole.tokens, wanted.tokens), _step(whole.pico_usd, wanted.pico_usd))
@@ -68,28 +72,22 @@ class AccountService:
     @property
     def spent(self) -> Amount:
         """What the run has spent at most: what is out with a shard, or in flight, counts as spent."""
-        return self.quota.allowance.spent + self.quota.allowance.held
-
-    def leave(self, shard: int, attempt: int) -> None:
-        """A shard's attempt is known to be dead."""
-        self.quota.leave(shard, attempt)
+        return self.allowance.spent + self.allowance.held
 
 
 def _step(whole: int, wanted: int) -> int:
     return whole // _STEPS if whole < UNLIMITED.tokens else _STEPS * wanted
 
 
-def is_limited(settings: Settings) -> bool:
-    """Whether requests, tokens or money are limited, so that calls have to be paid for."""
-    endpoint, budget = settings.endpoint, settings.budget
-    limits = (endpoint.requests_per_minute, endpoint.tokens_per_minute, budget.usd, budget.tokens)
-    return any(limit is not None for limit in limits)
+def is_limited(settings: Settings, account: Account) -> bool:
+    """Whether requests, tokens or money are limited for an account of the run, so that calls have to be paid for."""
+    return account.is_limited or settings.budget.usd is not None or settings.budget.tokens is not None
 
 
 def account_for(settings: Settings, spent: Amount = NOTHING, mark: Mark | None = None) -> AccountService | None:
-    """The account of a run with these settings; None where nothing is limited, so that nobody has to ask."""
-    free = settings.model.asks_nobody or not is_limited(settings)
-    return None if free else AccountService(settings, spent, mark)
+    """The accounts of a run with these settings; None where nothing is limited, so that nobody has to ask."""
+    limited = any(is_limited(settings, account) for account in accounts_of(settings))
+    return AccountService(settings, spent, mark) if limited else None
 
 
 class LocalLink:
@@ -115,10 +113,10 @@ class RemoteLink:
 
 
 class OwnShare:
-    """The link to a share that nobody else draws on."""
+    """The link to a share of the limits that nobody else draws on, and to an allowance of money."""
 
-    def __init__(self, requests_per_minute: float, tokens_per_minute: float, ceiling: Amount = UNLIMITED) -> None:
-        self._buckets = Buckets(requests_per_minute, tokens_per_minute, ceiling)
+    def __init__(self, requests_per_minute: float, tokens_per_minute: float, allowance: Allowance) -> None:
+        self._buckets = Buckets(requests_per_minute, tokens_per_minute, allowance)
 
     async def exchange(self, want: Want) -> Lease:
         """One exchange; it never waits."""

@@ -25,7 +25,7 @@ def costs(
         str | None, typer.Option(help="A killed run in --ledger, by name or folder: give back what it did not spend.")
     ] = None,
 ) -> None:
-    """Add up what runs cost by experiment, arm and purpose; or look after an experiment's ledger."""
+    """Add up what runs cost by experiment, arm, purpose and model role; or look after an experiment's ledger."""
     if not runs and ledger is None:
         raise SettingsError("say what to add up: populace costs RUN..., or populace costs --ledger FILE")
     if release is not None and ledger is None:
@@ -49,8 +49,11 @@ def print_costs(runs: Iterable[Path], stream: TextIO) -> None:
     rows = [msgspec.to_builtins(one) for one in found]
     if stream.isatty():
         total = {name: sum(row[name] for row in rows) for name in (*SUMS, "cost_usd")}
-        rows.append({"experiment": "total", "arm": "", "purpose": "", "runs": None, "abstained": {}, **total})
-    headings = ("experiment", "arm", "purpose", "runs", "asks", "calls", "tokens in", "tokens out", "cost", "abstained")
+        blank = dict.fromkeys(("arm", "purpose", "model_role"), "")
+        rows.append({"experiment": "total", **blank, "runs": None, "abstained": {}, **total})
+    headings = (
+        "experiment", "arm", "purpose", "role", "runs", "asks", "calls", "tokens in", "tokens out", "cost", "abstained"
+    )  # fmt: skip
     print_rows(stream, dict(zip(Cost.__struct_fields__, headings, strict=True)), rows, _text)
 
 

@@ -57,10 +57,16 @@ _FIGURES: Final = {"calls": "calls", "tokens_in": "tokens in", "tokens_out": "to
 
 def print_expected(expected: Expected, stream: TextIO) -> None:
     """Print it: on a terminal a table, and what to know before believing it; else a line of JSON for each figure."""
+    from populace.runs.prediction import part_name
+
     guess = expected.estimate
-    rows = [_row(name, "", getattr(guess, name)) for name in (*_FIGURES, "wall_s")]
+    rows = [_row(name, "", "", getattr(guess, name)) for name in (*_FIGURES, "wall_s")]
     parts = [(name, part) for name, part in guess.purposes.items() if len(guess.purposes) > 1]
-    rows += [_row(figure, name, getattr(part, figure)) for name, part in parts for figure in _FIGURES]
+    rows += [
+        _row(figure, name.removesuffix(part_name("", part.model_role)), part.model_role, getattr(part, figure))
+        for name, part in parts
+        for figure in _FIGURES
+    ]
     if not stream.isatty():
         pilot = expected.pilot
         about: dict[str, Any] = {name: getattr(expected, name) for name in ("scenario", "model", "agents", "ticks")}
@@ -77,7 +83,10 @@ def print_expected(expected: Expected, stream: TextIO) -> None:
         f"model {expected.model}, by a pilot of {counted(pilot.agents, 'agent')} "
         f"and {counted(pilot.ticks, 'tick')} ({how}):\n\n"
     )
-    headings = {"figure": "", "purpose": "purpose", "low": "at least", "mid": "expected", "high": "at most"}
+    headings = {"figure": "", "purpose": "purpose"}
+    if any(row["model_role"] for row in rows):
+        headings["model_role"] = "role"
+    headings |= {"low": "at least", "mid": "expected", "high": "at most"}
     shown = [{**row, **{end: _text(str(row["figure"]), row[end]) for end in ("low", "mid", "high")}} for row in rows]
     for row in shown:
         row["figure"] = {**_FIGURES, "wall_s": "wall time"}[str(row["figure"])]
@@ -87,8 +96,9 @@ def print_expected(expected: Expected, stream: TextIO) -> None:
     stream.flush()
 
 
-def _row(figure: str, purpose: str, interval: Interval) -> dict[str, Any]:
-    return {"figure": figure, "purpose": purpose, "low": interval.low, "mid": interval.mid, "high": interval.high}
+def _row(figure: str, purpose: str, model_role: str, interval: Interval) -> dict[str, Any]:
+    ends = {"low": interval.low, "mid": interval.mid, "high": interval.high}
+    return {"figure": figure, "purpose": purpose, "model_role": model_role, **ends}
 
 
 def _text(figure: str, value: float) -> str:

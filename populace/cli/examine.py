@@ -14,8 +14,9 @@ from typing import Final
 import msgspec
 import psutil
 
+from populace.core.records import DEFAULT_ROLE
 from populace.models.embedded.host import ModelHost
-from populace.models.keys import accesses
+from populace.models.keys import role_accesses
 from populace.models.probing import try_endpoint
 from populace.settings import Settings
 from populace.store.manifest import versions
@@ -84,16 +85,18 @@ def _ray() -> Finding:
 
 
 async def _model(settings: Settings, ask: bool) -> list[Finding]:
-    probes = await ModelHost(settings).probe()
-    kind = settings.model.kind
-    names = [f"model ({kind})" if len(probes) == 1 else f"model ({kind}, {n})" for n in range(1, len(probes) + 1)]
-    findings = [
-        Finding(name, probe.ok, probe.found, probe.next_step) for name, probe in zip(names, probes, strict=True)
-    ]
-    if not ask or kind != "openai" or any(probe.refused for probe in probes):
-        return findings
-    for name, probe, access in zip(names, probes, accesses(settings.endpoint), strict=True):
-        if probe.ok:
-            trials = await try_endpoint(settings, access, time.time())
-            findings += [Finding(f"{name}, {one.what}", one.good, one.found, one.next_step) for one in trials]
+    findings = []
+    for role, probes in (await ModelHost(settings).probe_roles()).items():
+        own = settings.of_role(role)
+        kind = own.model.kind if role == DEFAULT_ROLE else f"{role}: {own.model.kind}"
+        names = [f"model ({kind})" if len(probes) == 1 else f"model ({kind}, {n})" for n in range(1, len(probes) + 1)]
+        findings += [
+            Finding(name, probe.ok, probe.found, probe.next_step) for name, probe in zip(names, probes, strict=True)
+        ]
+        if not ask or own.model.kind != "openai" or any(probe.refused for probe in probes):
+            continue
+        for name, probe, access in zip(names, probes, role_accesses(settings, role), strict=True):
+            if probe.ok:
+                trials = await try_endpoint(own, access, time.time())
+                findings += [Finding(f"{name}, {one.what}", one.good, one.found, one.next_step) for one in trials]
     return findings

@@ -15,6 +15,7 @@ from populace.budget.amounts import NOTHING, Amount, pico_usd
 from populace.cluster.job import Job
 from populace.cluster.standing import Standing
 from populace.core.errors import BudgetSpent, Interrupted, PopulaceError, SettingsError, StorageError
+from populace.core.records import DEFAULT_ROLE, Counts
 from populace.interventions.at_work import summarize
 from populace.kernel.barrier import Barrier
 from populace.kernel.snapshot import RunState
@@ -98,7 +99,8 @@ def facts(society: Society, settings: Settings, barrier: Barrier) -> dict[str, A
         "parameters": redact(msgspec.to_builtins(society.with_parameters(settings.society)), "parameters"),
         "seed": settings.seed,
         "model": settings.model.label,
-        "answers": _answers(society, settings),
+        "answers": _answers(society, settings.of_role(DEFAULT_ROLE)),
+        "roles": _roles(society, settings, total),
         "ticks": barrier.tick,
         **tally(total),
         **verdict(total, settings.limits),
@@ -110,6 +112,26 @@ def _answers(society: Society, settings: Settings) -> str:
     """Where the answers come from: the kind of model; 'placebo' where they are drawn by lot."""
     placebo = settings.model.kind == "scripted" and society.scripted is None
     return "placebo" if placebo else settings.model.kind
+
+
+def _roles(society: Society, settings: Settings, total: Counts) -> dict[str, Any]:
+    """Which model answered which model role: for those that the settings name or that were asked; none for no role.
+
+    `set` says that the settings name it; the default role's model stands in for one that they do not.
+    """
+    named = list(settings.model.roles)
+    asked = [role for role in sorted(total.roles) if role not in named]
+    if not named and not asked:
+        return {}
+    return {
+        role: {
+            "model": own.model.label,
+            "answers": _answers(society, own),
+            "set": role not in asked,
+        }
+        for role in (DEFAULT_ROLE, *named, *asked)
+        for own in (settings.of_role(role),)
+    }
 
 
 def keep_former(manifest: dict[str, Any], former: dict[str, Any]) -> dict[str, Any]:
@@ -125,7 +147,14 @@ def keep_former(manifest: dict[str, Any], former: dict[str, Any]) -> dict[str, A
     kept = former | {key: manifest[key] for key in _OF_THE_ATTEMPT}
     if manifest["calls_billed"] > former["calls_billed"]:
         kept |= {key: manifest[key] for key in _BILLED if key in manifest}
-        kept["asks"] = former["asks"] | {"by_purpose": _billed_by_purpose(former, manifest)}
+        was, now = former["asks"], manifest["asks"]
+        roles = was.get("by_role", {}), now["by_role"]
+        kept["asks"] = was | {
+            "by_purpose": _billed_by_purpose(was["by_purpose"], now["by_purpose"]),
+            "by_role": {
+                role: _billed_by_purpose(*(one.get(role, {}) for one in roles)) for role in (roles[0] | roles[1])
+            },
+        }
     return kept
 
 
@@ -135,9 +164,8 @@ def _how_far(manifest: dict[str, Any]) -> list[int]:
     return [manifest["ticks"], manifest["messages"]["expired"], *billed]
 
 
-def _billed_by_purpose(former: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
+def _billed_by_purpose(asked: dict[str, Any], billed: dict[str, Any]) -> dict[str, Any]:
     """The asks of a former manifest by purpose, with what they have been billed by now."""
-    asked, billed = former["asks"]["by_purpose"], manifest["asks"]["by_purpose"]
     untold = {"asks": 0, "abstained": {}}
     return {
         name: billed.get(name, {}) | {key: asked.get(name, untold)[key] for key in untold}

@@ -220,9 +220,11 @@ class ShardHost:
         self.abandon()
         (done,) = self.shard.handle(EndRun(envelope, tick))
         assert isinstance(done, RunDone)
-        purposes = {ask.agent: ask.purpose for asks in self._asked for ask in asks}
+        asked = {ask.agent: ask for asks in self._asked for ask in asks}
         for answer in self._answers:
-            done.counts.bill(answer, purposes[answer.agent])
+            ask = asked[answer.agent]
+            answer.model_role = ask.model_role
+            done.counts.bill(answer, ask.purpose)
         self._answers = []
         return done
 

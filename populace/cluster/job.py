@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from populace.agents.agent import Agent, public_fields, sets_in_turn
-from populace.agents.context import Scope
+from populace.agents.context import Scope, Terms
 from populace.agents.population import Population, check_columns, make_agents
 from populace.agents.society import Setup, Society
 from populace.agents.types import activation_of, counts_of, split
@@ -19,6 +19,7 @@ from populace.cluster.wire import pack
 from populace.core.draws import Draws
 from populace.core.errors import PopulaceError, ScenarioError
 from populace.core.places import defined_at, raised_at
+from populace.core.records import DEFAULT_ROLE
 from populace.core.roster import ONE, Roster
 from populace.core.trace import TRACE_VERSION
 from populace.data.societies import Origin, load_society, renew
@@ -85,7 +86,8 @@ def plan_job(origin: Origin, settings: Settings, *, whole: bool = True, trace_ve
     renew(origin)
     society = load_society(origin)
     society.with_parameters(settings.society)
-    if whole and settings.model.kind == "rules" and not society.rules:
+    roles = (DEFAULT_ROLE, *settings.model.roles)
+    if whole and not society.rules and any(settings.of_role(role).model.kind == "rules" for role in roles):
         raise ScenarioError(
             f"{origin.name}: the society has no rules that could answer: declare them by purpose, "
             "Society(rules={'opinion': rule}) with `def rule(facts, draw)`, or choose another model.kind."
@@ -253,6 +255,7 @@ def build_shard(job: Job, index: int, part: ShardPart) -> Shard:
     if job.trace_version > 1 and sys.flags.hash_randomization:
         _refuse_sets(society)
     roster = Roster(job.counts)
+    scope = msgspec.structs.replace(scope, model_roles=society.model_roles, roster=roster)
     agents: list[Agent] = []
     types = {}
     for of, kind in society.classes.items():
@@ -276,9 +279,16 @@ def _scope(job: Job, society: Society, settings: Settings, actions: Iterable[str
         sends_per_turn=settings.bus.sends_per_turn,
         actions=frozenset(actions),
         queries=frozenset(queries),
-        forms=settings.forms,
+        forms=settings.of_role(DEFAULT_ROLE).forms,
         by_rules=settings.model.kind == "rules",
+        roles={role: terms_of(settings.of_role(role)) for role in settings.model.roles},
     )
+
+
+def terms_of(settings: Settings) -> Terms:
+    """How asks are put by these settings, which are those of a role (`Settings.of_role`)."""
+    model = settings.model
+    return Terms(model.label, model.max_tokens, model.temperature, settings.forms, model.kind == "rules")
 
 
 def _refuse_sets(society: Society) -> None:

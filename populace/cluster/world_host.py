@@ -49,7 +49,8 @@ class WorldHost:
         self._arrived = asyncio.Event()
         self._abandoned = False
         self._wound_down = False
-        self._purposes: dict[int, str] = {}
+        self._asked: dict[int, tuple[str, str]] = {}
+        """Purpose and model role by `nth`."""
         self._billed: tuple[int, Counts] = (-1, Counts())
         """What the calls of the tick that was closed last, or is being closed, cost."""
 
@@ -89,13 +90,14 @@ class WorldHost:
 
     def _offer(self, asks: Sequence[Ask]) -> None:
         assert self.gateway is not None
-        self._purposes.update((ask.nth, ask.purpose) for ask in asks)
+        self._asked.update((ask.nth, (ask.purpose, ask.model_role)) for ask in asks)
         if asks:
             self.gateway.offer(asks, self._deliver)
 
     def _deliver(self, answers: Sequence[Answer]) -> None:
         for answer in answers:
-            self._billed[1].bill(answer, self._purposes[answer.nth])
+            purpose, answer.model_role = self._asked[answer.nth]
+            self._billed[1].bill(answer, purpose)
         self._answers.extend(answers)
         self._arrived.set()
 

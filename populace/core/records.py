@@ -41,6 +41,14 @@ LATENCY_BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10
 """Upper edges, in seconds, of the buckets in which model latency is counted (the last bucket is +Inf)."""
 
 
+DEFAULT_ROLE: Final = "default"
+"""The model role of asks that name none, in words; `Ask.model_role` is '' for it."""
+EMBED_ROLE: Final = "embed"
+"""The model role that `ctx.embed` asks."""
+ROLE_NAME: Final = r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"
+"""What a model role may be called, as a pattern."""
+
+
 class Message(msgspec.Struct, frozen=True):
     """A message as its receiver reads it.
 
@@ -69,7 +77,8 @@ class Ask(msgspec.Struct):
     Its identity is (run's seed, `agent`, `tick`, `nth`); `key` is the content key, BLAKE2b-128 over model,
     messages, parameters and schema (`populace.agents.answers.content_key`), in which neither agent nor arm stands.
     `messages` are (role, content) pairs; `spec` is the compiled answer type. `facts` is what the prompt was made of, as
-    JSON text of an object; '' where it was given as it stands.
+    JSON text of an object; '' where it was given as it stands. `model_role` says which model is asked, '' for the
+    default one; what stands in the key is that model, and not the role.
     """
 
     agent: int
@@ -82,6 +91,7 @@ class Ask(msgspec.Struct):
     temperature: float
     key: bytes
     facts: str = ""
+    model_role: str = ""
     _read: tuple[str, Any] | None = None
 
     def __await__(self) -> Generator[Ask, Any, Any]:
@@ -146,8 +156,8 @@ class Answer(msgspec.Struct, omit_defaults=True):
     `reasoning` is what the model thought before it answered, where the endpoint tells; no turn sees it and it stands
     in no hash. `cut` says that a text ended at its ask's `max_tokens`. `left_out` names what
     the ask holds and the endpoint does not take (temperature, seed, json_schema), with a comma between them.
-    `purpose` is the ask's, in a journal, so that what was paid for is told by purpose however its run ends; '' in
-    journals of older runs.
+    `purpose` and `model_role` are the ask's, in a journal, so that what was paid for is told by them however its run
+    ends; '' in journals of older runs, and for the default role.
     """
 
     agent: int
@@ -169,6 +179,7 @@ class Answer(msgspec.Struct, omit_defaults=True):
     estimated_usd: float = 0.0
     left_out: str = ""
     purpose: str = ""
+    model_role: str = ""
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -195,6 +206,27 @@ class Purpose(msgspec.Struct):
     cost_usd: float = 0.0
     abstained: dict[str, int] = {}
 
+    def bill(self, answer: Answer) -> None:
+        """Count what an answer cost, and not how it ended."""
+        self.calls += answer.calls
+        self.tokens_in += answer.tokens_in
+        self.tokens_out += answer.tokens_out
+        self.cost_usd += answer.cost_usd
+
+    def add(self, other: Purpose) -> None:
+        """Add another count to this one."""
+        for field in _PURPOSE_SUMS:
+            setattr(self, field, getattr(self, field) + getattr(other, field))
+        for reason, n in other.abstained.items():
+            self.abstained[reason] = self.abstained.get(reason, 0) + n
+
+    def take(self, other: Purpose) -> None:
+        """Take from this count what is a part of it."""
+        for field in _PURPOSE_SUMS:
+            setattr(self, field, max(0, getattr(self, field) - getattr(other, field)))
+        left = {reason: n - other.abstained.get(reason, 0) for reason, n in self.abstained.items()}
+        self.abstained = {reason: n for reason, n in left.items() if n > 0}
+
 
 class Counts(msgspec.Struct):
     """What happened, added up: over a shard's tick, a tick, or a run. All integers but `cost_usd` and `latency_s`.
@@ -204,7 +236,7 @@ class Counts(msgspec.Struct):
     counts in buckets: wall time, so it stands in no hash. `saved_calls` and `saved_usd` are what the calls behind
     replayed answers had cost the run that made them. `cut`, `extracted` and `coerced` count answers by `Answer.cut` and
     `Answer.reading`, `left_out` asks by what was left out of them, and `estimated_tokens` and `estimated_usd` are the
-    sums of theirs.
+    sums of theirs. `roles` holds what `purposes` does for asks of each model role but the default one, by purpose.
     """
 
     turns: int = 0
@@ -236,6 +268,7 @@ class Counts(msgspec.Struct):
     left_out: dict[str, int] = {}
     estimated_tokens: int = 0
     estimated_usd: float = 0.0
+    roles: dict[str, dict[str, Purpose]] = {}
 
     def add(self, other: Counts) -> None:
         """Add another count to this one."""
@@ -249,12 +282,9 @@ class Counts(msgspec.Struct):
         ):
             for reason, n in theirs.items():
                 mine[reason] = mine.get(reason, 0) + n
-        for name, purpose in other.purposes.items():
-            total = self.purposes.setdefault(name, Purpose())
-            for field in _PURPOSE_SUMS:
-                setattr(total, field, getattr(total, field) + getattr(purpose, field))
-            for reason, n in purpose.abstained.items():
-                total.abstained[reason] = total.abstained.get(reason, 0) + n
+        _add_purposes(self.purposes, other.purposes)
+        for role, purposes in other.roles.items():
+            _add_purposes(self.roles.setdefault(role, {}), purposes)
         if other.latency:
             mine_latency = self.latency or [0] * (len(LATENCY_BUCKETS_S) + 1)
             self.latency = [a + b for a, b in zip(mine_latency, other.latency, strict=True)]
@@ -296,6 +326,12 @@ class Counts(msgspec.Struct):
                 latency_s += took_s
             if answer.cut or answer.reading or answer.left_out or answer.estimated_tokens or answer.estimated_usd:
                 self._settle_seldom(answer)
+            if answer.model_role:
+                total = self._of_role(answer.model_role, purpose)
+                total.asks += 1
+                if settled == "abstained":
+                    total.abstained[answer.reason] = total.abstained.get(answer.reason, 0) + 1
+                total.bill(answer)
         self.answered += answered
         self.calls += calls
         self.tokens_in += tokens_in
@@ -315,43 +351,55 @@ class Counts(msgspec.Struct):
 
     def bill(self, answer: Answer, purpose: str) -> None:
         """Count what an answer cost, and not how it ended."""
-        total = self.purposes.get(purpose)
-        if total is None:
-            total = self.purposes[purpose] = Purpose()
-        for counts in (self, total):
-            counts.calls += answer.calls
-            counts.tokens_in += answer.tokens_in
-            counts.tokens_out += answer.tokens_out
-            counts.cost_usd += answer.cost_usd
+        self.calls += answer.calls
+        self.tokens_in += answer.tokens_in
+        self.tokens_out += answer.tokens_out
+        self.cost_usd += answer.cost_usd
+        self.purposes.setdefault(purpose, Purpose()).bill(answer)
+        if answer.model_role:
+            self._of_role(answer.model_role, purpose).bill(answer)
         self.estimated_tokens += answer.estimated_tokens
         self.estimated_usd += answer.estimated_usd
 
     def spend(self) -> Counts:
-        """The calls, tokens and money in these counts, by purpose too, and nothing else."""
-        purposes = {
-            name: Purpose(0, one.calls, one.tokens_in, one.tokens_out, one.cost_usd)
-            for name, one in self.purposes.items()
-            if one.calls
-        }
+        """The calls, tokens and money in these counts, by purpose and role too, and nothing else."""
+        roles = {role: spent for role, purposes in self.roles.items() if (spent := _spent(purposes))}
         return Counts(
             calls=self.calls, tokens_in=self.tokens_in, tokens_out=self.tokens_out, cost_usd=self.cost_usd,
-            purposes=purposes, estimated_tokens=self.estimated_tokens, estimated_usd=self.estimated_usd,
+            purposes=_spent(self.purposes), estimated_tokens=self.estimated_tokens, estimated_usd=self.estimated_usd,
+            roles=roles,
         )  # fmt: skip
 
     def beyond(self, counted: Counts) -> Counts:
-        """What these counts were billed more than `counted`, by purpose too; nothing where they have fewer calls."""
+        """What these counts were billed more than `counted`, by purpose and role too; nothing without more calls."""
         if self.calls <= counted.calls:
             return Counts()
         more = Counts()
         for name in _BILLED:
             setattr(more, name, max(0, getattr(self, name) - getattr(counted, name)))
-        for name, one in self.purposes.items():
-            less = counted.purposes.get(name, Purpose())
-            if one.calls > less.calls:
-                tokens = max(0, one.tokens_in - less.tokens_in), max(0, one.tokens_out - less.tokens_out)
-                cost_usd = max(0.0, one.cost_usd - less.cost_usd)
-                more.purposes[name] = Purpose(0, one.calls - less.calls, *tokens, cost_usd)
+        more.purposes = _beyond(self.purposes, counted.purposes)
+        for role, purposes in self.roles.items():
+            if found := _beyond(purposes, counted.roles.get(role, {})):
+                more.roles[role] = found
         return more
+
+    def _of_role(self, role: str, purpose: str) -> Purpose:
+        return self.roles.setdefault(role, {}).setdefault(purpose, Purpose())
+
+    def by_role(self) -> dict[str, dict[str, Purpose]]:
+        """What `purposes` holds, by model role, the default one first; empty where no ask named another role."""
+        if not self.roles:
+            return {}
+        rest: dict[str, Purpose] = {}
+        for name, whole in self.purposes.items():
+            left = Purpose()
+            left.add(whole)
+            for purposes in self.roles.values():
+                if name in purposes:
+                    left.take(purposes[name])
+            if left.asks or left.calls:
+                rest[name] = left
+        return {DEFAULT_ROLE: rest, **{role: self.roles[role] for role in sorted(self.roles)}}
 
     def imbalance(self) -> list[str]:
         """What does not add up, as sentences; empty when every ask and every message is accounted for.
@@ -369,6 +417,31 @@ class Counts(msgspec.Struct):
         if self.acted != acted:
             wrong.append(f"{self.acted} actions were taken and {acted} were applied or refused")
         return wrong
+
+
+def _add_purposes(mine: dict[str, Purpose], theirs: dict[str, Purpose]) -> None:
+    for name, purpose in theirs.items():
+        mine.setdefault(name, Purpose()).add(purpose)
+
+
+def _spent(purposes: dict[str, Purpose]) -> dict[str, Purpose]:
+    """Calls, tokens and money by purpose, where there are any calls."""
+    return {
+        name: Purpose(0, one.calls, one.tokens_in, one.tokens_out, one.cost_usd)
+        for name, one in purposes.items()
+        if one.calls
+    }
+
+
+def _beyond(purposes: dict[str, Purpose], counted: dict[str, Purpose]) -> dict[str, Purpose]:
+    """What was billed more than is counted, by purpose."""
+    more = {}
+    for name, one in purposes.items():
+        less = counted.get(name, Purpose())
+        if one.calls > less.calls:
+            tokens = max(0, one.tokens_in - less.tokens_in), max(0, one.tokens_out - less.tokens_out)
+            more[name] = Purpose(0, one.calls - less.calls, *tokens, max(0.0, one.cost_usd - less.cost_usd))
+    return more
 
 
 def _sums(kind: type[msgspec.Struct]) -> tuple[str, ...]:

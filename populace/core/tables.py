@@ -97,6 +97,8 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType({
             Column("agent", "int32", "agent's id; -1: a part of the world", source="ask.agent"),
             Column("nth", "int32", "which of its agent's asks of that tick, from 0", source="ask.nth"),
             Column("purpose", "text", "what the agent asked for", source="ask.purpose", shown=True),
+            Column("model_role", "text", "which model was asked; null: the default one, or not on record",
+                   "empty_is_null", nullable=True, source="ask.model_role", shown=True),
             Column("settled", "text", "answered, cached, replayed or abstained", source="answer.settled"),
             Column("reason", "text", f"why it abstained: {', '.join(REASONS)}", "empty_is_null", nullable=True,
                    source="answer.reason", compared=True),

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from populace.agents.context import Scope
+from populace.agents.context import Scope, Terms
 from populace.core.draws import WORLD
 from populace.core.errors import CheckpointDamaged, StorageError
 from populace.core.records import Counts, Position
@@ -45,13 +45,15 @@ class Past(msgspec.Struct, frozen=True):
 
 
 class Era(msgspec.Struct, frozen=True):
-    """Before tick `until`, asks were put to this model: what stands in their content keys."""
+    """Before tick `until`, asks were put to this model: what stands in their content keys, for model roles as well."""
 
     until: int
     model: str
     max_tokens: int
     temperature: float
     forms: dict[str, str] = {}
+    by_rules: bool = False
+    roles: dict[str, Terms] = {}
 
 
 def scope_at(scope: Scope, tick: int, parameters: Any, eras: Sequence[Era]) -> Scope:
@@ -62,6 +64,7 @@ def scope_at(scope: Scope, tick: int, parameters: Any, eras: Sequence[Era]) -> S
     return msgspec.structs.replace(
         scope, tick=tick, parameters=parameters,
         model=era.model, max_tokens=era.max_tokens, temperature=era.temperature, forms=era.forms,
+        by_rules=era.by_rules, roles=era.roles,
     )  # fmt: skip
 
 

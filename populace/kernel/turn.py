@@ -201,6 +201,8 @@ def _definition(agent: Agent) -> str:
 
 def read_answer(ask: Ask, answer: Answer) -> tuple[Answer, Any]:
     """How an ask ended, and the value that whoever asked is given: of the ask's type, or `Abstained`."""
+    if ask.model_role:
+        answer.model_role = ask.model_role
     if answer.settled == "abstained":
         return answer, Abstained(cast("Reason", answer.reason), answer.detail)
     try:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeAlias
 
-from populace.budget.amounts import Rate, ceiling
+from populace.budget.accounts import accounts_of, roles_of
+from populace.budget.amounts import Allowance, Rate, ceiling
 from populace.budget.lease import Purse
 from populace.budget.prices import rate_of
 from populace.budget.service import OwnShare, is_limited
 from populace.core.errors import ModelError, SettingsError
+from populace.core.records import DEFAULT_ROLE
+from populace.models.by_role import ByRole
 from populace.models.cache.answers import Cache
 from populace.models.cache.layer import Cached
 from populace.models.chat import LLAMA, OPENAI, Writer
-from populace.models.client import Client, Server
+from populace.models.client import Client
 from populace.models.completions import Prompts
 from populace.models.dialect import EndpointForms
 from populace.models.dispatch.backoff import Backoff
@@ -25,11 +29,12 @@ from populace.models.dispatch.throttle import Limiter, Link
 from populace.models.embedded.host import ModelHost, Probe
 from populace.models.history import History
 from populace.models.http import Http
-from populace.models.keys import Access, accesses, is_loopback, read_key
+from populace.models.keys import Access, is_loopback, read_key, role_accesses
 from populace.models.protocol import Gateway
+from populace.models.role_model import RoleModel, Server
 from populace.models.scripted.gateway import AnswerFunction, Scripted
 from populace.models.scripted.rules import Rule, Rules
-from populace.settings import Settings
+from populace.settings import Settings, setting_of
 
 __all__ = ["ModelHost", "Probe", "build_gateway", "check_model"]
 
@@ -47,7 +52,7 @@ def build_gateway(
     attempt: int = 0,
     forms: EndpointForms | None = None,
 ) -> Gateway:
-    """The gateway of one shard, to be opened in the process that uses it.
+    """The gateway of one shard, to be opened in the process that uses it; it takes the asks of every model role.
 
     `scripted` is the society's own answer function, if it has one, and `rules` are its rules. `base_url` is where the
     run's `ModelHost` serves. `link` leads to the run's central quota; without one, this shard keeps to an equal part of
@@ -55,55 +60,127 @@ def build_gateway(
     for settings that cannot work.
     """
     check_model(settings)
-    model, endpoint, seed = settings.model, settings.endpoint, settings.seed
-    rate = rate_of(settings)
+    if base_url is None and any(settings.of_role(role).model.kind == "embedded" for role in roles_of(settings)):
+        raise ModelError("the embedded model is not served: open a ModelHost first and pass on its base_url.")
+    forms = EndpointForms() if forms is None else forms
+    groups = sharing(settings)
+    # Each dispatcher is a shard of its own to the quotas, whichever account it spends from.
+    links = _Links(settings, link, shard * len(groups), attempt)
+    here: list[_Part] = []
+    asked: list[_Part] = []
+    for roles in groups:
+        own = settings.of_role(roles[0])
+        if own.model.asks_nobody:
+            here.append((roles, _made_here(own, scripted, rules)))
+        else:
+            limiter = links.limiter(roles[0], len(asked))
+            asked.append((roles, _client(settings, roles, base_url, limiter, forms)))
+    if asked:
+        # What no model said is neither kept nor shared.
+        here.append(([role for roles, _ in asked for role in roles], _kept(settings, _joined(asked))))
+    return _joined(here)
+
+
+_Part: TypeAlias = tuple[list[str], Gateway]
+"""Roles, and the gateway that takes their asks."""
+
+
+def _joined(parts: Sequence[_Part]) -> Gateway:
+    if len(parts) == 1:
+        return parts[0][1]
+    of = {role: index for index, (roles, _) in enumerate(parts) for role in roles}
+    return ByRole([gateway for _, gateway in parts], of)
+
+
+def _kept(settings: Settings, gateway: Gateway) -> Gateway:
+    """The gateway behind a cache, where answers are kept or shared."""
+    model = settings.model
+    if model.cache is None and model.sampling == "own":
+        return gateway
+    cache = None if model.cache is None else Cache(model.cache)
+    return Cached(gateway, mode=model.sampling, seed=settings.seed, cache=cache)
+
+
+def sharing(settings: Settings) -> list[list[str]]:
+    """The roles whose asks go through one gateway, by the settings of each, the default one first.
+
+    They share how many calls may be open, so they have the same endpoints, asked in the same way.
+    """
+    found: dict[Hashable, list[str]] = {}
+    for role in roles_of(settings):
+        own = settings.of_role(role)
+        model, endpoint = own.model, own.endpoint.model_copy(update={"retries": 0})
+        # What is made here goes by the price of its role's model.
+        alike = (model.kind, model.label if model.asks_nobody else endpoint.model_dump_json())
+        found.setdefault(alike, []).append(role)
+    return list(found.values())
+
+
+def _made_here(settings: Settings, scripted: AnswerFunction | None, rules: Mapping[str, Rule] | None) -> Scripted:
+    """What answers without a model, by these settings of a role."""
+    model, seed, rate = settings.model, settings.seed, rate_of(settings)
     if model.kind == "scripted":
         return Scripted(seed=seed, answer=scripted, latency=model.latency, rate=rate)
-    if model.kind == "rules":
-        return Scripted(seed=seed, rules=Rules(seed, rules or {}), latency=model.latency, rate=rate)
-    embedded = model.kind == "embedded"
-    if embedded and base_url is None:
-        raise ModelError("the embedded model is not served: open a ModelHost first and pass on its base_url.")
-    if base_url is not None:
-        at = [Access(base_url, "endpoint.base_url", endpoint.api_key_env, endpoint.api_key_file)]
-    else:
-        at = accesses(endpoint)
-    forms = EndpointForms() if forms is None else forms
-    servers, lanes = [], []
-    for access, calls in zip(at, _concurrency(settings, at), strict=True):
+    return Scripted(seed=seed, rules=Rules(seed, rules or {}), latency=model.latency, rate=rate)
+
+
+def _client(
+    settings: Settings, roles: Sequence[str], base_url: str | None, limiter: Limiter | None, forms: EndpointForms
+) -> Client:
+    """The client of these roles, whose endpoints are the same."""
+    own = settings.of_role(roles[0])
+    endpoint, embedded = own.endpoint, own.model.kind == "embedded"
+    at = [_served_here(own, base_url)] if embedded else role_accesses(settings, roles[0])
+    https, lanes = [], []
+    for access, calls in zip(at, _concurrency(own, at), strict=True):
         key = None if embedded else read_key(access, required=not is_loopback(access.base_url))
         http = Http(access.base_url, key=key, connections=calls, timeout_s=endpoint.timeout_s, setting=access.setting)
-        known = None if embedded else forms.at(http.base_url)
-        writer = Writer(model.label, LLAMA if embedded else OPENAI, known)
-        servers.append(Server(http, writer, access.key_source, access.setting, History()))
+        https.append(http)
         permits = Concurrency(calls, start=min(calls, _START_PERMITS))
         lanes.append(Lane(http.base_url, permits, lane_breaker(len(at), settings.shards), access.weight))
+    models = {role: _role_model(settings, role, at, https, forms) for role in roles}
+    return Client(models=models, lanes=lanes, outage_s=endpoint.outage_s, limiter=limiter, batch=endpoint.batch_prompts)
+
+
+def _served_here(settings: Settings, base_url: str | None) -> Access:
+    """The way to the embedded model's server."""
+    assert base_url is not None
+    return Access(base_url, "endpoint.base_url", settings.endpoint.api_key_env, settings.endpoint.api_key_file)
+
+
+def _role_model(
+    settings: Settings, role: str, at: Sequence[Access], https: Sequence[Http], forms: EndpointForms
+) -> RoleModel:
+    """The model of a role as it is asked over these connections."""
+    own = settings.of_role(role)
+    model, endpoint, seed = own.model, own.endpoint, settings.seed
+    embedded, usual = model.kind == "embedded", settings.of_role(DEFAULT_ROLE).model.label
+    servers = []
+    for access, http in zip(at, https, strict=True):
+        known = None if embedded else forms.at(http.base_url, "" if model.label == usual else model.label)
+        writer = Writer(model.label, LLAMA if embedded else OPENAI, known)
+        servers.append(Server(http, writer, access.key_source, access.setting, History()))
     prompts = None
-    if settings.forms:
+    if own.forms:
         prompts = Prompts(model.label, model.prompt_form, seed & 0x7FFF_FFFF if model.sampling == "shared" else None)
-    client = Client(
-        servers=servers,
-        lanes=lanes,
-        model=model.label,
-        retry=Retry(seed, endpoint.retries, model.repairs, rate, Backoff(), model.sampling, model.lenient),
-        label_mode=model.choice_probabilities if model.choice_probabilities is not None else embedded,
-        outage_s=endpoint.outage_s,
-        limiter=_limiter(settings, rate, link, shard, attempt),
-        prompts=prompts,
-        batch=endpoint.batch_prompts,
-    )
-    if model.cache is None and model.sampling == "own":
-        return client
-    return Cached(client, mode=model.sampling, seed=seed, cache=None if model.cache is None else Cache(model.cache))
+    retry = Retry(seed, endpoint.retries, model.repairs, rate_of(own), Backoff(), model.sampling, model.lenient)
+    labels = model.choice_probabilities if model.choice_probabilities is not None else embedded
+    return RoleModel(role, model.label, tuple(servers), retry, "labels" if labels else "schema", prompts)
 
 
 def check_model(settings: Settings) -> None:
     """Raise SettingsError for a model that cannot be asked: one without a name, or without a price under a ceiling."""
+    for role in roles_of(settings):
+        _check_role(settings.of_role(role), role)
+
+
+def _check_role(settings: Settings, role: str) -> None:
     model, budget = settings.model, settings.budget
     if model.kind == "openai" and not model.name:
+        name, at = setting_of(role, "name"), setting_of(role, "endpoint")
         raise SettingsError(
-            "model.name is empty: say which model the endpoint at endpoint.base_url is to answer with, for example "
-            "--set model.name=gpt-4.1-mini"
+            f"{name} is empty: say which model the endpoint at {at}.base_url is to answer with, for example "
+            f"--set {name}=gpt-4.1-mini"
         )
     if budget.usd is not None and rate_of(settings) == Rate() and not model.asks_nobody:
         price = f"budget.prices.{_toml_key(model.label)}.usd_per_million_tokens_in"
@@ -128,14 +205,27 @@ def _concurrency(settings: Settings, at: Sequence[Access]) -> list[int]:
     return [max(1, int(calls / settings.shards)) for calls in whole]
 
 
-def _limiter(settings: Settings, rate: Rate, link: Link | None, shard: int, attempt: int) -> Limiter | None:
-    if not is_limited(settings):
-        return None
-    endpoint, shards = settings.endpoint, settings.shards
-    requests = endpoint.requests_per_minute or math.inf
-    if link is None:
-        requests /= shards
-        usd, tokens = settings.budget.usd, settings.budget.tokens
+class _Links:
+    """The ways of one shard's dispatchers to the accounts that they spend from."""
+
+    def __init__(self, settings: Settings, link: Link | None, first: int, attempt: int) -> None:
+        self._settings = settings
+        self._first, self._attempt = first, attempt
+        self._accounts = accounts_of(settings)
+        budget, shards = settings.budget, settings.shards
+        usd, tokens = budget.usd, budget.tokens
         part = ceiling(None if usd is None else usd / shards, None if tokens is None else tokens // shards)
-        link = OwnShare(requests, (endpoint.tokens_per_minute or math.inf) / shards, part)
-    return Limiter(Purse(shard, attempt), link, rate)
+        allowance = Allowance(part)
+        self._links: list[Link] = [
+            OwnShare(one.requests_per_minute / shards, one.tokens_per_minute / shards, allowance)
+            if link is None
+            else link
+            for one in self._accounts
+        ]
+
+    def limiter(self, role: str, nth: int) -> Limiter | None:
+        """What the `nth` of the shard's dispatchers may spend, of the account of this role; None for no limit."""
+        index = next(at for at, account in enumerate(self._accounts) if role in account.roles)
+        if not is_limited(self._settings, self._accounts[index]):
+            return None
+        return Limiter(Purse(self._first + nth, self._attempt, account=index), self._links[index])

@@ -15,26 +15,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from populace.budget.amounts import worst_case, worst_tokens_in
 from populace.budget.prices import tokens_of
 from populace.core.errors import ActorLost, BudgetSpent, ModelError
 from populace.core.records import Answer, Ask, Reason
 from populace.models.cache.keys import model_seed
-from populace.models.chat import Mode, Writer, read_completion
+from populace.models.chat import Mode, read_completion
 from populace.models.completions import Prompts, prompt_of, read_completions
 from populace.models.dispatch.backoff import asked_wait_s, never_fits, rate_headers
 from populace.models.dispatch.dispatcher import Batches, Dispatcher
 from populace.models.dispatch.lanes import Lane, Lanes
-from populace.models.dispatch.retry import Again, Pending, Retry
+from populace.models.dispatch.retry import Again, Pending
 from populace.models.dispatch.throttle import Limiter
 from populace.models.endings import Ending, Exhausted, Fatal, Fault, Late, Limited, Refused, Rejected, Said, Unsupported
-from populace.models.history import History
-from populace.models.http import Http, Reply
+from populace.models.http import Reply
 from populace.models.protocol import Deliver, Pressure
 from populace.models.refusals import is_of_length, read_error
+from populace.models.role_model import RoleModel, Server, explain
 
 _CHAT: Final = "/chat/completions"
 _COMPLETIONS: Final = "/completions"
@@ -42,47 +42,27 @@ _BEHIND_S: Final = 0.01
 _LIMITS: Final = "x-ratelimit-remaining-requests"
 
 
-class Server(NamedTuple):
-    """One endpoint that a client asks: how it is reached, how it wants to be asked.
-
-    `key_source` names, for errors, where its key comes from; `setting` which setting gives its address; `history` is
-    what it has answered so far.
-    """
-
-    http: Http
-    writer: Writer
-    key_source: str
-    setting: str
-    history: History
-
-
 class Client:
-    """A gateway that asks one or more endpoints, which serve the same model.
+    """A gateway that asks one or more endpoints, for one model role or several whose calls share what bounds them.
 
-    `lanes` belong to `servers`, in this order. `label_mode` says whether choices are read from the probabilities of
-    labels. With `prompts`, text and labels are asked for as raw prompts, up to `batch` in a request.
+    `models` holds the model of each role; every one has a server for each of `lanes`, in their order. A role that does
+    not stand there is the first one's.
     """
 
     def __init__(
         self,
         *,
-        servers: Sequence[Server],
+        models: Mapping[str, RoleModel],
         lanes: Sequence[Lane],
-        model: str,
-        retry: Retry,
-        label_mode: bool,
         outage_s: float,
         limiter: Limiter | None = None,
-        prompts: Prompts | None = None,
         batch: int = 1,
     ) -> None:
-        self._servers = tuple(servers)
-        self._model = model
-        self._retry = retry
-        self._choice_mode: Mode = "labels" if label_mode else "schema"
+        self._models = dict(models)
+        self._model = next(iter(self._models.values()))
+        self._servers = self._model.servers
         self._outage_s = outage_s
         self._limiter = limiter
-        self._prompts = prompts
         self._failure: Exception | None = None
         self._trouble = ""
         self._winding_down = False
@@ -93,9 +73,9 @@ class Client:
             stop=self._stop,
             lanes=Lanes(lanes),
             outage_s=outage_s,
-            pause_s=retry.pause_s,
+            pause_s=self._model.retry.pause_s,
             limiter=limiter,
-            batches=None if prompts is None else Batches(batch, _kind),
+            batches=None if all(one.prompts is None for one in self._models.values()) else Batches(batch, self._kind),
         )
 
     async def open(self) -> None:
@@ -140,15 +120,20 @@ class Client:
         for server in self._servers:
             await server.http.close()
 
+    def _of(self, ask: Ask) -> RoleModel:
+        """The model that an ask is put to."""
+        return self._models.get(ask.model_role, self._model)
+
     def _pending(self, ask: Ask, deliver: Deliver) -> Pending:
+        model = self._of(ask)
         match ask.spec.kind:
             case "text":
                 mode: Mode = "text"
             case "choice":
-                mode = self._choice_mode
+                mode = model.choice_mode
             case _:
                 mode = "schema"
-        pending = Pending(ask, deliver, mode)
+        pending = Pending(ask, deliver, mode, model.retry.rate)
         if self._limiter is not None:
             self._weigh(pending)
         return pending
@@ -156,24 +141,26 @@ class Client:
     def _weigh(self, pending: Pending) -> None:
         """What a call for this ask will take, about and at most: for the quota and the budget."""
         ask = pending.ask
+        model = self._of(ask)
         turns = (*ask.messages, *pending.more)
         text = "".join(content for _, content in turns)
-        if self._prompts is not None and pending.mode != "schema":
-            text = prompt_of(turns, self._prompts.form)
+        if model.prompts is not None and pending.mode != "schema":
+            text = prompt_of(turns, model.prompts.form)
         size, schema = len(text) if text.isascii() else len(text.encode()), 0
         if pending.mode == "schema" and ask.spec.schema is not None:
-            schema = self._servers[0].writer.schema_bytes(ask)
+            schema = model.servers[0].writer.schema_bytes(ask)
         pending.estimate = tokens_of(len(text)) + 4 * len(turns) + ask.max_tokens
-        pending.worst = worst_case(self._retry.rate, size, len(turns), ask.max_tokens, schema)
+        pending.worst = worst_case(pending.rate, size, len(turns), ask.max_tokens, schema)
         pending.worst_in = worst_tokens_in(size, len(turns), schema)
 
     async def _call(self, batch: list[Pending], lane: Lane) -> Sequence[Ending]:
-        server, pending = self._servers[lane.index], batch[0]
-        prompts = self._prompts
+        pending = batch[0]
+        model = self._of(pending.ask)
+        server, prompts = model.servers[lane.index], model.prompts
         if prompts is not None and pending.mode != "schema":
             return await self._complete(batch, lane, server, prompts)
         ask = pending.ask
-        seed = model_seed(self._retry.sampling, self._retry.seed, ask, pending.repairs)
+        seed = model_seed(model.retry.sampling, model.retry.seed, ask, pending.repairs)
         if pending.mode == "labels" and not server.writer.form.logprobs:
             pending.mode = "schema"
         pending.form = server.writer.form_of(ask)
@@ -227,10 +214,11 @@ class Client:
     def _conclude(self, pending: Pending, outcome: Ending, lane: Lane, probe: bool) -> None:
         if self._closed:
             return
-        server = self._servers[lane.index]
+        model = self._of(pending.ask)
+        server, retry = model.servers[lane.index], model.retry
         if isinstance(outcome, Said):
             server.history.answered(_kinds(pending))
-            step = self._retry.after(pending, outcome, probe=probe)
+            step = retry.after(pending, outcome, probe=probe)
         else:
             if isinstance(outcome, Unsupported) and server.writer.learn(pending.ask, pending.form, outcome):
                 # Every call that was sent in the old form is sent anew, whichever of them taught the new one.
@@ -238,11 +226,11 @@ class Client:
                     pending.mode = "schema"
                 self._put_again(pending, 0.0)
                 return
-            shares = self._prompts is not None and not pending.alone and _kind(pending) is not None
+            shares = model.prompts is not None and not pending.alone and self._kind(pending) is not None
             if shares and _of_one_prompt(outcome):
                 # It may be another prompt of the request that was refused.
                 if isinstance(outcome, Rejected) and outcome.billed:
-                    self._retry.bill_unknown(pending)
+                    retry.bill_unknown(pending)
                 pending.alone = True
                 self._put_again(pending, 0.0)
                 return
@@ -250,7 +238,7 @@ class Client:
             pending.failed_at = lane.index
             if judged is None:
                 ask = pending.ask
-                self._put_again(pending, self._retry.backoff.wait_s(self._retry.seed, ask.agent, ask.tick, ask.nth, 0))
+                self._put_again(pending, retry.backoff.wait_s(retry.seed, ask.agent, ask.tick, ask.nth, 0))
                 return
             outcome = judged
             if isinstance(outcome, Fault | Limited | Late):
@@ -258,7 +246,7 @@ class Client:
             if isinstance(outcome, Limited) and self._limited_for_ever(pending, lane):
                 pending.deliver([pending.abstained("error", f"{outcome.detail} (for more than {self._outage_s:g} s)")])
                 return
-            step = self._retry.after(pending, outcome, probe=probe, elsewhere=self.dispatcher.elsewhere(lane))
+            step = retry.after(pending, outcome, probe=probe, elsewhere=self.dispatcher.elsewhere(lane))
         if isinstance(step, Answer):
             pending.deliver([step])
         elif isinstance(step, Again):
@@ -267,7 +255,7 @@ class Client:
             self._put_again(pending, max(step.after_s, held_s))
         else:
             if isinstance(step, Fatal) and self._failure is None:
-                self._fail(ModelError(self._explain(step, self._servers[lane.index])))
+                self._fail(ModelError(explain(step, model, server)))
             self._abstain([pending], *_reason(self._failure))
 
     def _limited_for_ever(self, pending: Pending, lane: Lane) -> bool:
@@ -357,57 +345,19 @@ class Client:
     def _break_off(self, reason: Reason, detail: str) -> None:
         batch = self.dispatcher.abort()
         for pending in batch:
-            self._retry.bill_unknown(pending)
+            self._of(pending.ask).retry.bill_unknown(pending)
         self._abstain(batch, reason, detail)
 
     def _abstain(self, batch: list[Pending], reason: Reason, detail: str) -> None:
         for pending in batch:
             pending.deliver([pending.abstained(reason, detail)])
 
-    def _explain(self, fatal: Fatal, server: Server) -> str:
-        url, detail = server.http.base_url, fatal.detail
-        match fatal.kind:
-            case "key":
-                return f"{url} refused the API key ({detail}). Put a valid key into {server.key_source}."
-            case "model":
-                more = " and serves /completions (endpoint.batch_prompts asks for it)" if self._prompts else ""
-                return (
-                    f"{url} has no model {self._model!r} ({detail}). Set model.name to one that it serves: GET "
-                    f"{url}/models lists them. If every path is unknown there, see whether {server.setting} ends in "
-                    f"/v1{more}."
-                )
-            case "address":
-                return f"{url}: {detail}. Nothing was sent there. Name the model's own address in {server.setting}."
-            case "certificate":
-                return f"{url}: its certificate could not be verified: {detail}."
-            case "quota":
-                return f"{url} has no quota left for this key ({detail}). Add credit, or use another key, and resume."
-            case "tokens":
-                return (
-                    f"{url} has answered no ask of a kind, since {detail}. A run keeps model.max_tokens to its end, so "
-                    "begin a new one with more (reasoning models want thousands), or have the agent ask with more."
-                )
-        if fatal.parameter:
-            setting = {"max_tokens": "model.max_tokens", "temperature": "model.temperature"}.get(fatal.parameter)
-            step = f"begin a new run with another {setting}" if setting else "ask another endpoint or another model"
-            return f"{url} refuses {fatal.parameter} in every form ({detail}). Calls can't be made like that: {step}."
-        if fatal.status < 400:
-            return (
-                f"{url} does not answer as a model's endpoint: {detail}. Set {server.setting} to the address at which "
-                "it does (it often ends in /v1), and resume."
-            )
-        return (
-            f"{url} has refused all asks of a kind alike and answered none: {detail}. If it names the model, that is "
-            f"model.name = {self._model!r}; if it names the address, {server.setting} sets that; if it names "
-            f"something of the prompts or of an answer's type, the society's code does."
-        )
-
-
-def _kind(pending: Pending) -> object:
-    """What asks have in common that one request can carry; None for an ask that goes alone."""
-    if pending.mode == "schema" or pending.alone:
-        return None
-    return pending.mode, pending.ask.max_tokens, pending.ask.temperature
+    def _kind(self, pending: Pending) -> object:
+        """What asks have in common that one request can carry; None for an ask that goes alone."""
+        if pending.mode == "schema" or pending.alone or self._of(pending.ask).prompts is None:
+            return None
+        ask = pending.ask
+        return ask.model_role, pending.mode, ask.max_tokens, ask.temperature
 
 
 def _of_one_prompt(outcome: Ending) -> bool:

@@ -146,15 +146,18 @@ class EndpointForm(msgspec.Struct):
 
 
 class EndpointForms:
-    """What is known of the endpoints of a run, by base URL. Each `at` is shared by all who ask that endpoint here."""
+    """What is known of the endpoints of a run, by base URL. Each `at` is shared by all who ask that endpoint here.
+
+    A role's model of its own stands under base URL and name: an endpoint may take its models' requests differently.
+    """
 
     def __init__(self, known: Mapping[str, EndpointForm] | None = None) -> None:
         self._forms: dict[str, EndpointForm] = {}
         self.join(known or {})
 
-    def at(self, base_url: str) -> EndpointForm:
-        """How the endpoint at this address takes its requests; it changes as more is learnt."""
-        return self._forms.setdefault(base_url, EndpointForm())
+    def at(self, base_url: str, model: str = "") -> EndpointForm:
+        """How the endpoint at this address takes its requests, or those of a role's model; more may be learnt later."""
+        return self._forms.setdefault(f"{base_url} {model}".rstrip(), EndpointForm())
 
     def join(self, known: Mapping[str, EndpointForm]) -> None:
         """Take over what other processes, or attempts before, have learnt."""

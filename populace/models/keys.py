@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from populace.core.errors import ModelError, SettingsError
 from populace.models.safety import Secret, check_base_url, host_of
-from populace.settings import EndpointSettings
+from populace.settings import EndpointSettings, Settings
 
 
 class Access(NamedTuple):
@@ -34,20 +34,32 @@ class Access(NamedTuple):
         return f"the environment variable {self.api_key_env} ({at}api_key_env), or {at}api_key_file"
 
 
-def accesses(endpoint: EndpointSettings) -> list[Access]:
-    """Every endpoint that the settings name, in their order. Raises SettingsError for an address not to be called."""
+def accesses(endpoint: EndpointSettings, at: str = "endpoint") -> list[Access]:
+    """Every endpoint that the settings name, in their order; `at` is the section that they stand in.
+
+    Raises SettingsError for an address not to be called.
+    """
     if not endpoint.replicas:
-        check_base_url(endpoint.base_url)
-        return [Access(endpoint.base_url, "endpoint.base_url", endpoint.api_key_env, endpoint.api_key_file)]
+        setting = f"{at}.base_url"
+        check_base_url(endpoint.base_url, setting)
+        return [Access(endpoint.base_url, setting, endpoint.api_key_env, endpoint.api_key_file)]
     found = []
     for index, replica in enumerate(endpoint.replicas):
-        setting = f"endpoint.replicas[{index}].base_url"
+        setting = f"{at}.replicas[{index}].base_url"
         check_base_url(replica.base_url, setting)
         own = replica.api_key_env is not None or replica.api_key_file is not None
         file = replica.api_key_file if own else endpoint.api_key_file
         env = replica.api_key_env or endpoint.api_key_env
         found.append(Access(replica.base_url, setting, env, file, replica.weight, replica.concurrency))
     return found
+
+
+def role_accesses(settings: Settings, role: str) -> list[Access]:
+    """Every endpoint of a model role, named by the section that says where it is; raises what `accesses` raises."""
+    own = settings.model.roles.get(role)
+    said = () if own is None else (own.endpoint.base_url, own.endpoint.api_key_env, own.endpoint.api_key_file)
+    is_own = own is not None and (bool(own.endpoint.replicas) or any(said))
+    return accesses(settings.of_role(role).endpoint, f"model.roles.{role}.endpoint" if is_own else "endpoint")
 
 
 def read_key(access: Access, *, required: bool) -> Secret | None:

@@ -211,6 +211,7 @@ def _families(seen: _Seen) -> Iterator[Metric]:
     yield CounterMetricFamily("populace_cost_usd", "Money spent on the model, in US dollars.", total.cost_usd)
 
     yield from _purposes(total)
+    yield from _roles(total)
     latency = HistogramMetricFamily("populace_model_latency_seconds", "Wall time from ask to answer of billed asks.")
     latency.add_metric([], _edges(LATENCY_BUCKETS_S, total.latency), total.latency_s)
     yield latency
@@ -240,6 +241,20 @@ def _purposes(total: Counts) -> Iterator[Metric]:
             abstained.add_metric([name, reason], n)
     yield tokens
     yield abstained
+
+
+def _roles(total: Counts) -> Iterator[Metric]:
+    """What the asks of each model role came to, by purpose; nothing where no ask named one."""
+    named = {"asks": "Asks ended", "calls": "Model calls billed", "tokens_in": "Tokens billed, in",
+             "tokens_out": "Tokens billed, out", "cost_usd": "Money spent, in US dollars"}  # fmt: skip
+    for field, text in named.items():
+        family = CounterMetricFamily(
+            f"populace_role_{field}", f"{text}, by model role and purpose.", labels=["role", "purpose"]
+        )
+        for role, parts in total.by_role().items():
+            for name, part in sorted(parts.items()):
+                family.add_metric([role, name], getattr(part, field))
+        yield family
 
 
 def _counters(name: str, text: str, label: str, values: Mapping[str, float]) -> CounterMetricFamily:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from populace.core.records import DEFAULT_ROLE
 from populace.core.text import shown_line
 from populace.monitoring.pace import counted, duration_text
 from populace.monitoring.progress import money
@@ -92,6 +94,7 @@ def caveats(manifest: Mapping[str, Any]) -> list[str]:
         found.append(PLACEBO_CAVEAT if manifest.get("answers") == "placebo" else SCRIPTED_CAVEAT)
     if model.get("kind") == "rules":
         found.append(RULES_CAVEAT)
+    found += _role_caveats(manifest)
     asks = manifest["asks"]
     ended = sum(asks[how] for how in ("answered", "cached", "replayed", "abstained"))
     if not manifest.get("valid", True):
@@ -107,6 +110,27 @@ def caveats(manifest: Mapping[str, Any]) -> list[str]:
         found.append(f"Of a damaged journal ({', '.join(lost)}) a part is lost: a replay may find no answer there.")
     if manifest.get("turns_failed"):
         found.append(f"{counted(manifest['turns_failed'], 'turn')} ended by an exception: see failures.parquet.")
+    return found
+
+
+_CAVEATS: Final[Mapping[str, str]] = {
+    "embedded": EMBEDDED_CAVEAT, "scripted": SCRIPTED_CAVEAT, "placebo": PLACEBO_CAVEAT, "rules": RULES_CAVEAT,
+}  # fmt: skip
+
+
+def _role_caveats(manifest: Mapping[str, Any]) -> list[str]:
+    """What to know of the models of roles: where one answered otherwise than the default one, or is not set."""
+    roles, asked = manifest.get("roles", {}), manifest["asks"].get("by_role", {})
+    unset = [role for role, about in roles.items() if not about["set"]]
+    found = [
+        f"Of the model role {role!r}: {_CAVEATS[about['answers']]}"
+        for role, about in roles.items()
+        if role in asked and about["answers"] != manifest.get("answers") and about["answers"] in _CAVEATS
+    ]
+    for role in unset:
+        near = get_close_matches(role, [one for one in roles if one not in asked], 1)
+        meant = f" Is {near[0]!r} meant, which nobody asked?" if near else ""
+        found.append(f"The settings name no model role {role!r}: the default model answered it.{meant}")
     return found
 
 
@@ -131,6 +155,8 @@ def _facts(manifest: Mapping[str, Any], out: Path | str) -> dict[str, str]:
         f"{asks['answered']:,} answered, {asks['cached']:,} cached, {asks['replayed']:,} replayed, "
         f"{asks['abstained']:,} abstained" + _reasons(asks["by_reason"])
     )
+    if roles := manifest.get("roles"):
+        facts["models"] = "; ".join(_role_text(manifest, role, about) for role, about in roles.items())
     facts["cost"] = (
         f"{money(manifest['cost_usd'])} for {manifest['calls_billed']:,} calls, "
         f"{manifest['tokens_in']:,} tokens in, {manifest['tokens_out']:,} out"
@@ -149,6 +175,16 @@ def _facts(manifest: Mapping[str, Any], out: Path | str) -> dict[str, str]:
         facts["world hash"] = str(manifest["world_hash"])
     facts["tables"] = str(out)
     return facts
+
+
+def _role_text(manifest: Mapping[str, Any], role: str, about: Mapping[str, Any]) -> str:
+    """A model role, who answered it, and what that came to."""
+    parts = manifest["asks"]["by_role"].get(role, {}).values()
+    if not manifest["asks"]["by_role"] and role == DEFAULT_ROLE:
+        parts = manifest["asks"]["by_purpose"].values()
+    usd = math.fsum(part["cost_usd"] for part in parts)
+    cost = f", {money(usd)}" if usd else ""
+    return f"{role} {about['model']}: {counted(sum(part['asks'] for part in parts), 'ask')}{cost}"
 
 
 def _reasons(counts: Mapping[str, int]) -> str:

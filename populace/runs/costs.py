@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from populace.core.errors import SettingsError
+from populace.core.records import DEFAULT_ROLE
 from populace.store.manifest import MANIFEST
 
 UNFINISHED: Final = "(unfinished ticks)"
@@ -23,12 +24,14 @@ Today's manifests count that under the purpose it was asked for, in `calls`, tok
 class Cost(msgspec.Struct, frozen=True):
     """What the asks of one purpose came to, over the runs of one arm of an experiment; both '' where runs named none.
 
-    `runs` counts those that had any such ask, `abstained` the asks without an answer, by reason.
+    `model_role` is that of the asks, '' for the default one. `runs` counts those that had any such ask, `abstained` the
+    asks without an answer, by reason.
     """
 
     experiment: str
     arm: str
     purpose: str
+    model_role: str
     runs: int
     asks: int
     calls: int
@@ -42,17 +45,20 @@ SUMS: Final = ("asks", "calls", "tokens_in", "tokens_out")
 
 
 def costs_of(manifests: Iterable[Mapping[str, Any]]) -> list[Cost]:
-    """The costs of these runs, by experiment, arm and purpose; their sums are the sums of the runs' own totals."""
-    parts: dict[tuple[str, str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    """The costs of these runs, by experiment, arm, purpose and model role; their sums are the runs' own totals."""
+    parts: dict[tuple[str, str, str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for manifest in manifests:
         settings = manifest["settings"]
         labels = str(settings.get("experiment", "")), str(settings.get("arm", ""))
-        purposes = dict(manifest["asks"]["by_purpose"])
+        purposes = manifest["asks"]["by_purpose"]
         rest = _rest(manifest, purposes.values())
+        roles = dict(manifest["asks"].get("by_role", {}))
+        default = dict(roles.pop(DEFAULT_ROLE, purposes))
         if rest["calls"] or rest["tokens_in"] or rest["tokens_out"]:
-            purposes[UNFINISHED] = rest
-        for purpose, part in purposes.items():
-            parts[*labels, purpose].append(part)
+            default[UNFINISHED] = rest
+        for role, of_role in (("", default), *roles.items()):
+            for purpose, part in of_role.items():
+                parts[*labels, purpose, role].append(part)
     return [_cost(*key, parts[key]) for key in sorted(parts)]
 
 
@@ -66,14 +72,15 @@ def folders_of(folder: Path) -> list[Path]:
     return found
 
 
-def _cost(experiment: str, arm: str, purpose: str, parts: list[Mapping[str, Any]]) -> Cost:
+def _cost(experiment: str, arm: str, purpose: str, role: str, parts: list[Mapping[str, Any]]) -> Cost:
     abstained: dict[str, int] = defaultdict(int)
     for part in parts:
         for reason, n in part.get("abstained", {}).items():
             abstained[reason] += n
     sums = {name: sum(int(part[name]) for part in parts) for name in SUMS}
     usd = math.fsum(part["cost_usd"] for part in parts)
-    return Cost(experiment, arm, purpose, len(parts), **sums, cost_usd=usd, abstained=dict(sorted(abstained.items())))
+    reasons = dict(sorted(abstained.items()))
+    return Cost(experiment, arm, purpose, role, len(parts), **sums, cost_usd=usd, abstained=reasons)
 
 
 def _rest(manifest: Mapping[str, Any], purposes: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from populace.cluster.job import terms_of
 from populace.core.errors import CheckpointDamaged, ScenarioError, SettingsError
+from populace.core.records import DEFAULT_ROLE
 from populace.core.trace import WorldHashes
 from populace.data.societies import (
     Origin,
@@ -272,8 +274,9 @@ def _eras(parents: Sequence[Era], at_tick: int, was: Settings, now: Settings) ->
 
 def _era(until: int, settings: Settings) -> Era:
     """What stands of the settings in the content keys of asks before tick `until`."""
-    model = settings.model
-    return Era(until, model.label, model.max_tokens, model.temperature, settings.forms)
+    terms = terms_of(settings.of_role(DEFAULT_ROLE))
+    roles = {role: terms_of(settings.of_role(role)) for role in settings.model.roles}
+    return Era(until, terms.model, terms.max_tokens, terms.temperature, dict(terms.forms), terms.by_rules, roles)
 
 
 def _salvaged(folder: Path, file: RunFile, *, salvage: bool) -> tuple[RunFile, tuple[str, ...]]:

@@ -20,22 +20,26 @@ from typing import Any, Final
 import msgspec
 
 from populace.agents.types import counts_of, split
+from populace.budget.accounts import accounts_of
 from populace.budget.prices import rate_of
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.job import plan_job
 from populace.cluster.local import LocalTransport
 from populace.core.errors import PopulaceError, SettingsError
+from populace.core.records import DEFAULT_ROLE
 from populace.data.societies import Origin, load_society
+from populace.models.build import sharing
 from populace.monitoring.pace import counted, duration_text
 from populace.monitoring.progress import money
 from populace.monitoring.report import Observer, Pulse, TickReport
-from populace.runs.prediction import Estimate, Interval, PilotTurn, Plan, Used, extrapolate
+from populace.runs.prediction import Bound, Estimate, Interval, PilotTurn, Plan, Used, extrapolate, part_name
 from populace.runs.shown import Shown
 from populace.runs.stop import Stop
 from populace.settings import Budget, Latency, Model, Record, Settings
 
 AGENTS: Final = 20
 TICKS: Final = 6
+_COLUMNS: Final = ("agent", "purpose", "model_role", "calls", "tokens_in", "tokens_out", "latency_s")
 _ALL_AT_ONCE: Final = 10**9
 _LARGER: Final = 8
 
@@ -211,7 +215,7 @@ def play(
     used, latencies_s, chains_s = _used(clock.asks)
     turns = [PilotTurn(agent, tick, used.get((agent, tick), {})) for tick in range(ticks) for agent in range(agents)]
     asks = manifest["asks"]
-    scripted = settings.model.asks_nobody
+    scripted = settings.asks_nobody
     ticks_s = list(clock.ticks_s.values())
     figures = asks["abstained"], asks["made"], manifest["cost_usd"]
     return Pilot(agents, ticks, scripted, turns, latencies_s, chains_s, ticks_s, *figures)
@@ -221,8 +225,13 @@ def pilot_settings(settings: Settings, agents: int | dict[str, int], ticks: int,
     """The settings of a pilot: one shard, no cache (it would hide costs), no journal, no levers, asks recorded."""
     model: dict[str, Any] = {"cache": None}
     changes: dict[str, Any] = {}
-    if scripted or settings.model.asks_nobody:
+    if scripted or settings.asks_nobody:
         model |= {"kind": settings.model.kind if settings.model.asks_nobody else "scripted", "latency": Latency()}
+        kinds = {role: settings.of_role(role).model for role in settings.model.roles}
+        model["roles"] = {
+            role: own.model_copy(update={"kind": kinds[role].kind if kinds[role].asks_nobody else "scripted"})
+            for role, own in settings.model.roles.items()
+        }
         changes["budget"] = Budget()
     changes |= {"agents": agents, "ticks": ticks, "shards": 1, "transport": "local", "journal": "off", "levers": ()}
     changes |= {"metrics_port": None, "record": Record(agents="none", messages=False, asks=True)}
@@ -234,7 +243,7 @@ def plan_of(settings: Settings, agents: int, ticks: int, pilot: Pilot) -> Plan:
     """The whole run, as the estimate takes it: on the settings' prices and limits, at the latency that was seen."""
     model = settings.model
     endpoint = settings.endpoint
-    limits = (None, None) if model.asks_nobody else (endpoint.requests_per_minute, endpoint.tokens_per_minute)
+    limits = (None, None) if settings.asks_nobody else (endpoint.requests_per_minute, endpoint.tokens_per_minute)
     latency_s, low_s, high_s, chain_s = _latency(model, pilot)
     own_s = [max(0.0, a - b) for a, b in zip(pilot.ticks_s, pilot.chains_s, strict=True)]
     larger = agents / pilot.agents
@@ -252,6 +261,8 @@ def plan_of(settings: Settings, agents: int, ticks: int, pilot: Pilot) -> Plan:
         chain_s=chain_s,
         # A part of a small tick does not grow with the agents; all of it or none of it are the ends.
         tick_s=Interval(min(own_s), median(own_s) * larger, max(own_s) * larger),
+        rates={role: rate_of(settings.of_role(role)) for role in settings.model.roles},
+        bounds=_bounds(settings) if settings.model.roles else (),
     )
 
 
@@ -279,21 +290,39 @@ def _concurrency(settings: Settings) -> int:
     return settings.endpoint.concurrency
 
 
+def _bounds(settings: Settings) -> list[Bound]:
+    """What bounds the calls of which model roles: open at once, and by the limits of their accounts.
+
+    Roles that the settings do not name are the default one's, and so is what they are bounded by.
+    """
+
+    def named(roles: Sequence[str]) -> tuple[str, ...]:
+        return tuple("" if role == DEFAULT_ROLE else role for role in roles)
+
+    bounds = [Bound(named(roles), _concurrency(settings.of_role(roles[0]))) for roles in sharing(settings)]
+    for account in accounts_of(settings):
+        limits = account.requests_per_minute, account.tokens_per_minute
+        bounds.append(Bound(named(account.roles), None, *(None if math.isinf(one) else one for one in limits)))
+    return bounds
+
+
 def _used(
     ticks: Sequence[tuple[int, list[dict[str, Any]]]],
 ) -> tuple[dict[tuple[int, int], dict[str, Used]], list[float], list[float]]:
-    """What each agent's turn used by purpose; the latencies of billed asks; each tick's longest wait."""
+    """What each agent's turn used by purpose and model role; the latencies of billed asks; each tick's longest wait."""
     used: dict[tuple[int, int], dict[str, Used]] = defaultdict(dict)
     latencies_s: list[float] = []
     chains_s = []
     for tick, shards in ticks:
         waited_s: dict[int, float] = defaultdict(float)
         for asks in shards:
-            columns = [asks[name] for name in ("agent", "purpose", "calls", "tokens_in", "tokens_out", "latency_s")]
-            for agent, purpose, calls, tokens_in, tokens_out, latency_s in zip(*columns, strict=True):
-                turn = used[agent, tick]
-                before = turn.get(purpose, Used())
-                turn[purpose] = Used(before.calls + calls, before.tokens_in + tokens_in, before.tokens_out + tokens_out)
+            columns = [asks[name] for name in _COLUMNS]
+            for agent, purpose, role, calls, tokens_in, tokens_out, latency_s in zip(*columns, strict=True):
+                turn, name = used[agent, tick], part_name(purpose, role)
+                before = turn.get(name, Used())
+                turn[name] = Used(
+                    before.calls + calls, before.tokens_in + tokens_in, before.tokens_out + tokens_out, role
+                )
                 waited_s[agent] += latency_s
                 if calls:
                     latencies_s.append(latency_s / calls)
@@ -304,7 +333,7 @@ def _used(
 def _notes(settings: Settings, pilot: Pilot, guess: Estimate) -> list[str]:
     notes = []
     model = settings.model
-    if pilot.scripted and not model.asks_nobody:
+    if pilot.scripted and not settings.asks_nobody:
         most = guess.calls.high * model.max_tokens
         notes.append(
             "The pilot's answers were scripted, so tokens out are those of the script, and what agents do with other "

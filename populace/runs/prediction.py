@@ -42,15 +42,16 @@ End: TypeAlias = Literal["low", "mid", "high"]
 
 
 class Used(msgspec.Struct, frozen=True):
-    """What one turn of the pilot spent on asks of one purpose; repairs and retries are calls, too."""
+    """What one turn of the pilot spent on asks of one purpose and model role; repairs and retries are calls, too."""
 
     calls: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
+    model_role: str = ""
 
 
 class PilotTurn(msgspec.Struct, frozen=True):
-    """One turn of the pilot: whose, when, and what it used by purpose (none for a purpose that it did not ask)."""
+    """One turn of the pilot: whose, when, and what it used by `part_name` (none for what it did not ask)."""
 
     agent: int
     tick: int
@@ -73,6 +74,20 @@ class Interval(msgspec.Struct, frozen=True):
         return Interval(self.low + other.low, self.mid + other.mid, self.high + other.high)
 
 
+def part_name(purpose: str, model_role: str) -> str:
+    """What the asks of a purpose are called in an estimate, where they name a model role."""
+    return f"{purpose} ({model_role})" if model_role else purpose
+
+
+class Bound(msgspec.Struct, frozen=True):
+    """What holds back the calls of some model roles together ('' is the default one); None where nothing does."""
+
+    roles: tuple[str, ...]
+    concurrency: int | None = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+
+
 class Plan(msgspec.Struct, frozen=True):
     """The full run, or its ticks from `first_tick` on: its turns, and what it runs on.
 
@@ -84,6 +99,9 @@ class Plan(msgspec.Struct, frozen=True):
 
     A purpose of which a larger run does not ask in proportion to its agents (five firms among any number of households)
     stands in `shares`, with the part of `turns` that its asks are to be taken for.
+
+    `rates` are those of model roles, where they are not `rate`. Where `bounds` says what bounds which of them, the
+    plan's own `concurrency` and limits bound nothing.
     """
 
     turns: float
@@ -102,15 +120,18 @@ class Plan(msgspec.Struct, frozen=True):
     chain_s: Interval | None = None
     tick_s: Interval | None = None
     shares: Mapping[str, float] = {}
+    rates: Mapping[str, Rate] = {}
+    bounds: Sequence[Bound] = ()
 
 
 class Purposed(msgspec.Struct, frozen=True):
-    """The part of one purpose."""
+    """The part of one purpose, and of the model role that its asks name ('' for the default one)."""
 
     calls: Interval
     tokens_in: Interval
     tokens_out: Interval
     usd: Interval
+    model_role: str = ""
 
     def __add__(self, other: Purposed) -> Purposed:
         """Of two parts of a run."""
@@ -119,6 +140,7 @@ class Purposed(msgspec.Struct, frozen=True):
             self.tokens_in + other.tokens_in,
             self.tokens_out + other.tokens_out,
             self.usd + other.usd,
+            self.model_role or other.model_role,
         )
 
 
@@ -152,32 +174,31 @@ def estimate(pilot: Sequence[PilotTurn], plan: Plan, confidence: float = 0.9) ->
         raise ValueError(f"confidence must be in (0, 1), turns, ticks and concurrency above 0: {confidence}, {plan}")
     agents = [turn.agent for turn in pilot]
 
-    def whole(columns: Sequence[Used], figure: str, share: float = 1.0) -> Interval:
-        values = [_figure(used, figure, plan.rate) for used in columns]
+    def whole(columns: Sequence[Sequence[Used]], figure: str, share: float = 1.0) -> Interval:
+        values = [math.fsum(_figure(used, figure, plan) for used in turn) for turn in columns]
         interval = _total(values, agents, _part(plan, share), confidence)
         grown = _growth(pilot, values, plan)
         return Interval(interval.low * min(1.0, grown), interval.mid, interval.high * max(1.0, grown))
 
     names = sorted({name for turn in pilot for name in turn.used})
     none = Used()
-    by_purpose = {name: [turn.used.get(name, none) for turn in pilot] for name in names}
+    by_purpose = {name: [(turn.used.get(name, none),) for turn in pilot] for name in names}
+    roles = {name: used.model_role for turn in pilot for name, used in turn.used.items()}
     sums = [_sum(turn.used) for turn in pilot]
-    growing = [_sum({name: used for name, used in turn.used.items() if name not in plan.shares}) for turn in pilot]
+    growing = [[used for name, used in turn.used.items() if name not in plan.shares] for turn in pilot]
     figures = ("calls", "tokens_in", "tokens_out", "usd")
     purposes = {
-        name: Purposed(*(whole(columns, figure, plan.shares.get(name, 1.0)) for figure in figures))
+        name: _purposed([whole(columns, figure, plan.shares.get(name, 1.0)) for figure in figures], roles[name])
         for name, columns in by_purpose.items()
     }
     total = sum(
         (part for name, part in purposes.items() if name in plan.shares),
-        start=Purposed(*(whole(growing, figure) for figure in figures)),
+        start=_purposed([whole(growing, figure) for figure in figures]),
     )
     calls, tokens_in, tokens_out = total.calls, total.tokens_in, total.tokens_out
     depth = fmean([used.calls for used in sums if used.calls] or [0.0])
     ends: tuple[End, ...] = ("low", "mid", "high")
-    times = [
-        _wall(plan, end, getattr(calls, end), getattr(tokens_in, end) + getattr(tokens_out, end), depth) for end in ends
-    ]
+    times = [_wall(plan, end, [total] if not plan.bounds else [*purposes.values()], depth) for end in ends]
     return Estimate(
         calls,
         tokens_in,
@@ -191,7 +212,7 @@ def estimate(pilot: Sequence[PilotTurn], plan: Plan, confidence: float = 0.9) ->
         confidence,
         f"{confidence:.0%} prediction interval for the sum of {plan.turns:,.0f} turns from a pilot of {len(pilot)} "
         f"turns of {clusters} agents (Hahn and Meeker 1991, section 4.7)",
-        _notes(pilot, plan, [_figure(used, "tokens_in", plan.rate) for used in sums], clusters),
+        _notes(pilot, plan, [_figure(used, "tokens_in", plan) for used in sums], clusters),
     )
 
 
@@ -231,6 +252,11 @@ def extrapolate(pilot: Sequence[PilotTurn], plan: Plan, confidence: float = 0.9)
     )
 
 
+def _purposed(figures: Sequence[Interval], model_role: str = "") -> Purposed:
+    calls, tokens_in, tokens_out, usd = figures
+    return Purposed(calls, tokens_in, tokens_out, usd, model_role)
+
+
 def _part(plan: Plan, share: float) -> Plan:
     """The plan for a purpose that is asked in a part of the turns only."""
     if share == 1.0:
@@ -240,9 +266,9 @@ def _part(plan: Plan, share: float) -> Plan:
     return replace(plan, turns=plan.turns * share, turns_low=low, turns_high=high, agents=agents)
 
 
-def _figure(used: Used, figure: str, rate: Rate) -> float:
+def _figure(used: Used, figure: str, plan: Plan) -> float:
     if figure == "usd":
-        return rate.cost(used.tokens_in, used.tokens_out).usd
+        return plan.rates.get(used.model_role, plan.rate).cost(used.tokens_in, used.tokens_out).usd
     return float(getattr(used, figure))
 
 
@@ -301,18 +327,26 @@ def _growth(pilot: Sequence[PilotTurn], values: Sequence[float], plan: Plan) -> 
     return max(0.0, 1.0 + slope * (middle - x) / y)
 
 
-def _wall(plan: Plan, end: End, calls: float, tokens: float, depth: float) -> tuple[float, str]:
+def _wall(plan: Plan, end: End, parts: Sequence[Purposed], depth: float) -> tuple[float, str]:
     ends = {"low": plan.latency_low_s, "mid": None, "high": plan.latency_high_s}
     given_s = ends[end]
     latency_s = plan.latency_s if given_s is None else given_s
     chain_s = depth * latency_s if plan.chain_s is None else float(getattr(plan.chain_s, end))
-    times = {
-        "concurrency": calls * latency_s / plan.concurrency,
-        "ticks": plan.ticks * chain_s,
-        "requests per minute": 60.0 * calls / plan.requests_per_minute if plan.requests_per_minute else 0.0,
-        "tokens per minute": 60.0 * tokens / plan.tokens_per_minute if plan.tokens_per_minute else 0.0,
-        "this machine": 0.0 if plan.tick_s is None else plan.ticks * float(getattr(plan.tick_s, end)),
-    }
+    own_s = 0.0 if plan.tick_s is None else plan.ticks * float(getattr(plan.tick_s, end))
+    times = {"ticks": plan.ticks * chain_s, "this machine": own_s}
+    limits = plan.requests_per_minute, plan.tokens_per_minute
+    known = {role for bound in plan.bounds for role in bound.roles}
+    for bound in plan.bounds or (Bound(("",), plan.concurrency, *limits),):
+        of = "" if not plan.bounds else f" of {', '.join(role or 'default' for role in bound.roles)}"
+        bounded = [part for part in parts if (part.model_role if part.model_role in known else "") in bound.roles]
+        calls = math.fsum(getattr(part.calls, end) for part in bounded)
+        tokens = math.fsum(getattr(part.tokens_in, end) + getattr(part.tokens_out, end) for part in bounded)
+        for name, seconds in (
+            ("concurrency", calls * latency_s / bound.concurrency if bound.concurrency else 0.0),
+            ("requests per minute", 60.0 * calls / bound.requests_per_minute if bound.requests_per_minute else 0.0),
+            ("tokens per minute", 60.0 * tokens / bound.tokens_per_minute if bound.tokens_per_minute else 0.0),
+        ):
+            times[name + of] = seconds
     bottleneck = max(times, key=lambda name: times[name])
     return times[bottleneck], bottleneck
 
@@ -344,6 +378,6 @@ def _notes(pilot: Sequence[PilotTurn], plan: Plan, tokens_in: Sequence[float], c
         )
     if clusters < 10:
         notes.append(f"The pilot had {clusters} agents: with ten or more the interval is much narrower.")
-    if plan.rate == Rate():
+    if plan.rate == Rate() and all(rate == Rate() for rate in plan.rates.values()):
         notes.append("No price is known for this model (budget.prices), so money is 0.")
     return notes

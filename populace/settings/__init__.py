@@ -44,8 +44,11 @@ from populace.settings.schema import (
     Price,
     Record,
     Replica,
+    RoleEndpoint,
+    RoleSettings,
     Settings,
     may_change,
+    setting_of,
 )
 
 __all__ = [
@@ -61,11 +64,14 @@ __all__ = [
     "Price",
     "Record",
     "Replica",
+    "RoleEndpoint",
+    "RoleSettings",
     "Settings",
     "changed_keys",
     "load_settings",
     "may_change",
     "migrated",
     "revise_settings",
+    "setting_of",
     "with_levers",
 ]

@@ -81,10 +81,21 @@ def _finish(
             name = key.replace("__", ".")
             option = "model" if name == "model.kind" else name.rpartition(".")[2].replace("_", "-")
             _merge(values, _nest(name, value), sources, f"--{option}")
+    if options.get("model__kind") is not None:
+        _of_every_role(values)
     try:
         return Settings.model_validate(values)
     except pydantic.ValidationError as error:
         raise SettingsError(_explain(error, sources)) from None
+
+
+def _of_every_role(values: dict[str, Any]) -> None:
+    """The kind of model that is chosen for a run is that of every role: a scripted run pays nobody."""
+    model = values.get("model")
+    roles = model.get("roles") if isinstance(model, dict) else None
+    for own in roles.values() if isinstance(roles, dict) else ():
+        if isinstance(own, dict):
+            own.pop("kind", None)
 
 
 def _parted(assignment: str) -> tuple[str, str, str]:

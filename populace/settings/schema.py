@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin
 import pydantic
 from pydantic import ConfigDict, Discriminator, Field, NonNegativeFloat, PositiveFloat, Tag
 
+from populace.core.records import DEFAULT_ROLE, ROLE_NAME
 from populace.interventions.levers import Lever
 
 OPENAI: Final = "https://api.openai.com/v1"
@@ -23,6 +24,9 @@ Agents = Annotated[
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 File = Annotated[Path, Field(strict=False)]
 Label = Annotated[str, Field(max_length=100)]
+Kind = Literal["embedded", "openai", "rules", "scripted"]
+PromptForm = Literal["plain", "chatml", "llama3"]
+RoleName = Annotated[str, Field(pattern=ROLE_NAME)]
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,74 @@ class Latency(_Section):
     sigma: NonNegativeFloat = 0.0
 
 
+class Replica(_Section):
+    """One of several endpoints that serve the same model.
+
+    Its share of the asks follows `weight`. The key comes from the environment variable `api_key_env` or the file
+    `api_key_file`; without either, it is the one that `endpoint` names. `concurrency` is how many calls it takes at
+    once, over the whole run; without it, its part of `endpoint.concurrency`, by weight.
+    """
+
+    base_url: str
+    weight: PositiveFloat = 1.0
+    api_key_env: str | None = None
+    api_key_file: File | None = None
+    concurrency: Count | None = None
+
+
+def _check_addresses(replicas: Sequence[Replica], base_url: str | None) -> None:
+    """Raise ValueError for several endpoints beside one, and for an address that is named twice."""
+    if replicas and base_url is not None:
+        raise ValueError("base_url and replicas are both set: name every endpoint in replicas, and no base_url")
+    urls = [one.base_url.rstrip("/") for one in replicas]
+    if len(set(urls)) < len(urls):
+        raise ValueError("replicas names an address twice: give it one entry with a larger weight")
+
+
+class RoleEndpoint(_Section):
+    """Where the model of a role is asked: what it says goes before `[endpoint]`.
+
+    What it leaves out is taken from there, the key too, so name that of another provider. Roles with the same
+    addresses, keys and limits per minute share those limits, and where the rest is the same as well (but for
+    `retries`), `concurrency`.
+    """
+
+    base_url: str | None = None
+    api_key_env: str | None = None
+    api_key_file: File | None = None
+    concurrency: Count | None = None
+    requests_per_minute: PositiveFloat | None = None
+    tokens_per_minute: PositiveFloat | None = None
+    timeout_s: PositiveFloat | None = None
+    retries: Annotated[int, Field(ge=0, le=1000)] | None = None
+    outage_s: PositiveFloat | None = None
+    batch_prompts: Annotated[Count | None, FORK] = None
+    replicas: Annotated[tuple[Replica, ...] | None, Field(strict=False)] = None
+
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self) -> RoleEndpoint:
+        """Several endpoints and one do not go together."""
+        _check_addresses(self.replicas or (), self.base_url)
+        return self
+
+
+class RoleSettings(_Section):
+    """The model of a role: what it says goes before `[model]`, and what it leaves out is taken from there.
+
+    What it costs stands in `budget.prices` under its `name`. The role `embed` answers `ctx.embed`.
+    """
+
+    kind: Kind | None = None
+    name: str | None = None
+    temperature: NonNegativeFloat | None = None
+    max_tokens: Count | None = None
+    repairs: Annotated[int | None, Field(ge=0, le=2), RESUME] = None
+    choice_probabilities: bool | None = None
+    prompt_form: PromptForm | None = None
+    lenient: Annotated[bool | None, RESUME] = None
+    endpoint: Annotated[RoleEndpoint, RESUME] = RoleEndpoint()
+
+
 class Model(_Section):
     """Which model answers, and how it is asked.
 
@@ -66,9 +138,11 @@ class Model(_Section):
 
     `prompt_form` (`plain`, `chatml` or `llama3`) says how messages are written where no chat template is applied: in
     requests of many prompts (`endpoint.batch_prompts`). It stands in the asks' content keys.
+
+    `roles` holds models for asks that name a role, `ctx.ask(..., model_role="judge")`: see `RoleSettings`.
     """
 
-    kind: Literal["embedded", "openai", "rules", "scripted"] = "embedded"
+    kind: Kind = "embedded"
     name: str = ""
     path: File | None = None
     temperature: NonNegativeFloat = 0.8
@@ -76,12 +150,21 @@ class Model(_Section):
     repairs: Annotated[int, Field(ge=0, le=2), RESUME] = 2
     choice_probabilities: bool | None = None
     sampling: Literal["own", "shared"] = "own"
-    prompt_form: Literal["plain", "chatml", "llama3"] = "plain"
+    prompt_form: PromptForm = "plain"
     lenient: Annotated[bool, RESUME] = True
     cache: Annotated[File | None, RESUME] = None
     threads: Annotated[Count | None, RESUME] = None
     context_tokens: Count = 4096
     latency: Annotated[Latency, RESUME] = Latency()
+    roles: dict[RoleName, RoleSettings] = {}
+
+    @pydantic.field_validator("roles")
+    @classmethod
+    def _own_names(cls, roles: dict[str, RoleSettings]) -> dict[str, RoleSettings]:
+        """The default role has no section of its own."""
+        if DEFAULT_ROLE in roles:
+            raise ValueError(f"{DEFAULT_ROLE!r} is the role of [model] itself: set model.name and the like")
+        return roles
 
     @property
     def asks_nobody(self) -> bool:
@@ -92,21 +175,6 @@ class Model(_Section):
     def label(self) -> str:
         """The name that stands in content keys, tables and price look-ups."""
         return self.name or (self.path.stem if self.path else self.kind)
-
-
-class Replica(_Section):
-    """One of several endpoints that serve the same model.
-
-    Its share of the asks follows `weight`. The key comes from the environment variable `api_key_env` or the file
-    `api_key_file`; without either, it is the one that `endpoint` names. `concurrency` is how many calls it takes at
-    once, over the whole run; without it, its part of `endpoint.concurrency`, by weight.
-    """
-
-    base_url: str
-    weight: PositiveFloat = 1.0
-    api_key_env: str | None = None
-    api_key_file: File | None = None
-    concurrency: Count | None = None
 
 
 class EndpointSettings(_Section):
@@ -144,17 +212,24 @@ class EndpointSettings(_Section):
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> EndpointSettings:
         """Several endpoints and one do not go together."""
-        if self.replicas and self.base_url != OPENAI:
-            raise ValueError("base_url and replicas are both set: name every endpoint in replicas, and no base_url")
-        urls = self.urls
-        if len(set(urls)) < len(urls):
-            raise ValueError("replicas names an address twice: give it one entry with a larger weight")
+        _check_addresses(self.replicas, None if self.base_url == OPENAI else self.base_url)
         return self
 
     @property
     def urls(self) -> list[str]:
         """The addresses of all endpoints, without a slash at the end."""
         return [url.rstrip("/") for url in ([one.base_url for one in self.replicas] or [self.base_url])]
+
+    def of_role(self, own: RoleEndpoint) -> EndpointSettings:
+        """These settings with what a role says of its own before them."""
+        said = {name: value for name in RoleEndpoint.model_fields if (value := getattr(own, name)) is not None}
+        if own.base_url is not None:
+            said["replicas"] = ()
+        elif own.replicas:
+            said["base_url"] = OPENAI
+        if own.api_key_env is not None:
+            said.setdefault("api_key_file", None)
+        return self.model_copy(update=said)
 
 
 class Price(_Section):
@@ -265,12 +340,38 @@ class Settings(_Section):
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Settings:
         """Many prompts in a request need a server of one's own."""
-        if self.endpoint.batch_prompts > 1 and self.model.kind == "openai" and OPENAI in self.endpoint.urls:
-            raise ValueError(
-                f"endpoint.batch_prompts = {self.endpoint.batch_prompts} is for servers of your own, and {OPENAI} is "
-                "none: set endpoint.base_url"
-            )
+        for role in (DEFAULT_ROLE, *self.model.roles):
+            own, at = self.of_role(role), setting_of(role, "endpoint")
+            if own.endpoint.batch_prompts > 1 and own.model.kind == "openai" and OPENAI in own.endpoint.urls:
+                raise ValueError(
+                    f"{at}.batch_prompts = {own.endpoint.batch_prompts} is for servers of your own, and {OPENAI} is "
+                    f"none: set {at}.base_url"
+                )
         return self
+
+    def of_role(self, role: str) -> Settings:
+        """The settings by which the asks of a model role are put: its own before those of `[model]` and `[endpoint]`.
+
+        A role that they do not name, the default one among them, has those of `[model]`. None of it has roles.
+        """
+        own = self.model.roles.get(role)
+        if own is None:
+            return self if not self.model.roles else self.model_copy(update={"model": self._plain_model()})
+        said = {name: value for name in RoleSettings.model_fields if (value := getattr(own, name)) is not None}
+        del said["endpoint"]
+        if said.get("kind", self.model.kind) != self.model.kind:
+            said.setdefault("name", "")  # that of a model of another kind is not its own
+        return self.model_copy(
+            update={"model": self._plain_model(said), "endpoint": self.endpoint.of_role(own.endpoint)}
+        )
+
+    def _plain_model(self, changes: Mapping[str, Any] | None = None) -> Model:
+        return self.model.model_copy(update={"roles": {}, **(changes or {})})
+
+    @property
+    def asks_nobody(self) -> bool:
+        """Whether no role's answers cost anything: all are made here, without a model."""
+        return all(self.of_role(role).model.asks_nobody for role in (DEFAULT_ROLE, *self.model.roles))
 
     @property
     def forms(self) -> dict[str, str]:
@@ -287,6 +388,13 @@ def may_change(key: str, on: Literal["resume", "fork"]) -> bool:
     return mark is not None and (mark == RESUME or on == "fork")
 
 
+def setting_of(role: str, name: str) -> str:
+    """Where a setting of the model stands for a role: 'name' or 'endpoint' or 'endpoint.base_url'."""
+    if role != DEFAULT_ROLE:
+        return f"model.roles.{role}.{name}"
+    return name if name.partition(".")[0] == "endpoint" else f"model.{name}"
+
+
 def keys_of(path: list[str]) -> list[str]:
     """The keys that there are in the section at this path, in order; none where it is no section."""
     model: Any = Settings
@@ -299,6 +407,9 @@ def _marks(path: list[str]) -> Iterator[MayChange]:
     """The marks that a setting stands under, the outermost first."""
     model: Any = Settings
     for step in path:
+        if get_origin(model) is dict:
+            model = get_args(model)[1]
+            continue
         field = getattr(model, "model_fields", {}).get(step)
         if field is None:
             return

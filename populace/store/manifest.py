@@ -60,6 +60,7 @@ class _Asks(msgspec.Struct):
     made: int
     answered: int
     abstained: int
+    by_role: dict[str, dict[str, _Spent]] = {}
 
 
 class _Messages(msgspec.Struct):
@@ -194,6 +195,10 @@ def tally(total: Counts) -> dict[str, Any]:
             "coerced": total.coerced,
             "left_out": dict(sorted(total.left_out.items())),
             "by_purpose": {name: msgspec.to_builtins(total.purposes[name]) for name in sorted(total.purposes)},
+            "by_role": {
+                role: {name: msgspec.to_builtins(parts[name]) for name in sorted(parts)}
+                for role, parts in total.by_role().items()
+            },
         },
         "calls_billed": total.calls,
         "tokens_in": total.tokens_in,

@@ -51,11 +51,13 @@ WRONG: dict[str, list[Any]] = {
     "activation": ["mail", EveryTick, None, 3, {"agent": EveryTick()}],
     "scripted": [3, "x", lambda ask: None, {}],
     "rules": [3, "x", None, [people], {"vote": 3}, {3: people}, {"": people}, {"vote": lambda facts: 1}],
+    "model_roles": [3, "x", None, [people], {"vote": 3}, {3: "judge"}, {"agents": "judge"}, {"agent": "a b"},
+                    {"agent": ""}],
     "size": [0, -1, 2.5, True, "10", None, 10**20, {"agent": 5}],
     "ticks": [0, -1, 2.5, True, "10", None, 10**20],
     "tick_seconds": [0, -1.0, float("nan"), float("inf"), "60", None, True],
     "about": [None, 3],
-}
+}  # fmt: skip
 
 
 def test_the_sweep_is_of_every_argument() -> None:

@@ -71,7 +71,7 @@ def test_a_resumed_run_goes_on_under_the_same_ceiling():
     model = sectioned(kind="openai", name="m", budget={"tokens": 1000})
     account = account_for(model, Amount(900, 0))
     assert account is not None
-    assert account.quota.allowance.room == ceiling(None, 1000) - Amount(900, 0)
+    assert account.allowance.room == ceiling(None, 1000) - Amount(900, 0)
     asked = Want(0, 0, 0, requests=1, tokens=50, head_tokens=50, money=Amount(101, 0), least_money=Amount(101, 0))
     assert account.exchange(asked).refused == "budget"
 

@@ -152,7 +152,7 @@ def test_what_an_account_marks_bounds_what_it_lends_at_every_moment(data):
         want = Want(0, 0, nth, 1, 1, 1, money=money, least_money=Amount(1, 0), spent=spent, unused_money=unused)
         lease = account.exchange(want)
         lent = left - unused + lease.money
-        overrun = account.quota.allowance.overruns * 5
+        overrun = account.allowance.overruns * 5
         assert account.spent.tokens <= marks[-1].tokens + overrun
         assert lease.money == money or marks[-1].tokens == 50_000
     assert len(marks) <= 64 + 2

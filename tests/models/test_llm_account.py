@@ -12,7 +12,7 @@ from support.misbehaving import CUT, HANG, OK, Act, Misbehaving, RateLimit, Seen
 from support.sections import sectioned
 
 from populace.agents.answers import compile_answer
-from populace.budget.amounts import Amount
+from populace.budget.amounts import Allowance, Amount
 from populace.budget.lease import Lease, Want
 from populace.budget.local_share import Buckets
 from populace.budget.service import AccountService, LocalLink, RemoteLink, account_for
@@ -86,7 +86,7 @@ def test_four_shards_keep_to_one_limit() -> None:
     assert failures == [None] * 4
     assert sum(seen.limited for seen in server.seen) == 0
     assert len(server.seen) == 120
-    assert account.quota.allowance.spent.tokens == server.billed.tokens_in + server.billed.tokens_out
+    assert account.allowance.spent.tokens == server.billed.tokens_in + server.billed.tokens_out
 
 
 def test_the_same_load_without_limits_is_refused_by_the_server() -> None:
@@ -117,8 +117,8 @@ def test_eight_shards_never_pass_a_ceiling(kind: str, central: bool) -> None:
     assert all(failure is None or isinstance(failure, BudgetSpent) for failure in failures)
     assert sum(answer.tokens_in for answer in got) == billed.tokens_in
     if central:
-        assert account.quota.allowance.spent.tokens == billed.tokens_in + billed.tokens_out
-        assert account.quota.allowance.overruns == 0
+        assert account.allowance.spent.tokens == billed.tokens_in + billed.tokens_out
+        assert account.allowance.overruns == 0
 
 
 def test_calls_whose_fate_is_unknown_count_at_their_worst_and_the_ceiling_holds() -> None:
@@ -129,7 +129,7 @@ def test_calls_whose_fate_is_unknown_count_at_their_worst_and_the_ceiling_holds(
         settings = model(server, budget={"tokens": 3000}, timeout_s=0.3, retries=1, concurrency=16)
         got, _, account = run(settings, 2, 60)
         billed = server.billed
-    spent = account.quota.allowance.spent.tokens
+    spent = account.allowance.spent.tokens
     assert billed.tokens_in + billed.tokens_out <= spent <= 3000
     assert fates(got)["budget"] > 0
 
@@ -148,7 +148,7 @@ def test_own_buckets_lease_no_more_than_their_rate() -> None:
         assert lease.requests == 0 or lease.tokens >= 30
         now_s += 0.1
     assert 390 <= leased <= 404
-    again = Buckets(requests_per_minute=600, tokens_per_minute=6000, ceiling=Amount(100, 100))
+    again = Buckets(requests_per_minute=600, tokens_per_minute=6000, allowance=Allowance(Amount(100, 100)))
     too_much = Want(0, 0, 0, 1, 30, 30, money=Amount(101, 0), least_money=Amount(101, 0))
     assert again.lease(too_much, 0.0).refused == "budget"
 

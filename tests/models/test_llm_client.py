@@ -322,7 +322,7 @@ def test_the_host_says_what_is_wrong_before_the_run() -> None:
 
 def test_the_hosts_probe_finds_a_model_that_is_there_and_one_that_is_not() -> None:
     async def probed(settings: Settings) -> Any:
-        (probe,) = await ModelHost(settings).probe()
+        (probe,) = (await ModelHost(settings).probe_roles())["default"]
         return probe
 
     with Misbehaving(models=["a", "b"]) as server:

@@ -259,6 +259,6 @@ def test_a_ceiling_of_money_is_for_models_that_cost():
 
 
 def test_a_probe_of_rules_starts_nothing():
-    [probe] = asyncio.run(ModelHost(settings_of(model__kind="rules")).probe())
+    [probe] = asyncio.run(ModelHost(settings_of(model__kind="rules")).probe_roles())["default"]
     assert probe.ok
     assert "rules need nothing" in probe.found

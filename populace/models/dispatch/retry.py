@@ -40,7 +40,7 @@ from populace.models.reading import read_as
 
 
 class Pending(msgspec.Struct):
-    """An ask on its way through the client, over all its calls.
+    """An ask on its way through the client, over all its calls, which are billed at `rate`.
 
     `failed_at` is the number of the endpoint that failed it last, -1 for none; `alone` keeps it out of requests that
     carry several prompts; `form` is how its last request was put. `limits` is how often a rate limit refused it,
@@ -51,6 +51,7 @@ class Pending(msgspec.Struct):
     ask: Ask
     deliver: Deliver
     mode: Mode
+    rate: Rate = Rate()
     more: Turns = ()
     tries: int = 0
     repairs: int = 0

@@ -13,7 +13,6 @@ from typing import Final, Protocol
 
 from asyncio_throttle import Throttler
 
-from populace.budget.amounts import Rate
 from populace.budget.lease import Lease, Purse, Want
 from populace.models.dispatch.retry import Pending
 from populace.models.endings import Ending, tokens_used
@@ -47,10 +46,9 @@ def windows(pace_per_s: float) -> tuple[tuple[int, float], tuple[int, float]]:
 class Limiter:
     """What a dispatcher may spend, when anything limits it: its purse, the link to the quota, and its pace."""
 
-    def __init__(self, purse: Purse, link: Link, rate: Rate) -> None:
+    def __init__(self, purse: Purse, link: Link) -> None:
         self.purse = purse
         self.link = link
-        self.rate = rate
         self._throttlers: tuple[Throttler, ...] = ()
         self._passed = 0
 
@@ -92,5 +90,5 @@ class Limiter:
             self.purse.returned(pending.estimate, 0)
             return
         tokens_in, tokens_out = (pending.worst_in, pending.ask.max_tokens) if used is None else used
-        allowance.settle(pending.worst, self.rate, tokens_in, tokens_out, "", pending.ask.purpose)
+        allowance.settle(pending.worst, pending.rate, tokens_in, tokens_out, "", pending.ask.purpose)
         self.purse.returned(pending.estimate, tokens_in + tokens_out)

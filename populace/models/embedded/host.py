@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
+from populace.budget.accounts import roles_of
 from populace.core.errors import ModelError, PopulaceError
+from populace.core.records import DEFAULT_ROLE
 from populace.files import cache_folder
 from populace.models.embedded.process import NO_XLLAMACPP, EmbeddedServer, threads_for
 from populace.models.embedded.weights import Progress, is_cached, weights_path
 from populace.models.endings import Late
 from populace.models.http import Http, Reply
-from populace.models.keys import Access, accesses, is_loopback, read_key
+from populace.models.keys import Access, is_loopback, read_key, role_accesses
 from populace.settings import Model, Settings
 
 _PROBE_TIMEOUT_S: Final = 10.0
@@ -35,27 +38,28 @@ class Probe(NamedTuple):
 class ModelHost:
     """Opened once a run, by its coordinator, before the shards' gateways.
 
-    `base_url` is where the embedded model serves while the host is open; None for the other kinds, for which opening
-    only looks whether the endpoint can be reached and takes the key.
+    `base_url` is where the embedded model serves while the host is open; None where no role asks it. For models at
+    endpoints opening only looks whether these can be reached and take the key.
     """
 
     def __init__(self, settings: Settings, progress: Progress | None = None) -> None:
-        self._model, self._endpoint = settings.model, settings.endpoint
+        self._settings = settings
+        self._roles = [(role, settings.of_role(role)) for role in roles_of(settings)]
         self._progress = progress
         self.server: EmbeddedServer | None = None
         self.base_url: str | None = None
 
     async def open(self) -> str | None:
         """Start what has to be started, and give `base_url`. Raises ModelError, which says what to do."""
-        if self._model.kind == "embedded":
-            self.server = EmbeddedServer(self._model, self._progress)
-            self.base_url = await self.server.open()
-        elif self._model.kind == "openai":
-            probes = await self.probe()
+        for role, probes in (await self.probe_roles(("openai",))).items():
             bad = [probe for probe in probes if not probe.ok]
             # One endpoint of several that is down is left out while it is; a wrong key has to be put right.
             if len(bad) == len(probes) or any(probe.refused for probe in bad):
-                raise ModelError(" ".join(f"{probe.found} {probe.next_step}" for probe in bad))
+                what = "" if role == DEFAULT_ROLE else f"the model role {role!r}: "
+                raise ModelError(what + " ".join(f"{probe.found} {probe.next_step}" for probe in bad))
+        if any(own.model.kind == "embedded" for _, own in self._roles):
+            self.server = EmbeddedServer(self._settings.model, self._progress)
+            self.base_url = await self.server.open()
         return self.base_url
 
     async def close(self) -> None:
@@ -64,24 +68,38 @@ class ModelHost:
         if server is not None:
             await server.close()
 
-    async def probe(self) -> list[Probe]:
-        """Whether the model can be used: a probe for each endpoint, all at once; one for the other kinds.
+    async def probe_roles(self, kinds: Sequence[str] = ("embedded", "openai", "rules", "scripted")) -> _Probes:
+        """Whether the models of these kinds can be used, by their roles; the default one comes first.
 
-        Starts nothing, downloads nothing, costs nothing, raises nothing.
+        Roles that ask the same model at the same endpoints are one, under the first one's name. Each has a probe for
+        each endpoint, or one. Starts nothing, downloads nothing, costs nothing, raises nothing.
         """
+        found: _Probes = {}
+        seen: list[tuple[str, str, object]] = []
+        for role, own in self._roles:
+            alike = own.model.kind, own.model.label, own.endpoint
+            if own.model.kind in kinds and alike not in seen:
+                seen.append(alike)
+                found[role] = await self._probe(role, own.model)
+        return found
+
+    async def _probe(self, role: str, model: Model) -> list[Probe]:
         try:
-            match self._model.kind:
+            match model.kind:
                 case "rules":
                     return [Probe(True, "The society's rules need nothing.")]
                 case "scripted":
                     return [Probe(True, "The scripted model needs nothing.")]
                 case "embedded":
-                    return [await asyncio.to_thread(_probe_embedded, self._model)]
+                    return [await asyncio.to_thread(_probe_embedded, model)]
                 case _:
-                    name, at = self._model.name, accesses(self._endpoint)
-                    return list(await asyncio.gather(*(_guarded(access, name) for access in at)))
+                    at = role_accesses(self._settings, role)
+                    return list(await asyncio.gather(*(_guarded(access, model.name) for access in at)))
         except PopulaceError as error:
             return [Probe(False, str(error), refused=True)]
+
+
+_Probes: TypeAlias = dict[str, list[Probe]]
 
 
 async def _guarded(access: Access, name: str) -> Probe:

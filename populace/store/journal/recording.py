@@ -263,6 +263,7 @@ class Recording:
         records = []
         for answer in answers:
             ask = asks[answer.agent, answer.nth]
+            answer.model_role = ask.model_role
             if answer.settled != "abstained" or not (ending or answer.reason == "interrupted"):
                 answer.purpose = ask.purpose
                 records.append((ask.key, answer))
