@@ -103,6 +103,7 @@ def facts(society: Society, settings: Settings, barrier: Barrier) -> dict[str, A
         "roles": _roles(society, settings, total),
         "ticks": barrier.tick,
         **tally(total),
+        **({"born": total.born, "left": total.left} if total.born or total.left else {}),
         **verdict(total, settings.limits),
         "saved": {"calls": total.saved_calls, "usd": total.saved_usd},
     }

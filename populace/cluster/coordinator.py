@@ -252,7 +252,7 @@ class Coordinator:
             self._audience.note(going_on(first, opened.on_record))
         if state is not None:
             mail, waiting = await self._unless_stopped(self._transport.restore(state))
-            barrier.restore(state.hashes, state.total, mail, waiting, state.world_hashes)
+            barrier.restore(state.hashes, state.total, mail, waiting, state.world_hashes, state.edge)
         barrier.total.add(self._unrecorded)
         if self._standing is not None:  # until here the attempt before says how far the run came, in its tables too
             self._standing.tables.abandon()

@@ -24,8 +24,9 @@ from populace.core.roster import ONE, Roster
 from populace.core.trace import TRACE_VERSION
 from populace.data.societies import Origin, load_society, renew
 from populace.env import Opening, World
+from populace.env.turnover import Newborn
 from populace.interventions.at_work import NO_LEVERS, Levers
-from populace.interventions.groups import Members, find_members
+from populace.interventions.groups import Members, Membership
 from populace.interventions.levers import SetLever, label_of
 from populace.interventions.resolve import check_ticks, resolve_levers
 from populace.kernel.environment import Environment
@@ -198,7 +199,8 @@ def build_run(job: Job) -> Built:
     setup, people = _people(job)
     columns = {of: {**one.columns, **_defaults(society, of, one)} for of, one in people.items()}
     fields = {of: public_fields(kind) for of, kind in society.classes.items()}
-    members = find_members(settings.levers, columns, Roster(job.counts), settings.seed)
+    membership = Membership(settings.levers, columns, Roster(job.counts), settings.seed)
+    members = membership.at_start
 
     def anew() -> Environment:
         world = _world(society, setup, people)
@@ -213,11 +215,13 @@ def build_run(job: Job) -> Built:
                 draw=Draws(settings.seed),
                 fields=fields if society.types else fields[ONE],
                 counts=job.counts if society.types else {},
+                newborn=_newborn(society, people),
             )
         )
         return Environment(
             world, society.outcomes, shards=settings.shards, frame_bytes=settings.bus.frame_bytes,
-            attempt=job.attempt, levers=levers, record_actions=settings.record.actions,
+            attempt=job.attempt, levers=levers, membership=membership if settings.levers else None,
+            record_actions=settings.record.actions,
             record_asks=settings.record.asks, trace_version=job.trace_version,
             scope=_scope(job, society, settings, world.actions, world.queries), eras=job.eras,
         )  # fmt: skip
@@ -340,6 +344,18 @@ def _agents(society: Society, of: str, columns: Mapping[str, Sequence[Any]], row
         return make_agents(society.classes[of], columns, rows)
     except ScenarioError as error:
         raise ScenarioError(f"{defined_at(society.population)}: {error}") from None
+
+
+def _newborn(society: Society, people: Mapping[str, Population]) -> Newborn:
+    """What tries agents who are to be born, and gives their public fields."""
+
+    def newborn(of: str, columns: dict[str, list[Any]], ids: list[int]) -> dict[str, list[Any]]:
+        kind = society.classes[of]
+        check_columns(kind, Population(columns, extra=people[of].extra & columns.keys()) if columns else people[of])
+        agents = make_agents(kind, columns, ids)
+        return {name: [getattr(agent, name) for agent in agents] for name in public_fields(kind)}
+
+    return newborn
 
 
 def _given(value: Any) -> str:

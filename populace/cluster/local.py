@@ -84,7 +84,7 @@ class LocalTransport:
     async def restore(self, state: RunState) -> tuple[dict[int, list[Frame]], dict[int, int]]:
         """Put shards and world where the run stood."""
         assert self._world is not None
-        self._world.environment.world.restore(state.world)
+        self._world.environment.restore(state.world)
         shards = len(self.hosts)
         mail: dict[int, list[Frame]] = {index: [] for index in range(shards)}
         for host in self.hosts:

@@ -223,7 +223,7 @@ class TickLoop:
     async def _resolve(self, order: Resolve) -> None:
         done, out = await self._transport.close_tick(order.tick, order.envelope)
         self._done.world = done
-        closed = WorldClosed(done.tick, done.digest, done.counts, out, done.sent, done.attempt, done.parts)
+        closed = WorldClosed(done.tick, done.digest, done.counts, out, done.sent, done.attempt, done.parts, done.edge)
         self._events.put_nowait(closed)
 
     async def _end(self, order: End) -> None:

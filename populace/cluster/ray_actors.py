@@ -153,7 +153,7 @@ class EnvironmentActor:
 
     def restore(self, world: bytes) -> None:
         """Put the world, just started, where the run stood."""
-        self._world.environment.world.restore(unpack_world_state(world))
+        self._world.environment.restore(unpack_world_state(world))
 
     def export(self, tick: int) -> tuple[bytes, bytes]:
         """The world's packed state before a tick, and how far its journal is behind it."""

@@ -58,6 +58,7 @@ class Saver:
             parts=standing.tables.cut(barrier.tick),
             rows=standing.tables.rows,
             wall_s=standing.wall_s(),
+            edge=barrier.edge,
         )
         await asyncio.to_thread(store.save, state)
         self._saved = edge

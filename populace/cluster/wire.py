@@ -66,7 +66,7 @@ _STATE: Final = msgspec.msgpack.Decoder(ShardState, dec_hook=_array)
 _EXPORT: Final = msgspec.msgpack.Decoder(tuple[ShardState, list[Position]], dec_hook=_array)
 _POSITIONS: Final = msgspec.msgpack.Decoder(list[Position])
 _PART: Final = msgspec.msgpack.Decoder(ShardPart, dec_hook=_array)
-_ENVELOPE: Final = msgspec.msgpack.Decoder(tuple[dict[int, int] | None, int])
+_ENVELOPE: Final = msgspec.msgpack.Decoder(tuple[dict[int, int] | None, int, bytes])
 _FORMS: Final = msgspec.msgpack.Decoder(dict[str, EndpointForm])
 _LOOKS: Final = msgspec.msgpack.Decoder(list[Look])
 
@@ -121,7 +121,7 @@ def unpack_looks(packed: bytes) -> list[Look]:
 
 def pack_envelope(envelope: Envelope) -> bytes:
     """What an envelope says of its parcels, which travel beside it."""
-    return _encode((envelope.expected, envelope.attempt))
+    return _encode((envelope.expected, envelope.attempt, envelope.edge))
 
 
 def unpack_envelope(packed: bytes, parcels: list[Any]) -> Envelope:

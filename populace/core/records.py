@@ -237,6 +237,7 @@ class Counts(msgspec.Struct):
     replayed answers had cost the run that made them. `cut`, `extracted` and `coerced` count answers by `Answer.cut` and
     `Answer.reading`, `left_out` asks by what was left out of them, and `estimated_tokens` and `estimated_usd` are the
     sums of theirs. `roles` holds what `purposes` does for asks of each model role but the default one, by purpose.
+    `born` and `left` count agents.
     """
 
     turns: int = 0
@@ -269,6 +270,8 @@ class Counts(msgspec.Struct):
     estimated_tokens: int = 0
     estimated_usd: float = 0.0
     roles: dict[str, dict[str, Purpose]] = {}
+    born: int = 0
+    left: int = 0
 
     def add(self, other: Counts) -> None:
         """Add another count to this one."""

@@ -160,8 +160,9 @@ class Roster:
         gone = self.gone()
         return {"types": self._types, "born": self._born, "gone": gone, "left": self._ends()[gone]}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take what `state` gave."""
+    def restore(self, state: Mapping[str, Any] | None) -> None:
+        """Take what `state` gave; None: nobody was born or has left."""
+        state = _AS_IT_BEGAN if state is None else state
         self._types = np.array(state["types"], np.int32)
         self._born = np.array(state["born"], np.int32)
         self._places = np.empty(len(self._types), np.int64)
@@ -174,8 +175,16 @@ class Roster:
             self._left = self._ends()
             self._left[np.asarray(state["gone"])] = state["left"]
 
-    def before(self, tick: int) -> dict[str, Any]:
-        """The `state` without what takes effect from this tick on."""
-        born, gone = self._born < tick, self.gone()
-        gone = gone[self._ends()[gone] < tick]
-        return {"types": self._types[born], "born": self._born[born], "gone": gone, "left": self._ends()[gone]}
+
+_NONE: Final = np.empty(0, np.int32)
+_AS_IT_BEGAN: Final[Mapping[str, Any]] = {"types": _NONE, "born": _NONE, "gone": _NONE, "left": _NONE}
+
+
+def before(state: Mapping[str, Any] | None, tick: int) -> dict[str, NDArray[np.int32]]:
+    """A roster's state without what takes effect from `tick` on."""
+    given = {name: np.asarray(one, np.int32) for name, one in (state or _AS_IT_BEGAN).items()}
+    born, left = given["born"] < tick, given["left"] < tick
+    return {
+        "types": given["types"][born], "born": given["born"][born], "gone": given["gone"][left],
+        "left": given["left"][left],
+    }  # fmt: skip

@@ -52,6 +52,7 @@ class Table(msgspec.Struct, frozen=True):
 
     `tick` is the column of the tick, and rows of tick t tell of what was done in tick t - `late`. `identity` names a
     row within its tick. `record` is the setting (`record.<name>`) by which the table is kept; without one it always is.
+    One that is `seldom` is there only where it has rows.
     """
 
     about: str
@@ -61,6 +62,7 @@ class Table(msgspec.Struct, frozen=True):
     tick: str = "tick"
     late: int = 0
     record: str | None = None
+    seldom: bool = False
 
     def named(self, *, compared: bool = False, shown: bool = False) -> tuple[str, ...]:
         """The names of the columns that are compared, or shown."""
@@ -154,6 +156,16 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType({
             Column("story", "text", "what led to it", private=True),
         ),
         order=("tick", "agent"), identity=("agent",),
+    ),
+    "turnover": Table(
+        "an agent's birth or exit",
+        (
+            Column("tick", "int32", "the first tick in which it lives, or no longer does"),
+            _ID,
+            Column("type", "text", "agent's type; in a society of one class 'agent'"),
+            Column("what", "text", "born or left", compared=True),
+        ),
+        order=("tick", "agent"), identity=("agent",), late=1, seldom=True,
     ),
     "levers": Table(
         "an agent touched by a lever",

@@ -22,6 +22,8 @@ _DTYPES: Final[Mapping[type, np.dtype[Any]]] = {
 }
 _FITS: Final = {float: "fiub", int: "iu", bool: "b"}
 
+_NONE: Final = np.empty(0, np.int32)
+
 Columns = dict[str, NDArray[Any]]
 """By name of a field, its values for all that ever were of a type of agents, in the order of their ids."""
 
@@ -36,7 +38,7 @@ class Fields(Part):
     """
 
     name = "columns"
-    unsaved = ("_digests", "_start_digests", "_roster_digests")
+    unsaved = ("_digests", "_start_digests", "_turnover_digests")
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +49,7 @@ class Fields(Part):
         self._start: dict[str, Columns] = {}
         self._digests: dict[str, RowDigests] = {}
         self._start_digests: dict[str, RowDigests] = {}
-        self._roster_digests: tuple[RowDigests, RowDigests] | None = None
+        self._turnover_digests: tuple[RowDigests, RowDigests] | None = None
         self.values: Mapping[str, Any] = MappingProxyType({})
         self.start: Mapping[str, Any] = MappingProxyType({})
 
@@ -121,6 +123,48 @@ class Fields(Part):
             touched.append(ids[changed])
         return np.unique(np.concatenate(touched)) if touched else np.empty(0, np.int32)
 
+    def newborn(self, of: str, columns: Mapping[str, Any], ids: Sequence[int]) -> dict[str, list[Any]]:
+        """The public fields of agents who are to be born. Raises ScenarioError where one is missing or does not fit."""
+        for name, kind in self._types[of].items():
+            if name not in columns:
+                raise ScenarioError(f"spawn({of!r}): the newborns have no value for the public field {name!r}")
+            _column(name, kind, columns[name], len(ids))
+        return {name: columns[name] for name in self._types[of]}
+
+    def spawn(self, of: str, count: int, public: Mapping[str, Sequence[Any]], tick: int) -> NDArray[np.int32]:
+        """Let so many agents of a type be born, who live from `tick` on, with these public fields."""
+        new = {name: _column(name, kind, public[name], count) for name, kind in self._types[of].items()}
+        digests = self._digests_of_turnover()
+        places = np.arange(count) + len(self.roster.members(of))
+        ids = self.roster.spawn(of, count, tick)
+        digests[0].add(ids, self.roster.types_of(ids), np.full(count, tick))
+        for name, values in new.items():
+            self._now[of][name] = np.concatenate((self._now[of][name], values))
+            self._start[of][name] = np.concatenate((self._start[of][name], values))
+            if self._digests:
+                self._digests[self._key(of, name)].put(places, ids, values)
+                self._start_digests[self._key(of, name)].add(ids, values)
+        self._show()
+        return ids
+
+    def retire(self, ids: NDArray[np.int32], tick: int) -> None:
+        """Let these agents, who live, be gone from `tick` on; the columns keep the last values of all."""
+        if len(ids):
+            self._digests_of_turnover()[1].add(ids, np.full(len(ids), tick))
+            self.roster.retire(ids, tick)
+            self._show()
+
+    def _digests_of_turnover(self) -> tuple[RowDigests, RowDigests]:
+        """Of who was born and who has left, as rows; brought up to the roster when they are first wanted."""
+        if self._turnover_digests is None:
+            born, left = RowDigests("born", "type", "tick"), RowDigests("left", "tick")
+            state = self.roster.state()
+            ids = np.arange(self.roster.first, self.roster.size)
+            born.add(ids, state["types"], state["born"])
+            left.add(state["gone"], state["left"])
+            self._turnover_digests = born, left
+        return self._turnover_digests
+
     def _by_type(self, agents: NDArray[np.int32]) -> Iterator[tuple[str, NDArray[np.intp]]]:
         """The types of these agents, each with the rows at which they stand."""
         types = self.roster.types_of(agents)
@@ -146,9 +190,9 @@ class Fields(Part):
         return found
 
     def having(self, name: str, agents: NDArray[np.int32]) -> NDArray[np.intp]:
-        """The rows of those of these agents that have this public field."""
+        """The rows of those of these agents that live and have this public field."""
         having = np.array([name in self._types[of] for of in self.roster.names])
-        return np.flatnonzero(having[self.roster.types_of(agents)])
+        return np.flatnonzero(having[self.roster.types_of(agents)] & self.roster.lives(agents))
 
     @query
     def of(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[dict[str, list[Any]]]:
@@ -206,12 +250,21 @@ class Fields(Part):
                     self._digests[key], self._start_digests[key] = (RowDigests(key, "value") for _ in range(2))
                     self._digests[key].put(np.arange(len(ids)), ids, self._now[of][name])
                     self._start_digests[key].add(ids, self._start[of][name])
-        return join_digests(_join(self._digests), _join(self._start_digests))
+        columns = _join(self._digests), _join(self._start_digests)
+        if not self.roster.changed:
+            return join_digests(*columns)
+        return join_digests(*columns, *(one.digest() for one in self._digests_of_turnover()))
 
     def state(self) -> dict[str, Any]:
         """Columns now and at the start; columns of str as lists."""
         now, start = ({of: _plain(one) for of, one in columns.items()} for columns in (self._now, self._start))
-        return {"now": now, "start": start} if self._typed else {"now": now[ONE], "start": start[ONE]}
+        state = {"now": now, "start": start} if self._typed else {"now": now[ONE], "start": start[ONE]}
+        return state | {"roster": self.roster.state()} if self.roster.changed else state
+
+    def restore_roster(self, state: dict[str, Any]) -> None:
+        """Take of a state who there is, before any part is restored."""
+        self.roster.restore(state.get("roster"))
+        self._turnover_digests = None
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take a state of the same fields and number of agents. Raises ScenarioError when it has others."""
@@ -240,11 +293,16 @@ class Fields(Part):
 
     def _show(self) -> None:
         """Make `values` and `start`."""
-        shown = [
-            {of: MappingProxyType({name: _read_only(one) for name, one in columns.items()}) for of, columns in
-             given.items()} for given in (self._now, self._start)
-        ]  # fmt: skip
+        shown = [{of: self._living(of, columns) for of, columns in given.items()} for given in (self._now, self._start)]
         self.values, self.start = (MappingProxyType(one) if self._typed else one[ONE] for one in shown)
+
+    def _living(self, of: str, columns: Columns) -> Mapping[str, NDArray[Any]]:
+        """The columns of a type, of those of its agents who live."""
+        members = self.roster.members(of) if self.roster.anyone_left else _NONE
+        lives = self.roster.lives(members)
+        if lives.all():
+            return MappingProxyType({name: _read_only(one) for name, one in columns.items()})
+        return _Picked(columns, np.flatnonzero(lives))
 
     def _key(self, of: str, name: str) -> str:
         return f"{of}.{name}" if self._typed else name
@@ -255,6 +313,23 @@ class Fields(Part):
             there = ", ".join(self._types[of]) or "none"
             raise ScenarioError(f"'{name}' is not a public field{whose}; there are: {there}")
         return self._types[of][name]
+
+
+class _Picked(Mapping[str, NDArray[Any]]):
+    """Columns of which only some rows show, as they are when they are read."""
+
+    def __init__(self, columns: Columns, rows: NDArray[np.intp]) -> None:
+        self._columns = columns
+        self._rows = rows
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return _read_only(self._columns[name][self._rows])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
 
 
 def _column(name: str, kind: type, values: Sequence[Any] | NDArray[Any], size: int) -> NDArray[Any]:

@@ -55,6 +55,7 @@ from numpy.typing import NDArray
 
 from populace.core.draws import Draws
 from populace.env.digest import state_digest
+from populace.env.turnover import Newborn
 
 if TYPE_CHECKING:
     from populace.env.world import World
@@ -71,7 +72,8 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     `parameters` are the society's; `columns` holds the initial values of the agents' fields, one for each agent;
     `fields` says which of them are public, and of which type (float, int, bool, str); `draw` gives the world's
     keyed streams for the opening. In a society with types, `counts` says how many there are of each, in their order
-    (ids of the first type begin at 0), and `columns` and `fields` are by type.
+    (ids of the first type begin at 0), and `columns` and `fields` are by type. `newborn` tries agents who are to be
+    born; without it, their public fields are tried alone.
     """
 
     agents: int
@@ -82,6 +84,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     draw: Draws
     fields: Mapping[str, Any] = {}
     counts: Mapping[str, int] = {}
+    newborn: Newborn | None = None
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -192,6 +195,16 @@ class Part:
     def advance(self, tick: int) -> Iterable[tuple[int, Any]] | None:
         """End the tick, after its actions; give back or yield messages as (to_agent, body)."""
         return None
+
+    def grow(self, ids: NDArray[np.int32]) -> None:
+        """Agents with these ids, the next ones, are born: make room for what the part keeps of each.
+
+        It is called at the end of a tick, after every `advance`, and the agents live from the next tick on. By then
+        `self.world.agents` counts them, and `self.world.values_of` gives their public fields.
+        """
+
+    def shrink(self, ids: NDArray[np.int32]) -> None:
+        """Agents with these ids leave; called as `grow` is. What the part keeps by id stays where it is."""
 
     def set_parameter(self, name: str, value: Any) -> None:
         """Take a value of `settable`, at a tick's edge; also one that the attribute had before.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,21 +16,32 @@ from populace.core.roster import Roster
 from populace.env.fields import Fields
 from populace.env.guarding import guard
 from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, digester, handlers, query
+from populace.env.turnover import Birth, Turnover, columns_of
 
 __all__ = ["Action", "Batch", "LookFailed", "Opening", "Part", "Resolved", "World", "action", "query"]
+
+
+TakeBorn = Callable[[str, Mapping[str, Sequence[Any]], NDArray[np.int32]], None]
+"""Is told of births: a type, the newborns' columns, and their ids."""
+
+NOBODY: Final[NDArray[np.int32]] = np.empty(0, np.int32)
 
 
 class Resolved(msgspec.Struct):
     """What the end of a tick brought: messages (to_agent, body) in order, and what became of the actions.
 
     Every action is either applied (counted) or refused (with its reason; in order). `digests` are those of the
-    parts' states at the tick's end, by name, before levers act in the next; empty where none were wanted.
+    parts' states at the tick's end, by name, before levers act in the next; empty where none were wanted. `born` are
+    the births, whose agents have the ids `newborn`, and `left` who leaves; both take effect in the next tick.
     """
 
     emissions: list[tuple[int, Any]]
     applied: int
     refused: list[tuple[Action, str]]
     digests: dict[str, bytes] = {}
+    born: list[Birth] = []
+    newborn: NDArray[np.int32] = NOBODY
+    left: NDArray[np.int32] = NOBODY
 
 
 class Applied(msgspec.Struct):
@@ -45,11 +56,11 @@ class World:
     """The parts of a world. Each is an attribute by its name: `world.network`, `world.feed`, `world.clock`.
 
     `columns` and `start` are the agents' public fields now and at tick 0, by name; `tick` is the tick that the
-    snapshot belongs to; `agents` is how many agents there are (ids go from 0 to agents - 1), and `roster` who they are;
-    `parameters` are the society's, as of this tick;
-    `draw` gives the world's keyed streams of this tick; `actions` and `queries` are all that agents can do and ask
-    ('part.name'); `observes` is True where any part shows agents something, and `consulting` are the parts that ask
-    the model as a tick ends. `at_edge(tick)` is called whenever the world comes to a tick, also by `restore`.
+    snapshot belongs to; `agents` is how many agents there ever were (ids go from 0 to agents - 1), and `roster` who
+    they are; `parameters` are the society's, as of this tick; `draw` gives the world's keyed streams of this tick;
+    `actions` and `queries` are all that agents can do and ask ('part.name'); `observes` is True where any part shows
+    agents something, and `consulting` are the parts that ask the model as a tick ends. `at_edge(tick)` is called
+    whenever the world comes to a tick, also by `restore`.
     """
 
     def __init__(self, *parts: Part) -> None:
@@ -62,6 +73,7 @@ class World:
         self.at_edge: Callable[[int], None] | None = None
         self._edge: list[tuple[NDArray[np.int32], str, NDArray[Any]]] = []
         self._opening: Opening | None = None
+        self._turnover: Turnover | None = None
         public = next((part for part in parts if isinstance(part, Fields)), None)
         self._columns = public or Fields()
         for part in (*parts, *(() if public else (self._columns,))):
@@ -126,8 +138,40 @@ class World:
         return self._columns.names
 
     def ids(self, type: str | None = None) -> NDArray[np.int32]:  # noqa: A002
-        """The ids of the agents there are, or of those of one type: int32, sorted, read-only."""
+        """The ids of the agents who live, or of those of one type: int32, sorted, read-only."""
         return self.roster.ids(type)
+
+    def spawn(
+        self,
+        type: str,  # noqa: A002
+        columns: Mapping[str, Any] | None = None,
+        n: int | None = None,
+    ) -> NDArray[np.int32]:
+        """Let agents of a type be born at the end of this tick; gives their ids, which nobody else ever has.
+
+        `columns` are of their fields, `{"wealth": [1.0, 2.0]}` for two; with `n` they are one row, `{"wealth": 1.0}`,
+        for each of so many. In a society with one class of agents the type is "agent". They live from the next tick on,
+        and read what is sent to them now. Called by a part while a tick ends: in an action, in `consult` or in
+        `advance`. Raises ScenarioError for a type or a field that there is not, and for values that do not fit.
+        """
+        rows, count = columns_of(columns, n, _plain)
+        return self._now_ends("spawn").spawn(type, rows, count)
+
+    def retire(self, agents: int | Iterable[int]) -> None:
+        """Let these agents, one id or several, leave at the end of this tick; they take no turn from the next on.
+
+        Mail to them is refused as 'retired', and their timers are dropped. Who has left already stays so. Called as
+        `spawn` is. Raises ScenarioError for an agent that there is not.
+        """
+        self._now_ends("retire").retire(agents)
+
+    def _now_ends(self, what: str) -> Turnover:
+        if self._turnover is None:
+            raise ScenarioError(
+                f"world.{what}: agents are born and leave while a tick ends: call it in an action of a part, in "
+                "`consult` or in `advance`"
+            )
+        return self._turnover
 
     def values_of(self, field: str, agents: Sequence[int] | NDArray[np.integer]) -> NDArray[Any]:
         """A public field of these agents, by id and of any types, in their order. Raises ScenarioError."""
@@ -241,6 +285,8 @@ class World:
     def apply(self, actions: Sequence[Action]) -> Applied:
         """Apply the tick's actions; `finish` then ends the tick."""
         self._opened()
+        assert self._opening is not None
+        self._turnover = Turnover(self.roster, self._opening.newborn or self._columns.newborn)
         by_part: dict[str, list[int]] = {name: [] for name in self.parts}
         reasons: dict[int, str] = {}
         for at, one in enumerate(actions):
@@ -267,16 +313,39 @@ class World:
                     reasons.update((places[begin + i], reason) for i, reason in batch.refused.items())
         return Applied(actions, emissions, reasons)
 
-    def finish(self, applied: Applied, *, digests: bool = False) -> Resolved:
-        """End a tick whose actions are applied: each part's `advance`, digests, the step to the next tick."""
+    def finish(self, applied: Applied, *, digests: bool = False, born: TakeBorn | None = None) -> Resolved:
+        """End a tick whose actions are applied: each part's `advance`, births and exits, digests, the step to the next.
+
+        `born` is told of births before levers act in the next tick.
+        """
         actions, emissions, reasons = applied.actions, list(applied.emissions), applied.reasons
         for part in self.parts.values():
             where = f"part '{part.name}', advance"
             emissions += self.messages(where, part.advance, guard(where, part.advance, self.tick))
+        turnover = self._now_ends("finish")
+        newborn, left = self._turn_over(turnover, born)
         digested = self.digests() if digests else {}
         self._step(self.tick + 1)
         refused = [(actions[at], reasons[at]) for at in sorted(reasons)]
-        return Resolved(emissions, len(actions) - len(refused), refused, digested)
+        return Resolved(emissions, len(actions) - len(refused), refused, digested, turnover.born, newborn, left)
+
+    def _turn_over(self, turnover: Turnover, born: TakeBorn | None) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Let agents be born and leave at the edge of the next tick; gives who."""
+        self._turnover, edge = None, self.tick + 1
+        newborn, left = np.arange(self.roster.size, turnover.size, dtype=np.int32), turnover.left
+        if not (len(newborn) or len(left)):
+            return newborn, left
+        self._columns.retire(left, edge)
+        for birth, public in zip(turnover.born, turnover.public, strict=True):
+            ids = self._columns.spawn(birth.type, birth.count, public, edge)
+            if born is not None:
+                born(birth.type, {**birth.columns, **public}, ids)
+        self.agents = self.roster.size
+        for part in self.parts.values():
+            for name, ids in (("grow", newborn), ("shrink", left)):
+                if len(ids):
+                    guard(f"part '{part.name}', {name}", getattr(part, name), ids)
+        return newborn, left
 
     def digests(self) -> dict[str, bytes]:
         """16 bytes over each part's state as it is now, by name. Raises ScenarioError for a state of no plain data."""
@@ -297,11 +366,12 @@ class World:
         if not emitted:
             return []
         plain = guard(f"{where}, messages", _plain, emitted)
+        size = self.agents if self._turnover is None else self._turnover.size
         for one in plain:
-            if not (isinstance(one, tuple) and len(one) == 2 and type(one[0]) is int and 0 <= one[0] < self.agents):
+            if not (isinstance(one, tuple) and len(one) == 2 and type(one[0]) is int and 0 <= one[0] < size):
                 raise ScenarioError(
                     f"{where} ({defined_at(handler)}): emits (to_agent, body), with an id from 0 to "
-                    f"{self.agents - 1}, not {str(one)[:200]}"
+                    f"{size - 1}, not {str(one)[:200]}"
                 )
         return list(plain)
 
@@ -328,6 +398,8 @@ class World:
         self._opened()
         if set(state["parts"]) != set(self.parts):
             raise ScenarioError(f"the checkpoint has the parts {sorted(state['parts'])}, not {sorted(self.parts)}")
+        self._columns.restore_roster(state["parts"][self._columns.name])
+        self.agents = self.roster.size
         for name, part in self.parts.items():
             guard(f"part '{name}', restore", part.restore, state["parts"][name])
         self._step(int(state["tick"]))

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from populace.core.draws import WORLD
 from populace.core.errors import ScenarioError
+from populace.core.roster import Roster
 from populace.core.trace import DIGEST_BYTES
 from populace.env import World
-from populace.interventions.groups import SHOWN_CHARS, Ids, written
+from populace.interventions.groups import SHOWN_CHARS, Ids, Members, written
 from populace.interventions.levers import KINDS, BlockLever, ChangeLever, SendLever, SetLever, label_of
 
 FIRST_NTH: Final = 2**30
@@ -72,13 +73,18 @@ class BlockAct(Act):
     def __init__(self, index: int, lever: BlockLever, size: int, sender: Ids, receiver: Ids | None) -> None:
         super().__init__(index, lever, "block", None, sender, receiver)
         self.what = "block"
+        self._size = size
         self._sender = _mask(size, sender)
         self._receiver = None if receiver is None else _mask(size, receiver)
 
     def covers(self, sender: Ids, receiver: Ids) -> NDArray[np.bool_]:
-        """Which of these messages it refuses."""
-        hit = self._sender[sender] & (receiver != WORLD)
-        return np.asarray(hit if self._receiver is None else hit & self._receiver[receiver])
+        """Which of these messages it refuses; of agents born after it was made, none."""
+        hit = self._has(self._sender, sender) & (receiver != WORLD)
+        return np.asarray(hit if self._receiver is None else hit & self._has(self._receiver, receiver))
+
+    def _has(self, mask: NDArray[np.bool_], ids: Ids) -> NDArray[np.bool_]:
+        late = ids >= self._size
+        return mask[np.where(late, 0, ids)] & ~late if late.any() else mask[ids]
 
 
 class ChangeAct(Act):
@@ -94,13 +100,36 @@ class ChangeAct(Act):
 class Levers:
     """The levers of a run, resolved against its population. `NO_LEVERS` are none."""
 
-    def __init__(self, acts: Iterable[Act] = (), parameters: Sequence[tuple[int, Any]] = ()) -> None:
+    def __init__(
+        self,
+        acts: Iterable[Act] = (),
+        parameters: Sequence[tuple[int, Any]] = (),
+        remake: Callable[[int, Members, Roster], Act] | None = None,
+    ) -> None:
+        self._remake = remake
         self._acts = sorted(acts, key=lambda act: (act.at, act.index))
         self._starts = [start for start, _ in parameters]
         self._parameters = [values for _, values in parameters]
 
     def __bool__(self) -> bool:
         return bool(self._acts)
+
+    def fix(self, members: Mapping[int, Members], roster: Roster) -> None:
+        """Give levers, by place, the members that their groups have in their tick. Raises SettingsError."""
+        if members:
+            assert self._remake is not None
+            self._acts = [
+                self._remake(act.index, members[act.index], roster) if act.index in members else act
+                for act in self._acts
+            ]
+
+    def beginning(self, tick: int) -> dict[int, list[int]]:
+        """The places of the levers on groups that take effect by a tick, by the tick in which they do."""
+        found: dict[int, list[int]] = {}
+        for act in self._acts:
+            if act.at <= tick and not isinstance(act, SetAct):
+                found.setdefault(act.at, []).append(act.index)
+        return found
 
     def parameters(self, tick: int) -> Any:
         """The society's parameters in a tick; None where no lever ever sets them."""
@@ -141,17 +170,21 @@ class Levers:
                     found.append((act.members, columns))
         return found
 
-    def changing(self, tick: int, index: int, shards: int) -> set[int]:
+    def changing(self, tick: int, index: int, shards: int, roster: Roster) -> set[int]:
         """Whose fields `change` is about to change."""
         acts = [act for act in self._acts if isinstance(act, ChangeAct) and act.at == tick]
-        return {one for act in acts for one in act.members[act.members % shards == index].tolist()}
+        return {
+            one
+            for act in acts
+            for one in act.members[(act.members % shards == index) & roster.lives(act.members)].tolist()
+        }
 
-    def change(self, tick: int, agents: Sequence[Any], index: int, shards: int) -> set[int]:
+    def change(self, tick: int, agents: Sequence[Any], index: int, shards: int, roster: Roster) -> set[int]:
         """Change fields of a shard's agents at the start of a tick; gives whose."""
         touched: set[int] = set()
         for act in self._acts:
             if isinstance(act, ChangeAct) and act.at == tick:
-                places = np.flatnonzero(act.members % shards == index).tolist()
+                places = np.flatnonzero((act.members % shards == index) & roster.lives(act.members)).tolist()
                 members = act.members[places].tolist()
                 touched.update(members)
                 for name, make in act.makers.items():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -31,81 +31,154 @@ class Members(msgspec.Struct, frozen=True):
     other: Ids | None = None
 
 
-def find_members(
-    levers: Sequence[Any], columns: Mapping[str, Mapping[str, Sequence[Any]]], roster: Roster, seed: int
-) -> list[Members]:
-    """The members of each lever's groups, among populations that have these columns, by type.
+def members_of(group: Sequence[int], other: Sequence[int] | None) -> Members:
+    """Members from plain lists of ids."""
+    return Members(np.array(group, np.int32), None if other is None else np.array(other, np.int32))
 
-    Raises SettingsError, naming lever and key, for an unknown type, column or agent, a condition of another type than
-    its column, and a group without members; and for two levers of one name.
+
+class _Slot(NamedTuple):
+    """A group that a lever names: the lever's place and label, under which key it stands, and whom it is for."""
+
+    place: int
+    label: str
+    key: str
+    group: Any
+    is_other: bool = False
+
+
+class Membership:
+    """Who is in the groups of some levers, among populations that have these columns, by type.
+
+    A group is fixed in the tick in which its lever takes effect, of those who live then. Conditions and lots go by what
+    each agent was as it began, so who is in a group is a function of (seed, who lives, group). `at_start` are the
+    members at tick 0. Raises SettingsError, naming lever and key, for an unknown type, column or agent, a condition of
+    another type than its column, and a group without members at tick 0; and for two levers of one name.
     """
-    labels = [label_of(lever, index) for index, lever in enumerate(levers)]
-    if doubled := sorted({label for label in labels if labels.count(label) > 1}):
-        raise SettingsError(f"two levers are named {', '.join(map(repr, doubled))}: give each a name of its own")
-    groups = _Groups(columns, roster, seed)
-    found: list[Members] = []
-    for lever, label in zip(levers, labels, strict=True):
-        try:
-            match lever:
-                case SendLever(send=send):
-                    found.append(Members(groups.find(send.to, "send.to", label)))
-                case BlockLever(block=block):
-                    senders = groups.find(block.sender, "block.sender", label)
-                    to = block.receiver
-                    found.append(Members(senders, None if to is None else groups.find(to, "block.receiver", label)))
-                case ChangeLever(change=change):
-                    found.append(Members(groups.find(change.group, "change.group", label)))
-                case _:
-                    found.append(Members(np.empty(0, np.int32)))
-        except SettingsError as error:
-            raise SettingsError(f"lever {label!r}: {error}") from None
-    return found
 
-
-class _Groups:
-    """Finds the members of groups."""
-
-    def __init__(self, columns: Mapping[str, Mapping[str, Sequence[Any]]], roster: Roster, seed: int) -> None:
-        self._columns = columns
-        self._roster = roster
-        self._agents = roster.size
+    def __init__(
+        self, levers: Sequence[Any], columns: Mapping[str, Mapping[str, Sequence[Any]]], roster: Roster, seed: int
+    ) -> None:
+        labels = [label_of(lever, index) for index, lever in enumerate(levers)]
+        if doubled := sorted({label for label in labels if labels.count(label) > 1}):
+            raise SettingsError(f"two levers are named {', '.join(map(repr, doubled))}: give each a name of its own")
         self._seed = seed
+        self._names = roster.names
+        self._slots = [slot for at, lever in enumerate(levers) for slot in _slots(at, labels[at], lever)]
+        self._fitting: list[Ids] = []
+        """Of each slot, who fits its group, drawn or not, and whether or not they still live."""
+        self._born: list[list[Ids]] = [[] for _ in self._slots]
+        groups = _Groups(columns, roster)
+        found: list[Members] = [Members(np.empty(0, np.int32)) for _ in levers]
+        for slot in self._slots:
+            try:
+                ids = groups.fitting(slot.group, slot.key)
+                self._fitting.append(ids)
+                found[slot.place] = _put(found[slot.place], slot, self._drawn(slot, ids, strict=True))
+            except SettingsError as error:
+                raise SettingsError(f"lever {slot.label!r}: {error}") from None
+        self.at_start = found
 
-    def find(self, group: Any, key: str, label: str) -> Ids:
-        """The members' ids: as written for a list, sorted for any other."""
-        if group == "all":
-            return np.arange(self._agents, dtype=np.int32)
+    def grow(self, of: str, columns: Mapping[str, Sequence[Any]], ids: Ids) -> None:
+        """Agents of a type are born, with these columns."""
+        for at, slot in enumerate(self._slots):
+            if slot.group == "all":
+                self._born[at].append(ids)
+            elif isinstance(slot.group, Among) and of in _types(slot.group, self._names):
+                fits = np.ones(len(ids), np.bool_)
+                for name, condition in slot.group.where.items():
+                    fits &= _fits(columns[name], condition) if name in columns else False
+                if fits.any():
+                    self._born[at].append(ids[fits])
+
+    def at(self, tick: int, places: Collection[int], roster: Roster) -> dict[int, Members]:
+        """The members of these levers, by place, as their groups are fixed in a tick."""
+        there = roster.there(tick) if places else np.empty(0, np.bool_)
+        found = {place: Members(np.empty(0, np.int32)) for place in places}
+        for at, slot in enumerate(self._slots):
+            if slot.place in found:
+                ids = np.concatenate([self._fitting[at], *self._born[at]])
+                kept = ids if isinstance(slot.group, list) else ids[there[ids]]
+                found[slot.place] = _put(found[slot.place], slot, self._drawn(slot, kept, strict=False))
+        return found
+
+    def _drawn(self, slot: _Slot, ids: Ids, *, strict: bool) -> Ids:
+        """The share of a group that is drawn. Raises SettingsError, where it is `strict`, for nobody."""
+        group, key = slot.group, slot.key
         if not isinstance(group, Among):
-            return self._listed(group, key)
-        types = self._types(group.type, f"{key}.type")
-        found = np.isin(self._roster.types_of(np.arange(self._agents)), [self._roster.place_of(of) for of in types])
-        for name, condition in group.where.items():
-            found &= self._matching(f"{key}.where.{name}", name, condition, types)
-        ids = np.flatnonzero(found).astype(np.int32)
+            return ids
         if group.share is not None:
-            lot = f"lever.key.{group.key}" if group.key else f"lever.{label}.{key}"
+            lot = f"lever.key.{group.key}" if group.key else f"lever.{slot.label}.{key}"
             count = int(group.share * len(ids) + 0.5)
             first = np.argsort(column(self._seed, 0, lot, ids), kind="stable")[:count]
             matching, ids = len(ids), np.sort(ids[first])
-            if matching and not count:
+            if strict and matching and not count:
                 raise SettingsError(f"{key}: a share of {group.share} of {matching} agents is nobody")
-        if not len(ids):
+        if strict and not len(ids):
             given = {**({} if group.type is None else {"type": group.type}), **group.where}
             wanted = " and ".join(f"{name} = {shown(one)}" for name, one in given.items())
             raise SettingsError(f"{key}: no agent has {wanted} at tick 0")
         return ids
 
-    def _types(self, given: Any, key: str) -> tuple[str, ...]:
-        """The types that a group names; all of them where it names none."""
-        names = self._roster.names
-        if given is None:
-            return names
-        if names == (ONE,):
+    def state(self) -> dict[str, Ids]:
+        """Who of those born later fits which group, for a checkpoint."""
+        return {str(at): np.concatenate(born) for at, born in enumerate(self._born) if born}
+
+    def restore(self, state: Mapping[str, Ids]) -> None:
+        """Take what `state` gave."""
+        self._born = [[np.asarray(state[key], np.int32)] if (key := str(at)) in state else [] for at in
+                      range(len(self._slots))]  # fmt: skip
+
+
+def _slots(place: int, label: str, lever: Any) -> list[_Slot]:
+    match lever:
+        case SendLever(send=send):
+            return [_Slot(place, label, "send.to", send.to)]
+        case BlockLever(block=block):
+            senders = _Slot(place, label, "block.sender", block.sender)
+            to = block.receiver
+            return [senders] if to is None else [senders, _Slot(place, label, "block.receiver", to, is_other=True)]
+        case ChangeLever(change=change):
+            return [_Slot(place, label, "change.group", change.group)]
+    return []
+
+
+def _put(members: Members, slot: _Slot, ids: Ids) -> Members:
+    return Members(members.group, ids) if slot.is_other else Members(ids, members.other)
+
+
+def _types(group: Among, names: tuple[str, ...]) -> Sequence[str]:
+    """The types that a group names; all of them where it names none."""
+    return names if group.type is None else _list(group.type)
+
+
+class _Groups:
+    """Finds who fits groups at tick 0."""
+
+    def __init__(self, columns: Mapping[str, Mapping[str, Sequence[Any]]], roster: Roster) -> None:
+        self._columns = columns
+        self._roster = roster
+        self._agents = roster.size
+
+    def fitting(self, group: Any, key: str) -> Ids:
+        """Their ids: as written for a list, sorted for any other. Raises SettingsError."""
+        if group == "all":
+            return np.arange(self._agents, dtype=np.int32)
+        if not isinstance(group, Among):
+            return self._listed(group, key)
+        types = self._known(group, f"{key}.type")
+        found = np.isin(self._roster.types_of(np.arange(self._agents)), [self._roster.place_of(of) for of in types])
+        for name, condition in group.where.items():
+            found &= self._matching(f"{key}.where.{name}", name, condition, types)
+        return np.flatnonzero(found).astype(np.int32)
+
+    def _known(self, group: Among, key: str) -> Sequence[str]:
+        names, types = self._roster.names, _types(group, self._roster.names)
+        if group.type is not None and names == (ONE,):
             raise SettingsError(f"{key}: the society has one class of agents and no types: leave it out")
-        for name in _list(given):
+        for name in types:
             if name not in names:
                 raise SettingsError(f"{key}: there is no type of agents '{name}'; there are {', '.join(names)}")
-        return tuple(_list(given))
+        return types
 
     def _listed(self, ids: Sequence[int], key: str) -> Ids:
         if max(ids) >= self._agents:
@@ -120,25 +193,28 @@ class _Groups:
             there = ", ".join(dict.fromkeys(one for of in types for one in self._columns.get(of, ())))
             raise SettingsError(f"{key}: the population has no column '{name}'; it has {there}")
         kinds = {_kind(value) for of in having for value in self._columns[of][name]} - {"nothing"}
-        wanted = list(condition.values() if isinstance(condition, Mapping) else _list(condition))
-        for one in wanted:
+        for one in _wanted(condition):
             if _kind(one) not in kinds:
                 held = ", ".join(sorted(kinds)) or "nothing"
                 raise SettingsError(f"{key}: {shown(one)} is {_kind(one)}, and the column holds {held}")
         found = np.zeros(self._agents, np.bool_)
         for of in having:
-            found[self._roster.members(of)] = self._fitting(self._columns[of][name], condition, wanted)
+            found[self._roster.members(of)] = _fits(self._columns[of][name], condition)
         return found
 
-    @staticmethod
-    def _fitting(values: Sequence[Any], condition: Any, wanted: Sequence[Any]) -> NDArray[np.bool_]:
-        """Which of a column's values fit a condition."""
-        if isinstance(condition, Mapping):
-            numbers = np.array([value if _kind(value) == "numbers" else np.nan for value in values], np.float64)
-            low, high = condition.get("min", -np.inf), condition.get("max", np.inf)
-            return np.asarray((numbers >= low) & (numbers <= high))
-        chosen = {(_kind(one), one) for one in wanted}
-        return np.array([type(v) in _KINDS and (_KINDS[type(v)], v) in chosen for v in values], np.bool_)
+
+def _wanted(condition: Any) -> list[Any]:
+    return list(condition.values()) if isinstance(condition, Mapping) else _list(condition)
+
+
+def _fits(values: Sequence[Any], condition: Any) -> NDArray[np.bool_]:
+    """Which of a column's values fit a condition."""
+    if isinstance(condition, Mapping):
+        numbers = np.array([value if _kind(value) == "numbers" else np.nan for value in values], np.float64)
+        low, high = condition.get("min", -np.inf), condition.get("max", np.inf)
+        return np.asarray((numbers >= low) & (numbers <= high))
+    chosen = {(_kind(one), one) for one in _wanted(condition)}
+    return np.array([type(v) in _KINDS and (_KINDS[type(v)], v) in chosen for v in values], np.bool_)
 
 
 _KINDS: Final = {bool: "true or false", int: "numbers", float: "numbers", str: "text"}

@@ -1,6 +1,6 @@
 """Makes levers ready for work: checks what they say, and says it in the types of what they act on.
 
-Who is in their groups is found once, where the population was built (`groups.find_members`), and travels as plain data.
+Who is in their groups is found where the population was built (`groups.Membership`), and travels as plain data.
 So a shard needs neither the population nor a world.
 """
 
@@ -41,23 +41,27 @@ def resolve_levers(
     them. Raises SettingsError, naming lever and key, for what cannot be: an unknown parameter, part or field, a value
     of another type.
     """
-    acts: list[Act] = []
-    for index, (lever, of) in enumerate(zip(levers, members, strict=True)):
+
+    def make(index: int, of: Members, roster: Roster) -> Act:
+        lever = levers[index]
         try:
             match lever:
                 case SetLever():
                     given = lever.set.items()
                     checked = {key: _parameter(key, value, society, settable, values) for key, value in given}
-                    acts.append(SetAct(index, lever, checked))
+                    return SetAct(index, lever, checked)
                 case SendLever():
-                    acts.append(SendAct(index, lever, of.group, _body(lever.send.body, body_bytes)))
+                    return SendAct(index, lever, of.group, _body(lever.send.body, body_bytes))
                 case BlockLever():
-                    acts.append(BlockAct(index, lever, roster.size, of.group, of.other))
+                    return BlockAct(index, lever, roster.size, of.group, of.other)
                 case ChangeLever(change=change):
-                    acts.append(ChangeAct(index, lever, of.group, _makers(change, society, of.group, roster)))
+                    return ChangeAct(index, lever, of.group, _makers(change, society, of.group, roster))
         except SettingsError as error:
             raise SettingsError(f"lever {label_of(lever, index)!r}: {error}") from None
-    return Levers(acts, _stretches(acts, society, values))
+        raise AssertionError("a lever of no kind")
+
+    acts = [make(index, of, roster) for index, of in enumerate(members)]
+    return Levers(acts, _stretches(acts, society, values), make)
 
 
 def check_ticks(levers: Sequence[Any], ticks: int) -> None:

@@ -42,7 +42,8 @@ class ShardDone(msgspec.Struct, frozen=True):
 class WorldClosed(msgspec.Struct, frozen=True):
     """Event: the world has taken the tick's actions. `parcels` are what it sent, by shard; `sent` how many messages.
 
-    `parts` digests the state of each part, by name; it is empty where the world's state is not in the trace.
+    `parts` digests the state of each part, by name; it is empty where the world's state is not in the trace. `edge` is
+    what every shard is told of the edge after the tick (`kernel.edge`).
     """
 
     tick: int
@@ -52,6 +53,7 @@ class WorldClosed(msgspec.Struct, frozen=True):
     sent: dict[int, int] = {}
     attempt: int = 0
     parts: dict[str, bytes] = {}
+    edge: bytes = b""
 
 
 class ShardEnded(msgspec.Struct, frozen=True):
@@ -135,6 +137,8 @@ class Barrier:
         self._mail: dict[int, list[Any]] = {}
         self._expected: dict[int, dict[int, int]] = {}
         self._ends: dict[int, ShardEnded] = {}
+        self.edge = b""
+        """What shards have yet to be told of the edge before `tick`."""
 
     def restore(
         self,
@@ -143,6 +147,7 @@ class Barrier:
         mail: dict[int, list[Any]],
         waiting: dict[int, int],
         world: WorldHashes = NO_WORLD_HASHES,
+        edge: bytes = b"",
     ) -> None:
         """Take what was counted up to tick `first`, and the parcels with so many messages that wait for each shard."""
         assert not self.begun
@@ -151,6 +156,7 @@ class Barrier:
         self.world_trace = WorldTrace(world)
         self.total.add(total)
         self._mail = mail
+        self.edge = edge
         self._expected = {shard: {WORLD: n} for shard, n in waiting.items()}
 
     @property
@@ -192,7 +198,7 @@ class Barrier:
 
     def _envelope(self, shard: int) -> Envelope:
         """What waits for a shard."""
-        return Envelope(self._mail.get(shard, []), self._expected.get(shard, {}), self.attempts[shard])
+        return Envelope(self._mail.get(shard, []), self._expected.get(shard, {}), self.attempts[shard], self.edge)
 
     def _shard_done(self, event: ShardDone) -> list[Effect]:
         late = event.tick != self.tick or event.attempt != self.attempts[event.shard]
@@ -228,6 +234,7 @@ class Barrier:
                 self._expected[shard][WORLD] = n
         for target, parcel in event.parcels:
             self._mail[target].append(parcel)
+        self.edge = event.edge
         counts = Counts()
         for done in self._done.values():
             counts.add(done.counts)

@@ -15,7 +15,7 @@ books at the run's end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from operator import itemgetter
 from typing import Any, Final, overload
@@ -183,6 +183,7 @@ class Envelope(msgspec.Struct, frozen=True):
     """What a shard or the world is handed.
 
     `parcels` are frames where they are opened, and opaque on the way; the world's are `(Reports, frames)` of a shard.
+    `edge` says what changes for a shard as the tick begins (`kernel.edge`); it is empty where nothing does.
     `expected` says how many messages each source sent in them (None: nobody knows), and `attempt` which attempt of the
     receiver is meant: another's envelope is not taken.
     """
@@ -190,6 +191,7 @@ class Envelope(msgspec.Struct, frozen=True):
     parcels: list[Any] = []
     expected: Sent | None = None
     attempt: int = 0
+    edge: bytes = b""
 
 
 def count_messages(frames: Iterable[Frame]) -> Sent:
@@ -248,13 +250,20 @@ class Mail:
     With the run's `seed` that is the fair order, without it (sender, nth): those who come first have the places, where
     an inbox is too small, and are read first.
     `receivers` are the agents that have mail, sorted, int32. `refused` are the positions of messages that an inbox
-    had no room for. Columns are read through `order`; bodies stay packed until an inbox is read.
+    had no room for, and `retired` of those to agents who have left, as `lives` tells. Columns are read through `order`;
+    bodies stay packed until an inbox is read.
     """
 
     __slots__ = ("_edges", "_row_of", "_window", "_window_start", "_window_stop", "body", "nth", "order", "receiver",
-                 "receivers", "refused", "sender", "starts", "stops", "tick")  # fmt: skip
+                 "receivers", "refused", "retired", "sender", "starts", "stops", "tick")  # fmt: skip
 
-    def __init__(self, frames: Sequence[Frame], inbox_messages: int, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        frames: Sequence[Frame],
+        inbox_messages: int,
+        seed: int | None = None,
+        lives: Callable[[Int32], NDArray[np.bool_]] | None = None,
+    ) -> None:
         self.tick = frames[0].tick if frames else -1
         single = len(frames) == 1
         self.sender: Int32 = frames[0].sender if single else _join([frame.sender for frame in frames])
@@ -264,6 +273,10 @@ class Mail:
         self.starts, self.stops = _bounds(frames)
         columns = (self.receiver, self.sender, self.nth)
         order = total_order(*columns) if seed is None else fair_order(seed, self.tick, *columns)
+        self.retired = order[:0]
+        if lives is not None:
+            living = lives(self.receiver[order])
+            self.retired, order = order[~living], order[living]
         sorted_receiver = self.receiver[order]
         edges = np.flatnonzero(np.diff(sorted_receiver, prepend=-(2**31)))
         counts = np.diff(edges, append=len(order))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from populace.agents.context import Scope
 from populace.core.draws import WORLD
-from populace.core.errors import ActorLost, ScenarioError, StaleOrder, TransportError
+from populace.core.errors import ActorLost, ScenarioError, SettingsError, StaleOrder, TransportError
 from populace.core.places import defined_at, raised_at
 from populace.core.records import Answer, Ask, Counts, Look
 from populace.core.roster import ONE
@@ -27,6 +27,7 @@ from populace.env import Action, World
 from populace.env.part import LookFailed
 from populace.env.world import Applied
 from populace.interventions.at_work import NO_LEVERS, Levers, set_world
+from populace.interventions.groups import Members, Membership
 from populace.kernel.bus import (
     Envelope,
     Frame,
@@ -39,9 +40,10 @@ from populace.kernel.bus import (
     unpack_body,
 )
 from populace.kernel.consulting import Consulting
+from populace.kernel.edge import Edge, pack_edge, packed_groups, told
 from populace.kernel.events import AskModel
 from populace.kernel.order import fair_actions
-from populace.kernel.rows import action_rows, ask_rows
+from populace.kernel.rows import action_rows, ask_rows, turnover_rows
 from populace.kernel.snapshot import Era, scope_at
 from populace.kernel.trial import check_parts, is_sample, try_world
 from populace.kernel.turn import said_of
@@ -85,6 +87,7 @@ class WorldDone(msgspec.Struct, frozen=True):
     sent: dict[int, int] = {}
     attempt: int = 0
     parts: dict[str, bytes] = {}
+    edge: bytes = b""
 
 
 class _Closing(msgspec.Struct):
@@ -115,6 +118,7 @@ class Environment:
         frame_bytes: int,
         attempt: int = 0,
         levers: Levers = NO_LEVERS,
+        membership: Membership | None = None,
         record_actions: bool = False,
         record_asks: bool = False,
         trace_version: int = TRACE_VERSION,
@@ -135,6 +139,9 @@ class Environment:
         self._frame_bytes = frame_bytes
         self._last: WorldDone | None = None
         self._levers = levers
+        self.membership = membership
+        self._fixed: dict[int, Members] = {}
+        """The members of the groups of levers that are fixed otherwise than at tick 0, by a lever's place."""
         self._parameters = world.parameters
         self._base = {(part, name): getattr(world.parts[part], name) for part, name in levers.world_keys()}
         self._changed: list[NDArray[np.int32]] = []
@@ -150,13 +157,30 @@ class Environment:
         if self.anew is not None:
             if self.world.tick == 0:
                 check_parts(self.world, self._parameters)
-            try_world(self.world, self.anew().world)
+            again = self.anew()
+            again.membership = self.membership
+            try_world(self.world, again.world)
 
     def _enter(self, tick: int) -> None:
         """Let levers act on the world at the start of a tick."""
+        self._fix_groups(tick)
         self._set(tick)
         acts = self._levers.changes(tick, self.world.public_names)
         self._changed = [self.world.change(ids, fields) for ids, fields in acts]
+
+    def _fix_groups(self, tick: int) -> None:
+        """Fix the groups of the levers that take effect in a tick, or did before it where the world is restored."""
+        roster, membership = self.world.roster, self.membership
+        if membership is None or not roster.changed:
+            return
+        for at, places in self._levers.beginning(tick).items():
+            if new := [place for place in places if place not in self._fixed]:
+                members = membership.at(at, new, roster)
+                try:
+                    self._levers.fix(members, roster)
+                except SettingsError as error:
+                    raise ScenarioError(f"tick {at}: {error}") from None
+                self._fixed |= members
 
     def _set(self, tick: int) -> None:
         set_world(self.world, self._levers, self._base, tick)
@@ -261,7 +285,11 @@ class Environment:
     def _close(self, closing: _Closing) -> WorldDone:
         """End the tick, once parts have been answered."""
         tick, actions, changed, consulting = closing.tick, closing.actions, closing.changed, closing.consulting
-        resolved = self.world.finish(closing.applied, digests=self.trace_version >= 2)
+        before = set(self._fixed)
+        resolved = self.world.finish(closing.applied, digests=self.trace_version >= 2, born=self._take_born)
+        left = resolved.left.tolist()
+        fixed = {place: members for place, members in self._fixed.items() if place not in before}
+        edge = pack_edge(Edge(resolved.born, left, packed_groups(fixed)))
         if is_sample(self.world.tick):
             self.try_parts()
         changed += self._changed
@@ -277,7 +305,7 @@ class Environment:
             np.arange(len(resolved.emissions), dtype=np.int32),
             [_pack(body) for _, body in resolved.emissions],
         )
-        agents = np.unique(np.concatenate(changed)).astype(np.int32) if changed else np.empty(0, np.int32)
+        agents = np.unique(np.concatenate((*changed, resolved.newborn))).astype(np.int32)
         refused = sorted((action.agent, action.nth, reason) for action, reason in resolved.refused)
         covered = [out.receiver.tolist(), out.bodies, refused, *([closing.seal] if closing.seal else [])]
         rows: dict[str, TableRows] = {"levers": closing.touched} if closing.touched else {}
@@ -286,6 +314,10 @@ class Environment:
             covered.append(("asks", said_of(consulting.asks, answers)))
             if self._record_asks:
                 rows["asks"] = ask_rows(consulting.asks, answers)
+        covered += told(resolved.born, left)
+        counts.born, counts.left = len(resolved.newborn), len(left)
+        if resolved.born or left:
+            rows["turnover"] = turnover_rows(tick + 1, resolved.newborn, resolved.left, self.world.roster)
         digest = blake2b(_pack(covered), digest_size=DIGEST_BYTES).digest()
         if self._record_actions and actions:
             rows["actions"] = action_rows(tick, actions, resolved.refused)
@@ -302,8 +334,14 @@ class Environment:
             sent=count_messages(sent),
             attempt=self.attempt,
             rows=rows,
+            edge=edge,
         )
         return self._last
+
+    def _take_born(self, of: str, columns: Mapping[str, Sequence[Any]], ids: NDArray[np.int32]) -> None:
+        """Agents are born with these columns: groups of levers may have them."""
+        if self.membership is not None:
+            self.membership.grow(of, columns, ids)
 
     def export(self, tick: int) -> dict[str, Any]:
         """The world's state before `tick`. Raises TransportError where it does not stand there."""
@@ -314,7 +352,21 @@ class Environment:
             )
         if self.world.tick != tick:
             raise TransportError(f"the world stands at tick {self.world.tick} and cannot be saved before tick {tick}")
-        return self.world.state()
+        state = self.world.state()
+        if self.membership is not None and self.world.roster.changed:
+            fixed: dict[str, dict[str, NDArray[np.int32]]] = {}
+            for place in (one for places in self._levers.beginning(tick - 1).values() for one in places):
+                if (members := self._fixed.get(place)) is not None:
+                    other = {} if members.other is None else {"other": members.other}
+                    fixed[str(place)] = {"group": members.group, **other}
+            state["groups"] = {"born": self.membership.state(), "fixed": fixed}
+        return state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take what `export` gave. Raises ScenarioError for the state of a world of other parts."""
+        if self.membership is not None and "groups" in state:
+            self.membership.restore(state["groups"]["born"])
+        self.world.restore(state)
 
     def _acting(self, actions: list[Action]) -> list[Action]:
         """The actions, given in the order (agent, nth), in the order in which they act."""

@@ -8,8 +8,10 @@ from typing import Any, Final
 
 import msgpack
 import numpy as np
+from numpy.typing import NDArray
 
 from populace.core.records import Answer, Ask
+from populace.core.roster import Roster
 from populace.core.tables import TABLES, TableRows
 from populace.env import Action
 from populace.kernel.bus import Frame, Mail, Outgoing
@@ -23,9 +25,10 @@ _ASKS: Final = [(column.name, *column.source.split(".")) for column in TABLES["a
 
 
 def message_rows(mail: Mail, tick: int, unknown: TableRows) -> TableRows:
-    """The messages that reached this shard's inboxes in `tick`, were refused by them, or had no recipient."""
-    rows = np.concatenate((mail.order, mail.refused)).astype(np.intp)
-    delivered, refused = len(mail.order), len(mail.refused)
+    """The messages that reached this shard's inboxes in `tick`, were refused there, or had no recipient."""
+    rows = np.concatenate((mail.order, mail.refused, mail.retired)).astype(np.intp)
+    delivered, full, retired = len(mail.order), len(mail.refused), len(mail.retired)
+    refused = full + retired
     return {
         "tick_sent": np.concatenate((np.full(len(rows), mail.tick, np.int32), unknown["tick_sent"])),
         "tick_read": np.concatenate(
@@ -35,7 +38,10 @@ def message_rows(mail: Mail, tick: int, unknown: TableRows) -> TableRows:
         "receiver": np.concatenate((mail.receiver[rows], unknown["receiver"])),
         "nth": np.concatenate((mail.nth[rows], unknown["nth"])),
         "body": mail.bodies(rows) + unknown["body"],
-        "fate": ["delivered"] * delivered + ["refused:inbox_full"] * refused + unknown["fate"],
+        "fate": ["delivered"] * delivered
+        + ["refused:inbox_full"] * full
+        + ["refused:retired"] * retired
+        + unknown["fate"],
     }
 
 
@@ -97,6 +103,17 @@ def action_rows(tick: int, actions: Sequence[Action], refused: Sequence[tuple[Ac
         "kind": [one.kind for one in actions],
         "args": [_pack(one.args) for one in actions],
         "fate": [reasons.get((one.agent, one.nth), "applied") for one in actions],
+    }
+
+
+def turnover_rows(tick: int, born: NDArray[np.int32], left: NDArray[np.int32], roster: Roster) -> TableRows:
+    """Who is born and who has left as `tick` begins."""
+    agents = np.concatenate((born, left))
+    return {
+        "tick": np.full(len(agents), tick, np.int32),
+        "agent": agents,
+        "type": [roster.names[at] for at in roster.types_of(agents).tolist()],
+        "what": ["born"] * len(born) + ["left"] * len(left),
     }
 
 

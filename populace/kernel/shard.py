@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from populace.agents.activation import Activation
 from populace.agents.agent import Agent
 from populace.agents.context import Scope
+from populace.agents.population import make_agents
 from populace.core.containers import check_sealed, sealed
 from populace.core.draws import WORLD
 from populace.core.errors import CheckpointDamaged, StaleOrder, TransportError
@@ -25,7 +26,9 @@ from populace.core.roster import Roster
 from populace.core.tables import TableRows
 from populace.core.trace import TRACE_VERSION
 from populace.interventions.at_work import NO_LEVERS, Levers
+from populace.interventions.groups import Members
 from populace.kernel.bus import Envelope, Frame, Mail, Outgoing, check_complete, count_messages, distinct, gather, route
+from populace.kernel.edge import Edge, unpack_edge
 from populace.kernel.events import (
     Effect,
     EndRun,
@@ -64,14 +67,20 @@ class ShardPlan(msgspec.Struct, frozen=True):
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
+_GONE: Final = Agent()
+"""Stands for an agent who has left."""
 
 
 class _Before(msgspec.Struct):
-    """What a tick changes of a shard, as it was before: agents, packed; the timers that fire; what it set since."""
+    """What a tick changes of a shard, as it was before: agents, packed; the timers that fire; what it set since.
+
+    Those who were `born` as it began were not there.
+    """
 
     tick: int
     agents: dict[int, bytes]
     fired: list[int]
+    born: list[int]
     wakes: list[tuple[int, int]] = []
 
     def rewind(self, timers: dict[int, list[int]]) -> dict[int, list[int]]:
@@ -198,13 +207,19 @@ class Shard:
         check_complete(f"shard {self.plan.index}, tick {tick}", tick - 1, frames, event.envelope.expected)
         self.tick = tick
         self._last = None
-        before = _Before(tick, {}, self.timers.get(tick, []))
+        born = self._pass_edge(tick, unpack_edge(event.envelope.edge)) if event.envelope.edge else []
+        before = _Before(tick, {}, self.timers.get(tick, []), born)
         if self.plan.saved:
-            self._preserve(before, self.levers.changing(tick, self.plan.index, self.plan.shards))
+            changing = self.levers.changing(tick, self.plan.index, self.plan.shards, self.roster)
+            self._preserve(before, changing)
         sent = self._pull_levers(tick) if self.levers else []
         plan, scope = self.plan, self._scope_of(tick)
-        mail = Mail(frames + sent, plan.inbox_messages, scope.seed if plan.trace_version >= 2 else None)
+        lives = self.roster.lives if self.roster.anyone_left else None
+        seed = scope.seed if plan.trace_version >= 2 else None
+        mail = Mail(frames + sent, plan.inbox_messages, seed, lives)
         timers = np.array(self.timers.pop(tick, ()), np.int32)
+        if lives is not None:
+            timers = timers[lives(timers)]
         active = [ids[self.types[of].activation.due(scope.seed, tick, ids)] for of, ids in self._own.items()]
         self._sealed = sealed(scope.parameters)
         counts = Counts()
@@ -212,6 +227,8 @@ class Shard:
         counts.delivered = len(mail)
         if len(mail.refused):
             counts.refused["inbox_full"] = len(mail.refused)
+        if len(mail.retired):
+            counts.refused["retired"] = len(mail.retired)
         due: list[int] = np.unique(np.concatenate((*active, mail.receivers, timers))).tolist()
         if self.plan.saved:
             self._preserve(before, due)
@@ -227,6 +244,38 @@ class Shard:
             fields=self._fields,
             counts=counts,
         )
+
+    def _pass_edge(self, tick: int, edge: Edge) -> list[int]:
+        """Let agents be born and leave as `tick` begins, and fix the groups of levers; gives those born here."""
+        newborn: list[int] = []
+        index, shards = self.plan.index, self.plan.shards
+        left = np.array(edge.left, np.int32)
+        self.roster.retire(left, tick)
+        self._let_go(left)
+        for birth in edge.born:
+            ids = self.roster.spawn(birth.type, birth.count, tick)
+            places = np.flatnonzero(ids % shards == index).tolist()
+            own: list[int] = ids[places].tolist()
+            columns = {name: [column[place] for place in places] for name, column in birth.columns.items()}
+            born = make_agents(self.types[birth.type].kind, columns, own)
+            if self.plan.trace_version > 1:
+                self._keeper.keep(born, own, alone=False)
+            self.agents += born
+            newborn += own
+        if edge.born or edge.left:
+            self._find_own()
+        self.levers.fix(edge.members(), self.roster)
+        self._changed.update(newborn)
+        return newborn
+
+    def _let_go(self, ids: NDArray[np.int32]) -> None:
+        """Keep nothing of those of this shard's agents who have left."""
+        shards = self.plan.shards
+        for one in ids[ids % shards == self.plan.index].tolist():
+            self.agents[one // shards] = _GONE
+            self._rows.pop(one, None)
+            self._touched.discard(one)
+            self._changed.discard(one)
 
     def _find_own(self) -> None:
         """By type, the ids of this shard's agents who live."""
@@ -253,7 +302,7 @@ class Shard:
     def _pull_levers(self, tick: int) -> list[Frame]:
         """Let levers act at the start of a tick; gives what they send."""
         plan, levers = self.plan, self.levers
-        changed = levers.change(tick, self.agents, plan.index, plan.shards)
+        changed = levers.change(tick, self.agents, plan.index, plan.shards, self.roster)
         self._keep(sorted(changed))
         self._changed |= changed
         frames: list[Frame] = []
@@ -323,7 +372,7 @@ class Shard:
 
     def _split_unknown(self, out: Outgoing) -> tuple[Outgoing, Outgoing]:
         """What can be delivered, and what has a recipient that does not exist."""
-        known = (out.receiver >= WORLD) & (out.receiver < self._scope.population)
+        known = (out.receiver >= WORLD) & (out.receiver < self.roster.size)
         if known.all():
             return out, _none_of(out)
         return _rows_of(out, known), _rows_of(out, ~known)
@@ -367,7 +416,7 @@ class Shard:
         was: dict[int, bytes] = {}
         if before is not None:
             was, timers = before.agents, before.rewind(self.timers)
-            ids = ids | was.keys()
+            ids = (ids | was.keys()) - set(before.born)
         rows = self._rows
         packed = {one: was.get(one) or rows.get(one) or pack_agent(agents[one // shards], one) for one in sorted(ids)}
         self._changed = set()
@@ -381,7 +430,18 @@ class Shard:
     def restore(self, tick: int, state: ShardState) -> None:
         """Go on before `tick` from what a whole export gave. Raises CheckpointDamaged for agents that do not fit."""
         shards = self.plan.shards
-        for id, packed in state.agents.items():  # noqa: A001
+        if state.roster is not None:
+            self.roster.restore(state.roster)
+            own = len(range(self.plan.index, self.roster.size, shards))
+            self.agents += [_GONE] * (own - len(self.agents))
+            self._let_go(self.roster.gone())
+            self._find_own()
+        if state.groups is not None:
+            self.levers.fix({int(at): Members(one["group"], one.get("other")) for at, one in state.groups.items()},
+                            self.roster)  # fmt: skip
+        gone = set(self.roster.gone().tolist()) if self.roster.anyone_left else ()
+        known = {one: packed for one, packed in state.agents.items() if one not in gone}
+        for id, packed in known.items():  # noqa: A001
             try:
                 self.agents[id // shards] = self._keeper.read(packed, id)
             except (msgspec.MsgspecError, IndexError) as error:
@@ -389,7 +449,7 @@ class Shard:
                     f"agent {id} of the checkpoint is not one of this society's: {error}. Resume with the society "
                     "that the run was begun with."
                 ) from None
-        self._touched = set(state.agents)
+        self._touched = set(known)
         self._changed = set()
         self._before = None
         self._rows = {}

@@ -18,11 +18,15 @@ from populace.agents.context import Scope, Terms
 from populace.core.draws import WORLD
 from populace.core.errors import CheckpointDamaged, StorageError
 from populace.core.records import Counts, Position
+from populace.core.roster import before
 from populace.core.trace import WorldHashes
+from populace.env.fields import Fields
 from populace.kernel.blocks import Block, Rows, Shape, decode_block, encode_block, room_for
 from populace.kernel.bus import Frame, Outgoing, route
 
 _WORLD: Final = "world"
+FIELDS: Final = Fields.name
+"""The part that says who there is."""
 _to_plain: Final = msgspec.to_builtins
 _blocks_encode: Final = msgspec.msgpack.Encoder().encode
 _blocks_of: Final = msgspec.msgpack.Decoder(dict[str, tuple[Shape, bytes]]).decode
@@ -71,12 +75,16 @@ def scope_at(scope: Scope, tick: int, parameters: Any, eras: Sequence[Era]) -> S
 class ShardState(msgspec.Struct, frozen=True):
     """A shard's part: its agents by id as MessagePack, and its timers as columns, int64 ticks and int32 agents.
 
-    The agents are all that ever took a turn, or those that did since the last export.
+    The agents are all that ever took a turn or were born, or those that did since the last export. Where it is to be
+    restored, `roster` is the state of the roster (`Roster.state`) before the tick, and `groups` are the members of
+    levers' groups that are fixed already; both None where nobody was born or has left.
     """
 
     agents: dict[int, bytes]
     timer_ticks: NDArray[np.int64]
     timer_agents: NDArray[np.int32]
+    roster: dict[str, NDArray[np.int32]] | None = None
+    groups: dict[str, dict[str, NDArray[np.int32]]] | None = None
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +94,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     `mail` is what was sent and not yet read, as one frame from the world to nowhere in particular. `world` is
     `World.state()`. `hashes` are the trace's, one a tick, and `world_hashes` those of the world's states.
     `positions` are the journal's, `parts` counts the tables' parts, `rows` those in the parts of each table (None: not
-    known, of a run of an older populace), and `wall_s` is what the run has taken so far.
+    known, of a run of an older populace), and `wall_s` is what the run has taken so far. `edge` is what shards have yet
+    to be told of the edge before the tick.
     """
 
     tick: int
@@ -103,14 +112,18 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     parts: int = 0
     rows: dict[str, int] | None = None
     wall_s: float = 0.0
+    edge: bytes = b""
 
     def shard(self, index: int, shards: int) -> ShardState:
         """The part of shard `index` of `shards`."""
         mine = self.timer_agents % shards == index
+        roster, groups = self.world.get("parts", {}).get(FIELDS, {}).get("roster"), self.world.get("groups")
         return ShardState(
             {agent: packed for agent, packed in self.agents.items() if agent % shards == index},
             self.timer_ticks[mine],
             self.timer_agents[mine],
+            None if roster is None else before(roster, self.tick),
+            None if groups is None else groups["fixed"],
         )
 
 
@@ -179,6 +192,7 @@ def to_blocks(state: RunState) -> dict[str, Block]:
         "mail/offsets": mail.offsets,
         "mail/body": mail.body,
         "facts": _to_plain(facts),
+        **({"edge": state.edge} if state.edge else {}),
         **flatten(_WORLD, state.world),
     }
 
@@ -208,6 +222,7 @@ def from_blocks(tick: int, blocks: Mapping[str, Any]) -> RunState:
             parts=facts.parts,
             rows=facts.rows,
             wall_s=facts.wall_s,
+            edge=blocks.get("edge", b""),
         )
     except (KeyError, msgspec.ValidationError) as error:
         raise CheckpointDamaged(f"a checkpoint of tick {tick} is not one of a run: {error!r}") from None

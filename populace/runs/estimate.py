@@ -58,7 +58,8 @@ class Pilot(msgspec.Struct, frozen=True):
     """What a pilot saw. `turns` holds every agent in every tick, with nothing used where it was not due.
 
     `latencies_s` has an entry for each ask that was billed; `chains_s` one for each tick: how long the turn that waited
-    longest for the model waited; `ticks_s` what each took in all. `cost_usd` is what the pilot cost itself.
+    longest for the model waited; `ticks_s` what each took in all. `cost_usd` is what the pilot cost itself. `born`
+    counts agents who were born in it, of whom `turns` holds none.
     """
 
     agents: int
@@ -71,6 +72,7 @@ class Pilot(msgspec.Struct, frozen=True):
     abstained: int
     asks: int
     cost_usd: float
+    born: int = 0
 
 
 class Expected(Shown, msgspec.Struct, frozen=True):
@@ -218,7 +220,7 @@ def play(
     scripted = settings.asks_nobody
     ticks_s = list(clock.ticks_s.values())
     figures = asks["abstained"], asks["made"], manifest["cost_usd"]
-    return Pilot(agents, ticks, scripted, turns, latencies_s, chains_s, ticks_s, *figures)
+    return Pilot(agents, ticks, scripted, turns, latencies_s, chains_s, ticks_s, *figures, manifest.get("born", 0))
 
 
 def pilot_settings(settings: Settings, agents: int | dict[str, int], ticks: int, scripted: bool) -> Settings:
@@ -346,6 +348,8 @@ def _notes(settings: Settings, pilot: Pilot, guess: Estimate) -> list[str]:
             )
     if pilot.abstained * 10 > pilot.asks:
         notes.append(f"{pilot.abstained:,} of the pilot's {pilot.asks:,} asks have no answer: see to that first.")
+    if pilot.born:
+        notes.append(f"In the pilot {pilot.born:,} agents were born: what such will cost is not in the estimate.")
     if settings.levers:
         notes.append("The pilot was played without the levers.")
     if model.sampling == "shared" or model.cache is not None:

@@ -71,7 +71,11 @@ def export_run(
     for column in (*keep, *drop):
         if column not in known:
             raise SettingsError(f"{column}: the run has no such column. It has: {', '.join(sorted(known))}.")
-    ids = _other_ids(int(manifest["agents"]), key or secrets.token_bytes(32)) if hash_ids else None
+    ids = (
+        _other_ids(int(manifest["agents"]) + int(manifest.get("born", 0)), key or secrets.token_bytes(32))
+        if hash_ids
+        else None
+    )
     kept: dict[str, list[str]] = {}
     with naming(out, "written"):
         out.mkdir(parents=True, exist_ok=True)
@@ -92,6 +96,8 @@ def _stays(name: str, column: str, table: Any, keep: Sequence[str], drop: Sequen
     if full in drop or full in keep:
         return full not in drop
     declared = next((one for one in TABLES[name].columns if one.name == column), None)
+    if (name, column) == ("agents", "type"):
+        return True
     if declared is None:  # a public field, or a column of another populace
         kind = table.schema.field(column).type
         return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))

@@ -21,7 +21,7 @@ from populace.core.errors import ScenarioError, SettingsError
 from populace.core.roster import Roster
 from populace.data.societies import find_society
 from populace.env import Clock, Feed, Network, World
-from populace.interventions.groups import find_members
+from populace.interventions.groups import Membership
 from populace.interventions.levers import ChangeLever, SetLever, parse_lever
 from populace.kernel.environment import Environment, Reports
 from populace.kernel.events import AskModel, OpenTick
@@ -257,7 +257,7 @@ def test_a_lot_is_fair():
     lever = parse_lever("at=0, change={group={share=0.5}, fields={trust=2}}")
     drawn = np.zeros(AGENTS)
     for seed in range(200):
-        (members,) = find_members([lever], {"agent": {"x": [0] * AGENTS}}, Roster({"agent": AGENTS}), seed)
+        (members,) = Membership([lever], {"agent": {"x": [0] * AGENTS}}, Roster({"agent": AGENTS}), seed).at_start
         drawn[members.group] += 1
     assert drawn.sum() == 200 * AGENTS / 2
     assert np.abs(drawn - 100).max() < 5 * np.sqrt(200 * 0.25)

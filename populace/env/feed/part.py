@@ -215,6 +215,10 @@ class Feed(Part):
             raise ValueError(f"n is how many posts to show, from 1 to {self.keep}, got {n!r} {rest or ''}")
         return n
 
+    def grow(self, ids: NDArray[np.int32]) -> None:
+        """The newborns, who have posted nothing. Posts of those who leave stay."""
+        self.posts.grow(len(ids))
+
     def _shown(self, posts: NDArray[np.int64] | Sequence[int]) -> list[dict[str, Any]]:
         return self.posts.rows(np.asarray(posts, dtype=np.int64))
 

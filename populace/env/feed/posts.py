@@ -124,6 +124,12 @@ class Posts:
         self.written += 1
         return post
 
+    def grow(self, agents: int) -> None:
+        """So many agents more, who have posted nothing."""
+        if self._digests is not None:
+            self._digests.authors += range(len(self.last), len(self.last) + agents)
+        self.last = np.concatenate((self.last, np.full(agents, NONE, np.int64)))
+
     def _grow(self, rows: int) -> None:
         capacity = len(self._columns["author"])
         if rows > capacity:

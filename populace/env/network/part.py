@@ -25,8 +25,9 @@ class Network(Part):
     mutual tie is two edges. There are no edges to oneself and no repeated ones; new edges weigh 1.0.
 
     Agents act with `follow(target=, weight=1.0)`, `unfollow(target=)` and `set_weight(target=, weight=)`, each on
-    their own edges; refusals are `bad_arguments`, `unknown_target`, `self_loop`, `bad_weight`, `already_following`
-    and `not_following`. What they change shows from the next tick on.
+    their own edges; refusals are `bad_arguments`, `unknown_target`, `self_loop`, `bad_weight`, `already_following`,
+    `not_following`, and `retired` for a target who has left. What they change shows from the next tick on. Who is born
+    has no edges yet, and the edges from and to those who leave go with them.
 
     A lever may set `frozen`: while it is true, all that agents would change is refused as `frozen`.
     """
@@ -242,6 +243,8 @@ class Network(Part):
             return "bad_arguments"
         if not 0 <= target < self.size:
             return "unknown_target"
+        if self.world.roster.anyone_left and not self.world.roster.lives([target])[0]:
+            return "retired"
         if target == agent:
             return "self_loop"
         if not -_HEAVIEST <= weight <= _HEAVIEST:
@@ -262,17 +265,41 @@ class Network(Part):
             self._in = None
             self._edits.clear()
 
+    def grow(self, ids: NDArray[np.int32]) -> None:
+        """The newborns, with no edges yet."""
+        if self._key_base == self.size:
+            self._digests = None  # from now on edges are called otherwise
+        out = self._out
+        offsets = np.concatenate((out.offsets, np.full(len(ids), out.offsets[-1])))
+        self._out, self._in, self._size = Csr(offsets, out.targets, out.weights), None, len(offsets) - 1
+
+    def shrink(self, ids: NDArray[np.int32]) -> None:
+        """Remove the edges from and to those who leave."""
+        sources = self._out.sources()
+        rows = np.flatnonzero(np.isin(sources, ids) | np.isin(self._out.targets, ids))
+        if len(rows):
+            pairs = np.column_stack((sources[rows], self._out.targets[rows])).astype(np.int64)
+            weights = np.full(len(rows), np.nan)
+            self._take_edits(pairs, weights)
+            self._out, self._in = self._out.edit(pairs[:, 0], pairs[:, 1], weights), None
+
+    @property
+    def _key_base(self) -> int:
+        """What a source is multiplied by to call an edge by one number: the size, or more once agents were born."""
+        return self.size if self.size == self.world.roster.first else _MOST_AGENTS
+
     def digest(self) -> bytes:
         """16 bytes over the edges. The first takes all of them; from then on only those that change."""
         if self._digests is None:
             self._digests = RowDigests("edges", "weight")
-            self._digests.add(self._out.sources().astype(np.int64) * self.size + self._out.targets, self._out.weights)
+            keys = self._out.sources().astype(np.int64) * self._key_base + self._out.targets
+            self._digests.add(keys, self._out.weights)
         return join_digests(self.size, self._digests.digest())
 
     def _take_edits(self, pairs: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
         """Old edges out of the digest, new ones in."""
         if self._digests is not None:
-            keys, old = pairs[:, 0] * self.size + pairs[:, 1], self._out.find(pairs[:, 0], pairs[:, 1])
+            keys, old = pairs[:, 0] * self._key_base + pairs[:, 1], self._out.find(pairs[:, 0], pairs[:, 1])
             there, stays = ~np.isnan(old), ~np.isnan(weights)
             self._digests.remove(keys[there], old[there])
             self._digests.add(keys[stays], weights[stays])
@@ -320,9 +347,10 @@ class Network(Part):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take a state of the same number of agents."""
-        if len(state["offsets"]) != self.size + 1:
+        if len(state["offsets"]) != self.world.agents + 1:
             had = len(state["offsets"]) - 1
-            raise ScenarioError(f"part '{self.name}' has {had} agents in the checkpoint, not {self.size}")
+            raise ScenarioError(f"part '{self.name}' has {had} agents in the checkpoint, not {self.world.agents}")
+        self._size = self.world.agents
         self._out = Csr(
             np.array(state["offsets"], dtype=np.int64),
             np.array(state["targets"], dtype=np.int32),
@@ -335,6 +363,7 @@ class Network(Part):
 
 _EMPTY = build(1, [], [], None, "Network")
 _HEAVIEST = 1e300
+_MOST_AGENTS = 2**31
 
 
 def _arguments(args: dict[str, Any], needed: set[str], optional: set[str]) -> str:

@@ -59,8 +59,11 @@ class Tables:
         self._out = out
         self._parts = parts
         self._former_ticks = former_ticks
+        self._group_rows = group_rows
         self._sheets: dict[str, Sheet] = {}
         for name, table in TABLES.items():
+            if table.seldom and not any((out / PARTS).glob(f"{name}-*.parquet")):
+                continue
             if table.record is None or getattr(settings, table.record) not in (False, "none"):
                 whole = replace(table, columns=(*table.columns, *extra)) if name == "agents" else table
                 self._sheets[name] = Sheet(out, name, whole, group_rows, parts)
@@ -86,6 +89,8 @@ class Tables:
 
     def add(self, name: str, batch: TableRows) -> None:
         """Add rows to a table, as the kernel gives them; where the table is not kept, nothing happens."""
+        if name not in self._sheets and TABLES[name].seldom:
+            self._sheets[name] = Sheet(self._out, name, TABLES[name], self._group_rows, self._parts)
         if sheet := self._sheets.get(name):
             sheet.add(batch)
 

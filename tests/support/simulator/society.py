@@ -17,7 +17,7 @@ from populace.core.records import Abstained, Answer, Ask
 from populace.core.roster import Roster
 from populace.env import Batch, Part, World, action, query
 from populace.interventions.at_work import NO_LEVERS, Levers
-from populace.interventions.groups import find_members
+from populace.interventions.groups import Membership
 from populace.interventions.levers import parse_lever
 from populace.interventions.resolve import resolve_levers
 from populace.kernel.environment import Environment
@@ -117,7 +117,7 @@ def pulled() -> Levers:
     levers = [parse_lever(text) for text in texts]
     return resolve_levers(
         levers,
-        find_members(levers, {}, Roster({"agent": AGENTS}), seed=7),
+        Membership(levers, {}, Roster({"agent": AGENTS}), seed=7).at_start,
         society=Society(name="members", agent=Member, population=lambda setup: Population({"x": [0] * setup.agents})),
         settable=World(Fund()).settable,
         values={},

@@ -1,0 +1,50 @@
+"""What changes at the edge between two ticks, as every shard is told: births, exits, and whom levers act on. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from populace.env.turnover import Birth
+from populace.interventions.groups import Members, members_of
+
+
+class Edge(msgspec.Struct, frozen=True):
+    """Births in their order and who leaves, both from the tick after on; and the members of levers' groups.
+
+    `groups` has, by the place of a lever, the ids of its group and of the other one (None: it has none).
+    """
+
+    born: list[Birth] = []
+    left: list[int] = []
+    groups: dict[int, tuple[list[int], list[int] | None]] = {}
+
+    def members(self) -> dict[int, Members]:
+        """The groups as levers take them."""
+        return {at: members_of(group, other) for at, (group, other) in self.groups.items()}
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Edge).decode
+NO_EDGE: Final = Edge()
+
+
+def pack_edge(edge: Edge) -> bytes:
+    """An edge as it travels beside mail; nothing for one at which nothing changes. Raises what msgspec does."""
+    return b"" if edge == NO_EDGE else _encode(edge)
+
+
+def unpack_edge(packed: bytes) -> Edge:
+    """What `pack_edge` packed."""
+    return _decode(packed) if packed else NO_EDGE
+
+
+def packed_groups(members: dict[int, Members]) -> dict[int, tuple[list[int], list[int] | None]]:
+    """Members as an edge holds them."""
+    return {at: (one.group.tolist(), None if one.other is None else one.other.tolist()) for at, one in members.items()}
+
+
+def told(born: list[Birth], left: list[int]) -> list[Any]:
+    """What the trace covers of births and exits; nothing where there are none."""
+    return [("turnover", [(one.type, one.count, one.columns) for one in born], left)] if born or left else []

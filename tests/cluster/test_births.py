@@ -1,0 +1,219 @@
+"""Agents who are born and leave: one run in every life, what becomes of their mail and timers, groups of levers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.attempts import go, same_tables
+from support.running import run_local
+
+import populace
+from populace.agents.context import Context
+from populace.core.draws import Draws
+from populace.core.errors import PopulaceError
+from populace.core.roster import Roster
+from populace.kernel.shard import Shard
+from populace.kernel.snapshot import RunState
+from populace.runs.courses import fork_course, replay_course, resume_course
+from populace.runs.replay import replay_run
+from populace.store.tables.tables import read_table
+from populace.testing import InvariantBroken, check_society
+
+BIRTHS = str(Path(__file__).parent.parent / "support" / "births.py")
+TICKS = 8
+LEVERS = (
+    "at=4, change={group={type='household', where={age={max=3}}}, fields={wealth=9.5}}",
+    "at=3, until=7, block={sender={type='firm', share=0.6}}",
+    "at=5, send={to={share=0.5}, body='lever'}",
+    "at=2, change={group='all', fields={sold=40}}",
+    "at=6, change={group=[4,5,6,0], each={sold=[1,2,3,4]}}",
+    "at=6, block={sender=[4, 5], receiver={type='household'}}",
+)
+
+
+def hashes(manifest: dict[str, Any]) -> tuple[Any, ...]:
+    return manifest["trace_hashes"], manifest["world_hashes"], manifest["messages"], manifest["actions"]
+
+
+def rows(folder: Path, name: str) -> Any:
+    return read_table(folder, name).to_pandas()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> tuple[dict[str, Any], Path]:
+    """A run with births, exits and levers, on one shard."""
+    out = tmp_path_factory.mktemp("births") / "whole"
+    run = populace.run(BIRTHS, model="scripted", seed=7, levers=LEVERS, out=out, quiet=True)
+    return run.manifest, out
+
+
+@pytest.mark.parametrize("levers", [(), LEVERS])
+def test_a_society_with_births_and_exits_is_one_in_every_life(levers) -> None:
+    found = check_society(BIRTHS, levers=levers, seed=1)
+    assert found.asks > 50
+
+
+def test_agents_are_born_and_leave(whole) -> None:
+    """Or the tests of this file would show nothing."""
+    manifest, out = whole
+    turnover = rows(out, "turnover")
+    assert set(zip(turnover.type, turnover.what, strict=True)) == {
+        ("firm", "born"), ("firm", "left"), ("household", "born"), ("household", "left")
+    }  # fmt: skip
+    assert (manifest["born"], manifest["left"]) == tuple((turnover.what == what).sum() for what in ("born", "left"))
+
+
+def test_newborns_follow_all_others_and_no_id_comes_again(whole) -> None:
+    _, out = whole
+    turnover = rows(out, "turnover")
+    born = turnover[turnover.what == "born"]
+    assert born.agent.tolist() == list(range(15, 15 + len(born)))
+    left = turnover[turnover.what == "left"]
+    assert left.agent.is_unique
+    until = dict(zip(left.agent, left.tick, strict=True))
+    since = dict(zip(born.agent, born.tick, strict=True))
+    for name, who, when in (
+        ("asks", "agent", "tick"),
+        ("actions", "agent", "tick"),
+        ("messages", "sender", "tick_sent"),
+    ):
+        table = rows(out, name)
+        table = table[table[who] >= 0]
+        assert all(
+            since.get(one, 0) <= at < until.get(one, 99) for one, at in zip(table[who], table[when], strict=True)
+        )
+    changed = rows(out, "agents")
+    assert set(born.agent) <= set(changed.agent)
+    assert changed[changed.agent.isin(born.agent)].groupby("agent").tick.min().to_dict() == since
+
+
+def test_mail_to_one_who_left_is_refused_with_that_reason(whole) -> None:
+    manifest, out = whole
+    turnover, messages = rows(out, "turnover"), rows(out, "messages")
+    left = turnover[turnover.what == "left"]
+    until = dict(zip(left.agent, left.tick, strict=True))
+    refused = messages[messages.fate == "refused:retired"]
+    assert len(refused) == manifest["messages"]["refused_by_reason"]["retired"] > 10
+    assert all(sent + 1 >= until[one] for one, sent in zip(refused.receiver, refused.tick_sent, strict=True))
+    read = messages[messages.fate == "delivered"]
+    assert all(at < until.get(one, 99) for one, at in zip(read.receiver, read.tick_read, strict=True))
+    welcome = messages[messages.body.str.contains("welcome")]
+    assert set(welcome.fate) <= {"delivered", "expired", "refused:retired"}
+    assert "delivered" in set(welcome.fate)
+
+
+@pytest.mark.parametrize(
+    ("stop_at", "shards"), [(1, (1, 3)), (2, (3, 2)), (3, (2, 5)), (4, (3, 1)), (5, (1, 3)), (6, (5, 2)), (7, (2, 3))]
+)
+def test_ended_at_any_tick_and_resumed_on_other_shards(whole, stop_at, shards, tmp_path: Path) -> None:
+    manifest, out = whole
+    before, after = shards
+    levers = manifest["settings"]["levers"]
+    options = {"scenario": BIRTHS, "ticks": TICKS, "levers": levers, "shards": before, "checkpoint__every_ticks": 2}
+    assert go(tmp_path, stop_at=stop_at, **options) is None
+    assert hashes(go(tmp_path, going=resume_course(tmp_path, shards=after))) == hashes(manifest)
+    same_tables(tmp_path, out)
+    assert rows(tmp_path, "turnover").equals(rows(out, "turnover"))
+
+
+def resumed(tmp_path: Path) -> dict[str, Any]:
+    assert go(tmp_path / "run", stop_at=4, scenario=BIRTHS, ticks=TICKS, shards=2) is None
+    found: dict[str, Any] = go(tmp_path / "run", going=resume_course(tmp_path / "run", shards=3))
+    return found
+
+
+def test_control_a_birth_that_is_lost_at_resume_is_another_run(monkeypatch, tmp_path: Path) -> None:
+    undisturbed = run_local(tmp_path / "one", BIRTHS)
+    assert hashes(resumed(tmp_path / "a")) == hashes(undisturbed)
+    monkeypatch.setattr(RunState, "edge", property(lambda _: b""))
+    with pytest.raises((PopulaceError, KeyError, AssertionError)):
+        assert hashes(resumed(tmp_path / "b")) == hashes(undisturbed)
+
+
+def test_control_who_left_is_forgotten_at_resume(monkeypatch, tmp_path: Path) -> None:
+    undisturbed = run_local(tmp_path / "one", BIRTHS)
+    restore = Roster.restore
+    none = np.empty(0, np.int32)
+    monkeypatch.setattr(Roster, "restore", lambda self, state: restore(
+        self, state if state is None else {**state, "gone": none, "left": none}
+    ))  # fmt: skip
+    with pytest.raises((PopulaceError, AssertionError)):
+        assert hashes(resumed(tmp_path)) == hashes(undisturbed)
+
+
+def test_control_a_newborn_who_draws_by_its_place_on_the_shard_is_another_on_others(monkeypatch) -> None:
+    monkeypatch.setattr(Context, "draw", property(
+        lambda self: Draws(self._scope.seed, self.id if self.id < 15 else self._scope.population, self.tick)
+    ))  # fmt: skip
+    check_society(BIRTHS, seed=1)  # by what is the same on any shards: all newborns alike, and still one run
+    places = Shard._pass_edge
+
+    def passing(self: Shard, tick: int, edge: Any) -> None:
+        places(self, tick, edge)
+        self._scope = __import__("msgspec").structs.replace(self._scope, population=len(self.agents))
+
+    monkeypatch.setattr(Shard, "_pass_edge", passing)
+    with pytest.raises(InvariantBroken, match="shards"):
+        check_society(BIRTHS, seed=1)
+
+
+def test_control_ids_that_each_shard_gives_by_itself_are_others(monkeypatch) -> None:
+    spawn = Roster.spawn
+
+    def spawning(self: Roster, type: str, count: int, tick: int) -> Any:  # noqa: A002
+        return spawn(self, self.names[0] if tick == 2 and self.size % 2 else type, count, tick)
+
+    monkeypatch.setattr("populace.kernel.shard.Roster.spawn", spawning)
+    with pytest.raises((InvariantBroken, PopulaceError, KeyError, ValueError)):
+        check_society(BIRTHS, seed=1)
+
+
+def test_replay_has_births_and_exits_with_no_call(whole, tmp_path: Path) -> None:
+    _, out = whole
+    again = replay_run(replay_course(out), out, tmp_path / "replay")
+    assert again.ticks == again.recorded
+    assert rows(tmp_path / "replay", "turnover").equals(rows(out, "turnover"))
+
+
+def test_a_fork_with_a_lever_is_the_same_up_to_it(whole, tmp_path: Path) -> None:
+    manifest, out = whole
+    same = go(tmp_path / "same", going=fork_course(out, 4, [], []))
+    assert hashes(same) == hashes(manifest)
+    assert same["calls_billed"] == 0
+    levers = ["change={group={type='household'}, fields={wealth=1.0}}"]
+    fork = go(tmp_path / "fork", going=fork_course(out, 4, [], levers))
+    assert fork["trace_hashes"][:4] == manifest["trace_hashes"][:4]
+    assert fork["trace_hashes"][4:] != manifest["trace_hashes"][4:]
+    one, other = rows(out, "turnover"), rows(tmp_path / "fork", "turnover")
+    assert one[one.tick <= 4].equals(other[other.tick <= 4])
+    assert len(other[(other.tick == 5) & (other.what == "left") & (other.type == "household")]) > 5
+
+
+def test_groups_are_fixed_at_their_levers_tick(whole) -> None:
+    """Of those who live then, newborns among them; by what each was as it began."""
+    _, out = whole
+    turnover, levers = rows(out, "turnover"), rows(out, "levers")
+    born = turnover[(turnover.what == "born") & (turnover.type == "household")]
+    left = turnover[turnover.what == "left"]
+
+    def living(tick: int) -> set[int]:
+        return (set(range(3, 15)) | set(born[born.tick <= tick].agent)) - set(left[left.tick <= tick].agent)
+
+    young = {one for one in range(3, 15) if (one - 3) % 7 <= 3} | set(born.agent)  # a newborn's age is 0
+    touched = set(levers[levers.lever == "levers[0]"].agent)
+    assert touched == young & living(4)
+    assert touched & set(born.agent)
+    assert set(levers[levers.lever == "levers[2]"].agent) <= living(5) | set(range(3)) | set(
+        turnover[(turnover.what == "born") & (turnover.type == "firm")].agent
+    )
+
+
+@pytest.mark.ray
+def test_births_and_exits_on_ray(whole, tmp_path: Path) -> None:
+    manifest, _ = whole
+    run = populace.run(BIRTHS, model="scripted", seed=7, levers=LEVERS, shards=2, transport="ray",
+                       out=tmp_path / "ray", quiet=True)  # fmt: skip
+    assert hashes(run.manifest) == hashes(manifest)
