@@ -53,7 +53,7 @@ def members(group: str, seed: int = 7, name: str = "x", agents: int = AGENTS) ->
         ("at=1, bolck={sender=[1]}", "exactly one of"),
         ("at=1, tick=2, block={sender=[1]}", "unknown key 'tick'. Keys there are: at, block, name, until"),
         ("at=1, block={sender=[1], to=[2]}", r"unknown key 'block\.to'. Keys there are: receiver, sender"),
-        ("at=1, block={sender={were={a=1}}}", r"unknown key 'block\.sender\.were'. Keys there are: key, share, where"),
+        ("at=1, block={sender={were={a=1}}}", r"unknown key 'block\.sender\.were'. Keys there are: key, share, type,"),
         ("at=1, block={sender={share=0}}", r"'block\.sender\.share' = 0: .*greater than 0"),
         ("at=1, block={sender={share=1.5}}", r"'block\.sender\.share'"),
         ("at=1, block={sender={}}", "for everybody write"),
