@@ -68,7 +68,7 @@ class Choice:
 class AnswerSpec:
     """A compiled answer type.
 
-    `kind` is `text`, `choice` or `json`; `schema` is the JSON schema to send (None for text); `labels` are those
+    `kind` is `text`, `choice`, `json` or `embedding`; `schema` is the JSON schema to send, if any; `labels` are those
     of a choice; `key` identifies the type in content keys; `read(text)` gives the typed answer and raises
     ValueError, with a message fit to show the model, when the text does not fit.
     """
@@ -78,7 +78,7 @@ class AnswerSpec:
     def __init__(
         self,
         name: str,
-        kind: Literal["text", "choice", "json"],
+        kind: Literal["text", "choice", "json", "embedding"],
         schema: Mapping[str, Any] | None,
         read: Callable[[str], Any],
         labels: tuple[str, ...] = (),

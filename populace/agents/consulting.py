@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Iterable
 from typing import Any
 
 from populace.agents.context import Context
+from populace.agents.embedding import Vectors
 from populace.core.draws import NamedDraws
 from populace.core.errors import BadAsk
-from populace.core.records import Ask, AskAll
+from populace.core.records import Abstained, Ask, AskAll
 
 
 class Consultation:
@@ -50,6 +51,10 @@ class Consultation:
         or `Abstained`. Raises BadAsk as that does.
         """
         return self._context.ask(prompt, answer, **options)
+
+    def embed(self, texts: Iterable[str], **options: Any) -> Awaitable[Vectors | Abstained]:
+        """Embed texts, as an agent's `ctx.embed` does (`populace.Context.embed`); `ask_all` takes these too."""
+        return self._context.embed(texts, **options)
 
     def ask_all(self, asks: Iterable[Awaitable[Any]]) -> Awaitable[list[Any]]:
         """Ask several at once: `verdicts = await ctx.ask_all([ctx.ask(...), ctx.ask(...)])`, answers in their order.

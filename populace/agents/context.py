@@ -17,10 +17,11 @@ import msgpack
 import msgspec
 
 from populace.agents.answers import compile_answer, content_key, unusable
+from populace.agents.embedding import EMBEDDING, Vectors
 from populace.agents.facts import fill
 from populace.core.draws import WORLD, Draws
 from populace.core.errors import BadAction, BadAsk, BadMessage
-from populace.core.records import DEFAULT_ROLE, ROLE_NAME, Ask, Look, Message
+from populace.core.records import DEFAULT_ROLE, EMBED_ROLE, ROLE_NAME, Abstained, Ask, Look, Message
 from populace.core.roster import Roster
 
 UNKNOWN: Final = -2
@@ -265,6 +266,39 @@ class Context:
         except _NOT_PLAIN as error:
             raise BadAsk(f"ctx.ask: {error}") from None
         ask = Ask(self.id, self.tick, self._made, purpose, said, spec, tokens, heat, key, told, model_role)
+        self._made += 1
+        self._draft.pending.append(ask)
+        return ask
+
+    def embed(
+        self, texts: Iterable[str], *, purpose: str = "embed", model_role: str = EMBED_ROLE
+    ) -> Awaitable[Vectors | Abstained]:
+        """Embed texts: `vectors = await ctx.embed([one, other])`.
+
+        The awaited value is a float32 array of shape (texts, dimension), read-only, in the order of the texts, or
+        `Abstained`. The model is that of the role `embed` (`[model.roles.embed]`), or of another `model_role`. Vectors
+        are on record to the bit, so a replay gives the same; a field of an agent holds them as `vector.tolist()`.
+
+        Raises BadAsk for what is no list of texts that say something.
+        """
+        scope = self._scope
+        given = None if isinstance(texts, str) or not isinstance(texts, Iterable) else tuple(texts)
+        if given is None:
+            raise BadAsk("ctx.embed: takes a list of texts: await ctx.embed([text])")
+        for nth, text in enumerate(given):
+            if not isinstance(text, str) or not text.strip():
+                what = "is empty" if isinstance(text, str) else f"is a {type(text).__name__}"
+                raise BadAsk(f"ctx.embed: text {nth} {what}; give texts (str) that say something")
+        if not given or not isinstance(purpose, str):
+            raise BadAsk("ctx.embed: there is no text to embed" if not given else "ctx.embed: purpose is a text (str)")
+        said = tuple([("text", text) for text in given])
+        role = _role(model_role)
+        terms = scope.roles.get(role, scope)
+        try:
+            key = content_key(terms.model, said, EMBEDDING, 0, 0.0)
+        except _NOT_PLAIN as error:
+            raise BadAsk(f"ctx.embed: {error}") from None
+        ask = Ask(self.id, self.tick, self._made, purpose, said, EMBEDDING, 0, 0.0, key, "", role)
         self._made += 1
         self._draft.pending.append(ask)
         return ask

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Final
 
 from populace.budget.amounts import Rate
@@ -39,3 +41,18 @@ def tokens_of(characters: int) -> int:
     An estimate: it leases tokens before a call, and stands in where a server does not say what it used.
     """
     return (characters + 3) >> 2
+
+
+def share_out(total: int, parts: Sequence[int]) -> list[int]:
+    """`total` divided in proportion to `parts`, in whole numbers that add up to it; the parts where it is unknown."""
+    if total < 0 or not parts:
+        return list(parts)
+    whole = max(1, sum(parts))
+    shares = [total * part / whole for part in parts]
+    floors = [math.floor(share) for share in shares]
+    order = sorted(range(len(parts)), key=lambda index: (floors[index] - shares[index], index))
+    for index in order[: total - sum(floors)]:
+        floors[index] += 1
+    for index in range(total - sum(floors)):  # every part is 0
+        floors[index % len(floors)] += 1
+    return floors

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 import psutil
 
-from populace.core.records import DEFAULT_ROLE
+from populace.core.records import DEFAULT_ROLE, EMBED_ROLE
 from populace.models.embedded.host import ModelHost
 from populace.models.keys import role_accesses
 from populace.models.probing import try_endpoint
@@ -97,6 +97,6 @@ async def _model(settings: Settings, ask: bool) -> list[Finding]:
             continue
         for name, probe, access in zip(names, probes, role_accesses(settings, role), strict=True):
             if probe.ok:
-                trials = await try_endpoint(own, access, time.time())
+                trials = await try_endpoint(own, access, time.time(), embeds=role == EMBED_ROLE)
                 findings += [Finding(f"{name}, {one.what}", one.good, one.found, one.next_step) for one in trials]
     return findings

@@ -13,7 +13,7 @@ from populace.budget.lease import Purse
 from populace.budget.prices import rate_of
 from populace.budget.service import OwnShare, is_limited
 from populace.core.errors import ModelError, SettingsError
-from populace.core.records import DEFAULT_ROLE
+from populace.core.records import DEFAULT_ROLE, EMBED_ROLE
 from populace.models.by_role import ByRole
 from populace.models.cache.answers import Cache
 from populace.models.cache.layer import Cached
@@ -93,9 +93,9 @@ def _joined(parts: Sequence[_Part]) -> Gateway:
 
 
 def _kept(settings: Settings, gateway: Gateway) -> Gateway:
-    """The gateway behind a cache, where answers are kept or shared."""
+    """The gateway behind a cache, where answers are kept or shared: embeddings always are."""
     model = settings.model
-    if model.cache is None and model.sampling == "own":
+    if model.cache is None and model.sampling == "own" and EMBED_ROLE not in model.roles:
         return gateway
     cache = None if model.cache is None else Cache(model.cache)
     return Cached(gateway, mode=model.sampling, seed=settings.seed, cache=cache)

@@ -24,7 +24,7 @@ from populace.models.reading import without_thinking
 from populace.models.refusals import excerpt, read_error_in_answer
 from populace.models.schemas import guidance_grammar, label_grammar, strict_schema
 
-Mode: TypeAlias = Literal["text", "schema", "labels"]
+Mode: TypeAlias = Literal["text", "schema", "labels", "embedding"]
 """What a request asks for: text, JSON that fits the schema, or probabilities over a choice's labels."""
 
 Turns: TypeAlias = tuple[tuple[str, str], ...]

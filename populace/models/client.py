@@ -30,6 +30,7 @@ from populace.models.dispatch.dispatcher import Batches, Dispatcher
 from populace.models.dispatch.lanes import Lane, Lanes
 from populace.models.dispatch.retry import Again, Pending
 from populace.models.dispatch.throttle import Limiter
+from populace.models.embeddings import MOST_TEXTS, embedding_request, read_embeddings
 from populace.models.endings import Ending, Exhausted, Fatal, Fault, Late, Limited, Refused, Rejected, Said, Unsupported
 from populace.models.http import Reply
 from populace.models.protocol import Deliver, Pressure
@@ -38,6 +39,7 @@ from populace.models.role_model import RoleModel, Server, explain
 
 _CHAT: Final = "/chat/completions"
 _COMPLETIONS: Final = "/completions"
+_EMBEDDINGS: Final = "/embeddings"
 _BEHIND_S: Final = 0.01
 _LIMITS: Final = "x-ratelimit-remaining-requests"
 
@@ -63,6 +65,7 @@ class Client:
         self._servers = self._model.servers
         self._outage_s = outage_s
         self._limiter = limiter
+        self._batch = batch
         self._failure: Exception | None = None
         self._trouble = ""
         self._winding_down = False
@@ -75,7 +78,7 @@ class Client:
             outage_s=outage_s,
             pause_s=self._model.retry.pause_s,
             limiter=limiter,
-            batches=None if all(one.prompts is None for one in self._models.values()) else Batches(batch, self._kind),
+            batches=Batches(batch, self._kind, self._filled),
         )
 
     async def open(self) -> None:
@@ -131,6 +134,8 @@ class Client:
                 mode: Mode = "text"
             case "choice":
                 mode = model.choice_mode
+            case "embedding":
+                mode = "embedding"
             case _:
                 mode = "schema"
         pending = Pending(ask, deliver, mode, model.retry.rate)
@@ -144,7 +149,7 @@ class Client:
         model = self._of(ask)
         turns = (*ask.messages, *pending.more)
         text = "".join(content for _, content in turns)
-        if model.prompts is not None and pending.mode != "schema":
+        if model.prompts is not None and pending.mode in ("text", "labels"):
             text = prompt_of(turns, model.prompts.form)
         size, schema = len(text) if text.isascii() else len(text.encode()), 0
         if pending.mode == "schema" and ask.spec.schema is not None:
@@ -157,6 +162,8 @@ class Client:
         pending = batch[0]
         model = self._of(pending.ask)
         server, prompts = model.servers[lane.index], model.prompts
+        if pending.mode == "embedding":
+            return await self._embed(batch, lane, server, model.label)
         if prompts is not None and pending.mode != "schema":
             return await self._complete(batch, lane, server, prompts)
         ask = pending.ask
@@ -194,6 +201,23 @@ class Client:
         each = [pending.ask.spec.labels if labels else () for pending in batch]
         return read_completions(reply.body, texts, each, reply.headers.get("Content-Type", ""))
 
+    async def _embed(self, batch: list[Pending], lane: Lane, server: Server, label: str) -> Sequence[Ending]:
+        """One request for the embeddings of several asks."""
+        form = server.writer.form
+        for pending in batch:
+            pending.form = form
+            pending.alone = pending.alone or len(batch) == 1
+            server.history.begun(_kinds(pending), _name(pending))
+        asks = [[text for _, text in pending.ask.messages] for pending in batch]
+        body = embedding_request(label, [text for ask in asks for text in ask], form)
+        reply = await server.http.post(_EMBEDDINGS, body)
+        if not isinstance(reply, Reply):
+            return [reply] * len(batch)
+        outcome = self._look_at(reply, lane, server, sum(pending.estimate for pending in batch))
+        if outcome is not None:
+            return [outcome] * len(batch)
+        return read_embeddings(reply.body, asks, reply.headers.get("Content-Type", ""))
+
     def _look_at(self, reply: Reply, lane: Lane, server: Server, estimate: int) -> Ending | None:
         """What every reply says, whatever was asked: to wait, or that it went wrong; None for an answer to read."""
         if _LIMITS in reply.headers:
@@ -226,7 +250,7 @@ class Client:
                     pending.mode = "schema"
                 self._put_again(pending, 0.0)
                 return
-            shares = model.prompts is not None and not pending.alone and self._kind(pending) is not None
+            shares = not pending.alone and self._kind(pending) is not None
             if shares and _of_one_prompt(outcome):
                 # It may be another prompt of the request that was refused.
                 if isinstance(outcome, Rejected) and outcome.billed:
@@ -255,7 +279,7 @@ class Client:
             self._put_again(pending, max(step.after_s, held_s))
         else:
             if isinstance(step, Fatal) and self._failure is None:
-                self._fail(ModelError(explain(step, model, server)))
+                self._fail(ModelError(explain(step, model, server, pending.ask.model_role)))
             self._abstain([pending], *_reason(self._failure))
 
     def _limited_for_ever(self, pending: Pending, lane: Lane) -> bool:
@@ -354,10 +378,16 @@ class Client:
 
     def _kind(self, pending: Pending) -> object:
         """What asks have in common that one request can carry; None for an ask that goes alone."""
-        if pending.mode == "schema" or pending.alone or self._of(pending.ask).prompts is None:
-            return None
         ask = pending.ask
+        if pending.mode == "schema" or pending.alone:
+            return None
+        if pending.mode != "embedding" and self._of(ask).prompts is None:
+            return None
         return ask.model_role, pending.mode, ask.max_tokens, ask.temperature
+
+    def _filled(self, pending: Pending) -> float:
+        """Which part of a request an ask fills: 1 or more where it goes alone."""
+        return len(pending.ask.messages) / MOST_TEXTS if pending.mode == "embedding" else 1.0 / self._batch
 
 
 def _of_one_prompt(outcome: Ending) -> bool:

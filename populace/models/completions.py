@@ -18,14 +18,13 @@ it is the run's.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from populace.budget.prices import credible, tokens_of
+from populace.budget.prices import credible, share_out, tokens_of
 from populace.models.bodies import DECODE_ERRORS, contents, count, number, objects, plain_body, text_or_none
 from populace.models.chat import Turns, Usage, usage_of
 from populace.models.choices import label_probabilities
@@ -137,8 +136,8 @@ def read_completions(
     total_in, told_in = credible(usage.prompt_tokens, sum(map(len, prompts)))
     total_out, told_out = credible(usage.completion_tokens, sum(len(found[index].text) for index in answered))
     counted = told_in and told_out
-    sent = _share(total_in if told_in else -1, [tokens_of(len(prompt)) for prompt in prompts])
-    said = _share(total_out if told_out else -1, [tokens_of(len(found[index].text)) for index in answered])
+    sent = share_out(total_in if told_in else -1, [tokens_of(len(prompt)) for prompt in prompts])
+    said = share_out(total_out if told_out else -1, [tokens_of(len(found[index].text)) for index in answered])
     out = dict(zip(answered, said, strict=True))
     endings: list[Ending] = []
     for index in range(len(prompts)):
@@ -184,18 +183,3 @@ def _read(choice: _Choice, tokens_in: int, tokens_out: int, labels: tuple[str, .
     if labels and choice.logprobs is not None and choice.logprobs.top_logprobs:
         probabilities = label_probabilities(labels, (choice.logprobs.top_logprobs[0] or {}).items())
     return Said(text, tokens_in, tokens_out, cut, probabilities, thinking, counted)
-
-
-def _share(total: int, parts: Sequence[int]) -> list[int]:
-    """`total` divided in proportion to `parts`, in whole numbers that add up to it; the parts where it is unknown."""
-    if total < 0 or not parts:
-        return list(parts)
-    whole = max(1, sum(parts))
-    shares = [total * part / whole for part in parts]
-    floors = [math.floor(share) for share in shares]
-    order = sorted(range(len(parts)), key=lambda index: (floors[index] - shares[index], index))
-    for index in order[: total - sum(floors)]:
-        floors[index] += 1
-    for index in range(total - sum(floors)):  # every part is 0
-        floors[index % len(floors)] += 1
-    return floors

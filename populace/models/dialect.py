@@ -12,6 +12,7 @@ endpoints answer 400, 404, 422 and 500 to the same thing.
 | seed            | sent                  | left out: the endpoint draws                                        |
 | logprobs        | 20 of the first token | 5; then choices are asked by schema                                 |
 | response_format | `json_schema`         | `json_object` and the schema in the prompt; the prompt alone        |
+| encoding_format | `base64`              | left out: embeddings come as lists of numbers                       |
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-Parameter: TypeAlias = Literal["max_tokens", "temperature", "seed", "logprobs", "response_format"]
+Parameter: TypeAlias = Literal["max_tokens", "temperature", "seed", "logprobs", "response_format", "encoding_format"]
 SchemaStep: TypeAlias = Literal["json_schema", "json_object", "prompt"]
 
 _NAMES: Final[dict[Parameter, re.Pattern[str]]] = {
@@ -33,6 +34,7 @@ _NAMES: Final[dict[Parameter, re.Pattern[str]]] = {
     "response_format": re.compile(
         r"\bresponse[_ ]?format\b|\bjson_schema\b|\bstructured outputs?\b|\bjson mode\b", re.IGNORECASE
     ),
+    "encoding_format": re.compile(r"\bencoding_format\b", re.IGNORECASE),
 }
 _REFUSES: Final = re.compile(
     r"unsupport|not support|n't support|unknown|unrecogni[sz]ed|unexpected|not permitted|not allowed|forbidden|invalid"
@@ -57,6 +59,7 @@ class Form(msgspec.Struct, frozen=True):
     seed: bool = True
     logprobs: int = 20
     response_format: SchemaStep = "json_schema"
+    encoding_format: bool = True
 
     def without(self, parameter: str) -> Form | None:
         """The form with one thing less, or None where there is no other way to ask."""
@@ -69,6 +72,8 @@ class Form(msgspec.Struct, frozen=True):
                 return msgspec.structs.replace(self, seed=False)
             case "logprobs" if self.logprobs:
                 return msgspec.structs.replace(self, logprobs=5 if self.logprobs > 5 else 0)
+            case "encoding_format" if self.encoding_format:
+                return msgspec.structs.replace(self, encoding_format=False)
             case "response_format" if self.response_format != "prompt":
                 step: SchemaStep = "json_object" if self.response_format == "json_schema" else "prompt"
                 return msgspec.structs.replace(self, response_format=step)
@@ -99,6 +104,8 @@ class Form(msgspec.Struct, frozen=True):
             found.append("takes no JSON schema: it is asked for JSON, and the prompt holds the schema")
         elif self.response_format == "prompt":
             found.append("takes no response_format: the prompt holds the schema")
+        if not self.encoding_format:
+            found.append("takes no encoding_format: embeddings come as lists of numbers")
         return found
 
     def and_of(self, other: Form) -> Form:
@@ -109,6 +116,7 @@ class Form(msgspec.Struct, frozen=True):
             self.seed and other.seed,
             min(self.logprobs, other.logprobs),
             _further(self.response_format, other.response_format),
+            self.encoding_format and other.encoding_format,
         )
 
 

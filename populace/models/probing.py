@@ -7,16 +7,19 @@ doctor`); a run learns for itself, since an endpoint may change.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from populace.agents.answers import AnswerSpec, Choice, Chosen, compile_answer
+from populace.agents.embedding import EMBEDDING, read_vectors
 from populace.core.errors import PopulaceError
 from populace.core.records import Ask
 from populace.models.chat import OPENAI, Mode, Writer, read_completion
 from populace.models.dispatch.backoff import Backoff, asked_wait_s, never_fits, rate_headers
+from populace.models.embeddings import embedding_request, read_embeddings
 from populace.models.endings import Ending, Exhausted, Fault, Limited, Refused, Said, Unsupported
 from populace.models.http import Http, Reply
 from populace.models.keys import Access, is_loopback, read_key
@@ -27,6 +30,10 @@ from populace.settings import Settings
 _STEPS: Final = 12
 _SEED: Final = 7
 _BACKOFF: Final = Backoff()
+
+
+_Read: TypeAlias = Callable[[bytes, str], Ending]
+"""Reads the body of a 200 and its content type."""
 
 
 class _Sample(msgspec.Struct):
@@ -44,8 +51,10 @@ class Trial(NamedTuple):
     next_step: str = ""
 
 
-async def try_endpoint(settings: Settings, access: Access, now_s: float) -> list[Trial]:
+async def try_endpoint(settings: Settings, access: Access, now_s: float, *, embeds: bool = False) -> list[Trial]:
     """Ask an endpoint for a text, a struct and a choice, twice with one seed, and read what it says of its limits.
+
+    Where it is there for embeddings (`embeds`), it is asked for those of two texts, twice.
 
     Makes about six calls of at most `model.max_tokens` each, more where it refuses a form; they are billed. Where it
     asks to wait, it is waited for, up to `endpoint.outage_s` in all. `now_s` is Unix time. Raises nothing: what goes
@@ -62,7 +71,8 @@ async def try_endpoint(settings: Settings, access: Access, now_s: float) -> list
         return [Trial("asks", False, str(error))]
     await http.open()
     try:
-        return await _Trying(settings, http, now_s).all()
+        trying = _Trying(settings, http, now_s)
+        return await (trying.embeddings() if embeds else trying.all())
     finally:
         await http.close()
 
@@ -90,7 +100,35 @@ class _Trying:
         trials.append(await self._try_schema())
         trials.append(await self._try_choice())
         trials.append(await self._try_seed())
-        trials.append(self._limits())
+        return trials + self._told()
+
+    async def embeddings(self) -> list[Trial]:
+        """What it makes of two texts, and whether that is the same the second time."""
+        texts = ("A neighbour plays loud music at noon.", "Bread is baked before dawn.")
+        ask = Ask(0, 0, 0, "doctor", tuple([("text", text) for text in texts]), EMBEDDING, 0, 0.0, bytes(16))
+        found = []
+        for _ in range(2):
+            ending: Ending = Refused("no form of this ask was taken", billed=False)
+            for _ in range(_STEPS):
+                form = self._writer.form_of(ask)
+                request = embedding_request(self._model.label, texts, form)
+                ending = await self._call(
+                    "/embeddings", request, lambda body, kind: read_embeddings(body, [texts], kind)[0]
+                )
+                if not (isinstance(ending, Unsupported) and self._writer.learn(ask, form, ending)):
+                    break
+            if not isinstance(ending, Said):
+                return [_failed("embeddings", ending)]
+            self._counted = self._counted and ending.counted
+            found.append(read_vectors(ending.text))
+        same = (
+            "equal texts have equal vectors" if (found[0] == found[1]).all() else "equal texts differ in their digits"
+        )
+        return [Trial("embeddings", True, f"It gives vectors of {found[0].shape[1]} numbers; {same}."), *self._told()]
+
+    def _told(self) -> list[Trial]:
+        """What it has said beside its answers: of its limits, and of the form that it takes."""
+        trials = [self._limits()]
         if self._waits:
             found = f"It had to be waited for {self._waits} times, {self._waited_s:.1f} s in all; a run waits as well."
             trials.append(Trial("waits", True, found))
@@ -173,18 +211,19 @@ class _Trying:
                 return ending
             form = self._writer.form_of(ask)
             labels = spec.labels if mode == "labels" else ()
-            ending = await self._call(self._writer.request(ask, mode, _SEED), labels, len(question))
+            read = partial(_read_completion, labels, len(question))
+            ending = await self._call("/chat/completions", self._writer.request(ask, mode, _SEED), read)
             if not (isinstance(ending, Unsupported) and self._writer.learn(ask, form, ending)):
                 break
         if isinstance(ending, Said):
             self._counted = self._counted and ending.counted
         return ending
 
-    async def _call(self, request: bytes, labels: tuple[str, ...], sent: int) -> Ending:
+    async def _call(self, path: str, request: bytes, read: _Read) -> Ending:
         """One request, put again where it is to be waited for: a rate limit, or a fault, as often as a run would."""
         limits = faults = 0
         while True:
-            ending = await self._try(request, labels, sent)
+            ending = await self._try(path, request, read)
             match ending:
                 case Limited(detail, asked_s) if not never_fits(detail):
                     pause_s = _BACKOFF.pause_s(_SEED, 0, 0, self._waits, limits, asked_s)
@@ -200,15 +239,19 @@ class _Trying:
             self._waited_s += pause_s
             await asyncio.sleep(pause_s)
 
-    async def _try(self, request: bytes, labels: tuple[str, ...], sent: int) -> Ending:
-        reply = await self._http.post("/chat/completions", request)
+    async def _try(self, path: str, request: bytes, read: _Read) -> Ending:
+        reply = await self._http.post(path, request)
         if not isinstance(reply, Reply):
             return reply
         self._headers = {**self._headers, **reply.headers}
         if reply.status == 200:
-            return read_completion(reply.body, labels, sent, reply.headers.get("Content-Type", ""))
+            return read(reply.body, reply.headers.get("Content-Type", ""))
         body = self._http.scrub(reply.body.decode(errors="replace")).encode()
         return read_error(reply.status, body, asked_wait_s(reply.headers, body, self._now_s))
+
+
+def _read_completion(labels: tuple[str, ...], sent: int, body: bytes, content_type: str) -> Ending:
+    return read_completion(body, labels, sent, content_type)
 
 
 def _failed(what: str, ending: Ending) -> Trial:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from populace.core.records import EMBED_ROLE
 from populace.models.chat import Mode, Writer
 from populace.models.completions import Prompts
 from populace.models.dispatch.retry import Retry
@@ -44,8 +45,18 @@ class RoleModel(NamedTuple):
     prompts: Prompts | None = None
 
 
-def explain(fatal: Fatal, model: RoleModel, server: Server) -> str:
-    """Why no further call of this model can succeed, and what to do, in words."""
+def explain(fatal: Fatal, model: RoleModel, server: Server, asked: str) -> str:
+    """Why no further call of this model can succeed, and what to do, in words; `asked` is the role of the ask."""
+    said = _explained(fatal, model, server)
+    if asked == EMBED_ROLE != model.role:
+        said += (
+            " This was asked by ctx.embed, and the settings name no model for it: set model.roles.embed.name to one "
+            "that gives embeddings, and model.roles.embed.endpoint.base_url where another server has it."
+        )
+    return said
+
+
+def _explained(fatal: Fatal, model: RoleModel, server: Server) -> str:
     url, detail, name = server.http.base_url, fatal.detail, setting_of(model.role, "name")
     match fatal.kind:
         case "key":

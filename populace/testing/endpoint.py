@@ -18,6 +18,7 @@ import gzip
 import json
 import threading
 import time
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -26,9 +27,12 @@ from hashlib import blake2b
 from typing import Any, Final, Self, TypeAlias
 
 import msgspec
+import numpy as np
 from aiohttp import web
+from numpy.typing import ArrayLike
 
 from populace.core.draws import Stream
+from populace.models.scripted.embed import placebo_vector
 from populace.models.scripted.generate import compile_schema, plain_text
 from populace.testing.acts import (
     CUT,
@@ -85,6 +89,10 @@ Answering: TypeAlias = Callable[[Asked], Any]
 """What the model behind the endpoint says: a str as it is, anything else as JSON."""
 
 
+Embedding: TypeAlias = Callable[[str], ArrayLike]
+"""What the model behind the endpoint makes of a text: its vector."""
+
+
 def placebo_answer(asked: Asked) -> str:
     """An answer that fits the schema asked for, drawn from the request's own content. Raises ValueError for none."""
     content = json.dumps([asked.model, asked.messages, asked.schema, asked.body.get("seed")], sort_keys=True)
@@ -98,7 +106,8 @@ class FakeEndpoint:
     `answer` says what the model says, by default a placebo. `trouble` says how often what of `TROUBLE` happens to a
     request: by lot from `seed`, the request's content and how often it came, so in whatever order requests arrive. A
     `plan` goes before it: a list (the nth request gets the nth act) or a function of the `Seen` request. A `limit` is
-    enforced before either. `key` asks for a bearer token; `keepalive_s` closes idle connections.
+    enforced before either. `key` asks for a bearer token; `keepalive_s` closes idle connections. `embedding` gives the
+    vector of a text, for `/embeddings`: by default a placebo's.
     """
 
     def __init__(
@@ -113,12 +122,14 @@ class FakeEndpoint:
         limit: RateLimit | None = None,
         keepalive_s: float = 75.0,
         base: Act = OK,
+        embedding: Embedding = placebo_vector,
     ) -> None:
         self.trouble = dict(trouble or {})
         unknown = self.trouble.keys() - TROUBLE.keys()
         if unknown or sum(self.trouble.values()) > 1.0 or any(rate < 0.0 for rate in self.trouble.values()):
             raise ValueError(f"trouble={trouble}: shares, of 1 together at most, of: {', '.join(TROUBLE)}")
         self.answer = answer
+        self.embedding = embedding
         self.plan = plan
         self.seed = seed
         self.models = tuple(models)
@@ -160,6 +171,7 @@ class FakeEndpoint:
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/chat/completions", self._handle)
         app.router.add_post("/v1/completions", self._handle)
+        app.router.add_post("/v1/embeddings", self._handle)
         app.router.add_route("*", "/elsewhere/{rest:.*}", self._elsewhere)
         runner = web.AppRunner(
             app,
@@ -279,7 +291,7 @@ class FakeEndpoint:
         self.billed.tokens_in += usage["prompt_tokens"]
         self.billed.tokens_out += usage["completion_tokens"]
         if act.body is None:
-            self.invented += [choice.get("text") or _content_of(choice) for choice in answer["choices"]]
+            self.invented += [choice.get("text") or _content_of(choice) for choice in answer.get("choices", ())]
         if act.shape is not None:
             shaped = act.shape(answer, body)
             data = shaped if isinstance(shaped, bytes) else json.dumps(shaped).encode()
@@ -319,7 +331,9 @@ class FakeEndpoint:
         return web.Response(body=self._bombs[act.bomb_bytes], content_type="application/json", headers=headers)
 
     def _answer(self, body: dict[str, Any], act: Act, again: int) -> dict[str, Any]:
-        """The body of an answer: one choice for a chat, one for each prompt of a completion."""
+        """The body of an answer: one choice for a chat, one for each prompt of a completion, a vector for each text."""
+        if "input" in body:
+            return self._embedded(body)
         chat = "messages" in body
         given = body.get("prompt", "")
         prompts: list[Any] = [body["messages"]] if chat else (given if isinstance(given, list) else [given])
@@ -351,6 +365,27 @@ class FakeEndpoint:
             "choices": choices,
             "usage": {"prompt_tokens": counts[0], "completion_tokens": counts[1], "total_tokens": sum(counts)},
         }
+
+    def _embedded(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The body of an answer to a request for embeddings."""
+        texts = body["input"] if isinstance(body["input"], list) else [body["input"]]
+        form = body.get("encoding_format", "float")
+        used = sum(map(tokens_in, texts))
+        return {
+            "object": "list",
+            "model": body["model"],
+            "data": [
+                {"object": "embedding", "index": at, "embedding": _wired(self.embedding(text), form)}
+                for at, text in enumerate(texts)
+            ],
+            "usage": {"prompt_tokens": used, "total_tokens": used, "completion_tokens": 0},
+        }
+
+
+def _wired(vector: ArrayLike, form: str) -> str | list[float]:
+    """A vector as it travels: base64 of little-endian float32, or numbers."""
+    numbers = np.asarray(vector, "<f4")
+    return b64encode(numbers.tobytes()).decode() if form == "base64" else numbers.tolist()
 
 
 def _content_of(choice: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ import pytest
 from support.sections import sectioned
 
 from populace.agents.answers import Choice, compile_answer
+from populace.agents.embedding import EMBEDDING, read_vectors
 from populace.core.errors import ModelError, WeightsError
 from populace.core.records import Answer, Ask
 from populace.files import cache_folder
@@ -84,6 +85,36 @@ def test_it_answers_with_types_and_the_same_in_any_order() -> None:
         if one.spec.kind == "choice":
             assert sum(read.probabilities.values()) == pytest.approx(1.0, abs=1e-5)
     assert not psutil.pid_exists(pid)
+
+
+@pytest.mark.embedded
+def test_it_embeds_beside_its_answers_and_likens_what_is_alike() -> None:
+    texts = ["I love my dog", "My dog is lovely", "The stock market fell"]
+    said = tuple([("text", text) for text in texts])
+    asks = [
+        Ask(0, 0, 0, "embed", said, EMBEDDING, 0, 0.0, bytes(16), "", "embed"),
+        Ask(1, 0, 0, "embed", said[:1], EMBEDDING, 0, 0.0, b"1" * 16, "", "embed"),
+        ask(2, str),
+    ]
+
+    async def session() -> list[Answer]:
+        model = sectioned(kind="embedded", timeout_s=120)
+        host = ModelHost(model)
+        gateway = build_gateway(model, base_url=await host.open())
+        try:
+            await gateway.open()
+            return await answers_of(gateway, asks)
+        finally:
+            await gateway.close()
+            await host.close()
+
+    both, one, chat = asyncio.run(session())
+    vectors = read_vectors(both.text)
+    assert vectors.shape == (3, 576)
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.05
+    assert (read_vectors(one.text)[0] == vectors[0]).all(), "whatever else is asked with it"
+    assert chat.settled == "answered"
+    assert both.tokens_in > one.tokens_in > 0
 
 
 @pytest.mark.embedded

@@ -24,7 +24,12 @@ _IDENTITY: Final = struct.Struct("<Qqqq").pack
 
 
 def cache_key(mode: Mode, seed: int, ask: Ask) -> bytes | None:
-    """The key under which an ask's answer is kept, 16 bytes; None when it is not kept."""
+    """The key under which an ask's answer is kept, 16 bytes; None when it is not kept.
+
+    An embedding has no sample of its own: it is that of its texts, whoever asks.
+    """
+    if ask.spec.kind == "embedding":
+        return None if mode == "off" else ask.key
     match mode:
         case "shared":
             return ask.key

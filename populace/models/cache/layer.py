@@ -60,6 +60,12 @@ class Cached:
             self.inner.offer(asks, deliver)
             return
         lead: list[Ask] = []
+        if self._cache is None and self._mode == "own":
+            # Each ask has its own sample, and nothing is kept: embeddings alone can be shared.
+            plain = [ask for ask in asks if ask.spec.kind != "embedding"]
+            asks = [ask for ask in asks if ask.spec.kind == "embedding"] if len(plain) < len(asks) else ()
+            if plain:
+                self.inner.offer(plain, deliver)
         for ask in asks:
             key = cache_key(self._mode, self._seed, ask)
             assert key is not None, "a gateway with its cache off has no cache layer"

@@ -34,14 +34,21 @@ _IDLE_S: Final = 0.25
 _SPARE_S: Final = 0.02
 """For how long nothing may wait before what is leased goes back: others may wait for it, and at a strict pace."""
 _LOOK_AHEAD: Final = 4
+_FULL: Final = 1.0 + 1e-9
+"""Parts of a whole add up to it, but for rounding."""
 _CANCELLED: Final = Fault("the call was cancelled", billed=True)
 
 
 class Batches(NamedTuple):
-    """Which asks one request may carry together: those of which `kind` says the same, which is not None."""
+    """Which asks one request may carry together: those of which `kind` says the same, which is not None.
+
+    `filled` says which part of a request an ask fills; together they fill one at most. `size` is how many that are of
+    the asks which fill it least, about.
+    """
 
     size: int
     kind: Callable[[Pending], object]
+    filled: Callable[[Pending], float]
 
 
 class _Begun(NamedTuple):
@@ -220,13 +227,18 @@ class Dispatcher:
     def _fill(self, batch: list[Pending], queue: list[Queued], batches: Batches, now_s: float) -> None:
         """Add to a call those of the next in the queue that it can carry and that are paid for."""
         kind = batches.kind(batch[0])
+        if kind is None:
+            return
         aside: list[Queued] = []
-        while kind is not None and queue and len(batch) < batches.size and len(aside) < _LOOK_AHEAD * batches.size:
+        room, most = _FULL - batches.filled(batch[0]), math.ceil(_LOOK_AHEAD / batches.filled(batch[0]))
+        while room > 0.0 and queue and len(aside) < most:
             pending = queue[0][-1]
-            if batches.kind(pending) != kind:
+            filled = batches.filled(pending)
+            if batches.kind(pending) != kind or filled > room:
                 aside.append(heapq.heappop(queue))
             elif self._pay(pending, now_s):
                 batch.append(self._take(queue))
+                room -= filled
             else:
                 break
         for entry in aside:

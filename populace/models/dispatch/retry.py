@@ -102,7 +102,7 @@ class Pending(msgspec.Struct):
             self.reading,
             estimated_tokens=self.estimated.tokens,
             estimated_usd=self.estimated.pico_usd / PICO_USD,
-            left_out=self.form.left_out(self.mode == "schema"),
+            left_out="" if self.mode == "embedding" else self.form.left_out(self.mode == "schema"),
         )
 
 
@@ -190,7 +190,7 @@ class Retry(msgspec.Struct, frozen=True):
             return pending.answered(text)
         if said.cut and pending.mode == "schema":
             reason = f"it was cut off at {ask.max_tokens} tokens ({reason})"
-        if pending.repairs >= self.repairs:
+        if pending.repairs >= self.repairs or pending.mode == "embedding":
             return pending.abstained("schema", f"{reason}: {said.text[:200]!r}")
         pending.repairs += 1
         pending.more = repair_turns(said.text, reason, ask.spec.schema)

@@ -11,7 +11,7 @@ import msgspec
 
 from populace.budget.accounts import roles_of
 from populace.core.errors import ModelError, PopulaceError
-from populace.core.records import DEFAULT_ROLE
+from populace.core.records import DEFAULT_ROLE, EMBED_ROLE
 from populace.files import cache_folder
 from populace.models.embedded.process import NO_XLLAMACPP, EmbeddedServer, threads_for
 from populace.models.embedded.weights import Progress, is_cached, weights_path
@@ -71,13 +71,13 @@ class ModelHost:
     async def probe_roles(self, kinds: Sequence[str] = ("embedded", "openai", "rules", "scripted")) -> _Probes:
         """Whether the models of these kinds can be used, by their roles; the default one comes first.
 
-        Roles that ask the same model at the same endpoints are one, under the first one's name. Each has a probe for
-        each endpoint, or one. Starts nothing, downloads nothing, costs nothing, raises nothing.
+        Roles that ask the same model at the same endpoints are one, under the first one's name, but for `embed`. Each
+        has a probe for each endpoint, or one. Starts nothing, downloads nothing, costs nothing, raises nothing.
         """
         found: _Probes = {}
-        seen: list[tuple[str, str, object]] = []
+        seen: list[object] = []
         for role, own in self._roles:
-            alike = own.model.kind, own.model.label, own.endpoint
+            alike = own.model.kind, own.model.label, own.endpoint, role == EMBED_ROLE
             if own.model.kind in kinds and alike not in seen:
                 seen.append(alike)
                 found[role] = await self._probe(role, own.model)

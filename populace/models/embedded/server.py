@@ -51,6 +51,9 @@ def _serve(options: dict[str, Any]) -> Any:
     params.n_ctx_checkpoints = 0
     params.cpuparams.n_threads = int(options["threads"])
     params.cpuparams_batch.n_threads = int(options["threads"])
+    # Embeddings beside answers, which stay what they are without: the mean over a text's tokens.
+    params.embedding = True
+    params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.verbosity = 1
     params.ui = False
     return xllamacpp.Server(params)

@@ -23,12 +23,14 @@ from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from populace.agents.answers import AnswerSpec
+from populace.agents.embedding import write_vectors
 from populace.budget.amounts import PICO_USD, Rate
 from populace.core.draws import Stream
 from populace.core.errors import ScenarioError
 from populace.core.places import defined_at, raised_at
 from populace.core.records import REASONS, Abstained, Answer, Ask, Reason
 from populace.models.protocol import Deliver, Pressure
+from populace.models.scripted.embed import placebo_vector
 from populace.models.scripted.encode import encode, to_json
 from populace.models.scripted.generate import compile_schema, plain_text
 from populace.models.scripted.rules import Rules
@@ -44,6 +46,7 @@ class Scripted:
     """A gateway that answers at once, inside `offer`, or after a latency drawn for each ask.
 
     It answers by `rules` where there are any, by the society's function `answer`, or by lot.
+    Embeddings are the placebo's (`embed`) in any case.
     Each answer counts as one call of about a token for four characters, so that a study of scale sees calls,
     tokens and costs. It takes no permits: any number of asks is answered at the same time.
     """
@@ -119,6 +122,8 @@ class Scripted:
         return latency.median_s * math.exp(draw.normal(0.0, latency.sigma))
 
     def _reply(self, ask: Ask) -> Answer:
+        if ask.spec.kind == "embedding":
+            return self._answered(ask, write_vectors([placebo_vector(text) for _, text in ask.messages]))
         if self._rules is not None:
             return self._ruled(ask, self._rules)
         return self._drawn(ask) if self._function is None else self._told(ask)
