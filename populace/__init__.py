@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from populace.agents.society import Parameters, Setup, Society
     from populace.core.containers import OrderedSet
     from populace.core.records import Abstained, Ask, Message
+    from populace.core.rounds import Closed
     from populace.data.edge_lists import read_edge_list
     from populace.env import World
     from populace.models.safety import fence
@@ -27,6 +28,7 @@ __all__ = [
     "Ask",
     "Choice",
     "Chosen",
+    "Closed",
     "Consultation",
     "Context",
     "Every",
@@ -66,6 +68,7 @@ _FOUND_IN: Final = {
     "agents.society": ("Parameters", "Setup", "Society"),
     "core.containers": ("OrderedSet",),
     "core.records": ("Abstained", "Ask", "Message"),
+    "core.rounds": ("Closed",),
     "data.edge_lists": ("read_edge_list",),
     "env": ("World",),
     "models.safety": ("fence",),

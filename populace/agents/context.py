@@ -1,7 +1,7 @@
 """What a turn is given: the author's `Context`, and what stands behind it.
 
-A turn may await effects only (`ctx.ask`, `ctx.look`). Messages, actions and timers are put into its `Draft`, which the
-kernel holds too and commits when the tick ends; nothing else of a `Context` is the kernel's.
+A turn may await effects only (`ctx.ask`, `ctx.look`, `ctx.round`). Messages, actions and timers are put into its
+`Draft`, which the kernel holds too and commits when the tick ends; nothing else of a `Context` is the kernel's.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from populace.core.draws import WORLD, Draws
 from populace.core.errors import BadAction, BadAsk, BadMessage
 from populace.core.records import DEFAULT_ROLE, EMBED_ROLE, ROLE_NAME, Abstained, Ask, Look, Message
 from populace.core.roster import Roster
+from populace.core.rounds import Contribution
 
 UNKNOWN: Final = -2
 """Stands for a recipient that cannot exist."""
@@ -60,7 +61,7 @@ class Scope(msgspec.Struct, frozen=True):
 
     `model`, `max_tokens`, `temperature`, `forms` and `by_rules` are the `Terms` of the default role, `roles` those of
     the others that the settings name. `model_roles` says, by type of agent, which role answers asks that name none;
-    `roster` says who is of which type.
+    `roster` says who is of which type; `rounds` are the parts that hold rounds.
     """
 
     seed: int
@@ -74,6 +75,7 @@ class Scope(msgspec.Struct, frozen=True):
     sends_per_turn: int
     actions: frozenset[str]
     queries: frozenset[str]
+    rounds: frozenset[str] = frozenset()
     tick: int = 0
     forms: Mapping[str, str] = {}
     by_rules: bool = False
@@ -92,7 +94,7 @@ class Draft(msgspec.Struct, eq=False, kw_only=True):
 
     to: list[int] = []
     bodies: list[bytes] = []
-    pending: list[Ask | Look] = []
+    pending: list[Ask | Look | Contribution] = []
     wakes: list[int] | None = None
 
 
@@ -326,6 +328,33 @@ class Context:
         look = Look(self.id, query, args)
         self._draft.pending.append(look)
         return look
+
+    def round(self, part: str, body: Any = None, /, *, group: str | int | None = None) -> Awaitable[Any]:
+        """Contribute to a round that a part holds: `heard = await ctx.round("talk", "Good morning")`.
+
+        The turn goes on once every member of the agent's group has contributed or left, within the tick. The awaited
+        value is what the part gives this member to hear, as plain data; or `Closed`, where the group holds no round any
+        more. `group` says which, where the agent is in several of that part.
+
+        Raises LookupError for a part that holds no rounds, and where it is awaited for an agent that is in no such
+        group, or has left it for a later one; BadAsk for a body that is not plain data or exceeds `bus.body_bytes`.
+        """
+        scope = self._scope
+        if part not in scope.rounds:
+            raise LookupError(
+                f"no part called {part!r} holds rounds; these do: {', '.join(sorted(scope.rounds)) or 'none'}"
+            )
+        if type(group) not in (str, int, type(None)):
+            raise BadAsk(f"ctx.round({part!r}): a group's name is a text or a whole number, not {group!r:.100}")
+        try:
+            packed = _pack_plain(body)
+        except _NOT_PLAIN as error:
+            raise BadAsk(f"ctx.round({part!r}): the body is not plain data: {error}. Give {_PLAIN}") from None
+        if len(packed) > scope.body_bytes:
+            raise BadAsk(f"ctx.round({part!r}): takes {len(packed)} bytes and bus.body_bytes is {scope.body_bytes}")
+        contribution = Contribution(self.id, part, group, packed)
+        self._draft.pending.append(contribution)
+        return contribution
 
 
 def _conversation(prompt: Any, messages: Any, system: Any, purpose: Any) -> tuple[tuple[str, str], ...]:

@@ -22,19 +22,24 @@ from populace.cluster.parts import ShardPart
 from populace.core.draws import WORLD
 from populace.core.errors import Interrupted
 from populace.core.records import Answer, Ask, Look, Position
+from populace.core.rounds import Contribution, Heard
 from populace.kernel.bus import Envelope, Frame
 from populace.kernel.environment import Reports, read_values
 from populace.kernel.events import (
     Answered,
     AskModel,
+    Attend,
+    Attended,
     Effect,
     EndRun,
+    HeardRounds,
     Looked,
     LookWorld,
     Observe,
     OpenTick,
     RunDone,
     Seen,
+    TellRounds,
     TickDone,
 )
 from populace.kernel.shard import Shard
@@ -83,6 +88,15 @@ class WorldDoor(Protocol):
 
     async def look(self, looks: Sequence[Look]) -> bytes:
         """The replies to these looks."""
+
+    async def attend(self, shard: int, tick: int, due: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Say who of a shard takes a turn in a tick in which rounds are held; gives those that are in any group."""
+
+    async def tell(self, shard: int, tick: int, said: Sequence[Contribution], left: Sequence[int]) -> list[Heard]:
+        """Hand over contributions to rounds, and whose turns have ended; gives what members on the shard have heard."""
+
+    async def hear(self, shard: int, tick: int) -> list[Heard]:
+        """Wait until members on the shard have heard something, and give it; nothing once the tick is closed."""
 
 
 def build_host(
@@ -148,6 +162,8 @@ class ShardHost:
         self._answers: list[Answer] = []
         self._asked: list[list[Ask]] = []
         self._arrived = asyncio.Event()
+        self._heard: list[Heard] = []
+        self._listening: asyncio.Task[list[Heard]] | None = None
         self._abandoned = False
         self._wound_down = False
 
@@ -158,7 +174,17 @@ class ShardHost:
         """
         self._answers.clear()
         self._asked.clear()
+        self._heard.clear()
         self.gateway.mark(tick)
+        try:
+            return await self._run_tick(tick, envelope)
+        finally:
+            if self._listening is not None:
+                self._listening.cancel()
+                self._listening = None
+
+    async def _run_tick(self, tick: int, envelope: Envelope) -> TickDone:
+        index = self.shard.plan.index
         todo: deque[Effect] = deque(self.shard.handle(OpenTick(tick, envelope)))
         while True:
             while todo:
@@ -175,9 +201,15 @@ class ShardHost:
                     case Observe(agents):
                         reply = await self._world.observe(agents)
                         todo.extend(self.shard.handle(Seen(read_values(reply))))
-                if self._answers:
+                    case Attend(agents):
+                        members = await self._world.attend(index, tick, agents)
+                        todo.extend(self.shard.handle(Attended(members)))
+                    case TellRounds(said, left):
+                        self._heard += await self._world.tell(index, tick, said, left)
+                if self._has_news():
                     todo.extend(self._take_answers())
-            if not self._answers:
+            self._listen(tick)
+            if not self._has_news():
                 self._arrived.clear()
                 await self._arrived.wait()
             else:
@@ -185,6 +217,25 @@ class ShardHost:
             if self._abandoned:
                 raise Interrupted(f"shard {self.shard.plan.index}: tick {tick} was abandoned")
             todo.extend(self._take_answers())
+
+    def _has_news(self) -> bool:
+        """Whether answers have come, or something of rounds."""
+        return bool(self._answers or self._heard or (self._listening is not None and self._listening.done()))
+
+    def _listen(self, tick: int) -> None:
+        """Where turns wait in rounds, have what they hear come."""
+        if self._listening is not None or not self.shard.exchanging:
+            return
+        self._listening = asyncio.create_task(self._world.hear(self.shard.plan.index, tick), name="populace rounds")
+        self._listening.add_done_callback(lambda _: self._arrived.set())
+
+    def _take_heard(self) -> list[Heard]:
+        """What has come of rounds. Raises what became of whoever holds them."""
+        if self._listening is not None and self._listening.done():
+            listening, self._listening = self._listening, None
+            self._heard += listening.result()
+        heard, self._heard = self._heard, []
+        return heard
 
     def abandon(self) -> None:
         """Let a tick that is still open end as Interrupted: this attempt is over."""
@@ -236,4 +287,7 @@ class ShardHost:
         if self.gateway.failure is not None:
             raise self.gateway.failure
         answers, self._answers = self._answers, []
-        return self.shard.handle(Answered(answers))
+        effects = self.shard.handle(Answered(answers)) if answers else []
+        if heard := self._take_heard():
+            effects += self.shard.handle(HeardRounds(heard))
+        return effects

@@ -189,6 +189,7 @@ class Built:
             actions=sorted(world.actions),
             queries=sorted(world.queries),
             observes=world.observes,
+            rounds=[part.name for part in world.exchanging],
             members=self._members,
         )
 
@@ -221,8 +222,8 @@ def build_run(job: Job) -> Built:
         return Environment(
             world, society.outcomes, shards=settings.shards, frame_bytes=settings.bus.frame_bytes,
             attempt=job.attempt, levers=levers, membership=membership if settings.levers else None,
-            record_actions=settings.record.actions,
-            record_asks=settings.record.asks, trace_version=job.trace_version,
+            record_actions=settings.record.actions, record_asks=settings.record.asks,
+            record_rounds=settings.record.rounds, trace_version=job.trace_version,
             scope=_scope(job, society, settings, world.actions, world.queries), eras=job.eras,
         )  # fmt: skip
 
@@ -253,9 +254,10 @@ def build_shard(job: Job, index: int, part: ShardPart) -> Shard:
         record_asks=settings.record.asks,
         eras=tuple(job.eras),
         saved=job.journal is not None,
+        rounds=bool(part.rounds),
         trace_version=job.trace_version,
     )
-    scope = _scope(job, society, settings, part.actions, part.queries)
+    scope = _scope(job, society, settings, part.actions, part.queries, part.rounds)
     if job.trace_version > 1 and sys.flags.hash_randomization:
         _refuse_sets(society)
     roster = Roster(job.counts)
@@ -269,7 +271,14 @@ def build_shard(job: Job, index: int, part: ShardPart) -> Shard:
     return Shard(plan, scope, agents, types, _levers(job, part.members, None), roster)
 
 
-def _scope(job: Job, society: Society, settings: Settings, actions: Iterable[str], queries: Iterable[str]) -> Scope:
+def _scope(
+    job: Job,
+    society: Society,
+    settings: Settings,
+    actions: Iterable[str],
+    queries: Iterable[str],
+    rounds: Iterable[str] = (),
+) -> Scope:
     """What turns, and parts that ask, read of the run."""
     return Scope(
         seed=settings.seed,
@@ -283,6 +292,7 @@ def _scope(job: Job, society: Society, settings: Settings, actions: Iterable[str
         sends_per_turn=settings.bus.sends_per_turn,
         actions=frozenset(actions),
         queries=frozenset(queries),
+        rounds=frozenset(rounds),
         forms=settings.of_role(DEFAULT_ROLE).forms,
         by_rules=settings.model.kind == "rules",
         roles={role: terms_of(settings.of_role(role)) for role in settings.model.roles},

@@ -18,6 +18,7 @@ from populace.cluster.job import Job, build_run
 from populace.cluster.transport import Opened, Progress
 from populace.cluster.world_host import WorldHost, build_world_host
 from populace.core.records import Counts, Look, Position
+from populace.core.rounds import Contribution, Heard
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope, Frame, count_messages
 from populace.kernel.environment import Environment, WorldDone
@@ -28,8 +29,9 @@ from populace.store.journal.recording import Missed, join_positions, on_record, 
 
 
 class _Door:
-    def __init__(self, environment: Environment, attempt: int = 0) -> None:
-        self._environment = environment
+    def __init__(self, host: WorldHost, attempt: int = 0) -> None:
+        self._host = host
+        self._environment = host.environment
         self._attempt = attempt
 
     async def observe(self, agents: NDArray[np.int32]) -> bytes:
@@ -37,6 +39,15 @@ class _Door:
 
     async def look(self, looks: Sequence[Look]) -> bytes:
         return self._environment.look(looks, self._attempt)
+
+    async def attend(self, shard: int, tick: int, due: NDArray[np.int32]) -> NDArray[np.int32]:
+        return self._host.attend(shard, tick, due, self._attempt)
+
+    async def tell(self, shard: int, tick: int, said: Sequence[Contribution], left: Sequence[int]) -> list[Heard]:
+        return self._host.tell(shard, tick, said, left, self._attempt)
+
+    async def hear(self, shard: int, tick: int) -> list[Heard]:
+        return await self._host.hear(shard, tick, self._attempt)
 
 
 def opened(environment: Environment) -> Opened:
@@ -69,16 +80,16 @@ class LocalTransport:
         self.account = None if job.replay else account_for(settings, spent, marker(settings, job.run))
         self.forms.join(job.forms)
         pasts = open_pasts(job.pasts)
+        link = None if self.account is None else LocalLink(self.account)
+        self._world = build_world_host(job, environment, link, pasts, self.forms)
+        await self._world.open()
         for index in range(settings.shards):
             link = None if self.account is None else LocalLink(self.account)
-            door = _Door(environment, job.attempt)
+            door = _Door(self._world, job.attempt)
             part = built.part(index, settings.shards)
             host = build_host(job, index, part, door, link, pasts, self.forms)
             await host.gateway.open()
             self.hosts.append(host)
-        link = None if self.account is None else LocalLink(self.account)
-        self._world = build_world_host(job, environment, link, pasts, self.forms)
-        await self._world.open()
         return msgspec.structs.replace(opened(environment), on_record=on_record(pasts))
 
     async def restore(self, state: RunState) -> tuple[dict[int, list[Frame]], dict[int, int]]:

@@ -19,13 +19,15 @@ _decode: Final = msgspec.msgpack.Decoder().decode
 class ShardPart(msgspec.Struct, frozen=True):
     """A shard's part: the rows of its own agents, what the world takes and answers, whom the levers touch.
 
-    `columns` are, by type, those that are fields of the agents; `members` are each lever's.
+    `columns` are, by type, those that are fields of the agents; `rounds` are the parts that hold rounds within a tick;
+    `members` are each lever's.
     """
 
     columns: dict[str, dict[str, list[Any]]]
     actions: list[str]
     queries: list[str]
     observes: bool
+    rounds: list[str]
     members: list[Members]
 
 

@@ -118,7 +118,8 @@ class RayTransport:
             quota = {**options, "num_cpus": 0, "scheduling_strategy": here}
             self._quota = ray.remote(**quota)(QuotaActor).remote(packed)
         # The world first: a shard is given its handle, which is another one where the world was lost.
-        worlds = ray.remote(concurrency_groups={"control": CONTROLS}, **options)(EnvironmentActor)
+        groups = {"control": CONTROLS, "hear": settings.shards}
+        worlds = ray.remote(concurrency_groups=groups, **options)(EnvironmentActor)
         self._environment = await self._there(self._environment, worlds, (), THE_WORLD, again)
         world = await self._result(self._environment.start.remote(packed, self._quota), THE_WORLD)
         parts = await self._result(self._environment.parts.remote(settings.shards), THE_WORLD)

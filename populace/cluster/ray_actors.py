@@ -28,14 +28,17 @@ from populace.cluster.wire import (
     pack_parcel,
     unpack_envelope,
     unpack_forms,
+    unpack_heard,
     unpack_looks,
     unpack_parcel,
     unpack_part,
+    unpack_said,
     unpack_shard_state,
 )
 from populace.cluster.world_host import WorldHost, build_world_host
 from populace.core.errors import ActorLost, PopulaceError, StorageError, TransportError
 from populace.core.records import Counts, Look
+from populace.core.rounds import Contribution, Heard
 from populace.kernel.bus import unpack_frame
 from populace.kernel.environment import Environment
 from populace.kernel.snapshot import pack_world_state, unpack_world_state
@@ -97,16 +100,17 @@ def most_bytes(job: Job) -> int:
     return _FRAME_SLACK * (bus.frame_bytes + bus.body_bytes) + 2**20
 
 
-def _control(method: F) -> F:
-    """A method of an actor that is called while another is at work: it is in the group `control`."""
-    return cast("F", ray.method(concurrency_group="control")(method))
+def _group(name: str) -> Callable[[F], F]:
+    """A method of an actor that is called while others are at work: it is in this group."""
+    return cast("Callable[[F], F]", ray.method(concurrency_group=name))
 
 
 class EnvironmentActor:
     """The environment service in a process of its own.
 
-    It is called in one thread, which answers looks faster than an event loop would; what its parts ask goes over a loop
-    in a thread beside it. What has to get through while a tick is being closed is in the group `control`.
+    It is called in one thread, which answers looks faster than an event loop would; what its parts ask, and the rounds
+    they hold, go over a loop in a thread beside it. What has to get through while a tick is being closed is in the
+    group `control`, and shards that wait to hear of rounds are in the group `hear`, a thread each.
     """
 
     def __init__(self) -> None:
@@ -167,6 +171,27 @@ class EnvironmentActor:
         """The replies to these looks."""
         return self._world.environment.look(unpack_looks(looks), attempt)
 
+    def attend(self, shard: int, tick: int, due: bytes, attempt: int) -> bytes:
+        """Who (int32) of a shard takes a turn in a tick of rounds; gives those that are in any group."""
+        work = self._attend(shard, tick, np.frombuffer(due, "<i4"), attempt)
+        return self._wait_for(work).astype("<i4").tobytes()
+
+    def tell(self, shard: int, tick: int, said: bytes, left: bytes, attempt: int) -> bytes:
+        """Packed contributions to rounds, and whose turns (int32) have ended; packed, what members have heard."""
+        ended = np.frombuffer(left, "<i4").tolist()
+        return pack(self._wait_for(self._tell(shard, tick, unpack_said(said), ended, attempt)))
+
+    @_group("hear")
+    def hear(self, shard: int, tick: int, attempt: int) -> bytes:
+        """Packed, what members on a shard have heard, once there is something, or the tick is closed."""
+        return pack(self._wait_for(self._world.hear(shard, tick, attempt)))
+
+    async def _attend(self, shard: int, tick: int, due: NDArray[np.int32], attempt: int) -> NDArray[np.int32]:
+        return self._world.attend(shard, tick, due, attempt)
+
+    async def _tell(self, *told: Any) -> list[Heard]:
+        return self._world.tell(*told)
+
     def close_tick(
         self, tick: int, envelope: bytes, forms: bytes, *parcels: bytes
     ) -> tuple[bytes, list[tuple[int, Any]], bytes]:
@@ -189,7 +214,7 @@ class EnvironmentActor:
         """Packed, what was billed since `tick` began, which is not committed."""
         return pack(self._world.end(tick))
 
-    @_control
+    @_group("control")
     def wind_down(self, grace_s: float) -> bytes:
         """Abandon the end of a tick that is under way; packed, what is not on record of its calls cost."""
         host = self._host
@@ -198,13 +223,13 @@ class EnvironmentActor:
         self._wait_for(host.wind_down(grace_s))
         return pack(host.take_unrecorded())
 
-    @_control
+    @_group("control")
     def progress(self) -> tuple[int, int, int, int]:
         """What is waiting and in flight of what the world asks."""
         host = self._host
         return msgspec.structs.astuple(Progress() if host is None else host.progress())
 
-    @_control
+    @_group("control")
     def close(self) -> None:
         """End what is open, close the gateway."""
         if self._host is not None:
@@ -230,6 +255,18 @@ class _Door:
     async def look(self, looks: Sequence[Look]) -> bytes:
         packed: bytes = await result(self._environment.look.remote(pack(looks), self._attempt), THE_WORLD)
         return packed
+
+    async def attend(self, shard: int, tick: int, due: NDArray[np.int32]) -> NDArray[np.int32]:
+        call = self._environment.attend.remote(shard, tick, due.astype("<i4").tobytes(), self._attempt)
+        return np.frombuffer(await result(call, THE_WORLD), "<i4")
+
+    async def tell(self, shard: int, tick: int, said: Sequence[Contribution], left: Sequence[int]) -> list[Heard]:
+        ended = np.array(left, "<i4").tobytes()
+        call = self._environment.tell.remote(shard, tick, pack(said), ended, self._attempt)
+        return unpack_heard(await result(call, THE_WORLD))
+
+    async def hear(self, shard: int, tick: int) -> list[Heard]:
+        return unpack_heard(await result(self._environment.hear.remote(shard, tick, self._attempt), THE_WORLD))
 
 
 class QuotaActor:

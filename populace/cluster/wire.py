@@ -10,6 +10,7 @@ import numpy as np
 from populace.cluster.parts import ShardPart
 from populace.core.errors import BusError
 from populace.core.records import Look, Position
+from populace.core.rounds import Contribution, Heard
 from populace.core.tables import TableRows
 from populace.kernel.bus import Envelope, Frame, unpack_frame
 from populace.kernel.environment import Reports, WorldDone
@@ -68,6 +69,8 @@ _POSITIONS: Final = msgspec.msgpack.Decoder(list[Position])
 _PART: Final = msgspec.msgpack.Decoder(ShardPart, dec_hook=_array)
 _ENVELOPE: Final = msgspec.msgpack.Decoder(tuple[dict[int, int] | None, int, bytes])
 _FORMS: Final = msgspec.msgpack.Decoder(dict[str, EndpointForm])
+_SAID: Final = msgspec.msgpack.Decoder(list[Contribution])
+_HEARD: Final = msgspec.msgpack.Decoder(list[Heard])
 _LOOKS: Final = msgspec.msgpack.Decoder(list[Look])
 
 
@@ -117,6 +120,16 @@ def unpack_part(packed: bytes) -> ShardPart:
 def unpack_looks(packed: bytes) -> list[Look]:
     """Read looks. Raises BusError when they are not looks."""
     return _read(_LOOKS, packed)  # type: ignore[no-any-return]
+
+
+def unpack_said(packed: bytes) -> list[Contribution]:
+    """Read contributions to rounds. Raises BusError when they are none."""
+    return _read(_SAID, packed)  # type: ignore[no-any-return]
+
+
+def unpack_heard(packed: bytes) -> list[Heard]:
+    """Read what was heard of rounds. Raises BusError when it is not that."""
+    return _read(_HEARD, packed)  # type: ignore[no-any-return]
 
 
 def pack_envelope(envelope: Envelope) -> bytes:

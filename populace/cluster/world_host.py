@@ -10,11 +10,15 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from populace.cluster.host import GRACE_S, POLL_S, build_stack
 from populace.cluster.job import Job
 from populace.cluster.transport import Progress
 from populace.core.errors import Interrupted
 from populace.core.records import Answer, Ask, Counts, Position
+from populace.core.rounds import Contribution, Heard
 from populace.kernel.bus import Envelope
 from populace.kernel.environment import Environment, WorldDone
 from populace.kernel.events import AskModel
@@ -49,6 +53,8 @@ class WorldHost:
         self._arrived = asyncio.Event()
         self._abandoned = False
         self._wound_down = False
+        self._over = False
+        self._bells: dict[int, asyncio.Event] = {}
         self._asked: dict[int, tuple[str, str]] = {}
         """Purpose and model role by `nth`."""
         self._billed: tuple[int, Counts] = (-1, Counts())
@@ -59,12 +65,42 @@ class WorldHost:
         if self.gateway is not None:
             await self.gateway.open()
 
+    def attend(self, shard: int, tick: int, due: NDArray[np.int32], attempt: int) -> NDArray[np.int32]:
+        """See `Environment.attend`. Shards that wait are told where that ends a round."""
+        members = self.environment.attend(shard, tick, due, attempt)
+        self._ring()
+        return members
+
+    def tell(
+        self, shard: int, tick: int, said: Sequence[Contribution], left: Sequence[int], attempt: int
+    ) -> list[Heard]:
+        """See `Environment.tell`; gives what members on the shard have heard. Shards that wait are told, too."""
+        self.environment.tell(shard, tick, said, left, attempt)
+        self._ring()
+        return self.environment.hear(shard, tick, attempt)
+
+    async def hear(self, shard: int, tick: int, attempt: int) -> list[Heard]:
+        """What members on a shard have heard, once there is something; nothing once the tick is closed."""
+        while not self._over and self.environment.world.tick == tick:
+            if heard := self.environment.hear(shard, tick, attempt):
+                return heard
+            bell = self._bells[shard] = asyncio.Event()
+            await bell.wait()
+        return []
+
+    def _ring(self) -> None:
+        """Wake every shard that waits to hear something."""
+        bells, self._bells = self._bells, {}
+        for bell in bells.values():
+            bell.set()
+
     async def close_tick(self, tick: int, envelope: Envelope) -> WorldDone:
         """End a tick in the world; the envelope's parcels are reports and frames.
 
         Raises ModelError when the model refuses for good, and Interrupted when the run ends meanwhile.
         """
         step = self.environment.close_tick(tick, envelope)
+        self._ring()
         if self.gateway is None or isinstance(step, WorldDone):
             assert isinstance(step, WorldDone)
             return step
@@ -103,8 +139,9 @@ class WorldHost:
 
     async def wind_down(self, grace_s: float) -> None:
         """Abandon the tick that is being closed: begin no further call, let those in flight end; see `ShardHost`."""
-        self._abandoned = True
+        self._abandoned = self._over = True
         self._arrived.set()
+        self._ring()
         if self.gateway is None:
             return
         self.gateway.wind_down()
@@ -117,6 +154,8 @@ class WorldHost:
 
     async def close(self) -> None:
         """Close the gateway, once the calls in flight have had a little time to end."""
+        self._over = True
+        self._ring()
         if self.gateway is not None:
             if not self._wound_down:
                 await self.wind_down(GRACE_S)

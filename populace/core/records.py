@@ -232,12 +232,13 @@ class Counts(msgspec.Struct):
     """What happened, added up: over a shard's tick, a tick, or a run. All integers but `cost_usd` and `latency_s`.
 
     Two sides count independently, so that a loss shows: senders count `sent` and receivers count the fates;
-    turns count `asked` and the model stack's answers count how each ended. `latency_s` is the sum of what `latency`
-    counts in buckets: wall time, so it stands in no hash. `saved_calls` and `saved_usd` are what the calls behind
-    replayed answers had cost the run that made them. `cut`, `extracted` and `coerced` count answers by `Answer.cut` and
-    `Answer.reading`, `left_out` asks by what was left out of them, and `estimated_tokens` and `estimated_usd` are the
-    sums of theirs. `roles` holds what `purposes` does for asks of each model role but the default one, by purpose.
-    `born` and `left` count agents.
+    turns count `asked` and the model stack's answers count how each ended; turns count what they `said` in rounds, and
+    the world how many `rounds` it held, and what was `heard` in them or, by reason, `unheard`. `latency_s` is the sum
+    of what `latency` counts in buckets: wall time, so it stands in no hash. `saved_calls` and `saved_usd` are what the
+    calls behind replayed answers had cost the run that made them. `cut`, `extracted` and `coerced` count answers by
+    `Answer.cut` and `Answer.reading`, `left_out` asks by what was left out of them, and `estimated_tokens` and
+    `estimated_usd` are the sums of theirs. `roles` holds what `purposes` does for asks of each model role but the
+    default one, by purpose. `born` and `left` count agents.
     """
 
     turns: int = 0
@@ -249,6 +250,10 @@ class Counts(msgspec.Struct):
     acted: int = 0
     applied: int = 0
     acts_refused: dict[str, int] = {}
+    said: int = 0
+    heard: int = 0
+    unheard: dict[str, int] = {}
+    rounds: int = 0
     asked: int = 0
     answered: int = 0
     cached: int = 0
@@ -281,6 +286,7 @@ class Counts(msgspec.Struct):
             (self.refused, other.refused),
             (self.abstained, other.abstained),
             (self.acts_refused, other.acts_refused),
+            (self.unheard, other.unheard),
             (self.left_out, other.left_out),
         ):
             for reason, n in theirs.items():
@@ -419,6 +425,9 @@ class Counts(msgspec.Struct):
         acted = self.applied + sum(self.acts_refused.values())
         if self.acted != acted:
             wrong.append(f"{self.acted} actions were taken and {acted} were applied or refused")
+        taken = self.heard + sum(self.unheard.values())
+        if self.said != taken:
+            wrong.append(f"{self.said} contributions to rounds were made and {taken} were heard or refused")
         return wrong
 
 

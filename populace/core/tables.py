@@ -142,6 +142,20 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType({
         ),
         order=("tick", "agent", "nth"), identity=("agent", "nth"), record="actions",
     ),
+    "rounds": Table(
+        "what a member said in a round within a tick, and heard of it",
+        (
+            _TICK,
+            Column("part", "text", "the part that held the round"),
+            Column("group", "text", "the group's name"),
+            Column("round", "int32", "which of its group's rounds of that tick, from 0"),
+            _ID,
+            Column("said", "text", "JSON; bytes as base64", "packed", compared=True, private=True),
+            Column("heard", "text", "JSON; bytes as base64", "packed", compared=True, private=True),
+        ),
+        order=("tick", "part", "group", "round", "agent"), identity=("part", "group", "round", "agent"),
+        record="rounds",
+    ),
     "outcomes": Table(
         "one outcome at a tick",
         (_TICK, Column("name", "text", "outcome"), Column("value", "float64", "the society's own unit")),

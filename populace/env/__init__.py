@@ -6,19 +6,23 @@ from populace.env.feed.part import Feed
 from populace.env.fields import Fields
 from populace.env.network.part import Network
 from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, query
+from populace.env.rounds import Exchange, LastRound, Round
 from populace.env.world import Resolved, World
 
 __all__ = [
     "Action",
     "Batch",
     "Clock",
+    "Exchange",
     "Feed",
     "Fields",
+    "LastRound",
     "LookFailed",
     "Network",
     "Opening",
     "Part",
     "Resolved",
+    "Round",
     "RowDigests",
     "World",
     "action",

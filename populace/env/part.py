@@ -55,6 +55,7 @@ from numpy.typing import NDArray
 
 from populace.core.draws import Draws
 from populace.env.digest import state_digest
+from populace.env.rounds import Exchange, GroupName, LastRound, Round
 from populace.env.turnover import Newborn
 
 if TYPE_CHECKING:
@@ -158,6 +159,8 @@ class Part:
     attributes that `state` leaves out although they change: what follows from the rest (a cache, an index), or lives
     within one tick. All else that changes is saved: a part is tried for it when a run begins and while it lasts.
 
+    `rounds_per_tick` is how many rounds a group may hold in a tick, where the part holds rounds.
+
     The society's parameters are `self.world.parameters`, those of the tick. A part that keeps `opening.parameters`
     is refused, since a lever would not reach it.
     """
@@ -165,6 +168,7 @@ class Part:
     name: str = ""
     world: World
     settable: Mapping[str, Any] = {}
+    rounds_per_tick: int = 100
     unsaved: Collection[str] = ()
 
     def __init__(self, name: str | None = None) -> None:
@@ -181,6 +185,30 @@ class Part:
 
     def observe(self, tick: int, agents: NDArray[np.int32]) -> Mapping[str, Sequence[Any] | NDArray[Any]] | None:
         """What these agents see, as columns aligned with `agents`; None where there is nothing to see."""
+        return None
+
+    def groups(self, tick: int) -> Mapping[GroupName, Iterable[int]]:
+        """Who holds rounds with whom in this tick: the members' ids by the group's name, from the snapshot.
+
+        Members that take no turn in the tick have left their group. An agent may be in several groups, and goes through
+        them in their order. It changes nothing.
+        """
+        return {}
+
+    def round(self, now: Round) -> Mapping[int, Any] | LastRound:
+        """What each member hears of a round, by member (None where there is nothing); `LastRound` closes the exchange.
+
+        A part that has this method holds rounds: `heard = await ctx.round("talk", "Good morning")` goes on once every
+        member of the agent's group has contributed or left. It changes nothing, and goes by `now` and the snapshot:
+        what the part keeps it takes in `rounds_ended`. `self.world.draw` gives the round's own streams here.
+        """
+        return {}
+
+    def rounds_ended(self, tick: int, exchanges: Sequence[Exchange]) -> Iterable[tuple[int, Any]] | None:
+        """Take what the groups came to, as the tick ends: after its actions, before any part consults or advances.
+
+        Groups that held no round are left out. It may give back or yield messages as (to_agent, body).
+        """
         return None
 
     async def consult(self, ctx: Any) -> Iterable[tuple[int, Any]] | None:

@@ -16,6 +16,7 @@ from populace.core.roster import Roster
 from populace.env.fields import Fields
 from populace.env.guarding import guard
 from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, digester, handlers, query
+from populace.env.rounds import Exchange
 from populace.env.turnover import Birth, Turnover, columns_of
 
 __all__ = ["Action", "Batch", "LookFailed", "Opening", "Part", "Resolved", "World", "action", "query"]
@@ -59,8 +60,8 @@ class World:
     snapshot belongs to; `agents` is how many agents there ever were (ids go from 0 to agents - 1), and `roster` who
     they are; `parameters` are the society's, as of this tick; `draw` gives the world's keyed streams of this tick;
     `actions` and `queries` are all that agents can do and ask ('part.name'); `observes` is True where any part shows
-    agents something, and `consulting` are the parts that ask the model as a tick ends. `at_edge(tick)` is called
-    whenever the world comes to a tick, also by `restore`.
+    agents something, `consulting` are the parts that ask the model as a tick ends, and `exchanging` those that hold
+    rounds within one. `at_edge(tick)` is called whenever the world comes to a tick, also by `restore`.
     """
 
     def __init__(self, *parts: Part) -> None:
@@ -81,6 +82,7 @@ class World:
         self.actions = self._names("action")
         self.queries = self._names("query")
         self.observes = any(type(part).observe is not Part.observe for part in self.parts.values())
+        self.exchanging = [part for part in self.parts.values() if type(part).round is not Part.round]
         self.consulting = [part for part in self.parts.values() if type(part).consult is not Part.consult]
 
     def _names(self, mark: Literal["action", "query"]) -> frozenset[str]:
@@ -154,7 +156,7 @@ class World:
         and read what is sent to them now. Called by a part while a tick ends: in an action, in `consult` or in
         `advance`. Raises ScenarioError for a type or a field that there is not, and for values that do not fit.
         """
-        rows, count = columns_of(columns, n, _plain)
+        rows, count = columns_of(columns, n, plain)
         return self._now_ends("spawn").spawn(type, rows, count)
 
     def retire(self, agents: int | Iterable[int]) -> None:
@@ -313,6 +315,15 @@ class World:
                     reasons.update((places[begin + i], reason) for i, reason in batch.refused.items())
         return Applied(actions, emissions, reasons)
 
+    def end_rounds(self, exchanges: Mapping[str, Sequence[Exchange]]) -> list[tuple[int, Any]]:
+        """Let each part that holds rounds take what its groups came to in the tick; gives the parts' messages."""
+        emissions: list[tuple[int, Any]] = []
+        for part in self.exchanging:
+            where = f"part '{part.name}', rounds_ended"
+            given = guard(where, part.rounds_ended, self.tick, exchanges.get(part.name, []))
+            emissions += self.messages(where, part.rounds_ended, given)
+        return emissions
+
     def finish(self, applied: Applied, *, digests: bool = False, born: TakeBorn | None = None) -> Resolved:
         """End a tick whose actions are applied: each part's `advance`, births and exits, digests, the step to the next.
 
@@ -365,15 +376,15 @@ class World:
         emitted = guard(where, list, emitted)
         if not emitted:
             return []
-        plain = guard(f"{where}, messages", _plain, emitted)
+        sent = guard(f"{where}, messages", plain, emitted)
         size = self.agents if self._turnover is None else self._turnover.size
-        for one in plain:
+        for one in sent:
             if not (isinstance(one, tuple) and len(one) == 2 and type(one[0]) is int and 0 <= one[0] < size):
                 raise ScenarioError(
                     f"{where} ({defined_at(handler)}): emits (to_agent, body), with an id from 0 to "
                     f"{size - 1}, not {str(one)[:200]}"
                 )
-        return list(plain)
+        return list(sent)
 
     def state(self) -> dict[str, Any]:
         """The world's state between two ticks, as plain data and NumPy arrays, before levers act in the next.
@@ -459,10 +470,11 @@ def _plain_column(where: str, values: Any, size: int) -> list[Any]:
         raise ScenarioError(f"{where}: {len(values)} values for {size} agents")
     if isinstance(values, np.ndarray) and values.dtype.kind in "biufU":
         return list(values.tolist())
-    return list(guard(where, _plain, values))
+    return list(guard(where, plain, values))
 
 
-def _plain(values: Any) -> Any:
+def plain(values: Any) -> Any:
+    """Plain Python data that shares nothing with a part. Raises TypeError for what is none."""
     if isinstance(values, np.ndarray):
         values = values.tolist()
     return msgspec.to_builtins(values, enc_hook=_unwrap, builtin_types=(bytes,))

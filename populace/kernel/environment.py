@@ -21,6 +21,7 @@ from populace.core.errors import ActorLost, ScenarioError, SettingsError, StaleO
 from populace.core.places import defined_at, raised_at
 from populace.core.records import Answer, Ask, Counts, Look
 from populace.core.roster import ONE
+from populace.core.rounds import Contribution, Heard
 from populace.core.tables import TableRows
 from populace.core.trace import DIGEST_BYTES, TRACE_VERSION
 from populace.env import Action, World
@@ -43,7 +44,8 @@ from populace.kernel.consulting import Consulting
 from populace.kernel.edge import Edge, pack_edge, packed_groups, told
 from populace.kernel.events import AskModel
 from populace.kernel.order import fair_actions
-from populace.kernel.rows import action_rows, ask_rows, turnover_rows
+from populace.kernel.rounds import Rounds
+from populace.kernel.rows import action_rows, ask_rows, round_rows, turnover_rows
 from populace.kernel.snapshot import Era, scope_at
 from populace.kernel.trial import check_parts, is_sample, try_world
 from populace.kernel.turn import said_of
@@ -99,6 +101,8 @@ class _Closing(msgspec.Struct):
     changed: list[NDArray[np.int32]]
     seal: bytes
     touched: TableRows
+    rounds: Counts
+    rows: dict[str, TableRows]
     consulting: Consulting | None = None
 
 
@@ -121,6 +125,7 @@ class Environment:
         membership: Membership | None = None,
         record_actions: bool = False,
         record_asks: bool = False,
+        record_rounds: bool = False,
         trace_version: int = TRACE_VERSION,
         scope: Scope | None = None,
         eras: Sequence[Era] = (),
@@ -128,9 +133,12 @@ class Environment:
         self.world = world
         self._record_actions = record_actions
         self._record_asks = record_asks
+        self._record_rounds = record_rounds
         self._scope = scope
         self._eras = eras
+        self._seed = 0 if scope is None else scope.seed
         self._closing: _Closing | None = None
+        self._rounds: Rounds | None = None
         self.outcomes = outcomes
         self.attempt = attempt
         self.trace_version = trace_version
@@ -233,6 +241,29 @@ class Environment:
                 replies[at] = (False, f"{query}: {value.reason}") if failed else (True, value)
         return bytes(_pack(replies))
 
+    def attend(self, shard: int, tick: int, due: NDArray[np.int32], attempt: int = 0) -> NDArray[np.int32]:
+        """A shard's agents (sorted) that take a turn in a tick of rounds; gives those that are in any group.
+
+        Raises StaleOrder for a shard of another attempt, or another tick's.
+        """
+        return self._rounds_of(tick, attempt).attend(shard, due)
+
+    def tell(self, shard: int, tick: int, said: Sequence[Contribution], left: Sequence[int], attempt: int = 0) -> None:
+        """Contributions of a shard's agents to rounds, and whose turns have ended. Raises StaleOrder as `attend`."""
+        self._rounds_of(tick, attempt).tell(shard, said, left)
+
+    def hear(self, shard: int, tick: int, attempt: int = 0) -> list[Heard]:
+        """What members on a shard have heard since the last time. Raises StaleOrder as `attend` does."""
+        return self._rounds_of(tick, attempt).take(shard)
+
+    def _rounds_of(self, tick: int, attempt: int) -> Rounds:
+        self._check_attempt(f"tick {tick} holds rounds", attempt)
+        if tick != self.world.tick or self._closing is not None:
+            raise StaleOrder(f"the world: rounds of tick {tick} while it stands at tick {self.world.tick}")
+        if self._rounds is None or self._rounds.tick != tick:
+            self._rounds = Rounds(self.world, self._seed, self._shards)
+        return self._rounds
+
     def close_tick(self, tick: int, envelope: Envelope) -> WorldDone | AskModel:
         """Take what the tick's turns reported and did; move the world to the next tick; measure.
 
@@ -257,7 +288,14 @@ class Environment:
         actions = [Action(sender, nth, kind, args) for sender, nth, (kind, args) in _in_order(Mail(frames, _NO_LIMIT))]
         seal, touched = self._levers.seal(tick), self._levers.touched(tick)
         applied = self.world.apply(self._acting(actions))
-        closing = _Closing(tick, actions, applied, changed, seal, touched)
+        rounds, tables = Counts(), dict[str, TableRows]()
+        if self._rounds is not None:
+            rounds, exchanges = self._rounds.counts, self._rounds.transcript()
+            applied.emissions += self.world.end_rounds(exchanges)
+            self._rounds = None
+            if self._record_rounds and rounds.rounds:
+                tables["rounds"] = round_rows(tick, exchanges)
+        closing = _Closing(tick, actions, applied, changed, seal, touched, rounds, tables)
         if not self.world.consulting:
             return self._close(closing)
         assert self._scope is not None, "parts that consult the model need the scope of what they ask"
@@ -294,6 +332,7 @@ class Environment:
             self.try_parts()
         changed += self._changed
         counts = Counts() if consulting is None else consulting.counts
+        counts.add(closing.rounds)
         counts.applied = resolved.applied
         for _, reason in resolved.refused:
             counts.acts_refused[reason] = counts.acts_refused.get(reason, 0) + 1
@@ -308,7 +347,9 @@ class Environment:
         agents = np.unique(np.concatenate((*changed, resolved.newborn))).astype(np.int32)
         refused = sorted((action.agent, action.nth, reason) for action, reason in resolved.refused)
         covered = [out.receiver.tolist(), out.bodies, refused, *([closing.seal] if closing.seal else [])]
-        rows: dict[str, TableRows] = {"levers": closing.touched} if closing.touched else {}
+        rows = closing.rows
+        if closing.touched:
+            rows["levers"] = closing.touched
         if consulting is not None and consulting.asks:
             answers = consulting.answers
             covered.append(("asks", said_of(consulting.asks, answers)))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.core.records import Answer, Ask, Counts, Look
+from populace.core.rounds import Contribution, Heard
 from populace.core.tables import TableRows
 from populace.kernel.bus import Envelope, Frame
 from populace.kernel.turn import Failure
@@ -34,6 +35,18 @@ class Looked(msgspec.Struct, frozen=True):
     values: list[Any]
 
 
+class Attended(msgspec.Struct, frozen=True):
+    """Event: the world knows who takes a turn; of these, `members` (int32) are in a group that holds rounds."""
+
+    members: NDArray[np.int32]
+
+
+class HeardRounds(msgspec.Struct, frozen=True):
+    """Event: what came of contributions to rounds, in any order."""
+
+    heard: list[Heard]
+
+
 class Answered(msgspec.Struct, frozen=True):
     """Event: answers, in any order."""
 
@@ -50,13 +63,26 @@ class EndRun(msgspec.Struct, frozen=True):
     tick: int | None = None
 
 
-Event: TypeAlias = OpenTick | Seen | Looked | Answered | EndRun
+Event: TypeAlias = OpenTick | Seen | Looked | Attended | HeardRounds | Answered | EndRun
 
 
 class Observe(msgspec.Struct, frozen=True):
     """Effect: ask the world what these agents (int32, sorted) see."""
 
     agents: NDArray[np.int32]
+
+
+class Attend(msgspec.Struct, frozen=True):
+    """Effect: tell the world that these agents (int32, sorted; all of the shard's) take a turn in the tick."""
+
+    agents: NDArray[np.int32]
+
+
+class TellRounds(msgspec.Struct, frozen=True):
+    """Effect: members contribute to rounds; the turns of those that `left` have ended."""
+
+    said: list[Contribution]
+    left: list[int]
 
 
 class AskModel(msgspec.Struct, frozen=True):
@@ -103,5 +129,5 @@ class RunDone(msgspec.Struct, frozen=True):
     attempt: int = 0
 
 
-Effect: TypeAlias = Observe | AskModel | LookWorld | TickDone | RunDone
-"""What a shard wants done. At most one `Observe` a tick, and one `TickDone` or `RunDone`, the last."""
+Effect: TypeAlias = Observe | Attend | AskModel | LookWorld | TellRounds | TickDone | RunDone
+"""What a shard wants done. At most one `Attend` and one `Observe` a tick, and one `TickDone` or `RunDone`, the last."""

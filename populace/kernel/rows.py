@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from populace.core.records import Answer, Ask
 from populace.core.roster import Roster
 from populace.core.tables import TABLES, TableRows
-from populace.env import Action
+from populace.env import Action, Exchange
 from populace.kernel.bus import Frame, Mail, Outgoing
 
 _pack: Final = msgpack.Packer(autoreset=True).pack
@@ -115,6 +115,22 @@ def turnover_rows(tick: int, born: NDArray[np.int32], left: NDArray[np.int32], r
         "type": [roster.names[at] for at in roster.types_of(agents).tolist()],
         "what": ["born"] * len(born) + ["left"] * len(left),
     }
+
+
+def round_rows(tick: int, exchanges: Mapping[str, Sequence[Exchange]]) -> TableRows:
+    """What was said and heard in a tick's rounds, by part."""
+    rows = [
+        (part, str(one.group), nth, agent, _pack(text), _pack(heard.get(agent)))
+        for part, held in exchanges.items()
+        for one in held
+        for nth, (said, heard) in enumerate(zip(one.said, one.heard, strict=True))
+        for agent, text in said.items()
+    ]
+    part, group, number, agent, said, heard = map(list, zip(*rows, strict=True)) if rows else ([] for _ in range(6))
+    return {
+        "tick": [tick] * len(rows), "part": part, "group": group, "round": number, "agent": agent, "said": said,
+        "heard": heard,
+    }  # fmt: skip
 
 
 def _fated(out: Outgoing, fate: str) -> TableRows:

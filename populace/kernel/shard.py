@@ -30,6 +30,7 @@ from populace.interventions.groups import Members
 from populace.kernel.bus import Envelope, Frame, Mail, Outgoing, check_complete, count_messages, distinct, gather, route
 from populace.kernel.edge import Edge, unpack_edge
 from populace.kernel.events import (
+    Attend,
     Effect,
     EndRun,
     Event,
@@ -63,6 +64,7 @@ class ShardPlan(msgspec.Struct, frozen=True):
     record_asks: bool
     eras: tuple[Era, ...] = ()
     saved: bool = False
+    rounds: bool = False
     trace_version: int = TRACE_VERSION
 
 
@@ -152,6 +154,11 @@ class Shard:
         return 0 if self._last is None else len(self._last.agents)
 
     @property
+    def exchanging(self) -> bool:
+        """Whether turns of the open tick wait in rounds."""
+        return self.open is not None and self.open.exchanging
+
+    @property
     def turns_done(self) -> int:
         """How many turns of the open tick have ended."""
         return 0 if self.open is None else len(self.open.finished)
@@ -169,8 +176,8 @@ class Shard:
                 if self._heard(event.tick):
                     return [self._last] if self._last is not None and self._last.tick == event.tick else []
                 self.open = self._open_tick(event)
-                if self.plan.observes and self.open.due:
-                    return [Observe(np.array(self.open.due, np.int32))]
+                if self.plan.rounds or (self.plan.observes and self.open.due):
+                    return self._ask_the_world(self.open)
             case EndRun():
                 self._check_attempt("the run was ended", event.envelope)
                 if self._end is None:
@@ -178,10 +185,23 @@ class Shard:
                 return [self._end]
         if self.open is None:
             return []
-        effects = self.open.handle(event)
-        if self.open.ended:
-            effects.append(self._close_tick(self.open))
+        return self._end_of(self.open, self.open.handle(event))
+
+    def _end_of(self, tick: Tick, effects: list[Effect]) -> list[Effect]:
+        """The effects, and the tick's end where all turns have ended."""
+        if tick.ended:
+            effects.append(self._close_tick(tick))
         return effects
+
+    def _ask_the_world(self, tick: Tick) -> list[Effect]:
+        """What the world is told and asked before turns begin; where it holds rounds, it is told of nobody too."""
+        effects: list[Effect] = []
+        due = np.array(tick.due, np.int32)
+        if self.plan.rounds:
+            effects.append(Attend(due))
+        if self.plan.observes and tick.due:
+            effects.append(Observe(due))
+        return self._end_of(tick, effects)
 
     def _check_attempt(self, what: str, envelope: Envelope) -> None:
         if envelope.attempt != self.plan.attempt:
@@ -241,6 +261,7 @@ class Shard:
             shards=plan.shards,
             live_turns=plan.live_turns,
             observes=plan.observes,
+            rounds=plan.rounds,
             fields=self._fields,
             counts=counts,
         )
@@ -327,6 +348,7 @@ class Shard:
         counts.turns = len(came.turns)
         counts.turns_failed = len(came.failures)
         counts.asked = came.asks
+        counts.said = came.contributed
         counts.acted = int((out.receiver == WORLD).sum())
         counts.sent += len(out.sender) - counts.acted + len(unknown.sender) + len(blocked.sender)
         if len(blocked.sender):

@@ -17,9 +17,21 @@ from numpy.typing import NDArray
 from populace.agents.agent import Agent
 from populace.agents.context import NOTHING, Scope
 from populace.core.records import Answer, Ask, Counts, Look
+from populace.core.rounds import Closed, Contribution, Heard
 from populace.core.trace import DIGEST_BYTES
-from populace.kernel.bus import Mail
-from populace.kernel.events import Answered, AskModel, Effect, Event, Looked, LookWorld, Seen
+from populace.kernel.bus import Mail, unpack_body
+from populace.kernel.events import (
+    Answered,
+    AskModel,
+    Attended,
+    Effect,
+    Event,
+    HeardRounds,
+    Looked,
+    LookWorld,
+    Seen,
+    TellRounds,
+)
 from populace.kernel.public_fields import FieldsByType, PublicFields
 from populace.kernel.turn import Failure, Turn, read_answer, said_of
 
@@ -32,7 +44,7 @@ class Committed(msgspec.Struct, frozen=True):
 
     `agents` is int32 and `digests` has 16 bytes for each, BLAKE2b over what its turn committed. `fields` are the
     public fields of `agents` by type, `sent` holds (sender, receivers, bodies) of those that sent or acted, `wakes`
-    (tick, agent); `asks` counts what was asked.
+    (tick, agent); `asks` counts what was asked, and `contributed` what was contributed to rounds.
     """
 
     turns: list[Turn]
@@ -43,14 +55,19 @@ class Committed(msgspec.Struct, frozen=True):
     wakes: list[tuple[int, int]]
     failures: list[Failure]
     asks: int
+    contributed: int
+
+
+_NOTHING_YET: Final = Heard(-1, -1, "failed")
 
 
 class Tick:
     """Drives the turns of one tick, at most `live_turns` at once.
 
     `due` are the agents that take a turn, sorted; the agent `i` is `agents[i // shards]`. `scope` is what the turns
-    read of their tick. Where they see something of the world, no turn begins before `Seen`. `counts` are the tick's so
-    far.
+    read of their tick. Where they see something of the world, no turn begins before `Seen`, and where its parts hold
+    `rounds`, none before `Attended`. Turns that wait in a round are alive beside the others: those of a group wait for
+    one another, and all of them have to be there. `counts` are the tick's so far.
     """
 
     def __init__(
@@ -63,6 +80,7 @@ class Tick:
         shards: int,
         live_turns: int,
         observes: bool,
+        rounds: bool,
         fields: PublicFields | FieldsByType,
         counts: Counts,
     ) -> None:
@@ -85,6 +103,11 @@ class Tick:
         self._settled: list[tuple[Answer, str]] = []
         self._looks: list[Look] = []
         self._lookers: list[Turn] = []
+        self._unattended = rounds and bool(due)
+        self._members: frozenset[int] = frozenset()
+        self._exchanging: dict[int, Turn] = {}
+        self._said: list[Contribution] = []
+        self._left: list[int] = []
 
     @property
     def number(self) -> int:
@@ -95,6 +118,11 @@ class Tick:
     def ended(self) -> bool:
         """Whether all turns have ended."""
         return len(self.finished) == len(self.due)
+
+    @property
+    def exchanging(self) -> bool:
+        """Whether any turn waits in a round."""
+        return bool(self._exchanging)
 
     def handle(self, event: Event) -> list[Effect]:
         """Take what has come, begin turns while there is room; gives what all of them want to be asked.
@@ -116,7 +144,28 @@ class Tick:
             case Seen(values):
                 if self._blind:
                     self._seen, self._blind = values, False
-        return [] if self._blind else self._go_on()
+            case Attended(members):
+                if self._unattended:
+                    self._members, self._unattended = frozenset(members.tolist()), False
+            case HeardRounds(heard):
+                for one in heard:
+                    self._hear(one)
+        return [] if self._blind or self._unattended else self._go_on()
+
+    def _hear(self, heard: Heard) -> None:
+        """Hand what came of a contribution to the turn that waits for it."""
+        turn = self._exchanging.get(heard.agent)
+        if turn is None or turn.exchanged[-1][0].nth != heard.nth:  # type: ignore[index]
+            return
+        del self._exchanging[heard.agent]
+        exchanged: Any = turn.exchanged
+        exchanged[-1] = (exchanged[-1][0], heard)
+        value: Any
+        if heard.fate == "heard":
+            value = unpack_body(heard.body)
+        else:
+            value = Closed(heard.reason) if heard.fate == "closed" else LookupError(heard.reason)
+        self._file(turn, turn.step(value))
 
     def _answer(self, answer: Answer) -> None:
         """Hand an answer to the turn that waits for it."""
@@ -152,18 +201,33 @@ class Tick:
         if self._asks:
             effects.append(AskModel(self._asks))
             self._asks = []
+        if self._said or self._left:
+            effects.append(TellRounds(self._said, self._left))
+            self._said, self._left = [], []
         return effects
 
-    def _file(self, turn: Turn, effect: Ask | Look | None) -> None:
+    def _file(self, turn: Turn, effect: Ask | Look | Contribution | None) -> None:
         """Put a turn with those that wait for the same."""
         if effect is None:
             self.finished.append(turn)
+            if turn.id in self._members:
+                self._left.append(turn.id)
         elif type(effect) is Ask:
             self._waiting[turn.id] = turn
             self._asks.append(effect)
-        else:
+        elif type(effect) is Look:
             self._lookers.append(turn)
-            self._looks.append(effect)  # type: ignore[arg-type]
+            self._looks.append(effect)
+        else:
+            self._contribute(turn, effect)  # type: ignore[arg-type]
+
+    def _contribute(self, turn: Turn, contribution: Contribution) -> None:
+        if turn.exchanged is None:
+            turn.exchanged = []
+        contribution.nth = len(turn.exchanged)
+        turn.exchanged.append((contribution, _NOTHING_YET))
+        self._exchanging[turn.id] = turn
+        self._said.append(contribution)
 
     def commit(self) -> Committed:
         """What the turns came to, once all have ended."""
@@ -173,7 +237,7 @@ class Tick:
         sent: list[tuple[int, list[int], list[bytes]]] = []
         wakes: list[tuple[int, int]] = []
         failures: list[Failure] = []
-        asks = 0
+        asks = contributed = 0
         for turn, row in zip(turns, rows, strict=True):
             said: Any = ()
             if turn.asks is not None:
@@ -185,13 +249,18 @@ class Tick:
                 committed = (turn.id, turn.failure.error, said, row)
             else:
                 committed = (turn.id, turn.to, turn.bodies, said, row)
+            if turn.exchanged is not None:
+                contributed += len(turn.exchanged)
+                committed = (*committed, [(*_named(one), heard.fate, heard.body, heard.reason)
+                                          for one, heard in turn.exchanged])  # fmt: skip
+            if turn.failure is None:
                 if turn.to:
                     sent.append((turn.id, turn.to, turn.bodies))
                 if turn.wakes is not None:
                     wakes += [(tick, turn.id) for tick in turn.wakes]
             digests.append(blake2b(_encode(committed), digest_size=DIGEST_BYTES).digest())
         agents = np.fromiter((turn.id for turn in turns), np.int32, len(turns))
-        return Committed(turns, agents, b"".join(digests), fields, sent, wakes, failures, asks)
+        return Committed(turns, agents, b"".join(digests), fields, sent, wakes, failures, asks, contributed)
 
     def drop(self) -> None:
         """End the turns that are alive; nothing is committed."""
@@ -200,10 +269,15 @@ class Tick:
 
     def live(self) -> list[Turn]:
         """The turns that wait for something."""
-        return [*self._waiting.values(), *(turn for batch in self._looking.values() for turn in batch)]
+        looking = (turn for batch in self._looking.values() for turn in batch)
+        return [*self._waiting.values(), *looking, *self._exchanging.values()]
 
     def validate(self) -> None:
         """Raise AssertionError where the tick's state contradicts itself."""
         assert 0 <= self._next <= len(self.due)
         assert all(turn.coroutine is not None for turn in self._waiting.values())
         assert len(self.live()) + len(self._lookers) + len(self.finished) == self._next, "a turn was lost"
+
+
+def _named(one: Contribution) -> tuple[str, str | int | None, bytes]:
+    return one.part, one.group, one.body

@@ -182,17 +182,24 @@ def _held(value: Any) -> list[tuple[str, Any]]:
 
 
 def _check_code(part: Part) -> None:
-    """Raise NotKept for an attribute that actions, `consult` or `advance` change and `state` does not read."""
+    """Raise NotKept for an attribute that a tick's end changes and `state` does not read, or that a round changes."""
     kind = type(part)
     if (kind.state is Part.state) != (kind.restore is Part.restore):
         has, lacks = ("restore", "state") if kind.state is Part.state else ("state", "restore")
         raise NotKept(
             f"part '{part.name}' has {has}() and no {lacks}(): what one gives, the other takes when a run is resumed."
         )
+    for method in ("groups", "round"):
+        for name, place in _changed_in(kind, method):
+            if name != "world" and name not in part.unsaved:
+                raise NotKept(
+                    f"part '{part.name}': {method} changes self.{name} ({place}), and rounds are held before the tick "
+                    "is over, in any order: let `rounds_ended` change it, which is given all that was said and heard."
+                )
     saved = _read_in(kind, "state")
     if saved is None:
         return
-    for method in [*handlers(part, "action"), "consult", "advance"]:
+    for method in [*handlers(part, "action"), "rounds_ended", "consult", "advance"]:
         for name, place in _changed_in(kind, method):
             if name == "world" or name in saved or name in part.unsaved or name in part.settable:
                 continue

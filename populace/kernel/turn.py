@@ -1,6 +1,7 @@
 """A turn as the kernel drives it: the coroutine, what it asked and was answered, and how it failed.
 
-The kernel steps the coroutine itself. What a turn yields is an effect (`Ask` or `Look`); anything else that comes out
+The kernel steps the coroutine itself. What a turn yields is an effect (`Ask`, `Look` or
+`Contribution`); anything else that comes out
 of it belongs to some event loop, and is an error that names the line.
 """
 
@@ -12,7 +13,7 @@ import traceback
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import CoroutineType, FrameType
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 
@@ -20,6 +21,7 @@ from populace.agents.agent import Agent
 from populace.agents.context import Context, Draft, Scope
 from populace.core.errors import ForeignAwaitable, NotAwaited
 from populace.core.records import Abstained, Answer, Ask, Look, Message, Reason
+from populace.core.rounds import Contribution, Heard
 
 _SHIPPED: Final = "populace.scenarios"
 _SHARED: Final = "parameters are shared by all agents: keep what changes in a field of the agent"
@@ -32,6 +34,11 @@ _REMEDIES: Final = {
     "property 'parameters' of 'Context'": _SHARED,
 }
 """What to write instead, by what Python says."""
+
+
+Effect: TypeAlias = Ask | Look | Contribution
+"""What a turn may await."""
+_CALLED: Final[dict[type, str]] = {Ask: "ask", Look: "look", Contribution: "round"}
 
 
 class Failure(msgspec.Struct):
@@ -52,7 +59,8 @@ class Turn(Draft, eq=False):
     """One agent's turn in one tick.
 
     `before` holds the values of the agent's public fields as the turn began. `asks` are those that were awaited, in
-    their order, and `answers` how they ended; None for none. `failure` is set once the turn has failed.
+    their order, and `answers` how they ended; `exchanged` what it contributed to rounds, each with what came of it;
+    None for none. `failure` is set once the turn has failed.
     """
 
     agent: Agent
@@ -62,10 +70,11 @@ class Turn(Draft, eq=False):
     before: Any = None
     asks: list[Ask] | None = None
     answers: list[Answer] | None = None
+    exchanged: list[tuple[Contribution, Heard]] | None = None
     failure: Failure | None = None
     coroutine: Coroutine[Any, Any, None] | None = None
 
-    def begin(self, scope: Scope, seen: Mapping[str, Any]) -> Ask | Look | None:
+    def begin(self, scope: Scope, seen: Mapping[str, Any]) -> Effect | None:
         """Start the turn, of which the agent sees what stands in `scope`, `seen` and its inbox; see `step`."""
         try:
             self.coroutine = self.agent.turn(Context(self.id, scope, self, self.inbox, seen))
@@ -76,11 +85,11 @@ class Turn(Draft, eq=False):
             return None
         return self.step(None)
 
-    def step(self, value: Any) -> Ask | Look | None:
+    def step(self, value: Any) -> Effect | None:
         """Resume with the value of the effect that the turn awaits; the next effect, or None at its end.
 
-        A LookupError is raised where the turn awaits: it is a look that could not be answered. An exception ends the
-        turn and is put down as its `failure`.
+        A LookupError is raised where the turn awaits: it is a look, or a round, that could not be had. An exception
+        ends the turn and is put down as its `failure`.
         """
         coroutine: Any = self.coroutine
         effect: object
@@ -88,8 +97,9 @@ class Turn(Draft, eq=False):
             effect = coroutine.throw(value) if isinstance(value, LookupError) else coroutine.send(value)
         except StopIteration:
             if self.pending:
-                n, write = len(self.pending), "write `await ctx.ask(...)`, `await ctx.look(...)`"
-                self.fail(NotAwaited(f"{n} effect(s) made and never awaited: {write}"))
+                calls = sorted({f"`await ctx.{_CALLED[type(one)]}(...)`" for one in self.pending})
+                write = f"write {', '.join(calls)}"
+                self.fail(NotAwaited(f"{len(self.pending)} effect(s) made and never awaited: {write}"))
             return None
         except KeyboardInterrupt:
             raise
@@ -105,7 +115,7 @@ class Turn(Draft, eq=False):
                     self.asks.append(own)
                 return own
         foreign = ForeignAwaitable(
-            "a turn may await its own ctx.ask and ctx.look only, each once; "
+            "a turn may await its own ctx.ask, ctx.look and ctx.round only, each once; "
             f"this awaited something else, which yielded a {type(effect).__name__}"
         )
         self.failure = _failure(self, foreign, _waiting_at(coroutine))
@@ -143,9 +153,8 @@ def _failure(turn: Turn, error: BaseException, where: str) -> Failure:
         message += f"; declare it as a field of the class with its type, such as `{missing[1]}: int = 0`"
     message += _not_shown(turn, error)
     for effect in turn.pending or ():
-        name = type(effect).__name__
-        if f"'{name}'" in message:
-            message += f". This is what was asked and not its answer: write `await ctx.{name.lower()}(...)`"
+        if f"'{type(effect).__name__}'" in message:
+            message += f". This is what was asked and not its answer: write `await ctx.{_CALLED[type(effect)]}(...)`"
             break
     return Failure(
         turn.id, turn.tick, type(error).__name__, _sound(message)[:2000], where, _sound("\n".join(story))[:20_000]

@@ -196,6 +196,13 @@ def _families(seen: _Seen) -> Iterator[Metric]:
     yield _counters("populace_actions", "Actions taken, and by how they ended.", "fate", actions)
     yield _counters("populace_actions_refused", "Actions refused, by reason.", "reason", total.acts_refused)
 
+    yield CounterMetricFamily("populace_rounds", "Rounds that parts of the world held within ticks.", total.rounds)
+    said = {"made": total.said, "heard": total.heard, "closed": sum(total.unheard.values())}
+    yield _counters("populace_contributions", "Contributions to rounds, and by how they ended.", "fate", said)
+    yield _counters(
+        "populace_contributions_closed", "Contributions that no round took, by reason.", "reason", total.unheard
+    )
+
     yield CounterMetricFamily("populace_asks_made", "Questions put to the model stack.", total.asked)
     outcomes = {
         "answered": total.answered,

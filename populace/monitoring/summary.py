@@ -151,6 +151,12 @@ def _facts(manifest: Mapping[str, Any], out: Path | str) -> dict[str, str]:
             f"{actions['taken']:,} taken: {actions['applied']:,} applied, {actions['refused']:,} refused"
             + _reasons(actions["refused_by_reason"])
         )
+    rounds = manifest.get("rounds", {})
+    if rounds.get("contributions"):
+        facts["rounds"] = (
+            f"{rounds['held']:,} held, {rounds['contributions']:,} contributions: {rounds['heard']:,} heard, "
+            f"{rounds['closed']:,} closed" + _reasons(rounds["closed_by_reason"])
+        )
     facts["asks"] = (
         f"{asks['answered']:,} answered, {asks['cached']:,} cached, {asks['replayed']:,} replayed, "
         f"{asks['abstained']:,} abstained" + _reasons(asks["by_reason"])

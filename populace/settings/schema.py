@@ -293,6 +293,7 @@ class Record(_Section):
     messages: bool = True
     asks: bool = True
     actions: bool = True
+    rounds: bool = True
 
 
 class CheckpointSettings(_Section):

@@ -166,7 +166,7 @@ def redact(value: Any, *at: str) -> Any:
 
 
 def tally(total: Counts) -> dict[str, Any]:
-    """The part of a manifest that counts: turns, messages, actions, asks, calls, tokens and cost of a run."""
+    """The part of a manifest that counts: turns, messages, actions, rounds, asks, calls, tokens and cost of a run."""
     return {
         "turns": total.turns,
         "turns_failed": total.turns_failed,
@@ -182,6 +182,13 @@ def tally(total: Counts) -> dict[str, Any]:
             "applied": total.applied,
             "refused": sum(total.acts_refused.values()),
             "refused_by_reason": dict(sorted(total.acts_refused.items())),
+        },
+        "rounds": {
+            "held": total.rounds,
+            "contributions": total.said,
+            "heard": total.heard,
+            "closed": sum(total.unheard.values()),
+            "closed_by_reason": dict(sorted(total.unheard.items())),
         },
         "asks": {
             "made": total.asked,

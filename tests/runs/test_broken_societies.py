@@ -119,7 +119,7 @@ BROKEN: list[tuple[str, dict[str, str], str, list[str]]] = [
     ("no await", turn("ctx.ask('x')"), "async def turn", ["never awaited", "await ctx.ask(...)"]),
     ("no field", turn("self.mood = 3"), "self.mood", ["declare it as a field", "`mood: int = 0`"]),
     ("no number", turn("self.support = 'x'"), "async def turn", ["Citizen.support is a float, not 'x'"]),
-    ("asyncio", turn("import asyncio", "await asyncio.sleep(1)"), "await asyncio", ["ctx.ask and ctx.look only"]),
+    ("asyncio", turn("import asyncio", "await asyncio.sleep(1)"), "await asyncio", ["ctx.look and ctx.round only"]),
     ("no action", turn("ctx.act('bank.pey')"), "ctx.act", ["'bank.pey'", "it has bank.pay"]),
     ("no query", turn("await ctx.look('bank.totl')"), "ctx.look", ["'bank.totl'", "bank.total"]),
     ("a dict asked", turn("await ctx.ask('x', {'a': int})"), "ctx.ask", ["a dict cannot be an answer type", "Struct"]),
