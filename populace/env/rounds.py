@@ -15,14 +15,15 @@ GroupName: TypeAlias = str | int
 class Round(msgspec.Struct, frozen=True, kw_only=True):
     """One round of one group, once every member has contributed or left.
 
-    `number` counts the group's rounds of this tick from 0. `said` has what each contributed, by member: plain data, in
-    an order that is drawn for the tick and favours no id. `members` are all of the group; who is not in `said` has
-    left: its turn has ended, or it takes none in this tick. `before` holds what was said in the rounds before. `draw`
-    gives keyed streams of this round alone.
+    `number` counts the group's rounds of this tick from 0; `last` says that the limit allows no further one. `said` has
+    what each contributed, by member: plain data, in an order that is drawn for the tick and favours no id. `members`
+    are all of the group; who is not in `said` has left: its turn has ended, or it takes none in this tick. `before`
+    holds what was said in the rounds before. `draw` gives keyed streams of this round alone.
     """
 
     group: GroupName
     number: int
+    last: bool
     members: tuple[int, ...]
     said: Mapping[int, Any]
     before: Sequence[Mapping[int, Any]]

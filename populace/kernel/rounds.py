@@ -223,6 +223,7 @@ class Rounds:
         now = Round(
             group=group.name,
             number=number,
+            last=number + 1 >= part.rounds_per_tick,
             members=group.members,
             said=said,
             before=tuple(group.said),

@@ -14,14 +14,14 @@ import populace.testing
 
 PUBLIC = {
     "populace": [
-        "Abstained", "Agent", "Ask", "Choice", "Chosen", "Consultation", "Context", "Every", "EveryTick", "Message",
-        "OnMail", "OrderedSet", "Parameters", "Population", "Public", "Run", "Setup", "Society", "Sometimes", "World",
-        "diff", "estimate", "export", "fence", "fork", "load", "panel", "read_edge_list", "replay", "resume", "run",
-        "run_async",
+        "Abstained", "Agent", "Ask", "Choice", "Chosen", "Closed", "Consultation", "Context", "Every", "EveryTick",
+        "Message", "OnMail", "OrderedSet", "Parameters", "Population", "Public", "Run", "Setup", "Society", "Sometimes",
+        "World", "diff", "estimate", "export", "fence", "fork", "load", "panel", "read_edge_list", "replay", "resume",
+        "run", "run_async",
     ],
     "populace.env": [
-        "Action", "Batch", "Clock", "Feed", "Fields", "LookFailed", "Network", "Opening", "Part", "Resolved",
-        "RowDigests", "World", "action", "query",
+        "Action", "Batch", "Clock", "Exchange", "Feed", "Fields", "LastRound", "LookFailed", "Network", "Opening",
+        "Part", "Resolved", "Round", "RowDigests", "World", "action", "query",
     ],
     "populace.testing": [
         "Act", "Asked", "Checked", "FakeEndpoint", "Favoured", "InvariantBroken", "Plan", "RateLimit", "Seen",

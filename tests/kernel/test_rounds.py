@@ -125,6 +125,13 @@ def test_past_the_limit_the_exchange_is_closed():
     assert now.transcript()["choir"][0].closed == "limit"
 
 
+def test_a_part_knows_which_round_is_the_last_that_may_be():
+    now = rounds(Choir({"a": [0]}, limit=2, hold=lambda _part, now: {0: now.last}))
+    now.tell(0, [say(0, "la")], [])
+    now.tell(0, [say(0, "li", 1)], [])
+    assert [msgpack.unpackb(one.body) for one in now.take(0)] == [False, True]
+
+
 def test_a_part_closes_with_what_is_heard_last():
     now = rounds(Choir({"a": [0, 1]}, hold=lambda _part, now: LastRound({0: sum(now.said.values())}, "agreed")))
     now.tell(0, [say(0, 3), say(1, 4)], [])
