@@ -14,7 +14,7 @@ from populace.store.folder import RUN_FILE, read_run_file
 from populace.store.lock import is_held
 from populace.store.manifest import MANIFEST, read_manifest
 from populace.store.remote.mirror import RECORD, local_folder
-from populace.store.tables.tables import panel, read_table
+from populace.store.tables.tables import agents_having, panel, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,15 +82,30 @@ class Run:
                 return pl.from_arrow(table)
         raise SettingsError(f"kind={kind!r}: a table is had as 'pandas', 'arrow' or 'polars'.")
 
-    def panel(self, field: str) -> pd.DataFrame:
-        """A public field of all agents over time: a row a tick, a column an agent. See `populace.panel`."""
+    def panel(self, field: str, type: str | None = None) -> pd.DataFrame:  # noqa: A002
+        """A public field of all agents over time: a row a tick, a column an agent. See `populace.panel`.
+
+        With types of agents the columns are those of the agents that have the field, labelled by type and agent; with
+        `type`, those of that type, labelled by agent. Raises SettingsError where there is no such field or type.
+        """
         import pandas as pd
 
         first = read_table(self.folder, "agents").column("tick").to_numpy()
         dense = panel(self.folder, field)
         start = int(first.min()) if len(first) else 0
         ticks = pd.RangeIndex(start, start + dense.shape[0], name="tick")
-        return pd.DataFrame(dense, index=ticks, columns=pd.RangeIndex(dense.shape[1], name="agent"))
+        frame = pd.DataFrame(dense, index=ticks, columns=pd.RangeIndex(dense.shape[1], name="agent"))
+        of = agents_having(self.folder, field)
+        if type is None and not of:
+            return frame
+        there = list(dict.fromkeys(of.values()))
+        if type is not None and type not in there:
+            known = f"Types that have it: {', '.join(there)}." if there else "The society has no types: leave it out."
+            raise SettingsError(f"{self.name}: no agents of type {type!r} have the field {field!r}. {known}")
+        frame = frame[[agent for agent, its in of.items() if type in (None, its)]]
+        if type is None:
+            frame.columns = pd.MultiIndex.from_tuples([(its, one) for one, its in of.items()], names=["type", "agent"])
+        return frame
 
     def plot(self, *outcomes: str, ax: Axes | None = None, label: str | None = None) -> Axes:
         """Draw outcomes over ticks (all of them, unless some are named); gives the axes, onto which more can go.

@@ -13,7 +13,7 @@ from support.running import run_local
 import populace
 from populace.agents.context import Context
 from populace.core.draws import Draws
-from populace.core.errors import PopulaceError
+from populace.core.errors import PopulaceError, SettingsError
 from populace.core.roster import Roster
 from populace.kernel.shard import Shard
 from populace.kernel.snapshot import RunState
@@ -217,3 +217,24 @@ def test_births_and_exits_on_ray(whole, tmp_path: Path) -> None:
     run = populace.run(BIRTHS, model="scripted", seed=7, levers=LEVERS, shards=2, transport="ray",
                        out=tmp_path / "ray", quiet=True)  # fmt: skip
     assert hashes(run.manifest) == hashes(manifest)
+
+
+def test_panels_are_of_those_who_live_and_have_the_field(whole) -> None:
+    _, out = whole
+    run = populace.load(out)
+    turnover = run.table("turnover")
+    prices, sold = run.panel("price"), run.panel("sold")
+    assert prices.columns.names == ["type", "agent"]
+    assert set(prices.columns.get_level_values("type")) == {"firm"}
+    assert set(sold.columns.get_level_values("type")) == {"firm", "household"}
+    assert run.panel("sold", type="firm").columns.tolist() == prices["firm"].columns.tolist()
+    born = dict(zip(*turnover[turnover.what == "born"][["agent", "tick"]].to_numpy().T, strict=True))
+    left = dict(zip(*turnover[turnover.what == "left"][["agent", "tick"]].to_numpy().T, strict=True))
+    for (_, agent), column in sold.items():
+        lives = (column.index >= born.get(agent, 0)) & (column.index < left.get(agent, 99))
+        assert column.notna().tolist() == lives.tolist()
+    count = sold["household"].notna().sum(axis=1)
+    assert count.tolist() == run.outcomes.households.tolist()
+    assert np.allclose(run.panel("price").mean(axis=1), run.outcomes.price)
+    with pytest.raises(SettingsError, match=r"no agents of type 'bank' have the field 'sold'\. Types that have it"):
+        run.panel("sold", type="bank")

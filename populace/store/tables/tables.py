@@ -226,8 +226,9 @@ def panel(run_dir: str | Path, field: str) -> NDArray[Any]:
     """One public field as a dense array of shape (ticks, agents), filled forward from the rows that changed.
 
     Row 0 is the first tick that the table holds, the last row the last tick of its agents or outcomes; column i
-    is agent i. Where an agent has no value yet there is NaN (bool and int fields then become float64) or None
-    (str fields, whose dtype is object). Raises SettingsError when there is no such table or field.
+    is agent i. Where an agent has no value (before it is born, once it has left, or since its type has no such field)
+    there is NaN (bool and int fields then become float64) or None (str fields, whose dtype is object). Raises
+    SettingsError when there is no such table or field.
     """
     table = read_table(run_dir, "agents")
     fields = [name for name in table.column_names if name not in ("tick", "agent", "type")]
@@ -235,16 +236,19 @@ def panel(run_dir: str | Path, field: str) -> NDArray[Any]:
         raise SettingsError(f"{run_dir}: agents have no public field '{field}'. Fields there are: {', '.join(fields)}.")
     if not table.num_rows:
         return np.empty((0, 0), dtype=np.float64)
-    tick, agent, values = (table.column(name).to_numpy() for name in ("tick", "agent", field))
-    order = np.argsort(tick, kind="stable")
-    tick, agent, values = tick[order], agent[order], values[order]
-    first, last = int(tick[0]), int(tick[-1])
+    every_tick = table.column("tick").to_numpy()
+    first, last = int(every_tick.min()), int(every_tick.max())
     outcomes = read_table(run_dir, "outcomes").column("tick")
     if len(outcomes):
         last = max(last, int(outcomes.to_numpy().max()))
-    ticks, agents = last - first + 1, int(agent.max()) + 1
+    ticks, agents = last - first + 1, int(table.column("agent").to_numpy().max()) + 1
+    left = _exits(run_dir)
+    table = table.filter(pc.is_valid(table.column(field)))
+    tick, agent, values = (table.column(name).to_numpy() for name in ("tick", "agent", field))
+    order = np.argsort(tick, kind="stable")
+    tick, agent, values = tick[order], agent[order], values[order]
     everyone_from_the_start = np.unique(agent[tick == first]).size == agents
-    if not everyone_from_the_start and values.dtype.kind in "bi":
+    if not (everyone_from_the_start and not left) and values.dtype.kind in "bi":
         values = values.astype(np.float64)
     blank = np.nan if values.dtype.kind == "f" else None
     dense = np.full((ticks, agents), blank if values.dtype.kind in "fO" else 0, dtype=values.dtype)
@@ -254,4 +258,25 @@ def panel(run_dir: str | Path, field: str) -> NDArray[Any]:
             dense[row] = dense[row - 1]
         rows = slice(starts[row], starts[row + 1])
         dense[row, agent[rows]] = values[rows]
+    for one, at in left.items():
+        dense[max(0, at - first) :, one] = blank
     return dense
+
+
+def agents_having(run_dir: str | Path, field: str) -> dict[int, str]:
+    """The agents that have a public field, in the order of their ids, each with its type; empty without types."""
+    table = read_table(run_dir, "agents")
+    if "type" not in table.column_names:
+        return {}
+    known = table.filter(pc.is_valid(table.column(field))).select(["agent", "type"]).group_by("agent")
+    found = known.aggregate([("type", "min")]).sort_by("agent").to_pydict()
+    return dict(zip(found["agent"], found["type_min"], strict=True))
+
+
+def _exits(run_dir: str | Path) -> dict[int, int]:
+    """The agents who have left, each with the first tick in which it no longer lives."""
+    if not table_files(run_dir, "turnover"):
+        return {}
+    rows = read_table(run_dir, "turnover")
+    gone = rows.filter(pc.equal(rows.column("what"), "left")).to_pydict()
+    return dict(zip(gone["agent"], gone["tick"], strict=True))
