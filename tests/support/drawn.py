@@ -1,4 +1,7 @@
-"""Societies drawn at random: fields of every type, parts with state, timers, levers, asks of every kind, as text."""
+"""Societies drawn at random: fields of every type, parts with state, timers, levers, asks of every kind, as text.
+
+Some have two types of agents, and in some agents are born and leave.
+"""
 
 from __future__ import annotations
 
@@ -54,6 +57,41 @@ LEVERS = (
     {"at": 2, "block": {"sender": {"share": 0.3}}},
     {"at": 3, "change": {"group": [1, 2], "fields": {"seen": 77}}},
 )
+
+BY_TYPE = {"at": 3, "change": {"group": {"type": ["other"], "share": 0.7}, "fields": {"seen": 33}}}
+
+_OTHER = """
+class Other(Agent):
+    seen: Public[int] = 0
+    heard: Public[str] = ""
+    met: set[int] = set()
+
+    async def turn(self, ctx):
+        self.met.update(message.sender for message in ctx.inbox)
+        self.heard = "/".join(map(str, self.met))[-12:]
+        said = await ctx.ask(f"other {{self.heard}}", Choice("up", "down"), purpose="other")
+        self.seen += 2 if not isinstance(said, Abstained) and said == "up" else 1
+        ctx.send(ctx.draw("to").integer(16), self.heard)
+{born}
+"""
+
+_BIRTHS = """
+class Births(Part):
+    name = "births"
+
+    @action
+    def born(self, tick, batch):
+        for agent in batch.agents.tolist():
+            (born,) = self.world.spawn({of!r}, {{"seen": agent}}, n=1)
+            yield int(born), "welcome"
+
+    def advance(self, tick):
+        ids = self.world.ids()
+        self.world.retire(ids[self.world.draw.column("births.leave", ids) < 0.07])
+"""
+
+_BORN = """        if ctx.draw("born").bernoulli(0.15):
+            ctx.act("births.born")"""
 
 _SOURCE = """
 import msgspec
@@ -118,16 +156,21 @@ class One(Agent):
         ctx.send([(ctx.id * 7 + ctx.tick) % 12, ctx.draw("to").integer(14)], told[-80:])
         if ctx.draw("wake").bernoulli(0.3):
             ctx.wake_at(ctx.tick + 1 + ctx.draw("wake").integer(3))
+{born}
         if ctx.draw("fail").bernoulli(0.03):
             raise RuntimeError("broke")
 
-
+{more}
 society = Society(
-    name="drawn", agent=One, population=lambda setup: Population({{"seen": [0] * setup.agents}}),
-    world=lambda setup, people: {world}, activation={activation}, parameters=Dials(), size=12, ticks=7,
-    outcomes={{"seen": lambda world: float(world.columns["seen"].sum())}},
+    name="drawn", {types},
+    world=lambda setup, people: {world}, activation={activation}, parameters=Dials(), ticks=7,
+    outcomes={{"seen": lambda world: float(world.values_of("seen", world.ids()).sum())}},
 )
 """
+
+_ONE_TYPE = """agent=One, size=12, population=lambda setup: Population({"seen": [0] * setup.agents})"""
+_TWO_TYPES = """types={"one": One, "other": Other}, size={"one": 7, "other": 5},
+    population=lambda setup: {"one": Population({"seen": [0] * setup.count("one")})}"""
 
 
 @st.composite
@@ -141,16 +184,28 @@ def drawn_societies(draw: st.DrawFn) -> tuple[str, list[dict[str, Any]]]:
     if world in ACTS:
         lines.append(ACTS[world])
     activation = draw(st.sampled_from(ACTIVATIONS))
-    levers = draw(st.lists(st.sampled_from(LEVERS), unique_by=str, max_size=3))
+    two, births = draw(st.booleans()), draw(st.booleans())
+    pulled = (*LEVERS, BY_TYPE) if two else LEVERS
+    levers = draw(st.lists(st.sampled_from(pulled), unique_by=str, max_size=3))
     if activation == "OnMail()" and SENDS not in levers:
         levers.append(SENDS)  # or nobody would ever take a turn
+    born = _BORN if births else ""
+    more = (_OTHER.format(born=born) if two else "") + (
+        _BIRTHS.format(of="other" if two else "agent") if births else ""
+    )
+    parts = PARTS[world]
+    if births:
+        parts = f"{parts[:-1]}{'' if parts == 'World()' else ', '}Births())"
     source = _SOURCE.format(
         declared=_lines("    ", [f"{f}: {FIELDS[kind][0]}" for f, kind in zip(names, kinds, strict=True)]),
         done=_lines("        ", [FIELDS[kind][1].format(f=f) for f, kind in zip(names, kinds, strict=True)]),
         shown=", ".join(_shown(f, kind) for f, kind in zip(names, kinds, strict=True)) + ",",
         asked=_lines("        ", lines),
-        world=PARTS[world],
-        activation=activation,
+        world=parts,
+        activation=f'{{"one": {activation}, "other": Every(2)}}' if two else activation,
+        born=born,
+        more=more,
+        types=_TWO_TYPES if two else _ONE_TYPE,
     )
     return source, levers
 
