@@ -48,18 +48,19 @@ class Choice:
     token. Raises ValueError on fewer than two labels, on empty and on repeated ones.
     """
 
-    __slots__ = ("labels",)
+    __slots__ = ("_hash", "labels")
 
     def __init__(self, *labels: str) -> None:
         if len(labels) < 2 or len(set(labels)) < len(labels) or not all(labels):
             raise ValueError(f"Choice needs two or more different labels that are not empty, got {labels}")
         self.labels = labels
+        self._hash = hash(labels)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Choice) and other.labels == self.labels
 
     def __hash__(self) -> int:
-        return hash(self.labels)
+        return self._hash
 
     def __repr__(self) -> str:
         return f"Choice{self.labels}"

@@ -36,6 +36,7 @@ _INT32_MAX: Final = 2**31 - 1
 _SCALARS: Final = frozenset({str, int, float, bool, bytes, type(None)})
 _ROLES: Final = ("system", "user", "assistant")
 _CONTAINERS: Final = (dict, list, tuple)
+_NO_TYPES: Final = (dict, list, set)
 _NOT_PLAIN: Final = (TypeError, ValueError, OverflowError, RecursionError)
 _PLAIN: Final = (
     "text, numbers, or lists and dicts of them; a Struct as `msgspec.to_builtins(it)`, NumPy's as `it.tolist()`."
@@ -251,7 +252,7 @@ class Context:
                 said = tuple([(role, text) for (role, _), text in zip(said, texts, strict=True)])
             if system:
                 said = (("system", system), *said)
-            if isinstance(answer, dict | list | set):
+            if isinstance(answer, _NO_TYPES):
                 raise BadAsk(unusable(f"a {type(answer).__name__}"))
             spec = compile_answer(answer)
             terms: Scope | Terms = scope

@@ -37,8 +37,8 @@ _NEXT: Final = "Give it in `state()` and take it in `restore()`, or name it in `
 
 
 def is_sample(tick: int) -> bool:
-    """Whether a world that has come to this tick is tried: after ticks 1, 2, 4, 8, ..."""
-    return tick > 0 and tick & (tick - 1) == 0
+    """Whether a world that has come to this tick is tried: after ticks 1, 4, 16, 64, ..."""
+    return tick > 0 and tick & (tick - 1) == 0 and tick.bit_length() % 2 == 1
 
 
 def check_parts(world: World, parameters: Any) -> None:

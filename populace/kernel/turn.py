@@ -106,9 +106,10 @@ class Turn(Draft, eq=False):
         except BaseException as error:  # noqa: BLE001  # an agent may raise anything; it ends its own turn only
             self.failure = _failure(self, error, _raised_at(error))
             return None
-        for at, own in enumerate(self.pending):
-            if own is effect:
-                del self.pending[at]
+        pending = self.pending
+        for at in range(len(pending)):
+            if pending[at] is effect:
+                own = pending.pop(at)
                 if type(own) is Ask:
                     if self.asks is None:
                         self.asks, self.answers = [], []

@@ -147,4 +147,4 @@ def test_a_part_that_copies_a_parameter_which_a_lever_sets_is_refused(tmp_path: 
 
 
 def test_a_world_is_tried_after_the_first_tick_and_ever_more_seldom() -> None:
-    assert [tick for tick in range(70) if is_sample(tick)] == [1, 2, 4, 8, 16, 32, 64]
+    assert [tick for tick in range(70) if is_sample(tick)] == [1, 4, 16, 64]
