@@ -80,7 +80,7 @@ class Rounds:
             self._host.update(dict.fromkeys(mine.tolist(), shard))
             if len(self._attended) == self._shards:
                 for group in self._groups:
-                    group.present.intersection_update(self._host)
+                    group.present = {agent for agent in group.present if agent in self._host}
                     self._end_round(group)
         return mine
 
@@ -97,10 +97,6 @@ class Rounds:
     def take(self, shard: int) -> list[Heard]:
         """What members on this shard have heard since the last time."""
         return self._out.pop(shard, [])
-
-    def has_heard(self, shard: int) -> bool:
-        """Whether there is something to `take`."""
-        return shard in self._out
 
     def transcript(self) -> dict[str, list[Exchange]]:
         """The exchanges of the tick in which a round was held, by part, in the order of its groups."""

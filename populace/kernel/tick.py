@@ -210,7 +210,7 @@ class Tick:
         """Put a turn with those that wait for the same."""
         if effect is None:
             self.finished.append(turn)
-            if turn.id in self._members:
+            if self._members and turn.id in self._members:
                 self._left.append(turn.id)
         elif type(effect) is Ask:
             self._waiting[turn.id] = turn
@@ -249,15 +249,13 @@ class Tick:
                 committed = (turn.id, turn.failure.error, said, row)
             else:
                 committed = (turn.id, turn.to, turn.bodies, said, row)
-            if turn.exchanged is not None:
-                contributed += len(turn.exchanged)
-                committed = (*committed, [(*_named(one), heard.fate, heard.body, heard.reason)
-                                          for one, heard in turn.exchanged])  # fmt: skip
-            if turn.failure is None:
                 if turn.to:
                     sent.append((turn.id, turn.to, turn.bodies))
                 if turn.wakes is not None:
                     wakes += [(tick, turn.id) for tick in turn.wakes]
+            if turn.exchanged is not None:
+                contributed += len(turn.exchanged)
+                committed = (*committed, list(map(_exchanged, turn.exchanged)))
             digests.append(blake2b(_encode(committed), digest_size=DIGEST_BYTES).digest())
         agents = np.fromiter((turn.id for turn in turns), np.int32, len(turns))
         return Committed(turns, agents, b"".join(digests), fields, sent, wakes, failures, asks, contributed)
@@ -279,5 +277,7 @@ class Tick:
         assert len(self.live()) + len(self._lookers) + len(self.finished) == self._next, "a turn was lost"
 
 
-def _named(one: Contribution) -> tuple[str, str | int | None, bytes]:
-    return one.part, one.group, one.body
+def _exchanged(one: tuple[Contribution, Heard]) -> tuple[str, str | int | None, bytes, str, bytes, str]:
+    """What stands in the trace of a contribution and of what came of it."""
+    said, heard = one
+    return said.part, said.group, said.body, heard.fate, heard.body, heard.reason

@@ -221,6 +221,55 @@ def test_a_part_that_holds_no_rounds_is_named_in_the_turns_failure(tmp_path):
     assert "no part called 'tulk' holds rounds; these do: bargain, talk" in error
 
 
+GROWING = """
+from populace import Abstained, Agent, Choice, Population, Public, Society, World
+from populace.env import Part
+
+class House(Part):
+    rounds_per_tick = 2
+
+    def groups(self, tick):
+        return {"all": range(self.world.agents)}
+
+    def round(self, now):
+        return dict.fromkeys(now.said, sorted(now.said))
+
+    def rounds_ended(self, tick, exchanges):
+        for one in exchanges:
+            if len(one.said) == 2 and tick > 1:
+                self.world.retire(min(one.said[1]))
+
+    async def consult(self, ctx):
+        births = [ctx.ask(f"{n}, tick {ctx.tick}: a child?", Choice("yes", "no")) for n in range(3)]
+        n = sum(answer == "yes" for answer in await ctx.ask_all(births))
+        return [(int(one), "welcome") for one in self.world.spawn("agent", n=n)]
+
+class Guest(Agent):
+    met: Public[int] = 0
+
+    async def turn(self, ctx):
+        for _ in range(2):
+            self.met += sum(await ctx.round("house", ctx.id))
+
+society = Society(name="growing", agent=Guest, population=lambda setup: Population({"met": [0] * setup.agents}),
+                  world=lambda setup, people: World(House()), size=5, ticks=6)
+"""
+
+
+def test_who_is_born_or_leaves_by_what_was_said_is_in_the_next_ticks_rounds(tmp_path):
+    scenario = tmp_path / "growing.py"
+    scenario.write_text(GROWING)
+    one = run_local(tmp_path / "1", str(scenario))
+    for shards in (2, 5):
+        same_run(run_local(tmp_path / str(shards), str(scenario), shards=shards), one)
+        same_rounds(tmp_path / "1", tmp_path / str(shards))
+    rows = read_table(tmp_path / "1", "rounds").to_pylist()
+    members = [{row["agent"] for row in rows if row["tick"] == tick} for tick in range(6)]
+    assert members[0] == set(range(5))
+    assert max(members[5]) > 8, "some were born"
+    assert 0 not in members[3], "the first has left"
+
+
 @pytest.mark.ray
 def test_rounds_are_held_on_ray_as_in_one_process(tmp_path, ray_cluster, whole):
     from populace.cluster.ray import RayTransport
