@@ -290,11 +290,11 @@ class Environment:
         applied = self.world.apply(self._acting(actions))
         rounds, tables = Counts(), dict[str, TableRows]()
         if self._rounds is not None:
-            rounds, exchanges = self._rounds.counts, self._rounds.transcript()
-            applied.emissions += self.world.end_rounds(exchanges)
+            held, rounds = self._rounds, self._rounds.counts
             self._rounds = None
-            if self._record_rounds and rounds.rounds:
-                tables["rounds"] = round_rows(tick, exchanges)
+            applied.emissions += self.world.end_rounds(held.transcript())
+            if self._record_rounds and held.held:
+                tables["rounds"] = round_rows(tick, held.held)
         closing = _Closing(tick, actions, applied, changed, seal, touched, rounds, tables)
         if not self.world.consulting:
             return self._close(closing)

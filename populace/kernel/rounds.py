@@ -13,7 +13,7 @@ which somebody waits, all who are missing are at work, and such a turn ends, con
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgpack
 import msgspec
@@ -35,6 +35,10 @@ from populace.kernel.bus import unpack_body
 _pack: Final = msgpack.Packer(autoreset=True).pack
 _LIMIT: Final = "limit"
 
+Held: TypeAlias = tuple[int, int, str, str, int, bytes, bytes]
+"""A contribution that a round took: agent, its `nth`, part, group, number of the round, and packed what it said and
+heard."""
+
 
 class _Group(msgspec.Struct):
     """One group of one part. `waiting` has who contributed to the present round, `present` who has not left."""
@@ -51,11 +55,15 @@ class _Group(msgspec.Struct):
 
 
 class Rounds:
-    """The rounds of one tick of a world, over `shards` shards. `counts` has the rounds and what became of all said."""
+    """The rounds of one tick of a world, over `shards` shards.
+
+    `counts` has the rounds and what became of all said; `held` what was said and heard in them, in no order.
+    """
 
     def __init__(self, world: World, seed: int, shards: int) -> None:
         self.tick = world.tick
         self.counts = Counts()
+        self.held: list[Held] = []
         self._world = world
         self._seed = seed
         self._shards = shards
@@ -208,9 +216,9 @@ class Rounds:
         self.counts.rounds += 1
         self.counts.heard += len(said)
         for agent, one in waiting.items():
-            self._out.setdefault(self._host[agent], []).append(
-                Heard(agent, one.nth, "heard", bytes(_pack(heard.get(agent))))
-            )
+            packed = bytes(_pack(heard.get(agent)))
+            self._out.setdefault(self._host[agent], []).append(Heard(agent, one.nth, "heard", packed))
+            self.held.append((agent, one.nth, group.part.name, str(group.name), number, one.body, packed))
 
     def _hold(self, group: _Group, number: int, said: dict[int, Any]) -> tuple[dict[int, Any], str]:
         """What each hears of a round, and why it is the last one ('': it is not)."""

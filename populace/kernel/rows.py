@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from populace.core.records import Answer, Ask
 from populace.core.roster import Roster
 from populace.core.tables import TABLES, TableRows
-from populace.env import Action, Exchange
+from populace.env import Action
 from populace.kernel.bus import Frame, Mail, Outgoing
+from populace.kernel.rounds import Held
 
 _pack: Final = msgpack.Packer(autoreset=True).pack
 
@@ -117,19 +118,12 @@ def turnover_rows(tick: int, born: NDArray[np.int32], left: NDArray[np.int32], r
     }
 
 
-def round_rows(tick: int, exchanges: Mapping[str, Sequence[Exchange]]) -> TableRows:
-    """What was said and heard in a tick's rounds, by part."""
-    rows = [
-        (part, str(one.group), nth, agent, _pack(text), _pack(heard.get(agent)))
-        for part, held in exchanges.items()
-        for one in held
-        for nth, (said, heard) in enumerate(zip(one.said, one.heard, strict=True))
-        for agent, text in said.items()
-    ]
-    part, group, number, agent, said, heard = map(list, zip(*rows, strict=True)) if rows else ([] for _ in range(6))
+def round_rows(tick: int, held: Sequence[Held]) -> TableRows:
+    """What was said and heard in a tick's rounds, in the order (agent, nth)."""
+    agent, nth, part, group, number, said, heard = map(list, zip(*sorted(held), strict=True))
     return {
-        "tick": [tick] * len(rows), "part": part, "group": group, "round": number, "agent": agent, "said": said,
-        "heard": heard,
+        "tick": [tick] * len(held), "agent": agent, "nth": nth, "part": part, "group": group, "round": number,
+        "said": said, "heard": heard,
     }  # fmt: skip
 
 

@@ -99,6 +99,8 @@ def heading(first: Difference) -> str:
             what = f"ask {first.nth} of {who(first.agent)} ({first.about})"
         case "answer":
             what = f"the answer to ask {first.nth} of {who(first.agent)} ({first.about}), whose content is the same"
+        case "round":
+            what = f"what agent {first.agent} said or heard ({first.about})"
         case "action":
             what = f"action {first.about} of agent {first.agent}"
         case "message":
@@ -125,6 +127,7 @@ def _of_ticks(diff: Diff) -> Table:
         "\nacts": [row.actions for row in rows],
         "\nmail": [row.messages for row in rows],
         "\nfields": [row.fields for row in rows],
+        "\nrounds": [row.rounds for row in rows],
         "\nfails": [row.failures for row in rows],
         "\nlever": [row.levers for row in rows],
     }

@@ -1,8 +1,9 @@
 """What differs between the tables of two runs, tick by tick, and which of it came first.
 
 What can differ in a tick, in the order of causes, in which it is looked for: a `lever`; within a turn an `ask` (its
-content) or an `answer` to the same ask, a `failure` of the turn, a public `field`, and what the turn did, in the order
-in which it did it (a `message`, an `action`); then what became of these, and what the world sent.
+content) or an `answer` to the same ask, what was said and heard in a `round`, a `failure` of the turn, a public
+`field`, and what the turn did, in the order in which it did it (a `message`, an `action`); then what became of these,
+what parts of the world asked, and what the world sent.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from populace.store.manifest import MANIFEST, read_manifest
 from populace.store.tables.tables import table_files
 from populace.store.tables.ticks import Differing, TickRows, differing
 
-What: TypeAlias = Literal["lever", "ask", "answer", "failure", "action", "message", "field"]
+What: TypeAlias = Literal["lever", "ask", "answer", "round", "failure", "action", "message", "field"]
 
 _SHOWN_AGENTS: Final = 10
 
@@ -34,9 +35,9 @@ class Difference(msgspec.Struct, frozen=True):
     """The first thing in which two runs differ.
 
     `tick` is -1 for fields that differ before tick 0. `agent` is the one that asked, acted, sent or holds the field;
-    for a message of the world (-1) its receiver. `nth` numbers asks, actions and messages of that agent and tick, else
-    it is -1. `about` is the ask's purpose, the action's kind, the field's or the lever's name, or who sent the message.
-    A text is None where that run has nothing there.
+    for a message of the world (-1) its receiver. `nth` numbers asks, contributions to rounds, actions and messages of
+    that agent and tick, else it is -1. `about` is the ask's purpose, the round's part, group and number, the action's
+    kind, the field's or the lever's name, or who sent the message. A text is None where that run has nothing there.
     """
 
     tick: int
@@ -52,8 +53,8 @@ class TickDiff(msgspec.Struct, frozen=True):
     """What differs in one tick.
 
     Asks of the same agent and place: `asks_other` have another content, `answers_other` the same and another answer.
-    `messages`, `actions`, `failures` and `levers` count rows, `fields` agents. `touched` are the agents in any of them,
-    in this tick and so far; `agents` the first few of them.
+    `messages`, `actions`, `rounds` (contributions), `failures` and `levers` count rows, `fields` agents. `touched` are
+    the agents in any of them, in this tick and so far; `agents` the first few of them.
     """
 
     tick: int
@@ -69,6 +70,7 @@ class TickDiff(msgspec.Struct, frozen=True):
     failures: int
     levers: int
     fields: int
+    rounds: int = 0
 
 
 class ComparedRun:
@@ -102,9 +104,11 @@ def _ticks_of(folder: Path) -> int:
     )
 
 
-_KINDS: Final = {name: TABLES[name] for name in ("levers", "asks", "failures", "actions", "messages", "agents")}
+_KINDS: Final = {
+    name: TABLES[name] for name in ("levers", "asks", "rounds", "failures", "actions", "messages", "agents")
+}
 """What is compared."""
-_BEFORE_DEEDS: Final = ("levers", "asks", "failures", "agents")
+_BEFORE_DEEDS: Final = ("levers", "asks", "rounds", "failures", "agents")
 _WHERE: Final = r" \([^()]*:\d+ in [^()]*\)$"  # a failure stays the same one where lines or files have moved
 
 
@@ -153,6 +157,7 @@ class TickDifferences:
             failures=self.count("failures"),
             levers=self.count("levers"),
             fields=self.count("agents"),
+            rounds=self.count("rounds"),
         )
 
 
@@ -180,7 +185,7 @@ class ComparedTables:
                 self.notes.append("The agents of the two runs have no public field in common.")
             elif (rows[0].files and rows[1].files) or kind.record is None:  # a part without rows is not there
                 self._tables[name] = rows
-            elif rows[0].files or rows[1].files:
+            elif any(pq.read_metadata(path).num_rows for one in rows for path in one.files):
                 self.notes.append(f"Only {'A' if rows[0].files else 'B'} has a table of {name}.")
 
     def take(self, tick: int) -> TickDifferences:
@@ -244,6 +249,9 @@ class ComparedTables:
                     what = "ask"
                     sides = zip(self._folders, (a, b), strict=True)
                     texts = [None if one is None else _prompt(folder, tick, agent, nth) for folder, one in sides]
+            case "rounds":
+                what, about = "round", f"{row['part']}, group {row['group']}, round {row['round']}"
+                texts = [None if one is None else f"said {one['said']}, heard {one['heard']}" for one in (a, b)]
             case "failures":
                 what, texts = "failure", [None if one is None else one["error"] for one in (a, b)]
             case "actions":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,22 @@ def test_a_replay_gives_every_hash_and_calls_nobody(tmp_path, whole, asked, shar
     assert manifest["trace_hashes"] == whole[0]["trace_hashes"]
     assert manifest["world_hashes"] == whole[0]["world_hashes"]
     assert manifest["rounds"] == whole[0]["rounds"]
+
+
+def test_a_replay_of_a_changed_part_names_the_first_round_in_which_another_thing_is_heard(tmp_path):
+    source = Path(CONVERSING).read_text()
+    scenario = tmp_path / "mine.py"
+    scenario.write_text(source)
+    go(tmp_path / "run", scenario=str(scenario), ticks=3)
+    scenario.write_text(source.replace("len(now.before)]", "7 * (self.world.tick > 1) + len(now.before)]"))
+    replayed = replay_run(replay_course(tmp_path / "run"), tmp_path / "run", tmp_path / "again")
+    assert replayed.diverged is not None
+    assert replayed.diverged.tick == 2
+    assert "first difference: round " in replayed.why
+    assert " in tick 2 (bargain, group " in replayed.why
+    recorded, now = re.findall(r"said (\S+), heard \[\S+?(\d+)\]", replayed.why)
+    assert recorded[0] == now[0]
+    assert int(now[1]) - int(recorded[1]) == 7
 
 
 def test_a_fork_without_a_lever_calls_nobody(tmp_path, whole, asked):
