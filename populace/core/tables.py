@@ -149,7 +149,7 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType({
             _ID,
             Column("nth", "int32", "which of its agent's contributions of that tick, from 0"),
             Column("part", "text", "the part that held the round", shown=True),
-            Column("group", "text", "the group's name", shown=True),
+            Column("group", "text", "the group's name", shown=True, private=True),
             Column("round", "int32", "which of its group's rounds of that tick, from 0", shown=True),
             Column("said", "text", "JSON; bytes as base64", "packed", compared=True, private=True),
             Column("heard", "text", "JSON; bytes as base64", "packed", compared=True, private=True),

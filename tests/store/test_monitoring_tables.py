@@ -198,7 +198,7 @@ def test_a_finished_run_says_that_it_is_complete(tmp_path: Path) -> None:
 
 
 def test_tables_that_are_not_wanted_are_not_made(tmp_path: Path) -> None:
-    tables = Tables(tmp_path, FIELDS, Record(agents="none", messages=False, asks=False, actions=False))
+    tables = Tables(tmp_path, FIELDS, Record(agents="none", messages=False, asks=False, actions=False, rounds=False))
     tables.add("messages", _messages(0))
     tables.add("asks", _asks(0))
     assert tables.names == ("outcomes", "failures", "levers")
