@@ -171,7 +171,7 @@ class World:
         if self._turnover is None:
             raise ScenarioError(
                 f"world.{what}: agents are born and leave while a tick ends: call it in an action of a part, in "
-                "`consult` or in `advance`"
+                "`consult`, in `rounds_ended` or in `advance`"
             )
         return self._turnover
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from support.attempts import go, same_tables
-from support.running import run_local
+from support.running import run_local, settings_of
 
 import populace
 from populace.agents.context import Context
+from populace.cluster.coordinator import Coordinator
+from populace.cluster.local import LocalTransport
 from populace.core.draws import Draws
-from populace.core.errors import PopulaceError, SettingsError
+from populace.core.errors import ActorLost, PopulaceError, SettingsError
 from populace.core.roster import Roster
+from populace.data.societies import find_society
 from populace.kernel.shard import Shard
 from populace.kernel.snapshot import RunState
 from populace.runs.courses import fork_course, replay_course, resume_course
@@ -209,6 +213,69 @@ def test_groups_are_fixed_at_their_levers_tick(whole) -> None:
     assert set(levers[levers.lever == "levers[2]"].agent) <= living(5) | set(range(3)) | set(
         turnover[(turnover.what == "born") & (turnover.type == "firm")].agent
     )
+
+
+class Losing(LocalTransport):
+    """Loses its first shard once, as a tick is opened."""
+
+    lost = False
+
+    async def open_tick(self, shard: int, tick: int, envelope: Any) -> Any:
+        if (shard, tick, self.lost) == (0, 5, False):
+            self.lost = True
+            raise ActorLost(["shard 0"], "shard 0 is lost")
+        return await super().open_tick(shard, tick, envelope)
+
+
+def test_a_run_that_goes_back_after_a_loss_is_the_same(whole, tmp_path: Path) -> None:
+    manifest, _ = whole
+    transport = Losing()
+    settings = settings_of(ticks=TICKS, shards=3, levers=manifest["settings"]["levers"], checkpoint__every_ticks=3)
+    found = asyncio.run(Coordinator(find_society(BIRTHS), settings, transport, tmp_path).run())
+    assert transport.lost
+    assert hashes(found) == hashes(manifest)
+
+
+EVERYBODY_LEAVES = """
+from populace import Agent, OnMail, Population, Public, Society, World
+from populace.env import Part
+
+class One(Agent):
+    turns: Public[int] = 0
+
+    async def turn(self, ctx):
+        self.turns += 1
+        ctx.wake_at(ctx.tick + 3)
+
+class Fate(Part):
+    def advance(self, tick):
+        if tick == 1:
+            self.world.retire(self.world.ids())
+        if tick == 4:
+            return [(int(one), "welcome") for one in self.world.spawn("agent", n=2)]
+
+society = Society(name="fate", agent=One, population=lambda setup: Population({"turns": [0] * setup.agents}),
+                  world=lambda setup, people: World(Fate()), activation=OnMail(), size=4, ticks=9,
+                  outcomes={"living": lambda world: len(world.columns["turns"])})
+"""
+
+
+def test_everybody_may_leave_with_their_timers_and_others_come(tmp_path: Path) -> None:
+    (tmp_path / "fate.py").write_text(EVERYBODY_LEAVES, encoding="utf-8")
+    check_society(tmp_path / "fate.py")
+    run = populace.run(tmp_path / "fate.py", model="scripted", out=tmp_path / "run", quiet=True)
+    assert run.outcomes.living.tolist() == [4, 4, 0, 0, 0, 2, 2, 2, 2, 2]
+    assert run.manifest["turns"] == 4 + 2 + 2, "the first in tick 0, newborns as they are welcomed and as they wake"
+    panel = run.panel("turns")
+    assert panel.notna().sum(axis=1).tolist() == run.outcomes.living.tolist()
+    assert panel[5].dropna().tolist() == [0, 1, 1, 1, 2]
+
+
+def test_control_timers_that_are_kept_would_be_seen(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "fate.py").write_text(EVERYBODY_LEAVES, encoding="utf-8")
+    monkeypatch.setattr(Roster, "anyone_left", property(lambda _: False))
+    with pytest.raises((PopulaceError, AttributeError)):
+        populace.run(tmp_path / "fate.py", model="scripted", out=tmp_path / "run", quiet=True)
 
 
 @pytest.mark.ray
