@@ -32,7 +32,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from populace.agents.agent import public_fields
+from populace.agents.types import counts_of
 from populace.core.errors import SettingsError
+from populace.core.roster import Roster
 from populace.data.societies import forget, load_society
 from populace.runs.front import Given, given_origin, settings_of
 from populace.runs.run import run_society
@@ -80,7 +83,8 @@ def check_no_favoured_id(
     """Check that no public field, as it is at the end, goes by its agent's id; raises InvariantBroken if one does.
 
     Runs the society once for each seed, its population's rows dealt to ids by lot, and tests as this module's docstring
-    says: a fair society fails with probability `significance`. `fields` are float, int or bool. Raises SettingsError
+    says: a fair society fails with probability `significance`. `fields` are float, int or bool; in a society with types
+    those of each type are compared among themselves. Raises SettingsError
     where `seeds` are too few to find anything, and PopulaceError where the society cannot be run.
     """
     names = [fields] if isinstance(fields, str) else list(fields)
@@ -92,21 +96,32 @@ def check_no_favoured_id(
     if model == "placebo":
         origin = varied(origin, "without_script")
     origin = varied(origin, "relabelled")
-    known = load_society(origin).fields
+    society = load_society(origin)
+    known = society.fields
     for name in names:
         if known.get(name) not in (float, int, bool):
             there = ", ".join(one for one, kind_of in known.items() if kind_of in (float, int, bool))
             raise SettingsError(f"{name!r} is no public field of numbers. Those there are: {there or 'none'}.")
-    ends: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
+    having = {name: [of for of, kind_of in society.classes.items() if name in public_fields(kind_of)] for name in names}
+    ends: dict[str, list[NDArray[np.float64]]] = {}
+    ids: dict[str, NDArray[np.int32]] = {}
     for seed in range(first_seed, first_seed + seeds):
         chosen = settings_of(settings, parameters, agents=agents, ticks=ticks, model__kind=kind, seed=seed)
         with tempfile.TemporaryDirectory(prefix="populace-check-") as folder:
             forget(origin)
             stop, out = Stop(), Path(folder) / "run"
             in_background(lambda: run_society(origin, chosen, out, stop=stop), stop, lambda: None)  # noqa: B023
+            roster = Roster(counts_of(society, chosen.agents))
             for name in names:
-                ends[name].append(panel(out, name)[-1].astype(np.float64))
-    found = favoured_ids({name: np.array(rows) for name, rows in ends.items()})
+                values = panel(out, name)[-1].astype(np.float64)
+                for of in having[name]:
+                    label = f"{name} of {of}" if society.types else name
+                    ids[label] = roster.members(of)
+                    if np.isnan(values[ids[label]]).any():
+                        raise SettingsError(f"agents leave, or have no number, so ids cannot be compared by {label}.")
+                    ends.setdefault(label, []).append(values[ids[label]])
+    found = favoured_ids({label: np.array(rows) for label, rows in ends.items()})
+    found = [msgspec.structs.replace(one, id=int(ids[one.field][one.id])) for one in found]
     for one in found:
         if min(one.p_trend, one.p_id) < significance:
             raise InvariantBroken("favoured", f"field {one.field!r}, {seeds} seeds", _told(one))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from support.villages import AGENTS, FILE, IMPORTS, KNOBS, OUTCOMES, SOCIETY
@@ -62,3 +64,22 @@ def test_seeds_too_few_and_fields_that_are_none_are_refused(village):
         check_no_favoured_id(village(FILE), "heard", seeds=8)
     with pytest.raises(SettingsError, match=r"'herd' is no public field of numbers. .*heard, belief"):
         check_no_favoured_id(village(FILE), "herd")
+
+
+MARKET = Path(__file__).parents[1] / "support" / "market.py"
+
+
+def test_types_are_compared_among_themselves(tmp_path):
+    """Firms sell and households do not: that is no favour. A household that is favoured is named by its own id."""
+    found = check_no_favoured_id(MARKET, ["sold", "wealth"], ticks=3, seeds=10)
+    assert [one.field for one in found] == ["sold of firm", "sold of household", "wealth of household"]
+    loop = "        for message in ctx.inbox:"
+    unfair = MARKET.read_text().replace(loop, f"        self.wealth += 500 * (ctx.id == 7)\n{loop}")
+    (tmp_path / "unfair.py").write_text(unfair)
+    with pytest.raises(InvariantBroken, match=r"wealth of household.*\n.*agent 7 has mean rank (1\.00|0\.9)"):
+        check_no_favoured_id(tmp_path / "unfair.py", "wealth", ticks=3, seeds=9)
+
+
+def test_agents_who_leave_cannot_be_compared():
+    with pytest.raises(SettingsError, match=r"agents leave.*wealth of household"):
+        check_no_favoured_id(MARKET.with_name("births.py"), "wealth", ticks=4, seeds=9)
