@@ -6,7 +6,7 @@ households 5 to 104), newborns follow all of them, and no id is ever given again
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -31,6 +31,8 @@ class Roster:
 
     def __init__(self, counts: Mapping[str, int]) -> None:
         self.names: tuple[str, ...] = tuple(counts)
+        self._sizes = np.array(list(counts.values()), np.int64)
+        """How many there ever were of each type."""
         self._edges = np.concatenate(([0], np.cumsum(list(counts.values())))).astype(np.int64)
         self.first = int(self._edges[-1])
         self._types: NDArray[np.int32] = np.empty(0, np.int32)
@@ -134,19 +136,29 @@ class Roster:
     def _ends(self) -> NDArray[np.int32]:
         return np.full(self.size, STAYS, np.int32) if self._left is None else self._left
 
-    def spawn(self, type: str, count: int, tick: int) -> Ids:  # noqa: A002
-        """Give ids to so many newborns, who live from `tick` on."""
-        at, start = self.place_of(type), self.size
-        before = len(self.members(type))
+    def spawn(self, born: Sequence[tuple[str, int]], tick: int) -> Ids:
+        """Give ids to newborns, so many of a type after so many of another, who live from `tick` on."""
+        start, counts = self.size, [count for _, count in born]
+        types, count = [self.place_of(of) for of, _ in born], sum(counts)
         if start + count >= STAYS:
             raise ScenarioError(f"there cannot be more than {STAYS:,} agents: ids are 32-bit numbers")
-        self._types = np.concatenate((self._types, np.full(count, at, np.int32)))
+        at = np.repeat(types, counts).astype(np.int32)
+        self._types = np.concatenate((self._types, at))
         self._born = np.concatenate((self._born, np.full(count, tick, np.int32)))
-        self._places = np.concatenate((self._places, np.arange(before, before + count)))
+        self._places = np.concatenate((self._places, self._next_places(at)))
         if self._left is not None:
             self._left = np.concatenate((self._left, np.full(count, STAYS, np.int32)))
         self._living = {}
         return np.arange(start, start + count, dtype=np.int32)
+
+    def _next_places(self, types: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Where newborns of these types will stand among all of their type."""
+        places = np.empty(len(types), np.int64)
+        for at in np.unique(types).tolist():
+            mine = np.flatnonzero(types == at)
+            places[mine] = self._sizes[at] + np.arange(len(mine))
+            self._sizes[at] += len(mine)
+        return places
 
     def retire(self, ids: Ids, tick: int) -> None:
         """Let these agents, who live, be gone from `tick` on."""
@@ -165,10 +177,8 @@ class Roster:
         state = _AS_IT_BEGAN if state is None else state
         self._types = np.array(state["types"], np.int32)
         self._born = np.array(state["born"], np.int32)
-        self._places = np.empty(len(self._types), np.int64)
-        for at in range(len(self.names)):
-            mine = np.flatnonzero(self._types == at)
-            self._places[mine] = np.arange(len(mine)) + self._edges[at + 1] - self._edges[at]
+        self._sizes = np.diff(self._edges)
+        self._places = self._next_places(self._types)
         self._left = None
         self._living = {}
         if len(state["gone"]):

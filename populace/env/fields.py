@@ -13,6 +13,7 @@ from populace.core.errors import ScenarioError
 from populace.core.roster import ONE, Roster
 from populace.env.digest import RowDigests, column_words, join_digests
 from populace.env.part import Opening, Part, query
+from populace.env.turnover import Birth
 
 _DTYPES: Final[Mapping[type, np.dtype[Any]]] = {
     float: np.dtype(np.float64),
@@ -131,19 +132,22 @@ class Fields(Part):
             _column(name, kind, columns[name], len(ids))
         return {name: columns[name] for name in self._types[of]}
 
-    def spawn(self, of: str, count: int, public: Mapping[str, Sequence[Any]], tick: int) -> NDArray[np.int32]:
-        """Let so many agents of a type be born, who live from `tick` on, with these public fields."""
-        new = {name: _column(name, kind, public[name], count) for name, kind in self._types[of].items()}
+    def spawn(self, born: Sequence[Birth], public: Sequence[Mapping[str, Any]], tick: int) -> NDArray[np.int32]:
+        """Let agents be born, who live from `tick` on, with these public fields, a mapping a birth; gives their ids."""
         digests = self._digests_of_turnover()
-        places = np.arange(count) + len(self.roster.members(of))
-        ids = self.roster.spawn(of, count, tick)
-        digests[0].add(ids, self.roster.types_of(ids), np.full(count, tick))
-        for name, values in new.items():
-            self._now[of][name] = np.concatenate((self._now[of][name], values))
-            self._start[of][name] = np.concatenate((self._start[of][name], values))
-            if self._digests:
-                self._digests[self._key(of, name)].put(places, ids, values)
-                self._start_digests[self._key(of, name)].add(ids, values)
+        ids = self.roster.spawn([(one.type, one.count) for one in born], tick)
+        types = self.roster.types_of(ids)
+        digests[0].add(ids, types, np.full(len(ids), tick))
+        for at in np.unique(types).tolist():
+            of, own = self.roster.names[at], ids[types == at]
+            given = [values for one, values in zip(born, public, strict=True) if one.type == of]
+            for name, kind in self._types[of].items():
+                new = _column(name, kind, [value for values in given for value in values[name]], len(own))
+                self._now[of][name] = np.concatenate((self._now[of][name], new))
+                self._start[of][name] = np.concatenate((self._start[of][name], new))
+                if self._digests:
+                    self._digests[self._key(of, name)].put(self.roster.places(own), own, new)
+                    self._start_digests[self._key(of, name)].add(own, new)
         self._show()
         return ids
 

@@ -347,10 +347,12 @@ class World:
         if not (len(newborn) or len(left)):
             return newborn, left
         self._columns.retire(left, edge)
-        for birth, public in zip(turnover.born, turnover.public, strict=True):
-            ids = self._columns.spawn(birth.type, birth.count, public, edge)
-            if born is not None:
-                born(birth.type, {**birth.columns, **public}, ids)
+        if turnover.born:
+            ids = self._columns.spawn(turnover.born, turnover.public, edge)
+            ends = np.cumsum([birth.count for birth in turnover.born])
+            for birth, public, own in zip(turnover.born, turnover.public, np.split(ids, ends[:-1]), strict=True):
+                if born is not None:
+                    born(birth.type, {**birth.columns, **public}, own)
         self.agents = self.roster.size
         for part in self.parts.values():
             for name, ids in (("grow", newborn), ("shrink", left)):

@@ -268,25 +268,27 @@ class Shard:
 
     def _pass_edge(self, tick: int, edge: Edge) -> list[int]:
         """Let agents be born and leave as `tick` begins, and fix the groups of levers; gives those born here."""
-        newborn: list[int] = []
-        index, shards = self.plan.index, self.plan.shards
         left = np.array(edge.left, np.int32)
         self.roster.retire(left, tick)
         self._let_go(left)
+        ids: list[int] = self.roster.spawn([(one.type, one.count) for one in edge.born], tick).tolist()
+        newborn: list[int] = []
+        agents: list[Agent] = []
+        at = 0
         for birth in edge.born:
-            ids = self.roster.spawn(birth.type, birth.count, tick)
-            places = np.flatnonzero(ids % shards == index).tolist()
-            own: list[int] = ids[places].tolist()
+            places = [place for place in range(birth.count) if ids[at + place] % self.plan.shards == self.plan.index]
+            own = [ids[at + place] for place in places]
             columns = {name: [column[place] for place in places] for name, column in birth.columns.items()}
-            born = make_agents(self.types[birth.type].kind, columns, own)
-            if self.plan.trace_version > 1:
-                self._keeper.keep(born, own, alone=False)
-            self.agents += born
+            agents += make_agents(self.types[birth.type].kind, columns, own)
             newborn += own
+            at += birth.count
+        if self.plan.trace_version > 1:
+            self._keeper.keep(agents, newborn, alone=False)
+        self.agents += agents
+        self._changed.update(newborn)
         if edge.born or edge.left:
             self._find_own()
         self.levers.fix(edge.members(), self.roster)
-        self._changed.update(newborn)
         return newborn
 
     def _let_go(self, ids: NDArray[np.int32]) -> None:

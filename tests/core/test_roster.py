@@ -27,9 +27,9 @@ def test_a_roster_is_what_its_rows_are(counts, events, asked) -> None:
     rows = [[of, 0, STAYS] for of, n in zip(TYPES, counts, strict=True) for _ in range(n)]
     for tick, (what, which, n) in enumerate(events, 1):
         if what == "born":
-            ids = roster.spawn(which, n, tick)
-            assert ids.tolist() == list(range(len(rows), len(rows) + n))
-            rows += [[which, tick, STAYS] for _ in range(n)]
+            ids = roster.spawn([(which, n), ("a", 1)], tick)
+            assert ids.tolist() == list(range(len(rows), len(rows) + n + 1))
+            rows += [[which, tick, STAYS] for _ in range(n)] + [["a", tick, STAYS]]
         else:
             going = sorted({one for one in which if one < len(rows) and rows[one][2] == STAYS})
             roster.retire(np.array(going, np.int32), tick)
@@ -71,6 +71,6 @@ def check(roster: Roster, rows: list[list], tick: int) -> None:
 def test_there_is_no_other_type_and_ids_have_an_end() -> None:
     roster = Roster({"firm": 2})
     with pytest.raises(ScenarioError, match="no type of agents 'bank'; there are firm"):
-        roster.spawn("bank", 1, 1)
+        roster.spawn([("bank", 1)], 1)
     with pytest.raises(ScenarioError, match="ids are 32-bit numbers"):
-        roster.spawn("firm", 2**31 - 3, 1)
+        roster.spawn([("firm", 2**31 - 3)], 1)
