@@ -150,14 +150,15 @@ def _section(at: str, title: str, section: Mapping[str, Any], known: Mapping[str
 
 def _section_in(field: Mapping[str, Any]) -> tuple[str, str] | None:
     """The definition of a section that a field holds, and whether one (''), a list ('[]') or one by name ('.NAME')."""
-    for suffix, inside in (("", field), ("[]", field.get("items")), (".NAME", field.get("additionalProperties"))):
+    named = field.get("additionalProperties") or next(iter(field.get("patternProperties", {}).values()), None)
+    for suffix, inside in (("", field), ("[]", field.get("items")), (".NAME", named)):
         if isinstance(inside, Mapping) and "$ref" in inside:
             return suffix, inside["$ref"].rpartition("/")[2]
     return None
 
 
 def _changes(key: str) -> str:
-    plain = key.replace("[]", "").replace(".NAME", "")
+    plain = key.replace("[]", "")
     return "resume" if may_change(plain, "resume") else "fork" if may_change(plain, "fork") else "never"
 
 

@@ -45,6 +45,7 @@ from populace.kernel.snapshot import Past, RunState
 from populace.models.dialect import EndpointForm
 from populace.models.embedded.host import ModelHost
 from populace.monitoring.report import Audience, Observer
+from populace.monitoring.summary import unset_role
 from populace.settings import Settings
 from populace.store.folder import (
     Course,
@@ -103,6 +104,7 @@ class Coordinator:
         self._unrecorded = Counts()
         """What attempts that were lost were billed without an answer on record, as far as no checkpoint tells."""
         self._forms: dict[str, EndpointForm] = {}
+        self._unset: set[str] = set()
         self._own: Past | None = None
         self._known_up_to = -1
         self._stopped = asyncio.Event()
@@ -276,7 +278,7 @@ class Coordinator:
             self._audience,
             comparison=self._comparison,
             failed_turns=self.settings.limits.failed_turns,
-            closed=self._keep_forms,
+            closed=self._at_edge,
             due=self._saver.due,
             save=save,
         )
@@ -290,6 +292,15 @@ class Coordinator:
             await loop.run()
         finally:
             stopping.cancel()
+
+    def _at_edge(self) -> None:
+        """After each tick: keep what was learnt, and tell at once of model roles that may have been misspelt."""
+        self._keep_forms()
+        asked, named = set() if self._reached is None else self._reached.total.roles.keys(), self.settings.model.roles
+        for role in sorted(asked - named.keys() - self._unset):
+            self._unset.add(role)
+            if others := named.keys() - asked:
+                self._audience.note(unset_role(role, others))
 
     def _keep_forms(self) -> None:
         """Keep what was learnt of the endpoints since the last time: a later attempt begins with it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -127,11 +127,15 @@ def _role_caveats(manifest: Mapping[str, Any]) -> list[str]:
         for role, about in roles.items()
         if role in asked and about["answers"] != manifest.get("answers") and about["answers"] in _CAVEATS
     ]
-    for role in unset:
-        near = get_close_matches(role, [one for one in roles if one not in asked], 1)
-        meant = f" Is {near[0]!r} meant, which nobody asked?" if near else ""
-        found.append(f"The settings name no model role {role!r}: the default model answered it.{meant}")
+    found += [unset_role(role, [one for one in roles if one not in asked]) for role in unset]
     return found
+
+
+def unset_role(role: str, others: Iterable[str]) -> str:
+    """What to tell of a model role that was asked and is not set; `others` are those that are set and nobody asked."""
+    near = get_close_matches(role, others, 1)
+    meant = f" Is {near[0]!r} meant, which nobody asked?" if near else ""
+    return f"The settings name no model role {role!r}: the default model answered it.{meant}"
 
 
 def _facts(manifest: Mapping[str, Any], out: Path | str) -> dict[str, str]:

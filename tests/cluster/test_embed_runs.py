@@ -6,13 +6,16 @@ Each with a control that breaks the property on purpose.
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 from support import embedders
 from support.attempts import go, same_tables
-from support.misbehaving import Act, Misbehaving, Seen, status
+from support.chaos import run_elsewhere
+from support.killing import armed_scenario, set_trap
+from support.misbehaving import Act, Misbehaving, Seen
 from support.running import Shuffled, run_local, settings_of, wrap_gateways
 
 from populace.agents import embedding
@@ -122,7 +125,9 @@ def test_control_an_embedding_that_is_not_billed_is_found(tmp_path, servers, mon
 @pytest.mark.parametrize("kind", ["scripted", "rules"])
 def test_invariant_1_placebo_vectors_in_any_order_of_answers(tmp_path, monkeypatch, kind):
     whole = run_local(tmp_path / "whole", EMBEDDERS, model__kind=kind)
-    assert whole["asks"]["by_role"]["embed"]["embed"]["asks"] == 35
+    embedded = whole["asks"]["by_role"]["embed"]["embed"]
+    assert (embedded["asks"], embedded["tokens_out"]) == (35, 0)
+    assert embedded["tokens_in"] > 0
     wrap_gateways(monkeypatch, lambda gateway: Shuffled(gateway, 5))
     for shards in (2, 5):
         again = run_local(tmp_path / str(shards), EMBEDDERS, shards=shards, model__kind=kind)
@@ -146,6 +151,29 @@ def test_invariant_2_stopped_and_resumed_on_other_shards_nothing_is_paid_twice(t
     assert hashes(manifest) == hashes(whole)
     check_money(manifest, servers)
     assert sorted(text for one in servers[1].seen for text in one.body["input"]) == texts
+    for name in ("agents", "messages", "outcomes"):
+        assert read_table(tmp_path / "run", name).equals(read_table(tmp_path / "whole", name)), name
+
+
+@pytest.mark.parametrize(("moment", "nth"), [("arrived", 31), ("torn", 40), ("committed", 52)])
+def test_invariant_2_killed_and_resumed_on_other_shards(tmp_path, servers, moment, nth):
+    """Killed as an answer arrives, or is half put down, or has not been seen yet, somewhere in the third tick or so."""
+    talker, embedder = servers
+    options = three(servers, shards=2, ticks=5, checkpoint__every_ticks=2, endpoint__concurrency=4)
+    whole = run_local(tmp_path / "whole", EMBEDDERS, **options)
+    calls = [len(server.seen) for server in servers]
+    texts = sorted(text for one in embedder.seen for text in one.body["input"])
+    forget(servers)
+    scenario = armed_scenario(tmp_path / "traps", "embedders")
+    set_trap(tmp_path / "traps", moment, nth)
+    assert run_elsewhere(tmp_path / "run", str(scenario), **options) == -9
+    manifest = go(tmp_path / "run", going=resume_course(tmp_path / "run", shards=5))
+    assert hashes(manifest) == hashes(whole)
+    assert manifest["asks"]["made"] == whole["asks"]["made"]
+    assert len(talker.seen) - calls[0] <= 8, "calls in flight alone are put again: four a model and shard"
+    again = sorted(text for one in embedder.seen for text in one.body["input"])
+    assert set(again) == set(texts)
+    assert len(again) - len(texts) <= 7 * 4, "those of one tick at most"
     for name in ("agents", "messages", "outcomes"):
         assert read_table(tmp_path / "run", name).equals(read_table(tmp_path / "whole", name)), name
 
@@ -180,19 +208,23 @@ def test_a_fork_may_embed_with_another_model(tmp_path, servers):
     assert "embedder" not in asked[asked.index("better") :]
 
 
-def test_an_endpoint_that_fails_makes_abstentions_by_kind(tmp_path, servers):
-    def plan(seen: Seen) -> Act | None:
-        return status(500) if any("agent" not in text and ": " in text for text in seen.body["input"]) else Act()
+def test_what_the_endpoint_refuses_is_an_abstention_by_its_kind_and_others_go_on(tmp_path, servers):
+    """A filter takes offence at what agents 1 and 4 say; requests that carry others' texts too are put again."""
+    said = json.dumps({"error": {"message": "flagged", "code": "content_filter"}}).encode()
+    offence = Act(kind="status", status=400, body=said)
+
+    def plan(seen: Seen) -> Act:
+        return offence if any(text.startswith(("1: ", "4: ")) for text in seen.body["input"]) else Act()
 
     talker, _ = servers
-    with Misbehaving(plan, models=("embedder",)) as broken:
-        options = three((talker, broken), limits__abstained=1.0, endpoint__retries=0)
-        manifest = run_local(tmp_path, EMBEDDERS, **options)
-    assert manifest["asks"]["by_role"]["embed"]["embed"]["abstained"] == {"error": 35}
-    assert manifest["asks"]["by_role"]["embed"]["archive"]["abstained"] == {}
+    with Misbehaving(plan, models=("embedder",)) as filtering:
+        manifest = run_local(tmp_path, EMBEDDERS, **three((talker, filtering), limits__abstained=1.0, shards=2))
+        check_money(manifest, (talker, filtering))
+    embedded = manifest["asks"]["by_role"]["embed"]["embed"]
+    assert (embedded["asks"], embedded["abstained"]) == (35, {"refusal": 10})
     assert manifest["turns_failed"] == 0
-    missed = [row["missed"] for row in read_table(tmp_path, "agents").to_pylist() if row["tick"] == 5]
-    assert missed == [5] * 7
+    missed = {row["agent"]: row["missed"] for row in read_table(tmp_path, "agents").to_pylist()}
+    assert missed == {agent: 5 * (agent in (1, 4)) for agent in range(7)}
 
 
 @pytest.mark.ray

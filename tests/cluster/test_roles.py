@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from support import debate
-from support.attempts import go, same_tables
+from support.attempts import Stopper, go, same_tables
 from support.misbehaving import Misbehaving
 from support.running import Shuffled, run_local, settings_of, wrap_gateways
 
@@ -227,6 +227,11 @@ def test_a_role_that_no_setting_names_is_the_default_models_and_a_near_miss_is_t
     assert talker.billed.calls == 2 * ASKS
     wrong = run_local(tmp_path / "wrong", DEBATE, **options, model__roles={"jugde": {"temperature": 0.5}})
     said = summary_text(wrong, {}, tmp_path)
+    watching = Stopper(-1)
+    run_local(tmp_path / "told", DEBATE, [watching], **options, model__roles={"jugde": {"temperature": 0.5}})
+    assert [one for one in watching.notes if "'jugde'" in one] == [
+        "The settings name no model role 'judge': the default model answered it. Is 'jugde' meant, which nobody asked?"
+    ], "once, as the first tick ends"
     expected = "The settings name no model role 'judge': the default model answered it. Is 'jugde' meant, which nobody"
     assert expected in said
     assert wrong["trace_hashes"] == bare["trace_hashes"], "a role that nobody asks changes nothing"

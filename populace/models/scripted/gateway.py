@@ -123,7 +123,8 @@ class Scripted:
 
     def _reply(self, ask: Ask) -> Answer:
         if ask.spec.kind == "embedding":
-            return self._answered(ask, write_vectors([placebo_vector(text) for _, text in ask.messages]))
+            vectors = [placebo_vector(text) for _, text in ask.messages]
+            return self._answered(ask, write_vectors(vectors), says=False)
         if self._rules is not None:
             return self._ruled(ask, self._rules)
         return self._drawn(ask) if self._function is None else self._told(ask)
@@ -183,11 +184,12 @@ class Scripted:
             self._failure = ScenarioError(f"{detail}. It has to give {kind}, or Abstained(reason).")
         return _abstained(ask, reason, detail)
 
-    def _answered(self, ask: Ask, text: str) -> Answer:
+    def _answered(self, ask: Ask, text: str, *, says: bool = True) -> Answer:
+        """The answer; what says nothing, as an embedding, has no tokens out."""
         characters = 0
         for _, content in ask.messages:
             characters += len(content)
-        tokens_in, tokens_out = (characters + 3) >> 2, (len(text) + 3) >> 2
+        tokens_in, tokens_out = (characters + 3) >> 2, (len(text) + 3) >> 2 if says else 0
         cost = tokens_in * self._usd_in + tokens_out * self._usd_out
         return Answer(ask.agent, ask.tick, ask.nth, "answered", text, "", "", 1, tokens_in, tokens_out, cost)
 
