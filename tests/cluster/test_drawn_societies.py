@@ -20,7 +20,8 @@ DRAWN = cases(20, 8)
 
 def chains(manifest: dict[str, Any]) -> tuple[Any, ...]:
     """What must be the same in every life: the hashes of turns and of the world, and what was counted."""
-    return manifest["trace_hashes"], manifest.get("world_hashes"), manifest["messages"], manifest["actions"]
+    counts = manifest["messages"], manifest["actions"], manifest["rounds"]
+    return manifest["trace_hashes"], manifest.get("world_hashes"), *counts
 
 
 def whole(folder: Path, source: str, levers: list[dict[str, Any]], shards: int) -> dict[str, Any]:

@@ -301,3 +301,24 @@ def test_rounds_are_held_on_ray_as_in_one_process(tmp_path, ray_cluster, whole):
     manifest = asyncio.run(Coordinator(going.origin, going.settings, RayTransport(), tmp_path, [], going.course).run())
     same_run(manifest, whole[0])
     same_rounds(tmp_path, whole[1])
+
+
+@pytest.mark.ray
+def test_the_world_and_a_shard_that_are_lost_amid_rounds_are_made_anew(tmp_path, ray_cluster, whole):
+    from populace.cluster.ray import RayTransport
+
+    class Killing(RayTransport):
+        killed = 0
+
+        async def open_tick(self, shard, tick, envelope):
+            if shard == 1 and tick == self.killed + 1 <= 2:
+                victim = (self._environment, self._shards[0])[self.killed]
+                asyncio.get_running_loop().call_later(0.1, ray_cluster.kill, victim)
+                self.killed += 1
+            return await super().open_tick(shard, tick, envelope)
+
+    options = settings_of(transport="ray", shards=2, checkpoint__every_ticks=2, model__latency={"median_s": 0.05})
+    manifest = asyncio.run(Coordinator(find_society(CONVERSING), options, Killing(), tmp_path).run())
+    assert [lost.split(" was lost")[0] for lost in manifest["lost"]] == ["the world", "shard 0"]
+    same_run(manifest, whole[0])
+    same_rounds(tmp_path, whole[1])

@@ -1,6 +1,7 @@
 """Societies drawn at random: fields of every type, parts with state, timers, levers, asks of every kind, as text.
 
-Some have two types of agents, and in some agents are born and leave.
+Some have two types of agents, in some agents are born and leave, and in some they talk in rounds within a tick, in a
+part that asks as the tick ends.
 """
 
 from __future__ import annotations
@@ -90,15 +91,56 @@ class Births(Part):
         self.world.retire(ids[self.world.draw.column("births.leave", ids) < 0.07])
 """
 
+_CIRCLE = """
+class Circle(Part):
+    name = "circle"
+    rounds_per_tick = 3
+
+    def __init__(self):
+        super().__init__()
+        self.said = [0, 0]
+
+    def groups(self, tick):
+        ids = self.world.ids()
+        return {at: ids[at::3] for at in range(3)}
+
+    def round(self, now):
+        first = self.world.draw("first").choice(list(now.said))
+        heard = {agent: [first, *now.said.values()][-4:] for agent in now.said}
+        ends = now.number == 1 and self.world.draw("ends").bernoulli(0.4)
+        return LastRound(heard, "enough") if ends else heard
+
+    def rounds_ended(self, tick, exchanges):
+        self.said = [self.said[0] + sum(len(said) for one in exchanges for said in one.said), len(exchanges)]
+
+    async def consult(self, ctx):
+        asks = [ctx.ask(f"{self.said} {n}", Choice("up", "down"), purpose="circle") for n in range(3)]
+        answers = await ctx.ask_all(asks)
+        self.said[1] += sum(not isinstance(one, Abstained) and one == "up" for one in answers)
+        return [(0, str(self.said))]
+
+    def state(self):
+        return {"said": self.said}
+
+    def restore(self, state):
+        self.said = list(state["said"])
+"""
+
+_TALK = """for _ in range(ctx.draw('rounds').integer(5)):
+    heard = await ctx.round('circle', told[-20:])
+    if isinstance(heard, Closed):
+        break
+    told += str(heard)[-20:]"""
+
 _BORN = """        if ctx.draw("born").bernoulli(0.15):
             ctx.act("births.born")"""
 
 _SOURCE = """
 import msgspec
 import numpy as np
-from populace import (Abstained, Agent, Choice, Every, EveryTick, OnMail, Parameters, Population, Public, Society,
-                      Sometimes, World)
-from populace.env import Clock, Feed, Network, Part, action
+from populace import (Abstained, Agent, Choice, Closed, Every, EveryTick, OnMail, Parameters, Population, Public,
+                      Society, Sometimes, World)
+from populace.env import Clock, Feed, LastRound, Network, Part, action
 
 
 class Inner(msgspec.Struct):
@@ -134,6 +176,9 @@ class Till(Part):
             self.put_by[agent] += args["amount"]
             self.last[str(agent % 3)] = tick
         return [(int(agent), "thanks") for agent in batch.agents[:2]]
+
+    def grow(self, ids):
+        self.put_by = np.append(self.put_by, np.zeros(len(ids), np.int64))
 
     def state(self):
         return {{"put_by": self.put_by.copy(), "last": dict(self.last)}}
@@ -184,7 +229,9 @@ def drawn_societies(draw: st.DrawFn) -> tuple[str, list[dict[str, Any]]]:
     if world in ACTS:
         lines.append(ACTS[world])
     activation = draw(st.sampled_from(ACTIVATIONS))
-    two, births = draw(st.booleans()), draw(st.booleans())
+    two, births, circle = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())
+    if circle:
+        lines.insert(draw(st.integers(0, len(lines))), _TALK)
     pulled = (*LEVERS, BY_TYPE) if two else LEVERS
     levers = draw(st.lists(st.sampled_from(pulled), unique_by=str, max_size=3))
     if activation == "OnMail()" and SENDS not in levers:
@@ -193,9 +240,10 @@ def drawn_societies(draw: st.DrawFn) -> tuple[str, list[dict[str, Any]]]:
     more = (_OTHER.format(born=born) if two else "") + (
         _BIRTHS.format(of="other" if two else "agent") if births else ""
     )
+    more += _CIRCLE if circle else ""
     parts = PARTS[world]
-    if births:
-        parts = f"{parts[:-1]}{'' if parts == 'World()' else ', '}Births())"
+    for one in ["Births()"] * births + ["Circle()"] * circle:
+        parts = f"{parts[:-1]}{'' if parts == 'World()' else ', '}{one})"
     source = _SOURCE.format(
         declared=_lines("    ", [f"{f}: {FIELDS[kind][0]}" for f, kind in zip(names, kinds, strict=True)]),
         done=_lines("        ", [FIELDS[kind][1].format(f=f) for f, kind in zip(names, kinds, strict=True)]),
