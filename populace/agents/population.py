@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -78,19 +78,45 @@ class Population:
 
 def check_columns(agent_type: type[Agent], people: Population) -> None:
     """Raise ScenarioError for a column that is no field of the agents and is not declared as extra."""
+    if (found := _no_field(agent_type, people.columns, people.extra)) is not None:
+        name, meant = found
+        raise ScenarioError(
+            f"the population's column {name!r} is no field of {agent_type.__name__}; {meant}. Name it as its "
+            f"field, or declare that it is there for the world and for groups: Population(..., extra=[{name!r}])."
+        )
+
+
+def make_newborns(
+    agent_type: type[Agent], columns: Mapping[str, Sequence[Any]], ids: Sequence[int], extra: Collection[str]
+) -> list[Agent]:
+    """Agents who are born with these columns. Raises ScenarioError, naming class, field and agent, where one cannot be.
+
+    Columns that are no fields are those that the population of this type declared as `extra`.
+    """
+    if (found := _no_field(agent_type, columns, extra)) is not None:
+        name, meant = found
+        raise ScenarioError(f"spawn: {name!r} is no field of {agent_type.__name__}; {meant}")
+    return make_agents(agent_type, columns, ids, "spawn: agent {id}")
+
+
+def _no_field(agent_type: type[Agent], columns: Mapping[str, Any], extra: Collection[str]) -> tuple[str, str] | None:
+    """The first column that is neither a field nor extra, and what may be meant by it."""
     fields = agent_type.__struct_fields__
-    for name in people.columns:
-        if name not in fields and name not in people.extra:
+    for name in columns:
+        if name not in fields and name not in extra:
             near = [one for one in fields if one.lower() == name.lower()] or get_close_matches(name, fields, 1)
             meant = f"the nearest is {near[0]!r}" if near else f"they are {', '.join(fields) or 'none'}"
-            raise ScenarioError(
-                f"the population's column {name!r} is no field of {agent_type.__name__}; {meant}. Name it as its "
-                f"field, or declare that it is there for the world and for groups: Population(..., extra=[{name!r}])."
-            )
+            return name, meant
+    return None
 
 
-def make_agents(agent_type: type[Agent], columns: Mapping[str, Sequence[Any]], ids: Sequence[int]) -> list[Agent]:
-    """These agents, each from its row. Raises ScenarioError, naming class, row and field, where one does not fit."""
+def make_agents(
+    agent_type: type[Agent],
+    columns: Mapping[str, Sequence[Any]],
+    ids: Sequence[int],
+    row: str = "row {id} of the population",
+) -> list[Agent]:
+    """These agents, each from its row. Raises ScenarioError, naming class, `row` and field, where one does not fit."""
     known = {name: column for name, column in columns.items() if name in agent_type.__struct_fields__}
     names = tuple(known)
     convert = msgspec.convert
@@ -100,9 +126,8 @@ def make_agents(agent_type: type[Agent], columns: Mapping[str, Sequence[Any]], i
             agents.append(convert(dict(zip(names, values, strict=True)), agent_type))
         except msgspec.ValidationError as error:
             raise ScenarioError(
-                f"{agent_type.__name__}: row {ids[len(agents)]} of the population does not fit: "
-                f"{explain_value(error, agent_type)}. "
-                f"The population has the columns {', '.join(columns)}."
+                f"{agent_type.__name__}: {row.format(id=ids[len(agents)])} does not fit: "
+                f"{explain_value(error, agent_type)}. The columns are {', '.join(columns) or 'none'}."
             ) from None
     return agents
 

@@ -10,7 +10,7 @@ import msgspec
 
 from populace.agents.agent import Agent, public_fields, sets_in_turn
 from populace.agents.context import Scope, Terms
-from populace.agents.population import Population, check_columns, make_agents
+from populace.agents.population import Population, check_columns, make_agents, make_newborns
 from populace.agents.society import Setup, Society
 from populace.agents.types import activation_of, counts_of, split
 from populace.budget.amounts import NOTHING, Amount
@@ -361,8 +361,7 @@ def _newborn(society: Society, people: Mapping[str, Population]) -> Newborn:
 
     def newborn(of: str, columns: dict[str, list[Any]], ids: list[int]) -> dict[str, list[Any]]:
         kind = society.classes[of]
-        check_columns(kind, Population(columns, extra=people[of].extra & columns.keys()) if columns else people[of])
-        agents = make_agents(kind, columns, ids)
+        agents = make_newborns(kind, columns, ids, people[of].extra)
         return {name: [getattr(agent, name) for agent in agents] for name in public_fields(kind)}
 
     return newborn

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from populace.agents.agent import Agent
+from populace.agents.population import make_agents
 from populace.env.turnover import Birth
 from populace.interventions.groups import Members, members_of
 
@@ -23,6 +26,23 @@ class Edge(msgspec.Struct, frozen=True):
     def members(self) -> dict[int, Members]:
         """The groups as levers take them."""
         return {at: members_of(group, other) for at, (group, other) in self.groups.items()}
+
+
+def newborns(
+    born: Sequence[Birth], ids: Sequence[int], kinds: Mapping[str, type[Agent]], index: int, shards: int
+) -> tuple[list[Agent], list[int]]:
+    """The agents who are born on shard `index` of `shards`, and their ids; `ids` are those of all births, in order."""
+    agents: list[Agent] = []
+    found: list[int] = []
+    at = 0
+    for birth in born:
+        places = [place for place in range(birth.count) if ids[at + place] % shards == index]
+        own = [ids[at + place] for place in places]
+        columns = {name: [column[place] for place in places] for name, column in birth.columns.items()}
+        agents += make_agents(kinds[birth.type], columns, own)
+        found += own
+        at += birth.count
+    return agents, found
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from populace.agents.activation import Activation
 from populace.agents.agent import Agent
 from populace.agents.context import Scope
-from populace.agents.population import make_agents
 from populace.core.containers import check_sealed, sealed
 from populace.core.draws import WORLD
 from populace.core.errors import CheckpointDamaged, StaleOrder, TransportError
@@ -28,7 +27,7 @@ from populace.core.trace import TRACE_VERSION
 from populace.interventions.at_work import NO_LEVERS, Levers
 from populace.interventions.groups import Members
 from populace.kernel.bus import Envelope, Frame, Mail, Outgoing, check_complete, count_messages, distinct, gather, route
-from populace.kernel.edge import Edge, unpack_edge
+from populace.kernel.edge import Edge, newborns, unpack_edge
 from populace.kernel.events import (
     Attend,
     Effect,
@@ -272,16 +271,8 @@ class Shard:
         self.roster.retire(left, tick)
         self._let_go(left)
         ids: list[int] = self.roster.spawn([(one.type, one.count) for one in edge.born], tick).tolist()
-        newborn: list[int] = []
-        agents: list[Agent] = []
-        at = 0
-        for birth in edge.born:
-            places = [place for place in range(birth.count) if ids[at + place] % self.plan.shards == self.plan.index]
-            own = [ids[at + place] for place in places]
-            columns = {name: [column[place] for place in places] for name, column in birth.columns.items()}
-            agents += make_agents(self.types[birth.type].kind, columns, own)
-            newborn += own
-            at += birth.count
+        kinds = {name: one.kind for name, one in self.types.items()}
+        agents, newborn = newborns(edge.born, ids, kinds, self.plan.index, self.plan.shards)
         if self.plan.trace_version > 1:
             self._keeper.keep(agents, newborn, alone=False)
         self.agents += agents

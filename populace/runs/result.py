@@ -14,7 +14,7 @@ from populace.store.folder import RUN_FILE, read_run_file
 from populace.store.lock import is_held
 from populace.store.manifest import MANIFEST, read_manifest
 from populace.store.remote.mirror import RECORD, local_folder
-from populace.store.tables.tables import agents_having, panel, read_table
+from populace.store.tables.tables import agents_having, panel, read_table, with_types
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,9 +68,11 @@ class Run:
     def table(self, name: str, kind: Literal["pandas", "arrow", "polars"] = "pandas") -> Any:
         """A table, such as `asks` or `messages`: see `populace.core.tables`.
 
+        In a society with types an agent's `type` stands beside its id, where the table of agents is kept.
+
         A `pandas.DataFrame`, `pyarrow.Table` or `polars.DataFrame`. Raises SettingsError, naming those there are.
         """
-        table = read_table(self.folder, name)
+        table = with_types(self.folder, read_table(self.folder, name))
         match kind:
             case "pandas":
                 return table.to_pandas()

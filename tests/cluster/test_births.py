@@ -17,7 +17,7 @@ from populace.agents.context import Context
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
 from populace.core.draws import Draws
-from populace.core.errors import ActorLost, PopulaceError, SettingsError
+from populace.core.errors import ActorLost, PopulaceError, ScenarioError, SettingsError
 from populace.core.roster import Roster
 from populace.data.societies import find_society
 from populace.kernel.shard import Shard
@@ -357,5 +357,28 @@ def test_panels_are_of_those_who_live_and_have_the_field(whole) -> None:
     count = sold["household"].notna().sum(axis=1)
     assert count.tolist() == run.outcomes.households.tolist()
     assert np.allclose(run.panel("price").mean(axis=1), run.outcomes.price)
+    asks = run.table("asks")
+    assert asks.columns[:3].tolist() == ["tick", "agent", "type"]
+    assert set(asks.type) == {"household"}, "firms ask nothing"
+    assert set(run.table("actions", "arrow").column("type").to_pylist()) == {"firm", "household"}
     with pytest.raises(SettingsError, match=r"no agents of type 'bank' have the field 'sold'\. Types that have it"):
         run.panel("sold", type="bank")
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ('{"welth": args["wealth"]}', r"spawn: 'welth' is no field of Household; the nearest is 'wealth'"),
+        (
+            '{"wealth": args["wealth"], "trade": 3}',
+            r"Household: spawn: agent 15 does not fit: Expected `str`, got `int`",
+        ),
+        ('{"trade": "a"}', r"Household: spawn: agent 15 does not fit: .*missing required field `wealth`"),
+    ],
+)
+def test_newborns_who_cannot_be_are_named(row: str, says: str, tmp_path: Path) -> None:
+    text = Path(BIRTHS).read_text(encoding="utf-8")
+    begin, end = text.index('row = {"wealth"'), text.index("(born,) =")
+    (tmp_path / "bad.py").write_text(f"{text[:begin]}row = {row}\n            {text[end:]}", encoding="utf-8")
+    with pytest.raises(ScenarioError, match=rf"action 'registry.child', agent \d+: {says}"):
+        populace.run(tmp_path / "bad.py", model="scripted", out=tmp_path / "run", quiet=True)
