@@ -112,7 +112,7 @@ class TickLoop:
                         failure = error
                         todo = todo if barrier.ended else await self._wind_up(failure)
                     elif isinstance(effect, TickClosed) and self._due(barrier.tick):
-                        await self._save(Counts())
+                        await self._save_at_edge()
                         self._done.stage("checkpoint")
                 event = await self._next(failure)
                 if not isinstance(event, Exception):
@@ -127,6 +127,27 @@ class TickLoop:
         finally:
             pulse.cancel()
             self._cancel_tasks()
+
+    async def _save_at_edge(self) -> None:
+        """Save; once a signal ends the run it may take little time more, as whoever is asked may never answer."""
+        saving = asyncio.ensure_future(self._save(Counts()))
+        hurry = asyncio.create_task(self._hurry.wait())
+        try:
+            await asyncio.wait([saving, hurry], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([saving], timeout=2 * _CLOSING_S)
+            if not saving.done():
+                self._audience.note("what came since the last checkpoint is not in one: it takes too long")
+                raise await self._why()
+            saving.result()
+        finally:
+            hurry.cancel()
+            saving.cancel()
+
+    async def _why(self) -> Exception:
+        """What `stop` was told."""
+        while not isinstance(event := await self._events.get(), Interrupted):
+            pass
+        return event
 
     async def _next(self, failure: Exception | None) -> Event | Exception:
         """What happens next; once the run is ending, what keeps it waiting for too long is given up."""

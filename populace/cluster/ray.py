@@ -8,11 +8,13 @@ the others begin again, under a higher attempt number. Where Ray itself has ende
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import signal
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import msgspec
@@ -88,6 +90,10 @@ class RayTransport:
 
     async def start(self, job: Job) -> Opened:
         """Connect to Ray, or start it (about ten seconds), make the actors that there are not, begin on all."""
+        with self._unless_given_up():
+            return await self._start(job)
+
+    async def _start(self, job: Job) -> Opened:
         if not ray.is_initialized():
             await aside(_connect, patience_s=_CONNECTING_S, stays=True)
             _take_signals_back()
@@ -177,13 +183,14 @@ class RayTransport:
         """Put shards and world where the run stood; the mail's frames go into Ray's store."""
         assert self._job is not None
         shards = len(self._shards)
-        await asyncio.gather(
-            self._result(self._environment.restore.remote(pack_world_state(state.world)), THE_WORLD),
-            *(
-                self._result(actor.restore.remote(state.tick, pack(state.shard(index, shards))), shard_name(index))
-                for index, actor in enumerate(self._shards)
-            ),
-        )
+        with self._unless_given_up():
+            await asyncio.gather(
+                self._result(self._environment.restore.remote(pack_world_state(state.world)), THE_WORLD),
+                *(
+                    self._result(actor.restore.remote(state.tick, pack(state.shard(index, shards))), shard_name(index))
+                    for index, actor in enumerate(self._shards)
+                ),
+            )
         mail: dict[int, list[Any]] = {index: [] for index in range(shards)}
         bus = self._job.read_settings().bus
         frames = split_mail(state.mail, shards=shards, attempt=self._job.attempt, frame_bytes=bus.frame_bytes)
@@ -193,10 +200,10 @@ class RayTransport:
 
     async def export(self, tick: int, whole: bool) -> tuple[list[ShardState], dict[str, Any], list[Position]]:
         """The state of all."""
-        (world, at), *packed = await asyncio.gather(
-            self._result(self._environment.export.remote(tick), THE_WORLD),
-            *(self._result(one.export.remote(tick, whole), shard_name(nth)) for nth, one in enumerate(self._shards)),
-        )
+        asked = [self._environment.export.remote(tick), *(one.export.remote(tick, whole) for one in self._shards)]
+        names = [THE_WORLD, *map(shard_name, range(len(self._shards)))]
+        with self._unless_given_up():
+            (world, at), *packed = await asyncio.gather(*map(self._result, asked, names))
         read = [unpack_export(one) for one in packed]
         positions = [*(position for _, position in read), unpack_positions(at)]
         return [state for state, _ in read], unpack_world_state(world), join_positions(positions)
@@ -233,11 +240,8 @@ class RayTransport:
         if self._environment is not None:
             winding.append(self._result(self._environment.wind_down.remote(grace_s), THE_WORLD))
         unrecorded = Counts()
-        try:
+        with self._unless_given_up():
             answered = await asyncio.gather(*winding, return_exceptions=True)
-        except asyncio.CancelledError:  # whoever waits for it gives up
-            self._silent = True
-            raise
         for packed in answered:
             if isinstance(packed, bytes):
                 unrecorded.add(msgspec.msgpack.decode(packed, type=Counts))
@@ -284,9 +288,20 @@ class RayTransport:
             if self._liveness is not None:
                 await self._liveness.close()
             if self._started_ray:
-                with suppress(TimeoutError):
+                try:
                     await aside(ray.shutdown, patience_s=self._patience_s(_ENDING_S))
+                except TimeoutError:  # it goes on aside; the process would wait for it as it exits
+                    atexit.unregister(ray.shutdown)
                 self._end_processes()
+
+    @contextmanager
+    def _unless_given_up(self) -> Iterator[None]:
+        """Where whoever waits for this gives up, what is left may take little time."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            self._silent = True
+            raise
 
     def _patience_s(self, usually_s: float) -> float:
         return _SILENT_S if self._silent else usually_s
