@@ -38,6 +38,7 @@ class _Digests:
         self.counts = RowDigests("posts", *_COUNTED)
         self.likes = RowDigests("likes", "agent")
         self.last = RowDigests("last", "post")
+        self._mark = np.zeros(0, np.int32)
         self.forget_touched()
 
     def forget_touched(self) -> None:
@@ -53,6 +54,15 @@ class _Digests:
         """A post that is liked is dropped."""
         self.unliked += [post] * len(likers)
         self.unlikers += likers
+
+    def distinct(self, slots: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
+        """Which of these slots, out of so many, are there for the last time."""
+        if size > len(self._mark):
+            self._mark = np.zeros(size, np.int32)
+        order = np.arange(len(slots), dtype=np.int32)
+        self._mark[slots] = order
+        last: NDArray[np.bool_] = self._mark.take(slots) == order
+        return last
 
     def all(self) -> list[bytes]:
         return [table.digest() for table in (self.posts, self.counts, self.likes, self.last)]
@@ -229,20 +239,23 @@ class Posts:
 
     def _take_touched(self, digests: _Digests) -> None:
         """Old rows out of the digests, new ones in."""
-        written = np.array(digests.written, dtype=np.int64)
-        written = written[written >= self.oldest]
-        texts = np.array([self._texts[at] for at in (written % self.keep).tolist()], dtype=object)
-        posted = [self.column(name, written) for name in _POSTED]
-        digests.posts.put(written % self.keep, written, *posted, texts)
-        touched = {*digests.written, *digests.liked, *digests.reposted}
-        counted = np.fromiter(touched, dtype=np.int64, count=len(touched))
+        written, liked, reposted = (
+            np.array(ids, dtype=np.int64) for ids in (digests.written, digests.liked, digests.reposted)
+        )
+        kept = written[written >= self.oldest]
+        slots = kept % self.keep
+        texts = np.array([self._texts[at] for at in slots.tolist()], dtype=object)
+        digests.posts.put(slots, kept, *(self._columns[name][slots] for name in _POSTED), texts)
+        counted = np.concatenate([written, liked, reposted])
         counted = counted[counted >= self.oldest]
-        counts = [self.column(name, counted) for name in _COUNTED]
-        digests.counts.put(counted % self.keep, counted, *counts)
+        slots = counted % self.keep
+        once = digests.distinct(slots, len(self._texts))
+        slots, counted = slots[once], counted[once]
+        digests.counts.put(slots, counted, *(self._columns[name].take(slots) for name in _COUNTED))
         posting = set(digests.authors)
         authors = np.fromiter(posting, dtype=np.int64, count=len(posting))
         digests.last.put(authors, authors, self.last[authors])
-        digests.likes.add(np.array(digests.liked, dtype=np.int64), np.array(digests.likers, dtype=np.int64))
+        digests.likes.add(liked, np.array(digests.likers, dtype=np.int64))
         digests.likes.remove(np.array(digests.unliked, dtype=np.int64), np.array(digests.unlikers, dtype=np.int64))
         digests.forget_touched()
 
