@@ -25,6 +25,7 @@ from populace.cluster import ray as over_ray  # noqa: E402
 
 BOUND_S = 13.0
 """Beside it a process takes a second or two to exit."""
+PATIENCE_S = 300.0
 STAGES = ("start", "open_tick", "close_tick", "export")
 
 
@@ -94,7 +95,7 @@ def seconds_to_end(stage: str, out: Any, monkeypatch: pytest.MonkeyPatch) -> flo
         began_s = loop.time()
         coordinator.stop()
         with pytest.raises(Interrupted):
-            await asyncio.wait_for(running, 300.0)
+            await asyncio.wait_for(running, PATIENCE_S)
         return loop.time() - began_s
 
     try:
@@ -116,5 +117,4 @@ def test_control_where_silence_is_not_learnt_from_the_waits_add_up(tmp_path, mon
 
 def test_control_where_a_checkpoint_is_waited_for_the_run_hangs(tmp_path, monkeypatch):
     monkeypatch.setattr(TickLoop, "_save_at_edge", lambda self: self._save(Counts()))
-    with pytest.raises(TimeoutError):
-        seconds_to_end("export", tmp_path, monkeypatch)
+    assert seconds_to_end("export", tmp_path, monkeypatch) >= PATIENCE_S
