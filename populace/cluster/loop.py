@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from populace.cluster.host import GRACE_S
 from populace.cluster.standing import Comparison, Standing
-from populace.cluster.tabling import record_expired, record_tick
+from populace.cluster.tabling import FailureNotes, record_expired, record_tick
 from populace.cluster.transport import Transport
 from populace.core.errors import (
     Diverged,
@@ -84,6 +84,7 @@ class TickLoop:
         self._tasks: set[asyncio.Task[None]] = set()
         self._hurry = asyncio.Event()
         self._done = _Tick()
+        self._failed = FailureNotes()
         self._ended: list[RunDone] = []
 
     def stop(self, why: PopulaceError) -> None:
@@ -257,7 +258,8 @@ class TickLoop:
         barrier, done = self._standing.barrier, self._done
         assert done.world is not None
         parts = sorted(done.parts, key=lambda part: part.shard)
-        record_tick(self._standing.tables, tick, parts, done.world, self._audience.note)
+        for text in record_tick(self._standing.tables, tick, parts, done.world, self._failed):
+            self._audience.note(text)
         if (diverged := self._comparison.check(tick, barrier)) is not None:
             return diverged  # once its rows, and at the run's end the messages in flight, are there to be compared
         done.stage("record")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +18,36 @@ from populace.store.tables.tables import Tables
 _NOTES_A_TICK: Final = 3
 
 
+class FailureNotes:
+    """Tells of failed turns: of each kind the first time, and again once it has grown tenfold."""
+
+    def __init__(self) -> None:
+        self._counted: Counter[tuple[str, str]] = Counter()
+
+    def notes(self, tick: int, failures: Sequence[Failure]) -> list[str]:
+        """What to say of a tick's failed turns, in the order of agents. A kind is an error at a place."""
+        alike: dict[tuple[str, str], list[Failure]] = {}
+        for one in failures:
+            alike.setdefault((one.error, one.where), []).append(one)
+        told: list[str] = []
+        unshown = 0
+        for kind, same in alike.items():
+            before, now = self._counted[kind], self._counted[kind] + len(same)
+            self._counted[kind] = now
+            if before and len(str(before)) == len(str(now)):
+                continue
+            if len(told) == _NOTES_A_TICK:
+                unshown += len(same)
+            elif before:
+                told.append(f"{now:,} turns failed like this by tick {tick}: {same[0]}")
+            else:
+                more = f"; {len(same) - 1:,} more like it in this tick" if len(same) > 1 else ""
+                told.append(f"a turn failed: {same[0]}{more}")
+        if unshown:
+            told.append(f"and {unshown:,} turns failed otherwise in tick {tick}; see failures.parquet")
+        return told
+
+
 def record_opening(tables: Tables, agents: int, opened: Opened) -> None:
     """The world before tick 0."""
     _record_agents(tables, 0, np.arange(agents, dtype=np.int32), opened.fields)
@@ -24,9 +55,9 @@ def record_opening(tables: Tables, agents: int, opened: Opened) -> None:
 
 
 def record_tick(
-    tables: Tables, tick: int, parts: Sequence[TickDone], world: WorldDone, note: Callable[[str], None]
-) -> None:
-    """A committed tick: what the shards' turns came to (sorted by shard), and the world after it."""
+    tables: Tables, tick: int, parts: Sequence[TickDone], world: WorldDone, failed: FailureNotes
+) -> list[str]:
+    """A committed tick: what the shards' turns came to (sorted by shard), and the world after it; gives what to say."""
     _record_rows(tables, [world.rows, *(part.rows for part in parts)])
     _record_agents(tables, tick + 1, world.changed, world.fields)
     _record_outcomes(tables, tick + 1, world.outcomes)
@@ -36,14 +67,7 @@ def record_tick(
         names = ("tick", "agent", "error", "story")
         rows = [(one.tick, one.agent, str(one), one.story) for one in failures]
         tables.add("failures", dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
-        alike: dict[tuple[str, str, str], list[Failure]] = {}
-        for one in failures:
-            alike.setdefault((one.error, one.message, one.where), []).append(one)
-        for same in [*alike.values()][:_NOTES_A_TICK]:
-            more = f"; {len(same) - 1:,} more like it in this tick" if len(same) > 1 else ""
-            note(f"a turn failed: {same[0]}{more}")
-        if unshown := sum(map(len, [*alike.values()][_NOTES_A_TICK:])):
-            note(f"and {unshown:,} turns failed otherwise in tick {tick}; see failures.parquet")
+    return [*failed.notes(tick, failures), *world.warnings]
 
 
 def record_expired(tables: Tables, ended: Sequence[RunDone]) -> None:

@@ -15,6 +15,7 @@ from populace.core.roster import ONE, Roster
 from populace.interventions.levers import Among, BlockLever, ChangeLever, SendLever, label_of
 
 SHOWN_CHARS: Final = 200
+SHOWN_VALUES: Final = 12
 written: Final = msgspec.json.Encoder(order="deterministic").encode
 
 Ids = NDArray[np.int32]
@@ -73,7 +74,7 @@ class Membership:
             try:
                 ids = groups.fitting(slot.group, slot.key)
                 self._fitting.append(ids)
-                found[slot.place] = _put(found[slot.place], slot, self._drawn(slot, ids, strict=True))
+                found[slot.place] = _put(found[slot.place], slot, self._drawn(slot, ids, groups))
             except SettingsError as error:
                 raise SettingsError(f"lever {slot.label!r}: {error}") from None
         self.at_start = found
@@ -98,11 +99,11 @@ class Membership:
             if slot.place in found:
                 ids = np.concatenate([self._fitting[at], *self._born[at]])
                 kept = ids if isinstance(slot.group, list) else ids[there[ids]]
-                found[slot.place] = _put(found[slot.place], slot, self._drawn(slot, kept, strict=False))
+                found[slot.place] = _put(found[slot.place], slot, self._drawn(slot, kept))
         return found
 
-    def _drawn(self, slot: _Slot, ids: Ids, *, strict: bool) -> Ids:
-        """The share of a group that is drawn. Raises SettingsError, where it is `strict`, for nobody."""
+    def _drawn(self, slot: _Slot, ids: Ids, groups: _Groups | None = None) -> Ids:
+        """The share of a group that is drawn. Raises SettingsError for nobody, where `groups` is there to say why."""
         group, key = slot.group, slot.key
         if not isinstance(group, Among):
             return ids
@@ -111,12 +112,12 @@ class Membership:
             count = int(group.share * len(ids) + 0.5)
             first = np.argsort(column(self._seed, 0, lot, ids), kind="stable")[:count]
             matching, ids = len(ids), np.sort(ids[first])
-            if strict and matching and not count:
+            if groups is not None and matching and not count:
                 raise SettingsError(f"{key}: a share of {group.share} of {matching} agents is nobody")
-        if strict and not len(ids):
+        if groups is not None and not len(ids):
             given = {**({} if group.type is None else {"type": group.type}), **group.where}
             wanted = " and ".join(f"{name} = {shown(one)}" for name, one in given.items())
-            raise SettingsError(f"{key}: no agent has {wanted} at tick 0")
+            raise SettingsError(f"{key}: no agent has {wanted} at tick 0{groups.alternatives(group)}")
         return ids
 
     def state(self) -> dict[str, Ids]:
@@ -201,6 +202,25 @@ class _Groups:
         for of in having:
             found[self._roster.members(of)] = _fits(self._columns[of][name], condition)
         return found
+
+    def alternatives(self, group: Among) -> str:
+        """For an error: the values that there are, of each column that never holds what a group says of it."""
+        told = []
+        for name, condition in group.where.items():
+            having = [of for of in _types(group, self._roster.names) if name in self._columns.get(of, ())]
+            held = [value for of in having for value in self._columns[of][name] if type(value) in _KINDS]
+            if not _fits(held, condition).any():
+                told.append(f"; {name} is {_spread(held)}")
+        return "".join(told)
+
+
+def _spread(values: Sequence[Any]) -> str:
+    """The values that there are: each, or from the least to the greatest where they are many numbers."""
+    kinds = sorted({(_kind(value), value) for value in values}, key=lambda pair: (pair[0], pair[1]))
+    if len(kinds) > SHOWN_VALUES and {kind for kind, _ in kinds} == {"numbers"}:
+        return f"from {shown(kinds[0][1])} to {shown(kinds[-1][1])}"
+    more = f" or {len(kinds) - SHOWN_VALUES:,} others" if len(kinds) > SHOWN_VALUES else ""
+    return ", ".join(shown(value) for _, value in kinds[:SHOWN_VALUES]) + more
 
 
 def _wanted(condition: Any) -> list[Any]:

@@ -6,6 +6,7 @@ other types in one process than in several.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final
@@ -75,7 +76,7 @@ class WorldDone(msgspec.Struct, frozen=True):
     what the world sent and refused, and which levers were at work on whom. `rows` are for the tables that are
     recorded, by name; of levers, those that touched somebody as the tick began. `sent` counts the messages to each
     shard; `attempt` is the world's that says so. `parts` has 16 bytes over the state of each part at the tick's end;
-    nothing in a run of trace version 1.
+    nothing in a run of trace version 1. `warnings` tell what outcomes warned of, each once.
     """
 
     tick: int
@@ -90,6 +91,7 @@ class WorldDone(msgspec.Struct, frozen=True):
     attempt: int = 0
     parts: dict[str, bytes] = {}
     edge: bytes = b""
+    warnings: list[str] = []
 
 
 class _Closing(msgspec.Struct):
@@ -140,6 +142,8 @@ class Environment:
         self._closing: _Closing | None = None
         self._rounds: Rounds | None = None
         self.outcomes = outcomes
+        self._warned: dict[str, str] = {}
+        """What outcomes have warned of, and how that is told; nothing once it was."""
         self.attempt = attempt
         self.trace_version = trace_version
         self.anew: Callable[[], Environment] | None = None
@@ -202,8 +206,17 @@ class Environment:
 
     def measure(self) -> dict[str, float]:
         """The outcomes now. Raises ScenarioError, naming the outcome, for one that fails or is not a number."""
+        was, caught = warnings.showwarning, list[str]()
+        warnings.showwarning = lambda message, of, *_: caught.append(f"{of.__name__}: {message}")
+        try:
+            return self._measure(caught)
+        finally:
+            warnings.showwarning = was
+
+    def _measure(self, caught: Sequence[str]) -> dict[str, float]:
         values: dict[str, float] = {}
         for name, outcome in self.outcomes.items():
+            warned = len(caught)
             try:
                 value = outcome(self.world)
             except Exception as error:
@@ -220,7 +233,15 @@ class Environment:
                 where = f" ({place})" if place else ""
                 given = "None: is a `return` missing?" if value is None else f"a {type(value).__name__}."
                 raise ScenarioError(f"outcome {name!r}{where} has to give one number, and gives {given}") from None
+            for one in caught[warned:]:
+                self._warn(name, one, values[name])
         return values
+
+    def _warn(self, name: str, warned: str, value: float) -> None:
+        """Keep a warning to be told at the tick's end, unless this outcome has given it before."""
+        said = f"outcome {name!r}: {warned}"
+        if said not in self._warned:
+            self._warned[said] = f"{said}; at tick {self.world.tick} it is {value:g}"
 
     def observe(self, agents: NDArray[np.int32], attempt: int = 0) -> bytes:
         """What each of these agents sees, packed (`read_values`). Raises StaleOrder for a shard of another attempt."""
@@ -376,8 +397,14 @@ class Environment:
             attempt=self.attempt,
             rows=rows,
             edge=edge,
+            warnings=self._take_warnings(),
         )
         return self._last
+
+    def _take_warnings(self) -> list[str]:
+        told = [text for text in self._warned.values() if text]
+        self._warned = dict.fromkeys(self._warned, "")
+        return told
 
     def _take_born(self, of: str, columns: Mapping[str, Sequence[Any]], ids: NDArray[np.int32]) -> None:
         """Agents are born with these columns: groups of levers may have them."""

@@ -7,6 +7,7 @@ of it belongs to some event loop, and is an error that names the line.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import traceback
@@ -143,7 +144,8 @@ def _failure(turn: Turn, error: BaseException, where: str) -> Failure:
     if turn.to:
         story.append(f"{len(turn.to)} message(s) and action(s) dropped")
     if error.__traceback__ is not None:
-        story.append("".join(traceback.format_exception(error)).rstrip())
+        told = "".join(traceback.format_exception(error)).rstrip()
+        story.append(told.replace(f'File "{_folder(type(turn.agent))}', 'File "'))
     try:
         message = str(error)
     except Exception:  # noqa: BLE001  # an agent's own exception may fail to say what it is
@@ -160,6 +162,12 @@ def _failure(turn: Turn, error: BaseException, where: str) -> Failure:
     return Failure(
         turn.id, turn.tick, type(error).__name__, _sound(message)[:2000], where, _sound("\n".join(story))[:20_000]
     )
+
+
+def _folder(kind: type[Agent]) -> str:
+    """The folder of the society's file: a story names files from there, so that it reads the same wherever they lie."""
+    code = getattr(kind.turn, "__code__", None)
+    return "" if code is None else code.co_filename[: code.co_filename.rfind(os.sep) + 1]
 
 
 def _not_shown(turn: Turn, error: BaseException) -> str:

@@ -19,6 +19,7 @@ from populace.data.societies import (
     find_society,
     is_file,
     is_of_cells,
+    load_society,
     module_origin,
     parted,
 )
@@ -149,7 +150,7 @@ def fork_course(
     folder = local_folder(place)
     named = str(place) if is_remote(place) else str(folder.resolve())
     file = read_run_file(folder)
-    former = file.read_settings()
+    former, given = file.read_settings(), list(assignments)
     if former.journal == "off":
         raise SettingsError(f"{folder}: this run kept no journal (journal = 'off'), so it cannot be forked.")
     hashes, world = recorded_traces(folder)
@@ -159,11 +160,13 @@ def fork_course(
         raise SettingsError(
             f"--at-tick {at_tick}: {folder} has {had} on record. {choice}{_unfinished(folder, str(place))}"
         )
-    settings = fork_settings(former, at_tick, assignments, levers, **options)
+    settings = fork_settings(former, at_tick, given, levers, **options)
     _refuse(changed_keys(former, settings), "fork")
     file, lost = _salvaged(folder, file, salvage=salvage)
     kept = file.society
     origin = code or (kept if kept.source is not None else _as_it_is_now(kept) or kept)
+    if changed := revise_settings(former, given).society:  # from `at_tick` on a lever sets them: nobody wrote that
+        load_society(origin).with_parameters(changed)
     new_code = fingerprint(origin) != file.fingerprint
     parent = Parent(file.run, named, at_tick, hashes[at_tick - 1] if at_tick else "", file.salvaged, new_code)
     eras = _eras(file.eras, at_tick, former, settings)

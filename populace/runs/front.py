@@ -6,17 +6,19 @@ stop button) ends a run with what is committed saved, and `resume` goes on with 
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, Unpack
+from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, Unpack
 
 import msgspec
 
 from populace.agents.society import Society
-from populace.core.errors import Interrupted, ScenarioError
+from populace.core.errors import Interrupted, PopulaceError, ScenarioError
 from populace.data.from_python import origin_of
 from populace.data.societies import Origin, being_loaded, find_society
 from populace.monitoring.progress import choose_progress
@@ -198,6 +200,25 @@ def estimate(
     )  # fmt: skip
 
 
+_OPTIONS: Final = ("agents", "ticks", "model", "seed", "shards", "transport", "out", "trust", "salvage", "anyway")
+
+
+@contextmanager
+def _said_in_python() -> Iterator[None]:
+    """Where an error speaks of the command line's options, note how Python is given the same."""
+    try:
+        yield
+    except PopulaceError as error:
+        said = "\n".join([str(error), *getattr(error, "__notes__", ())])
+        keys = dict.fromkeys(re.findall(r"--set '?([\w.]+)(?==)", said))
+        notes = [f"`--set {key}=...` is `settings={{{key!r}: ...}}`" for key in keys if not key.startswith("society.")]
+        notes += [f"`--{one}` is `{one}=...`" for one in _OPTIONS if re.search(rf"--{one}\b", said)]
+        notes += ["`--lever` is `levers=[...]`"] if re.search(r"--lever\b", said) else []
+        if notes:
+            error.add_note(f"from Python: {', '.join(notes)}")
+        raise
+
+
 class _Played:
     """Plays one run in a thread, shows its progress, and gives the run that came of it."""
 
@@ -220,7 +241,8 @@ class _Played:
     async def run_async(self, begin: Callable[..., Any]) -> Run:
         """What `begin` makes, played while this event loop goes on."""
         try:
-            await awaited(lambda: begin(**self._ways), self._stop)
+            with _said_in_python():
+                await awaited(lambda: begin(**self._ways), self._stop)
         finally:
             self._close()
         return self._made()
@@ -228,7 +250,8 @@ class _Played:
     def work(self, work: Callable[[dict[str, Any]], T]) -> T:
         """What `work` comes to in a thread, while this one waits. Raises KeyboardInterrupt where it was stopped."""
         try:
-            return in_background(lambda: work(self._ways), self._stop, lambda: self._say(STOPPING))
+            with _said_in_python():
+                return in_background(lambda: work(self._ways), self._stop, lambda: self._say(STOPPING))
         except Interrupted as error:
             if not self._stop.asked:
                 raise
@@ -269,11 +292,12 @@ def _prepared(
     transport: str | None = None,
 ) -> Callable[..., Any]:
     """What begins a run; what is wrong with society and settings is told before anything is made."""
-    chosen = settings_of(
-        settings, parameters, agents=agents, ticks=ticks, model__kind=model, seed=seed, shards=shards,
-        transport=transport,
-    )  # fmt: skip
-    return partial(run_society, given_origin(society), with_levers(chosen, levers), out)
+    with _said_in_python():
+        chosen = settings_of(
+            settings, parameters, agents=agents, ticks=ticks, model__kind=model, seed=seed, shards=shards,
+            transport=transport,
+        )  # fmt: skip
+        return partial(run_society, given_origin(society), with_levers(chosen, levers), out)
 
 
 def given_origin(society: Given) -> Origin:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import warnings
 from typing import Any
 
 import msgpack
@@ -178,3 +180,16 @@ def test_outcomes_are_plain_floats_and_may_be_undefined() -> None:
     assert {type(value) for value in values.values()} == {float}
     assert values["n"] == 3.0
     assert math.isnan(values["undefined"])
+
+
+def test_what_an_outcome_warns_of_is_told_once_with_its_name_and_tick(capfd: pytest.CaptureFixture[str]) -> None:
+    """NumPy's own warning would name a line of NumPy's."""
+    world = opened(AGENTS, Fund(), fields={"support": float}, columns={"support": [0.5] * AGENTS})
+    nobody = {"mean of nobody": lambda world: world.columns["support"][:0].mean()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        one = Environment(world, nobody, shards=1, frame_bytes=4096)
+        told = [one.close_tick(tick, handed([], [])).warnings for tick in range(3)]
+    assert told[1:] == [[], []]
+    assert re.search("outcome 'mean of nobody': RuntimeWarning: Mean of empty slice.*tick 1 it is nan", told[0][0])
+    assert "empty slice" not in capfd.readouterr().err

@@ -259,6 +259,9 @@ def test_whatever_a_turn_raises_ends_that_turn_only(error: BaseException) -> Non
     assert "asked (reason): answered" in failure.story
     assert "2 message(s) and action(s) dropped" in failure.story
     assert "Traceback" in failure.story
+    if not isinstance(error, StopIteration):
+        assert 'File "test_turn.py", line' in failure.story, "from the society's folder"
+        assert failure.where.startswith("/"), "where a person finds it now"
     assert sent(done) == [(1, 0, 0, "kept")]
     assert shard.timers == {}
     assert done.fields["agent"]["score"] == [2.0, 1.0], "what it changed in its own fields stays"

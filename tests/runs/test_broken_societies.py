@@ -222,3 +222,16 @@ def test_a_failing_turn_is_told_once_with_how_many_are_like_it(
     notes = [line for line in capfd.readouterr().err.splitlines() if "a turn failed" in line]
     assert len(notes) == 1
     assert "7 more like it in this tick" in notes[0]
+
+
+def test_turns_that_fail_in_every_tick_are_told_of_as_they_grow_tenfold(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path / "failing.py", turn("1 / 0"))
+    settings = {"limits.failed_turns": 1.0}
+    run = populace.run(str(path), model="scripted", ticks=14, settings=settings)
+    notes = [line for line in capfd.readouterr().err.splitlines() if "ZeroDivisionError" in line]
+    assert run.manifest["turns_failed"] == 8 * 14
+    assert len(notes) == 3
+    assert "16 turns failed like this by tick 1" in notes[1]
+    assert "104 turns failed like this by tick 12" in notes[2]

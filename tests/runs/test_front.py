@@ -304,3 +304,29 @@ def test_progress_goes_to_stderr_unless_quiet(village, capsys):
     assert capsys.readouterr().err.count("\n") > 2
     populace.run(village, **SCRIPTED)
     assert capsys.readouterr() == ("", "")
+
+
+def noted(error: PopulaceError) -> str:
+    return " ".join(getattr(error, "__notes__", ()))
+
+
+def test_errors_of_runs_begun_from_python_say_what_to_give_from_python(module):
+    with pytest.raises(SettingsError, match="--ticks") as caught:
+        populace.run(module.village, **SCRIPTED, ticks=0)
+    assert "from Python: `--ticks` is `ticks=...`" in noted(caught.value)
+    with pytest.raises(SettingsError, match="--lever") as caught:
+        populace.run(module.village, **SCRIPTED, levers=["at=1, block={}"])
+    assert "`--lever` is `levers=[...]`" in noted(caught.value)
+    with pytest.raises(SettingsError, match="--set") as caught:
+        populace.run(module.village, model="gpt", quiet=True)
+    assert "`--set model.name=...` is `settings={'model.name': ...}`" in noted(caught.value)
+
+
+def test_a_fork_with_a_parameter_that_there_is_not_is_told_so_and_not_as_a_lever(module):
+    town = populace.run(module.village, **SCRIPTED)
+    with pytest.raises(SettingsError, match=r"unknown key 'society\.pul'.*Is 'society\.pull' meant") as caught:
+        populace.fork(town, 2, parameters={"pul": 0.9}, quiet=True)
+    assert "lever" not in str(caught.value)
+    with pytest.raises(SettingsError, match=r"\[society\].*pull") as caught:
+        populace.fork(town, 2, parameters={"pull": "much"}, quiet=True)
+    assert "lever" not in str(caught.value)
