@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
+
+import msgspec
+import psutil
 
 from populace.core.errors import TransportError
 
@@ -55,6 +60,46 @@ class Liveness:
                         "was saved: see that Ray runs, and resume the run."
                     )
             await asyncio.sleep(self._every_s)
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """A process that others work for: its machine, by Ray's name of it, its id, and when it began."""
+
+    machine: str
+    pid: int
+    began_s: float
+
+    def lives(self) -> bool:
+        """Whether it is there still; asked on its machine."""
+        try:
+            process = psutil.Process(self.pid)
+            return bool(process.create_time() == self.began_s and process.status() != psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
+            return False
+
+
+def own_process(machine: str) -> Owner:
+    """The process that asks, as an owner of others."""
+    process = psutil.Process()
+    return Owner(machine, process.pid, process.create_time())
+
+
+def end_with(
+    owner: Owner, machine: str, end: Callable[[], object] = lambda: os._exit(1), every_s: float = EVERY_S
+) -> None:
+    """Have this process, on `machine`, end soon after its owner has, however that ended.
+
+    Nothing is watched where the owner cannot be seen from here: on another machine, or in a container of its own.
+    """
+    if machine != owner.machine or not owner.lives():
+        return
+
+    def watch() -> None:
+        while owner.lives():
+            time.sleep(every_s)
+        end()
+
+    threading.Thread(target=watch, name="populace owner", daemon=True).start()
 
 
 async def _listens(host: str, port: int) -> bool:

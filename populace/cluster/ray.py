@@ -25,7 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from populace.budget.amounts import NOTHING, Amount
 from populace.budget.service import account_for
 from populace.cluster.job import Job
-from populace.cluster.liveness import Liveness, aside
+from populace.cluster.liveness import Liveness, aside, own_process
 from populace.cluster.ray_actors import (
     CONTROLS,
     THE_QUOTA,
@@ -102,6 +102,8 @@ class RayTransport:
                 self._processes = psutil.Process().children(recursive=True)
         if self._liveness is None:
             self._liveness = Liveness(await aside(_ports, patience_s=_CONNECTING_S))
+        here = ray.get_runtime_context().get_node_id()
+        owner = msgspec.msgpack.encode(own_process(here))
         again = self._job is not None
         self._job = job
         settings = job.read_settings()
@@ -120,30 +122,33 @@ class RayTransport:
             packed = msgspec.msgpack.encode(msgspec.structs.replace(job, spent=job.spent.at_least(self._spent)))
         if account_for(settings) is not None:
             # On the driver's machine, where the experiment's ledger is.
-            here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-            quota = {**options, "num_cpus": 0, "scheduling_strategy": here}
-            self._quota = ray.remote(**quota)(QuotaActor).remote(packed)
+            there = NodeAffinitySchedulingStrategy(here, soft=False)
+            quota = {**options, "num_cpus": 0, "scheduling_strategy": there}
+            self._quota = ray.remote(**quota)(QuotaActor).remote(packed, owner)
         # The world first: a shard is given its handle, which is another one where the world was lost.
         groups = {"control": CONTROLS, "hear": settings.shards}
         worlds = ray.remote(concurrency_groups=groups, **options)(EnvironmentActor)
-        self._environment = await self._there(self._environment, worlds, (), THE_WORLD, again)
+        self._environment = await self._there(self._environment, worlds, (owner,), THE_WORLD, again)
         world = await self._result(self._environment.start.remote(packed, self._quota), THE_WORLD)
         parts = await self._result(self._environment.parts.remote(settings.shards), THE_WORLD)
         kind = ray.remote(scheduling_strategy="SPREAD", max_concurrency=16, **options)(ShardActor)
         self._shards = self._shards or [None] * settings.shards
         known = await asyncio.gather(
-            *(self._start_shard(index, kind, again, packed, part) for index, part in enumerate(parts))
+            *(self._start_shard((index, owner), kind, again, packed, part) for index, part in enumerate(parts))
         )
         return msgspec.structs.replace(msgspec.msgpack.decode(world, type=Opened), on_record=known[0])
 
-    async def _start_shard(self, index: int, kind: Any, again: bool, job: bytes, part: Any) -> dict[int, int]:
-        there = self._there(self._shards[index], kind, (index,), shard_name(index), again)
+    async def _start_shard(
+        self, made_of: tuple[int, bytes], kind: Any, again: bool, job: bytes, part: Any
+    ) -> dict[int, int]:
+        index, _ = made_of
+        there = self._there(self._shards[index], kind, made_of, shard_name(index), again)
         actor = self._shards[index] = await there
         began = actor.start.remote(job, self._environment, self._quota, part)
         known: dict[int, int] = await self._result(began, shard_name(index))
         return known
 
-    async def _there(self, actor: Any, kind: Any, args: tuple[int, ...], name: str, again: bool) -> Any:
+    async def _there(self, actor: Any, kind: Any, args: tuple[Any, ...], name: str, again: bool) -> Any:
         """The actor, or one in its place where it is lost. Raises TransportError where a run that goes back finds none.
 
         At first it may take its time: a cluster may have to grow. Where one that ran has gone with its node, and what

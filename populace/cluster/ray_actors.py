@@ -21,6 +21,7 @@ from populace.budget.ledger import marker
 from populace.budget.service import AccountService, RemoteLink
 from populace.cluster.host import ShardHost, build_host, split_parcels, tune_collector
 from populace.cluster.job import Built, Job, build_run
+from populace.cluster.liveness import Owner, end_with
 from populace.cluster.local import add_progress, opened
 from populace.cluster.transport import Progress
 from populace.cluster.wire import (
@@ -105,6 +106,11 @@ def _group(name: str) -> Callable[[F], F]:
     return cast("Callable[[F], F]", ray.method(concurrency_group=name))
 
 
+def _end_with(owner: bytes) -> None:
+    """Have this actor's process end with its packed owner: Ray may take a minute, and calls are paid for meanwhile."""
+    end_with(msgspec.msgpack.decode(owner, type=Owner), ray.get_runtime_context().get_node_id())
+
+
 class EnvironmentActor:
     """The environment service in a process of its own.
 
@@ -113,7 +119,8 @@ class EnvironmentActor:
     group `control`, and shards that wait to hear of rounds are in the group `hear`, a thread each.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, owner: bytes) -> None:
+        _end_with(owner)
         self._frame_bytes = 0
         self._host: WorldHost | None = None
         self._built: Built | None = None
@@ -272,7 +279,8 @@ class _Door:
 class QuotaActor:
     """The run's account with its model's provider, in a process of its own."""
 
-    def __init__(self, job: bytes) -> None:
+    def __init__(self, job: bytes, owner: bytes) -> None:
+        _end_with(owner)
         read = msgspec.msgpack.decode(job, type=Job)
         settings = read.read_settings()
         self._account = AccountService(settings, read.spent, marker(settings, read.run))
@@ -305,7 +313,8 @@ def _link(quota: Any) -> RemoteLink:
 class ShardActor:
     """A shard in a process of its own, on that process's event loop."""
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, owner: bytes) -> None:
+        _end_with(owner)
         self._index = index
         self._frame_bytes = 0
         self._host: ShardHost | None = None
