@@ -102,7 +102,8 @@ def _read_parquet(path: Path) -> EdgeList:
     import pyarrow.parquet as parquet
 
     try:
-        table = parquet.read_table(path)
+        with path.open("rb") as file:  # by a path Arrow would open it past Python, and `read_files` would not hear
+            table = parquet.read_table(file)
     except (OSError, pa.ArrowInvalid) as error:
         raise ScenarioError(f"{path}: cannot be read as Parquet: {error}") from None
     _check_names(path, table.column_names)

@@ -1,6 +1,7 @@
 """Which files a society's code reads while it is loaded: a prompt, a table. A shell: Python's audit events.
 
-What a library opens past Python (Parquet by pyarrow, a database) is not seen.
+What a library opens past Python (a path given to pandas, pyarrow or polars for Parquet, a database) is not seen: give
+such a library an open file instead, `pandas.read_parquet(open(path, "rb"))`.
 """
 
 from __future__ import annotations

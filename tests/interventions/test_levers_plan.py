@@ -116,7 +116,7 @@ def test_a_lever_that_cannot_be_read_is_named_with_its_key(text, says):
         ("at=1, send={to={where={odd=1}}, body=1}", "the column holds a list"),
         ("at=1, send={to={where={party='G', age={min=3}}}, body=1}", 'no agent has party = "G" and age = {"min":3}'),
         ("at=1, block={sender=[1], receiver={where={age={min=300}}}}", "block.receiver: no agent has"),
-        ("at=1, send={to={where={party='Gr'}}, body=1}", 'no agent has party = "Gr" at tick 0; party is "G", "R"'),
+        ("at=1, send={to={where={party='Gr'}}, body=1}", 'no agent has party = "Gr" at tick 0; party is "D", "R"'),
         ("at=1, send={to={where={age={min=300}}}, body=1}", r"at tick 0; age is from \d+ to \d+"),
         ("at=1, block={sender={where={age=[20, 21]}, share=0.1}}", "a share of 0.1 of 2 agents is nobody"),
         ("at=1, send={to=[1], body='" + "x" * 70_000 + "'}", "takes 70005 bytes, and bus.body_bytes is 65536"),

@@ -260,7 +260,7 @@ def test_whatever_a_turn_raises_ends_that_turn_only(error: BaseException) -> Non
     assert "2 message(s) and action(s) dropped" in failure.story
     assert "Traceback" in failure.story
     if not isinstance(error, StopIteration):
-        assert 'File "test_turn.py", line' in failure.story, "from the society's folder"
+        assert 'File "kernel_support.py", line' in failure.story, "from the society's folder"
         assert failure.where.startswith("/"), "where a person finds it now"
     assert sent(done) == [(1, 0, 0, "kept")]
     assert shard.timers == {}

@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from support.villages import FILE
 
@@ -39,6 +40,21 @@ def test_they_are_named_with_their_digests_in_run_json(study):
     files = json.loads(Path("whole/run.json").read_text())["files"]
     assert list(files) == ["texts/prompt.txt"]
     assert len(files["texts/prompt.txt"]) == 32
+
+
+def test_a_table_that_a_library_reads_from_an_open_file_is_known_too(study):
+    """By a path it would be opened past Python: that is a limit, which the guide tells of."""
+    pd.DataFrame({"age": [30]}).to_parquet("people.parquet")
+    pd.DataFrame({"source": [0], "target": [1]}).to_parquet("ties.parquet")
+    reads = (
+        "import pandas as pd\nHERE = Path(__file__).parent\n"
+        'with open(HERE / "people.parquet", "rb") as people:\n    AGES = pd.read_parquet(people)\n'
+        'TIES = populace.read_edge_list(HERE / "ties.parquet")\n'
+    )
+    study.write_text(READING.replace("PROMPT = ", f"{reads}PROMPT = ", 1))
+    populace.run(study, out="whole", **SCRIPTED)
+    files = json.loads(Path("whole/run.json").read_text())["files"]
+    assert list(files) == ["people.parquet", "texts/prompt.txt", "ties.parquet"]
 
 
 def interrupted(study: Path) -> populace.Run:
