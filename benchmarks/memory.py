@@ -34,7 +34,8 @@ from populace.env import Opening, World
 from populace.kernel.bus import Envelope
 from populace.kernel.environment import Environment
 from populace.kernel.events import TickDone
-from populace.kernel.shard import Hosted, Shard, ShardPlan
+from populace.kernel.plan import Hosted, ShardPlan
+from populace.kernel.shard import Shard
 from populace.models.protocol import Deliver, Pressure
 from populace.models.scripted.gateway import Scripted
 

@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from populace.agents.activation import Every, EveryTick, OnMail, Sometimes
     from populace.agents.agent import Agent, Public
     from populace.agents.answers import Choice, Chosen
+    from populace.agents.columnar import ColumnarAgent
+    from populace.agents.columnar_context import ColumnarContext
     from populace.agents.consulting import Consultation
     from populace.agents.context import Context
     from populace.agents.population import Population
@@ -29,6 +31,8 @@ __all__ = [
     "Choice",
     "Chosen",
     "Closed",
+    "ColumnarAgent",
+    "ColumnarContext",
     "Consultation",
     "Context",
     "Every",
@@ -62,6 +66,8 @@ _FOUND_IN: Final = {
     "agents.activation": ("Every", "EveryTick", "OnMail", "Sometimes"),
     "agents.agent": ("Agent", "Public"),
     "agents.answers": ("Choice", "Chosen"),
+    "agents.columnar": ("ColumnarAgent",),
+    "agents.columnar_context": ("ColumnarContext",),
     "agents.consulting": ("Consultation",),
     "agents.context": ("Context",),
     "agents.population": ("Population",),

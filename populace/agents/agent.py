@@ -65,7 +65,7 @@ class Agent(msgspec.Struct, kw_only=True):
 
 
 def check_agent(agent_type: Any, given: str = "agent=") -> None:
-    """Raise ScenarioError, naming class, file and line, for what is no class of agents or has no usable turn.
+    """Raise ScenarioError, naming class, file and line, for what is no class of agents, and for fields.
 
     `given` is how it was given, to begin a message with.
     """
@@ -82,14 +82,18 @@ def check_agent(agent_type: Any, given: str = "agent=") -> None:
     for name in agent_type.__struct_fields__:
         if name in RESERVED:
             raise ScenarioError(
-                f"{_class_at(agent_type)}{agent_type.__name__}.{name}: no field can be called {name!r}, by which "
+                f"{defined_in(agent_type)}{agent_type.__name__}.{name}: no field can be called {name!r}, by which "
                 f"tables label agents (reserved are {', '.join(RESERVED)}). Give it another name, such as "
                 f"'own_{name}'; an agent's own id and the tick are ctx.id and ctx.tick."
             )
+
+
+def check_turn(agent_type: type[Agent]) -> None:
+    """Raise ScenarioError, naming class, file and line, for a class of agents without a usable turn."""
     turn = agent_type.turn
     if turn is Agent.turn:
         raise ScenarioError(
-            f"{_class_at(agent_type)}{agent_type.__name__} has no turn: write `async def turn(self, ctx):` in it."
+            f"{defined_in(agent_type)}{agent_type.__name__} has no turn: write `async def turn(self, ctx):` in it."
         )
     code = getattr(turn, "__code__", None)
     if code is None:
@@ -107,7 +111,7 @@ def check_agent(agent_type: Any, given: str = "agent=") -> None:
         raise ScenarioError(f"{where} {why}: write `async def turn(self, ctx):`, and `await` what it asks.")
 
 
-def _class_at(kind: type) -> str:
+def defined_in(kind: type) -> str:
     """Where a class is defined, to begin a message with; '' where that is not known."""
     try:
         return f"{inspect.getsourcefile(kind)}:{inspect.findsource(kind)[1] + 1}: "
@@ -134,7 +138,7 @@ def sets_in_turn(agent_type: type[Agent]) -> str | None:
     """
     module = sys.modules.get(agent_type.__module__)
     space: dict[str, Any] = {} if module is None else vars(module)
-    todo: list[Any] = [agent_type.turn]
+    todo: list[Any] = [getattr(agent_type, "turns", agent_type.turn)]
     seen: set[Any] = set()
     while todo:
         code = getattr(inspect.unwrap(todo.pop()), "__code__", None)

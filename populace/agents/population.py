@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 import numpy as np
 
 from populace.agents.agent import Agent
+from populace.agents.columnar import DTYPES, column_types
 from populace.agents.declaration import explain_value
 from populace.core.draws import Stream
 from populace.core.errors import ScenarioError
@@ -130,6 +132,27 @@ def make_agents(
                 f"{explain_value(error, agent_type)}. The columns are {', '.join(columns) or 'none'}."
             ) from None
     return agents
+
+
+def make_columns(kind: type[Agent], columns: Mapping[str, Sequence[Any]], rows: Sequence[int]) -> dict[str, Any]:
+    """The fields of these agents as arrays, from their rows, defaults where a column is left out.
+
+    Raises ScenarioError, naming class, row and field, where one does not fit.
+    """
+    hints = typing.get_type_hints(kind, include_extras=True)
+    defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
+    made: dict[str, Any] = {}
+    try:
+        for name, of in column_types(kind).items():
+            if name in columns:
+                values = msgspec.convert(list(columns[name]), list[hints[name]])  # type: ignore[valid-type]
+                made[name] = np.array(values, DTYPES[of])
+            else:
+                made[name] = np.full(len(rows), defaults[name], DTYPES[of])
+    except (msgspec.ValidationError, OverflowError, TypeError, ValueError) as error:
+        make_agents(kind, columns, rows)  # which names the row
+        raise ScenarioError(f"{kind.__name__}.{name}: {error}") from None
+    return made
 
 
 def _plain(column: Sequence[Any] | np.ndarray[Any, Any]) -> list[Any]:

@@ -7,7 +7,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from populace.agents.activation import Activation, EveryTick
-from populace.agents.agent import Agent, check_agent, public_fields
+from populace.agents.agent import Agent, check_agent, check_turn, public_fields
+from populace.agents.columnar import ColumnarAgent, check_columnar
 from populace.core.errors import ScenarioError, SettingsError
 from populace.core.roster import ONE
 
@@ -28,18 +29,26 @@ def check_types(society: Society) -> None:
                 "a society needs a class of agents: agent=Citizen, or several by name: "
                 'types={"firm": Firm, "household": Household}.'
             )
-        check_agent(agent)
+        _check_class(agent, "agent=")
         return
     for name, kind in types.items():
         if not isinstance(name, str) or not name.isidentifier():
             raise ScenarioError(f"types: {name!r} has to be a name of letters, digits and _, such as 'firm'.")
-        check_agent(kind, f"types[{name!r}]=")
+        _check_class(kind, f"types[{name!r}]=")
     if not isinstance(society.size, Mapping) or society.size.keys() != types.keys():
         wanted = ", ".join(f'"{name}": {5 * 10**at}' for at, name in enumerate(types))
         raise ScenarioError(
             f"size={society.size!r}: a society with types says how many agents there are of each: size={{{wanted}}}."
         )
     fields_of_all(society)
+
+
+def _check_class(kind: Any, given: str) -> None:
+    check_agent(kind, given)
+    if issubclass(kind, ColumnarAgent):
+        check_columnar(kind)
+    else:
+        check_turn(kind)
 
 
 def check_size(society: Society, most: int) -> None:

@@ -24,7 +24,7 @@ from populace.core.errors import Interrupted
 from populace.core.records import Answer, Ask, Look, Position
 from populace.core.rounds import Contribution, Heard
 from populace.kernel.bus import Envelope, Frame
-from populace.kernel.environment import Reports, read_values
+from populace.kernel.environment import Reports, read_columns, read_values
 from populace.kernel.events import (
     Answered,
     AskModel,
@@ -36,9 +36,11 @@ from populace.kernel.events import (
     Looked,
     LookWorld,
     Observe,
+    ObserveColumns,
     OpenTick,
     RunDone,
     Seen,
+    SeenColumns,
     TellRounds,
     TickDone,
 )
@@ -85,6 +87,9 @@ class WorldDoor(Protocol):
 
     async def observe(self, agents: NDArray[np.int32]) -> bytes:
         """What each of these agents sees."""
+
+    async def observe_columns(self, agents: NDArray[np.int32]) -> bytes:
+        """What these agents see, as columns; `read_columns` reads them."""
 
     async def look(self, looks: Sequence[Look]) -> bytes:
         """The replies to these looks."""
@@ -148,8 +153,8 @@ def split_parcels(
     """A tick's parcels by destination, as the transport makes them, and the tick without what travels in them."""
     out = [(one.destination, frame(one)) for one in done.frames if one.destination != WORLD]
     to_world = [one for one in done.frames if one.destination == WORLD]
-    out.append((WORLD, reports(Reports(done.agents, done.fields, done.shard, done.attempt), to_world)))
-    return out, msgspec.structs.replace(done, frames=[], fields={})
+    out.append((WORLD, reports(Reports(done.agents, done.fields, done.shard, done.attempt, done.whole), to_world)))
+    return out, msgspec.structs.replace(done, frames=[], fields={}, whole={})
 
 
 class ShardHost:
@@ -201,6 +206,9 @@ class ShardHost:
                     case Observe(agents):
                         reply = await self._world.observe(agents)
                         todo.extend(self.shard.handle(Seen(read_values(reply))))
+                    case ObserveColumns(agents):
+                        reply = await self._world.observe_columns(agents)
+                        todo.extend(self.shard.handle(SeenColumns(read_columns(reply))))
                     case Attend(agents):
                         members = await self._world.attend(index, tick, agents)
                         todo.extend(self.shard.handle(Attended(members)))

@@ -9,8 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from populace.agents.agent import Agent, public_fields, sets_in_turn
+from populace.agents.columnar import ColumnarAgent
 from populace.agents.context import Scope, Terms
-from populace.agents.population import Population, check_columns, make_agents, make_newborns
+from populace.agents.population import Population, check_columns, make_agents, make_columns, make_newborns
 from populace.agents.society import Setup, Society
 from populace.agents.types import activation_of, counts_of, split
 from populace.budget.amounts import NOTHING, Amount
@@ -30,7 +31,8 @@ from populace.interventions.groups import Members, Membership
 from populace.interventions.levers import SetLever, label_of
 from populace.interventions.resolve import check_ticks, resolve_levers
 from populace.kernel.environment import Environment
-from populace.kernel.shard import Hosted, Shard, ShardPlan
+from populace.kernel.plan import Hosted, ShardPlan
+from populace.kernel.shard import NOBODY, Shard
 from populace.kernel.snapshot import Era, Past
 from populace.kernel.trial import kept_copy
 from populace.models.build import check_model
@@ -266,8 +268,14 @@ def build_shard(job: Job, index: int, part: ShardPart) -> Shard:
     types = {}
     for of, kind in society.classes.items():
         ids = roster.own(of, index, settings.shards)
-        agents += _agents(society, of, part.columns[of], roster.places(ids).tolist())
-        types[of] = Hosted(kind, public_fields(kind), activation_of(society, of))
+        rows = roster.places(ids).tolist()
+        columns = None
+        if issubclass(kind, ColumnarAgent):
+            columns = make_columns(kind, part.columns[of], rows)
+            agents += [NOBODY] * len(rows)
+        else:
+            agents += _agents(society, of, part.columns[of], rows)
+        types[of] = Hosted(kind, public_fields(kind), activation_of(society, of), columns)
     return Shard(plan, scope, agents, types, _levers(job, part.members, None), roster)
 
 

@@ -37,6 +37,9 @@ class _Door:
     async def observe(self, agents: NDArray[np.int32]) -> bytes:
         return self._environment.observe(agents, self._attempt)
 
+    async def observe_columns(self, agents: NDArray[np.int32]) -> bytes:
+        return self._environment.observe_columns(agents, self._attempt)
+
     async def look(self, looks: Sequence[Look]) -> bytes:
         return self._environment.look(looks, self._attempt)
 
@@ -127,7 +130,8 @@ class LocalTransport:
         """Run the shard's tick on this loop."""
         done = await self.hosts[shard].run_tick(tick, envelope)
         out, bare = split_parcels(done, lambda frame: frame, lambda reports, frames: (reports, frames))
-        return ShardDone(shard, done.attempt, tick, done.agents, done.digests, done.counts, out, done.sent), bare
+        event = ShardDone(shard, done.attempt, tick, done.agents, done.digests, done.counts, out, done.sent, done.sums)
+        return event, bare
 
     async def close_tick(self, tick: int, envelope: Envelope) -> tuple[WorldDone, list[tuple[int, Any]]]:
         """End the tick in the world."""

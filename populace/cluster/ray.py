@@ -227,7 +227,7 @@ class RayTransport:
         packed, out, learnt = await self._result(call, shard_name(shard))
         self.forms.join(unpack_forms(learnt))
         done = unpack_tick(packed)
-        event = ShardDone(shard, done.attempt, tick, done.agents, done.digests, done.counts, out, done.sent)
+        event = ShardDone(shard, done.attempt, tick, done.agents, done.digests, done.counts, out, done.sent, done.sums)
         return event, done
 
     async def close_tick(self, tick: int, envelope: Envelope) -> tuple[WorldDone, list[tuple[int, Any]]]:

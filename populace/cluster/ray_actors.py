@@ -174,6 +174,10 @@ class EnvironmentActor:
         """What these agents (int32) see."""
         return self._world.environment.observe(np.frombuffer(agents, "<i4"), attempt)
 
+    def observe_columns(self, agents: bytes, attempt: int) -> bytes:
+        """What these agents (int32) see, as columns."""
+        return self._world.environment.observe_columns(np.frombuffer(agents, "<i4"), attempt)
+
     def look(self, looks: bytes, attempt: int) -> bytes:
         """The replies to these looks."""
         return self._world.environment.look(unpack_looks(looks), attempt)
@@ -256,6 +260,11 @@ class _Door:
 
     async def observe(self, agents: NDArray[np.int32]) -> bytes:
         call = self._environment.observe.remote(agents.astype("<i4").tobytes(), self._attempt)
+        packed: bytes = await result(call, THE_WORLD)
+        return packed
+
+    async def observe_columns(self, agents: NDArray[np.int32]) -> bytes:
+        call = self._environment.observe_columns.remote(agents.astype("<i4").tobytes(), self._attempt)
         packed: bytes = await result(call, THE_WORLD)
         return packed
 

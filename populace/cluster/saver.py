@@ -8,6 +8,7 @@ from populace.cluster.standing import Standing
 from populace.cluster.transport import Transport
 from populace.cluster.uploads import Uploads
 from populace.core.records import Counts
+from populace.kernel.columnar import join_columns
 from populace.kernel.snapshot import RunState, join_mail, join_shards
 from populace.store.folder import Store
 
@@ -59,6 +60,7 @@ class Saver:
             rows=standing.tables.rows,
             wall_s=standing.wall_s(),
             edge=barrier.edge,
+            columns=join_columns([one.columns for one in shards]),
         )
         await asyncio.to_thread(store.save, state)
         self._saved = edge

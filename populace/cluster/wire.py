@@ -13,6 +13,7 @@ from populace.core.records import Look, Position
 from populace.core.rounds import Contribution, Heard
 from populace.core.tables import TableRows
 from populace.kernel.bus import Envelope, Frame, unpack_frame
+from populace.kernel.columnar import Whole
 from populace.kernel.environment import Reports, WorldDone
 from populace.kernel.events import RunDone, TickDone
 from populace.kernel.snapshot import ShardState
@@ -145,17 +146,19 @@ def unpack_envelope(packed: bytes, parcels: list[Any]) -> Envelope:
 def pack_parcel(reports: Reports, frames: list[Frame]) -> bytes:
     """A shard's parcel to the world: what its turns report and do."""
     packed = [frame.pack() for frame in frames]
-    return _encode((reports.shard, reports.attempt, reports.agents, reports.fields, packed))
+    return _encode((reports.shard, reports.attempt, reports.agents, reports.fields, reports.whole, packed))
 
 
 def unpack_parcel(packed: bytes, frame_bytes: int) -> tuple[Reports, list[Frame]]:
     """Read a shard's parcel to the world. Raises BusError when it is not one."""
-    shard, attempt, agents, fields, frames = _read(_PARCEL, packed)
-    reports = Reports(_read_array(agents), fields, shard, attempt)
+    shard, attempt, agents, fields, whole, frames = _read(_PARCEL, packed)
+    reports = Reports(_read_array(agents), fields, shard, attempt, whole)
     return reports, [unpack_frame(frame, frame_bytes) for frame in frames]
 
 
-_PARCEL: Final = msgspec.msgpack.Decoder(tuple[int, int, dict[str, Any], dict[str, dict[str, list[Any]]], list[bytes]])
+_PARCEL: Final = msgspec.msgpack.Decoder(
+    tuple[int, int, dict[str, Any], dict[str, dict[str, list[Any]]], dict[str, Whole], list[bytes]], dec_hook=_array
+)
 
 
 def _read(decoder: Any, packed: bytes) -> Any:

@@ -2,7 +2,9 @@
 
 Each turn has a digest over what it committed: its messages, its actions, its asks' content keys and how each
 ended, its public fields. A tick's digest runs over these in the order of the agents, then over what the world
-sent; the run's hash chains the ticks. No wall-clock value stands in it, and neither does the number of shards.
+sent; the run's hash chains the ticks. The turns of a columnar type have one digest for all: a sum over rows, of two
+lanes of 64 bits (`env.digest`), named `rows1` where it is
+chained. No wall-clock value stands in it, and neither does the number of shards.
 
 The world's state has a chain of its own, over a digest of each part at each tick's end. It is apart from the first,
 since sums of floating-point numbers in a part may come out otherwise on another machine, and what agents do with them
@@ -38,8 +40,18 @@ class Trace:
         self.ticks: list[str] = list(ticks)
         self._hash = bytes.fromhex(ticks[-1]) if ticks else bytes(DIGEST_BYTES)
 
-    def commit(self, tick: int, turns: Sequence[tuple[NDArray[np.int32], bytes]], world: bytes) -> str:
-        """Chain one tick: (agents, 16 bytes a turn) of each shard in any order, and the world's digest."""
+    def commit(
+        self,
+        tick: int,
+        turns: Sequence[tuple[NDArray[np.int32], bytes]],
+        world: bytes,
+        sums: Sequence[Mapping[str, tuple[int, bytes]]] = (),
+    ) -> str:
+        """Chain one tick: (agents, 16 bytes a turn) of each shard in any order, and the world's digest.
+
+        `sums` are, of each shard by columnar type, how many turns there were and the sum of their rows' digests: two
+        lanes of 64 bits, which add up.
+        """
         agents = np.concatenate([ids for ids, _ in turns]) if turns else np.empty(0, np.int32)
         digests = np.frombuffer(b"".join([packed for _, packed in turns]), np.uint8).reshape(-1, DIGEST_BYTES)
         order = np.argsort(agents, kind="stable")
@@ -47,6 +59,11 @@ class Trace:
         chain.update(tick.to_bytes(8, "little"))
         chain.update(agents[order].astype("<i4").tobytes())
         chain.update(digests[order].tobytes())
+        for name in sorted({name for one in sums for name in one}):
+            given = [one[name] for one in sums if name in one]
+            lanes = np.frombuffer(b"".join([packed for _, packed in given]), "<u8").reshape(-1, 2)
+            chain.update(b"rows1\0" + name.encode() + b"\0" + sum(n for n, _ in given).to_bytes(8, "little"))
+            chain.update(lanes.sum(axis=0, dtype=np.uint64).astype("<u8").tobytes())
         chain.update(world)
         self._hash = chain.digest()
         self.ticks.append(self.hash)

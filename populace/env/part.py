@@ -98,28 +98,51 @@ class Action(msgspec.Struct, frozen=True):
 
 
 class Batch:
-    """Consecutive actions of one kind, in the order in which they act: `agents` (int32) and `args`, aligned."""
+    """Consecutive actions of one kind, in the order in which they act: `agents` (int32) and `args`, aligned.
 
-    __slots__ = ("agents", "args", "refused")
+    `args` has the arguments of each action as a dictionary, `column(name)` one argument of all of them as an array:
+    where agents act in columns, that costs no Python an action.
+    """
 
-    def __init__(self, agents: NDArray[np.int32], args: list[dict[str, Any]]) -> None:
+    __slots__ = ("_args", "agents", "refused")
+
+    def __init__(self, agents: NDArray[np.int32], args: list[dict[str, Any]] | None) -> None:
         self.agents = agents
-        self.args = args
+        self._args = args
         self.refused: dict[int, str] = {}
 
     def __len__(self) -> int:
-        return len(self.args)
+        return len(self.agents)
+
+    @property
+    def args(self) -> list[dict[str, Any]]:
+        """The arguments of each action."""
+        if self._args is None:
+            self._args = self._make()
+        return self._args
+
+    def _make(self) -> list[dict[str, Any]]:
+        return [{}] * len(self.agents)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """An argument of all actions, in their order. Raises KeyError where one has none of that name."""
+        return np.array([one[name] for one in self.args])
 
     def refuse(self, i: int, reason: str) -> None:
         """Refuse the action at place `i`; it must have changed nothing. The first reason stands.
 
         `reason` is one word that counts can be grouped by, such as 'unknown_target'.
         """
-        if not 0 <= i < len(self.args):
-            raise IndexError(f"refuse({i}, {reason!r}): the batch has {len(self.args)} actions")
+        if not 0 <= i < len(self):
+            raise IndexError(f"refuse({i}, {reason!r}): the batch has {len(self)} actions")
         if not reason.isidentifier():
             raise ValueError(f"refuse({i}, {reason!r}): a reason is one word, for example 'unknown_target'")
         self.refused.setdefault(i, reason)
+
+    def refuse_all(self, which: NDArray[np.bool_], reason: str) -> None:
+        """Refuse the actions where `which`, a mask over the batch, is true; see `refuse`."""
+        for i in np.flatnonzero(which).tolist():
+            self.refuse(i, reason)
 
 
 class LookFailed(msgspec.Struct, frozen=True):

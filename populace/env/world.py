@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -13,9 +13,11 @@ from populace.core.draws import WORLD, Draws
 from populace.core.errors import ScenarioError
 from populace.core.places import defined_at
 from populace.core.roster import Roster
+from populace.env.acts import Acting
 from populace.env.fields import Fields
 from populace.env.guarding import guard
 from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, digester, handlers, query
+from populace.env.plain import plain, plain_column, shown_column
 from populace.env.rounds import Exchange
 from populace.env.turnover import Birth, Turnover, columns_of
 
@@ -194,9 +196,20 @@ class World:
 
     def observe(self, agents: Sequence[int] | NDArray[np.integer]) -> list[dict[str, Any]]:
         """What each of `agents` sees of the snapshot, as one plain dict an agent with keys 'part.column'."""
-        self._opened()
         ids = np.asarray(agents, dtype=np.int32)
-        columns: dict[str, list[Any]] = {}
+        columns = {name: plain_column(at, values, len(ids)) for name, at, values in self._shown(ids)}
+        if not columns:
+            return [{} for _ in range(len(ids))]
+        keys = tuple(columns)
+        return [dict(zip(keys, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def observe_columns(self, agents: NDArray[np.int32]) -> dict[str, NDArray[Any] | list[Any]]:
+        """What each of `agents` sees, as columns: arrays of int64, float64 or bool where numbers are, else lists."""
+        return {name: shown_column(at, values, len(agents)) for name, at, values in self._shown(agents)}
+
+    def _shown(self, ids: NDArray[np.int32]) -> Iterator[tuple[str, str, Any]]:
+        """What the parts show these agents: 'part.column', where that comes from in words, its values."""
+        self._opened()
         for part in self.parts.values():
             if type(part).observe is Part.observe:
                 continue
@@ -208,12 +221,7 @@ class World:
                     'of columns, each with a value for every agent: {"paid": [...]}'
                 )
             for name, values in seen.items():
-                at = f"{where} ({defined_at(part.observe)}), column '{name}'"
-                columns[f"{part.name}.{name}"] = _plain_column(at, values, len(ids))
-        if not columns:
-            return [{} for _ in range(len(ids))]
-        keys = tuple(columns)
-        return [dict(zip(keys, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+                yield f"{part.name}.{name}", f"{where} ({defined_at(part.observe)}), column '{name}'", values
 
     def look(self, query: str, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[Any]:
         """Answer one query for several agents, each with its own arguments: one plain answer an agent.
@@ -243,7 +251,7 @@ class World:
                 *self._answers(query, handler, agents[:half], args[:half]),
                 *self._answers(query, handler, agents[half:], args[half:]),
             ]
-        return _plain_column(f"{where} ({defined_at(handler)})", answers, len(agents))
+        return plain_column(f"{where} ({defined_at(handler)})", answers, len(agents))
 
     def put_reports(
         self, agents: NDArray[np.int32], fields: Mapping[str, Mapping[str, Sequence[Any] | NDArray[Any]]]
@@ -289,31 +297,47 @@ class World:
         self._opened()
         assert self._opening is not None
         self._turnover = Turnover(self.roster, self._opening.newborn or self._columns.newborn)
-        by_part: dict[str, list[int]] = {name: [] for name in self.parts}
         reasons: dict[int, str] = {}
+        emissions: list[tuple[int, Any]] = []
+        for kind, places, batch in self._batches(actions, reasons):
+            where, handler = _OfAction(kind, batch), getattr(self.parts[kind.partition(".")[0]], kind.partition(".")[2])
+            try:
+                given = guard(where, handler, self.tick, batch)
+                if given:
+                    emissions += self.messages(where, handler, given)
+            except ScenarioError as error:
+                raise ScenarioError(f"{error}{_not_given(kind, error.__cause__, batch)}") from error.__cause__
+            if batch.refused:
+                reasons.update((int(places[i]), reason) for i, reason in batch.refused.items())
+        return Applied(actions, emissions, reasons)
+
+    def _batches(
+        self, actions: Sequence[Action], reasons: dict[int, str]
+    ) -> Iterator[tuple[str, Sequence[int] | NDArray[np.intp], Batch]]:
+        """Part after part, its actions in batches of consecutive ones of a kind, with their places.
+
+        Puts down the `reasons` of those that no part takes.
+        """
+        if isinstance(actions, Acting):
+            reasons.update(dict.fromkeys(actions.unknown(self.actions), "unknown_action"))
+            by_name: dict[str, list[tuple[str, NDArray[np.intp], Batch]]] = {}
+            for batched in actions.batches(self.actions):
+                by_name.setdefault(batched[0].partition(".")[0], []).append(batched)
+            for name in self.parts:
+                yield from by_name.get(name, ())
+            return
+        by_part: dict[str, list[int]] = {name: [] for name in self.parts}
         for at, one in enumerate(actions):
             if one.kind in self.actions:
                 by_part[one.kind.partition(".")[0]].append(at)
             else:
                 reasons[at] = "unknown_action"
-        emissions: list[tuple[int, Any]] = []
-        for part_name, places in by_part.items():
-            part = self.parts[part_name]
+        for places in by_part.values():
             own = [actions[at] for at in places]
             agents, args = np.array([one.agent for one in own], np.int32), [one.args for one in own]
             kinds = [one.kind for one in own]
             for begin, end in _runs(kinds):
-                batch, kind = Batch(agents[begin:end], args[begin:end]), kinds[begin]
-                where, handler = _OfAction(kind, batch), getattr(part, kind.partition(".")[2])
-                try:
-                    given = guard(where, handler, self.tick, batch)
-                    if given:
-                        emissions += self.messages(where, handler, given)
-                except ScenarioError as error:
-                    raise ScenarioError(f"{error}{_not_given(kind, error.__cause__, batch)}") from error.__cause__
-                if batch.refused:
-                    reasons.update((places[begin + i], reason) for i, reason in batch.refused.items())
-        return Applied(actions, emissions, reasons)
+                yield kinds[begin], places[begin:end], Batch(agents[begin:end], args[begin:end])
 
     def end_rounds(self, exchanges: Mapping[str, Sequence[Exchange]]) -> list[tuple[int, Any]]:
         """Let each part that holds rounds take what its groups came to in the tick; gives the parts' messages."""
@@ -462,27 +486,3 @@ def _not_given(kind: str, error: BaseException | None, batch: Batch) -> str:
 def _name(agents: Sequence[int]) -> str:
     shown = ", ".join(str(agent) for agent in agents[:5])
     return f"agent {shown}" if len(agents) == 1 else f"agents {shown}{', ...' if len(agents) > 5 else ''}"
-
-
-def _plain_column(where: str, values: Any, size: int) -> list[Any]:
-    """The values as a list of plain Python data that shares nothing with the part."""
-    if not hasattr(values, "__len__") or isinstance(values, str | Mapping):
-        raise ScenarioError(f"{where} gives {type(values).__name__}: it has to give a list with a value for each agent")
-    if len(values) != size:
-        raise ScenarioError(f"{where}: {len(values)} values for {size} agents")
-    if isinstance(values, np.ndarray) and values.dtype.kind in "biufU":
-        return list(values.tolist())
-    return list(guard(where, plain, values))
-
-
-def plain(values: Any) -> Any:
-    """Plain Python data that shares nothing with a part. Raises TypeError for what is none."""
-    if isinstance(values, np.ndarray):
-        values = values.tolist()
-    return msgspec.to_builtins(values, enc_hook=_unwrap, builtin_types=(bytes,))
-
-
-def _unwrap(value: Any) -> Any:
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} is not plain data: give None, bool, int, float, str, bytes, list or dict")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import numpy as np
@@ -97,6 +97,16 @@ class ChangeAct(Act):
         self.makers = makers
 
 
+class Whole(Protocol):
+    """The columnar types of a shard, as levers change them."""
+
+    def among(self, ids: Ids) -> NDArray[np.bool_]:
+        """Which of these agents are of a columnar type."""
+
+    def change(self, ids: Ids, name: str, values: Sequence[Any]) -> None:
+        """Give a field of these agents other values."""
+
+
 class Levers:
     """The levers of a run, resolved against its population. `NO_LEVERS` are none."""
 
@@ -179,13 +189,25 @@ class Levers:
             for one in act.members[(act.members % shards == index) & roster.lives(act.members)].tolist()
         }
 
-    def change(self, tick: int, agents: Sequence[Any], index: int, shards: int, roster: Roster) -> set[int]:
-        """Change fields of a shard's agents at the start of a tick; gives whose."""
+    def change(
+        self, tick: int, agents: Sequence[Any], index: int, shards: int, roster: Roster, whole: Whole | None = None
+    ) -> set[int]:
+        """Change fields of a shard's agents at the start of a tick; gives whose.
+
+        `whole` takes those of columnar types, who are not among them.
+        """
         touched: set[int] = set()
         for act in self._acts:
             if isinstance(act, ChangeAct) and act.at == tick:
                 places = np.flatnonzero((act.members % shards == index) & roster.lives(act.members)).tolist()
                 members = act.members[places].tolist()
+                if whole is not None:
+                    is_whole = whole.among(act.members[places]).tolist()
+                    rest = [place for place, one in zip(places, is_whole, strict=True) if one]
+                    for name, make in act.makers.items() if rest else ():
+                        whole.change(act.members[rest], name, [make(place) for place in rest])
+                    places = [place for place, one in zip(places, is_whole, strict=True) if not one]
+                    members = act.members[places].tolist()
                 touched.update(members)
                 for name, make in act.makers.items():
                     for place, member in zip(places, members, strict=True):

@@ -26,7 +26,8 @@ class Begin(msgspec.Struct, frozen=True):
 class ShardDone(msgspec.Struct, frozen=True):
     """Event: a shard's turns of a tick have ended. `parcels` go to a shard's index, or to the world at -1.
 
-    `sent` says how many messages they hold for each destination.
+    `sent` says how many messages they hold for each destination. `sums` has, by columnar type, how many turns there
+    were, and their digest.
     """
 
     shard: int
@@ -37,6 +38,7 @@ class ShardDone(msgspec.Struct, frozen=True):
     counts: Counts
     parcels: list[tuple[int, Any]]
     sent: dict[int, int] = {}
+    sums: dict[str, tuple[int, bytes]] = {}
 
 
 class WorldClosed(msgspec.Struct, frozen=True):
@@ -241,7 +243,8 @@ class Barrier:
         counts.add(event.counts)
         self.total.add(counts)
         turns = [(done.agents, done.digests) for done in self._done.values()]
-        closed = TickClosed(self.tick, counts, self.trace.commit(self.tick, turns, event.digest))
+        sums = [done.sums for done in self._done.values()]
+        closed = TickClosed(self.tick, counts, self.trace.commit(self.tick, turns, event.digest, sums))
         if event.parts:
             self.world_trace.commit(self.tick, event.parts)
         self._done = {}

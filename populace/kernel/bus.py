@@ -136,6 +136,19 @@ def gather(tick: int, turns: Sequence[tuple[int, list[int], list[bytes]]]) -> Ou
     return Outgoing(tick, np.repeat(senders, counts), receiver, nth, bodies)
 
 
+def split(out: Outgoing, mask: NDArray[np.bool_]) -> tuple[Outgoing, Outgoing]:
+    """The messages where `mask` is true, and the others."""
+    if mask.all():
+        none = out.sender[:0]
+        return out, Outgoing(out.tick, none, none, none, [])
+    return _picked(out, mask), _picked(out, ~mask)
+
+
+def _picked(out: Outgoing, mask: NDArray[np.bool_]) -> Outgoing:
+    bodies = [body for body, yes in zip(out.bodies, mask.tolist(), strict=True) if yes]
+    return Outgoing(out.tick, out.sender[mask], out.receiver[mask], out.nth[mask], bodies)
+
+
 def route(out: Outgoing, *, source: int, shards: int, attempt: int, frame_bytes: int) -> list[Frame]:
     """Split what was sent by destination: frames to shards, and those to the world, each in order.
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from populace.agents.agent import Agent
-from populace.agents.population import make_agents
 from populace.env.turnover import Birth
 from populace.interventions.groups import Members, members_of
 
@@ -28,21 +26,19 @@ class Edge(msgspec.Struct, frozen=True):
         return {at: members_of(group, other) for at, (group, other) in self.groups.items()}
 
 
-def newborns(
-    born: Sequence[Birth], ids: Sequence[int], kinds: Mapping[str, type[Agent]], index: int, shards: int
-) -> tuple[list[Agent], list[int]]:
-    """The agents who are born on shard `index` of `shards`, and their ids; `ids` are those of all births, in order."""
-    agents: list[Agent] = []
-    found: list[int] = []
+def dealt(
+    born: Sequence[Birth], ids: Sequence[int], index: int, shards: int
+) -> Iterator[tuple[str, list[int], dict[str, list[Any]]]]:
+    """Of each birth the type, and the ids and columns of those who are born on shard `index` of `shards`.
+
+    `ids` are those of all births, in order.
+    """
     at = 0
     for birth in born:
         places = [place for place in range(birth.count) if ids[at + place] % shards == index]
-        own = [ids[at + place] for place in places]
         columns = {name: [column[place] for place in places] for name, column in birth.columns.items()}
-        agents += make_agents(kinds[birth.type], columns, own)
-        found += own
+        yield birth.type, [ids[at + place] for place in places], columns
         at += birth.count
-    return agents, found
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any, Final
 
 import msgpack
@@ -26,6 +27,7 @@ from populace.core.rounds import Contribution, Heard
 from populace.core.tables import TableRows
 from populace.core.trace import DIGEST_BYTES, TRACE_VERSION
 from populace.env import Action, World
+from populace.env.acts import Acting
 from populace.env.part import LookFailed
 from populace.env.world import Applied
 from populace.interventions.at_work import NO_LEVERS, Levers, set_world
@@ -41,10 +43,11 @@ from populace.kernel.bus import (
     route,
     unpack_body,
 )
+from populace.kernel.columnar import Whole
 from populace.kernel.consulting import Consulting
 from populace.kernel.edge import Edge, pack_edge, packed_groups, told
 from populace.kernel.events import AskModel
-from populace.kernel.order import fair_actions
+from populace.kernel.order import fair_actions, fair_places
 from populace.kernel.rounds import Rounds
 from populace.kernel.rows import action_rows, ask_rows, round_rows, turnover_rows
 from populace.kernel.snapshot import Era, scope_at
@@ -53,6 +56,7 @@ from populace.kernel.turn import said_of
 
 _pack: Final = msgpack.Packer(autoreset=True).pack
 _NO_LIMIT: Final = 2**31
+_whose: Final = attrgetter("agent", "nth")
 
 
 class Reports(msgspec.Struct, frozen=True):
@@ -60,12 +64,14 @@ class Reports(msgspec.Struct, frozen=True):
 
     `fields` has, by type and name, a column with the values of those of them that are of this type, in their order.
     `shard` and `attempt` say whose report it is; -1 stands for a shard that does not say, whose report is taken.
+    `whole` is what columnar types came to, by name.
     """
 
     agents: NDArray[np.int32]
     fields: dict[str, dict[str, list[Any]]]
     shard: int = -1
     attempt: int = 0
+    whole: dict[str, Whole] = {}
 
 
 class WorldDone(msgspec.Struct, frozen=True):
@@ -98,7 +104,7 @@ class _Closing(msgspec.Struct):
     """A tick that is being closed: its actions are applied, and parts may have yet to be answered."""
 
     tick: int
-    actions: list[Action]
+    actions: Sequence[Action]
     applied: Applied
     changed: list[NDArray[np.int32]]
     seal: bytes
@@ -248,6 +254,11 @@ class Environment:
         self._check_attempt("what agents see was asked", attempt)
         return bytes(_pack([(True, seen) for seen in self.world.observe(agents)]))
 
+    def observe_columns(self, agents: NDArray[np.int32], attempt: int = 0) -> bytes:
+        """What these agents see as columns, packed (`read_columns`). Raises StaleOrder as `observe` does."""
+        self._check_attempt("what agents see was asked", attempt)
+        return pack_columns(self.world.observe_columns(agents))
+
     def look(self, looks: Sequence[Look], attempt: int = 0) -> bytes:
         """The replies to these looks, in their order, packed (`read_values`). Raises StaleOrder as `observe` does."""
         self._check_attempt("a look was asked", attempt)
@@ -306,7 +317,12 @@ class Environment:
         given = [reports for reports, _ in envelope.parcels]
         reports = self._distinct_reports(tick, given, envelope.expected is not None)
         changed = [self.world.put_reports(one.agents, one.fields) for one in reports if len(one.agents) and one.fields]
+        wholes = [(of, one) for report in reports for of, one in sorted(report.whole.items())]
+        changed += [self.world.put_reports(one.agents, {of: one.fields}) for of, one in wholes if len(one.agents)]
+        actions: Sequence[Action]
         actions = [Action(sender, nth, kind, args) for sender, nth, (kind, args) in _in_order(Mail(frames, _NO_LIMIT))]
+        if acts := [act for _, one in wholes for act in one.acts]:
+            actions = Acting(actions, acts)
         seal, touched = self._levers.seal(tick), self._levers.touched(tick)
         applied = self.world.apply(self._acting(actions))
         rounds, tables = Counts(), dict[str, TableRows]()
@@ -382,7 +398,8 @@ class Environment:
             rows["turnover"] = turnover_rows(tick + 1, resolved.newborn, resolved.left, self.world.roster)
         digest = blake2b(_pack(covered), digest_size=DIGEST_BYTES).digest()
         if self._record_actions and actions:
-            rows["actions"] = action_rows(tick, actions, resolved.refused)
+            listed = sorted(actions, key=_whose) if isinstance(actions, Acting) else actions
+            rows["actions"] = action_rows(tick, listed, resolved.refused)
         sent = route(out, source=WORLD, shards=self._shards, attempt=self.attempt, frame_bytes=self._frame_bytes)
         self._last = WorldDone(
             tick=tick,
@@ -436,8 +453,12 @@ class Environment:
             self.membership.restore(state["groups"]["born"])
         self.world.restore(state)
 
-    def _acting(self, actions: list[Action]) -> list[Action]:
+    def _acting(self, actions: Sequence[Action]) -> Sequence[Action]:
         """The actions, given in the order (agent, nth), in the order in which they act."""
+        if isinstance(actions, Acting):
+            parts, names = actions.parts(), actions.part_names()
+            actions.order = fair_places(self.world.draw, names, parts, actions.agents, actions.nth)
+            return actions
         if self.trace_version < 2:
             return actions
         order = fair_actions(
@@ -476,6 +497,20 @@ def _in_order(mail: Mail) -> list[tuple[int, int, Any]]:
     rows = mail.order
     bodies = map(unpack_body, mail.bodies(rows))
     return list(zip(mail.sender[rows].tolist(), mail.nth[rows].tolist(), bodies, strict=True))
+
+
+def pack_columns(columns: Mapping[str, NDArray[Any] | list[Any]]) -> bytes:
+    """Columns, packed: arrays as they lie in memory, little-endian."""
+    arrays = {name: one for name, one in columns.items() if isinstance(one, np.ndarray)}
+    rest = {name: one for name, one in columns.items() if name not in arrays}
+    given = {name: (one.dtype.newbyteorder("<").str, np.ascontiguousarray(one).data) for name, one in arrays.items()}
+    return bytes(_pack((given, rest, list(columns))))
+
+
+def read_columns(packed: bytes) -> dict[str, NDArray[Any] | list[Any]]:
+    """What `pack_columns` packed; arrays cannot be written to."""
+    given, rest, names = msgpack.unpackb(packed, strict_map_key=False)
+    return {name: rest[name] if name in rest else np.frombuffer(given[name][1], given[name][0]) for name in names}
 
 
 def read_values(packed: bytes) -> list[Any]:

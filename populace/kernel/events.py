@@ -12,6 +12,7 @@ from populace.core.records import Answer, Ask, Counts, Look
 from populace.core.rounds import Contribution, Heard
 from populace.core.tables import TableRows
 from populace.kernel.bus import Envelope, Frame
+from populace.kernel.columnar import Whole
 from populace.kernel.turn import Failure
 
 
@@ -26,6 +27,12 @@ class Seen(msgspec.Struct, frozen=True):
     """Event: what the world shows each due agent, in the order asked for."""
 
     values: list[dict[str, Any]]
+
+
+class SeenColumns(msgspec.Struct, frozen=True):
+    """Event: what the world shows the agents of columnar types, by 'part.column', in the order asked for."""
+
+    columns: dict[str, NDArray[Any] | list[Any]]
 
 
 class Looked(msgspec.Struct, frozen=True):
@@ -63,11 +70,17 @@ class EndRun(msgspec.Struct, frozen=True):
     tick: int | None = None
 
 
-Event: TypeAlias = OpenTick | Seen | Looked | Attended | HeardRounds | Answered | EndRun
+Event: TypeAlias = OpenTick | Seen | SeenColumns | Looked | Attended | HeardRounds | Answered | EndRun
 
 
 class Observe(msgspec.Struct, frozen=True):
     """Effect: ask the world what these agents (int32, sorted) see."""
+
+    agents: NDArray[np.int32]
+
+
+class ObserveColumns(msgspec.Struct, frozen=True):
+    """Effect: ask the world what these agents (int32, sorted), of columnar types, see, as columns."""
 
     agents: NDArray[np.int32]
 
@@ -104,7 +117,8 @@ class TickDone(msgspec.Struct, frozen=True):
     `agents` (int32, sorted) are those that took a turn, and `digests` has 16 bytes for each, BLAKE2b over what the
     turn committed. `fields` are the public fields of `agents`, as in `Reports`. `frames` go to shards and to the world,
     and `sent` says how many messages they take to each. `attempt` is the shard's that says so. `rows` are
-    for the tables that are recorded, by name; of levers, those that blocked messages.
+    for the tables that are recorded, by name; of levers, those that blocked messages. Of columnar types, by name,
+    `whole` has their actions and fields, and `sums` how many turns they took with the digest of all of them.
     """
 
     tick: int
@@ -118,6 +132,8 @@ class TickDone(msgspec.Struct, frozen=True):
     rows: dict[str, TableRows]
     sent: dict[int, int] = {}
     attempt: int = 0
+    whole: dict[str, Whole] = {}
+    sums: dict[str, tuple[int, bytes]] = {}
 
 
 class RunDone(msgspec.Struct, frozen=True):
@@ -129,5 +145,8 @@ class RunDone(msgspec.Struct, frozen=True):
     attempt: int = 0
 
 
-Effect: TypeAlias = Observe | Attend | AskModel | LookWorld | TellRounds | TickDone | RunDone
-"""What a shard wants done. At most one `Attend` and one `Observe` a tick, and one `TickDone` or `RunDone`, the last."""
+Effect: TypeAlias = Observe | ObserveColumns | Attend | AskModel | LookWorld | TellRounds | TickDone | RunDone
+"""What a shard wants done.
+
+At most one `Attend`, `Observe` and `ObserveColumns` a tick, and one `TickDone` or `RunDone`, the last.
+"""

@@ -43,9 +43,14 @@ def fair_actions(draw: Draws, parts: Sequence[str], sender: Int32, nth: Int32) -
     names = sorted(set(parts))
     number = {name: at for at, name in enumerate(names)}
     part = np.fromiter((number[name] for name in parts), np.int32, len(parts))
-    lot = np.empty(len(parts), np.int64)
+    return fair_places(draw, names, part, sender, nth)
+
+
+def fair_places(draw: Draws, names: Sequence[str], part: Int32, sender: Int32, nth: Int32) -> Places:
+    """`fair_actions`, with the part of each action by its place among `names`, which are sorted."""
+    lot = np.empty(len(part), np.int64)
     for at, name in enumerate(names):
-        mine = part == at
+        mine = slice(None) if len(names) == 1 else part == at
         lot[mine] = _lots(draw.words(f"{_PURPOSE}/{name}", sender[mine]), sender[mine])
     return _sort(part, lot, sender, nth)
 

@@ -28,8 +28,8 @@ from populace.core.rounds import Contribution, Heard
 from populace.env import World
 from populace.env.guarding import guard
 from populace.env.part import Part
+from populace.env.plain import plain
 from populace.env.rounds import Exchange, GroupName, LastRound, Round
-from populace.env.world import plain
 from populace.kernel.bus import unpack_body
 
 _pack: Final = msgpack.Packer(autoreset=True).pack

@@ -7,106 +7,69 @@ tick's end do not depend on it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from populace.agents.activation import Activation
 from populace.agents.agent import Agent
+from populace.agents.columnar import ColumnarAgent
 from populace.agents.context import Scope
+from populace.agents.population import make_agents
 from populace.core.containers import check_sealed, sealed
 from populace.core.draws import WORLD
 from populace.core.errors import CheckpointDamaged, StaleOrder, TransportError
 from populace.core.records import Counts
 from populace.core.roster import Roster
 from populace.core.tables import TableRows
-from populace.core.trace import TRACE_VERSION
 from populace.interventions.at_work import NO_LEVERS, Levers
 from populace.interventions.groups import Members
-from populace.kernel.bus import Envelope, Frame, Mail, Outgoing, check_complete, count_messages, distinct, gather, route
-from populace.kernel.edge import Edge, newborns, unpack_edge
+from populace.kernel.before import Before
+from populace.kernel.bus import (
+    Envelope,
+    Frame,
+    Mail,
+    Outgoing,
+    check_complete,
+    count_messages,
+    distinct,
+    gather,
+    route,
+    split,
+)
+from populace.kernel.columnar import ColumnarTypes, Type, merge
+from populace.kernel.edge import Edge, dealt, unpack_edge
 from populace.kernel.events import (
     Attend,
     Effect,
     EndRun,
     Event,
     Observe,
+    ObserveColumns,
     OpenTick,
     RunDone,
+    SeenColumns,
     TickDone,
 )
+from populace.kernel.plan import Hosted, ShardPlan
 from populace.kernel.public_fields import FieldsByType, PublicFields
 from populace.kernel.rows import ask_rows, blocked_rows, expired_rows, join, message_rows, unknown_rows
 from populace.kernel.saving import Keeper, Keepers, pack_agent
-from populace.kernel.snapshot import Era, ShardState, scope_at
+from populace.kernel.snapshot import ShardState, scope_at
 from populace.kernel.tick import Tick
 
-
-class ShardPlan(msgspec.Struct, frozen=True):
-    """What a shard has to know besides its agents. `index` of `shards`; bounds are those of the settings.
-
-    `trace_version` is the run's. In version 1 agents are only tried, and that where the run is `saved`; see
-    `kernel.saving`.
-    """
-
-    index: int
-    shards: int
-    attempt: int
-    observes: bool
-    live_turns: int
-    inbox_messages: int
-    frame_bytes: int
-    record_messages: bool
-    record_asks: bool
-    eras: tuple[Era, ...] = ()
-    saved: bool = False
-    rounds: bool = False
-    trace_version: int = TRACE_VERSION
-
-
-_encode: Final = msgspec.msgpack.Encoder().encode
-_GONE: Final = Agent()
-"""Stands for an agent who has left."""
-
-
-class _Before(msgspec.Struct):
-    """What a tick changes of a shard, as it was before: agents, packed; the timers that fire; what it set since.
-
-    Those who were `born` as it began were not there.
-    """
-
-    tick: int
-    agents: dict[int, bytes]
-    fired: list[int]
-    born: list[int]
-    wakes: list[tuple[int, int]] = []
-
-    def rewind(self, timers: dict[int, list[int]]) -> dict[int, list[int]]:
-        """The timers as they were before the tick."""
-        found = {at: list(agents) for at, agents in timers.items()}
-        for at, agent in self.wakes:
-            found[at].remove(agent)
-        if self.fired:
-            found[self.tick] = list(self.fired)
-        return {at: agents for at, agents in found.items() if agents}
-
-
-class Hosted(msgspec.Struct, frozen=True):
-    """A type of agents as a shard hosts it: its class, its public fields, when its agents are due."""
-
-    kind: type[Agent]
-    fields: dict[str, type]
-    activation: Activation
+NOBODY: Final = Agent()
+"""Stands for an agent who has left, and for one of a columnar type."""
 
 
 class Shard:
     """Hosts the agents `index`, `index + shards`, `index + 2 * shards`, ... of the population.
 
-    `agents` are these in their order; `types` are the run's, by name, and `roster` says who is of which; `scope` is
-    what turns read of the run. `tick` is the tick that was opened last, and `open` that tick while its turns last.
+    `agents` are these in their order (`NOBODY` for columnar ones and who has left); `types` are the run's, by name, and
+    `roster` says who is of which; `scope` is what turns read of the run. `tick` is the tick that was opened last, and
+    `open` that tick while its turns last.
     """
 
     def __init__(
@@ -129,11 +92,30 @@ class Shard:
         self._scope = scope
         self._own: dict[str, NDArray[np.int32]] = {}
         self._find_own()
+        self._columnar = ColumnarTypes(
+            {
+                name: Type(
+                    cast("type[ColumnarAgent]", one.kind),
+                    list(one.fields),
+                    one.activation,
+                    self._own[name],
+                    one.columns,
+                )
+                for name, one in types.items()
+                if one.columns is not None
+            },
+            self.roster,
+        )
         kinds = [one.kind for one in types.values()]
         self._keeper = Keepers([Keeper(kind, canonical=plan.trace_version > 1) for kind in kinds], self.roster)
         if plan.trace_version > 1:
             ids = range(plan.index, self.roster.size, plan.shards)
-            self._keeper.keep(agents, ids, alone=False)
+            alone = [at for at, one in enumerate(agents) if one is not NOBODY] if self._columnar else None
+            self._keeper.keep(
+                agents if alone is None else [agents[at] for at in alone],
+                ids if alone is None else [ids[at] for at in alone],
+                alone=False,
+            )
         fields = [PublicFields(one.fields, name) for name, one in types.items()]
         self._fields = fields[0] if len(fields) == 1 else FieldsByType(fields, kinds, self.roster)
         self._last: TickDone | None = None
@@ -141,7 +123,7 @@ class Shard:
         self._sealed: dict[str, bytes] = {}
         self._touched: set[int] = set()
         self._changed: set[int] = set()
-        self._before: _Before | None = None
+        self._before: Before | None = None
         self._rows: dict[int, bytes] = {}
         """What agents are packed to that changed since the last export or in the last tick, and not since then."""
 
@@ -149,8 +131,8 @@ class Shard:
     def turns_due(self) -> int:
         """How many agents take a turn in the tick that was opened last."""
         if self.open is not None:
-            return len(self.open.due)
-        return 0 if self._last is None else len(self._last.agents)
+            return len(self.open.due) + self._columnar.turns_due
+        return 0 if self._last is None else self._last.counts.turns
 
     @property
     def exchanging(self) -> bool:
@@ -160,7 +142,9 @@ class Shard:
     @property
     def turns_done(self) -> int:
         """How many turns of the open tick have ended."""
-        return 0 if self.open is None else len(self.open.finished)
+        if self.open is None:
+            return 0
+        return len(self.open.finished) + (self._columnar.turns_due if self._columnar.ended else 0)
 
     def handle(self, event: Event) -> list[Effect]:
         """Take an event, give the effects that follow from it.
@@ -175,8 +159,13 @@ class Shard:
                 if self._heard(event.tick):
                     return [self._last] if self._last is not None and self._last.tick == event.tick else []
                 self.open = self._open_tick(event)
-                if self.plan.rounds or (self.plan.observes and self.open.due):
+                if self._columnar and not (self.plan.observes and self._columnar.turns_due):
+                    self._columnar.take({})
+                if self.plan.rounds or (self.plan.observes and self.turns_due):
                     return self._ask_the_world(self.open)
+            case SeenColumns(columns):
+                self._columnar.take(columns)
+                return [] if self.open is None else self._end_of(self.open, [])
             case EndRun():
                 self._check_attempt("the run was ended", event.envelope)
                 if self._end is None:
@@ -188,7 +177,7 @@ class Shard:
 
     def _end_of(self, tick: Tick, effects: list[Effect]) -> list[Effect]:
         """The effects, and the tick's end where all turns have ended."""
-        if tick.ended:
+        if tick.ended and self._columnar.ended:
             effects.append(self._close_tick(tick))
         return effects
 
@@ -200,6 +189,8 @@ class Shard:
             effects.append(Attend(due))
         if self.plan.observes and tick.due:
             effects.append(Observe(due))
+        if self.plan.observes and self._columnar.turns_due:
+            effects.append(ObserveColumns(self._columnar.due))
         return self._end_of(tick, effects)
 
     def _check_attempt(self, what: str, envelope: Envelope) -> None:
@@ -226,11 +217,14 @@ class Shard:
         check_complete(f"shard {self.plan.index}, tick {tick}", tick - 1, frames, event.envelope.expected)
         self.tick = tick
         self._last = None
+        if self._columnar and self.plan.saved:
+            self._columnar.keep_before()
         born = self._pass_edge(tick, unpack_edge(event.envelope.edge)) if event.envelope.edge else []
-        before = _Before(tick, {}, self.timers.get(tick, []), born)
+        before = Before(tick, {}, self.timers.get(tick, []), born)
         if self.plan.saved:
             changing = self.levers.changing(tick, self.plan.index, self.plan.shards, self.roster)
-            self._preserve(before, changing)
+            alone = self._alone(np.array(sorted(changing), np.int32)).tolist()
+            before.preserve(alone, self.agents, self.plan.shards, self._rows)
         sent = self._pull_levers(tick) if self.levers else []
         plan, scope = self.plan, self._scope_of(tick)
         lives = self.roster.lives if self.roster.anyone_left else None
@@ -239,7 +233,13 @@ class Shard:
         timers = np.array(self.timers.pop(tick, ()), np.int32)
         if lives is not None:
             timers = timers[lives(timers)]
-        active = [ids[self.types[of].activation.due(scope.seed, tick, ids)] for of, ids in self._own.items()]
+        if self._columnar:
+            self._columnar.open(scope, mail, timers)
+        active = [
+            ids[self.types[of].activation.due(scope.seed, tick, ids)]
+            for of, ids in self._own.items()
+            if of not in self._columnar.types
+        ]
         self._sealed = sealed(scope.parameters)
         counts = Counts()
         counts.sent = sum(map(len, sent))
@@ -248,9 +248,10 @@ class Shard:
             counts.refused["inbox_full"] = len(mail.refused)
         if len(mail.retired):
             counts.refused["retired"] = len(mail.retired)
-        due: list[int] = np.unique(np.concatenate((*active, mail.receivers, timers))).tolist()
+        called = self._alone(mail.receivers), self._alone(timers)
+        due: list[int] = np.unique(np.concatenate((*active, *called))).tolist()
         if self.plan.saved:
-            self._preserve(before, due)
+            before.preserve(due, self.agents, self.plan.shards, self._rows)
             self._before = before
         return Tick(
             scope,
@@ -270,12 +271,22 @@ class Shard:
         left = np.array(edge.left, np.int32)
         self.roster.retire(left, tick)
         self._let_go(left)
+        if self._columnar and len(left):
+            self._columnar.retire()
         ids: list[int] = self.roster.spawn([(one.type, one.count) for one in edge.born], tick).tolist()
-        kinds = {name: one.kind for name, one in self.types.items()}
-        agents, newborn = newborns(edge.born, ids, kinds, self.plan.index, self.plan.shards)
+        newborn: list[int] = []
+        agents: list[Agent] = []
+        for of, own, columns in dealt(edge.born, ids, self.plan.index, self.plan.shards):
+            if of in self._columnar.types:
+                self._columnar.spawn(of, np.array(own, np.int32), columns)
+                self.agents += [NOBODY] * len(own)
+                continue
+            made = make_agents(self.types[of].kind, columns, own)
+            self.agents += made
+            agents += made
+            newborn += own
         if self.plan.trace_version > 1:
             self._keeper.keep(agents, newborn, alone=False)
-        self.agents += agents
         self._changed.update(newborn)
         if edge.born or edge.left:
             self._find_own()
@@ -286,27 +297,18 @@ class Shard:
         """Keep nothing of those of this shard's agents who have left."""
         shards = self.plan.shards
         for one in ids[ids % shards == self.plan.index].tolist():
-            self.agents[one // shards] = _GONE
+            self.agents[one // shards] = NOBODY
             self._rows.pop(one, None)
             self._touched.discard(one)
             self._changed.discard(one)
 
+    def _alone(self, ids: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Those of these agents who take turns of their own, and not as one of a columnar type."""
+        return ids[~self._columnar.among(ids)] if self._columnar else ids
+
     def _find_own(self) -> None:
         """By type, the ids of this shard's agents who live."""
         self._own = {name: self.roster.own(name, self.plan.index, self.plan.shards) for name in self.types}
-
-    def _preserve(self, before: _Before, ids: Collection[int]) -> None:
-        """Keep these agents as they are, before a tick changes them."""
-        agents, shards, kept, rows = self.agents, self.plan.shards, before.agents, self._rows
-        known = {one: rows.pop(one) for one in ids if one in rows}
-        kept.update((one, row) for one, row in known.items() if one not in kept)
-        new = [one for one in ids if one not in kept] if kept else list(ids)
-        try:
-            kept.update(zip(new, map(_encode, [agents[one // shards] for one in new]), strict=True))
-        except Exception:  # it is named
-            for one in new:
-                pack_agent(agents[one // shards], one)
-            raise
 
     def _scope_of(self, tick: int) -> Scope:
         """What the turns of a tick read of it: in a past that a fork took over, the model of that past."""
@@ -316,7 +318,7 @@ class Shard:
     def _pull_levers(self, tick: int) -> list[Frame]:
         """Let levers act at the start of a tick; gives what they send."""
         plan, levers = self.plan, self.levers
-        changed = levers.change(tick, self.agents, plan.index, plan.shards, self.roster)
+        changed = levers.change(tick, self.agents, plan.index, plan.shards, self.roster, self._columnar or None)
         self._keep(sorted(changed))
         self._changed |= changed
         frames: list[Frame] = []
@@ -332,18 +334,33 @@ class Shard:
     def _close_tick(self, tick: Tick) -> TickDone:
         plan, counts, number = self.plan, tick.counts, tick.number
         came = tick.commit()
-        for wake, agent in came.wakes:
-            self.timers.setdefault(wake, []).append(agent)
+        taken = self._columnar.commit(number) if self._columnar else None
+        woken = [(wake, [agent]) for wake, agent in came.wakes]
+        woken += [(wake, ids.tolist()) for wake, ids in taken.wakes] if taken else []
+        for wake, ids in woken:
+            self.timers.setdefault(wake, []).extend(ids)
         if self._before is not None:
-            self._before.wakes = came.wakes
-        out, unknown = self._split_unknown(gather(number, came.sent))
-        out, blocked, blocked_by = self._split_blocked(out)
+            for wake, ids in woken:
+                self._before.wakes[wake] = self._before.wakes.get(wake, 0) + len(ids)
+        sent = gather(number, came.sent)
+        if taken is not None:
+            sent = merge(sent, taken.sent)
+        out, unknown = split(sent, (sent.receiver >= WORLD) & (sent.receiver < self.roster.size))
+        allowed, blocked_by = np.ones(len(out.sender), np.bool_), TableRows()
+        if self.levers:
+            hit, blocked_by = self.levers.blocked(number, out.sender, out.receiver)
+            allowed = ~hit
+        out, blocked = split(out, allowed)
         counts.turns = len(came.turns)
         counts.turns_failed = len(came.failures)
         counts.asked = came.asks
         counts.said = came.contributed
         counts.acted = int((out.receiver == WORLD).sum())
-        counts.sent += len(out.sender) - counts.acted + len(unknown.sender) + len(blocked.sender)
+        sent_out = len(out.sender) - counts.acted
+        if taken is not None:
+            counts.turns += taken.turns
+            counts.acted += taken.acted
+        counts.sent += sent_out + len(unknown.sender) + len(blocked.sender)
         if len(blocked.sender):
             counts.refused["blocked"] = len(blocked.sender)
         if len(unknown.sender):
@@ -370,6 +387,8 @@ class Shard:
             rows=rows,
             sent=count_messages(frames),
             attempt=plan.attempt,
+            whole={} if taken is None else taken.whole,
+            sums={} if taken is None else taken.sums,
         )
         check_sealed(tick.scope.parameters, self._sealed, f"a turn of tick {number}")
         self._keep(tick.due)
@@ -384,20 +403,6 @@ class Shard:
         if saved or self.plan.trace_version > 1:
             rows = self._keeper.keep([self.agents[one // self.plan.shards] for one in ids], ids, pack=saved)
             self._rows.update(zip(ids, rows, strict=saved))
-
-    def _split_unknown(self, out: Outgoing) -> tuple[Outgoing, Outgoing]:
-        """What can be delivered, and what has a recipient that does not exist."""
-        known = (out.receiver >= WORLD) & (out.receiver < self.roster.size)
-        if known.all():
-            return out, _none_of(out)
-        return _rows_of(out, known), _rows_of(out, ~known)
-
-    def _split_blocked(self, out: Outgoing) -> tuple[Outgoing, Outgoing, TableRows]:
-        """What may be delivered, what levers refuse, and rows of whose messages those were."""
-        if not self.levers:
-            return out, _none_of(out), {}
-        mask, rows = self.levers.blocked(out.tick, out.sender, out.receiver)
-        return (_rows_of(out, ~mask), _rows_of(out, mask), rows) if rows else (out, _none_of(out), rows)
 
     def _end_run(self, event: EndRun) -> RunDone:
         """Expire what nobody will read; of a tick that is not committed, count what was billed and drop the rest."""
@@ -439,7 +444,10 @@ class Shard:
             self._rows = {one: rows[one] for one in self._before.agents if one in rows}
         pairs = [(at, agent) for at, ids in sorted(timers.items()) for agent in ids]
         return ShardState(
-            packed, np.array([at for at, _ in pairs], np.int64), np.array([one for _, one in pairs], np.int32)
+            packed,
+            np.array([at for at, _ in pairs], np.int64),
+            np.array([one for _, one in pairs], np.int32),
+            columns=self._columnar.state(before=before is not None),
         )
 
     def restore(self, tick: int, state: ShardState) -> None:
@@ -448,13 +456,15 @@ class Shard:
         if state.roster is not None:
             self.roster.restore(state.roster)
             own = len(range(self.plan.index, self.roster.size, shards))
-            self.agents += [_GONE] * (own - len(self.agents))
+            self.agents += [NOBODY] * (own - len(self.agents))
             self._let_go(self.roster.gone())
             self._find_own()
         if state.groups is not None:
             self.levers.fix({int(at): Members(one["group"], one.get("other")) for at, one in state.groups.items()},
                             self.roster)  # fmt: skip
         gone = set(self.roster.gone().tolist()) if self.roster.anyone_left else ()
+        if self._columnar:
+            self._columnar.restore(state.columns, self._own)
         known = {one: packed for one, packed in state.agents.items() if one not in gone}
         for id, packed in known.items():  # noqa: A001
             try:
@@ -480,13 +490,3 @@ class Shard:
             assert self.open.number == self.tick
             self.open.validate()
         assert all(tick > self.tick for tick in self.timers), "a timer lies in the past"
-
-
-def _none_of(out: Outgoing) -> Outgoing:
-    none = out.sender[:0]
-    return Outgoing(out.tick, none, none, none, [])
-
-
-def _rows_of(out: Outgoing, mask: NDArray[np.bool_]) -> Outgoing:
-    bodies = [body for body, yes in zip(out.bodies, mask.tolist(), strict=True) if yes]
-    return Outgoing(out.tick, out.sender[mask], out.receiver[mask], out.nth[mask], bodies)

@@ -25,6 +25,7 @@ from populace.kernel.blocks import Block, Rows, Shape, decode_block, encode_bloc
 from populace.kernel.bus import Frame, Outgoing, route
 
 _WORLD: Final = "world"
+_COLUMNS: Final = "columns"
 FIELDS: Final = Fields.name
 """The part that says who there is."""
 _to_plain: Final = msgspec.to_builtins
@@ -77,7 +78,8 @@ class ShardState(msgspec.Struct, frozen=True):
 
     The agents are all that ever took a turn or were born, or those that did since the last export. Where it is to be
     restored, `roster` is the state of the roster (`Roster.state`) before the tick, and `groups` are the members of
-    levers' groups that are fixed already; both None where nobody was born or has left.
+    levers' groups that are fixed already; both None where nobody was born or has left. `columns` are those of columnar
+    types, by type and field, with the agents' ids as 'id'.
     """
 
     agents: dict[int, bytes]
@@ -85,6 +87,7 @@ class ShardState(msgspec.Struct, frozen=True):
     timer_agents: NDArray[np.int32]
     roster: dict[str, NDArray[np.int32]] | None = None
     groups: dict[str, dict[str, NDArray[np.int32]]] | None = None
+    columns: dict[str, dict[str, NDArray[Any]]] = {}
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +98,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     `World.state()`. `hashes` are the trace's, one a tick, and `world_hashes` those of the world's states.
     `positions` are the journal's, `parts` counts the tables' parts, `rows` those in the parts of each table (None: not
     known, of a run of an older populace), and `wall_s` is what the run has taken so far. `edge` is what shards have yet
-    to be told of the edge before the tick.
+    to be told of the edge before the tick. `columns` are those of columnar types, of all agents who live.
     """
 
     tick: int
@@ -113,6 +116,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     rows: dict[str, int] | None = None
     wall_s: float = 0.0
     edge: bytes = b""
+    columns: dict[str, dict[str, NDArray[Any]]] = {}
 
     def shard(self, index: int, shards: int) -> ShardState:
         """The part of shard `index` of `shards`."""
@@ -124,6 +128,10 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
             self.timer_agents[mine],
             None if roster is None else before(roster, self.tick),
             None if groups is None else groups["fixed"],
+            {
+                of: {name: column[given["id"] % shards == index] for name, column in given.items()}
+                for of, given in self.columns.items()
+            },
         )
 
 
@@ -193,6 +201,7 @@ def to_blocks(state: RunState) -> dict[str, Block]:
         "mail/body": mail.body,
         "facts": _to_plain(facts),
         **({"edge": state.edge} if state.edge else {}),
+        **(flatten(_COLUMNS, state.columns) if state.columns else {}),
         **flatten(_WORLD, state.world),
     }
 
@@ -223,6 +232,7 @@ def from_blocks(tick: int, blocks: Mapping[str, Any]) -> RunState:
             rows=facts.rows,
             wall_s=facts.wall_s,
             edge=blocks.get("edge", b""),
+            columns=unflatten(_COLUMNS, blocks),
         )
     except (KeyError, msgspec.ValidationError) as error:
         raise CheckpointDamaged(f"a checkpoint of tick {tick} is not one of a run: {error!r}") from None

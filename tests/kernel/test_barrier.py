@@ -102,7 +102,7 @@ def test_one_trace_over_any_number_of_shards_in_any_order_with_late_and_doubled_
     assert barrier.total.turns == AGENTS * ticks
 
 
-def unsorted_commit(self: Trace, tick: int, turns: Sequence[tuple[Any, bytes]], world: bytes) -> str:
+def unsorted_commit(self: Trace, tick: int, turns: Sequence[tuple[Any, bytes]], world: bytes, _sums: Any = ()) -> str:
     """The same chain without the sort, over what came first."""
     self._hash = (b"".join(packed for _, packed in turns) + world)[-64:]
     self.ticks.append(self.hash)

@@ -26,7 +26,8 @@ from populace.kernel.events import (
     Seen,
     TickDone,
 )
-from populace.kernel.shard import Hosted, Shard, ShardPlan
+from populace.kernel.plan import Hosted, ShardPlan
+from populace.kernel.shard import Shard
 from populace.kernel.turn import Failure
 
 PLAN: Mapping[str, Any] = {

@@ -21,7 +21,8 @@ from populace.interventions.groups import Membership
 from populace.interventions.levers import parse_lever
 from populace.interventions.resolve import resolve_levers
 from populace.kernel.environment import Environment
-from populace.kernel.shard import Hosted, Shard, ShardPlan
+from populace.kernel.plan import Hosted, ShardPlan
+from populace.kernel.shard import Shard
 from support.env_support import opened
 from support.kernel_support import make_scope
 

@@ -1,0 +1,350 @@
+"""The columnar types of a shard: their agents as columns, their turns of a tick, and what these come to. Pure.
+
+A turn of a coroutine agent has a digest of its own; the turns of a columnar type have one for all of them, a sum over
+rows (`env.digest`): a row for each agent with its public fields, each message and each action. Sums of shards add up to
+the same on any number of shards, at the price of some 40 ns an agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from populace.agents.activation import Activation
+from populace.agents.columnar import ColumnarAgent, column_types, put_column
+from populace.agents.columnar_context import ColumnarContext, Letters, Sent
+from populace.agents.context import Scope
+from populace.agents.population import make_columns
+from populace.core.errors import CheckpointDamaged, PopulaceError, ScenarioError
+from populace.core.places import raised_at
+from populace.core.roster import Roster
+from populace.core.trace import DIGEST_BYTES
+from populace.env.acts import Acts
+from populace.env.digest import RowDigests
+from populace.kernel.bus import Mail, Outgoing
+
+Int32 = NDArray[np.int32]
+Columns = dict[str, NDArray[Any]]
+_NONE: Final = np.empty(0, np.int32)
+_encode: Final = msgspec.msgpack.Encoder().encode
+_NTH: Final = np.int64(2**32)
+
+
+class Whole(msgspec.Struct, frozen=True):
+    """What the turns of a columnar type came to on a shard: its actions, and the public fields that changed.
+
+    `fields` has columns of `agents` (int32, sorted).
+    """
+
+    agents: Int32
+    fields: dict[str, NDArray[Any]]
+    acts: list[Acts]
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """The turns of all columnar types of a shard in a tick.
+
+    `sums` has, by type, how many turns there were, and their digest, 16 bytes; `sent` are their messages, in the order
+    (sender, nth); `wakes` are ticks with those who want to be due then; `acted` counts actions.
+    """
+
+    turns: int
+    whole: dict[str, Whole]
+    sums: dict[str, tuple[int, bytes]]
+    sent: Outgoing
+    wakes: list[tuple[int, Int32]]
+    acted: int
+
+
+class Type:
+    """The agents of one columnar type on a shard: `ids` (int32, sorted) of those who live, and a column a field."""
+
+    def __init__(
+        self, kind: type[ColumnarAgent], public: Sequence[str], activation: Activation, ids: Int32, columns: Columns
+    ) -> None:
+        self.kind = kind
+        self.public = tuple(public)
+        self.types = column_types(kind)
+        self.activation = activation
+        self.ids = ids
+        self.columns = columns
+
+    def rows_of(self, ids: Int32) -> NDArray[np.intp] | None:
+        """Where these agents stand; None where they are all there are."""
+        return None if len(ids) == len(self.ids) else np.searchsorted(self.ids, ids)
+
+
+class ColumnarTypes:
+    """The columnar types of a shard, by name. A tick is opened, its turns are taken, and it is committed.
+
+    What they hold changes at the commit, and by levers and births at the tick's edge; until the next tick is opened,
+    `state(before=True)` gives what they held before.
+    """
+
+    def __init__(self, types: Mapping[str, Type], roster: Roster) -> None:
+        self.types = types
+        self._roster = roster
+        places = [roster.names.index(name) for name in types]
+        self._is_columnar = np.isin(np.arange(len(roster.names)), places)
+        self._before: dict[str, tuple[Int32, Columns]] = {}
+        self._due: dict[str, Int32] = {}
+        self._scope: Scope | None = None
+        self._mail: Mail | None = None
+        self._came: dict[str, tuple[ColumnarContext, Columns]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.types)
+
+    @property
+    def ended(self) -> bool:
+        """Whether all turns of the open tick have been taken."""
+        return self._scope is None
+
+    @property
+    def due(self) -> Int32:
+        """Those who take a turn in the open tick, sorted."""
+        return np.sort(np.concatenate([_NONE, *self._due.values()]))
+
+    @property
+    def turns_due(self) -> int:
+        """How many take a turn in the open tick."""
+        return sum(map(len, self._due.values()))
+
+    def among(self, ids: Int32) -> NDArray[np.bool_]:
+        """Which of these agents are of a columnar type."""
+        return self._is_columnar[self._roster.types_of(ids)]
+
+    def keep_before(self) -> None:
+        """Keep what they hold now as what they held before the tick; columns are never changed in place."""
+        self._before = {name: (one.ids, dict(one.columns)) for name, one in self.types.items()}
+
+    def spawn(self, name: str, ids: Int32, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Newborns of a type, whose ids follow all others'."""
+        one = self.types[name]
+        made = make_columns(one.kind, columns, ids.tolist())
+        one.ids = np.concatenate((one.ids, ids))
+        one.columns = {field: np.concatenate((one.columns[field], made[field])) for field in one.types}
+
+    def retire(self) -> None:
+        """Keep those only who live."""
+        for one in self.types.values():
+            lives = self._roster.lives(one.ids)
+            if not lives.all():
+                one.ids = one.ids[lives]
+                one.columns = {name: column[lives] for name, column in one.columns.items()}
+
+    def change(self, ids: Int32, name: str, values: Sequence[Any]) -> None:
+        """A lever gives a field of these agents other values. Raises ScenarioError for what does not fit 64 bits."""
+        types = self._roster.types_of(ids)
+        for of, one in self.types.items():
+            rows = np.flatnonzero(types == self._roster.names.index(of))
+            if not len(rows):
+                continue
+            column = one.columns[name].copy()
+            try:
+                column[np.searchsorted(one.ids, ids[rows])] = [values[row] for row in rows.tolist()]
+            except OverflowError as error:
+                raise ScenarioError(f"a lever changes {one.kind.__name__}.{name}: {error}") from None
+            one.columns[name] = column
+
+    def open(self, scope: Scope, mail: Mail, timers: Int32) -> None:
+        """Open a tick: who is due in it. `timers` are those whose timers fire, who live."""
+        called = np.concatenate((mail.receivers, timers))
+        types = self._roster.types_of(called)
+        self._scope, self._mail, self._came = scope, mail, {}
+        for name, one in self.types.items():
+            active = one.activation.due(scope.seed, scope.tick, one.ids)
+            if active.all():
+                self._due[name] = one.ids
+            else:
+                mine = called[types == self._roster.names.index(name)]
+                self._due[name] = np.union1d(one.ids[active], mine).astype(np.int32)
+
+    def take(self, seen: Mapping[str, Any]) -> None:
+        """Take the turns of all types; `seen` are columns aligned with `due`.
+
+        Raises ScenarioError, naming class and place, for `turns` that fail; then nothing has changed.
+        """
+        scope, mail = self._scope, self._mail
+        if scope is None or mail is None:
+            return
+        everyone = self.due
+        for name, one in self.types.items():
+            due = self._due[name]
+            if not len(due):
+                continue
+            shown = seen
+            if seen and len(due) < len(everyone):
+                rows = np.searchsorted(everyone, due)
+                shown = {key: _rows_of(column, rows) for key, column in seen.items()}
+            ctx = ColumnarContext(scope, due, shown, _letters(mail, due))
+            self._came[name] = ctx, _turns(one, ctx, scope)
+        self._scope = None
+
+    def commit(self, tick: int) -> Taken:
+        """What the turns came to; from here on agents hold what these left them."""
+        whole: dict[str, Whole] = {}
+        sums: dict[str, tuple[int, bytes]] = {}
+        sent: list[Sent] = []
+        wakes: list[tuple[int, Int32]] = []
+        for name, one in self.types.items():
+            if name not in self._came:
+                sums[name] = 0, bytes(DIGEST_BYTES)
+                continue
+            ctx, columns = self._came[name]
+            sums[name] = len(ctx.ids), _digest(name, one, ctx, columns)
+            agents, fields = _changed(one, ctx.ids, columns)
+            whole[name] = Whole(agents, fields, ctx.acts)
+            sent += ctx.sent
+            wakes += ctx.wakes
+            rows = one.rows_of(ctx.ids)
+            if rows is None:
+                one.columns = columns
+            else:
+                for field, values in columns.items():
+                    held = one.columns[field].copy()
+                    held[rows] = values
+                    one.columns[field] = held
+        acted = sum(len(act) for one in whole.values() for act in one.acts)
+        self._came, self._mail = {}, None
+        return Taken(sum(n for n, _ in sums.values()), whole, sums, _gather(tick, sent), wakes, acted)
+
+    def state(self, *, before: bool = False) -> dict[str, dict[str, NDArray[Any]]]:
+        """The columns by type, with the agents' ids as 'id'; with `before` as they were before the tick opened last."""
+        now = self._before if before else {name: (one.ids, one.columns) for name, one in self.types.items()}
+        return {name: {"id": ids, **columns} for name, (ids, columns) in now.items()}
+
+    def restore(self, state: Mapping[str, Mapping[str, NDArray[Any]]], own: Mapping[str, Int32]) -> None:
+        """Take of a state what belongs to the agents of this shard, `own` by type. Raises CheckpointDamaged."""
+        for name, one in self.types.items():
+            given = state.get(name, {})
+            if sorted(given) != sorted(("id", *one.types)):
+                raise CheckpointDamaged(
+                    f"the checkpoint has the columns {sorted(given) or 'none'} of '{name}', and the society has "
+                    f"{sorted(one.types)}. Resume with the society that the run was begun with."
+                )
+            ids = np.asarray(given["id"], np.int32)
+            rows = np.searchsorted(ids, own[name])
+            if len(own[name]) and not (len(ids) and np.array_equal(ids[np.minimum(rows, len(ids) - 1)], own[name])):
+                raise CheckpointDamaged(f"the checkpoint lacks agents of '{name}'")
+            one.ids = own[name]
+            one.columns = {field: np.array(given[field])[rows] for field in one.types}
+        self._before, self._due, self._came, self._scope = {}, {}, {}, None
+
+
+def join_columns(parts: Sequence[Mapping[str, Mapping[str, NDArray[Any]]]]) -> dict[str, dict[str, NDArray[Any]]]:
+    """The columns of all shards together, in the order of ids."""
+    joined: dict[str, dict[str, NDArray[Any]]] = {}
+    for name in parts[0] if parts else ():
+        order = np.argsort(np.concatenate([part[name]["id"] for part in parts]))
+        joined[name] = {field: np.concatenate([part[name][field] for part in parts])[order] for field in parts[0][name]}
+    return joined
+
+
+def merge(one: Outgoing, other: Outgoing) -> Outgoing:
+    """What coroutine agents and columnar ones sent, in the order (sender, nth)."""
+    if not len(other.sender):
+        return one
+    sender, receiver, nth = (
+        np.concatenate((getattr(one, name), getattr(other, name))) for name in ("sender", "receiver", "nth")
+    )
+    return _in_order(Outgoing(one.tick, sender, receiver, nth, one.bodies + other.bodies))
+
+
+def _in_order(out: Outgoing) -> Outgoing:
+    order = np.lexsort((out.nth, out.sender))
+    if (np.diff(order) > 0).all():
+        return out
+    bodies = [out.bodies[at] for at in order.tolist()]
+    return Outgoing(out.tick, out.sender[order], out.receiver[order], out.nth[order], bodies)
+
+
+def _gather(tick: int, sent: Sequence[Sent]) -> Outgoing:
+    if not sent:
+        return Outgoing(tick, _NONE, _NONE, _NONE, [])
+    sender, receiver, nth = (
+        np.concatenate([getattr(one, name) for one in sent]) for name in ("sender", "receiver", "nth")
+    )
+    return _in_order(Outgoing(tick, sender, receiver, nth, [body for one in sent for body in one.packed()]))
+
+
+def _letters(mail: Mail, due: Int32) -> Letters:
+    """The mail of these agents."""
+    order = mail.order
+    receiver = mail.receiver[order]
+    if len(order):
+        at = np.minimum(np.searchsorted(due, receiver), len(due) - 1)
+        mine = due[at] == receiver
+        if not mine.all():
+            order, receiver = order[mine], receiver[mine]
+    return Letters(due, receiver, mail.sender[order], lambda: mail.bodies(order))
+
+
+def _turns(one: Type, ctx: ColumnarContext, scope: Scope) -> Columns:
+    """Call `turns`; the columns that it leaves."""
+    rows = one.rows_of(ctx.ids)
+    given = {name: column.copy() if rows is None else column[rows] for name, column in one.columns.items()}
+    agents: Any = one.kind(**given)
+    try:
+        one.kind.turns(agents, ctx)
+        size = len(ctx.ids)
+        return {name: put_column(one.kind, name, of, getattr(agents, name), size) for name, of in one.types.items()}
+    except KeyboardInterrupt:
+        raise
+    except Exception as error:
+        what = str(error) if isinstance(error, PopulaceError) else f"{type(error).__name__}: {error}"
+        where = raised_at(error, one.kind.turns)
+        if isinstance(error, KeyError) and error.args and error.args[0] not in ctx.seen:
+            what += f"; in ctx.seen there are: {', '.join(ctx.seen) or 'none'}"
+        raise ScenarioError(f"{where}: tick {scope.tick}, {one.kind.__name__}.turns: {what}") from error
+
+
+def _changed(one: Type, ids: Int32, columns: Columns) -> tuple[Int32, Columns]:
+    """Who of these has other public fields than before, and those fields."""
+    rows = one.rows_of(ids)
+    changed = np.zeros(len(ids), np.bool_)
+    for name in one.public:
+        was = one.columns[name] if rows is None else one.columns[name][rows]
+        changed |= was.view(np.uint8 if was.dtype == bool else np.int64) != columns[name].view(
+            np.uint8 if was.dtype == bool else np.int64
+        )
+    if not changed.any():
+        return _NONE, {}
+    return ids[changed], {name: columns[name][changed] for name in one.public}
+
+
+def _digest(name: str, one: Type, ctx: ColumnarContext, columns: Columns) -> bytes:
+    """16 bytes over the turns of a type: a sum of rows, those of agents, of messages and of actions."""
+    total = np.zeros(2, np.uint64)
+    _add(total, f"turns\0{name}", ctx.ids, {field: columns[field] for field in one.public})
+    for act in ctx.acts:
+        same = _encode(sorted(act.same.items())).hex()
+        _add(total, f"acts\0{act.kind}\0{same}", _numbered(act.agents, act.nth), act.columns)
+    for sent in ctx.sent:
+        index = _numbered(sent.sender, sent.nth)
+        if isinstance(sent.body, bytes):
+            _add(total, f"sent\0{sent.body.hex()}", index, {"to": sent.receiver})
+        elif isinstance(sent.body, np.ndarray):
+            _add(total, f"sent\0{sent.body.dtype.kind}", index, {"to": sent.receiver, "body": sent.body})
+        else:
+            bodies = np.array([body.hex() for body in sent.body], object)
+            _add(total, "sent", index, {"to": sent.receiver, "body": bodies})
+    return total.astype("<u8").tobytes()
+
+
+def _numbered(agents: Int32, nth: Int32) -> NDArray[np.int64]:
+    """What a row of messages or actions is called: whose, and which of its."""
+    return agents.astype(np.int64) + nth * _NTH
+
+
+def _add(total: NDArray[np.uint64], table: str, index: NDArray[Any], columns: Mapping[str, NDArray[Any]]) -> None:
+    names = sorted(columns)
+    total += RowDigests(table, *names).rows(index, *(columns[name] for name in names)).sum(axis=1, dtype=np.uint64)
+
+
+def _rows_of(column: Any, rows: NDArray[np.intp]) -> Any:
+    return column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows.tolist()]
