@@ -111,12 +111,27 @@ def _end_with(owner: bytes) -> None:
     end_with(msgspec.msgpack.decode(owner, type=Owner), ray.get_runtime_context().get_node_id())
 
 
+async def _opened_host(
+    job: Job, environment: Environment, link: Link | None, pasts: list[OpenPast], forms: EndpointForms
+) -> WorldHost:
+    host = build_world_host(job, environment, link, pasts, forms)
+    await host.open()
+    return host
+
+
+async def _called(function: Callable[..., T], *args: Any) -> T:
+    """What a function gives that is to be called on the loop."""
+    return function(*args)
+
+
 class EnvironmentActor:
     """The environment service in a process of its own.
 
     It is called in one thread, which answers looks faster than an event loop would; what its parts ask, and the rounds
     they hold, go over a loop in a thread beside it. What has to get through while a tick is being closed is in the
-    group `control`, and shards that wait to hear of rounds are in the group `hear`, a thread each.
+    group `control`, and shards that wait to hear of rounds are in the group `hear`, a thread each. None of its methods
+    is async: with one that is, Ray gives each group a loop in the place of its threads, and a shard that waits would
+    keep the others from hearing.
     """
 
     def __init__(self, owner: bytes) -> None:
@@ -149,12 +164,9 @@ class EnvironmentActor:
         asks = bool(environment.world.consulting)
         self._mirror = shard_mirror(read.journal, read.read_settings().shards) if asks else None
         pasts = open_pasts(read.pasts) if asks else []
-        self._wait_for(self._open(read, environment, None if quota is None else _link(quota), pasts))
+        link = None if quota is None else _link(quota)
+        self._host = self._wait_for(_opened_host(read, environment, link, pasts, self._forms))
         return pack(opened(environment))
-
-    async def _open(self, job: Job, environment: Environment, link: Link | None, pasts: list[OpenPast]) -> None:
-        self._host = build_world_host(job, environment, link, pasts, self._forms)
-        await self._host.open()
 
     def parts(self, shards: int) -> list[Any]:
         """References to what each shard is given of population and world, packed."""
@@ -184,24 +196,19 @@ class EnvironmentActor:
 
     def attend(self, shard: int, tick: int, due: bytes, attempt: int) -> bytes:
         """Who (int32) of a shard takes a turn in a tick of rounds; gives those that are in any group."""
-        work = self._attend(shard, tick, np.frombuffer(due, "<i4"), attempt)
-        return self._wait_for(work).astype("<i4").tobytes()
+        agents = np.frombuffer(due, "<i4")
+        members = self._wait_for(_called(self._world.attend, shard, tick, agents, attempt))
+        return members.astype("<i4").tobytes()
 
     def tell(self, shard: int, tick: int, said: bytes, left: bytes, attempt: int) -> bytes:
         """Packed contributions to rounds, and whose turns (int32) have ended; packed, what members have heard."""
         ended = np.frombuffer(left, "<i4").tolist()
-        return pack(self._wait_for(self._tell(shard, tick, unpack_said(said), ended, attempt)))
+        return pack(self._wait_for(_called(self._world.tell, shard, tick, unpack_said(said), ended, attempt)))
 
     @_group("hear")
     def hear(self, shard: int, tick: int, attempt: int) -> bytes:
         """Packed, what members on a shard have heard, once there is something, or the tick is closed."""
         return pack(self._wait_for(self._world.hear(shard, tick, attempt)))
-
-    async def _attend(self, shard: int, tick: int, due: NDArray[np.int32], attempt: int) -> NDArray[np.int32]:
-        return self._world.attend(shard, tick, due, attempt)
-
-    async def _tell(self, *told: Any) -> list[Heard]:
-        return self._world.tell(*told)
 
     def close_tick(
         self, tick: int, envelope: bytes, forms: bytes, *parcels: bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import re
 from pathlib import Path
@@ -285,6 +286,13 @@ def test_who_is_born_or_leaves_by_what_was_said_is_in_the_next_ticks_rounds(tmp_
     assert members[0] == set(range(5))
     assert max(members[5]) > 8, "some were born"
     assert 0 not in members[3], "the first has left"
+
+
+def test_the_worlds_actor_has_threads_and_no_loops():
+    """With one async method Ray would let one shard at a time wait to hear, and the others for ever."""
+    from populace.cluster.ray_actors import EnvironmentActor
+
+    assert not [name for name, method in vars(EnvironmentActor).items() if inspect.iscoroutinefunction(method)]
 
 
 @pytest.mark.ray
