@@ -50,6 +50,7 @@ def _asks(tick: int, agents: int = 3) -> dict[str, list]:
         "agent": list(many),
         "nth": [0 for _ in many],
         "purpose": ["revise" for _ in many],
+        "model_role": ["" for _ in many],
         "settled": ["abstained" if agent == 0 else "answered" for agent in many],
         "reason": ["deadline" if agent == 0 else "" for agent in many],
         "detail": ["" for _ in many],
