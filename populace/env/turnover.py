@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from operator import index
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.core.errors import ScenarioError
-from populace.core.roster import Roster
+from populace.core.roster import STAYS, Roster
+from populace.env.plain import plain, with_order
 
 Newborn = Callable[[str, dict[str, list[Any]], list[int]], dict[str, list[Any]]]
 """Tries that agents of a type can be made of columns, and gives those of their public fields, defaults among them.
@@ -77,9 +79,7 @@ class Turnover:
         self._left.update(np.array(given, np.int64)[self._roster.lives(given)].tolist())
 
 
-def columns_of(
-    given: Mapping[str, Any] | None, count: int | None, plain: Callable[[Any], Any]
-) -> tuple[dict[str, list[Any]], int]:
+def columns_of(given: Mapping[str, Any] | None, count: int | None) -> tuple[dict[str, list[Any]], int]:
     """Columns of newborns and how many these are, from columns or from one row and a `count`. Raises ScenarioError."""
     rows = {} if given is None else given
     if not isinstance(rows, Mapping):
@@ -90,11 +90,14 @@ def columns_of(
         n = index(count)
         if n < 0:
             raise ScenarioError(f"spawn: n = {n}: there cannot be fewer than no newborns")
-        return {name: [plain(value) for _ in range(n)] for name, value in rows.items()}, n
+        if n >= STAYS:
+            raise ScenarioError(f"spawn: n = {n:,}: there cannot be more than {STAYS:,} agents")
+        settled = {name: with_order(value) for name, value in rows.items()}
+        return {name: [plain(value) for _ in range(n)] for name, value in settled.items()}, n
     if not rows:
         return {}, 1
     for name, column in rows.items():
-        if isinstance(column, str | bytes | Mapping) or not hasattr(column, "__len__"):
+        if isinstance(column, str | bytes | Mapping | AbstractSet) or not hasattr(column, "__len__"):
             raise ScenarioError(
                 f"spawn: {name!r} has to be a column, with a value for each newborn, and is a {type(column).__name__}. "
                 "For newborns that are alike give one row and their number: spawn(type, {...}, n)"
@@ -102,4 +105,4 @@ def columns_of(
     sizes = {name: len(column) for name, column in rows.items()}
     if len(set(sizes.values())) != 1:
         raise ScenarioError(f"spawn: columns have to be of one length, got {sizes}")
-    return {name: list(plain(column)) for name, column in rows.items()}, next(iter(sizes.values()))
+    return {name: list(with_order(column)) for name, column in rows.items()}, next(iter(sizes.values()))

@@ -17,7 +17,7 @@ from populace.env.acts import Acting
 from populace.env.fields import Fields
 from populace.env.guarding import guard
 from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, digester, handlers, query
-from populace.env.plain import plain, plain_column, shown_column
+from populace.env.plain import given_out, plain_column, shown_column
 from populace.env.rounds import Exchange
 from populace.env.turnover import Birth, Turnover, columns_of
 
@@ -158,7 +158,7 @@ class World:
         and read what is sent to them now. Called by a part while a tick ends: in an action, in `consult` or in
         `advance`. Raises ScenarioError for a type or a field that there is not, and for values that do not fit.
         """
-        rows, count = columns_of(columns, n, plain)
+        rows, count = columns_of(columns, n)
         return self._now_ends("spawn").spawn(type, rows, count)
 
     def retire(self, agents: int | Iterable[int]) -> None:
@@ -402,7 +402,7 @@ class World:
         emitted = guard(where, list, emitted)
         if not emitted:
             return []
-        sent = guard(f"{where}, messages", plain, emitted)
+        sent = guard(f"{where}, messages", given_out, emitted)
         size = self.agents if self._turnover is None else self._turnover.size
         for one in sent:
             if not (isinstance(one, tuple) and len(one) == 2 and type(one[0]) is int and 0 <= one[0] < size):

@@ -29,6 +29,7 @@ from populace.core.trace import DIGEST_BYTES, TRACE_VERSION
 from populace.env import Action, World
 from populace.env.acts import Acting
 from populace.env.part import LookFailed
+from populace.env.plain import unwritten
 from populace.env.world import Applied
 from populace.interventions.at_work import NO_LEVERS, Levers, set_world
 from populace.interventions.groups import Members, Membership
@@ -48,6 +49,7 @@ from populace.kernel.consulting import Consulting
 from populace.kernel.edge import Edge, pack_edge, packed_groups, told
 from populace.kernel.events import AskModel
 from populace.kernel.order import fair_actions, fair_places
+from populace.kernel.packing import pack_values
 from populace.kernel.rounds import Rounds
 from populace.kernel.rows import action_rows, ask_rows, round_rows, turnover_rows
 from populace.kernel.snapshot import Era, scope_at
@@ -252,7 +254,7 @@ class Environment:
     def observe(self, agents: NDArray[np.int32], attempt: int = 0) -> bytes:
         """What each of these agents sees, packed (`read_values`). Raises StaleOrder for a shard of another attempt."""
         self._check_attempt("what agents see was asked", attempt)
-        return bytes(_pack([(True, seen) for seen in self.world.observe(agents)]))
+        return pack_values("what the parts show agents", [(True, seen) for seen in self.world.observe(agents)])
 
     def observe_columns(self, agents: NDArray[np.int32], attempt: int = 0) -> bytes:
         """What these agents see as columns, packed (`read_columns`). Raises StaleOrder as `observe` does."""
@@ -271,7 +273,7 @@ class Environment:
             for at, value in zip(rows, values, strict=True):
                 failed = isinstance(value, LookFailed)
                 replies[at] = (False, f"{query}: {value.reason}") if failed else (True, value)
-        return bytes(_pack(replies))
+        return pack_values(f"an answer of {', '.join(by_query)}", replies)
 
     def attend(self, shard: int, tick: int, due: NDArray[np.int32], attempt: int = 0) -> NDArray[np.int32]:
         """A shard's agents (sorted) that take a turn in a tick of rounds; gives those that are in any group.
@@ -364,7 +366,12 @@ class Environment:
         resolved = self.world.finish(closing.applied, digests=self.trace_version >= 2, born=self._take_born)
         left = resolved.left.tolist()
         fixed = {place: members for place, members in self._fixed.items() if place not in before}
-        edge = pack_edge(Edge(resolved.born, left, packed_groups(fixed)))
+        try:
+            edge = pack_edge(Edge(resolved.born, left, packed_groups(fixed)))
+        except (OverflowError, UnicodeError) as error:
+            raise ScenarioError(
+                f"agents born at the end of tick {tick}: a field of theirs: {unwritten(error)}"
+            ) from None
         if is_sample(self.world.tick):
             self.try_parts()
         changed += self._changed

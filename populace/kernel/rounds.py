@@ -13,6 +13,7 @@ which somebody waits, all who are missing are at work, and such a turn ends, con
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import index
 from typing import Any, Final, TypeAlias
 
 import msgpack
@@ -28,7 +29,7 @@ from populace.core.rounds import Contribution, Heard
 from populace.env import World
 from populace.env.guarding import guard
 from populace.env.part import Part
-from populace.env.plain import plain
+from populace.env.plain import given_out
 from populace.env.rounds import Exchange, GroupName, LastRound, Round
 from populace.kernel.bus import unpack_body
 
@@ -136,11 +137,18 @@ class Rounds:
             raise ScenarioError(
                 f"{place} gives a {type(declared).__name__}: it has to give a dictionary of members by the group's name"
             )
+        most = part.rounds_per_tick
+        if type(most) is not int or most < 0:
+            raise ScenarioError(f"part '{part.name}': rounds_per_tick = {most!r} has to be a whole number, 0 or more")
         mine: set[int] = set()
         for name, given in declared.items():
-            members = tuple(guard(where, lambda ids: [int(one) for one in ids], given))
             if type(name) not in (str, int):
                 raise ScenarioError(f"{place}: a group's name is a text or a whole number, not {name!r}")
+            guard(f"{where}, the name of a group", given_out, name)
+            try:
+                members = tuple(map(index, given))
+            except TypeError as error:
+                raise ScenarioError(f"{place}: the members of group {name!r} have to be ids: {error}") from None
             if len(set(members)) < len(members) or not all(0 <= one < self._world.agents for one in members):
                 raise ScenarioError(
                     f"{place}: the members of group {name!r} have to be different ids from 0 to "
@@ -251,4 +259,10 @@ class Rounds:
                 f"{where} ({defined_at(part.round)}) gives a {type(given).__name__}: it has to give a dictionary of "
                 "what each member hears, or LastRound of one"
             )
-        return {int(agent): guard(where, plain, view) for agent, view in given.items()}, reason
+        for agent in given:
+            if agent not in group.members:
+                raise ScenarioError(
+                    f"{where} ({defined_at(part.round)}) gives {agent!r:.100} something to hear, who is no member; "
+                    f"the members are {str(list(group.members))[:200]}"
+                )
+        return {int(agent): guard(where, given_out, view) for agent, view in given.items()}, reason

@@ -160,6 +160,8 @@ def test_one_class_of_agents_is_born_as_agent() -> None:
         (lambda world: world.spawn("home", {"price": [1.0], "name": []}), "columns have to be of one length"),
         (lambda world: world.spawn("firm", [1.0]), "the fields are a dictionary"),
         (lambda world: world.spawn("firm", {"price": 1.0}, -1), "n = -1"),
+        (lambda world: world.spawn("firm", {"price": 1.0}, 2**31), "n = 2,147,483,648: there cannot be more than"),
+        (lambda world: world.spawn("firm", {"price": {1.0, 2.0}}), "'price' has to be a column"),
         (lambda world: world.spawn("firm", {"price": ["a"]}), "'price': its values are float"),
         (lambda world: world.spawn("firm", {"price": [object()]}), "object is not plain data"),
         (lambda world: world.retire(5), "there is no such agent; ids go from 0 to 4"),
@@ -181,3 +183,8 @@ def test_births_are_of_a_ticks_end() -> None:
     ending(world, lambda world: world.retire([1, 1]))
     done = ending(world, lambda world: world.retire(1))
     assert done.left.tolist() == [], "who has left already stays so"
+
+
+def test_a_message_that_holds_a_set_is_refused() -> None:
+    with pytest.raises(ScenarioError, match=r"part 'births', advance, messages: a set has no order.*sorted"):
+        ending(market(), lambda world: [(0, {"a", "b"})])

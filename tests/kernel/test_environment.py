@@ -18,7 +18,7 @@ from support.environments import AGENTS, Acts, Fund, action_frames, environment,
 from populace.core.draws import WORLD
 from populace.core.errors import ScenarioError
 from populace.core.records import Look
-from populace.env import Part, World
+from populace.env import Part, World, query
 from populace.kernel.bus import Mail, gather, route
 from populace.kernel.environment import Environment, Reports, read_values
 from populace.kernel.order import fair_actions
@@ -193,3 +193,22 @@ def test_what_an_outcome_warns_of_is_told_once_with_its_name_and_tick(capfd: pyt
     assert told[1:] == [[], []]
     assert re.search("outcome 'mean of nobody': RuntimeWarning: Mean of empty slice.*tick 1 it is nan", told[0][0])
     assert "empty slice" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("value", "why"), [(2**64, "more than 64 bits"), ("\ud800", "lone surrogates")])
+def test_what_agents_cannot_be_shown_is_told_with_its_column(value: Any, why: str) -> None:
+    class Showing(Part):
+        name = "showing"
+
+        def observe(self, tick: int, agents: Any) -> Any:
+            return {"odd": [0, *[value] * (len(agents) - 1)], "good": agents}
+
+        @query
+        def odd(self, agents: Any, args: Any) -> list[Any]:
+            return [0, *[value] * (len(agents) - 1)]
+
+    one = Environment(opened(AGENTS, Showing()), {}, shards=1, frame_bytes=2**20)
+    with pytest.raises(ScenarioError, match=rf"'showing.odd'.*{why}"):
+        one.observe(np.arange(2, dtype=np.int32))
+    with pytest.raises(ScenarioError, match=rf"showing\.odd.*{why}"):
+        one.look([Look(0, "showing.odd", {}), Look(1, "showing.odd", {})])

@@ -178,7 +178,14 @@ def test_who_cannot_contribute_is_told_why(contribution, why):
         (Choir([[0, 1]]), r"part 'choir', groups .*gives a list"),
         (Choir({"a": [0, 0]}), r"members of group 'a' have to be different ids from 0 to 5"),
         (Choir({"a": [6]}), r"members of group 'a'"),
-        (Choir({"a": "x"}), r"part 'choir', groups: ValueError"),
+        (Choir({"a": "x"}), r"members of group 'a' have to be ids: 'str' object"),
+        (Choir({"a": 3}), r"members of group 'a' have to be ids: 'int' object"),
+        (Choir({"a": [0.5]}), r"members of group 'a' have to be ids: 'float' object"),
+        (Choir({2**64: [0]}), r"part 'choir', groups, the name of a group: it holds an int of more than 64 bits"),
+        (Choir({"\ud800": [0]}), r"the name of a group: it holds a text with lone surrogates"),
+        (Choir({"a": [0]}, limit=-1), r"part 'choir': rounds_per_tick = -1 has to be a whole number"),
+        (Choir({"a": [0]}, limit=1.5), r"rounds_per_tick = 1\.5"),  # type: ignore[arg-type]
+        (Choir({"a": [0]}, limit="3"), r"rounds_per_tick = '3'"),  # type: ignore[arg-type]
         (Choir({None: [0]}), r"a group's name is a text or a whole number"),
     ],
 )
@@ -193,6 +200,10 @@ def test_groups_that_cannot_be_are_named(part, message):
         (lambda _part, _now: 1 / 0, r"part 'choir', round 0 of group 'a': ZeroDivisionError.*test_rounds\.py"),
         (lambda _part, _now: None, r"gives a NoneType"),
         (lambda _part, _now: {0: object()}, r"round 0 of group 'a': TypeError: object is not plain data"),
+        (lambda _part, _now: {0: {"a", "b"}}, r"round 0 of group 'a': a set has no order"),
+        (lambda _part, _now: {0: 2**64}, r"round 0 of group 'a': it holds an int of more than 64 bits"),
+        (lambda _part, _now: {3: "x"}, r"gives 3 something to hear, who is no member; the members are \[0\]"),
+        (lambda _part, _now: {"x": 1}, r"gives 'x' something to hear"),
         (lambda _part, _now: LastRound({}, "all done"), r"the reason of LastRound is one word"),
         (lambda _part, _now: LastRound({}, "limit"), r"the reason of LastRound is one word"),
     ],

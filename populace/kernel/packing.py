@@ -1,0 +1,26 @@
+"""What the world shows turns, as it travels to their shards."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgpack
+
+from populace.core.errors import ScenarioError
+from populace.env.plain import unwritten
+
+_pack: Final = msgpack.Packer(autoreset=True).pack
+
+
+def pack_values(what: str, values: list[tuple[bool, Any]]) -> bytes:
+    """Values, packed (`environment.read_values`). Raises ScenarioError for numbers and texts that cannot be written."""
+    try:
+        return bytes(_pack(values))
+    except (OverflowError, UnicodeError) as error:
+        for _, value in values:
+            for name, one in value.items() if isinstance(value, dict) else [("it", value)]:
+                try:
+                    _pack(one)
+                except (OverflowError, UnicodeError):
+                    raise ScenarioError(f"{what}, {name!r}: {unwritten(error)}") from None
+        raise ScenarioError(f"{what}: {unwritten(error)}") from None
