@@ -348,6 +348,13 @@ class Context:
         if type(group) not in (str, int, type(None)):
             raise BadAsk(f"ctx.round({part!r}): a group's name is a text or a whole number, not {group!r:.100}")
         try:
+            _pack(group)
+        except (OverflowError, UnicodeError):
+            raise BadAsk(
+                f"ctx.round({part!r}): a group's name is a text that UTF-8 can write, or a number of 64 bits, not "
+                f"{group!r:.100}"
+            ) from None
+        try:
             packed = _pack_plain(body)
         except _NOT_PLAIN as error:
             raise BadAsk(f"ctx.round({part!r}): the body is not plain data: {error}. Give {_PLAIN}") from None

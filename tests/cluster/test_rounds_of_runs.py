@@ -239,6 +239,16 @@ def test_a_part_that_holds_no_rounds_is_named_in_the_turns_failure(tmp_path):
     assert "no part called 'tulk' holds rounds; these do: bargain, talk" in error
 
 
+@pytest.mark.parametrize("group", [repr(2**64), repr("\ud800"), "True"])
+def test_a_group_that_cannot_be_written_is_named_in_the_turns_failure(tmp_path, group):
+    source = Path(CONVERSING).read_text()
+    scenario = tmp_path / "mine.py"
+    scenario.write_text(source.replace("self.price, group=group", f"self.price, group={group}"))
+    run_local(tmp_path / "run", str(scenario), ticks=1, limits__failed_turns=1.0)
+    errors = read_table(tmp_path / "run", "failures").to_pydict()["error"]
+    assert any("ctx.round('bargain'): a group's name is a text" in error for error in errors)
+
+
 GROWING = """
 from populace import Abstained, Agent, Choice, Population, Public, Society, World
 from populace.env import Part
