@@ -283,6 +283,9 @@ class ColumnarContext:
             nth = made.copy()
             made += 1
             sender = self.ids
+        elif len(rows) < 2 or (rows[1:] > rows[:-1]).all():
+            sender, nth = self.ids[rows], made[rows]
+            made[rows] += 1
         else:
             edges = np.flatnonzero(np.diff(rows, prepend=-1))
             counts = np.diff(edges, append=len(rows))

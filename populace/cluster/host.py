@@ -23,8 +23,9 @@ from populace.core.draws import WORLD
 from populace.core.errors import Interrupted
 from populace.core.records import Answer, Ask, Look, Position
 from populace.core.rounds import Contribution, Heard
+from populace.env.plain import Shown
 from populace.kernel.bus import Envelope, Frame
-from populace.kernel.environment import Reports, read_columns, read_values
+from populace.kernel.environment import Reports, read_values
 from populace.kernel.events import (
     Answered,
     AskModel,
@@ -88,8 +89,8 @@ class WorldDoor(Protocol):
     async def observe(self, agents: NDArray[np.int32]) -> bytes:
         """What each of these agents sees."""
 
-    async def observe_columns(self, agents: NDArray[np.int32]) -> bytes:
-        """What these agents see, as columns; `read_columns` reads them."""
+    async def observe_columns(self, agents: NDArray[np.int32]) -> Shown:
+        """What these agents see, as columns, which cannot be written to."""
 
     async def look(self, looks: Sequence[Look]) -> bytes:
         """The replies to these looks."""
@@ -207,8 +208,8 @@ class ShardHost:
                         reply = await self._world.observe(agents)
                         todo.extend(self.shard.handle(Seen(read_values(reply))))
                     case ObserveColumns(agents):
-                        reply = await self._world.observe_columns(agents)
-                        todo.extend(self.shard.handle(SeenColumns(read_columns(reply))))
+                        shown = await self._world.observe_columns(agents)
+                        todo.extend(self.shard.handle(SeenColumns(shown)))
                     case Attend(agents):
                         members = await self._world.attend(index, tick, agents)
                         todo.extend(self.shard.handle(Attended(members)))

@@ -19,6 +19,7 @@ from populace.cluster.transport import Opened, Progress
 from populace.cluster.world_host import WorldHost, build_world_host
 from populace.core.records import Counts, Look, Position
 from populace.core.rounds import Contribution, Heard
+from populace.env.plain import Shown
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope, Frame, count_messages
 from populace.kernel.environment import Environment, WorldDone
@@ -37,7 +38,7 @@ class _Door:
     async def observe(self, agents: NDArray[np.int32]) -> bytes:
         return self._environment.observe(agents, self._attempt)
 
-    async def observe_columns(self, agents: NDArray[np.int32]) -> bytes:
+    async def observe_columns(self, agents: NDArray[np.int32]) -> Shown:
         return self._environment.observe_columns(agents, self._attempt)
 
     async def look(self, looks: Sequence[Look]) -> bytes:

@@ -35,11 +35,13 @@ from populace.cluster.wire import (
     unpack_part,
     unpack_said,
     unpack_shard_state,
+    unpack_shown,
 )
 from populace.cluster.world_host import WorldHost, build_world_host
 from populace.core.errors import ActorLost, PopulaceError, StorageError, TransportError
 from populace.core.records import Counts, Look
 from populace.core.rounds import Contribution, Heard
+from populace.env.plain import Shown
 from populace.kernel.bus import unpack_frame
 from populace.kernel.environment import Environment
 from populace.kernel.snapshot import pack_world_state, unpack_world_state
@@ -188,7 +190,7 @@ class EnvironmentActor:
 
     def observe_columns(self, agents: bytes, attempt: int) -> bytes:
         """What these agents (int32) see, as columns."""
-        return self._world.environment.observe_columns(np.frombuffer(agents, "<i4"), attempt)
+        return pack(self._world.environment.observe_columns(np.frombuffer(agents, "<i4"), attempt))
 
     def look(self, looks: bytes, attempt: int) -> bytes:
         """The replies to these looks."""
@@ -270,10 +272,9 @@ class _Door:
         packed: bytes = await result(call, THE_WORLD)
         return packed
 
-    async def observe_columns(self, agents: NDArray[np.int32]) -> bytes:
+    async def observe_columns(self, agents: NDArray[np.int32]) -> Shown:
         call = self._environment.observe_columns.remote(agents.astype("<i4").tobytes(), self._attempt)
-        packed: bytes = await result(call, THE_WORLD)
-        return packed
+        return unpack_shown(await result(call, THE_WORLD))
 
     async def look(self, looks: Sequence[Look]) -> bytes:
         packed: bytes = await result(self._environment.look.remote(pack(looks), self._attempt), THE_WORLD)

@@ -12,6 +12,7 @@ from populace.core.errors import BusError
 from populace.core.records import Look, Position
 from populace.core.rounds import Contribution, Heard
 from populace.core.tables import TableRows
+from populace.env.plain import Shown
 from populace.kernel.bus import Envelope, Frame, unpack_frame
 from populace.kernel.columnar import Whole
 from populace.kernel.environment import Reports, WorldDone
@@ -72,6 +73,7 @@ _ENVELOPE: Final = msgspec.msgpack.Decoder(tuple[dict[int, int] | None, int, byt
 _FORMS: Final = msgspec.msgpack.Decoder(dict[str, EndpointForm])
 _SAID: Final = msgspec.msgpack.Decoder(list[Contribution])
 _HEARD: Final = msgspec.msgpack.Decoder(list[Heard])
+_SHOWN: Final = msgspec.msgpack.Decoder(dict[str, dict[str, Any] | list[Any]])
 _LOOKS: Final = msgspec.msgpack.Decoder(list[Look])
 
 
@@ -121,6 +123,12 @@ def unpack_part(packed: bytes) -> ShardPart:
 def unpack_looks(packed: bytes) -> list[Look]:
     """Read looks. Raises BusError when they are not looks."""
     return _read(_LOOKS, packed)  # type: ignore[no-any-return]
+
+
+def unpack_shown(packed: bytes) -> Shown:
+    """Read what the world shows, as columns that cannot be written to. Raises BusError when it is not that."""
+    given = _read(_SHOWN, packed)
+    return {name: _read_array(one) if isinstance(one, dict) else one for name, one in given.items()}
 
 
 def unpack_said(packed: bytes) -> list[Contribution]:

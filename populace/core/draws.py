@@ -32,6 +32,8 @@ _WORD: Final = struct.Struct("<Q").unpack_from
 _TWO_WORDS: Final = struct.Struct("<2Q").unpack
 _NORMAL: Final = NormalDist()
 _UNIT: Final = 2.0**-53
+_CHUNK: Final = 16384
+"""Ids that are mixed at once: what they take stays in a processor's cache."""
 _MASK: Final = (1 << 64) - 1
 GAMMA: Final = np.uint64(0x9E3779B97F4A7C15)
 """SplitMix64's increment."""
@@ -213,7 +215,19 @@ def words(
     """64 random bits for each id, or for each pair of an id and another (of the same shape); see `column`."""
     message = _FIELDS(seed & _MASK, WORLD, tick, 0) + purpose.encode()
     first, second = _TWO_WORDS(blake2b(message, digest_size=16, person=b"populace.column").digest())
-    word = np.asarray(ids).astype(np.int64).view(np.uint64)
+    given = np.asarray(ids)
+    if given.ndim == 1 and len(given) > _CHUNK:
+        found = np.empty(len(given), np.uint64)
+        pairs = None if others is None else np.asarray(others)
+        for start in range(0, len(given), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            found[part] = _mixed(first, second, given[part], None if pairs is None else pairs[part])
+        return found
+    return _mixed(first, second, given, others)
+
+
+def _mixed(first: int, second: int, ids: NDArray[np.integer], others: NDArray[np.integer] | None) -> NDArray[np.uint64]:
+    word = ids.astype(np.int64).view(np.uint64)
     with np.errstate(over="ignore"):
         word = mix(word * GAMMA + np.uint64(first))
         if others is not None:

@@ -30,6 +30,8 @@ _ROW: Final = np.dtype("V16")
 _NAN: Final = np.array([np.nan]).view(np.uint64)[0] & np.uint64(0x7FFFFFFFFFFFFFFF)
 _ODD: Final = np.uint64(1)
 _HALF: Final = np.uint64(32)
+_CHUNK: Final = 8192
+"""Rows that are mixed at once: what they take stays in a processor's cache."""
 
 
 class RowDigests:
@@ -61,9 +63,12 @@ class RowDigests:
         """At these (different) `places` now stand rows called `index`, of these values, a column each."""
         if len(places):
             self._room(int(places.max()) + 1)
-            new, old = self.rows(index, *values), _lanes(self._places.take(places))
+        for start in range(0, len(places), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            at = places[part]
+            new, old = self.rows(index[part], *(one[part] for one in values)), _lanes(self._places.take(at))
             self._total += new.sum(axis=1, dtype=np.uint64) - old.sum(axis=1, dtype=np.uint64)
-            self._places[places] = np.ascontiguousarray(new.T).view(_ROW)[:, 0]
+            self._places[at] = np.ascontiguousarray(new.T).view(_ROW)[:, 0]
 
     def clear(self, places: NDArray[np.integer]) -> None:
         """At these (different) places stands nothing any more."""
@@ -73,7 +78,9 @@ class RowDigests:
 
     def add(self, index: NDArray[np.integer], *values: NDArray[Any]) -> None:
         """These rows are there now."""
-        self._total += self.rows(index, *values).sum(axis=1, dtype=np.uint64)
+        for start in range(0, len(index), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            self._total += self.rows(index[part], *(column[part] for column in values)).sum(axis=1, dtype=np.uint64)
 
     def remove(self, index: NDArray[np.integer], *values: NDArray[Any]) -> None:
         """These rows, which had these values, are gone."""

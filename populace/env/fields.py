@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from populace.core.roster import ONE, Roster
 from populace.env.digest import RowDigests, column_words, join_digests
 from populace.env.part import Opening, Part, query
 from populace.env.turnover import Birth
+
+if TYPE_CHECKING:
+    from populace.env.world import World
 
 _DTYPES: Final[Mapping[type, np.dtype[Any]]] = {
     float: np.dtype(np.float64),
@@ -317,6 +320,16 @@ class Fields(Part):
             there = ", ".join(self._types[of]) or "none"
             raise ScenarioError(f"'{name}' is not a public field{whose}; there are: {there}")
         return self._types[of][name]
+
+
+def no_column(world: World, error: KeyError) -> str:
+    """What columns there are, where an outcome looked for another."""
+    if {name for one in error.args for name in (one,) if name in world.columns or name in world.public_names}:
+        return ""
+    if world.roster.names == (ONE,):
+        return f". The columns there are: {', '.join(world.columns) or 'none'}"
+    each = [f"world.columns[{of!r}] has {', '.join(one) or 'none'}" for of, one in world.columns.items()]
+    return f". The columns there are: {'; '.join(each)}"
 
 
 class _Picked(Mapping[str, NDArray[Any]]):

@@ -41,19 +41,28 @@ def plain(values: Any) -> Any:
     return msgspec.to_builtins(values, enc_hook=_unwrap, builtin_types=(bytes,))
 
 
+Shown = dict[str, "np.ndarray[Any, Any] | list[Any]"]
+"""What the world shows some agents, by 'part.column': arrays of int64, float64 or bool, or lists of plain data."""
+
+
 def shown_column(where: str, values: Any, size: int) -> np.ndarray[Any, Any] | list[Any]:
-    """The values as an array of int64, float64 or bool, where they are such; else as `plain_column` gives them."""
+    """The values as an array of int64, float64 or bool, where they are such; else as `plain_column` gives them.
+
+    The array is a copy, and read-only.
+    """
     if isinstance(values, np.ndarray) and values.dtype.kind in "biuf" and values.shape == (size,):
-        if values.dtype.kind == "b":
-            return values
-        return values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
+        own: np.ndarray[Any, Any] = values.astype({"b": np.bool_, "f": np.float64}.get(values.dtype.kind, np.int64))
+        own.flags.writeable = False
+        return own
     given = plain_column(where, values, size)
     kinds = set(map(type, given))
     if given and len(kinds) == 1 and kinds <= {bool, int, float}:
         try:
-            return np.array(given, np.int64 if int in kinds else None)
+            own = np.asarray(given, np.int64 if int in kinds else None)
         except OverflowError:
             return given
+        own.flags.writeable = False
+        return own
     return given
 
 

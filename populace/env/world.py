@@ -17,7 +17,7 @@ from populace.env.acts import Acting
 from populace.env.fields import Fields
 from populace.env.guarding import guard
 from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, digester, handlers, query
-from populace.env.plain import given_out, plain_column, shown_column
+from populace.env.plain import Shown, given_out, plain_column, shown_column
 from populace.env.rounds import Exchange
 from populace.env.turnover import Birth, Turnover, columns_of
 
@@ -203,7 +203,7 @@ class World:
         keys = tuple(columns)
         return [dict(zip(keys, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
-    def observe_columns(self, agents: NDArray[np.int32]) -> dict[str, NDArray[Any] | list[Any]]:
+    def observe_columns(self, agents: NDArray[np.int32]) -> Shown:
         """What each of `agents` sees, as columns: arrays of int64, float64 or bool where numbers are, else lists."""
         return {name: shown_column(at, values, len(agents)) for name, at, values in self._shown(agents)}
 

@@ -107,6 +107,8 @@ class ColumnarTypes:
     @property
     def due(self) -> Int32:
         """Those who take a turn in the open tick, sorted."""
+        if len(self._due) == 1:
+            return next(iter(self._due.values()))
         return np.sort(np.concatenate([_NONE, *self._due.values()]))
 
     @property
@@ -343,7 +345,9 @@ def _numbered(agents: Int32, nth: Int32) -> NDArray[np.int64]:
 
 def _add(total: NDArray[np.uint64], table: str, index: NDArray[Any], columns: Mapping[str, NDArray[Any]]) -> None:
     names = sorted(columns)
-    total += RowDigests(table, *names).rows(index, *(columns[name] for name in names)).sum(axis=1, dtype=np.uint64)
+    digests = RowDigests(table, *names)
+    digests.add(index, *(columns[name] for name in names))
+    total += np.frombuffer(digests.digest(), "<u8")
 
 
 def _rows_of(column: Any, rows: NDArray[np.intp]) -> Any:

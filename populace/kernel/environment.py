@@ -22,14 +22,14 @@ from populace.core.draws import WORLD
 from populace.core.errors import ActorLost, ScenarioError, SettingsError, StaleOrder, TransportError
 from populace.core.places import defined_at, raised_at
 from populace.core.records import Answer, Ask, Counts, Look
-from populace.core.roster import ONE
 from populace.core.rounds import Contribution, Heard
 from populace.core.tables import TableRows
 from populace.core.trace import DIGEST_BYTES, TRACE_VERSION
 from populace.env import Action, World
 from populace.env.acts import Acting
+from populace.env.fields import no_column
 from populace.env.part import LookFailed
-from populace.env.plain import unwritten
+from populace.env.plain import Shown, unwritten
 from populace.env.world import Applied
 from populace.interventions.at_work import NO_LEVERS, Levers, set_world
 from populace.interventions.groups import Members, Membership
@@ -232,7 +232,7 @@ class Environment:
                 where = f", at {place}" if place else ""
                 there = ""
                 if isinstance(error, KeyError):
-                    there = _no_column(self.world, error)
+                    there = no_column(self.world, error)
                 raise ScenarioError(f"outcome {name!r}: {type(error).__name__}: {error}{where}{there}") from error
             try:
                 values[name] = float(value)
@@ -256,10 +256,10 @@ class Environment:
         self._check_attempt("what agents see was asked", attempt)
         return pack_values("what the parts show agents", [(True, seen) for seen in self.world.observe(agents)])
 
-    def observe_columns(self, agents: NDArray[np.int32], attempt: int = 0) -> bytes:
-        """What these agents see as columns, packed (`read_columns`). Raises StaleOrder as `observe` does."""
+    def observe_columns(self, agents: NDArray[np.int32], attempt: int = 0) -> Shown:
+        """What these agents see as columns; arrays are copies, read-only. Raises StaleOrder as `observe` does."""
         self._check_attempt("what agents see was asked", attempt)
-        return pack_columns(self.world.observe_columns(agents))
+        return self.world.observe_columns(agents)
 
     def look(self, looks: Sequence[Look], attempt: int = 0) -> bytes:
         """The replies to these looks, in their order, packed (`read_values`). Raises StaleOrder as `observe` does."""
@@ -489,35 +489,11 @@ class Environment:
         return [*(one for one in reports if one.shard < 0), *known.values()]
 
 
-def _no_column(world: World, error: KeyError) -> str:
-    """What columns there are, where an outcome looked for another."""
-    if {name for one in error.args for name in (one,) if name in world.columns or name in world.public_names}:
-        return ""
-    if world.roster.names == (ONE,):
-        return f". The columns there are: {', '.join(world.columns) or 'none'}"
-    each = [f"world.columns[{of!r}] has {', '.join(one) or 'none'}" for of, one in world.columns.items()]
-    return f". The columns there are: {'; '.join(each)}"
-
-
 def _in_order(mail: Mail) -> list[tuple[int, int, Any]]:
     """(sender, nth, body) of the mail to the world, which has one receiver: so in the order (sender, nth)."""
     rows = mail.order
     bodies = map(unpack_body, mail.bodies(rows))
     return list(zip(mail.sender[rows].tolist(), mail.nth[rows].tolist(), bodies, strict=True))
-
-
-def pack_columns(columns: Mapping[str, NDArray[Any] | list[Any]]) -> bytes:
-    """Columns, packed: arrays as they lie in memory, little-endian."""
-    arrays = {name: one for name, one in columns.items() if isinstance(one, np.ndarray)}
-    rest = {name: one for name, one in columns.items() if name not in arrays}
-    given = {name: (one.dtype.newbyteorder("<").str, np.ascontiguousarray(one).data) for name, one in arrays.items()}
-    return bytes(_pack((given, rest, list(columns))))
-
-
-def read_columns(packed: bytes) -> dict[str, NDArray[Any] | list[Any]]:
-    """What `pack_columns` packed; arrays cannot be written to."""
-    given, rest, names = msgpack.unpackb(packed, strict_map_key=False)
-    return {name: rest[name] if name in rest else np.frombuffer(given[name][1], given[name][0]) for name in names}
 
 
 def read_values(packed: bytes) -> list[Any]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from populace.core.records import Answer, Ask, Counts, Look
 from populace.core.rounds import Contribution, Heard
 from populace.core.tables import TableRows
+from populace.env.plain import Shown
 from populace.kernel.bus import Envelope, Frame
 from populace.kernel.columnar import Whole
 from populace.kernel.turn import Failure
@@ -32,7 +33,7 @@ class Seen(msgspec.Struct, frozen=True):
 class SeenColumns(msgspec.Struct, frozen=True):
     """Event: what the world shows the agents of columnar types, by 'part.column', in the order asked for."""
 
-    columns: dict[str, NDArray[Any] | list[Any]]
+    columns: Shown
 
 
 class Looked(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from populace.core.draws import WORLD, Draws
 from populace.kernel import bus, order
 from populace.kernel.bus import Mail, gather, route
 from populace.kernel.environment import Environment
-from populace.kernel.order import fair_actions, fair_order, total_order
+from populace.kernel.order import _sort, fair_actions, fair_order, total_order
 from populace.store.tables.tables import read_table
 
 SEEDS = range(1500)
@@ -189,3 +189,15 @@ def test_control_without_the_sort_shards_change_who_has_the_places(tmp_path: Pat
 def test_the_order_of_version_1_is_a_sort_by_receiver_sender_and_place() -> None:
     rows = [(2, 0, 0), (0, 1, 3), (0, 1, 2), (0, WORLD, 9), (2, 5, 1)]
     assert [rows[at] for at in total_order(*columns(rows)).tolist()] == sorted(rows)
+
+
+@pytest.mark.parametrize("groups", [1, 3, 2**21])
+def test_many_rows_are_sorted_as_few_are(groups) -> None:
+    """By a sort of numbers with the row in their lowest bits, or where that has no room by one of places."""
+    draw = np.random.default_rng(5)
+    group, sender = (draw.integers(0, top, 5000, dtype=np.int32) for top in (groups, 700))
+    nth, lot = draw.integers(0, 9, 5000, dtype=np.int32), draw.integers(0, 60, 5000)
+    assert _sort(group, lot, sender, nth).tolist() == np.lexsort((nth, sender, lot, group)).tolist()
+    first = np.lexsort((nth, sender))
+    group, sender, nth, lot = group[first], sender[first], nth[first], lot[first] + 2**31 - 60
+    assert _sort(group, lot, sender, nth).tolist() == np.lexsort((nth, sender, lot, group)).tolist()
