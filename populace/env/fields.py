@@ -324,7 +324,7 @@ class Fields(Part):
 
 def no_column(world: World, error: KeyError) -> str:
     """What columns there are, where an outcome looked for another."""
-    if {name for one in error.args for name in (one,) if name in world.columns or name in world.public_names}:
+    if any(name in world.columns for name in error.args):
         return ""
     if world.roster.names == (ONE,):
         return f". The columns there are: {', '.join(world.columns) or 'none'}"

@@ -48,7 +48,7 @@ Lever: TypeAlias = str | Mapping[str, Any]
 class RunOptions(TypedDict, total=False):
     """What `run` takes besides the society."""
 
-    agents: int | None
+    agents: int | Mapping[str, int] | None
     ticks: int | None
     model: str | None
     seed: int | None
@@ -63,7 +63,7 @@ class RunOptions(TypedDict, total=False):
 def run(
     society: Given,
     *,
-    agents: int | None = None,
+    agents: int | Mapping[str, int] | None = None,
     ticks: int | None = None,
     model: str | None = None,
     seed: int | None = None,
@@ -174,7 +174,7 @@ def diff(a: Run | str | Path, b: Run | str | Path) -> Diff:
 def estimate(
     society: Given,
     *,
-    agents: int | None = None,
+    agents: int | Mapping[str, int] | None = None,
     ticks: int | None = None,
     model: str | None = None,
     seed: int | None = None,
@@ -243,6 +243,8 @@ class _Played:
         try:
             with _said_in_python():
                 await awaited(lambda: begin(**self._ways), self._stop)
+        except PopulaceError as error:
+            raise error.with_traceback(None)  # noqa: B904
         finally:
             self._close()
         return self._made()
@@ -258,6 +260,8 @@ class _Played:
             there = self._name is not None and is_run(local_folder(self._name))
             on = f". To go on: populace.resume({self._name!r})" if there else ""
             raise KeyboardInterrupt(f"{error}{on}") from None
+        except PopulaceError as error:
+            raise error.with_traceback(None)  # noqa: B904  # its text names the place, the machine's frames hide it
         finally:
             self._close()
 
@@ -285,7 +289,7 @@ def _prepared(
     settings: str | Path | Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     model: str | None = None,
-    agents: int | None = None,
+    agents: int | Mapping[str, int] | None = None,
     ticks: int | None = None,
     seed: int | None = None,
     shards: int | None = None,

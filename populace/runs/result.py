@@ -68,9 +68,9 @@ class Run:
     def table(self, name: str, kind: Literal["pandas", "arrow", "polars"] = "pandas") -> Any:
         """A table, such as `asks` or `messages`: see `populace.core.tables`.
 
-        In a society with types an agent's `type` stands beside its id, where the table of agents is kept.
-
-        A `pandas.DataFrame`, `pyarrow.Table` or `polars.DataFrame`. Raises SettingsError, naming those there are.
+        In a society with types of agents each agent's type stands beside its id, in the column `type` (of messages
+        `sender_type` and `receiver_type`; null for the world). A `pandas.DataFrame`, `pyarrow.Table` or
+        `polars.DataFrame`. Raises SettingsError, naming those there are.
         """
         table = with_types(self.folder, read_table(self.folder, name))
         match kind:
@@ -118,7 +118,11 @@ class Run:
         frame = self.outcomes
         for name in outcomes:
             if name not in frame:
-                raise SettingsError(f"{self.name}: has no outcome {name!r}. It has: {', '.join(frame) or 'none'}.")
+                there = ", ".join(frame) or "none"
+                raise SettingsError(
+                    f"{self.name}: has no outcome {name!r}. It has: {there}. A public field of agents is drawn "
+                    f"from its panel: run.panel({name!r}).plot(legend=False)"
+                )
         try:
             import matplotlib.pyplot as plt
         except ImportError:

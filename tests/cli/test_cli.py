@@ -138,3 +138,10 @@ def test_modules_beside_a_society_are_its_own_whatever_they_are_called(tmp_path)
     command = [sys.executable, "-m", "populace.cli", "run", "mine.py", "--model", "scripted", "--out", "out"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_package_is_a_program_too(tmp_path):
+    shown = [subprocess.run([sys.executable, "-m", module, "scenarios"], cwd=tmp_path, capture_output=True, text=True)
+             for module in ("populace", "populace.cli")]  # fmt: skip
+    assert shown[0].returncode == 0, shown[0].stderr
+    assert shown[0].stdout == shown[1].stdout != ""

@@ -20,6 +20,7 @@ from populace.kernel.saving import Keepers
 from populace.testing import InvariantBroken, check_society
 
 MARKET = str(Path(__file__).parent.parent / "support" / "market.py")
+BIRTHS = str(Path(__file__).parent.parent / "support" / "births.py")
 LEVERS = (
     "at=1, change={group={type='firm'}, fields={price=9.5}}",
     "at=2, until=4, block={sender={type='firm', share=0.4}, receiver={type='household', where={age={max=3}}}}",
@@ -217,3 +218,32 @@ def test_values_by_id_are_of_any_types(tmp_path: Path) -> None:
         world.values_of("price", [1, 2])
     with pytest.raises(ScenarioError, match="no type of agents 'bank'"):
         world.ids("bank")
+
+
+def test_tables_label_agents_by_type_wherever_they_name_them(tmp_path: Path) -> None:
+    run = populace.run(MARKET, model="scripted", seed=7, out=tmp_path / "run", quiet=True, levers=[LEVERS[0]])
+    types = {agent: "firm" if agent < 3 else "household" for agent in range(15)}
+    for name in ("asks", "actions", "levers"):
+        table = run.table(name)
+        assert len(table)
+        assert table["type"].tolist() == [types[agent] for agent in table["agent"]], name
+        assert list(table.columns)[list(table.columns).index("agent") + 1] == "type"
+    mail = run.table("messages", "arrow").to_pydict()
+    assert mail["sender_type"] == [types[agent] for agent in mail["sender"]]
+    assert mail["receiver_type"] == [types[agent] for agent in mail["receiver"]]
+    assert run.table("agents").columns.tolist().count("type") == 1
+    assert run.table("asks", "polars")["type"].unique().to_list() == ["household"]
+    bare = populace.run(MARKET, model="scripted", out=tmp_path / "bare", quiet=True, settings={"record.agents": "none"})
+    assert "type" not in bare.table("asks")
+
+
+def test_newborns_are_labelled_and_the_world_has_no_type(tmp_path: Path) -> None:
+    run = populace.run(BIRTHS, model="scripted", seed=7, out=tmp_path / "run", quiet=True,
+                       levers=["at=2, send={to='all', body=1}"])  # fmt: skip
+    mail = run.table("messages")
+    born = run.table("turnover").query("what == 'born'").set_index("agent")["type"]
+    to = mail[mail.receiver.isin(born.index)]
+    assert len(to)
+    assert to.receiver_type.tolist() == [born[agent] for agent in to.receiver]
+    assert mail[mail.sender == -1].sender_type.isna().all()
+    assert mail[mail.sender >= 0].sender_type.notna().all()

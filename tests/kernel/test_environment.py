@@ -212,3 +212,15 @@ def test_what_agents_cannot_be_shown_is_told_with_its_column(value: Any, why: st
         one.observe(np.arange(2, dtype=np.int32))
     with pytest.raises(ScenarioError, match=rf"showing\.odd.*{why}"):
         one.look([Look(0, "showing.odd", {}), Look(1, "showing.odd", {})])
+
+
+def test_an_outcome_that_forgets_the_types_is_told_of_them() -> None:
+    counts = {"firm": 2, "home": 1}
+    columns = {"firm": {"price": [1.0, 2.0]}, "home": {}}
+    world = opened(3, fields={"firm": {"price": float}, "home": {}}, columns=columns, counts=counts)
+    for outcome in (lambda world: world.columns["price"].mean(), lambda world: world.columns["home"]["price"].mean()):
+        made = Environment(world, {"mean": outcome}, shards=1, frame_bytes=4096)
+        with pytest.raises(
+            ScenarioError, match=r"'price'.*world\.columns\['firm'\] has price; world.*'home'\] has none"
+        ):
+            made.measure()

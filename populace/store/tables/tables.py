@@ -263,29 +263,38 @@ def panel(run_dir: str | Path, field: str) -> NDArray[Any]:
     return dense
 
 
-def agents_having(run_dir: str | Path, field: str | None = None) -> dict[int, str]:
-    """The agents that have a public field, or all, in the order of their ids, each with its type.
-
-    Empty in a society without types, and where the run keeps no table of agents.
-    """
-    if not table_files(run_dir, "agents"):
-        return {}
+def agents_having(run_dir: str | Path, field: str) -> dict[int, str]:
+    """The agents that have a public field, in the order of their ids, each with its type; empty without types."""
     table = read_table(run_dir, "agents")
     if "type" not in table.column_names:
         return {}
-    known = table if field is None else table.filter(pc.is_valid(table.column(field)))
-    found = known.group_by("agent").aggregate([("type", "min")]).sort_by("agent").to_pydict()
+    known = table.filter(pc.is_valid(table.column(field))).select(["agent", "type"]).group_by("agent")
+    found = known.aggregate([("type", "min")]).sort_by("agent").to_pydict()
     return dict(zip(found["agent"], found["type_min"], strict=True))
 
 
-def with_types(run_dir: str | Path, table: Any) -> Any:
-    """A table of a run with each agent's `type` beside its id, in a society that has types; null for the world."""
-    names = table.column_names
-    of = agents_having(run_dir) if "agent" in names and "type" not in names else {}
-    if not of:
+def with_types(run_dir: str | Path, table: pa.Table) -> pa.Table:
+    """A table of a run with each agent's type beside its id, text: `type` for `agent`, `sender_type` and the like else.
+
+    The world (-1) and who stands in no row of the table `agents` have null. A table of a society without types, or of a
+    run that keeps no table `agents`, is given back as it is.
+    """
+    named = [name for name in ("agent", "sender", "receiver") if name in table.column_names]
+    if not named or "type" in table.column_names:
         return table
-    types = pa.array([of.get(agent) for agent in table.column("agent").to_pylist()], pa.string())
-    return table.add_column(names.index("agent") + 1, "type", types)
+    try:
+        known = read_table(run_dir, "agents")
+    except SettingsError:
+        return table
+    if "type" not in known.column_names:
+        return table
+    of = known.select(["agent", "type"]).group_by("agent").aggregate([("type", "min")])
+    for name in named:
+        at = pc.index_in(table.column(name), of.column("agent"))
+        label = "type" if name == "agent" else f"{name}_type"
+        place = table.column_names.index(name) + 1
+        table = table.add_column(place, label, pc.take(of.column("type_min"), at))
+    return table
 
 
 def _exits(run_dir: str | Path) -> dict[int, int]:
