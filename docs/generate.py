@@ -200,7 +200,8 @@ def tables_page() -> str:
     about = (
         f"What a run leaves, as Parquet. Schema version {SCHEMA_VERSION}: it stands in each file's metadata "
         f"(`{SCHEMA}`), and a table of a newer one is refused. A column is private where it may tell who somebody is; "
-        "`populace export` leaves those out. [Reading tables](../guides/tables.md) shows how to."
+        "`populace export` leaves those out. In a society with types `run.table` adds each agent's type beside its id. "
+        "[Reading tables](../guides/tables.md) shows how to."
     )
     said = [f"# Tables\n\n{about}\n"]
     for name, table in TABLES.items():

@@ -1,15 +1,4 @@
-"""A real OpenAI-compatible HTTP server on loopback that answers in tests, in a thread of its own.
-
-```python
-def vote(asked):                                    # what the model says: a str, or plain data
-    return {"support": 10} if "farmer" in asked.text else {"support": 90}
-
-with FakeEndpoint(vote, trouble={"429": 0.1, "cut": 0.05}) as endpoint:
-    run = populace.run("my_society.py", model="openai", settings=endpoint.settings)
-    endpoint.seen        # every request: when, which path, which header names, what body
-    endpoint.billed      # calls and tokens that a provider would have charged for
-```
-"""
+"""A real OpenAI-compatible HTTP server on loopback that answers in tests, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -103,11 +92,22 @@ def placebo_answer(asked: Asked) -> str:
 class FakeEndpoint:
     """The server; a context manager, which gives `base_url` (http://127.0.0.1:<free port>/v1).
 
-    `answer` says what the model says, by default a placebo. `trouble` says how often what of `TROUBLE` happens to a
-    request: by lot from `seed`, the request's content and how often it came, so in whatever order requests arrive. A
-    `plan` goes before it: a list (the nth request gets the nth act) or a function of the `Seen` request. A `limit` is
-    enforced before either. `key` asks for a bearer token; `keepalive_s` closes idle connections. `embedding` gives the
-    vector of a text, for `/embeddings`: by default a placebo's.
+    ```python
+    def vote(asked):         # what the model says: a str, or plain data
+        return {"support": 10} if "farmer" in asked.text else {"support": 90}
+
+    with FakeEndpoint(vote, models=["my-model"], trouble={"429": 0.1, "cut": 0.05}) as endpoint:
+        run = populace.run("my_society.py", model="openai", settings=endpoint.settings)
+        endpoint.seen        # every request: when, which path, which header names, what body
+        endpoint.billed      # calls and tokens that a provider would have charged for
+    ```
+
+    `answer` says what the model says, by default a placebo; `models` are those that it serves, and `settings` are those
+    of a run that asks the first of them. `trouble` says how often what happens to a request (`429`, `500`, `slow`,
+    `malformed`, `cut`, `drop`, `hang`, `refuse`): by lot from `seed`, the request's content and how often it came, so
+    in whatever order requests arrive. A `plan` goes before it: a list (the nth request gets the nth act) or a function
+    of the `Seen` request. A `limit` is enforced before either. `key` asks for a bearer token; `keepalive_s` closes idle
+    connections. `embedding` gives the vector of a text, for `/embeddings`: by default a placebo's.
     """
 
     def __init__(
