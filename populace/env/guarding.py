@@ -18,7 +18,21 @@ def guard(where: object, call: Callable[..., Any], *args: Any, passing: type[Exc
     except Exception as error:
         if isinstance(error, ScenarioError):
             raise ScenarioError(f"{where}: {error}") from error
-        raise ScenarioError(f"{where}: {type(error).__name__}: {error}{_place(error)}") from error
+        said = f"{where}: {type(error).__name__}: {error}{_place(error)}{_no_room(call, error)}"
+        raise ScenarioError(said) from error
+
+
+def _no_room(call: Callable[..., Any], error: Exception) -> str:
+    """What else to say where a part looked for a row that it never made: it knows nothing of those who were born."""
+    from populace.env.part import Part
+
+    part = getattr(call, "__self__", None)
+    if not isinstance(part, Part) or not isinstance(error, IndexError | KeyError):
+        return ""
+    roster = part.world.roster
+    if type(part).grow is not Part.grow or roster.size == roster.first:
+        return ""
+    return f". Agents {roster.first} and up were born: give {type(part).__name__} a `grow(self, ids)` that makes room"
 
 
 def _place(error: BaseException) -> str:

@@ -88,6 +88,24 @@ def test_births_and_exits_take_effect_at_the_edge() -> None:
     assert world.network.out.of(5).tolist() == [8]
 
 
+def test_a_part_that_makes_no_room_is_told_of_grow() -> None:
+    class Purse(Part):
+        def open(self, opening: Any) -> None:
+            self.cents = np.zeros(opening.agents)
+
+        def observe(self, tick: int, agents: Any) -> Any:
+            return {"cents": self.cents[agents]}
+
+    world = market(Purse())
+    says = r"part 'purse', observe: IndexError: .*"
+    with pytest.raises(ScenarioError, match=says) as caught:
+        world.observe([99])
+    assert "grow" not in str(caught.value), "nobody was born yet"
+    ending(world, lambda world: world.spawn("firm", {"price": 1.0}, n=1))
+    with pytest.raises(ScenarioError, match=says + r"Agents 5 and up were born: give Purse a `grow\(self, ids\)`"):
+        world.observe([5])
+
+
 DONE = st.lists(
     st.tuples(st.sampled_from(["firm", "home"]), st.integers(0, 3), st.lists(st.integers(0, 12), max_size=2)),
     min_size=1, max_size=5,
