@@ -185,7 +185,13 @@ def read_run_file(folder: Path) -> RunFile:
     try:
         file = msgspec.json.decode(path.read_bytes(), type=RunFile)
     except FileNotFoundError:
-        raise SettingsError(f"{path}: there is no such file. Give the folder that a run was told with --out.") from None
+        what = "Give the folder that a run was told with --out."
+        if (folder / "outcomes.parquet").exists():  # what `populace export` writes has tables, and is no run
+            what = (
+                "A copy for publication is no run any more: read its tables as files, "
+                f"pandas.read_parquet({str(folder / 'outcomes.parquet')!r})."
+            )
+        raise SettingsError(f"{path}: there is no such file. {what}") from None
     except NotADirectoryError:
         raise SettingsError(
             f"{folder}: is a file. Give a run's folder, which `populace run` names in its last lines."

@@ -59,6 +59,14 @@ def test_a_canary_is_nowhere_in_the_copy_and_in_the_run_it_is(run, tmp_path):
     assert all(f"`{column}`" in readme for column in exported.left_out)
 
 
+def test_a_copy_is_no_run_and_says_how_it_is_read(run):
+    populace.export(run, "copy")
+    with pytest.raises(
+        SettingsError, match=r"there is no such file.*no run any more.*read_parquet\('copy/outcomes.parquet'\)"
+    ):
+        populace.load("copy")
+
+
 def test_control_columns_kept_bring_it_back(run):
     populace.export(run, "copy", keep=["asks.prompt"])
     assert CANARY.encode() in everything(Path("copy"))
