@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from populace.agents.answers import compile_answer
 from populace.core.errors import SettingsError
 from populace.core.records import Ask
 from populace.models.cache.answers import Cache, InFlight, Kept
@@ -19,7 +20,7 @@ from populace.models.cache.keys import Mode, cache_key, model_seed
 
 
 def ask(agent: int = 1, tick: int = 2, nth: int = 0, key: bytes = b"k" * 16) -> Ask:
-    return Ask(agent, tick, nth, "talk", (("user", "hi"),), None, 10, 0.8, key)
+    return Ask(agent, tick, nth, "talk", (("user", "hi"),), compile_answer(str), 10, 0.8, key)
 
 
 def key(n: int) -> bytes:
