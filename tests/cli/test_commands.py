@@ -36,7 +36,20 @@ def test_help_names_the_commands_in_the_order_of_use() -> None:
     said = CliRunner().invoke(app, ["--help"]).stdout
     listed = said.partition("Commands:")[2].splitlines()
     commands = [line.split()[0] for line in listed if line.startswith("  ") and line[2] != " "]
-    wanted = ["run", "resume", "replay", "fork", "diff", "estimate", "costs", "runs", "export", "new", "doctor"]
+    wanted = [
+        "run",
+        "resume",
+        "replay",
+        "fork",
+        "diff",
+        "estimate",
+        "costs",
+        "runs",
+        "watch",
+        "export",
+        "new",
+        "doctor",
+    ]
     wanted += ["scenarios"]
     assert commands == wanted
 

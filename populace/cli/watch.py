@@ -1,0 +1,92 @@
+"""`populace watch`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from populace.runs.watching import Sight
+
+_BARS: Final = "▁▂▃▄▅▆▇█"
+_WIDTH: Final = 60
+
+
+def watch(
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    every_s: Annotated[float, typer.Option(min=0.1, help="How often to look, in seconds.")] = 2.0,
+) -> None:
+    """Watch a run that another process is at until it ends: how far it is, and its outcomes as they stand on the disk.
+
+    Without a terminal, a line of JSON whenever it has come further. To end the watching leaves the run alone. The exit
+    code is 0 where the run is complete, else 1.
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    from populace.runs.result import Run
+    from populace.runs.watching import sight_of
+
+    watched = Run(run)
+    sight = sight_of(watched)
+    try:
+        if sys.stdout.isatty():
+            with Live(_drawn(str(run), sight), console=Console(), auto_refresh=False) as live:
+                while sight.at_work:
+                    time.sleep(every_s)
+                    sight = sight_of(watched)
+                    live.update(_drawn(str(run), sight), refresh=True)
+        else:
+            _say(sight)
+            while sight.at_work:
+                time.sleep(every_s)
+                before, sight = sight, sight_of(watched)
+                if (sight.status, sight.tick) != (before.status, before.tick):
+                    _say(sight)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"populace: {run} is watched no more; it is left as it is\n")
+        raise typer.Exit(130) from None
+    if sight.status != "complete":
+        raise typer.Exit(1)
+
+
+def _say(sight: Sight) -> None:
+    import msgspec
+
+    last = {name: values[-1] for name, values in sight.outcomes.items() if values}
+    line = {"status": sight.status, "tick": sight.tick, "ticks": sight.ticks, "outcomes": last}
+    sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+    sys.stdout.flush()
+
+
+def _drawn(name: str, sight: Sight) -> RenderableType:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("outcome", "first", "last", "by tick", title=Text(_headline(name, sight)), title_justify="left")
+    for outcome, values in sight.outcomes.items():
+        table.add_row(Text(outcome), f"{values[0]:.4g}", f"{values[-1]:.4g}", sparkline(values))
+    return table
+
+
+def _headline(name: str, sight: Sight) -> str:
+    return f"{name}: {sight.status}, tick {sight.tick:,} of {sight.ticks:,}"
+
+
+def sparkline(values: list[float]) -> str:
+    """The values as a row of bars, at most 60, each the last of those that it stands for; a blank for no number."""
+    if len(values) > _WIDTH:
+        values = [values[(at + 1) * len(values) // _WIDTH - 1] for at in range(_WIDTH)]
+    finite = [value for value in values if abs(value) < float("inf")]
+    low, span = min(finite, default=0.0), max(finite, default=0.0) - min(finite, default=0.0)
+    bars = [
+        _BARS[int((value - low) / span * (len(_BARS) - 1) + 0.5) if span else 0] if abs(value) < float("inf") else " "
+        for value in values
+    ]
+    return "".join(bars)

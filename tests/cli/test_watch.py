@@ -1,0 +1,123 @@
+"""`populace watch` on a run that another process is at: what it sees, when it ends, and that it changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.command import populace
+
+from populace.cli.watch import sparkline
+from populace.store.manifest import read_manifest
+
+SOCIETY = """
+from populace import Agent, Population, Public, Society
+
+class Citizen(Agent):
+    support: Public[float] = 0.0
+
+    async def turn(self, ctx):
+        await ctx.ask("Well?")
+        self.support += 1.0
+
+society = Society(name="watched", agent=Citizen, population=lambda setup: Population({"support": [0.0] * setup.agents}),
+                  outcomes={"mean": lambda world: world.columns["support"].mean(), "of [red]": lambda world: 0.5})
+"""
+SLOW = ("--set", "model.latency.median_s=0.4", "--set", "checkpoint.every_ticks=1", "--ticks", "12", "--agents", "3")
+
+
+@pytest.fixture
+def begun(tmp_path):
+    (tmp_path / "society.py").write_text(SOCIETY, encoding="utf-8")
+    command = [sys.executable, "-m", "populace.cli", "run", "society.py", "--model", "scripted", *SLOW, "--out", "run"]
+    run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until(lambda: (tmp_path / "run" / "checkpoints").is_dir() and any((tmp_path / "run" / "checkpoints").iterdir()))
+    yield run, tmp_path
+    run.kill()
+    run.communicate()
+
+
+def until(there, tries: int = 600) -> None:
+    from time import sleep
+
+    for _ in range(tries):
+        if there():
+            return
+        sleep(0.1)
+    raise AssertionError("it did not come")
+
+
+def test_a_run_is_seen_to_come_further_until_it_ends(begun):
+    run, folder = begun
+    seen = populace("watch", "run", "--every-s", "0.2", cwd=folder)
+    assert seen.returncode == 0, seen.stderr
+    lines = [json.loads(line) for line in seen.stdout.splitlines()]
+    assert lines[0]["status"] == "at work"
+    assert 0 < lines[0]["tick"] < 12
+    ticks = [line["tick"] for line in lines]
+    assert ticks == sorted(ticks)
+    assert len(ticks) > 2
+    assert lines[-1] == {"status": "complete", "tick": 12, "ticks": 12, "outcomes": {"mean": 12.0, "of [red]": 0.5}}
+    assert run.wait(timeout=60) == 0
+    assert all(line["outcomes"]["mean"] == line["tick"] for line in lines)
+
+
+def test_a_run_that_is_interrupted_is_not_complete(begun):
+    run, folder = begun
+    command = [sys.executable, "-m", "populace.cli", "watch", "run", "--every-s", "0.2"]
+    watching = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+    assert json.loads(watching.stdout.readline())["status"] == "at work"
+    run.send_signal(signal.SIGINT)
+    out, _ = watching.communicate(timeout=120)
+    assert watching.returncode == 1
+    assert json.loads(out.splitlines()[-1])["status"] == "interrupted"
+
+
+def test_to_end_the_watching_leaves_the_run_alone(begun):
+    run, folder = begun
+    command = [sys.executable, "-m", "populace.cli", "watch", "run", "--every-s", "0.2"]
+    watching = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    watching.stdout.readline()
+    watching.send_signal(signal.SIGINT)
+    _, said = watching.communicate(timeout=60)
+    assert (watching.returncode, said) == (130, "populace: run is watched no more; it is left as it is\n")
+    assert run.wait(timeout=120) == 0
+    assert read_manifest(Path(folder, "run"))["status"] == "complete"
+
+
+def test_on_a_terminal_outcomes_are_drawn(begun):
+    run, folder = begun
+    assert run.wait(timeout=120) == 0
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "populace.cli", "watch", "run"]
+    env = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
+    done = subprocess.run(command, cwd=folder, stdout=slave, env=env, timeout=120, check=False)
+    os.close(slave)
+    drawn = os.read(master, 100_000).decode()
+    os.close(master)
+    assert done.returncode == 0
+    assert "run: complete, tick 12 of 12" in drawn
+    assert "of [red]" in drawn, "a name is no markup"
+    assert sparkline([float(tick) for tick in range(13)]) in drawn
+
+
+def test_what_is_no_run_is_named(tmp_path):
+    seen = populace("watch", "nowhere", cwd=tmp_path)
+    assert seen.returncode == 2
+    assert "nowhere" in seen.stderr
+    assert "Traceback" not in seen.stderr
+
+
+def test_a_sparkline_has_a_bar_for_each_value_and_at_most_sixty():
+    assert sparkline([0.0, 7.0]) == "▁█"
+    assert sparkline([3.0, 3.0, 3.0]) == "▁▁▁"
+    assert sparkline([0.0, float("nan"), 1.0, float("inf")]) == "▁ █ "
+    assert sparkline([]) == ""
+    assert len(sparkline([float(n) for n in range(1000)])) == 60
+    assert sparkline([float(n) for n in range(1000)])[-1] == "█"
