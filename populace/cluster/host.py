@@ -148,6 +148,16 @@ def build_stack(
     return Recording(gateway, job_journal(job, index), pasts)
 
 
+async def let_end(gateway: Gateway, grace_s: float) -> None:
+    """Begin no further call, let those in flight end, which are paid for, and break off what takes longer."""
+    gateway.wind_down()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(grace_s):
+            while gateway.pressure().in_flight:  # noqa: ASYNC110 - a gateway tells no more
+                await asyncio.sleep(POLL_S)
+    gateway.abort()
+
+
 def split_parcels(
     done: TickDone, frame: Callable[[Frame], Any], reports: Callable[[Reports, list[Frame]], Any]
 ) -> tuple[list[tuple[int, Any]], TickDone]:
@@ -257,13 +267,8 @@ class ShardHost:
         The tick that is open is abandoned. Calls that take longer than `grace_s` are broken off, and count as paid for.
         """
         self.abandon()
-        self.gateway.wind_down()
         self._wound_down = True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace_s):
-                while self.gateway.pressure().in_flight:  # noqa: ASYNC110 - a gateway tells no more
-                    await asyncio.sleep(POLL_S)
-        self.gateway.abort()
+        await let_end(self.gateway, grace_s)
 
     async def close(self) -> None:
         """Close the gateway, once the calls in flight have had a little time to end."""

@@ -7,13 +7,12 @@ its ticks are closed in one call. A shell.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from populace.cluster.host import GRACE_S, POLL_S, build_stack
+from populace.cluster.host import GRACE_S, build_stack, let_end
 from populace.cluster.job import Job
 from populace.cluster.transport import Progress
 from populace.core.errors import Interrupted
@@ -144,13 +143,8 @@ class WorldHost:
         self._ring()
         if self.gateway is None:
             return
-        self.gateway.wind_down()
         self._wound_down = True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace_s):
-                while self.gateway.pressure().in_flight:  # noqa: ASYNC110 - a gateway tells no more
-                    await asyncio.sleep(POLL_S)
-        self.gateway.abort()
+        await let_end(self.gateway, grace_s)
 
     async def close(self) -> None:
         """Close the gateway, once the calls in flight have had a little time to end."""
