@@ -25,6 +25,7 @@ from populace.budget.prices import rate_of
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.job import plan_job
 from populace.cluster.local import LocalTransport
+from populace.core.draws import WORLD
 from populace.core.errors import PopulaceError, SettingsError
 from populace.core.records import DEFAULT_ROLE
 from populace.data.societies import Origin, load_society
@@ -59,7 +60,8 @@ class Pilot(msgspec.Struct, frozen=True):
 
     `latencies_s` has an entry for each ask that was billed; `chains_s` one for each tick: how long the turn that waited
     longest for the model waited; `ticks_s` what each took in all. `cost_usd` is what the pilot cost itself. `born`
-    counts agents who were born in it, of whom `turns` holds none.
+    counts agents who were born in it, of whom `turns` holds none. `by_world` counts what the world's parts asked, which
+    `turns` holds as dealt out to the agents.
     """
 
     agents: int
@@ -73,6 +75,7 @@ class Pilot(msgspec.Struct, frozen=True):
     asks: int
     cost_usd: float
     born: int = 0
+    by_world: int = 0
 
 
 class Expected(Shown, msgspec.Struct, frozen=True):
@@ -214,13 +217,15 @@ def play(
         settings = pilot_settings(settings, size, ticks, scripted)
         coordinator = Coordinator(origin, settings, LocalTransport(), folder, (*observers, clock))
         manifest = asyncio.run((stop or Stop()).played(coordinator))
-    used, latencies_s, chains_s = _used(clock.asks)
+    used, latencies_s, chains_s, by_world = _used(clock.asks, agents)
     turns = [PilotTurn(agent, tick, used.get((agent, tick), {})) for tick in range(ticks) for agent in range(agents)]
     asks = manifest["asks"]
     scripted = settings.asks_nobody
     ticks_s = list(clock.ticks_s.values())
     figures = asks["abstained"], asks["made"], manifest["cost_usd"]
-    return Pilot(agents, ticks, scripted, turns, latencies_s, chains_s, ticks_s, *figures, manifest.get("born", 0))
+    return Pilot(
+        agents, ticks, scripted, turns, latencies_s, chains_s, ticks_s, *figures, manifest.get("born", 0), by_world
+    )
 
 
 def pilot_settings(settings: Settings, agents: int | dict[str, int], ticks: int, scripted: bool) -> Settings:
@@ -309,27 +314,38 @@ def _bounds(settings: Settings) -> list[Bound]:
 
 
 def _used(
-    ticks: Sequence[tuple[int, list[dict[str, Any]]]],
-) -> tuple[dict[tuple[int, int], dict[str, Used]], list[float], list[float]]:
-    """What each agent's turn used by purpose and model role; the latencies of billed asks; each tick's longest wait."""
+    ticks: Sequence[tuple[int, list[dict[str, Any]]]], agents: int
+) -> tuple[dict[tuple[int, int], dict[str, Used]], list[float], list[float], int]:
+    """What each agent's turn used by purpose and model role; the latencies of billed asks; each tick's longest wait.
+
+    What the world asks as a tick ends is dealt out to the agents' turns of that tick, as if it grew with their number;
+    the last figure says how often it asked.
+    """
+    by_world = 0
     used: dict[tuple[int, int], dict[str, Used]] = defaultdict(dict)
     latencies_s: list[float] = []
     chains_s = []
     for tick, shards in ticks:
         waited_s: dict[int, float] = defaultdict(float)
+        world_s, dealt = 0.0, 0
         for asks in shards:
             columns = [asks[name] for name in _COLUMNS]
             for agent, purpose, role, calls, tokens_in, tokens_out, latency_s in zip(*columns, strict=True):
-                turn, name = used[agent, tick], part_name(purpose, role)
+                payer, name = agent, part_name(purpose, role)
+                if agent == WORLD:
+                    payer, dealt, world_s = dealt % agents, dealt + 1, max(world_s, latency_s)
+                else:
+                    waited_s[agent] += latency_s
+                turn = used[payer, tick]
                 before = turn.get(name, Used())
                 turn[name] = Used(
                     before.calls + calls, before.tokens_in + tokens_in, before.tokens_out + tokens_out, role
                 )
-                waited_s[agent] += latency_s
                 if calls:
                     latencies_s.append(latency_s / calls)
-        chains_s.append(max(waited_s.values(), default=0.0))
-    return used, latencies_s, chains_s
+        chains_s.append(max(waited_s.values(), default=0.0) + world_s)
+        by_world += dealt
+    return used, latencies_s, chains_s, by_world
 
 
 def _notes(settings: Settings, pilot: Pilot, guess: Estimate) -> list[str]:
@@ -348,6 +364,10 @@ def _notes(settings: Settings, pilot: Pilot, guess: Estimate) -> list[str]:
             )
     if pilot.abstained * 10 > pilot.asks:
         notes.append(f"{pilot.abstained:,} of the pilot's {pilot.asks:,} asks have no answer: see to that first.")
+    if pilot.by_world:
+        notes.append(
+            f"The world's parts asked {pilot.by_world:,} times in the pilot: that is taken to grow with the agents."
+        )
     if pilot.born:
         notes.append(f"In the pilot {pilot.born:,} agents were born: what such will cost is not in the estimate.")
     if settings.levers:

@@ -8,6 +8,7 @@ import tempfile
 from typing import Any
 
 import pytest
+from support import moderated
 from support.asking import ASKERS, asking, here
 from support.command import populace
 from support.misbehaving import Misbehaving, slow
@@ -158,3 +159,14 @@ def test_a_run_no_longer_than_its_pilot_is_its_pilot():
     assert extrapolate(turns, plan) == estimate(short, plan)
     with pytest.raises(SettingsError, match="one agent"):
         expect(find_society(ASKERS), settings_of(agents=1))
+
+
+def test_what_the_world_asks_is_in_the_estimate(tmp_path):
+    scenario = f"{moderated.__file__}:society"
+    expected = expect(find_society(scenario), settings_of(agents=20, ticks=6), agents=20, ticks=6)
+    run = run_local(tmp_path, scenario, agents=20, ticks=6)
+    assert expected.estimate.calls.mid == run["calls_billed"]
+    parts = {name: part.calls.mid for name, part in expected.estimate.purposes.items()}
+    assert parts == {name: spent["calls"] for name, spent in run["asks"]["by_purpose"].items()}
+    assert parts["moderate"] > 0, "control: the world's own"
+    assert "The world's parts asked" in " ".join(expected.notes)
