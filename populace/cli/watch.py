@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -33,21 +34,25 @@ def watch(
     from populace.runs.result import Run
     from populace.runs.watching import sight_of
 
-    watched = Run(run)
-    sight = sight_of(watched)
+    def sights() -> Iterator[Sight]:
+        watched = Run(run)
+        while True:
+            seen = sight_of(watched)
+            yield seen
+            if not seen.at_work:
+                return
+            time.sleep(every_s)
+
+    told = None
     try:
         if sys.stdout.isatty():
-            with Live(_drawn(str(run), sight), console=Console(), auto_refresh=False) as live:
-                while sight.at_work:
-                    time.sleep(every_s)
-                    sight = sight_of(watched)
+            with Live(console=Console(), auto_refresh=False) as live:
+                for sight in sights():
                     live.update(_drawn(str(run), sight), refresh=True)
         else:
-            _say(sight)
-            while sight.at_work:
-                time.sleep(every_s)
-                before, sight = sight, sight_of(watched)
-                if (sight.status, sight.tick) != (before.status, before.tick):
+            for sight in sights():
+                if (sight.status, sight.tick) != told:
+                    told = sight.status, sight.tick
                     _say(sight)
     except KeyboardInterrupt:
         sys.stderr.write(f"populace: {run} is watched no more; it is left as it is\n")

@@ -25,7 +25,7 @@ from populace.core.records import Answer, Ask, Look, Position
 from populace.core.rounds import Contribution, Heard
 from populace.env.plain import Shown
 from populace.kernel.bus import Envelope, Frame
-from populace.kernel.environment import Reports, read_values
+from populace.kernel.environment import Reports
 from populace.kernel.events import (
     Answered,
     AskModel,
@@ -45,6 +45,7 @@ from populace.kernel.events import (
     TellRounds,
     TickDone,
 )
+from populace.kernel.packing import read_values
 from populace.kernel.shard import Shard
 from populace.kernel.snapshot import ShardState
 from populace.models.build import build_gateway

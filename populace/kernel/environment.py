@@ -494,8 +494,3 @@ def _in_order(mail: Mail) -> list[tuple[int, int, Any]]:
     rows = mail.order
     bodies = map(unpack_body, mail.bodies(rows))
     return list(zip(mail.sender[rows].tolist(), mail.nth[rows].tolist(), bodies, strict=True))
-
-
-def read_values(packed: bytes) -> list[Any]:
-    """What `observe` and `look` packed: plain values, and a LookupError in place of one that could not be had."""
-    return [value if good else LookupError(value) for good, value in msgpack.unpackb(packed, strict_map_key=False)]

@@ -13,7 +13,7 @@ _pack: Final = msgpack.Packer(autoreset=True).pack
 
 
 def pack_values(what: str, values: list[tuple[bool, Any]]) -> bytes:
-    """Values, packed (`environment.read_values`). Raises ScenarioError for numbers and texts that cannot be written."""
+    """Values, packed (`read_values`). Raises ScenarioError for numbers and texts that cannot be written."""
     try:
         return bytes(_pack(values))
     except (OverflowError, UnicodeError) as error:
@@ -24,3 +24,8 @@ def pack_values(what: str, values: list[tuple[bool, Any]]) -> bytes:
                 except (OverflowError, UnicodeError):
                     raise ScenarioError(f"{what}, {name!r}: {unwritten(error)}") from None
         raise ScenarioError(f"{what}: {unwritten(error)}") from None
+
+
+def read_values(packed: bytes) -> list[Any]:
+    """What `observe` and `look` packed: plain values, and a LookupError in place of one that could not be had."""
+    return [value if good else LookupError(value) for good, value in msgpack.unpackb(packed, strict_map_key=False)]

@@ -1,8 +1,7 @@
 """A turn as the kernel drives it: the coroutine, what it asked and was answered, and how it failed.
 
-The kernel steps the coroutine itself. What a turn yields is an effect (`Ask`, `Look` or
-`Contribution`); anything else that comes out
-of it belongs to some event loop, and is an error that names the line.
+The kernel steps the coroutine itself. What a turn yields is an effect (`Ask`, `Look` or `Contribution`); anything else
+that comes out of it belongs to some event loop, and is an error that names the line.
 """
 
 from __future__ import annotations
