@@ -4,6 +4,7 @@ from populace.env.clock import Clock
 from populace.env.digest import RowDigests
 from populace.env.feed.part import Feed
 from populace.env.fields import Fields
+from populace.env.market import Flow, OrderBook
 from populace.env.network.part import Network
 from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, query
 from populace.env.rounds import Exchange, LastRound, Round
@@ -16,10 +17,12 @@ __all__ = [
     "Exchange",
     "Feed",
     "Fields",
+    "Flow",
     "LastRound",
     "LookFailed",
     "Network",
     "Opening",
+    "OrderBook",
     "Part",
     "Resolved",
     "Round",
