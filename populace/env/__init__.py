@@ -1,5 +1,9 @@
 """The environment service and its parts. Pure: state is NumPy columns, and nothing here does I/O."""
 
+from populace.env.cases.bayes import BayesNet
+from populace.env.cases.caseset import CaseSet, Fact
+from populace.env.cases.judging import Criterion, cohen_kappa
+from populace.env.cases.part import Cases
 from populace.env.clock import Clock
 from populace.env.digest import RowDigests
 from populace.env.feed.part import Feed
@@ -13,8 +17,13 @@ from populace.env.world import Resolved, World
 __all__ = [
     "Action",
     "Batch",
+    "BayesNet",
+    "CaseSet",
+    "Cases",
     "Clock",
+    "Criterion",
     "Exchange",
+    "Fact",
     "Feed",
     "Fields",
     "Flow",
@@ -29,5 +38,6 @@ __all__ = [
     "RowDigests",
     "World",
     "action",
+    "cohen_kappa",
     "query",
 ]

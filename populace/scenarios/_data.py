@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+
+from populace.env import BayesNet
 
 
 def anes96() -> dict[str, list[float]]:
@@ -22,3 +25,9 @@ def prompts(scenario: str) -> dict[str, Any]:
     """The texts of a scenario that ships with populace, from `prompts/<scenario>.toml`."""
     path = Path(__file__).parent / "prompts" / f"{scenario}.toml"
     return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def network(name: str) -> BayesNet:
+    """A Bayesian network that ships: 'asia' (8 variables) or 'hepar2' (70); `data/networks.md` says where from."""
+    text = (Path(__file__).parent / "data" / f"{name}.json").read_text(encoding="utf-8")
+    return BayesNet.from_json(json.loads(text))

@@ -24,6 +24,7 @@ PUBLIC = {
         "Action", "Batch", "Clock", "Exchange", "Feed", "Fields", "LastRound", "LookFailed", "Network", "Opening",
         "Part", "Resolved", "Round", "RowDigests", "World", "action", "query",
         "Flow", "OrderBook",
+        "BayesNet", "CaseSet", "Cases", "Criterion", "Fact", "cohen_kappa",
     ],
     "populace.testing": [
         "Act", "Asked", "Checked", "FakeEndpoint", "Favoured", "InvariantBroken", "Plan", "RateLimit", "Seen",
