@@ -187,8 +187,10 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType({
         (
             _TICK,
             Column("lever", "text", "its name, or its place in the settings", shown=True, private=True),
-            Column("agent", "int32", "agent's id; -1: everybody, since a parameter was set"),
+            Column("agent", "int32", "agent's id; -1: nobody in particular, since a parameter was set"),
             Column("what", "text", "what the lever did", shown=True, private=True),
+            Column("why", "text", "what its trigger read; null without one", "empty_is_null", nullable=True,
+                   shown=True, private=True),
         ),
         order=("tick", "agent"), identity=("agent",),
     ),

@@ -10,7 +10,7 @@ from populace.env.feed.part import Feed
 from populace.env.fields import Fields
 from populace.env.market import Flow, OrderBook
 from populace.env.network.part import Network
-from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, query
+from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, query, signal
 from populace.env.rounds import Exchange, LastRound, Round
 from populace.env.world import Resolved, World
 
@@ -40,4 +40,5 @@ __all__ = [
     "action",
     "cohen_kappa",
     "query",
+    "signal",
 ]

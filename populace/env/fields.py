@@ -201,6 +201,14 @@ class Fields(Part):
         having = np.array([name in self._types[of] for of in self.roster.names])
         return np.flatnonzero(having[self.roster.types_of(agents)] & self.roster.lives(agents))
 
+    def types_having(self, name: str) -> tuple[str, ...]:
+        """The types of agents that have this public field."""
+        return tuple(of for of, fields in self._types.items() if name in fields)
+
+    def dtype_of(self, name: str) -> np.dtype[Any]:
+        """What a public field's column holds: float64, int64, bool, or object for text."""
+        return _DTYPES[self._types[self.types_having(name)[0]][name]]
+
     @query
     def of(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[dict[str, list[Any]]]:
         """`of(agents=[...], fields=[...])`: for each field its values, one an agent.

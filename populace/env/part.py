@@ -172,6 +172,17 @@ def query(method: Handler) -> Handler:
     return method
 
 
+def signal(method: Handler) -> Handler:
+    """Mark a method `(self)` of a part as the signal that bears its name: what triggers of levers go by.
+
+    It changes nothing, and gives one value (bool, int, float, str), or an array or list of such with one for each agent
+    that ever was, by id: `world.agents` of them. It is called at the edge between two ticks, only where a lever reads
+    it: `when = { world = { "weather.wind" = { min = 30 } } }`.
+    """
+    setattr(method, _MARK, "signal")
+    return method
+
+
 class Part:
     """Base class of the parts of a world; see the module for an example.
 
@@ -280,7 +291,7 @@ class Part:
         """Take the state that `state` gave; the part has been opened before. Copy what will be changed."""
 
 
-def handlers(part: Part, mark: Literal["action", "query"]) -> list[str]:
+def handlers(part: Part, mark: Literal["action", "query", "signal"]) -> list[str]:
     """The names of a part's methods that are marked so, sorted."""
     cls = type(part)
     return [name for name in dir(cls) if getattr(getattr(cls, name), _MARK, None) == mark]

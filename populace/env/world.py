@@ -16,12 +16,13 @@ from populace.core.roster import Roster
 from populace.env.acts import Acting
 from populace.env.fields import Fields
 from populace.env.guarding import guard
-from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, digester, handlers, query
+from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, digester, handlers, query, signal
 from populace.env.plain import Shown, given_out, plain_column, shown_column
 from populace.env.rounds import Exchange
+from populace.env.signals import read_signal
 from populace.env.turnover import Birth, Turnover, columns_of
 
-__all__ = ["Action", "Batch", "LookFailed", "Opening", "Part", "Resolved", "World", "action", "query"]
+__all__ = ["Action", "Batch", "LookFailed", "Opening", "Part", "Resolved", "World", "action", "query", "signal"]
 
 
 TakeBorn = Callable[[str, Mapping[str, Sequence[Any]], NDArray[np.int32]], None]
@@ -61,9 +62,10 @@ class World:
     `columns` and `start` are the agents' public fields now and at tick 0, by name; `tick` is the tick that the
     snapshot belongs to; `agents` is how many agents there ever were (ids go from 0 to agents - 1), and `roster` who
     they are; `parameters` are the society's, as of this tick; `draw` gives the world's keyed streams of this tick;
-    `actions` and `queries` are all that agents can do and ask ('part.name'); `observes` is True where any part shows
-    agents something, `consulting` are the parts that ask the model as a tick ends, and `exchanging` those that hold
-    rounds within one. `at_edge(tick)` is called whenever the world comes to a tick, also by `restore`.
+    `actions`, `queries` and `signals` are all that agents can do and ask, and triggers read ('part.name'); `observes`
+    is True where any part shows agents something, `consulting` are the parts that ask the model as a tick ends, and
+    `exchanging` those that hold rounds within one. `at_edge(tick)` is called whenever the world comes to a tick, also
+    by `restore`.
     """
 
     def __init__(self, *parts: Part) -> None:
@@ -83,11 +85,12 @@ class World:
             self._add(part)
         self.actions = self._names("action")
         self.queries = self._names("query")
+        self.signals = self._names("signal")
         self.observes = any(type(part).observe is not Part.observe for part in self.parts.values())
         self.exchanging = [part for part in self.parts.values() if type(part).round is not Part.round]
         self.consulting = [part for part in self.parts.values() if type(part).consult is not Part.consult]
 
-    def _names(self, mark: Literal["action", "query"]) -> frozenset[str]:
+    def _names(self, mark: Literal["action", "query", "signal"]) -> frozenset[str]:
         return frozenset(f"{name}.{method}" for name, part in self.parts.items() for method in handlers(part, mark))
 
     def _add(self, part: Any) -> None:
@@ -180,6 +183,15 @@ class World:
     def values_of(self, field: str, agents: Sequence[int] | NDArray[np.integer]) -> NDArray[Any]:
         """A public field of these agents, by id and of any types, in their order. Raises ScenarioError."""
         return self._columns.of_agents(field, agents)
+
+    def signal(self, name: str) -> Any:
+        """A signal now, 'part.name': one plain value, or a read-only array with a value for each agent that ever was.
+
+        Raises ScenarioError, naming part and signal, when it fails, and for what is no signal.
+        """
+        self._opened()
+        part, _, method = name.partition(".")
+        return read_signal(name, getattr(self.parts[part], method), self.agents)
 
     def open(self, opening: Opening) -> None:
         """Open every part, in order. Raises ScenarioError when it was opened before, or when a part cannot open."""

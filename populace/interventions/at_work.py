@@ -1,100 +1,33 @@
 """Levers at work: what holds in a tick, whom it touches.
 
-All of it is a function of (levers, seed, population, tick) and keeps no state between ticks, so a run that was
-restored, or forked with other levers, has in every tick what it should have.
+Of levers without a trigger all of it is a function of (levers, seed, population, tick) and keeps no state between
+ticks, so a run that was restored, or forked with other levers, has in every tick what it should have. One with a
+trigger acts as often as it is fired (`triggers`): each time it is another act, which begins in that tick. Acts that
+still hold are saved.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from hashlib import blake2b
 from typing import Any, Final, Protocol
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from populace.core.draws import WORLD
 from populace.core.errors import ScenarioError
 from populace.core.roster import Roster
-from populace.core.trace import DIGEST_BYTES
 from populace.env import World
-from populace.interventions.groups import SHOWN_CHARS, Ids, Members, written
-from populace.interventions.levers import KINDS, BlockLever, ChangeLever, SendLever, SetLever, label_of
+from populace.interventions.acts import Act, BlockAct, ChangeAct, HeldAct, SendAct, SetAct
+from populace.interventions.groups import Ids, Members
+from populace.interventions.levers import KINDS, label_of
+from populace.interventions.triggers import Firing
 
 FIRST_NTH: Final = 2**30
 """Where the numbers of levers' messages begin among those that the world (-1) sends in a tick."""
 
 EVERYBODY: Final = -1
 """Stands in the table of levers for an agent where a parameter was set, which touches no one in particular."""
-
-_pack: Final = msgspec.msgpack.Encoder().encode
-
-
-class Act:
-    """A lever, resolved. `seal` covers what it does and to whom, for the trace; `what` says it to a person."""
-
-    def __init__(self, index: int, lever: Any, kind: str, spec: Any, *groups: Ids | None) -> None:
-        self.index = index
-        self.at: int = lever.at
-        self.until: int | None = getattr(lever, "until", None)
-        self.label = label_of(lever, index)
-        said = written(spec)
-        self.what = f"{kind} {said.decode()}"[:SHOWN_CHARS]
-        parts = (kind, said, *(None if one is None else one.astype("<i4").tobytes() for one in groups))
-        self.seal = blake2b(_pack(parts), digest_size=DIGEST_BYTES).digest()
-
-    def holds(self, tick: int) -> bool:
-        """Whether the tick is one of those from `at` to before `until`."""
-        return self.at <= tick and (self.until is None or tick < self.until)
-
-
-class SetAct(Act):
-    """Parameters that hold for a while; `values` by key, as their parameters' types."""
-
-    def __init__(self, index: int, lever: SetLever, values: dict[str, Any]) -> None:
-        super().__init__(index, lever, "set", lever.set)
-        self.values = values
-
-
-class SendAct(Act):
-    """A message, packed, to a group."""
-
-    def __init__(self, index: int, lever: SendLever, to: Ids, body: bytes) -> None:
-        super().__init__(index, lever, "send", lever.send.body, to)
-        self.to = to
-        self.body = body
-
-
-class BlockAct(Act):
-    """Messages refused, from a group of a population of `size`, to all or to another group."""
-
-    def __init__(self, index: int, lever: BlockLever, size: int, sender: Ids, receiver: Ids | None) -> None:
-        super().__init__(index, lever, "block", None, sender, receiver)
-        self.what = "block"
-        self._size = size
-        self._sender = _mask(size, sender)
-        self._receiver = None if receiver is None else _mask(size, receiver)
-
-    def covers(self, sender: Ids, receiver: Ids) -> NDArray[np.bool_]:
-        """Which of these messages it refuses; of agents born after it was made, none."""
-        hit = self._has(self._sender, sender) & (receiver != WORLD)
-        return np.asarray(hit if self._receiver is None else hit & self._has(self._receiver, receiver))
-
-    def _has(self, mask: NDArray[np.bool_], ids: Ids) -> NDArray[np.bool_]:
-        late = ids >= self._size
-        return mask[np.where(late, 0, ids)] & ~late if late.any() else mask[ids]
-
-
-class ChangeAct(Act):
-    """Fields of a group's agents; `makers`, by field, give the value of the member at a place, a new one each time."""
-
-    def __init__(self, index: int, lever: ChangeLever, members: Ids, makers: dict[str, Callable[[int], Any]]) -> None:
-        super().__init__(index, lever, "change", (lever.change.fields, lever.change.each), members)
-        self.what = f"change {written({**lever.change.fields, **lever.change.each}).decode()}"[:SHOWN_CHARS]
-        self.members = members
-        self.makers = makers
 
 
 class Whole(Protocol):
@@ -107,36 +40,122 @@ class Whole(Protocol):
         """Give a field of these agents other values."""
 
 
+Stretches = Callable[[Sequence[Act], int], list[tuple[int, Any]]]
+"""Gives, of some acts, the society's parameters from a tick on, and the tick from which each holds."""
+
+
 class Levers:
-    """The levers of a run, resolved against its population. `NO_LEVERS` are none."""
+    """The levers of a run, resolved against its population. `NO_LEVERS` are none.
+
+    `acts` are those of levers without a trigger; `triggered` are those of the others as they would be if they were
+    fired in their first tick, which are only tried and never act.
+    """
 
     def __init__(
         self,
         acts: Iterable[Act] = (),
-        parameters: Sequence[tuple[int, Any]] = (),
         remake: Callable[[int, Members, Roster], Act] | None = None,
+        stretches: Stretches | None = None,
+        triggered: Iterable[Act] = (),
+        watched: Sequence[Any] = (),
     ) -> None:
+        self.watched = watched
+        """All levers as settings have them, where any has a trigger."""
         self._remake = remake
-        self._acts = sorted(acts, key=lambda act: (act.at, act.index))
-        self._starts = [start for start, _ in parameters]
-        self._parameters = [values for _, values in parameters]
+        self._stretches = stretches
+        self._own = list(acts)
+        self._triggered = list(triggered)
+        self._fired: list[Act] = []
+        self._before: tuple[int, list[Act]] = (-1, [])
+        """The edge at which levers were fired last, and what had been fired before and was not over."""
+        self._told: tuple[int, list[tuple[Act, Firing]]] = (-1, [])
+        self._join(0)
 
     def __bool__(self) -> bool:
-        return bool(self._acts)
+        return bool(self._own or self._triggered)
+
+    def _join(self, tick: int) -> None:
+        """Put those that were fired among the others, as of a tick."""
+        self._acts = sorted((*self._own, *self._fired), key=lambda act: (act.at, act.index))
+        parameters = [] if self._stretches is None else self._stretches(self._acts, tick)
+        self._starts = [start for start, _ in parameters]
+        self._parameters = [values for _, values in parameters]
 
     def fix(self, members: Mapping[int, Members], roster: Roster) -> None:
         """Give levers, by place, the members that their groups have in their tick. Raises SettingsError."""
         if members:
             assert self._remake is not None
-            self._acts = [
+            self._own = [
                 self._remake(act.index, members[act.index], roster) if act.index in members else act
-                for act in self._acts
+                for act in self._own
             ]
+            self._acts = sorted((*self._own, *self._fired), key=lambda act: (act.at, act.index))
+
+    def fire(self, tick: int, firings: Sequence[Firing], roster: Roster) -> None:
+        """Let levers with triggers act from the start of a tick on. Raises SettingsError for what they cannot do."""
+        self._before = tick, self._fired
+        if not firings:
+            return
+        live = [act for act in self._fired if not act.is_over(tick)]
+        told = []
+        for one in firings:
+            act = self._act_of(one.place, tick, one.until, one.members, roster)
+            told.append((act, one))
+            if isinstance(act, SetAct):
+                live = [other for other in live if other.index != act.index]
+            elif isinstance(act, BlockAct):
+                live, act = self._with_alike(live, act, roster)
+            live.append(act)
+        self._fired, self._told = live, (tick, told)
+        self._join(tick)
+
+    def _act_of(self, place: int, tick: int, until: int | None, members: Members, roster: Roster) -> Act:
+        assert self._remake is not None
+        act = self._remake(place, members, roster)
+        act.at, act.until, act.members = tick, until, members
+        return act
+
+    def _with_alike(self, live: list[Act], act: Act, roster: Roster) -> tuple[list[Act], Act]:
+        """A block and those of the same lever that differ in the sender only, as one; so as many stay as ends do."""
+        alike = [
+            other
+            for other in live
+            if (other.index, other.until) == (act.index, act.until) and _same(other.members.other, act.members.other)
+        ]
+        if not alike:
+            return live, act
+        group = np.unique(np.concatenate([one.members.group for one in (*alike, act)]))
+        at = min(other.at for other in alike)
+        joined = self._act_of(act.index, at, act.until, Members(group, act.members.other), roster)
+        return [other for other in live if other not in alike], joined
+
+    def fired(self, tick: int) -> dict[str, dict[str, Ids]]:
+        """What was fired before `tick` and may still hold, as plain arrays, for a checkpoint."""
+        live = self._before[1] if self._before[0] == tick else self._fired
+        found = {}
+        for at, act in enumerate(act for act in live if not act.is_over(tick)):
+            span = np.array([act.index, act.at, -1 if act.until is None else act.until], np.int32)
+            other = {} if act.members.other is None else {"other": act.members.other}
+            found[str(at)] = {"span": span, "group": act.members.group, **other}
+        return found
+
+    def restore(self, state: Mapping[str, Mapping[str, Any]], tick: int, roster: Roster) -> None:
+        """Take what `fired` gave, in the tick that it was given for."""
+        self._fired = []
+        for at in sorted(state, key=int):
+            place, begun, until = np.asarray(state[at]["span"]).tolist()
+            group, other = (None if (ids := state[at].get(key)) is None else np.asarray(ids, np.int32)
+                            for key in ("group", "other"))  # fmt: skip
+            assert group is not None
+            members = Members(group, other)
+            self._fired.append(self._act_of(place, begun, None if until < 0 else until, members, roster))
+        self._before, self._told = (-1, []), (-1, [])
+        self._join(tick)
 
     def beginning(self, tick: int) -> dict[int, list[int]]:
         """The places of the levers on groups that take effect by a tick, by the tick in which they do."""
         found: dict[int, list[int]] = {}
-        for act in self._acts:
+        for act in self._own:
             if act.at <= tick and not isinstance(act, SetAct):
                 found.setdefault(act.at, []).append(act.index)
         return found
@@ -158,26 +177,38 @@ class Levers:
 
     def world_keys(self) -> list[tuple[str, str]]:
         """What levers set of the world at any time, by part and name."""
-        keys = {key for act in self._acts if isinstance(act, SetAct) for key in act.values if key.startswith("world.")}
+        acts = [act for act in (*self._own, *self._triggered) if isinstance(act, SetAct)]
+        keys = {key for act in acts for key in act.values if key.startswith("world.")}
         return [(part, name) for _, part, name in (key.split(".") for key in sorted(keys))]
 
+    def triggered_values(self) -> list[tuple[str, str, Any, str]]:
+        """What levers with triggers would set of the world: part, name, value, and the lever."""
+        acts = [act for act in self._triggered if isinstance(act, SetAct)]
+        found = [(key.split("."), value, act.label) for act in acts for key, value in act.values.items()]
+        return [(path[1], path[2], value, label) for path, value, label in found if path[0] == "world"]
+
     def edges(self) -> list[int]:
-        """The ticks at whose start a parameter begins or ends, sorted."""
-        acts = [act for act in self._acts if isinstance(act, SetAct)]
+        """The ticks at whose start a parameter begins or ends of levers without a trigger, sorted."""
+        acts = [act for act in self._own if isinstance(act, SetAct)]
         return sorted({act.at for act in acts} | {act.until for act in acts if act.until is not None})
 
-    def changes(self, tick: int, fields: Iterable[str]) -> list[tuple[Ids, dict[str, list[Any]]]]:
-        """What changes of these fields at the start of a tick: members, and a column for each field."""
+    def changes(
+        self, tick: int, fields: Iterable[str], *, fired: bool = False
+    ) -> list[tuple[Ids, dict[str, list[Any]]]]:
+        """What changes of these fields at the start of a tick: members, and a column for each field.
+
+        By levers without a trigger, or by those that were `fired`.
+        """
         found = []
-        for act in self._acts:
+        for act in sorted(self._fired if fired else self._own, key=lambda act: act.index):
             if isinstance(act, ChangeAct) and act.at == tick:
                 columns = {
-                    name: [act.makers[name](place) for place in range(len(act.members))]
+                    name: [act.makers[name](place) for place in range(len(act.changed))]
                     for name in fields
                     if name in act.makers
                 }
                 if columns:
-                    found.append((act.members, columns))
+                    found.append((act.changed, columns))
         return found
 
     def changing(self, tick: int, index: int, shards: int, roster: Roster) -> set[int]:
@@ -186,7 +217,7 @@ class Levers:
         return {
             one
             for act in acts
-            for one in act.members[(act.members % shards == index) & roster.lives(act.members)].tolist()
+            for one in act.changed[(act.changed % shards == index) & roster.lives(act.changed)].tolist()
         }
 
     def change(
@@ -199,15 +230,15 @@ class Levers:
         touched: set[int] = set()
         for act in self._acts:
             if isinstance(act, ChangeAct) and act.at == tick:
-                places = np.flatnonzero((act.members % shards == index) & roster.lives(act.members)).tolist()
-                members = act.members[places].tolist()
+                places = np.flatnonzero((act.changed % shards == index) & roster.lives(act.changed)).tolist()
+                members = act.changed[places].tolist()
                 if whole is not None:
-                    is_whole = whole.among(act.members[places]).tolist()
+                    is_whole = whole.among(act.changed[places]).tolist()
                     rest = [place for place, one in zip(places, is_whole, strict=True) if one]
                     for name, make in act.makers.items() if rest else ():
-                        whole.change(act.members[rest], name, [make(place) for place in rest])
+                        whole.change(act.changed[rest], name, [make(place) for place in rest])
                     places = [place for place, one in zip(places, is_whole, strict=True) if not one]
-                    members = act.members[places].tolist()
+                    members = act.changed[places].tolist()
                 touched.update(members)
                 for name, make in act.makers.items():
                     for place, member in zip(places, members, strict=True):
@@ -229,33 +260,43 @@ class Levers:
         """Which of a tick's messages are refused, and rows for the table of levers."""
         mask = np.zeros(len(sender), np.bool_)
         rows = _Rows()
+        acts: dict[int, list[BlockAct]] = {}
         for act in self._acts:
             if isinstance(act, BlockAct) and act.holds(tick):
-                hit = act.covers(sender, receiver)
-                mask |= hit
-                rows.add(tick, act, np.unique(sender[hit]).tolist())
+                acts.setdefault(act.index, []).append(act)
+        for same in acts.values():
+            hit = np.zeros(len(sender), np.bool_)
+            for act in same:
+                hit |= act.covers(sender, receiver)
+            mask |= hit
+            rows.add(tick, same[0], np.unique(sender[hit]).tolist())
         return mask, rows.columns
 
     def touched(self, tick: int) -> dict[str, list[Any]]:
-        """Rows for the table of levers: whom they touch at the start of a tick."""
+        """Rows for the table of levers: whom they touch at the start of a tick, and why those with triggers do."""
         rows = _Rows()
         for act in self._acts:
+            if isinstance(act, SetAct) and act.until == tick:
+                rows.add(tick, act, [EVERYBODY], f"end of {act.what}")
+        for act in self._own:
             if isinstance(act, SetAct) and act.at == tick:
                 rows.add(tick, act, [EVERYBODY])
-            elif isinstance(act, SetAct) and act.until == tick:
-                rows.add(tick, act, [EVERYBODY], f"end of {act.what}")
             elif isinstance(act, SendAct) and act.at == tick:
                 rows.add(tick, act, np.sort(act.to).tolist())
             elif isinstance(act, ChangeAct) and act.at == tick:
-                rows.add(tick, act, np.sort(act.members).tolist())
+                rows.add(tick, act, np.sort(act.changed).tolist())
+        for act, one in self._told[1] if self._told[0] == tick else ():
+            if one.who is not None:
+                rows.add(tick, act, one.who.tolist(), why=one.why)
+            else:
+                whom = [EVERYBODY] if isinstance(act, HeldAct) else np.sort(one.members.group).tolist()
+                rows.add(tick, act, whom, why=one.why * len(whom))
         return rows.columns
 
     def seal(self, tick: int) -> bytes:
         """What the tick's digest covers of levers: which are at work in it, and on whom; empty where none is."""
         return b"".join(
-            act.seal
-            for act in self._acts
-            if (act.holds(tick) if isinstance(act, SetAct | BlockAct) else act.at == tick)
+            act.seal for act in self._acts if (act.holds(tick) if isinstance(act, HeldAct) else act.at == tick)
         )
 
 
@@ -268,32 +309,35 @@ class _Rows:
     def __init__(self) -> None:
         self.columns: dict[str, list[Any]] = {}
 
-    def add(self, tick: int, act: Act, agents: list[int], what: str = "") -> None:
+    def add(self, tick: int, act: Act, agents: list[int], what: str = "", why: Sequence[str] = ()) -> None:
         if agents:
-            columns = self.columns or {"tick": [], "lever": [], "agent": [], "what": []}
+            columns = self.columns or {"tick": [], "lever": [], "agent": [], "what": [], "why": []}
             columns["tick"] += [tick] * len(agents)
             columns["lever"] += [act.label] * len(agents)
             columns["agent"] += agents
             columns["what"] += [what or act.what] * len(agents)
+            columns["why"] += why or [""] * len(agents)
             self.columns = columns
 
 
-def _mask(size: int, ids: Ids) -> NDArray[np.bool_]:
-    mask = np.zeros(size, np.bool_)
-    mask[ids] = True
-    return mask
+def _same(one: Ids | None, other: Ids | None) -> bool:
+    return one is other or (one is not None and other is not None and bool(np.array_equal(one, other)))
 
 
 def set_world(world: World, levers: Levers, base: Mapping[tuple[str, str], Any], tick: int) -> None:
     """Give the world's parts what holds in a tick, `base` where no lever does. Raises ScenarioError."""
     held = levers.world_values(tick)
     for (part, name), usual in base.items():
-        value, label = held.get((part, name), (usual, ""))
-        try:
-            world.parts[part].set_parameter(name, value)
-        except Exception as error:
-            by = f"lever {label!r}" if label else "where no lever holds"
-            raise ScenarioError(f"{by}: set 'world.{part}.{name}' = {value!r}: {error}") from error
+        set_parameter(world, part, name, *held.get((part, name), (usual, "")))
+
+
+def set_parameter(world: World, part: str, name: str, value: Any, label: str) -> None:
+    """Give a part a value; `label` is the lever that sets it, empty for none. Raises ScenarioError."""
+    try:
+        world.parts[part].set_parameter(name, value)
+    except Exception as error:
+        by = f"lever {label!r}" if label else "where no lever holds"
+        raise ScenarioError(f"{by}: set 'world.{part}.{name}' = {value!r}: {error}") from error
 
 
 def summarize(levers: Sequence[Any], touched: Mapping[str, int] | None) -> list[dict[str, Any]]:
@@ -306,7 +350,7 @@ def summarize(levers: Sequence[Any], touched: Mapping[str, int] | None) -> list[
             "lever": (label := label_of(lever, index)),
             "kind": (kind := next(kind for kind in KINDS if hasattr(lever, kind))),
             "at": lever.at,
-            "until": getattr(lever, "until", None),
+            "until": lever.until,
             "agents_touched": None if kind == "set" or touched is None else touched.get(label, 0),
         }
         for index, lever in enumerate(levers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from populace.core.draws import column
 from populace.core.errors import SettingsError
 from populace.core.roster import ONE, Roster
-from populace.interventions.levers import Among, BlockLever, ChangeLever, SendLever, label_of
+from populace.interventions.conditions import MATCHING, Among, When
+from populace.interventions.levers import BlockLever, ChangeLever, SendLever, label_of
 
 SHOWN_CHARS: Final = 200
 SHOWN_VALUES: Final = 12
@@ -24,12 +25,14 @@ Ids = NDArray[np.int32]
 class Members(msgspec.Struct, frozen=True):
     """The agents in the groups that a lever names, as int32 ids; plain data, which travels to shards.
 
-    `group` is whom it sends to, whom it changes, or whose messages it blocks (empty where it sets parameters); `other`
-    is to whom these messages are, None for all.
+    `group` is whom it sends to, whom it changes, or whose messages it blocks (empty where it sets parameters, or is of
+    those who meet its trigger); `other` is to whom these messages are, None for all. `among` are those who can meet its
+    trigger, None for all.
     """
 
     group: Ids
     other: Ids | None = None
+    among: Ids | None = None
 
 
 def members_of(group: Sequence[int], other: Sequence[int] | None) -> Members:
@@ -38,13 +41,13 @@ def members_of(group: Sequence[int], other: Sequence[int] | None) -> Members:
 
 
 class _Slot(NamedTuple):
-    """A group that a lever names: the lever's place and label, under which key it stands, and whom it is for."""
+    """A group that a lever names: the lever's place and label, under which key it stands, and which of `Members`."""
 
     place: int
     label: str
     key: str
     group: Any
-    is_other: bool = False
+    which: Literal["group", "other", "among"] = "group"
 
 
 class Membership:
@@ -131,25 +134,37 @@ class Membership:
 
 
 def _slots(place: int, label: str, lever: Any) -> list[_Slot]:
+    """The groups that a lever names, but for those who meet its trigger: they show in the run."""
+    named: list[_Slot] = []
     match lever:
         case SendLever(send=send):
-            return [_Slot(place, label, "send.to", send.to)]
+            named = [_Slot(place, label, "send.to", send.to)]
         case BlockLever(block=block):
-            senders = _Slot(place, label, "block.sender", block.sender)
-            to = block.receiver
-            return [senders] if to is None else [senders, _Slot(place, label, "block.receiver", to, is_other=True)]
+            named = [_Slot(place, label, "block.sender", block.sender)]
+            if block.receiver is not None:
+                named.append(_Slot(place, label, "block.receiver", block.receiver, "other"))
         case ChangeLever(change=change):
-            return [_Slot(place, label, "change.group", change.group)]
-    return []
+            named = [_Slot(place, label, "change.group", change.group)]
+    if lever.when is not None and lever.when.among is not None:
+        named.append(_Slot(place, label, "when.among", lever.when.among, "among"))
+    return [slot for slot in named if slot.group != MATCHING]
 
 
 def _put(members: Members, slot: _Slot, ids: Ids) -> Members:
-    return Members(members.group, ids) if slot.is_other else Members(ids, members.other)
+    given = {slot.which: ids}
+    return msgspec.structs.replace(members, **given)
 
 
 def _types(group: Among, names: tuple[str, ...]) -> Sequence[str]:
     """The types that a group names; all of them where it names none."""
     return names if group.type is None else _list(group.type)
+
+
+def types_matching(when: When, fields: Mapping[str, Collection[str]]) -> list[str]:
+    """The types of agents that can meet a trigger's conditions, given the public fields of each."""
+    among = when.among
+    types = _types(among, tuple(fields)) if isinstance(among, Among) else tuple(fields)
+    return [of for of in types if all("." in name or name in fields.get(of, ()) for name in when.agents)]
 
 
 class _Groups:
@@ -193,11 +208,11 @@ class _Groups:
         if not having:
             there = ", ".join(dict.fromkeys(one for of in types for one in self._columns.get(of, ())))
             raise SettingsError(f"{key}: the population has no column '{name}'; it has {there}")
-        kinds = {_kind(value) for of in having for value in self._columns[of][name]} - {"nothing"}
-        for one in _wanted(condition):
-            if _kind(one) not in kinds:
+        kinds = {kind_of(value) for of in having for value in self._columns[of][name]} - {"nothing"}
+        for one in wanted_of(condition):
+            if kind_of(one) not in kinds:
                 held = ", ".join(sorted(kinds)) or "nothing"
-                raise SettingsError(f"{key}: {shown(one)} is {_kind(one)}, and the column holds {held}")
+                raise SettingsError(f"{key}: {shown(one)} is {kind_of(one)}, and the column holds {held}")
         found = np.zeros(self._agents, np.bool_)
         for of in having:
             found[self._roster.members(of)] = _fits(self._columns[of][name], condition)
@@ -216,31 +231,33 @@ class _Groups:
 
 def _spread(values: Sequence[Any]) -> str:
     """The values that there are: each, or from the least to the greatest where they are many numbers."""
-    kinds = sorted({(_kind(value), value) for value in values}, key=lambda pair: (pair[0], pair[1]))
+    kinds = sorted({(kind_of(value), value) for value in values}, key=lambda pair: (pair[0], pair[1]))
     if len(kinds) > SHOWN_VALUES and {kind for kind, _ in kinds} == {"numbers"}:
         return f"from {shown(kinds[0][1])} to {shown(kinds[-1][1])}"
     more = f" or {len(kinds) - SHOWN_VALUES:,} others" if len(kinds) > SHOWN_VALUES else ""
     return ", ".join(shown(value) for _, value in kinds[:SHOWN_VALUES]) + more
 
 
-def _wanted(condition: Any) -> list[Any]:
+def wanted_of(condition: Any) -> list[Any]:
+    """The values that a condition speaks of, the ends of a range among them."""
     return list(condition.values()) if isinstance(condition, Mapping) else _list(condition)
 
 
 def _fits(values: Sequence[Any], condition: Any) -> NDArray[np.bool_]:
     """Which of a column's values fit a condition."""
     if isinstance(condition, Mapping):
-        numbers = np.array([value if _kind(value) == "numbers" else np.nan for value in values], np.float64)
+        numbers = np.array([value if kind_of(value) == "numbers" else np.nan for value in values], np.float64)
         low, high = condition.get("min", -np.inf), condition.get("max", np.inf)
         return np.asarray((numbers >= low) & (numbers <= high))
-    chosen = {(_kind(one), one) for one in _wanted(condition)}
+    chosen = {(kind_of(one), one) for one in wanted_of(condition)}
     return np.array([type(v) in _KINDS and (_KINDS[type(v)], v) in chosen for v in values], np.bool_)
 
 
 _KINDS: Final = {bool: "true or false", int: "numbers", float: "numbers", str: "text"}
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What a value is, in words."""
     return "nothing" if value is None else _KINDS.get(type(value), f"a {type(value).__name__}")
 
 

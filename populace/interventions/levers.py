@@ -18,11 +18,22 @@ block = { sender = [3, 4], receiver = { where = { age = { min = 65 } } } }
 [[levers]]                      # fields of agents
 at = 0
 change = { group = "all", fields = { attitude = 5.0 } }
+
+[[levers]]                      # whoever has three strikes is silenced for 24 ticks, each time anew
+when = { agents = { strikes = { min = 3 } } }
+lasts = 24
+again = 24
+block = { sender = "matching" }
 ```
 
 `at` is the tick at whose start a lever takes effect, `until` the first tick in which a `set` or a `block` holds no
 longer; without it they hold to the run's end. Of two levers that set the same, the one with the later `at` wins, and
 then the later in the list.
+
+A lever with a trigger, `when`, takes effect at the start of each tick in which the condition is met, from `at` (1,
+where it is not said) to before `until`: once, for each agent where it is about agents, or again no sooner than `again`
+ticks after. What it sets or blocks holds for `lasts` ticks. All triggers of an edge are read on one state: that as the
+tick begins, once the levers without a trigger have acted.
 
 A `send` reaches its group as mail of the world (-1) from the tick before. A `block` concerns what is sent in its ticks,
 from agents to agents: not their actions, and not what the world sends. A `change` is in the agents and in the world's
@@ -34,16 +45,16 @@ What `world(setup, people)` and `population(setup)` made of a parameter stays as
 from __future__ import annotations
 
 import json
-import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import pydantic
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, JsonValue, NonNegativeInt, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, NonNegativeInt, PositiveInt, Tag
 
 from populace.core.errors import SettingsError
+from populace.interventions.conditions import MATCHING, Among, Data, Group, Name, Plain, When
 
 KINDS: Final = ("set", "send", "block", "change")
 _WORDS: Final = {
@@ -61,114 +72,29 @@ _WORDS: Final = {
 """What pydantic says, and what a person is told."""
 
 
-def _check_finite(value: Any) -> Any:
-    """Plain data goes through JSON, which has no NaN and no infinities."""
-    given = value
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("a lever's numbers are finite")
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list):
-        for one in value:
-            _check_finite(one)
-    return given
-
-
-Plain = Annotated[JsonValue, AfterValidator(_check_finite)]
-Name = Annotated[str, Field(min_length=1, max_length=100)]
-
-
-class _Data(pydantic.BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-def _condition(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        ends = [value[end] for end in ("min", "max") if end in value]
-        if not ends or len(ends) != len(value) or not all(_is_number(end) for end in ends):
-            raise ValueError("a range is {min = number, max = number}, or one of them; both ends belong to it")
-        return value
-    for one in value if isinstance(value, list) else [value]:
-        if not isinstance(one, bool | int | float | str):
-            raise ValueError("a condition is a value, a list of values, or a range {min = ..., max = ...}")  # noqa: TRY004 - pydantic reads it
-    if value == []:
-        raise ValueError("an empty list of values matches nobody")
-    return value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-Condition = Annotated[Plain, AfterValidator(_condition)]
-
-
-class Among(_Data):
-    """A group by what its members are at tick 0, by type, by lot, or by several of these.
-
-    `type` names a type of agents of a society that has types, or several. `where` holds a condition for each of some
-    columns of the population: a value, a list of values, or a range {min, max}. `share` is the part of those that is
-    drawn: exactly so many, rounded, the same ones in every run with the same seed, and a smaller share is part of a
-    larger one. The lot is drawn under the lever's name; groups with the same `key` share their lot.
-    """
-
-    type: Name | Annotated[list[Name], Field(min_length=1)] | None = None
-    where: dict[str, Condition] = {}
-    share: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
-    key: Name | None = None
-
-    @pydantic.model_validator(mode="after")
-    def _says_something(self) -> Among:
-        if not self.where and self.share is None and self.type is None:
-            raise ValueError('say where = {column = value}, share = 0.1, type, or more; for everybody write "all"')
-        if self.key is not None and self.share is None:
-            raise ValueError("a key names a lot: it needs a share")
-        return self
-
-
-def _which_group(value: Any) -> str | None:
-    if isinstance(value, str):
-        return "<all>"
-    if isinstance(value, list | tuple):
-        return "<ids>"
-    return "<among>" if isinstance(value, Mapping | Among) else None
-
-
-Ids = Annotated[list[NonNegativeInt], Field(min_length=1)]
-Group = Annotated[
-    Annotated[Literal["all"], Tag("<all>")] | Annotated[Ids, Tag("<ids>")] | Annotated[Among, Tag("<among>")],
-    Discriminator(
-        _which_group,
-        custom_error_type="group",
-        custom_error_message='a group is "all", a list of ids, or {where = {column = value}, share = 0.1, type}',
-    ),
-]
-"""Some of the agents."""
-
-
-class Send(_Data):
+class Send(Data):
     """A message to each of a group, from the world (-1); `body` is plain data."""
 
     to: Group
     body: Plain
 
 
-class BlockRule(_Data):
+class BlockRule(Data):
     """Messages that `sender` send, to `receiver` or to anybody, are refused with the reason 'blocked'."""
 
     sender: Group
     receiver: Group | None = None
 
 
-class Change(_Data):
+class Change(Data):
     """Fields of a group's agents: `fields` sets one value for all, `each` a list of values, one an agent.
 
     The values of `each` follow the group's order: as written for a list of ids, by id for any other.
     """
 
     group: Group
-    fields: dict[str, Plain] = {}
-    each: dict[str, Annotated[list[Plain], Field(min_length=1)]] = {}
+    fields: dict[str, Plain] = Field(default={})
+    each: dict[str, Annotated[list[Plain], Field(min_length=1)]] = Field(default={})
 
     @pydantic.model_validator(mode="after")
     def _says_something(self) -> Change:
@@ -179,18 +105,54 @@ class Change(_Data):
         return self
 
 
-class _Lever(_Data):
+class _Lever(Data):
     at: NonNegativeInt
     name: Name | None = None
+    when: When | None = None
+    until: NonNegativeInt | None = None
+    again: PositiveInt | None = None
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _begins_after_tick_0(cls, given: Any) -> Any:
+        triggered = isinstance(given, Mapping) and given.get("when") is not None
+        return {"at": 1, **given} if triggered else given
+
+    @pydantic.model_validator(mode="after")
+    def _fits_its_trigger(self) -> _Lever:
+        if self.until is not None and self.until <= self.at:
+            raise ValueError(f"until = {self.until} is the first tick without it: it comes after at = {self.at}")
+        groups = self.groups()
+        if self.when is None:
+            if MATCHING in groups:
+                raise ValueError(f'"{MATCHING}" are those who meet a trigger: say when = {{agents = {{...}}}}, too')
+            for key in ("again", "lasts"):
+                if getattr(self, key, None) is not None:
+                    raise ValueError(f"{key} is of levers with a trigger: say when = {{...}}, too")
+            return self
+        if self.at == 0:
+            raise ValueError("a trigger is first read at the edge after tick 0: at = 1 or later")
+        if bool(self.when.agents) != (MATCHING in groups):
+            raise ValueError(
+                f'conditions of agents and the group "{MATCHING}" go together: name it where the lever names a group; '
+                "one that sets parameters goes by when.world or when.outcomes"
+            )
+        return self
+
+    def groups(self) -> list[Any]:
+        """The groups that it names."""
+        return []
 
 
 class _Held(_Lever):
-    until: NonNegativeInt | None = None
+    lasts: PositiveInt | None = None
 
+
+class _AtOnce(_Lever):
     @pydantic.model_validator(mode="after")
-    def _ends_after_it_begins(self) -> _Held:
-        if self.until is not None and self.until <= self.at:
-            raise ValueError(f"until = {self.until} is the first tick without it: it comes after at = {self.at}")
+    def _takes_no_time(self) -> _AtOnce:
+        if self.until is not None and self.when is None:
+            raise ValueError("until is of what holds for a while (set, block), and of levers with a trigger (when)")
         return self
 
 
@@ -226,10 +188,14 @@ class SetLever(_Held):
     set: Annotated[dict[str, Plain], Field(min_length=1), BeforeValidator(_flat), AfterValidator(_keys)]
 
 
-class SendLever(_Lever):
+class SendLever(_AtOnce):
     """Sends a message."""
 
     send: Send
+
+    def groups(self) -> list[Any]:
+        """See `_Lever.groups`."""
+        return [self.send.to]
 
 
 class BlockLever(_Held):
@@ -237,11 +203,25 @@ class BlockLever(_Held):
 
     block: BlockRule
 
+    def groups(self) -> list[Any]:
+        """See `_Lever.groups`."""
+        return [self.block.sender, self.block.receiver]
 
-class ChangeLever(_Lever):
+
+class ChangeLever(_AtOnce):
     """Changes fields of agents."""
 
     change: Change
+
+    @pydantic.model_validator(mode="after")
+    def _has_so_many(self) -> ChangeLever:
+        if self.change.each and self.change.group == MATCHING:
+            raise ValueError(f'each has a value for each of a group, and how many are "{MATCHING}" shows in the run')
+        return self
+
+    def groups(self) -> list[Any]:
+        """See `_Lever.groups`."""
+        return [self.change.group]
 
 
 _LEVERS: Final[Mapping[str, type[_Lever]]] = {
@@ -263,7 +243,7 @@ Lever: TypeAlias = Annotated[
     Discriminator(
         _which_lever,
         custom_error_type="lever",
-        custom_error_message="a lever has exactly one of set, send, block and change, and an at",
+        custom_error_message="a lever has exactly one of set, send, block and change, and an at or a when",
     ),
 ]
 """One intervention."""
@@ -285,7 +265,7 @@ def parse_lever(given: str | Mapping[str, Any], at: int | None = None) -> Any:
     named = f"--lever '{given}'" if isinstance(given, str) else f"lever {dict(given)}"
     lever = _read_table(given, named) if isinstance(given, str) else dict(given)
     if at is not None:
-        lever.setdefault("at", at)
+        lever.setdefault("at", at if lever.get("when") is None else max(at, 1))
     try:
         return _READER.validate_python(lever)
     except pydantic.ValidationError as error:
@@ -306,7 +286,7 @@ def _read_table(text: str, named: str) -> dict[str, Any]:
 def past_of(levers: Sequence[Any], tick: int) -> list[tuple[int, Any]]:
     """What levers do before a tick, as data that can be compared: each with its place, none that comes later."""
     return [
-        (index, lever.model_dump() | ({"until": min(lever.until or tick, tick)} if hasattr(lever, "until") else {}))
+        (index, lever.model_dump() | {"until": min(lever.until or tick, tick)})
         for index, lever in enumerate(levers)
         if lever.at < tick
     ]
@@ -332,7 +312,7 @@ def in_words(problem: Mapping[str, Any]) -> str:
     """What pydantic finds wrong with a value, in plain words; of a lever without a kind, what key was meant."""
     said = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "lever" and isinstance(problem["input"], Mapping):
-        known = {"at", "until", "name", *KINDS}
+        known = {"at", "until", "name", "when", "lasts", "again", *KINDS}
         odd = [str(key) for key in problem["input"] if key not in known]
         return "; ".join([said, *(unknown_key(key, sorted(known)).removesuffix(".") for key in odd)])
     for theirs, ours in _WORDS.items():
@@ -374,5 +354,5 @@ def keys_at(loc: Sequence[int | str]) -> list[str]:
         elif str(step).startswith("<"):
             model = _LEVERS.get(kind)
         elif model is not None and step in model.model_fields:
-            model = {"send": Send, "block": BlockRule, "change": Change}.get(kind)
+            model = {"send": Send, "block": BlockRule, "change": Change, "when": When}.get(kind)
     return [] if model is None else sorted(model.model_fields)

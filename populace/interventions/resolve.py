@@ -17,8 +17,10 @@ from populace.agents.agent import public_fields
 from populace.agents.society import Society
 from populace.core.errors import SettingsError
 from populace.core.roster import Roster
-from populace.interventions.at_work import Act, BlockAct, ChangeAct, Levers, SendAct, SetAct
-from populace.interventions.groups import Ids, Members, shown, written
+from populace.interventions.acts import Act, BlockAct, ChangeAct, SendAct, SetAct
+from populace.interventions.at_work import Levers
+from populace.interventions.conditions import MATCHING
+from populace.interventions.groups import Ids, Members, shown, types_matching, written
 from populace.interventions.levers import BlockLever, ChangeLever, SendLever, SetLever, label_of
 
 _pack: Final = msgspec.msgpack.Encoder().encode
@@ -53,7 +55,7 @@ def resolve_levers(
                 case SendLever():
                     return SendAct(index, lever, of.group, _body(lever.send.body, body_bytes))
                 case BlockLever():
-                    return BlockAct(index, lever, roster.size, of.group, of.other)
+                    return BlockAct(index, lever, of.group, of.other)
                 case ChangeLever(change=change):
                     return ChangeAct(index, lever, of.group, _makers(change, society, of.group, roster))
         except SettingsError as error:
@@ -61,7 +63,26 @@ def resolve_levers(
         raise AssertionError("a lever of no kind")
 
     acts = [make(index, of, roster) for index, of in enumerate(members)]
-    return Levers(acts, _stretches(acts, society, values), make)
+    for lever, act in zip(levers, acts, strict=True):
+        _check_matching(lever, act.label, society)
+
+    def stretches(acts: Sequence[Act], since: int) -> list[tuple[int, Any]]:
+        return _stretches(acts, society, values, since)
+
+    own, triggered = ([act for act in acts if (levers[act.index].when is None) == plain] for plain in (True, False))
+    return Levers(own, make, stretches, triggered, levers if triggered else ())
+
+
+def _check_matching(lever: Any, label: str, society: Society) -> None:
+    """Raise SettingsError where a lever changes those who meet its trigger, and some of these lack the fields."""
+    if not isinstance(lever, ChangeLever) or lever.when is None or lever.change.group != MATCHING:
+        return
+    for of in types_matching(lever.when, {name: public_fields(kind) for name, kind in society.classes.items()}):
+        try:
+            _makers_of(lever.change, society, of, 0)
+        except SettingsError as error:
+            more = "" if len(society.classes) == 1 else "; when.among = { type = ... } says who can meet the trigger"
+            raise SettingsError(f"lever {label!r}: {error}{more}") from None
 
 
 def check_ticks(levers: Sequence[Any], ticks: int) -> None:
@@ -75,8 +96,11 @@ def check_ticks(levers: Sequence[Any], ticks: int) -> None:
             )
 
 
-def _stretches(acts: Sequence[Act], society: Society, values: Mapping[str, Any]) -> list[tuple[int, Any]]:
-    """The society's parameters and the tick from which they hold, in order; empty where no lever sets any."""
+def _stretches(acts: Sequence[Act], society: Society, values: Mapping[str, Any], since: int) -> list[tuple[int, Any]]:
+    """The society's parameters from a tick on, and the tick from which they hold, in order.
+
+    Empty where no lever sets any.
+    """
     sets = sorted(
         (act for act in acts if isinstance(act, SetAct) and any(key.startswith("society.") for key in act.values)),
         key=lambda act: (act.at, act.index),
@@ -84,7 +108,9 @@ def _stretches(acts: Sequence[Act], society: Society, values: Mapping[str, Any])
     if not sets:
         return []
     found = []
-    for tick in sorted({0, *(act.at for act in sets), *(act.until for act in sets if act.until is not None)}):
+    for tick in sorted(
+        {since, *(edge for act in sets for edge in (act.at, act.until) if edge is not None and edge > since)}
+    ):
         held = [act for act in sets if act.holds(tick)]
         changes = {
             key.removeprefix("society."): value

@@ -1,4 +1,7 @@
-"""What changes at the edge between two ticks, as every shard is told: births, exits, and whom levers act on. Pure."""
+"""What changes at the edge between two ticks, as every shard is told. Pure.
+
+Births, exits, whom levers act on, and which levers with triggers have fired.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,28 @@ import msgspec
 
 from populace.env.turnover import Birth
 from populace.interventions.groups import Members, members_of
+from populace.interventions.triggers import Firing
 
 
 class Edge(msgspec.Struct, frozen=True):
     """Births in their order and who leaves, both from the tick after on; and the members of levers' groups.
 
-    `groups` has, by the place of a lever, the ids of its group and of the other one (None: it has none).
+    `groups` has, by the place of a lever, the ids of its group and of the other one (None: it has none). `fired` has
+    levers with triggers, by place, that take effect in the tick after: to before which tick they hold, and both groups.
     """
 
     born: list[Birth] = []
     left: list[int] = []
     groups: dict[int, tuple[list[int], list[int] | None]] = {}
+    fired: list[tuple[int, int | None, list[int], list[int] | None]] = []
 
     def members(self) -> dict[int, Members]:
         """The groups as levers take them."""
         return {at: members_of(group, other) for at, (group, other) in self.groups.items()}
+
+    def firings(self) -> list[Firing]:
+        """What has fired as levers take it; why stays where the world is."""
+        return [Firing(place, until, members_of(group, other)) for place, until, group, other in self.fired]
 
 
 def dealt(
@@ -59,6 +69,12 @@ def unpack_edge(packed: bytes) -> Edge:
 def packed_groups(members: dict[int, Members]) -> dict[int, tuple[list[int], list[int] | None]]:
     """Members as an edge holds them."""
     return {at: (one.group.tolist(), None if one.other is None else one.other.tolist()) for at, one in members.items()}
+
+
+def packed_firings(firings: Sequence[Firing]) -> list[tuple[int, int | None, list[int], list[int] | None]]:
+    """Firings as an edge holds them."""
+    groups = packed_groups(dict(enumerate(one.members for one in firings)))
+    return [(one.place, one.until, *groups[at]) for at, one in enumerate(firings)]
 
 
 def told(born: list[Birth], left: list[int]) -> list[Any]:

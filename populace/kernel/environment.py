@@ -7,7 +7,7 @@ other types in one process than in several.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, Final
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from populace.agents.context import Scope
 from populace.core.draws import WORLD
-from populace.core.errors import ActorLost, ScenarioError, SettingsError, StaleOrder, TransportError
+from populace.core.errors import ActorLost, ScenarioError, StaleOrder, TransportError
 from populace.core.places import defined_at, raised_at
 from populace.core.records import Answer, Ask, Counts, Look
 from populace.core.rounds import Contribution, Heard
@@ -31,8 +31,8 @@ from populace.env.fields import no_column
 from populace.env.part import LookFailed
 from populace.env.plain import Shown, unwritten
 from populace.env.world import Applied
-from populace.interventions.at_work import NO_LEVERS, Levers, set_world
-from populace.interventions.groups import Members, Membership
+from populace.interventions.at_work import NO_LEVERS, Levers
+from populace.interventions.groups import Membership
 from populace.kernel.bus import (
     Envelope,
     Frame,
@@ -46,10 +46,11 @@ from populace.kernel.bus import (
 )
 from populace.kernel.columnar import Whole
 from populace.kernel.consulting import Consulting
-from populace.kernel.edge import Edge, pack_edge, packed_groups, told
+from populace.kernel.edge import Edge, pack_edge, packed_firings, packed_groups, told
 from populace.kernel.events import AskModel
 from populace.kernel.order import fair_actions, fair_places
 from populace.kernel.packing import pack_values
+from populace.kernel.pulling import Pulling
 from populace.kernel.rounds import Rounds
 from populace.kernel.rows import action_rows, ask_rows, round_rows, turnover_rows
 from populace.kernel.snapshot import Era, scope_at
@@ -158,16 +159,10 @@ class Environment:
         self._shards = shards
         self._frame_bytes = frame_bytes
         self._last: WorldDone | None = None
-        self._levers = levers
-        self.membership = membership
-        self._fixed: dict[int, Members] = {}
-        """The members of the groups of levers that are fixed otherwise than at tick 0, by a lever's place."""
-        self._parameters = world.parameters
-        self._base = {(part, name): getattr(world.parts[part], name) for part, name in levers.world_keys()}
-        self._changed: list[NDArray[np.int32]] = []
+        self._pulling = Pulling(world, levers, membership, lambda name: self.measure((name,))[name])
         if levers:
-            world.at_edge = self._enter
-            self._enter(world.tick)
+            world.at_edge = self._pulling.enter
+            self._pulling.enter(world.tick)
 
     def try_parts(self) -> None:
         """Try that the world comes back from a checkpoint, with another that is built anew (`kernel.trial`).
@@ -176,54 +171,36 @@ class Environment:
         """
         if self.anew is not None:
             if self.world.tick == 0:
-                check_parts(self.world, self._parameters)
+                check_parts(self.world, self._pulling.parameters)
             again = self.anew()
-            again.membership = self.membership
+            again.follow(self)
             try_world(self.world, again.world)
 
-    def _enter(self, tick: int) -> None:
-        """Let levers act on the world at the start of a tick."""
-        self._fix_groups(tick)
-        self._set(tick)
-        acts = self._levers.changes(tick, self.world.public_names)
-        self._changed = [self.world.change(ids, fields) for ids, fields in acts]
-
-    def _fix_groups(self, tick: int) -> None:
-        """Fix the groups of the levers that take effect in a tick, or did before it where the world is restored."""
-        roster, membership = self.world.roster, self.membership
-        if membership is None or not roster.changed:
-            return
-        for at, places in self._levers.beginning(tick).items():
-            if new := [place for place in places if place not in self._fixed]:
-                members = membership.at(at, new, roster)
-                try:
-                    self._levers.fix(members, roster)
-                except SettingsError as error:
-                    raise ScenarioError(f"tick {at}: {error}") from None
-                self._fixed |= members
-
-    def _set(self, tick: int) -> None:
-        set_world(self.world, self._levers, self._base, tick)
-        parameters = self._levers.parameters(tick)
-        self.world.parameters = self._parameters if parameters is None else parameters
+    def follow(self, other: Environment) -> None:
+        """Have levers stand where those of another environment stand."""
+        self._pulling.follow(other._pulling)
 
     def rehearse(self) -> None:
-        """Set all that levers will set, in their order. Raises ScenarioError for what a part refuses."""
-        for tick in self._levers.edges():
-            self._set(tick)
+        """Read all that levers go by, and set all that they will set, in their order.
 
-    def measure(self) -> dict[str, float]:
-        """The outcomes now. Raises ScenarioError, naming the outcome, for one that fails or is not a number."""
+        Raises SettingsError, naming the lever, for what cannot be read, and ScenarioError for what a part refuses.
+        """
+        self._pulling.check(list(self.outcomes))
+        self._pulling.rehearse()
+
+    def measure(self, names: Collection[str] | None = None) -> dict[str, float]:
+        """The outcomes now, or some. Raises ScenarioError, naming the outcome, for one that fails or is no number."""
         was, caught = warnings.showwarning, list[str]()
         warnings.showwarning = lambda message, of, *_: caught.append(f"{of.__name__}: {message}")
         try:
-            return self._measure(caught)
+            return self._measure(caught, self.outcomes if names is None else names)
         finally:
             warnings.showwarning = was
 
-    def _measure(self, caught: Sequence[str]) -> dict[str, float]:
+    def _measure(self, caught: Sequence[str], names: Iterable[str]) -> dict[str, float]:
         values: dict[str, float] = {}
-        for name, outcome in self.outcomes.items():
+        for name in names:
+            outcome = self.outcomes[name]
             warned = len(caught)
             try:
                 value = outcome(self.world)
@@ -325,7 +302,7 @@ class Environment:
         actions = [Action(sender, nth, kind, args) for sender, nth, (kind, args) in _in_order(Mail(frames, _NO_LIMIT))]
         if acts := [act for _, one in wholes for act in one.acts]:
             actions = Acting(actions, acts)
-        seal, touched = self._levers.seal(tick), self._levers.touched(tick)
+        seal, touched = self._pulling.levers.seal(tick), self._pulling.levers.touched(tick)
         applied = self.world.apply(self._acting(actions))
         rounds, tables = Counts(), dict[str, TableRows]()
         if self._rounds is not None:
@@ -362,19 +339,19 @@ class Environment:
     def _close(self, closing: _Closing) -> WorldDone:
         """End the tick, once parts have been answered."""
         tick, actions, changed, consulting = closing.tick, closing.actions, closing.changed, closing.consulting
-        before = set(self._fixed)
-        resolved = self.world.finish(closing.applied, digests=self.trace_version >= 2, born=self._take_born)
+        before = set(self._pulling.fixed)
+        resolved = self.world.finish(closing.applied, digests=self.trace_version >= 2, born=self._pulling.born)
         left = resolved.left.tolist()
-        fixed = {place: members for place, members in self._fixed.items() if place not in before}
+        fixed = {place: members for place, members in self._pulling.fixed.items() if place not in before}
         try:
-            edge = pack_edge(Edge(resolved.born, left, packed_groups(fixed)))
+            edge = pack_edge(Edge(resolved.born, left, packed_groups(fixed), packed_firings(self._pulling.firings)))
         except (OverflowError, UnicodeError) as error:
             raise ScenarioError(
                 f"agents born at the end of tick {tick}: a field of theirs: {unwritten(error)}"
             ) from None
         if is_sample(self.world.tick):
             self.try_parts()
-        changed += self._changed
+        changed += self._pulling.changed
         counts = Counts() if consulting is None else consulting.counts
         counts.add(closing.rounds)
         counts.applied = resolved.applied
@@ -430,11 +407,6 @@ class Environment:
         self._warned = dict.fromkeys(self._warned, "")
         return told
 
-    def _take_born(self, of: str, columns: Mapping[str, Sequence[Any]], ids: NDArray[np.int32]) -> None:
-        """Agents are born with these columns: groups of levers may have them."""
-        if self.membership is not None:
-            self.membership.grow(of, columns, ids)
-
     def export(self, tick: int) -> dict[str, Any]:
         """The world's state before `tick`. Raises TransportError where it does not stand there."""
         if self._closing is not None:
@@ -444,20 +416,11 @@ class Environment:
             )
         if self.world.tick != tick:
             raise TransportError(f"the world stands at tick {self.world.tick} and cannot be saved before tick {tick}")
-        state = self.world.state()
-        if self.membership is not None and self.world.roster.changed:
-            fixed: dict[str, dict[str, NDArray[np.int32]]] = {}
-            for place in (one for places in self._levers.beginning(tick - 1).values() for one in places):
-                if (members := self._fixed.get(place)) is not None:
-                    other = {} if members.other is None else {"other": members.other}
-                    fixed[str(place)] = {"group": members.group, **other}
-            state["groups"] = {"born": self.membership.state(), "fixed": fixed}
-        return state
+        return self.world.state() | self._pulling.state(tick)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take what `export` gave. Raises ScenarioError for the state of a world of other parts."""
-        if self.membership is not None and "groups" in state:
-            self.membership.restore(state["groups"]["born"])
+        self._pulling.restore(state)
         self.world.restore(state)
 
     def _acting(self, actions: Sequence[Action]) -> Sequence[Action]:

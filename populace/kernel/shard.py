@@ -291,6 +291,7 @@ class Shard:
         if edge.born or edge.left:
             self._find_own()
         self.levers.fix(edge.members(), self.roster)
+        self.levers.fire(tick, edge.firings(), self.roster)
         return newborn
 
     def _let_go(self, ids: NDArray[np.int32]) -> None:
@@ -462,6 +463,8 @@ class Shard:
         if state.groups is not None:
             self.levers.fix({int(at): Members(one["group"], one.get("other")) for at, one in state.groups.items()},
                             self.roster)  # fmt: skip
+        if state.fired is not None:
+            self.levers.restore(state.fired, tick, self.roster)
         gone = set(self.roster.gone().tolist()) if self.roster.anyone_left else ()
         if self._columnar:
             self._columnar.restore(state.columns, self._own)

@@ -78,7 +78,8 @@ class ShardState(msgspec.Struct, frozen=True):
 
     The agents are all that ever took a turn or were born, or those that did since the last export. Where it is to be
     restored, `roster` is the state of the roster (`Roster.state`) before the tick, and `groups` are the members of
-    levers' groups that are fixed already; both None where nobody was born or has left. `columns` are those of columnar
+    levers' groups that are fixed already; both None where nobody was born or has left. `fired` is what levers with
+    triggers do that were fired before (`Levers.fired`), None where there are none. `columns` are those of columnar
     types, by type and field, with the agents' ids as 'id'.
     """
 
@@ -88,6 +89,7 @@ class ShardState(msgspec.Struct, frozen=True):
     roster: dict[str, NDArray[np.int32]] | None = None
     groups: dict[str, dict[str, NDArray[np.int32]]] | None = None
     columns: dict[str, dict[str, NDArray[Any]]] = {}
+    fired: dict[str, dict[str, NDArray[np.int32]]] | None = None
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +134,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
                 of: {name: column[given["id"] % shards == index] for name, column in given.items()}
                 for of, given in self.columns.items()
             },
+            self.world["triggers"]["fired"] if "triggers" in self.world else None,
         )
 
 

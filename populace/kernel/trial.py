@@ -196,6 +196,13 @@ def _check_code(part: Part) -> None:
                     f"part '{part.name}': {method} changes self.{name} ({place}), and rounds are held before the tick "
                     "is over, in any order: let `rounds_ended` change it, which is given all that was said and heard."
                 )
+    for method in handlers(part, "signal"):
+        for name, place in _changed_in(kind, method):
+            if name != "world" and name not in part.unsaved:
+                raise NotKept(
+                    f"part '{part.name}': signal {method} changes self.{name} ({place}), and a signal is read only "
+                    "where a lever goes by it: let an action or `advance` change it."
+                )
     saved = _read_in(kind, "state")
     if saved is None:
         return
