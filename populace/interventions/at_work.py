@@ -44,6 +44,10 @@ Stretches = Callable[[Sequence[Act], int], list[tuple[int, Any]]]
 """Gives, of some acts, the society's parameters from a tick on, and the tick from which each holds."""
 
 
+def _order(act: Act) -> tuple[int, int]:
+    return act.at, act.index
+
+
 class Levers:
     """The levers of a run, resolved against its population. `NO_LEVERS` are none.
 
@@ -63,7 +67,7 @@ class Levers:
         """All levers as settings have them, where any has a trigger."""
         self._remake = remake
         self._stretches = stretches
-        self._own = list(acts)
+        self._own = sorted(acts, key=_order)
         self._triggered = list(triggered)
         self._fired: list[Act] = []
         self._before: tuple[int, list[Act]] = (-1, [])
@@ -76,7 +80,7 @@ class Levers:
 
     def _join(self, tick: int) -> None:
         """Put those that were fired among the others, as of a tick."""
-        self._acts = sorted((*self._own, *self._fired), key=lambda act: (act.at, act.index))
+        self._acts = sorted((*self._own, *self._fired), key=_order)
         parameters = [] if self._stretches is None else self._stretches(self._acts, tick)
         self._starts = [start for start, _ in parameters]
         self._parameters = [values for _, values in parameters]
@@ -89,7 +93,7 @@ class Levers:
                 self._remake(act.index, members[act.index], roster) if act.index in members else act
                 for act in self._own
             ]
-            self._acts = sorted((*self._own, *self._fired), key=lambda act: (act.at, act.index))
+            self._acts = sorted((*self._own, *self._fired), key=_order)
 
     def fire(self, tick: int, firings: Sequence[Firing], roster: Roster) -> None:
         """Let levers with triggers act from the start of a tick on. Raises SettingsError for what they cannot do."""
@@ -200,7 +204,7 @@ class Levers:
         By levers without a trigger, or by those that were `fired`.
         """
         found = []
-        for act in sorted(self._fired if fired else self._own, key=lambda act: act.index):
+        for act in self._fired if fired else self._own:
             if isinstance(act, ChangeAct) and act.at == tick:
                 columns = {
                     name: [act.makers[name](place) for place in range(len(act.changed))]
@@ -228,7 +232,7 @@ class Levers:
         `whole` takes those of columnar types, who are not among them.
         """
         touched: set[int] = set()
-        for act in self._acts:
+        for act in (*self._own, *self._fired):  # as the world takes them
             if isinstance(act, ChangeAct) and act.at == tick:
                 places = np.flatnonzero((act.changed % shards == index) & roster.lives(act.changed)).tolist()
                 members = act.changed[places].tolist()
@@ -294,10 +298,13 @@ class Levers:
         return rows.columns
 
     def seal(self, tick: int) -> bytes:
-        """What the tick's digest covers of levers: which are at work in it, and on whom; empty where none is."""
-        return b"".join(
-            act.seal for act in self._acts if (act.holds(tick) if isinstance(act, HeldAct) else act.at == tick)
-        )
+        """What the tick's digest covers of levers: which are at work in it, and on whom; empty where none is.
+
+        Of those with triggers, which fire in it: how long that holds is nothing that a tick before should show.
+        """
+        own = (act.seal for act in self._own if (act.holds(tick) if isinstance(act, HeldAct) else act.at == tick))
+        fired = (act.seal for act, _ in (self._told[1] if self._told[0] == tick else ()))
+        return b"".join((*own, *fired))
 
 
 NO_LEVERS: Final = Levers()

@@ -25,6 +25,7 @@ PUBLIC = {
         "Part", "Resolved", "Round", "RowDigests", "World", "action", "query",
         "Flow", "OrderBook",
         "BayesNet", "CaseSet", "Cases", "Criterion", "Fact", "cohen_kappa",
+        "signal",
     ],
     "populace.testing": [
         "Act", "Asked", "Checked", "FakeEndpoint", "Favoured", "InvariantBroken", "Plan", "RateLimit", "Seen",
