@@ -8,6 +8,7 @@ from populace.env.clock import Clock
 from populace.env.digest import RowDigests
 from populace.env.feed.part import Feed
 from populace.env.fields import Fields
+from populace.env.games.part import Games
 from populace.env.market import Flow, OrderBook
 from populace.env.network.part import Network
 from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, query, signal
@@ -27,6 +28,7 @@ __all__ = [
     "Feed",
     "Fields",
     "Flow",
+    "Games",
     "LastRound",
     "LookFailed",
     "Network",

@@ -23,6 +23,7 @@ PUBLIC = {
     "populace.env": [
         "Action", "Batch", "Clock", "Exchange", "Feed", "Fields", "LastRound", "LookFailed", "Network", "Opening",
         "Part", "Resolved", "Round", "RowDigests", "World", "action", "query",
+        "Games",
         "Flow", "OrderBook",
         "BayesNet", "CaseSet", "Cases", "Criterion", "Fact", "cohen_kappa",
         "signal",
