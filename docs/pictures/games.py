@@ -38,7 +38,7 @@ for seed in SEEDS:
     found = [last("draws", seed, TICKS, loss_aversion=one) for one in AVERSIONS]
     left.plot(AVERSIONS, found, "o", color="C0", ms=4, label="society, three seeds" if seed == 1 else None)
 left.axhline(1 / 3, color="0.4", lw=0.8, ls=":")
-left.set(xlabel="loss aversion", ylabel="share of draws", ylim=(0, 1), title="rock, paper, scissors, again and again")
+left.set(xlabel="loss aversion", ylabel="share of draws", ylim=(0, 1), title="repeated rock-paper-scissors")
 left.legend(frameon=False, loc="lower right")
 for at, suggestibility in enumerate((0.8, 0.0)):
     for nth, frame in enumerate(FRAMES):

@@ -50,7 +50,8 @@ def move(facts: dict[str, Any], draw: Stream) -> str:
         else:
             worth[mine] += fades * DRAW * aversion
     best = max(worth.values())
-    return draw.weighted(labels, [float(np.exp((worth[one] - best) / TEMPERATURE)) for one in labels])
+    chosen: str = draw.weighted(labels, [float(np.exp((worth[one] - best) / TEMPERATURE)) for one in labels])
+    return chosen
 
 
 RULES = {"move": move}

@@ -51,7 +51,8 @@ class Plays:
         self._room(min(self.keep, self.ended))
         slots = numbers % self.keep
         newest = slice(-len(numbers), None)
-        for name, values in zip(self._RINGS[1:], (players, moves, payoffs, forfeited), strict=True):
+        given: tuple[NDArray[Any], ...] = (players, moves, payoffs, forfeited)
+        for name, values in zip(self._RINGS[1:], given, strict=True):
             getattr(self, name)[slots] = values[newest]
         self.tick[slots] = tick
         if self._digests is not None:
