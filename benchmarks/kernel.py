@@ -18,10 +18,10 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from clock import Clock
 from rich.console import Console
 from rich.table import Table
 
@@ -29,7 +29,6 @@ from populace.cluster.coordinator import Coordinator
 from populace.cluster.host import tune_collector
 from populace.cluster.local import LocalTransport
 from populace.data.societies import Origin
-from populace.monitoring.report import Pulse, TickReport
 from populace.settings import Model, Record, Settings
 
 RULE = """
@@ -74,32 +73,6 @@ society = Society(name="asking", agent=Voter, population=population)
 AIMS = {"rule": 100_000, "asking": 60_000}
 SOURCES = {"rule": RULE, "asking": ASKING}
 NOTHING = Record(agents="none", messages=False, asks=False, actions=False)
-
-
-class Clock:
-    """An observer that notes CPU time and turns at the end of tick 0; `profile` runs from there too."""
-
-    def __init__(self, profile: cProfile.Profile | None) -> None:
-        self.began_s = 0.0
-        self.turns = 0
-        self._profile = profile
-
-    def begin(self, scenario: str, agents: int, ticks: int, shards: int, model: str) -> None: ...
-
-    def pulse(self, pulse: Pulse) -> None: ...
-
-    def note(self, text: str) -> None:
-        raise RuntimeError(text)
-
-    def end(self, status: str, manifest: Mapping[str, Any]) -> None: ...
-
-    def tick(self, report: TickReport) -> None:
-        if not self.began_s:
-            if self._profile is not None:
-                self._profile.enable()
-            self.began_s = time.process_time()
-        else:
-            self.turns += report.counts.turns
 
 
 TUNED = True

@@ -24,11 +24,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from clock import Clock
 from rich.console import Console
 from rich.table import Table
 
@@ -36,7 +34,6 @@ from populace.cluster.coordinator import Coordinator
 from populace.cluster.host import tuned_collector
 from populace.cluster.local import LocalTransport
 from populace.data.societies import Origin
-from populace.monitoring.report import Pulse, TickReport
 from populace.settings import Model, Record, Settings
 
 SOCIETY = """
@@ -139,34 +136,6 @@ for _ in range(steps):
 print(agents * steps / (time.process_time() - began), mesa.__version__)
 """
 CLASSES = {"coroutine": "Person", "columnar": "Trader"}
-
-
-class Clock:
-    """An observer that notes CPU time and turns from the end of tick 0; `profile` runs from there too."""
-
-    def __init__(self, profile: cProfile.Profile | None) -> None:
-        self.began_s = 0.0
-        self.ended_s = 0.0
-        self.turns = 0
-        self._profile = profile
-
-    def begin(self, scenario: str, agents: int, ticks: int, shards: int, model: str) -> None: ...
-
-    def pulse(self, pulse: Pulse) -> None: ...
-
-    def note(self, text: str) -> None:
-        raise RuntimeError(text)
-
-    def end(self, status: str, manifest: Mapping[str, Any]) -> None: ...
-
-    def tick(self, report: TickReport) -> None:
-        if not self.began_s:
-            if self._profile is not None:
-                self._profile.enable()
-            self.began_s = time.process_time()
-        else:
-            self.turns += report.counts.turns
-            self.ended_s = time.process_time()
 
 
 def steps_a_second(kind: str, agents: int, ticks: int, profile: cProfile.Profile | None = None) -> float:

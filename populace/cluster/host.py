@@ -39,6 +39,7 @@ from populace.kernel.events import (
     Observe,
     ObserveColumns,
     OpenTick,
+    Proceed,
     RunDone,
     Seen,
     SeenColumns,
@@ -226,6 +227,8 @@ class ShardHost:
                         todo.extend(self.shard.handle(Attended(members)))
                     case TellRounds(said, left):
                         self._heard += await self._world.tell(index, tick, said, left)
+                    case Proceed() as proceed:
+                        todo.extend(self.shard.handle(proceed))
                 if self._has_news():
                     todo.extend(self._take_answers())
             self._listen(tick)

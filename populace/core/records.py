@@ -71,7 +71,7 @@ class Abstained(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-class Ask(msgspec.Struct):
+class Ask(msgspec.Struct, gc=False):
     """An effect: one question to the model.
 
     Its identity is (run's seed, `agent`, `tick`, `nth`); `key` is the content key, BLAKE2b-128 over model,
@@ -145,7 +145,7 @@ class Look(msgspec.Struct):
         return (yield self)
 
 
-class Answer(msgspec.Struct, omit_defaults=True):
+class Answer(msgspec.Struct, omit_defaults=True, gc=False):
     """How an ask ended. `text` is what the model said (JSON where a schema was asked for), '' on abstention.
 
     `reason` is a `Reason` where the ask abstained, else ''; a journal of an older run may hold another word.

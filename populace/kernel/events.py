@@ -61,6 +61,14 @@ class Answered(msgspec.Struct, frozen=True):
     answers: list[Answer]
 
 
+class Proceed(msgspec.Struct, frozen=True):
+    """Effect and event: there are more turns to begin; hand it back once the other effects have been carried out.
+
+    So asks of the first turns are under way while the last ones are still to begin, and what a turn touches is in the
+    processor's cache until it ends.
+    """
+
+
 class EndRun(msgspec.Struct, frozen=True):
     """Event: no tick follows; the envelope's frames hold what was sent in the last one, which expires.
 
@@ -71,7 +79,7 @@ class EndRun(msgspec.Struct, frozen=True):
     tick: int | None = None
 
 
-Event: TypeAlias = OpenTick | Seen | SeenColumns | Looked | Attended | HeardRounds | Answered | EndRun
+Event: TypeAlias = OpenTick | Seen | SeenColumns | Looked | Attended | HeardRounds | Answered | Proceed | EndRun
 
 
 class Observe(msgspec.Struct, frozen=True):
@@ -146,7 +154,7 @@ class RunDone(msgspec.Struct, frozen=True):
     attempt: int = 0
 
 
-Effect: TypeAlias = Observe | ObserveColumns | Attend | AskModel | LookWorld | TellRounds | TickDone | RunDone
+Effect: TypeAlias = Observe | ObserveColumns | Attend | AskModel | LookWorld | TellRounds | Proceed | TickDone | RunDone
 """What a shard wants done.
 
 At most one `Attend`, `Observe` and `ObserveColumns` a tick, and one `TickDone` or `RunDone`, the last.

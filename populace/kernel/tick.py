@@ -29,6 +29,7 @@ from populace.kernel.events import (
     HeardRounds,
     Looked,
     LookWorld,
+    Proceed,
     Seen,
     TellRounds,
 )
@@ -37,6 +38,9 @@ from populace.kernel.turn import Failure, Turn, read_answer, said_of
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _by_id: Final = attrgetter("id")
+
+STRIDE: Final = 256
+"""How many turns are begun before others have their say: `Proceed` asks for the next ones."""
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -96,6 +100,7 @@ class Tick:
         self._blind = observes and bool(due)
         self._seen: Sequence[dict[str, Any]] | None = None
         self._next = 0
+        self._proceeding = False
         self._waiting: dict[int, Turn] = {}
         self._looking: dict[int, list[Turn]] = {}
         self._batches = 0
@@ -150,6 +155,8 @@ class Tick:
             case HeardRounds(heard):
                 for one in heard:
                     self._hear(one)
+            case Proceed():
+                self._proceeding = False
         return [] if self._blind or self._unattended else self._go_on()
 
     def _hear(self, heard: Heard) -> None:
@@ -185,7 +192,8 @@ class Tick:
         due, room = self.due, self._live_turns - sum(map(len, self._looking.values()))
         agents, shards, scope, inbox, seen = self._agents, self._shards, self.scope, self.mail.inbox, self._seen
         number, read = scope.tick, self._fields.read
-        while self._next < len(due) and len(self._waiting) + len(self._lookers) < room:
+        end = min(len(due), self._next + STRIDE)
+        while self._next < end and len(self._waiting) + len(self._lookers) < room:
             at = self._next
             self._next = at + 1
             id = due[at]  # noqa: A001
@@ -204,6 +212,9 @@ class Tick:
         if self._said or self._left:
             effects.append(TellRounds(self._said, self._left))
             self._said, self._left = [], []
+        if end < len(due) and self._next == end and not self._proceeding:
+            self._proceeding = True
+            effects.append(Proceed())
         return effects
 
     def _file(self, turn: Turn, effect: Ask | Look | Contribution | None) -> None:

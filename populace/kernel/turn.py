@@ -223,8 +223,10 @@ def read_answer(ask: Ask, answer: Answer) -> tuple[Answer, Any]:
     if answer.settled == "abstained":
         return answer, Abstained(cast("Reason", answer.reason), answer.detail)
     try:
-        value = ask.take(answer.text)
-        answer.text.encode()
+        text = answer.text
+        value = ask.take(text)
+        if not text.isascii():
+            text.encode()
     except Exception as error:  # noqa: BLE001  # a validator of the user's may raise anything
         answer = _unreadable(answer, error)
         return answer, Abstained("schema", answer.detail)
@@ -233,6 +235,9 @@ def read_answer(ask: Ask, answer: Answer) -> tuple[Answer, Any]:
 
 def said_of(asks: Sequence[Ask], answers: Sequence[Answer]) -> list[tuple[bytes, bool, str, str]]:
     """What stands in the trace of asks and how each ended."""
+    if len(asks) == 1:  # as most turns
+        (ask,), (answer,) = asks, answers
+        return [(ask.key, answer.settled == "abstained", answer.reason, answer.text)]
     return [
         (ask.key, answer.settled == "abstained", answer.reason, answer.text)
         for ask, answer in zip(asks, answers, strict=True)

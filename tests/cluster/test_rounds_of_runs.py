@@ -13,13 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import conversing
-from support.attempts import Counting, Stopper, go, same_tables
+from support.attempts import Stopper, go, go_until, same_tables
 from support.command import populace
 from support.killing import armed_scenario, set_trap
 from support.running import Shuffled, run_local, settings_of, wrap_gateways
 
 from populace.cluster.coordinator import Coordinator
-from populace.cluster.local import LocalTransport
 from populace.core.errors import ConservationError, Interrupted, ScenarioError
 from populace.data.societies import find_society
 from populace.kernel import rounds as rounds_module
@@ -131,33 +130,12 @@ def test_what_is_heard_stands_in_the_turns_digest(tmp_path, whole):
     assert other["trace_hashes"][0] != whole[0]["trace_hashes"][0]
 
 
-class Halting(Counting):
-    """Has the run stopped where so many asks of tick 2 were answered: turns wait in rounds, and others at work."""
-
-    def __init__(self, inner, halt) -> None:
-        super().__init__(inner, [])
-        self.halt = halt
-        self.left = 4
-
-    def offer(self, asks, deliver) -> None:
-        for ask in asks:
-            if ask.tick == 2:
-                self.left -= 1
-                if self.left < 0:
-                    asyncio.get_running_loop().call_soon(self.halt)
-                    continue
-            super().offer([ask], deliver)
-
-
 @pytest.mark.parametrize(("shards", "later", "every"), [(1, 3, 1), (3, 1, 4), (2, 5, 100)])
 def test_a_run_ended_amid_a_round_goes_on_to_the_same_end(tmp_path, whole, asked, shards, later, every):
-    options = settings_of(shards=shards, checkpoint__every_ticks=every)
-    coordinator = Coordinator(find_society(CONVERSING), options, LocalTransport(), tmp_path)
-    with pytest.MonkeyPatch.context() as patch:
-        wrap_gateways(patch, lambda gateway: Halting(gateway, coordinator.stop))
-        with pytest.raises(Interrupted):
-            asyncio.run(coordinator.run())
-    ended = read_manifest(tmp_path)
+    def of(ask):
+        return ask.tick == 2
+
+    ended = go_until(tmp_path, CONVERSING, of, 4, shards=shards, checkpoint__every_ticks=every)
     assert ended["ticks"] == 2
     assert ended["calls_billed"] == len(asked), "what was paid for in the tick that is not whole is counted"
     manifest = go(tmp_path, going=resume_course(tmp_path, shards=later))

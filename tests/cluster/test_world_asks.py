@@ -11,14 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import moderated
-from support.attempts import Counting, Stopper, go, same_tables
+from support.attempts import Counting, Stopper, go, go_until, same_tables
 from support.command import populace
 from support.killing import armed_scenario, set_trap
 from support.running import Shuffled, run_local, settings_of, wrap_gateways
 
 from populace.cluster import world_host
 from populace.cluster.coordinator import Coordinator
-from populace.cluster.local import LocalTransport
 from populace.core.draws import WORLD
 from populace.core.errors import Interrupted, ScenarioError
 from populace.data.societies import find_society
@@ -116,32 +115,14 @@ def test_an_answer_that_only_the_world_has_seen_is_in_the_trace(tmp_path, whole)
     assert other["trace_hashes"][0] != whole[0]["trace_hashes"][0]
 
 
-class Halting(Counting):
-    """Gives the answers to all but the last of the moderator's asks in tick 3, and has the run stopped."""
-
-    def __init__(self, inner, halt) -> None:
-        super().__init__(inner, [])
-        self.halt = halt
-
-    def offer(self, asks, deliver) -> None:
-        if asks[0].agent != WORLD or asks[0].tick != 3 or asks[0].purpose != "moderate":
-            super().offer(asks, deliver)
-            return
-        super().offer(asks[:-1], deliver)
-        asyncio.get_running_loop().call_soon(self.halt)
-
-
 @pytest.mark.parametrize(("shards", "later", "every"), [(1, 3, 1), (3, 1, 4), (2, 5, 100)])
 def test_a_run_ended_amid_the_worlds_asks_goes_on_to_the_same_end(
     tmp_path, whole, asked, monkeypatch, shards, later, every
 ):
-    options = settings_of(shards=shards, checkpoint__every_ticks=every)
-    coordinator = Coordinator(find_society(MODERATED), options, LocalTransport(), tmp_path)
-    with pytest.MonkeyPatch.context() as patch:
-        wrap_gateways(patch, lambda gateway: Halting(gateway, coordinator.stop))
-        with pytest.raises(Interrupted):
-            asyncio.run(coordinator.run())
-    ended = read_manifest(tmp_path)
+    def of(ask):
+        return ask.agent == WORLD and (ask.tick, ask.purpose) == (3, "moderate")
+
+    ended = go_until(tmp_path, MODERATED, of, 2, shards=shards, checkpoint__every_ticks=every)
     assert ended["ticks"] == 3
     on_record = of_world(asked)
     assert {tick for _, tick, _ in on_record} == {0, 1, 2, 3}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,10 +13,12 @@ from populace.cluster import host
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
 from populace.core.errors import Interrupted
+from populace.core.records import Ask
 from populace.data.societies import find_society
 from populace.models.protocol import Pressure
+from populace.store.manifest import read_manifest
 from populace.store.tables.tables import read_table
-from support.running import SOCIETIES, settings_of
+from support.running import SOCIETIES, settings_of, wrap_gateways
 
 TICKS = 8
 
@@ -67,6 +71,35 @@ class Counting:
     def offer(self, asks, deliver) -> None:
         self.asked.extend((ask.agent, ask.tick, ask.nth) for ask in asks)
         self.inner.offer(asks, deliver)
+
+
+class Halting(Counting):
+    """Answers the first `answered` of the asks that are `of` a moment, keeps the rest back, and has the run stopped."""
+
+    def __init__(self, inner, halt: Callable[[], None], of: Callable[[Ask], bool], answered: int) -> None:
+        super().__init__(inner, [])
+        self.halt = halt
+        self.of = of
+        self.left = answered
+
+    def offer(self, asks, deliver) -> None:
+        for ask in asks:
+            if self.of(ask):
+                self.left -= 1
+                if self.left < 0:
+                    asyncio.get_running_loop().call_soon(self.halt)
+                    continue
+            super().offer([ask], deliver)
+
+
+def go_until(out: Path, scenario: str, of: Callable[[Ask], bool], answered: int, **options) -> dict[str, Any]:
+    """Run until so many of the asks that are `of` a moment are answered, and others not; gives the manifest."""
+    coordinator = Coordinator(find_society(scenario), settings_of(**options), LocalTransport(), out)
+    with pytest.MonkeyPatch.context() as patch:
+        wrap_gateways(patch, lambda gateway: Halting(gateway, coordinator.stop, of, answered))
+        with pytest.raises(Interrupted):
+            asyncio.run(coordinator.run())
+    return read_manifest(out)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from populace.kernel.events import (
     LookWorld,
     Observe,
     OpenTick,
+    Proceed,
     RunDone,
     Seen,
     TickDone,
@@ -91,6 +92,8 @@ def run_tick(
                 todo += send(shard, Looked(batch, [look(one) for one in looks]))
             case Observe(agents):
                 todo += send(shard, Seen([see(agent) for agent in agents.tolist()]))
+            case Proceed():
+                todo += send(shard, effect)
 
 
 def end_run(shard: Shard, frames: Iterable[Frame] = ()) -> RunDone:

@@ -255,14 +255,22 @@ class Recording:
         if self.journal is None:
             self.inner.offer(asks, deliver)
             return
-        known = {(ask.agent, ask.nth): ask for ask in asks}
-        self.inner.offer(asks, lambda answers: self._arrived(answers, known, deliver))
+        known: dict[tuple[int, int], Ask] = {}
+        self.inner.offer(asks, lambda answers: self._arrived(answers, asks, known, deliver))
 
-    def _arrived(self, answers: Sequence[Answer], asks: dict[tuple[int, int], Ask], deliver: Deliver) -> None:
+    def _arrived(
+        self, answers: Sequence[Answer], asks: Sequence[Ask], known: dict[tuple[int, int], Ask], deliver: Deliver
+    ) -> None:
+        """Put answers on record that came for some of `asks`; `known` has these by name once they are looked up."""
         ending = not self._open or self.failure is not None
+        together = len(answers) == len(asks)
         records = []
-        for answer in answers:
-            ask = asks[answer.agent, answer.nth]
+        for at, answer in enumerate(answers):
+            ask = asks[at if together else 0]
+            if ask.agent != answer.agent or ask.nth != answer.nth:
+                if not known:
+                    known.update({(one.agent, one.nth): one for one in asks})
+                ask = known[answer.agent, answer.nth]
             answer.model_role = ask.model_role
             if answer.settled != "abstained" or not (ending or answer.reason == "interrupted"):
                 answer.purpose = ask.purpose

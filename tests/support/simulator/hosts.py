@@ -25,6 +25,7 @@ from populace.kernel.events import (
     LookWorld,
     Observe,
     OpenTick,
+    Proceed,
     RunDone,
     Seen,
     TickDone,
@@ -224,6 +225,8 @@ class ShardProcess(Hosted):
                     self._n_calls += 1
                     self._calls[self._n_calls] = effect
                     self._call(self._n_calls, 1)
+                case Proceed():
+                    self.effects(self.shard.handle(effect))
                 case TickDone():
                     self._tick_done(effect)
                 case RunDone():
