@@ -192,7 +192,7 @@ class Tick:
         due, room = self.due, self._live_turns - sum(map(len, self._looking.values()))
         agents, shards, scope, inbox, seen = self._agents, self._shards, self.scope, self.mail.inbox, self._seen
         number, read = scope.tick, self._fields.read
-        end = min(len(due), self._next + STRIDE)
+        end = self._next if self._proceeding else min(len(due), self._next + STRIDE)
         while self._next < end and len(self._waiting) + len(self._lookers) < room:
             at = self._next
             self._next = at + 1
@@ -212,7 +212,7 @@ class Tick:
         if self._said or self._left:
             effects.append(TellRounds(self._said, self._left))
             self._said, self._left = [], []
-        if end < len(due) and self._next == end and not self._proceeding:
+        if not self._proceeding and self._next == end < len(due):
             self._proceeding = True
             effects.append(Proceed())
         return effects

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import msgpack
 import msgspec
@@ -18,8 +19,9 @@ from populace.agents.context import Context
 from populace.core.errors import TransportError
 from populace.core.records import Abstained, Answer, Ask, Counts
 from populace.core.trace import DIGEST_BYTES
+from populace.kernel import tick as tick_module
 from populace.kernel.bus import Envelope
-from populace.kernel.events import Answered, AskModel, Looked, LookWorld, Observe, OpenTick, Seen, TickDone
+from populace.kernel.events import Answered, AskModel, Looked, LookWorld, Observe, OpenTick, Proceed, Seen, TickDone
 from populace.kernel.shard import Shard
 
 
@@ -68,6 +70,7 @@ def letters(tick: int) -> list[Any]:
 def disordered(shard: Shard, tick: int, data: st.DataObject) -> TickDone:
     """One tick in which results come in an order, in groups and with doubles and strays that hypothesis picks."""
     effects, asks, looks, old = list(send(shard, OpenTick(tick, Envelope(letters(tick - 1))))), [], [], []
+    more_to_begin = False
     while True:
         for effect in effects:
             match effect:
@@ -86,9 +89,15 @@ def disordered(shard: Shard, tick: int, data: st.DataObject) -> TickDone:
                     asks += more
                 case LookWorld():
                     looks.append(effect)
+                case Proceed():
+                    assert not more_to_begin, "one is enough"
+                    more_to_begin = True
         else:
-            pick = data.draw(st.integers(0, len(asks) + len(looks) - 1))
-            if pick < len(looks):
+            pick = data.draw(st.integers(0, len(asks) + len(looks) - 1 + more_to_begin))
+            if pick == len(asks) + len(looks):
+                more_to_begin = False
+                effects = send(shard, Proceed())
+            elif pick < len(looks):
                 look = looks.pop(pick)
                 values = [1.0 * one.agent for one in look.looks]
                 effects = send(shard, Looked(look.batch, values))
@@ -118,11 +127,13 @@ def plain(done: TickDone) -> TickDone:
 
 
 @settings(max_examples=60)
-@given(st.data(), st.integers(1, 12))
-def test_any_order_and_grouping_of_results_gives_the_same_tick(data: st.DataObject, live: int) -> None:
+@given(st.data(), st.integers(1, 12), st.sampled_from([1, 2, 5, 256]))
+def test_any_order_and_grouping_of_results_gives_the_same_tick(data: st.DataObject, live: int, stride: int) -> None:
     one, other = society(), society(live_turns=live)
     for tick in range(3):
-        assert same(plain(ordered(one, tick)), plain(disordered(other, tick, data)))
+        done = ordered(one, tick)
+        with patch.object(tick_module, "STRIDE", stride):
+            assert same(plain(done), plain(disordered(other, tick, data)))
     assert {k: sorted(v) for k, v in one.timers.items()} == {k: sorted(v) for k, v in other.timers.items()}
     assert [agent.mood for agent in one.agents] == [agent.mood for agent in other.agents]
 
