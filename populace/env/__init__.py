@@ -6,6 +6,7 @@ from populace.env.cases.judging import Criterion, cohen_kappa
 from populace.env.cases.part import Cases
 from populace.env.clock import Clock
 from populace.env.digest import RowDigests
+from populace.env.economy.part import Economy
 from populace.env.feed.part import Feed
 from populace.env.fields import Fields
 from populace.env.games.part import Games
@@ -23,6 +24,7 @@ __all__ = [
     "Cases",
     "Clock",
     "Criterion",
+    "Economy",
     "Exchange",
     "Fact",
     "Feed",

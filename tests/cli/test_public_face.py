@@ -27,6 +27,7 @@ PUBLIC = {
         "Flow", "OrderBook",
         "BayesNet", "CaseSet", "Cases", "Criterion", "Fact", "cohen_kappa",
         "signal",
+        "Economy",
     ],
     "populace.testing": [
         "Act", "Asked", "Checked", "FakeEndpoint", "Favoured", "InvariantBroken", "Plan", "RateLimit", "Seen",
