@@ -1,6 +1,6 @@
-"""The picture of docs/worlds/economy.md: `python docs/pictures/economy.py` from the repository's root (needs matplotlib).
+"""The picture of docs/worlds/economy.md: `python docs/pictures/economy.py` (needs matplotlib).
 
-100 households and 5 firms for 120 months, twice on each of 5 seeds: without a transfer, and with 1,000 a month for each
+100 households and 5 firms for 120 months, on each of 5 seeds: without a transfer, and with 1,000 a month for each
 household from month 96 on, paid with new money, by a flat levy, or to the poorest fifth alone with new money.
 """
 
@@ -66,7 +66,7 @@ society = Society(
 
 
 def main() -> None:
-    """Run all arms, print their means before and after, and draw."""
+    """Run all arms, and draw."""
     mpl.use("svg")
     import matplotlib.pyplot as plt
 
@@ -81,7 +81,6 @@ def main() -> None:
             lines = np.array([run[name].to_numpy()[FIRST:] for run in runs])
             axis.plot(np.arange(FIRST, FIRST + lines.shape[1]), lines.mean(axis=0), color=color, lw=1.2, label=arm)
             axis.set_ylabel(label)
-            print(f"{arm:32} {name:12} before {lines[:, :36].mean():8.3f}   last year {lines[:, -12:].mean():8.3f}")
     for axis in axes.flat:
         axis.axvline(96, color="0.8", lw=0.8, zorder=0)
         axis.spines[["top", "right"]].set_visible(False)

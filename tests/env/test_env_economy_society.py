@@ -45,7 +45,7 @@ def test_a_transfer_may_wait_for_unemployment():
 
 
 def test_what_a_household_buys_does_not_hang_on_its_id():
-    check_no_favoured_id(f"{HERE}:ruled", "spent", model="rules", seeds=20, ticks=3)
+    check_no_favoured_id(f"{HERE}:ruled", "spent", model="rules", seeds=10, agents=12, ticks=2)
 
 
 def test_the_placebo_keeps_its_books_too():
