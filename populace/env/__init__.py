@@ -7,7 +7,11 @@ from populace.env.cases.part import Cases
 from populace.env.clock import Clock
 from populace.env.digest import RowDigests
 from populace.env.economy.part import Economy
+from populace.env.feed.candidates import Candidates
+from populace.env.feed.options import Community, PlatformSettings
 from populace.env.feed.part import Feed
+from populace.env.feed.platform import Platform
+from populace.env.feed.recommenders import Recommender
 from populace.env.fields import Fields
 from populace.env.games.part import Games
 from populace.env.market import Flow, OrderBook
@@ -20,9 +24,11 @@ __all__ = [
     "Action",
     "Batch",
     "BayesNet",
+    "Candidates",
     "CaseSet",
     "Cases",
     "Clock",
+    "Community",
     "Criterion",
     "Economy",
     "Exchange",
@@ -37,6 +43,9 @@ __all__ = [
     "Opening",
     "OrderBook",
     "Part",
+    "Platform",
+    "PlatformSettings",
+    "Recommender",
     "Resolved",
     "Round",
     "RowDigests",

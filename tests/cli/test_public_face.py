@@ -21,13 +21,10 @@ PUBLIC = {
         "run", "run_async",
     ],
     "populace.env": [
-        "Action", "Batch", "Clock", "Exchange", "Feed", "Fields", "LastRound", "LookFailed", "Network", "Opening",
-        "Part", "Resolved", "Round", "RowDigests", "World", "action", "query",
-        "Games",
-        "Flow", "OrderBook",
-        "BayesNet", "CaseSet", "Cases", "Criterion", "Fact", "cohen_kappa",
-        "signal",
-        "Economy",
+        "Action", "Batch", "BayesNet", "Candidates", "CaseSet", "Cases", "Clock", "Community", "Criterion", "Economy",
+        "Exchange", "Fact", "Feed", "Fields", "Flow", "Games", "LastRound", "LookFailed", "Network", "Opening",
+        "OrderBook", "Part", "Platform", "PlatformSettings", "Recommender", "Resolved", "Round", "RowDigests", "World",
+        "action", "cohen_kappa", "query", "signal",
     ],
     "populace.testing": [
         "Act", "Asked", "Checked", "FakeEndpoint", "Favoured", "InvariantBroken", "Plan", "RateLimit", "Seen",

@@ -110,7 +110,8 @@ def test_kept_digests_are_those_of_the_whole_state_at_every_tick(ticks):
 
 
 def forget_likes(posts: Posts, post: int, agent: int) -> bool:
-    posts._likers[post % posts.keep].add(agent)
+    at = post % posts.keep
+    posts._likers[at] = {agent, *(posts._likers[at] or ())}
     posts._columns["likes"][post % posts.keep] += 1
     return True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -38,7 +38,7 @@ class Feed(Part):
     """
 
     name = "feed"
-    unsaved = ("_popular",)
+    unsaved: Collection[str] = ("_popular",)
     settable: Mapping[str, Any] = {"show": int, "sees": Sees, "text_chars": int, "notify": bool}
 
     def __init__(
@@ -192,22 +192,31 @@ class Feed(Part):
         """`by(author=, n=show)`: an agent's newest posts and reposts, newest first."""
         return [self._by(**one) for one in args]
 
-    def _by(self, *, author: Any = None, **rest: Any) -> list[dict[str, Any]]:
+    def _by(self, **args: Any) -> list[dict[str, Any]]:
+        return self._shown(self.posts.of_author(*self._author(**args)))
+
+    def _author(self, *, author: Any = None, **rest: Any) -> tuple[int, int]:
+        """Whose posts are asked for, and how many."""
         n = self._count(**rest)
         if type(author) is not int or not 0 <= author < self.world.agents:
             raise ValueError(f"author is an agent's id from 0 to {self.world.agents - 1}, got {author!r}")
-        return self._shown(self.posts.of_author(author, n))
+        return author, n
 
     @query
     def thread(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         """`thread(post=, n=show)`: the post, and then up to n replies to it, oldest first."""
         return [self._thread(**one) for one in args]
 
-    def _thread(self, *, post: Any = None, **rest: Any) -> list[dict[str, Any]]:
+    def _thread(self, **args: Any) -> list[dict[str, Any]]:
+        post, n = self._root(**args)
+        return self._shown([post, *self.posts.replies_to(post, n)])
+
+    def _root(self, *, post: Any = None, **rest: Any) -> tuple[int, int]:
+        """Which post is asked for, and how many replies."""
         n = self._count(**rest)
         if type(post) is not int or not self.posts.kept(post):
             raise ValueError(f"there is no post {post!r}, or it is kept no longer")
-        return self._shown([post, *self.posts.replies_to(post, n)])
+        return post, n
 
     def _count(self, *, n: Any = None, **rest: Any) -> int:
         n = self.show if n is None else n

@@ -82,7 +82,7 @@ class Posts:
         """Each agent's newest post."""
         self._columns = {name: np.zeros(0, dtype=dtype) for name, dtype in _COLUMNS.items()}
         self._texts: list[str] = []
-        self._likers: list[set[int]] = []
+        self._likers: list[set[int] | None] = []
         self._digests: _Digests | None = None
 
     @property
@@ -118,12 +118,12 @@ class Posts:
         if at == len(self._texts):
             self._grow(at + 1)
             self._texts.append(text)
-            self._likers.append(set())
+            self._likers.append(None)
         else:
-            if self._digests is not None and self._likers[at]:
-                self._digests.drop_likes(post - self.keep, self._likers[at])
+            if self._digests is not None and (likers := self._likers[at]):
+                self._digests.drop_likes(post - self.keep, likers)
             self._texts[at] = text
-            self._likers[at] = set()
+            self._likers[at] = None
         if self._digests is not None:
             self._digests.written.append(post)
             self._digests.authors.append(author)
@@ -169,7 +169,9 @@ class Posts:
     def like(self, post: int, agent: int) -> bool:
         """Count a like of a kept post; False, and no like, when the agent likes it already."""
         likers = self._likers[post % self.keep]
-        if agent in likers:
+        if likers is None:
+            likers = self._likers[post % self.keep] = set()
+        elif agent in likers:
             return False
         likers.add(agent)
         self._columns["likes"][post % self.keep] += 1
@@ -231,7 +233,7 @@ class Posts:
             digests.written = self.ids().tolist()
             digests.authors = list(range(len(self.last)))
             for post in digests.written:
-                likers = self._likers[post % self.keep]
+                likers = self._likers[post % self.keep] or ()
                 digests.liked += [post] * len(likers)
                 digests.likers += likers
         self._take_touched(digests)
@@ -264,7 +266,7 @@ class Posts:
         posts = self.ids()
         slots = (posts % self.keep).tolist()
         pairs = zip(posts.tolist(), slots, strict=True)
-        likes = [(post, liker) for post, at in pairs for liker in sorted(self._likers[at])]
+        likes = [(post, liker) for post, at in pairs for liker in sorted(self._likers[at] or ())]
         return {
             "keep": self.keep,
             "written": self.written,
@@ -285,8 +287,12 @@ class Posts:
         for name, column in self._columns.items():
             column[slots] = state["columns"][name]
         self._texts = [""] * size
-        self._likers = [set() for _ in range(size)]
+        self._likers = [None] * size
         for at, text in zip(slots.tolist(), state["texts"], strict=True):
             self._texts[at] = text
         for post, liker in np.asarray(state["likes"]).tolist():
-            self._likers[post % self.keep].add(liker)
+            at = post % self.keep
+            likers = self._likers[at]
+            if likers is None:
+                likers = self._likers[at] = set()
+            likers.add(liker)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from populace.env.feed.posts import NONE, Posts
 from populace.env.network.csr import Csr
 
+Skip = Callable[[NDArray[np.int64], NDArray[np.int32]], NDArray[np.bool_]]
 
-def newest_of_followed(posts: Posts, follows: Csr, agents: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+
+def newest_of_followed(
+    posts: Posts, follows: Csr, agents: NDArray[np.int64], n: int, skip: Skip | None = None
+) -> NDArray[np.int64]:
     """The ids of the n newest kept posts of those whom each agent follows: (agents, n), newest first, then NONE.
+
+    `skip(agents, authors)`, both aligned, says whose posts an agent is not to be shown.
 
     Each author's posts are a chain from the newest back. For every agent the heads of the chains of those followed
     are merged: n times the newest head is taken and its chain moves on. All agents move together, so the cost is n
@@ -23,7 +31,10 @@ def newest_of_followed(posts: Posts, follows: Csr, agents: NDArray[np.int64], n:
     row = np.repeat(np.arange(len(agents)), lengths)
     before = np.concatenate([[0], np.cumsum(lengths)[:-1]]) if len(agents) else lengths
     at = np.arange(total) - np.repeat(before, lengths) + np.repeat(starts, lengths)
-    heads = posts.last[follows.targets[at]]
+    authors = follows.targets[at]
+    heads = posts.last[authors]
+    if skip is not None:
+        heads[skip(agents[row], authors)] = NONE
     for place in range(n):
         live = heads >= posts.oldest
         if not live.all():

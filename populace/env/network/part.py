@@ -29,13 +29,15 @@ class Network(Part):
     `not_following`, and `retired` for a target who has left. What they change shows from the next tick on. Who is born
     has no edges yet, and the edges from and to those who leave go with them.
 
-    A lever may set `frozen`: while it is true, all that agents would change is refused as `frozen`.
+    A lever may set `frozen`: while it is true, all that agents would change is refused as `frozen`; and `cut`, a list
+    of edges [source, target]: while it holds, these carry nothing and are shown to nobody. They are there again after.
     """
 
     name = "network"
-    settable: Mapping[str, Any] = {"frozen": bool}
-    unsaved = ("_in", "_edits", "_digests")
+    settable: Mapping[str, Any] = {"frozen": bool, "cut": list[tuple[int, int]]}
+    unsaved = ("_in", "_edits", "_digests", "_standing")
     frozen = False
+    cut: Sequence[tuple[int, int]] = ()
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class Network(Part):
         self._given = (source, target, weight)
         self._out = _EMPTY if size is None else build(size, source, target, weight, where)
         self._in: Csr | None = None
+        self._standing: tuple[Csr, Csr] | None = None
         self._size = size
         self._edits: dict[tuple[int, int], float] = {}
         self._digests: RowDigests | None = None
@@ -166,36 +169,53 @@ class Network(Part):
     @property
     def edge_count(self) -> int:
         """How many directed edges there are; a mutual tie is two."""
-        return len(self._out.targets)
+        return len(self.out.targets)
 
     @property
     def out(self) -> Csr:
-        """The edges by source, as of the start of the tick; read-only."""
-        return self._out
+        """The edges by source, as of the start of the tick, without those that are cut; read-only."""
+        if not self.cut:
+            return self._out
+        if self._standing is None or self._standing[0] is not self._out:
+            source, target = np.array(self.cut, np.int64).T
+            there = ~np.isnan(self._out.find(source, target))
+            pairs = np.unique(np.column_stack((source[there], target[there])), axis=0)
+            self._standing = self._out, self._out.edit(pairs[:, 0], pairs[:, 1], np.full(len(pairs), np.nan))
+        return self._standing[1]
 
     @property
     def incoming(self) -> Csr:
         """The edges by target, as of the start of the tick; read-only."""
         if self._in is None:
-            self._in = self._out.reverse()
+            self._in = self.out.reverse()
         return self._in
+
+    def set_parameter(self, name: str, value: Any) -> None:
+        """Take a value of `settable`. Raises ScenarioError for an edge to cut that names nobody."""
+        if name == "cut":
+            if bad := [pair for pair in value if not all(0 <= one < self.size for one in pair)]:
+                raise ScenarioError(
+                    f"part '{self.name}': cut names {list(bad[0])}, but ids go from 0 to {self.size - 1}"
+                )
+            if list(value) == list(self.cut):
+                return
+            self._in = self._standing = None
+        super().set_parameter(name, value)
 
     def out_degree(self) -> NDArray[np.int64]:
         """How many edges go out from each agent."""
-        return np.diff(self._out.offsets)
+        return np.diff(self.out.offsets)
 
     def in_degree(self) -> NDArray[np.int64]:
         """How many edges come in to each agent."""
-        return np.bincount(self._out.targets, minlength=self.size)
+        return np.bincount(self.out.targets, minlength=self.size)
 
     def to_igraph(self) -> Any:
         """The network as a directed igraph.Graph with the edge attribute `weight`, for other measures."""
         import igraph
 
-        graph = igraph.Graph(
-            n=self.size, edges=np.column_stack([self._out.sources(), self._out.targets]), directed=True
-        )
-        graph.es["weight"] = self._out.weights.tolist()
+        graph = igraph.Graph(n=self.size, edges=np.column_stack([self.out.sources(), self.out.targets]), directed=True)
+        graph.es["weight"] = self.out.weights.tolist()
         return graph
 
     def assortativity(self, values: ArrayLike) -> float:
@@ -203,7 +223,7 @@ class Network(Part):
 
         See `populace.env.network.assortativity`; nan where it is not defined.
         """
-        return assortativity(self._out, values)
+        return assortativity(self.out, values)
 
     @action
     def follow(self, tick: int, batch: Batch) -> None:
@@ -307,13 +327,13 @@ class Network(Part):
     @query
     def neighbors(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[int]]:
         """`neighbors(agent=...)`: whom an agent follows, by id; the asking agent unless named."""
-        return [self._out.of(one).tolist() for one in self._asked(agents, args)]
+        return [self.out.of(one).tolist() for one in self._asked(agents, args)]
 
     @query
     def ties(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[dict[str, list[Any]]]:
         """`ties(agent=...)`: whom an agent follows and with what weight, as {'agents': [...], 'weights': [...]}."""
         return [
-            {"agents": self._out.of(one).tolist(), "weights": self._out.weights_of(one).tolist()}
+            {"agents": self.out.of(one).tolist(), "weights": self.out.weights_of(one).tolist()}
             for one in self._asked(agents, args)
         ]
 
@@ -326,13 +346,13 @@ class Network(Part):
     def mutual(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[int]]:
         """`mutual(agent=...)`: whom an agent follows and is followed by, by id."""
         rows = self._asked(agents, args)
-        return [np.intersect1d(self._out.of(one), self.incoming.of(one), assume_unique=True).tolist() for one in rows]
+        return [np.intersect1d(self.out.of(one), self.incoming.of(one), assume_unique=True).tolist() for one in rows]
 
     @query
     def degree(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[dict[str, int]]:
         """`degree(agent=...)`: how many an agent follows and is followed by, as {'out': ..., 'in': ...}."""
         rows = self._asked(agents, args)
-        return [{"out": len(self._out.of(one)), "in": len(self.incoming.of(one))} for one in rows]
+        return [{"out": len(self.out.of(one)), "in": len(self.incoming.of(one))} for one in rows]
 
     def _asked(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[int]:
         asked = [one.get("agent", agent) for agent, one in zip(agents, args, strict=True)]
