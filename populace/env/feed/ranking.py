@@ -123,13 +123,15 @@ class Ranking:
         allowed = np.broadcast_to(~self.hidden(candidates.posts), shape).copy()
         readers = candidates.readers[:, 0]
         origin = self.source.posts.column("original_author", candidates.posts)
-        rows, muted = self._of_readers(self._mutes(), readers)
-        rows = np.concatenate((rows, np.arange(shape[0])))
-        muted = np.concatenate((muted, readers))
-        seen_rows, seen = self._seen(readers)
-        for values, of in ((muted, candidates.author), (muted, origin), (seen, candidates.originals)):
-            at = seen_rows if values is seen else rows
-            allowed &= ~(_mark_lines(shape, at, values, of) if own_lines else mark(shape, at, values, of[0]))
+        muted, seen, own = self._of_readers(self._mutes(), readers), self._seen(readers), (np.arange(shape[0]), readers)
+        for (rows, values), of in (
+            (own, candidates.author), (own, origin), (muted, candidates.author), (muted, origin),
+            (seen, candidates.originals),
+        ):  # fmt: skip
+            if values is readers and own_lines:
+                allowed &= of != candidates.readers
+            elif len(values):
+                allowed &= ~(_mark_lines(shape, rows, values, of) if own_lines else mark(shape, rows, values, of[0]))
         if self._downrank:
             at = np.nonzero(np.broadcast_to(candidates.labelled, shape) & allowed)
             posts = np.broadcast_to(candidates.originals, shape)[at]
