@@ -25,7 +25,8 @@ class Ranking:
     """Ranks what a platform holds in one tick. `pool` is how many candidates each shared source gives.
 
     Nobody is shown what is removed or of a suspended author, of an author whom they muted, their own, or what they
-    read already; labelled posts are kept from the share `downrank` of readers, drawn for each reader and post.
+    read already; replies are shown in threads only. Labelled posts are kept from the share `downrank` of readers, drawn
+    for each reader and post.
     """
 
     def __init__(self, source: Source, pool: int, downrank: float) -> None:
@@ -44,11 +45,15 @@ class Ranking:
         removed |= (origin != NONE) & source.suspended(origin)
         return removed
 
+    def _reply(self, posts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        replies: NDArray[np.bool_] = np.not_equal(self.source.posts.column("parent", posts), NONE)
+        return replies
+
     def originals(self) -> NDArray[np.int64]:
-        """The kept posts that are no shares and not hidden, newest first."""
+        """The kept posts that are neither shares nor replies, and not hidden, newest first."""
         if self._visible is None:
             posts = self.source.posts.ids()[::-1]
-            posts = posts[self.source.posts.column("original", posts) == NONE]
+            posts = posts[(self.source.posts.column("original", posts) == NONE) & ~self._reply(posts)]
             self._visible = posts[~self.hidden(posts)]
         return self._visible
 
@@ -120,7 +125,8 @@ class Ranking:
         """Which reader may be shown which candidate, (r, c)."""
         shape = (len(candidates.readers), candidates.posts.shape[1])
         own_lines = len(candidates.posts) > 1 or shape[0] == 1
-        allowed = np.broadcast_to(~self.hidden(candidates.posts), shape).copy()
+        hidden = self.hidden(candidates.posts) | self._reply(candidates.posts)
+        allowed = np.broadcast_to(~hidden, shape).copy()
         readers = candidates.readers[:, 0]
         origin = self.source.posts.column("original_author", candidates.posts)
         muted, seen, own = self._of_readers(self._mutes(), readers), self._seen(readers), (np.arange(shape[0]), readers)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from populace.env.digest import RowDigests
+from populace.env.digest import DIGEST_BYTES, RowDigests
 
 _NOBODY: frozenset[int] = frozenset()
 
@@ -74,6 +74,8 @@ class Table:
 
     def digest(self) -> bytes:
         """16 bytes over the rows that there are. The first takes all of them, later ones those that were touched."""
+        if not self._kinds:
+            return bytes(DIGEST_BYTES)
         if self._digests is None:
             self._digests = RowDigests(self._name, *self._kinds)
             self._touched = [np.arange(self.oldest, self.written)]
