@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from populace.agents.agent import Agent
 from populace.core.errors import BadField
 from populace.core.roster import ONE, Roster
 from populace.kernel.turn import Turn
+
+Reported: TypeAlias = dict[str, tuple[list[int], dict[str, list[Any]]]]
+"""By type: agents, and for each of its public fields their values."""
 
 
 class PublicFields:
@@ -45,10 +48,11 @@ class PublicFields:
                 fields[name] = [self._coerce(one, at, name, kind, v) for one, v in zip(turns, column, strict=True)]
         return fields
 
-    def report(self, turns: Sequence[Turn]) -> tuple[dict[str, dict[str, list[Any]]], Iterable[tuple[Any, ...]]]:
-        """The `columns` by type, and the values of each turn's agent, in the order of the turns."""
+    def report(self, turns: Sequence[Turn]) -> tuple[Reported, Iterable[tuple[Any, ...]]]:
+        """The agents and their `columns` by type, and the values of each turn's agent, in the order of the turns."""
         fields = self.columns(turns)
-        return {self.name: fields}, zip(*fields.values(), strict=True) if fields else [()] * len(turns)
+        ids = [turn.id for turn in turns]
+        return {self.name: (ids, fields)}, zip(*fields.values(), strict=True) if fields else [()] * len(turns)
 
     def _of(self, turn: Turn) -> Any:
         try:
@@ -91,11 +95,11 @@ class FieldsByType:
         """See `PublicFields.read`."""
         return self._by_class[type(agent)].read(agent)
 
-    def report(self, turns: Sequence[Turn]) -> tuple[dict[str, dict[str, list[Any]]], Iterable[tuple[Any, ...]]]:
+    def report(self, turns: Sequence[Turn]) -> tuple[Reported, Iterable[tuple[Any, ...]]]:
         """See `PublicFields.report`."""
         types = self._roster.types_of([turn.id for turn in turns])
         rows: list[tuple[Any, ...]] = [()] * len(turns)
-        found: dict[str, dict[str, list[Any]]] = {}
+        found: Reported = {}
         for at in np.unique(types).tolist():
             own, places = self._own[at], np.flatnonzero(types == at).tolist()
             fields, values = own.report([turns[place] for place in places])

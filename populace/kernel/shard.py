@@ -144,7 +144,7 @@ class Shard:
         """How many turns of the open tick have ended."""
         if self.open is None:
             return 0
-        return len(self.open.finished) + (self._columnar.turns_due if self._columnar.ended else 0)
+        return self.open.turns_ended + (self._columnar.turns_due if self._columnar.ended else 0)
 
     def handle(self, event: Event) -> list[Effect]:
         """Take an event, give the effects that follow from it.
@@ -263,6 +263,7 @@ class Shard:
             observes=plan.observes,
             rounds=plan.rounds,
             fields=self._fields,
+            keep_asks=plan.record_asks,
             counts=counts,
         )
 
@@ -352,9 +353,9 @@ class Shard:
             hit, blocked_by = self.levers.blocked(number, out.sender, out.receiver)
             allowed = ~hit
         out, blocked = split(out, allowed)
-        counts.turns = len(came.turns)
+        counts.turns = len(came.agents)
         counts.turns_failed = len(came.failures)
-        counts.asked = came.asks
+        counts.asked = came.asked
         counts.said = came.contributed
         counts.acted = int((out.receiver == WORLD).sum())
         sent_out = len(out.sender) - counts.acted
@@ -369,12 +370,8 @@ class Shard:
         rows: dict[str, TableRows] = {"levers": blocked_by} if blocked_by else {}
         if plan.record_messages:
             rows["messages"] = message_rows(tick.mail, number, join(unknown_rows(unknown), blocked_rows(blocked)))
-        if plan.record_asks and came.asks:
-            turns = came.turns
-            rows["asks"] = ask_rows(
-                [ask for turn in turns for ask in turn.asks or ()],
-                [answer for turn in turns for answer in turn.answers or ()],
-            )
+        if came.asks:
+            rows["asks"] = ask_rows(came.asks, came.answers)
         frames = self._route(out, plan.index)
         done = TickDone(
             tick=number,

@@ -6,20 +6,14 @@ Results may come in any order and in any grouping; what the tick comes to does n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
-from operator import attrgetter
 from typing import Any, Final
-
-import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from populace.agents.agent import Agent
 from populace.agents.context import NOTHING, Scope
 from populace.core.records import Answer, Ask, Counts, Look
 from populace.core.rounds import Closed, Contribution, Heard
-from populace.core.trace import DIGEST_BYTES
 from populace.kernel.bus import Mail, unpack_body
+from populace.kernel.committed import STRIDE, Committed, Ended
 from populace.kernel.events import (
     Answered,
     AskModel,
@@ -34,33 +28,7 @@ from populace.kernel.events import (
     TellRounds,
 )
 from populace.kernel.public_fields import FieldsByType, PublicFields
-from populace.kernel.turn import Failure, Turn, read_answer, said_of
-
-_encode: Final = msgspec.msgpack.Encoder().encode
-_by_id: Final = attrgetter("id")
-
-STRIDE: Final = 256
-"""How many turns are begun before others have their say: `Proceed` asks for the next ones."""
-
-
-class Committed(msgspec.Struct, frozen=True):
-    """What the turns of a tick came to, in the order of their agents.
-
-    `agents` is int32 and `digests` has 16 bytes for each, BLAKE2b over what its turn committed. `fields` are the
-    public fields of `agents` by type, `sent` holds (sender, receivers, bodies) of those that sent or acted, `wakes`
-    (tick, agent); `asks` counts what was asked, and `contributed` what was contributed to rounds.
-    """
-
-    turns: list[Turn]
-    agents: NDArray[np.int32]
-    digests: bytes
-    fields: dict[str, dict[str, list[Any]]]
-    sent: list[tuple[int, list[int], list[bytes]]]
-    wakes: list[tuple[int, int]]
-    failures: list[Failure]
-    asks: int
-    contributed: int
-
+from populace.kernel.turn import Turn, read_answer
 
 _NOTHING_YET: Final = Heard(-1, -1, "failed")
 
@@ -71,7 +39,8 @@ class Tick:
     `due` are the agents that take a turn, sorted; the agent `i` is `agents[i // shards]`. `scope` is what the turns
     read of their tick. Where they see something of the world, no turn begins before `Seen`, and where its parts hold
     `rounds`, none before `Attended`. Turns that wait in a round are alive beside the others: those of a group wait for
-    one another, and all of them have to be there. `counts` are the tick's so far.
+    one another, and all of them have to be there. With `keep_asks` what was asked is kept for the table. `counts` are
+    the tick's so far.
     """
 
     def __init__(
@@ -86,13 +55,14 @@ class Tick:
         observes: bool,
         rounds: bool,
         fields: PublicFields | FieldsByType,
+        keep_asks: bool,
         counts: Counts,
     ) -> None:
         self.scope = scope
         self.due = due
         self.mail = mail
         self.counts = counts
-        self.finished: list[Turn] = []
+        self._finished = Ended(fields, keep_asks=keep_asks)
         self._agents = agents
         self._shards = shards
         self._live_turns = live_turns
@@ -122,7 +92,12 @@ class Tick:
     @property
     def ended(self) -> bool:
         """Whether all turns have ended."""
-        return len(self.finished) == len(self.due)
+        return len(self._finished) == len(self.due)
+
+    @property
+    def turns_ended(self) -> int:
+        """How many turns have ended."""
+        return len(self._finished)
 
     @property
     def exchanging(self) -> bool:
@@ -157,7 +132,9 @@ class Tick:
                     self._hear(one)
             case Proceed():
                 self._proceeding = False
-        return [] if self._blind or self._unattended else self._go_on()
+        effects = [] if self._blind or self._unattended else self._go_on()
+        self._finished.put_down()
+        return effects
 
     def _hear(self, heard: Heard) -> None:
         """Hand what came of a contribution to the turn that waits for it."""
@@ -220,7 +197,7 @@ class Tick:
     def _file(self, turn: Turn, effect: Ask | Look | Contribution | None) -> None:
         """Put a turn with those that wait for the same."""
         if effect is None:
-            self.finished.append(turn)
+            self._finished.add(turn)
             if self._members and turn.id in self._members:
                 self._left.append(turn.id)
         elif type(effect) is Ask:
@@ -242,34 +219,7 @@ class Tick:
 
     def commit(self) -> Committed:
         """What the turns came to, once all have ended."""
-        turns = sorted(self.finished, key=_by_id)
-        fields, rows = self._fields.report(turns)
-        digests: list[bytes] = []
-        sent: list[tuple[int, list[int], list[bytes]]] = []
-        wakes: list[tuple[int, int]] = []
-        failures: list[Failure] = []
-        asks = contributed = 0
-        for turn, row in zip(turns, rows, strict=True):
-            said: Any = ()
-            if turn.asks is not None:
-                asks += len(turn.asks)
-                said = said_of(turn.asks, turn.answers)  # type: ignore[arg-type]
-            committed: Any
-            if turn.failure is not None:
-                failures.append(turn.failure)
-                committed = (turn.id, turn.failure.error, said, row)
-            else:
-                committed = (turn.id, turn.to, turn.bodies, said, row)
-                if turn.to:
-                    sent.append((turn.id, turn.to, turn.bodies))
-                if turn.wakes is not None:
-                    wakes += [(tick, turn.id) for tick in turn.wakes]
-            if turn.exchanged is not None:
-                contributed += len(turn.exchanged)
-                committed = (*committed, list(map(_exchanged, turn.exchanged)))
-            digests.append(blake2b(_encode(committed), digest_size=DIGEST_BYTES).digest())
-        agents = np.fromiter((turn.id for turn in turns), np.int32, len(turns))
-        return Committed(turns, agents, b"".join(digests), fields, sent, wakes, failures, asks, contributed)
+        return self._finished.commit()
 
     def drop(self) -> None:
         """End the turns that are alive; nothing is committed."""
@@ -285,10 +235,4 @@ class Tick:
         """Raise AssertionError where the tick's state contradicts itself."""
         assert 0 <= self._next <= len(self.due)
         assert all(turn.coroutine is not None for turn in self._waiting.values())
-        assert len(self.live()) + len(self._lookers) + len(self.finished) == self._next, "a turn was lost"
-
-
-def _exchanged(one: tuple[Contribution, Heard]) -> tuple[str, str | int | None, bytes, str, bytes, str]:
-    """What stands in the trace of a contribution and of what came of it."""
-    said, heard = one
-    return said.part, said.group, said.body, heard.fate, heard.body, heard.reason
+        assert len(self.live()) + len(self._lookers) + len(self._finished) == self._next, "a turn was lost"

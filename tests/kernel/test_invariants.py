@@ -13,13 +13,19 @@ from support.running import SOCIETIES, Shuffled, run_local, wrap_gateways
 
 from populace.core.errors import ConservationError
 from populace.core.records import Answer, Counts
-from populace.kernel import bus, environment, shard, tick
+from populace.kernel import bus, committed, environment, shard, tick
 from populace.store.tables.tables import read_table
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
     return run_local(tmp_path_factory.mktemp("reference"))
+
+
+def in_strides(patch, stride):
+    """Have turns begin, and be put down, so many at a time."""
+    for module in (committed, tick):
+        patch.setattr(module, "STRIDE", stride)
 
 
 @pytest.mark.parametrize("shards", [2, 5])
@@ -32,9 +38,15 @@ def test_invariant_1_any_number_of_shards_gives_one_trace(tmp_path, reference, s
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(order=st.integers(0, 2**32), shards=st.sampled_from([1, 2, 5]), live=st.sampled_from([3, 10_000]))
-def test_invariant_1_any_order_of_answers_gives_one_trace(tmp_path_factory, reference, order, shards, live):
+@given(
+    order=st.integers(0, 2**32),
+    shards=st.sampled_from([1, 2, 5]),
+    live=st.sampled_from([3, 10_000]),
+    stride=st.sampled_from([1, 3, 256]),
+)
+def test_invariant_1_any_order_of_answers_gives_one_trace(tmp_path_factory, reference, order, shards, live, stride):
     with pytest.MonkeyPatch.context() as patch:
+        in_strides(patch, stride)
         wrap_gateways(patch, lambda gateway: Shuffled(gateway, order))
         manifest = run_local(tmp_path_factory.mktemp("shuffled"), shards=shards, limits__live_turns=live)
     assert manifest["trace_hash"] == reference["trace_hash"]
@@ -51,13 +63,25 @@ def test_control_without_the_bus_sort_shards_change_the_trace(tmp_path, monkeypa
 def test_control_without_any_sort_the_order_of_answers_changes_the_trace(tmp_path, monkeypatch):
     """Messages committed in the order in which turns ended, inboxes in the order of arrival."""
     monkeypatch.setattr(bus, "fair_order", lambda _seed, _tick, receiver, *_: np.argsort(receiver, kind="stable"))
-    monkeypatch.setattr(tick, "sorted", lambda turns, key: list(turns), raising=False)
+    monkeypatch.setattr(committed, "sorted", lambda turns, key: list(turns), raising=False)
+    monkeypatch.setattr(committed, "pairwise", lambda _ids: [])
+    assert len(shuffled(tmp_path)) > 1
+
+
+def test_control_turns_in_order_within_their_stride_alone_change_the_trace(tmp_path, monkeypatch):
+    monkeypatch.setattr(bus, "fair_order", lambda _seed, _tick, receiver, *_: np.argsort(receiver, kind="stable"))
+    monkeypatch.setattr(committed, "pairwise", lambda _ids: [])
+    in_strides(monkeypatch, 3)
+    assert len(shuffled(tmp_path)) > 1
+
+
+def shuffled(tmp_path):
     hashes = set()
     for order in range(3):
         with pytest.MonkeyPatch.context() as patch:
             wrap_gateways(patch, lambda gateway, order=order: Shuffled(gateway, order))
             hashes.add(run_local(tmp_path / str(order))["trace_hash"])
-    assert len(hashes) > 1
+    return hashes
 
 
 def test_another_seed_gives_another_trace(tmp_path, reference):

@@ -19,6 +19,7 @@ from populace.agents.context import Context
 from populace.core.errors import TransportError
 from populace.core.records import Abstained, Answer, Ask, Counts
 from populace.core.trace import DIGEST_BYTES
+from populace.kernel import committed
 from populace.kernel import tick as tick_module
 from populace.kernel.bus import Envelope
 from populace.kernel.events import Answered, AskModel, Looked, LookWorld, Observe, OpenTick, Proceed, Seen, TickDone
@@ -132,7 +133,7 @@ def test_any_order_and_grouping_of_results_gives_the_same_tick(data: st.DataObje
     one, other = society(), society(live_turns=live)
     for tick in range(3):
         done = ordered(one, tick)
-        with patch.object(tick_module, "STRIDE", stride):
+        with patch.object(tick_module, "STRIDE", stride), patch.object(committed, "STRIDE", stride):
             assert same(plain(done), plain(disordered(other, tick, data)))
     assert {k: sorted(v) for k, v in one.timers.items()} == {k: sorted(v) for k, v in other.timers.items()}
     assert [agent.mood for agent in one.agents] == [agent.mood for agent in other.agents]
