@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from populace.agents.activation import Every, EveryTick, OnMail, Sometimes
     from populace.agents.agent import Agent, Public
     from populace.agents.answers import Choice, Chosen
+    from populace.agents.archetypes import Answers
     from populace.agents.columnar import ColumnarAgent
     from populace.agents.columnar_context import ColumnarContext
     from populace.agents.consulting import Consultation
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Abstained",
     "Agent",
+    "Answers",
     "Ask",
     "Choice",
     "Chosen",
@@ -66,6 +68,7 @@ _FOUND_IN: Final = {
     "agents.activation": ("Every", "EveryTick", "OnMail", "Sometimes"),
     "agents.agent": ("Agent", "Public"),
     "agents.answers": ("Choice", "Chosen"),
+    "agents.archetypes": ("Answers",),
     "agents.columnar": ("ColumnarAgent",),
     "agents.columnar_context": ("ColumnarContext",),
     "agents.consulting": ("Consultation",),

@@ -1,13 +1,13 @@
 """A type of agents that takes its turns as a whole, over columns: a field is an array with a value an agent.
 
-For rules at the scale of millions. Such agents ask no model; they stand beside agents that do, in one society.
+For rules at the scale of millions. Such agents ask the model once for all that would ask the same.
 """
 
 from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -50,8 +50,9 @@ class ColumnarAgent(Agent):
     What it raises ends the run, since on other shards other agents would have been in the same call.
     """
 
-    def turns(self, ctx: ColumnarContext) -> None:
-        """What the agents that are due in a tick do."""
+    def turns(self, ctx: ColumnarContext) -> Awaitable[None] | None:
+        """What the agents that are due in a tick do; `async def` where it awaits `ctx.ask`."""
+        return None
 
 
 def check_columnar(kind: type[ColumnarAgent]) -> None:
@@ -73,8 +74,10 @@ def check_columnar(kind: type[ColumnarAgent]) -> None:
         inspect.signature(turns).bind("self", "ctx")
     except TypeError as error:
         raise ScenarioError(f"{where}: is called as turns(self, ctx), and cannot be: {error}.") from None
-    if inspect.iscoroutinefunction(turns) or inspect.isgeneratorfunction(turns) or inspect.isasyncgenfunction(turns):
-        raise ScenarioError(f"{where} is a plain function: write `def turns(self, ctx):`, without async and yield.")
+    if inspect.isgeneratorfunction(turns) or inspect.isasyncgenfunction(turns):
+        raise ScenarioError(
+            f"{where}: write `def turns(self, ctx):`, or `async def` where it awaits ctx.ask, without yield."
+        )
 
 
 def column_types(kind: type[Agent]) -> dict[str, type]:
@@ -92,8 +95,13 @@ def column_types(kind: type[Agent]) -> dict[str, type]:
     return found
 
 
-def put_column(kind: type[Agent], name: str, of: type, value: Any, size: int) -> NDArray[Any]:
-    """What `turns` left in a field, as the column that it becomes. Raises ScenarioError, naming class and field."""
+def put_column(
+    kind: type[Agent], name: str, of: type, value: Any, size: int, ids: NDArray[np.int32] | None = None
+) -> NDArray[Any]:
+    """What `turns` left in a field, as the column that it becomes.
+
+    Raises ScenarioError, naming class and field, and of `ids` the agent whose number does not fit 64 bits.
+    """
     given = np.asarray(value)
     if given.dtype.kind not in _FITS[of] or given.shape not in ((size,), ()):
         what = f"an array of {given.dtype}, {given.shape}"
@@ -102,7 +110,9 @@ def put_column(kind: type[Agent], name: str, of: type, value: Any, size: int) ->
             f"of {DTYPES[of]} with a value for each of ctx.ids into it (`.astype({of.__name__})`), or one number."
         )
     if given.dtype.kind == "u" and given.size and int(given.max()) >= 2**63:
-        raise ScenarioError(f"{kind.__name__}.{name} holds 64 bits, and turns put {given.max()} into it")
+        at = int((given >= 2**63).argmax())
+        who = "" if ids is None or not given.shape else f" of agent {ids[at]}"
+        raise ScenarioError(f"{kind.__name__}.{name}{who} holds 64 bits, and turns put {given.max()} into it")
     if given.shape == ():
         return np.full(size, given, DTYPES[of])
     return np.ascontiguousarray(given, DTYPES[of])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgpack
@@ -10,9 +10,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from populace.agents.archetypes import Answers, ArchetypeAsk, archetype_ask
 from populace.agents.context import UNKNOWN, Scope
 from populace.core.draws import words
-from populace.core.errors import BadAction, BadMessage
+from populace.core.errors import BadAction, BadAsk, BadMessage
 from populace.env.acts import Acts
 
 _pack: Final = msgpack.Packer(autoreset=True).pack
@@ -143,7 +144,7 @@ class ColumnarContext:
     them or for each of `ids`.
     """
 
-    def __init__(self, scope: Scope, ids: Int32, seen: Mapping[str, Any], inbox: Letters) -> None:
+    def __init__(self, scope: Scope, ids: Int32, seen: Mapping[str, Any], inbox: Letters, of: str = "") -> None:
         self.ids = ids
         self.tick = scope.tick
         self.seen = seen
@@ -151,6 +152,11 @@ class ColumnarContext:
         self._scope = scope
         self._streams: dict[str, ColumnStream] = {}
         self._made: NDArray[np.int32] | None = None
+        self._of = of
+        self._asked: dict[str, NDArray[np.int32]] = {}
+        """By purpose, how often each has asked."""
+        self.pending: list[ArchetypeAsk] = []
+        self.asked: list[ArchetypeAsk] = []
         self.sent: list[Sent] = []
         self.acts: list[Acts] = []
         self.wakes: list[tuple[int, Int32]] = []
@@ -240,6 +246,67 @@ class ColumnarContext:
         rows = self._rows(who)
         self.wakes.append((int(tick), self.ids if rows is None else self.ids[rows]))
 
+    def ask(
+        self,
+        prompt: str | None = None,
+        answer: Any = str,
+        *,
+        facts: Mapping[str, Any] | None = None,
+        who: Any = None,
+        most: int = 1_000,
+        messages: Iterable[tuple[str, str] | Mapping[str, str]] | None = None,
+        system: str = "",
+        purpose: str = "ask",
+        model_role: str = "",
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+    ) -> Awaitable[Answers]:
+        """Ask the model once for each distinct set of facts: `answers = await ctx.ask("{age}?", facts={"age": band})`.
+
+        A fact is a column of numbers, bools or text, a list with a value for each, or one value for all. Agents whose
+        facts are equal share an ask, across shards too; see `Answers` for what each gets. What is asked again in the
+        same tick by the same agents is asked anew. More than `most` sets of facts, over all shards, raise BadAsk.
+
+        All else is as in a turn's `ctx.ask`.
+        """
+        rows = self._rows(who)
+        there = np.arange(len(self.ids)) if rows is None else rows
+        if len(there) > 1 and (np.diff(there) <= 0).any():
+            raise BadAsk("ctx.ask: an agent asks once in a call: who holds a row twice")
+        columns: dict[str, NDArray[Any] | list[Any]] = {}
+        same: dict[str, Any] = {}
+        if facts is not None and not isinstance(facts, Mapping):
+            raise BadAsk(f"ctx.ask: facts is a dictionary of facts by name, not a {type(facts).__name__}")
+        for name, value in (facts or {}).items():
+            if isinstance(value, list) or (isinstance(value, np.ndarray) and value.ndim):
+                columns[name] = self._fact(name, value, there)
+            else:
+                same[name] = value.item() if isinstance(value, np.generic | np.ndarray) else value
+        asked = self._asked.setdefault(str(purpose), np.zeros(len(self.ids), np.int32))
+        ask = archetype_ask(
+            self._scope, self._of, self.ids, there, columns, None if facts is None else same, asked[there], most,
+            prompt, answer, messages=None if messages is None else list(messages), system=system, purpose=purpose,
+            model_role=model_role, max_tokens=max_tokens, temperature=temperature,
+        )  # fmt: skip
+        asked[there] += 1
+        self.pending.append(ask)
+        return ask
+
+    def _fact(self, name: str, value: Any, rows: Rows) -> NDArray[Any] | list[Any]:
+        """A fact of each of these rows."""
+        if len(value) not in (len(rows), len(self.ids)) or (isinstance(value, np.ndarray) and value.ndim != 1):
+            raise BadAsk(
+                f"ctx.ask: the fact {name} has {len(value):,} values for {len(rows):,} of {len(self.ids):,} agents: "
+                "give one for each, or one value (a tuple, for a list) for all"
+            )
+        spread = len(value) == len(self.ids) != len(rows)
+        if isinstance(value, list):
+            return [value[row] for row in rows.tolist()] if spread else value
+        if value.dtype.kind not in "biufU":
+            raise BadAsk(f"ctx.ask: the fact {name} is a column of {value.dtype}: numbers, bools or text are wanted")
+        column: NDArray[Any] = value[rows] if spread else value
+        return column + 0.0 if column.dtype.kind == "f" else column  # of two zeros, which are equal, one is shown
+
     def _rows(self, who: Any) -> Rows | None:
         """The rows meant; None for all."""
         if who is None:
@@ -272,6 +339,9 @@ class ColumnarContext:
             raise ValueError(f"{what}: {given.shape} values for {size:,} of {len(self.ids):,} agents")
         if given.dtype.kind == "b":
             return given
+        if given.dtype.kind == "u" and given.size and int(given.max()) >= 2**63:
+            agent = (self.ids if rows is None else self.ids[rows])[int((given >= 2**63).argmax())]
+            raise ValueError(f"{what}: a column of numbers of 64 bits, and of agent {agent} it is {given.max()}")
         return given.astype(np.float64 if given.dtype.kind == "f" else np.int64)
 
     def _number(self, rows: Rows | None, kind: type[Exception], what: str) -> tuple[Int32, Int32]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from populace.agents.agent import Agent
 from populace.agents.columnar import DTYPES, column_types
@@ -134,25 +135,43 @@ def make_agents(
     return agents
 
 
-def make_columns(kind: type[Agent], columns: Mapping[str, Sequence[Any]], rows: Sequence[int]) -> dict[str, Any]:
+def make_columns(
+    kind: type[Agent],
+    columns: Mapping[str, Sequence[Any]],
+    rows: Sequence[int],
+    row: str = "row {id} of the population",
+) -> dict[str, Any]:
     """The fields of these agents as arrays, from their rows, defaults where a column is left out.
 
-    Raises ScenarioError, naming class, row and field, where one does not fit.
+    Raises ScenarioError, naming class, `row` and field, where one does not fit.
     """
-    hints = typing.get_type_hints(kind, include_extras=True)
     defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
     made: dict[str, Any] = {}
-    try:
-        for name, of in column_types(kind).items():
-            if name in columns:
-                values = msgspec.convert(list(columns[name]), list[hints[name]])  # type: ignore[valid-type]
-                made[name] = np.array(values, DTYPES[of])
-            else:
-                made[name] = np.full(len(rows), defaults[name], DTYPES[of])
-    except (msgspec.ValidationError, OverflowError, TypeError, ValueError) as error:
-        make_agents(kind, columns, rows)  # which names the row
-        raise ScenarioError(f"{kind.__name__}.{name}: {error}") from None
+    for name, of in column_types(kind).items():
+        if name in columns:
+            made[name] = make_column(kind, name, columns[name], rows, row)
+        elif defaults[name] is msgspec.NODEFAULT:
+            make_agents(kind, columns, rows, row)  # which names the row
+        else:
+            made[name] = np.full(len(rows), defaults[name], DTYPES[of])
     return made
+
+
+def make_column(kind: type[Agent], name: str, values: Sequence[Any], rows: Sequence[int], row: str) -> NDArray[Any]:
+    """One field of these agents as an array. Raises ScenarioError, naming class, field and `row`, for what misfits."""
+    hint, dtype = typing.get_type_hints(kind, include_extras=True)[name], DTYPES[column_types(kind)[name]]
+    try:
+        return np.array(msgspec.convert(list(values), list[hint]), dtype)  # type: ignore[valid-type]
+    except (msgspec.ValidationError, OverflowError, TypeError, ValueError):
+        for value, at in zip(values, rows, strict=True):
+            try:
+                np.array(msgspec.convert(value, hint), dtype)
+            except (msgspec.ValidationError, OverflowError, TypeError, ValueError) as error:
+                said = str(error) if isinstance(error, msgspec.ValidationError) else "an int has 64 bits"
+                raise ScenarioError(
+                    f"{kind.__name__}: {row.format(id=at)} does not fit: {name} = {value!r:.100}: {said}"
+                ) from None
+        raise
 
 
 def _plain(column: Sequence[Any] | np.ndarray[Any, Any]) -> list[Any]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from populace.cluster.job import Job, build_shard, job_journal
 from populace.cluster.parts import ShardPart
+from populace.core.claims import Claim, News
 from populace.core.draws import WORLD
 from populace.core.errors import Interrupted
 from populace.core.records import Answer, Ask, Look, Position
@@ -31,8 +32,11 @@ from populace.kernel.events import (
     AskModel,
     Attend,
     Attended,
+    ClaimAsks,
+    Claimed,
     Effect,
     EndRun,
+    HeardAnswers,
     HeardRounds,
     Looked,
     LookWorld,
@@ -43,6 +47,7 @@ from populace.kernel.events import (
     RunDone,
     Seen,
     SeenColumns,
+    TellAnswers,
     TellRounds,
     TickDone,
 )
@@ -103,8 +108,14 @@ class WorldDoor(Protocol):
     async def tell(self, shard: int, tick: int, said: Sequence[Contribution], left: Sequence[int]) -> list[Heard]:
         """Hand over contributions to rounds, and whose turns have ended; gives what members on the shard have heard."""
 
-    async def hear(self, shard: int, tick: int) -> list[Heard]:
-        """Wait until members on the shard have heard something, and give it; nothing once the tick is closed."""
+    async def hear(self, shard: int, tick: int) -> News:
+        """Wait until there is news for the shard, and give it; none once the tick is closed."""
+
+    async def claim(self, shard: int, tick: int, claims: Sequence[Claim]) -> list[tuple[int, int]]:
+        """Say what columnar agents of a shard want asked; gives what the shard has to ask itself."""
+
+    async def tell_answers(self, tick: int, answers: Sequence[Answer]) -> None:
+        """Tell what asks of columnar agents were answered, which agents on other shards may wait for."""
 
 
 def build_host(
@@ -181,7 +192,7 @@ class ShardHost:
         self._asked: list[list[Ask]] = []
         self._arrived = asyncio.Event()
         self._heard: list[Heard] = []
-        self._listening: asyncio.Task[list[Heard]] | None = None
+        self._listening: asyncio.Task[News] | None = None
         self._abandoned = False
         self._wound_down = False
 
@@ -229,6 +240,11 @@ class ShardHost:
                         self._heard += await self._world.tell(index, tick, said, left)
                     case Proceed() as proceed:
                         todo.extend(self.shard.handle(proceed))
+                    case ClaimAsks(claims):
+                        mine = await self._world.claim(index, tick, claims)
+                        todo.extend(self.shard.handle(Claimed(mine)))
+                    case TellAnswers(answers):
+                        await self._world.tell_answers(tick, answers)
                 if self._has_news():
                     todo.extend(self._take_answers())
             self._listen(tick)
@@ -246,19 +262,22 @@ class ShardHost:
         return bool(self._answers or self._heard or (self._listening is not None and self._listening.done()))
 
     def _listen(self, tick: int) -> None:
-        """Where turns wait in rounds, have what they hear come."""
-        if self._listening is not None or not self.shard.exchanging:
+        """Where turns wait in rounds, or for what another shard asks, have the news come."""
+        if self._listening is not None or not (self.shard.exchanging or self.shard.sharing):
             return
-        self._listening = asyncio.create_task(self._world.hear(self.shard.plan.index, tick), name="populace rounds")
+        self._listening = asyncio.create_task(self._world.hear(self.shard.plan.index, tick), name="populace news")
         self._listening.add_done_callback(lambda _: self._arrived.set())
 
-    def _take_heard(self) -> list[Heard]:
-        """What has come of rounds. Raises what became of whoever holds them."""
+    def _take_news(self) -> News:
+        """What has come. Raises what became of whoever tells it."""
+        answers: list[Answer] = []
         if self._listening is not None and self._listening.done():
             listening, self._listening = self._listening, None
-            self._heard += listening.result()
+            news = listening.result()
+            self._heard += news.heard
+            answers = news.answers
         heard, self._heard = self._heard, []
-        return heard
+        return News(heard, answers)
 
     def abandon(self) -> None:
         """Let a tick that is still open end as Interrupted: this attempt is over."""
@@ -289,9 +308,9 @@ class ShardHost:
         self.abandon()
         (done,) = self.shard.handle(EndRun(envelope, tick))
         assert isinstance(done, RunDone)
-        asked = {ask.agent: ask for asks in self._asked for ask in asks}
+        asked = {(ask.agent, ask.nth): ask for asks in self._asked for ask in asks}
         for answer in self._answers:
-            ask = asked[answer.agent]
+            ask = asked[answer.agent, answer.nth]
             answer.model_role = ask.model_role
             done.counts.bill(answer, ask.purpose)
         self._answers = []
@@ -306,6 +325,9 @@ class ShardHost:
             raise self.gateway.failure
         answers, self._answers = self._answers, []
         effects = self.shard.handle(Answered(answers)) if answers else []
-        if heard := self._take_heard():
-            effects += self.shard.handle(HeardRounds(heard))
+        news = self._take_news()
+        if news.heard:
+            effects += self.shard.handle(HeardRounds(news.heard))
+        if news.answers:
+            effects += self.shard.handle(HeardAnswers(news.answers))
         return effects

@@ -18,7 +18,7 @@ from populace.budget.amounts import NOTHING, Amount
 from populace.cluster.parts import ShardPart, own_columns
 from populace.cluster.wire import pack
 from populace.core.draws import Draws
-from populace.core.errors import PopulaceError, ScenarioError
+from populace.core.errors import PopulaceError, ScenarioError, SettingsError
 from populace.core.places import defined_at, raised_at
 from populace.core.records import DEFAULT_ROLE
 from populace.core.roster import ONE, Roster
@@ -221,6 +221,7 @@ def build_run(job: Job) -> Built:
                 newborn=_newborn(society, people),
             )
         )
+        _refuse_blocks(levers, world)
         return Environment(
             world, society.outcomes, shards=settings.shards, frame_bytes=settings.bus.frame_bytes,
             attempt=job.attempt, levers=levers, membership=membership if settings.levers else None,
@@ -394,6 +395,17 @@ def _levers(job: Job, members: Sequence[Members], world: World | None) -> Levers
         roster=Roster(job.counts),
         body_bytes=settings.bus.body_bytes,
     )
+
+
+def _refuse_blocks(levers: Levers, world: World) -> None:
+    """Raise SettingsError for a lever that blocks where members of a part's rounds would hear one another anyway."""
+    deaf = [part for part in world.exchanging if not part.heeds_blocks]
+    if levers.blocks and deaf:
+        raise SettingsError(
+            f"lever {levers.blocks[0]!r}: block keeps mail back, and the part '{deaf[0].name}' holds rounds, in which "
+            "the blocked would still hear one another. Where its `round` gives each member `now.reaching(agent)` only, "
+            "say so with `heeds_blocks = True` in the part; else use another lever."
+        )
 
 
 def _world(society: Society, setup: Setup, people: dict[str, Population]) -> World:

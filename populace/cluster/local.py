@@ -17,7 +17,8 @@ from populace.cluster.host import ShardHost, build_host, split_parcels
 from populace.cluster.job import Job, build_run
 from populace.cluster.transport import Opened, Progress
 from populace.cluster.world_host import WorldHost, build_world_host
-from populace.core.records import Counts, Look, Position
+from populace.core.claims import Claim, News
+from populace.core.records import Answer, Counts, Look, Position
 from populace.core.rounds import Contribution, Heard
 from populace.env.plain import Shown
 from populace.kernel.barrier import ShardDone
@@ -50,8 +51,14 @@ class _Door:
     async def tell(self, shard: int, tick: int, said: Sequence[Contribution], left: Sequence[int]) -> list[Heard]:
         return self._host.tell(shard, tick, said, left, self._attempt)
 
-    async def hear(self, shard: int, tick: int) -> list[Heard]:
+    async def hear(self, shard: int, tick: int) -> News:
         return await self._host.hear(shard, tick, self._attempt)
+
+    async def claim(self, shard: int, tick: int, claims: Sequence[Claim]) -> list[tuple[int, int]]:
+        return self._host.claim(shard, tick, claims, self._attempt)
+
+    async def tell_answers(self, tick: int, answers: Sequence[Answer]) -> None:
+        self._host.tell_answers(tick, answers, self._attempt)
 
 
 def opened(environment: Environment) -> Opened:

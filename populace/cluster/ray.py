@@ -42,6 +42,7 @@ from populace.cluster.wire import (
     pack,
     pack_envelope,
     unpack_export,
+    unpack_fields,
     unpack_forms,
     unpack_positions,
     unpack_run,
@@ -136,7 +137,8 @@ class RayTransport:
         known = await asyncio.gather(
             *(self._start_shard((index, owner), kind, again, packed, part) for index, part in enumerate(parts))
         )
-        return msgspec.structs.replace(msgspec.msgpack.decode(world, type=Opened), on_record=known[0])
+        there = msgspec.msgpack.decode(world, type=Opened)
+        return msgspec.structs.replace(there, fields=unpack_fields(there.fields), on_record=known[0])
 
     async def _start_shard(
         self, made_of: tuple[int, bytes], kind: Any, again: bool, job: bytes, part: Any

@@ -27,10 +27,14 @@ from populace.cluster.transport import Progress
 from populace.cluster.wire import (
     pack,
     pack_parcel,
+    unpack_answers,
+    unpack_claims,
     unpack_envelope,
     unpack_forms,
     unpack_heard,
+    unpack_identities,
     unpack_looks,
+    unpack_news,
     unpack_parcel,
     unpack_part,
     unpack_said,
@@ -38,8 +42,9 @@ from populace.cluster.wire import (
     unpack_shown,
 )
 from populace.cluster.world_host import WorldHost, build_world_host
+from populace.core.claims import Claim, News
 from populace.core.errors import ActorLost, PopulaceError, StorageError, TransportError
-from populace.core.records import Counts, Look
+from populace.core.records import Answer, Counts, Look
 from populace.core.rounds import Contribution, Heard
 from populace.env.plain import Shown
 from populace.kernel.bus import unpack_frame
@@ -209,8 +214,16 @@ class EnvironmentActor:
 
     @_group("hear")
     def hear(self, shard: int, tick: int, attempt: int) -> bytes:
-        """Packed, what members on a shard have heard, once there is something, or the tick is closed."""
+        """Packed, the news for a shard, once there is some, or the tick is closed."""
         return pack(self._wait_for(self._world.hear(shard, tick, attempt)))
+
+    def claim(self, shard: int, tick: int, claims: bytes, attempt: int) -> bytes:
+        """Packed claims of a shard's columnar agents; packed, what the shard has to ask itself."""
+        return pack(self._wait_for(_called(self._world.claim, shard, tick, unpack_claims(claims), attempt)))
+
+    def tell_answers(self, tick: int, answers: bytes, attempt: int) -> None:
+        """Packed, what asks of columnar agents were answered."""
+        self._wait_for(_called(self._world.tell_answers, tick, unpack_answers(answers), attempt))
 
     def close_tick(
         self, tick: int, envelope: bytes, forms: bytes, *parcels: bytes
@@ -289,8 +302,15 @@ class _Door:
         call = self._environment.tell.remote(shard, tick, pack(said), ended, self._attempt)
         return unpack_heard(await result(call, THE_WORLD))
 
-    async def hear(self, shard: int, tick: int) -> list[Heard]:
-        return unpack_heard(await result(self._environment.hear.remote(shard, tick, self._attempt), THE_WORLD))
+    async def hear(self, shard: int, tick: int) -> News:
+        return unpack_news(await result(self._environment.hear.remote(shard, tick, self._attempt), THE_WORLD))
+
+    async def claim(self, shard: int, tick: int, claims: Sequence[Claim]) -> list[tuple[int, int]]:
+        call = self._environment.claim.remote(shard, tick, pack(claims), self._attempt)
+        return unpack_identities(await result(call, THE_WORLD))
+
+    async def tell_answers(self, tick: int, answers: Sequence[Answer]) -> None:
+        await result(self._environment.tell_answers.remote(tick, pack(answers), self._attempt), THE_WORLD)
 
 
 class QuotaActor:

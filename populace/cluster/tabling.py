@@ -81,7 +81,7 @@ def _record_rows(tables: Tables, given: Sequence[dict[str, TableRows]]) -> None:
             tables.add(name, _stack(batches))
 
 
-def _record_agents(tables: Tables, tick: int, agents: Any, fields: dict[str, list[Any]]) -> None:
+def _record_agents(tables: Tables, tick: int, agents: Any, fields: dict[str, Any]) -> None:
     if fields and len(agents):
         tables.add("agents", {"tick": np.full(len(agents), tick, np.int32), "agent": agents, **fields})
 

@@ -25,7 +25,7 @@ class Opened(msgspec.Struct, frozen=True):
     `on_record` says how many answers the run's own journal, as far as it was read, holds of each tick.
     """
 
-    fields: dict[str, list[Any]]
+    fields: dict[str, Any]
     outcomes: dict[str, float]
     on_record: dict[int, int] = {}
 

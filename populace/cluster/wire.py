@@ -8,8 +8,9 @@ import msgspec
 import numpy as np
 
 from populace.cluster.parts import ShardPart
+from populace.core.claims import Claim, News
 from populace.core.errors import BusError
-from populace.core.records import Look, Position
+from populace.core.records import Answer, Look, Position
 from populace.core.rounds import Contribution, Heard
 from populace.core.tables import TableRows
 from populace.env.plain import Shown
@@ -27,11 +28,13 @@ _ARRAYS: Final = frozenset({"<i4", "<i8", "<f8", "|b1"})
 class _Array(msgspec.Struct, frozen=True, tag="array", tag_field="is"):
     dtype: str
     data: bytes
+    mask: bytes = b""
 
 
 def _column(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return _Array(value.dtype.newbyteorder("<").str, np.ascontiguousarray(value).tobytes())
+        mask = np.ma.getmaskarray(value).tobytes() if isinstance(value, np.ma.MaskedArray) else b""
+        return _Array(value.dtype.newbyteorder("<").str, np.ascontiguousarray(value).tobytes(), mask)
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} does not cross between processes")
@@ -46,15 +49,23 @@ def _array(kind: Any, value: Any) -> Any:
 def _read_array(value: Any) -> Any:
     if not isinstance(value, dict) or value.get("dtype") not in _ARRAYS:
         raise BusError("a column of a kind that does not cross between processes")
-    return np.frombuffer(value["data"], value["dtype"])
+    found = np.frombuffer(value["data"], value["dtype"])
+    mask = value.get("mask")
+    return np.ma.masked_array(found, np.frombuffer(mask, np.bool_)) if mask else found
 
 
 def _rows(tables: dict[str, TableRows]) -> dict[str, TableRows]:
     """Rows of tables: columns that crossed as arrays become arrays again."""
-    return {
-        table: {name: _read_array(column) if isinstance(column, dict) else column for name, column in batch.items()}
-        for table, batch in tables.items()
-    }
+    return {table: _columns(batch) for table, batch in tables.items()}
+
+
+def _columns(batch: dict[str, Any]) -> dict[str, Any]:
+    return {name: _read_array(column) if isinstance(column, dict) else column for name, column in batch.items()}
+
+
+def unpack_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    """Columns of the table of agents as they were before they crossed."""
+    return _columns(fields)
 
 
 def pack(value: Any) -> bytes:
@@ -73,6 +84,10 @@ _ENVELOPE: Final = msgspec.msgpack.Decoder(tuple[dict[int, int] | None, int, byt
 _FORMS: Final = msgspec.msgpack.Decoder(dict[str, EndpointForm])
 _SAID: Final = msgspec.msgpack.Decoder(list[Contribution])
 _HEARD: Final = msgspec.msgpack.Decoder(list[Heard])
+_NEWS: Final = msgspec.msgpack.Decoder(News)
+_CLAIMS: Final = msgspec.msgpack.Decoder(list[Claim])
+_IDENTITIES: Final = msgspec.msgpack.Decoder(list[tuple[int, int]])
+_ANSWERS: Final = msgspec.msgpack.Decoder(list[Answer])
 _SHOWN: Final = msgspec.msgpack.Decoder(dict[str, dict[str, Any] | list[Any]])
 _LOOKS: Final = msgspec.msgpack.Decoder(list[Look])
 
@@ -86,7 +101,7 @@ def unpack_tick(packed: bytes) -> TickDone:
 def unpack_world(packed: bytes) -> WorldDone:
     """Read a WorldDone. Raises BusError when it is not one."""
     done: WorldDone = _read(_WORLD, packed)
-    return msgspec.structs.replace(done, rows=_rows(done.rows))
+    return msgspec.structs.replace(done, rows=_rows(done.rows), fields=_columns(done.fields))
 
 
 def unpack_run(packed: bytes) -> RunDone:
@@ -139,6 +154,26 @@ def unpack_said(packed: bytes) -> list[Contribution]:
 def unpack_heard(packed: bytes) -> list[Heard]:
     """Read what was heard of rounds. Raises BusError when it is not that."""
     return _read(_HEARD, packed)  # type: ignore[no-any-return]
+
+
+def unpack_news(packed: bytes) -> News:
+    """Read the news for a shard. Raises BusError when it is not that."""
+    return _read(_NEWS, packed)  # type: ignore[no-any-return]
+
+
+def unpack_claims(packed: bytes) -> list[Claim]:
+    """Read claims of asks. Raises BusError when they are none."""
+    return _read(_CLAIMS, packed)  # type: ignore[no-any-return]
+
+
+def unpack_identities(packed: bytes) -> list[tuple[int, int]]:
+    """Read which asks a shard puts. Raises BusError when it is not that."""
+    return _read(_IDENTITIES, packed)  # type: ignore[no-any-return]
+
+
+def unpack_answers(packed: bytes) -> list[Answer]:
+    """Read answers. Raises BusError when they are none."""
+    return _read(_ANSWERS, packed)  # type: ignore[no-any-return]
 
 
 def pack_envelope(envelope: Envelope) -> bytes:

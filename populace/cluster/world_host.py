@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from populace.cluster.host import GRACE_S, build_stack, let_end
 from populace.cluster.job import Job
 from populace.cluster.transport import Progress
+from populace.core.claims import Claim, News
 from populace.core.errors import Interrupted
 from populace.core.records import Answer, Ask, Counts, Position
 from populace.core.rounds import Contribution, Heard
@@ -78,14 +79,28 @@ class WorldHost:
         self._ring()
         return self.environment.hear(shard, tick, attempt)
 
-    async def hear(self, shard: int, tick: int, attempt: int) -> list[Heard]:
-        """What members on a shard have heard, once there is something; nothing once the tick is closed."""
-        while not self._over and self.environment.world.tick == tick:
-            if heard := self.environment.hear(shard, tick, attempt):
-                return heard
+    def claim(self, shard: int, tick: int, claims: Sequence[Claim], attempt: int) -> list[tuple[int, int]]:
+        """See `Environment.claim`."""
+        mine = self.environment.claim(shard, tick, claims, attempt)
+        self._ring()
+        return mine
+
+    def tell_answers(self, tick: int, answers: Sequence[Answer], attempt: int) -> None:
+        """See `Environment.tell_answers`. Shards that wait are told."""
+        self.environment.tell_answers(tick, answers, attempt)
+        self._ring()
+
+    async def hear(self, shard: int, tick: int, attempt: int) -> News:
+        """The news for a shard, once there is some; none once the tick is closed."""
+        environment = self.environment
+        while not self._over and environment.is_open(tick):
+            heard = environment.hear(shard, tick, attempt) if environment.world.exchanging else []
+            answers = environment.hear_answers(shard, tick, attempt)
+            if heard or answers:
+                return News(heard, answers)
             bell = self._bells[shard] = asyncio.Event()
             await bell.wait()
-        return []
+        return News()
 
     def _ring(self) -> None:
         """Wake every shard that waits to hear something."""

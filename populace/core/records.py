@@ -119,8 +119,8 @@ def place_in_tick(ask: Ask) -> tuple[bool, int, int]:
 
 
 def who(agent: int) -> str:
-    """An asker, as it is told of: an agent by its id, or the world."""
-    return "the world" if agent < 0 else f"agent {agent}"
+    """An asker, as it is told of: an agent by its id, the world, or agents of a columnar type together."""
+    return f"agent {agent}" if agent >= 0 else "the world" if agent == -1 else "columnar agents"
 
 
 class AskAll(msgspec.Struct):

@@ -1,7 +1,8 @@
 """The tables that a run leaves, each declared once: columns, what fills them, order, and how two runs' are compared.
 
 Everything that has to do with a table follows from this: what the kernel gives (`populace.kernel.rows`), what is
-written (`populace.store.tables`), what `diff` compares. A new column of `asks` is one line here, with its `source`.
+written (`populace.store.tables`), what `diff` compares. A new column of `asks` is one line here, with its `source`
+(`kernel.rows` and `kernel.sharing` give those without).
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType({
         "a question and how it ended",
         (
             Column("tick", "int32", "tick", source="ask.tick"),
-            Column("agent", "int32", "agent's id; -1: a part of the world", source="ask.agent"),
+            Column("agent", "int32", "agent's id; -1: a part of the world, or agents of a type together",
+                   source="ask.agent"),
             Column("nth", "int32", "which of its agent's asks of that tick, from 0", source="ask.nth"),
             Column("purpose", "text", "what the agent asked for", source="ask.purpose", shown=True),
             Column("model_role", "text", "which model was asked; null: the default one, or not on record",
@@ -127,6 +129,10 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType({
             Column("latency_s", "float64", "seconds of wall time", distinct=True, source="answer.latency_s"),
             Column("key", "text", "content key, hex of BLAKE2b-128", "digest", distinct=True, source="ask.key",
                    compared=True, private=True),
+            Column("for_type", "text", "the columnar type whose agents asked it together; null: one agent, or a part",
+                   "empty_is_null", nullable=True, shown=True),
+            Column("stands_for", "int32", "for how many agents of that type it was asked; null: as above",
+                   "negative_is_null", nullable=True),
         ),
         order=("tick", "agent", "nth"), identity=("agent", "nth"), record="asks",
     ),

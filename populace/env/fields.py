@@ -229,21 +229,26 @@ class Fields(Part):
             raise ValueError(f"columns.of: fields are of {', '.join(known) or 'none'}, got {fields!r}")
         return {name: self.of_agents(name, agents).tolist() if agents else [] for name in names}
 
-    def rows(self, agents: NDArray[np.int32]) -> dict[str, list[Any]]:
-        """What the table of agents shows of these: a column each public field, None where a type has no such field.
+    def rows(self, agents: NDArray[np.int32]) -> dict[str, Any]:
+        """What the table of agents shows of these: a column each public field, as an array, or as a list of str.
 
-        In a society with types, `type` comes first.
+        In a society with types, `type` comes first, and where a type has no such field the array is masked, and the
+        list has None.
         """
         if not self._typed:
-            return {name: column[agents].tolist() for name, column in self._now[ONE].items()}
+            return {name: _shown(column[agents]) for name, column in self._now[ONE].items()}
         names = self.roster.names
-        found: dict[str, list[Any]] = {"type": [names[at] for at in self.roster.types_of(agents).tolist()]}
+        found: dict[str, Any] = {"type": [names[at] for at in self.roster.types_of(agents).tolist()]}
+        by_type = [(of, rows, self.roster.places(agents[rows])) for of, rows in self._by_type(agents)]
         for name in self.names:
-            column = np.full(len(agents), None, object)
-            for of, rows in self._by_type(agents):
+            dtype = next(columns[name].dtype for columns in self._now.values() if name in columns)
+            text = dtype.kind == "O"
+            column = np.full(len(agents), None if text else 0, dtype)
+            lacking = np.ones(len(agents), np.bool_)
+            for of, rows, places in by_type:
                 if name in self._now[of]:
-                    column[rows] = self._now[of][name][self.roster.places(agents[rows])].tolist()
-            found[name] = column.tolist()
+                    column[rows], lacking[rows] = self._now[of][name][places], False
+            found[name] = _shown(column if text or not lacking.any() else np.ma.masked_array(column, lacking))
         return found
 
     @staticmethod
@@ -378,6 +383,10 @@ def _column(name: str, kind: type, values: Sequence[Any] | NDArray[Any], size: i
 
 def _join(digests: Mapping[str, RowDigests]) -> bytes:
     return join_digests(*(digests[key].digest() for key in sorted(digests)))
+
+
+def _shown(column: NDArray[Any]) -> Any:
+    return column.tolist() if column.dtype.kind == "O" else column
 
 
 def _plain(columns: Mapping[str, NDArray[Any]]) -> dict[str, Any]:

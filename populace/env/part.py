@@ -193,7 +193,9 @@ class Part:
     attributes that `state` leaves out although they change: what follows from the rest (a cache, an index), or lives
     within one tick. All else that changes is saved: a part is tried for it when a run begins and while it lasts.
 
-    `rounds_per_tick` is how many rounds a group may hold in a tick, where the part holds rounds.
+    `rounds_per_tick` is how many rounds a group may hold in a tick, where the part holds rounds. `heeds_blocks` says
+    that its `round` lets nobody hear what `now.blocked` keeps from them: without, a run with a lever that blocks is
+    refused, since it would be blocked in the mail and heard in rounds.
 
     The society's parameters are `self.world.parameters`, those of the tick. A part that keeps `opening.parameters`
     is refused, since a lever would not reach it.
@@ -203,6 +205,7 @@ class Part:
     world: World
     settable: Mapping[str, Any] = {}
     rounds_per_tick: int = 100
+    heeds_blocks: bool = False
     unsaved: Collection[str] = ()
 
     def __init__(self, name: str | None = None) -> None:

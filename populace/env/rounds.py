@@ -19,6 +19,9 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     what each contributed, by member: plain data, in an order that is drawn for the tick and favours no id. `members`
     are all of the group; who is not in `said` has left: its turn has ended, or it takes none in this tick. `before`
     holds what was said in the rounds before. `draw` gives keyed streams of this round alone.
+
+    `blocked` has the pairs (speaker, listener) of members between whom a lever's `block` lets nothing pass in this
+    tick. A part that goes by it says so with `heeds_blocks = True`.
     """
 
     group: GroupName
@@ -28,6 +31,11 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     said: Mapping[int, Any]
     before: Sequence[Mapping[int, Any]]
     draw: Draws
+    blocked: frozenset[tuple[int, int]] = frozenset()
+
+    def reaching(self, agent: int) -> dict[int, Any]:
+        """What the others said in this round, as far as no lever keeps it from this member."""
+        return {one: text for one, text in self.said.items() if one != agent and (one, agent) not in self.blocked}
 
 
 class LastRound(msgspec.Struct, frozen=True):

@@ -272,7 +272,7 @@ class World:
         self._opened()
         return self._columns.report(agents, fields)
 
-    def rows_of(self, agents: NDArray[np.int32]) -> dict[str, list[Any]]:
+    def rows_of(self, agents: NDArray[np.int32]) -> dict[str, Any]:
         """What the table of agents shows of these: see `Fields.rows`."""
         return self._columns.rows(agents)
 

@@ -78,6 +78,11 @@ class Levers:
     def __bool__(self) -> bool:
         return bool(self._own or self._triggered)
 
+    @property
+    def blocks(self) -> list[str]:
+        """The levers that block, each by what it is called."""
+        return [act.label for act in (*self._own, *self._triggered) if isinstance(act, BlockAct)]
+
     def _join(self, tick: int) -> None:
         """Put those that were fired among the others, as of a tick."""
         self._acts = sorted((*self._own, *self._fired), key=_order)

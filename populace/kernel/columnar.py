@@ -14,21 +14,20 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from populace.agents.activation import Activation
-from populace.agents.columnar import ColumnarAgent, column_types, put_column
 from populace.agents.columnar_context import ColumnarContext, Letters, Sent
 from populace.agents.context import Scope
-from populace.agents.population import make_columns
-from populace.core.errors import CheckpointDamaged, PopulaceError, ScenarioError
-from populace.core.places import raised_at
+from populace.agents.population import make_column, make_columns
+from populace.core.claims import Claim
+from populace.core.errors import CheckpointDamaged
+from populace.core.records import Answer, Ask
 from populace.core.roster import Roster
 from populace.core.trace import DIGEST_BYTES
 from populace.env.acts import Acts
 from populace.env.digest import RowDigests
 from populace.kernel.bus import Mail, Outgoing
+from populace.kernel.column_turns import Columns, Identity, Turns, Type
 
 Int32 = NDArray[np.int32]
-Columns = dict[str, NDArray[Any]]
 _NONE: Final = np.empty(0, np.int32)
 _encode: Final = msgspec.msgpack.Encoder().encode
 _NTH: Final = np.int64(2**32)
@@ -60,24 +59,6 @@ class Taken(msgspec.Struct, frozen=True):
     acted: int
 
 
-class Type:
-    """The agents of one columnar type on a shard: `ids` (int32, sorted) of those who live, and a column a field."""
-
-    def __init__(
-        self, kind: type[ColumnarAgent], public: Sequence[str], activation: Activation, ids: Int32, columns: Columns
-    ) -> None:
-        self.kind = kind
-        self.public = tuple(public)
-        self.types = column_types(kind)
-        self.activation = activation
-        self.ids = ids
-        self.columns = columns
-
-    def rows_of(self, ids: Int32) -> NDArray[np.intp] | None:
-        """Where these agents stand; None where they are all there are."""
-        return None if len(ids) == len(self.ids) else np.searchsorted(self.ids, ids)
-
-
 class ColumnarTypes:
     """The columnar types of a shard, by name. A tick is opened, its turns are taken, and it is committed.
 
@@ -94,7 +75,12 @@ class ColumnarTypes:
         self._due: dict[str, Int32] = {}
         self._scope: Scope | None = None
         self._mail: Mail | None = None
-        self._came: dict[str, tuple[ColumnarContext, Columns]] = {}
+        self._turns: dict[str, Turns] = {}
+        self._unclaimed: dict[Identity, str] = {}
+        """Asks of which nobody has said who puts them, with the type."""
+        self._elsewhere: dict[Identity, str] = {}
+        """Those that another shard has put, and that wait for its answer."""
+        self._own: dict[Identity, str] = {}
 
     def __bool__(self) -> bool:
         return bool(self.types)
@@ -102,7 +88,12 @@ class ColumnarTypes:
     @property
     def ended(self) -> bool:
         """Whether all turns of the open tick have been taken."""
-        return self._scope is None
+        return self._scope is None and all(turns.columns is not None for turns in self._turns.values())
+
+    @property
+    def sharing(self) -> bool:
+        """Whether turns wait for answers to what another shard asks."""
+        return bool(self._elsewhere)
 
     @property
     def due(self) -> Int32:
@@ -127,7 +118,7 @@ class ColumnarTypes:
     def spawn(self, name: str, ids: Int32, columns: Mapping[str, Sequence[Any]]) -> None:
         """Newborns of a type, whose ids follow all others'."""
         one = self.types[name]
-        made = make_columns(one.kind, columns, ids.tolist())
+        made = make_columns(one.kind, columns, ids.tolist(), "spawn: agent {id}")
         one.ids = np.concatenate((one.ids, ids))
         one.columns = {field: np.concatenate((one.columns[field], made[field])) for field in one.types}
 
@@ -140,24 +131,23 @@ class ColumnarTypes:
                 one.columns = {name: column[lives] for name, column in one.columns.items()}
 
     def change(self, ids: Int32, name: str, values: Sequence[Any]) -> None:
-        """A lever gives a field of these agents other values. Raises ScenarioError for what does not fit 64 bits."""
+        """A lever gives a field of these agents other values. Raises ScenarioError, naming who, for what cannot be."""
         types = self._roster.types_of(ids)
         for of, one in self.types.items():
             rows = np.flatnonzero(types == self._roster.names.index(of))
             if not len(rows):
                 continue
             column = one.columns[name].copy()
-            try:
-                column[np.searchsorted(one.ids, ids[rows])] = [values[row] for row in rows.tolist()]
-            except OverflowError as error:
-                raise ScenarioError(f"a lever changes {one.kind.__name__}.{name}: {error}") from None
+            mine = [values[row] for row in rows.tolist()]
+            made = make_column(one.kind, name, mine, ids[rows].tolist(), "agent {id}, as a lever changes it,")
+            column[np.searchsorted(one.ids, ids[rows])] = made
             one.columns[name] = column
 
     def open(self, scope: Scope, mail: Mail, timers: Int32) -> None:
         """Open a tick: who is due in it. `timers` are those whose timers fire, who live."""
         called = np.concatenate((mail.receivers, timers))
         types = self._roster.types_of(called)
-        self._scope, self._mail, self._came = scope, mail, {}
+        self._scope, self._mail, self._turns = scope, mail, {}
         for name, one in self.types.items():
             active = one.activation.due(scope.seed, scope.tick, one.ids)
             if active.all():
@@ -166,15 +156,15 @@ class ColumnarTypes:
                 mine = called[types == self._roster.names.index(name)]
                 self._due[name] = np.union1d(one.ids[active], mine).astype(np.int32)
 
-    def take(self, seen: Mapping[str, Any]) -> None:
-        """Take the turns of all types; `seen` are columns aligned with `due`.
+    def take(self, seen: Mapping[str, Any]) -> list[Claim]:
+        """Take the turns of all types; `seen` are columns aligned with `due`. Gives what they want asked first.
 
         Raises ScenarioError, naming class and place, for `turns` that fail; then nothing has changed.
         """
         scope, mail = self._scope, self._mail
         if scope is None or mail is None:
-            return
-        everyone = self.due
+            return []
+        everyone, claims = self.due, list[Claim]()
         for name, one in self.types.items():
             due = self._due[name]
             if not len(due):
@@ -183,9 +173,53 @@ class ColumnarTypes:
             if seen and len(due) < len(everyone):
                 rows = np.searchsorted(everyone, due)
                 shown = {key: _rows_of(column, rows) for key, column in seen.items()}
-            ctx = ColumnarContext(scope, due, shown, _letters(mail, due))
-            self._came[name] = ctx, _turns(one, ctx, scope)
+            ctx = ColumnarContext(scope, due, shown, _letters(mail, due), name)
+            turns = self._turns[name] = Turns(name, one, ctx)
+            claims += turns.begin()
         self._scope = None
+        return self._claim(claims)
+
+    def _claim(self, claims: list[Claim]) -> list[Claim]:
+        self._unclaimed.update(((one.agent, one.nth), one.type) for one in claims)
+        return claims
+
+    def claimed(self, mine: Sequence[Identity]) -> list[Ask]:
+        """All that was claimed is asked elsewhere but for `mine`; gives these. What comes twice changes nothing."""
+        asks: list[Ask] = []
+        for identity in mine:
+            if identity in self._unclaimed:
+                name = self._own[identity] = self._unclaimed.pop(identity)
+                ask = self._turns[name].wanted(*identity)
+                assert ask is not None
+                asks.append(ask)
+        self._elsewhere.update(self._unclaimed)
+        self._unclaimed = {}
+        return asks
+
+    def answer(self, answers: Sequence[Answer], *, heard: bool) -> tuple[list[tuple[Answer, str]], list[Claim]]:
+        """Answers to what this shard asked, or with `heard` to what another did.
+
+        Gives those that were waited for, as they count, each with its purpose, and what is to be asked then.
+        """
+        known: list[tuple[Answer, str]] = []
+        claims: list[Claim] = []
+        waiting = self._elsewhere if heard else self._own
+        for answer in answers:
+            name = waiting.pop((answer.agent, answer.nth), None)
+            if name is not None:
+                ask = self._turns[name].wanted(answer.agent, answer.nth)
+                assert ask is not None
+                read, more = self._turns[name].answer(answer)
+                known.append((read, ask.purpose))
+                claims += more
+        return known, self._claim(claims)
+
+    def drop(self) -> None:
+        """End the turns that wait; nothing is committed."""
+        for turns in self._turns.values():
+            turns.close()
+        self._turns, self._scope = {}, None
+        self._unclaimed, self._elsewhere, self._own = {}, {}, {}
 
     def commit(self, tick: int) -> Taken:
         """What the turns came to; from here on agents hold what these left them."""
@@ -194,10 +228,12 @@ class ColumnarTypes:
         sent: list[Sent] = []
         wakes: list[tuple[int, Int32]] = []
         for name, one in self.types.items():
-            if name not in self._came:
+            turns = self._turns.get(name)
+            if turns is None:
                 sums[name] = 0, bytes(DIGEST_BYTES)
                 continue
-            ctx, columns = self._came[name]
+            ctx, columns = turns.ctx, turns.columns
+            assert columns is not None
             sums[name] = len(ctx.ids), _digest(name, one, ctx, columns)
             agents, fields = _changed(one, ctx.ids, columns)
             whole[name] = Whole(agents, fields, ctx.acts)
@@ -212,7 +248,7 @@ class ColumnarTypes:
                     held[rows] = values
                     one.columns[field] = held
         acted = sum(len(act) for one in whole.values() for act in one.acts)
-        self._came, self._mail = {}, None
+        self._turns, self._mail = {}, None
         return Taken(sum(n for n, _ in sums.values()), whole, sums, _gather(tick, sent), wakes, acted)
 
     def state(self, *, before: bool = False) -> dict[str, dict[str, NDArray[Any]]]:
@@ -235,7 +271,8 @@ class ColumnarTypes:
                 raise CheckpointDamaged(f"the checkpoint lacks agents of '{name}'")
             one.ids = own[name]
             one.columns = {field: np.array(given[field])[rows] for field in one.types}
-        self._before, self._due, self._came, self._scope = {}, {}, {}, None
+        self._before, self._due = {}, {}
+        self.drop()
 
 
 def join_columns(parts: Sequence[Mapping[str, Mapping[str, NDArray[Any]]]]) -> dict[str, dict[str, NDArray[Any]]]:
@@ -286,25 +323,6 @@ def _letters(mail: Mail, due: Int32) -> Letters:
     return Letters(due, receiver, mail.sender[order], lambda: mail.bodies(order))
 
 
-def _turns(one: Type, ctx: ColumnarContext, scope: Scope) -> Columns:
-    """Call `turns`; the columns that it leaves."""
-    rows = one.rows_of(ctx.ids)
-    given = {name: column.copy() if rows is None else column[rows] for name, column in one.columns.items()}
-    agents: Any = one.kind(**given)
-    try:
-        one.kind.turns(agents, ctx)
-        size = len(ctx.ids)
-        return {name: put_column(one.kind, name, of, getattr(agents, name), size) for name, of in one.types.items()}
-    except KeyboardInterrupt:
-        raise
-    except Exception as error:
-        what = str(error) if isinstance(error, PopulaceError) else f"{type(error).__name__}: {error}"
-        where = raised_at(error, one.kind.turns)
-        if isinstance(error, KeyError) and error.args and error.args[0] not in ctx.seen:
-            what += f"; in ctx.seen there are: {', '.join(ctx.seen) or 'none'}"
-        raise ScenarioError(f"{where}: tick {scope.tick}, {one.kind.__name__}.turns: {what}") from error
-
-
 def _changed(one: Type, ids: Int32, columns: Columns) -> tuple[Int32, Columns]:
     """Who of these has other public fields than before, and those fields."""
     rows = one.rows_of(ids)
@@ -323,6 +341,10 @@ def _digest(name: str, one: Type, ctx: ColumnarContext, columns: Columns) -> byt
     """16 bytes over the turns of a type: a sum of rows, those of agents, of messages and of actions."""
     total = np.zeros(2, np.uint64)
     _add(total, f"turns\0{name}", ctx.ids, {field: columns[field] for field in one.public})
+    for ask in ctx.asked:
+        rows = np.flatnonzero(ask.archetype >= 0)
+        marks = np.array([(one.agent << 20) | one.nth for one in ask.asks], np.int64)[ask.archetype[rows]]
+        _add(total, "asked", ctx.ids[rows], {"ask": marks})
     for act in ctx.acts:
         same = _encode(sorted(act.same.items())).hex()
         _add(total, f"acts\0{act.kind}\0{same}", _numbered(act.agents, act.nth), act.columns)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.agents.context import Scope
+from populace.core.claims import Claim
 from populace.core.draws import WORLD
 from populace.core.errors import ActorLost, ScenarioError, StaleOrder, TransportError
 from populace.core.places import defined_at, raised_at
@@ -52,7 +53,8 @@ from populace.kernel.order import fair_actions, fair_places
 from populace.kernel.packing import pack_values
 from populace.kernel.pulling import Pulling
 from populace.kernel.rounds import Rounds
-from populace.kernel.rows import action_rows, ask_rows, round_rows, turnover_rows
+from populace.kernel.rows import action_rows, ask_rows, join, round_rows, turnover_rows
+from populace.kernel.sharing import Sharing
 from populace.kernel.snapshot import Era, scope_at
 from populace.kernel.trial import check_parts, is_sample, try_world
 from populace.kernel.turn import said_of
@@ -91,7 +93,7 @@ class WorldDone(msgspec.Struct, frozen=True):
     tick: int
     frames: list[Frame]
     changed: NDArray[np.int32]
-    fields: dict[str, list[Any]]
+    fields: dict[str, Any]
     outcomes: dict[str, float]
     counts: Counts
     digest: bytes
@@ -115,6 +117,7 @@ class _Closing(msgspec.Struct):
     rounds: Counts
     rows: dict[str, TableRows]
     consulting: Consulting | None = None
+    sharing: Sharing | None = None
 
 
 class Environment:
@@ -150,6 +153,7 @@ class Environment:
         self._seed = 0 if scope is None else scope.seed
         self._closing: _Closing | None = None
         self._rounds: Rounds | None = None
+        self._sharing: Sharing | None = None
         self.outcomes = outcomes
         self._warned: dict[str, str] = {}
         """What outcomes have warned of, and how that is told; nothing once it was."""
@@ -268,12 +272,47 @@ class Environment:
         return self._rounds_of(tick, attempt).take(shard)
 
     def _rounds_of(self, tick: int, attempt: int) -> Rounds:
-        self._check_attempt(f"tick {tick} holds rounds", attempt)
-        if tick != self.world.tick or self._closing is not None:
-            raise StaleOrder(f"the world: rounds of tick {tick} while it stands at tick {self.world.tick}")
+        self._check_open(f"tick {tick} holds rounds", tick, attempt)
         if self._rounds is None or self._rounds.tick != tick:
-            self._rounds = Rounds(self.world, self._seed, self._shards)
+            blocked = self._blocked if self._pulling.levers.blocks else None
+            self._rounds = Rounds(self.world, self._seed, self._shards, blocked)
         return self._rounds
+
+    def _blocked(self, speakers: NDArray[np.int32], listeners: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Between whom levers let nothing pass in the tick that is open."""
+        return self._pulling.levers.blocked(self.world.tick, speakers, listeners)[0]
+
+    def claim(self, shard: int, tick: int, claims: Sequence[Claim], attempt: int = 0) -> list[tuple[int, int]]:
+        """What columnar agents of a shard want asked; see `Sharing.claim`. Raises StaleOrder as `attend` does."""
+        return self._sharing_of(tick, attempt).claim(shard, claims)
+
+    def tell_answers(self, tick: int, answers: Sequence[Answer], attempt: int = 0) -> None:
+        """What asks of columnar agents were answered. Raises StaleOrder as `attend` does."""
+        self._sharing_of(tick, attempt).tell(answers)
+
+    def hear_answers(self, shard: int, tick: int, attempt: int = 0) -> list[Answer]:
+        """What other shards were answered for this one since the last time. Raises StaleOrder as `attend` does."""
+        return self._sharing_of(tick, attempt).take(shard)
+
+    @property
+    def closing(self) -> bool:
+        """Whether the end of a tick is under way, and waits for answers to what parts ask."""
+        return self._closing is not None
+
+    def is_open(self, tick: int) -> bool:
+        """Whether turns of this tick may still be taken."""
+        return tick == self.world.tick and self._closing is None
+
+    def _sharing_of(self, tick: int, attempt: int) -> Sharing:
+        self._check_open(f"columnar agents of tick {tick} ask", tick, attempt)
+        if self._sharing is None or self._sharing.tick != tick:
+            self._sharing = Sharing(tick)
+        return self._sharing
+
+    def _check_open(self, what: str, tick: int, attempt: int) -> None:
+        self._check_attempt(what, attempt)
+        if not self.is_open(tick):
+            raise StaleOrder(f"the world: {what} while it stands at tick {self.world.tick}")
 
     def close_tick(self, tick: int, envelope: Envelope) -> WorldDone | AskModel:
         """Take what the tick's turns reported and did; move the world to the next tick; measure.
@@ -311,7 +350,8 @@ class Environment:
             applied.emissions += self.world.end_rounds(held.transcript())
             if self._record_rounds and held.held:
                 tables["rounds"] = round_rows(tick, held.held)
-        closing = _Closing(tick, actions, applied, changed, seal, touched, rounds, tables)
+        closing = _Closing(tick, actions, applied, changed, seal, touched, rounds, tables, sharing=self._sharing)
+        self._sharing = None
         if not self.world.consulting:
             return self._close(closing)
         assert self._scope is not None, "parts that consult the model need the scope of what they ask"
@@ -376,6 +416,11 @@ class Environment:
             covered.append(("asks", said_of(consulting.asks, answers)))
             if self._record_asks:
                 rows["asks"] = ask_rows(consulting.asks, answers)
+        if closing.sharing:
+            covered.append(("shared", closing.sharing.covered()))
+            if self._record_asks:
+                shared = closing.sharing.rows(0 if consulting is None else len(consulting.asks))
+                rows["asks"] = join(rows["asks"], shared) if "asks" in rows else shared
         covered += told(resolved.born, left)
         counts.born, counts.left = len(resolved.newborn), len(left)
         if resolved.born or left:

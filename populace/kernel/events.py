@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from populace.core.claims import Claim
 from populace.core.records import Answer, Ask, Counts, Look
 from populace.core.rounds import Contribution, Heard
 from populace.core.tables import TableRows
@@ -55,6 +56,18 @@ class HeardRounds(msgspec.Struct, frozen=True):
     heard: list[Heard]
 
 
+class Claimed(msgspec.Struct, frozen=True):
+    """Event: of what `ClaimAsks` named last, this shard asks these itself, by (agent, nth)."""
+
+    mine: list[tuple[int, int]]
+
+
+class HeardAnswers(msgspec.Struct, frozen=True):
+    """Event: answers to what other shards have asked for this one too, in any order."""
+
+    answers: list[Answer]
+
+
 class Answered(msgspec.Struct, frozen=True):
     """Event: answers, in any order."""
 
@@ -79,7 +92,19 @@ class EndRun(msgspec.Struct, frozen=True):
     tick: int | None = None
 
 
-Event: TypeAlias = OpenTick | Seen | SeenColumns | Looked | Attended | HeardRounds | Answered | Proceed | EndRun
+Event: TypeAlias = (
+    OpenTick
+    | Seen
+    | SeenColumns
+    | Looked
+    | Attended
+    | HeardRounds
+    | Claimed
+    | HeardAnswers
+    | Answered
+    | Proceed
+    | EndRun
+)
 
 
 class Observe(msgspec.Struct, frozen=True):
@@ -111,6 +136,18 @@ class AskModel(msgspec.Struct, frozen=True):
     """Effect: put these asks to the model."""
 
     asks: list[Ask]
+
+
+class ClaimAsks(msgspec.Struct, frozen=True):
+    """Effect: have the world say which of these asks of columnar types this shard puts itself."""
+
+    claims: list[Claim]
+
+
+class TellAnswers(msgspec.Struct, frozen=True):
+    """Effect: tell the world what the asks that this shard has claimed were answered."""
+
+    answers: list[Answer]
 
 
 class LookWorld(msgspec.Struct, frozen=True):
@@ -154,7 +191,19 @@ class RunDone(msgspec.Struct, frozen=True):
     attempt: int = 0
 
 
-Effect: TypeAlias = Observe | ObserveColumns | Attend | AskModel | LookWorld | TellRounds | Proceed | TickDone | RunDone
+Effect: TypeAlias = (
+    Observe
+    | ObserveColumns
+    | Attend
+    | AskModel
+    | LookWorld
+    | TellRounds
+    | ClaimAsks
+    | TellAnswers
+    | Proceed
+    | TickDone
+    | RunDone
+)
 """What a shard wants done.
 
 At most one `Attend`, `Observe` and `ObserveColumns` a tick, and one `TickDone` or `RunDone`, the last.

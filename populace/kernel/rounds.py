@@ -12,7 +12,7 @@ which somebody waits, all who are missing are at work, and such a turn ends, con
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import index
 from typing import Any, Final, TypeAlias
 
@@ -41,6 +41,9 @@ Held: TypeAlias = tuple[int, int, str, str, int, bytes, bytes]
 heard."""
 
 
+Blocked: TypeAlias = Callable[[NDArray[np.int32], NDArray[np.int32]], NDArray[np.bool_]]
+
+
 class _Group(msgspec.Struct):
     """One group of one part. `waiting` has who contributed to the present round, `present` who has not left."""
 
@@ -58,16 +61,18 @@ class _Group(msgspec.Struct):
 class Rounds:
     """The rounds of one tick of a world, over `shards` shards.
 
-    `counts` has the rounds and what became of all said; `held` what was said and heard in them, in no order.
+    `counts` has the rounds and what became of all said; `held` what was said and heard in them, in no order. `blocked`
+    says, of speakers and listeners, between whom levers let nothing pass in this tick; None for nobody.
     """
 
-    def __init__(self, world: World, seed: int, shards: int) -> None:
+    def __init__(self, world: World, seed: int, shards: int, blocked: Blocked | None = None) -> None:
         self.tick = world.tick
         self.counts = Counts()
         self.held: list[Held] = []
         self._world = world
         self._seed = seed
         self._shards = shards
+        self._blocked = blocked
         self._groups: list[_Group] = []
         self._of: dict[int, list[int]] = {}
         self._lots: dict[str, dict[int, int]] = {}
@@ -240,6 +245,7 @@ class Rounds:
             said=said,
             before=tuple(group.said),
             draw=NamedDraws(self._seed, self.tick, f"{part.name}/{group.name!r}/{number}"),
+            blocked=frozenset() if self._blocked is None else _pairs(self._blocked, group.members),
         )
         draw, world.draw = world.draw, now.draw
         try:
@@ -266,3 +272,11 @@ class Rounds:
                     f"the members are {str(list(group.members))[:200]}"
                 )
         return {int(agent): guard(where, given_out, view) for agent, view in given.items()}, reason
+
+
+def _pairs(blocked: Blocked, members: Sequence[int]) -> frozenset[tuple[int, int]]:
+    """The pairs (speaker, listener) of these members between whom nothing passes."""
+    ids = np.array(members, np.int32)
+    speakers, listeners = np.repeat(ids, len(ids)), np.tile(ids, len(ids))
+    hit = blocked(speakers, listeners) & (speakers != listeners)
+    return frozenset(zip(speakers[hit].tolist(), listeners[hit].tolist(), strict=True))

@@ -22,7 +22,7 @@ _pack: Final = msgpack.Packer(autoreset=True).pack
 NEVER: Final = -1
 """Stands in `tick_read` for a message that no turn read."""
 
-_ASKS: Final = [(column.name, *column.source.split(".")) for column in TABLES["asks"].columns]
+_ASKS: Final = [(column.name, *column.source.split(".")) for column in TABLES["asks"].columns if column.source]
 
 
 def message_rows(mail: Mail, tick: int, unknown: TableRows) -> TableRows:
@@ -91,6 +91,7 @@ def ask_rows(asks: Sequence[Ask], answers: Sequence[Answer]) -> TableRows:
     rows["answer"] = [
         None if settled == "abstained" else text for settled, text in zip(rows["settled"], rows["answer"], strict=True)
     ]
+    rows["for_type"], rows["stands_for"] = [""] * len(asks), [-1] * len(asks)
     return rows
 
 

@@ -18,10 +18,11 @@ from populace.agents.agent import Agent
 from populace.agents.columnar import ColumnarAgent
 from populace.agents.context import Scope
 from populace.agents.population import make_agents
+from populace.core.claims import Claim
 from populace.core.containers import check_sealed, sealed
 from populace.core.draws import WORLD
 from populace.core.errors import CheckpointDamaged, StaleOrder, TransportError
-from populace.core.records import Counts
+from populace.core.records import Answer, Counts
 from populace.core.roster import Roster
 from populace.core.tables import TableRows
 from populace.interventions.at_work import NO_LEVERS, Levers
@@ -39,18 +40,25 @@ from populace.kernel.bus import (
     route,
     split,
 )
-from populace.kernel.columnar import ColumnarTypes, Type, merge
+from populace.kernel.column_turns import Type
+from populace.kernel.columnar import ColumnarTypes, merge
 from populace.kernel.edge import Edge, dealt, unpack_edge
 from populace.kernel.events import (
+    Answered,
+    AskModel,
     Attend,
+    ClaimAsks,
+    Claimed,
     Effect,
     EndRun,
     Event,
+    HeardAnswers,
     Observe,
     ObserveColumns,
     OpenTick,
     RunDone,
     SeenColumns,
+    TellAnswers,
     TickDone,
 )
 from populace.kernel.plan import Hosted, ShardPlan
@@ -140,6 +148,11 @@ class Shard:
         return self.open is not None and self.open.exchanging
 
     @property
+    def sharing(self) -> bool:
+        """Whether turns of a columnar type wait for answers to what another shard asks."""
+        return self._columnar.sharing
+
+    @property
     def turns_done(self) -> int:
         """How many turns of the open tick have ended."""
         if self.open is None:
@@ -159,13 +172,22 @@ class Shard:
                 if self._heard(event.tick):
                     return [self._last] if self._last is not None and self._last.tick == event.tick else []
                 self.open = self._open_tick(event)
+                effects: list[Effect] = []
                 if self._columnar and not (self.plan.observes and self._columnar.turns_due):
-                    self._columnar.take({})
+                    effects = self._to_claim(self._columnar.take({}))
                 if self.plan.rounds or (self.plan.observes and self.turns_due):
-                    return self._ask_the_world(self.open)
+                    return effects + self._ask_the_world(self.open)
+                return effects + self._end_of(self.open, self.open.handle(event))
             case SeenColumns(columns):
-                self._columnar.take(columns)
-                return [] if self.open is None else self._end_of(self.open, [])
+                claims = self._to_claim(self._columnar.take(columns))
+                return [] if self.open is None else self._end_of(self.open, claims)
+            case Claimed() | HeardAnswers():
+                return [] if self.open is None else self._end_of(self.open, self._share(self.open, event))
+            case Answered(answers) if any(one.agent < WORLD for one in answers) and self.open is not None:
+                effects = self._shared(self.open, [one for one in answers if one.agent < WORLD])
+                if own := [one for one in answers if one.agent >= WORLD]:
+                    effects += self.open.handle(Answered(own))
+                return self._end_of(self.open, effects)
             case EndRun():
                 self._check_attempt("the run was ended", event.envelope)
                 if self._end is None:
@@ -174,6 +196,25 @@ class Shard:
         if self.open is None:
             return []
         return self._end_of(self.open, self.open.handle(event))
+
+    @staticmethod
+    def _to_claim(claims: list[Claim]) -> list[Effect]:
+        return [ClaimAsks(claims)] if claims else []
+
+    def _share(self, tick: Tick, event: Claimed | HeardAnswers) -> list[Effect]:
+        """Go on with asks of columnar types, of which the world tells who asks them, or how they ended."""
+        if isinstance(event, HeardAnswers):
+            return self._to_claim(self._columnar.answer(event.answers, heard=True)[1])
+        asks = self._columnar.claimed(event.mine)
+        tick.counts.asked += len(asks)
+        return [AskModel(asks)] if asks else []
+
+    def _shared(self, tick: Tick, answers: list[Answer]) -> list[Effect]:
+        """Take answers to what this shard asks for columnar types on all shards: they count here, and all are told."""
+        known, claims = self._columnar.answer([one for one in answers if one.tick == tick.number], heard=False)
+        tick.counts.settle(known)
+        told: list[Effect] = [TellAnswers([answer for answer, _ in known])] if known else []
+        return told + self._to_claim(claims)
 
     def _end_of(self, tick: Tick, effects: list[Effect]) -> list[Effect]:
         """The effects, and the tick's end where all turns have ended."""
@@ -355,7 +396,7 @@ class Shard:
         out, blocked = split(out, allowed)
         counts.turns = len(came.agents)
         counts.turns_failed = len(came.failures)
-        counts.asked = came.asked
+        counts.asked += came.asked
         counts.said = came.contributed
         counts.acted = int((out.receiver == WORLD).sum())
         sent_out = len(out.sender) - counts.acted
@@ -413,6 +454,7 @@ class Shard:
         if self.open is not None:
             counts.add(self.open.counts.spend())
             self.open.drop()
+            self._columnar.drop()
             self.open = None
         elif self._last is not None and event.tick is not None and self._last.tick >= event.tick:
             counts.add(self._last.counts.spend())

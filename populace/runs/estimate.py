@@ -40,7 +40,7 @@ from populace.settings import Budget, Latency, Model, Record, Settings
 
 AGENTS: Final = 20
 TICKS: Final = 6
-_COLUMNS: Final = ("agent", "purpose", "model_role", "calls", "tokens_in", "tokens_out", "latency_s")
+_COLUMNS: Final = ("agent", "for_type", "purpose", "model_role", "calls", "tokens_in", "tokens_out", "latency_s")
 _ALL_AT_ONCE: Final = 10**9
 _LARGER: Final = 8
 
@@ -61,7 +61,7 @@ class Pilot(msgspec.Struct, frozen=True):
     `latencies_s` has an entry for each ask that was billed; `chains_s` one for each tick: how long the turn that waited
     longest for the model waited; `ticks_s` what each took in all. `cost_usd` is what the pilot cost itself. `born`
     counts agents who were born in it, of whom `turns` holds none. `by_world` counts what the world's parts asked, which
-    `turns` holds as dealt out to the agents.
+    `turns` holds as dealt out to the agents; so does it what columnar types asked for agents together (`together`).
     """
 
     agents: int
@@ -76,6 +76,7 @@ class Pilot(msgspec.Struct, frozen=True):
     cost_usd: float
     born: int = 0
     by_world: int = 0
+    together: int = 0
 
 
 class Expected(Shown, msgspec.Struct, frozen=True):
@@ -217,14 +218,24 @@ def play(
         settings = pilot_settings(settings, size, ticks, scripted)
         coordinator = Coordinator(origin, settings, LocalTransport(), folder, (*observers, clock))
         manifest = asyncio.run((stop or Stop()).played(coordinator))
-    used, latencies_s, chains_s, by_world = _used(clock.asks, agents)
+    used, latencies_s, chains_s, by_world, together = _used(clock.asks, agents)
     turns = [PilotTurn(agent, tick, used.get((agent, tick), {})) for tick in range(ticks) for agent in range(agents)]
     asks = manifest["asks"]
     scripted = settings.asks_nobody
     ticks_s = list(clock.ticks_s.values())
     figures = asks["abstained"], asks["made"], manifest["cost_usd"]
     return Pilot(
-        agents, ticks, scripted, turns, latencies_s, chains_s, ticks_s, *figures, manifest.get("born", 0), by_world
+        agents,
+        ticks,
+        scripted,
+        turns,
+        latencies_s,
+        chains_s,
+        ticks_s,
+        *figures,
+        manifest.get("born", 0),
+        by_world,
+        together,
     )
 
 
@@ -315,13 +326,13 @@ def _bounds(settings: Settings) -> list[Bound]:
 
 def _used(
     ticks: Sequence[tuple[int, list[dict[str, Any]]]], agents: int
-) -> tuple[dict[tuple[int, int], dict[str, Used]], list[float], list[float], int]:
+) -> tuple[dict[tuple[int, int], dict[str, Used]], list[float], list[float], int, int]:
     """What each agent's turn used by purpose and model role; the latencies of billed asks; each tick's longest wait.
 
-    What the world asks as a tick ends is dealt out to the agents' turns of that tick, as if it grew with their number;
-    the last figure says how often it asked.
+    What the world asks as a tick ends is dealt out to the agents' turns of that tick, as if it grew with their number,
+    and so is what columnar types ask for agents together; the last figures say how often both asked.
     """
-    by_world = 0
+    by_world = together = 0
     used: dict[tuple[int, int], dict[str, Used]] = defaultdict(dict)
     latencies_s: list[float] = []
     chains_s = []
@@ -330,10 +341,11 @@ def _used(
         world_s, dealt = 0.0, 0
         for asks in shards:
             columns = [asks[name] for name in _COLUMNS]
-            for agent, purpose, role, calls, tokens_in, tokens_out, latency_s in zip(*columns, strict=True):
+            for agent, of, purpose, role, calls, tokens_in, tokens_out, latency_s in zip(*columns, strict=True):
                 payer, name = agent, part_name(purpose, role)
                 if agent == WORLD:
                     payer, dealt, world_s = dealt % agents, dealt + 1, max(world_s, latency_s)
+                    together += bool(of)
                 else:
                     waited_s[agent] += latency_s
                 turn = used[payer, tick]
@@ -345,7 +357,7 @@ def _used(
                     latencies_s.append(latency_s / calls)
         chains_s.append(max(waited_s.values(), default=0.0) + world_s)
         by_world += dealt
-    return used, latencies_s, chains_s, by_world
+    return used, latencies_s, chains_s, by_world - together, together
 
 
 def _notes(settings: Settings, pilot: Pilot, guess: Estimate) -> list[str]:
@@ -367,6 +379,11 @@ def _notes(settings: Settings, pilot: Pilot, guess: Estimate) -> list[str]:
     if pilot.by_world:
         notes.append(
             f"The world's parts asked {pilot.by_world:,} times in the pilot: that is taken to grow with the agents."
+        )
+    if pilot.together:
+        notes.append(
+            f"Columnar types asked {pilot.together:,} times for agents together in the pilot: with more agents there "
+            "may be more archetypes."
         )
     if pilot.born:
         notes.append(f"In the pilot {pilot.born:,} agents were born: what such will cost is not in the estimate.")

@@ -14,8 +14,8 @@ import populace.testing
 
 PUBLIC = {
     "populace": [
-        "Abstained", "Agent", "Ask", "Choice", "Chosen", "Closed", "ColumnarAgent", "ColumnarContext", "Consultation",
-        "Context", "Every", "EveryTick",
+        "Abstained", "Agent", "Answers", "Ask", "Choice", "Chosen", "Closed", "ColumnarAgent", "ColumnarContext",
+        "Consultation", "Context", "Every", "EveryTick",
         "Message", "OnMail", "OrderedSet", "Parameters", "Population", "Public", "Run", "Setup", "Society", "Sometimes",
         "World", "diff", "estimate", "export", "fence", "fork", "load", "panel", "read_edge_list", "replay", "resume",
         "run", "run_async",

@@ -21,7 +21,8 @@ from populace.core.roster import Roster
 from populace.env.acts import Acting
 from populace.kernel import columnar
 from populace.kernel.bus import Mail
-from populace.kernel.columnar import ColumnarTypes, Type
+from populace.kernel.column_turns import Type
+from populace.kernel.columnar import ColumnarTypes
 from populace.runs.courses import fork_course, replay_course, resume_course
 from populace.runs.replay import replay_run
 from populace.store.tables.tables import read_table
@@ -243,6 +244,47 @@ def test_turns_that_fail_end_the_run_and_say_where(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("does", "says"),
+    [
+        ("self.held[2:] = 1.5", "Odd.held of agent 2 holds a whole number of 64 bits, and turns put 1.5 into it"),
+        ("self.held[ctx.ids > 6] = np.array([1.0, np.nan, 2.0])", "Odd.held of agent 8 .* put nan"),
+        ("self.held[[4, 9]] = np.array([1, 2**63], np.uint64)", "Odd.held of agent 9 .* put 9223372036854775808"),
+        ("self.held[5] = 1e19", "Odd.held of agent 5 .* put 1e"),
+        ("self.held[ctx.ids == 1] *= 0.5", "Cannot cast ufunc"),
+        ("ctx.send(0, np.arange(10, dtype=np.uint64) * 2**60)", "64 bits, and of agent 8 it is"),
+    ],
+)
+def test_what_would_be_cut_in_a_field_is_named_with_its_agent(does, says, tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=says):
+        run_some(tmp_path, does)
+    run_some(tmp_path, "self.held[3:] = np.full(7, 2.0); self.held[self.held > 1] = True; self.held[:2] = ctx.ids[:2]")
+
+
+def test_newborns_and_levers_that_do_not_fit_are_named() -> None:
+    one = Type(Own, ["held"], EveryTick(), np.arange(4, dtype=np.int32), {"held": np.zeros(4, np.int64)})
+    types = ColumnarTypes({"own": one}, Roster({"own": 4}))
+    for given_, says in (
+        (
+            [1, 2**63],
+            "Own: agent 3, as a lever changes it, does not fit: held = 9223372036854775808: an int has 64",
+        ),
+        ([1, 1.5], "agent 3, .*: held = 1.5: Expected `int`, got `float`"),
+    ):
+        with pytest.raises(ScenarioError, match=says):
+            types.change(np.array([1, 3], np.int32), "held", given_)
+    with pytest.raises(ScenarioError, match=r"Own: spawn: agent 5 does not fit: held = 1\.5"):
+        types.spawn("own", np.array([4, 5], np.int32), {"held": [1, 1.5]})
+    assert one.columns["held"].tolist() == [0] * 4
+
+
+class Own(ColumnarAgent):
+    held: Public[int] = 0
+
+    def turns(self, ctx: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
     ("left", "says"),
     [
         ("np.ones(3)", r"of float64, \(3,\) in it, for 10 agents"),
@@ -283,8 +325,8 @@ def test_classes_that_cannot_be_used_are_named() -> None:
         pass
 
     class Waiting(ColumnarAgent):
-        async def turns(self, ctx: Any) -> None:  # type: ignore[override]
-            pass
+        def turns(self, ctx: Any) -> Any:
+            yield ctx
 
     class Text(ColumnarAgent):
         name: str = ""
@@ -305,7 +347,7 @@ def test_classes_that_cannot_be_used_are_named() -> None:
 
     for kind, says in (
         (NoTurns, "NoTurns has no turns: write `def turns"),
-        (Waiting, "Waiting.turns is a plain function"),
+        (Waiting, "Waiting.turns: write `def turns.* without yield"),
         (Text, "Text.name: a field of a ColumnarAgent is a float, int or bool, not str"),
         (Both, "Both: a ColumnarAgent has `turns"),
         (Lacking, r"Lacking.turns: is called as turns\(self, ctx\)"),

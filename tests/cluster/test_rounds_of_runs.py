@@ -19,7 +19,7 @@ from support.killing import armed_scenario, set_trap
 from support.running import Shuffled, run_local, settings_of, wrap_gateways
 
 from populace.cluster.coordinator import Coordinator
-from populace.core.errors import ConservationError, Interrupted, ScenarioError
+from populace.core.errors import ConservationError, Interrupted, ScenarioError, SettingsError
 from populace.data.societies import find_society
 from populace.kernel import rounds as rounds_module
 from populace.kernel.rounds import Rounds
@@ -318,3 +318,49 @@ def test_the_world_and_a_shard_that_are_lost_amid_rounds_are_made_anew(tmp_path,
     assert [lost.split(" was lost")[0] for lost in manifest["lost"]] == ["the world", "shard 0"]
     same_run(manifest, whole[0])
     same_rounds(tmp_path, whole[1])
+
+
+CHOIR = """
+from populace import Agent, Population, Public, Society, World
+from populace.env import Part
+
+class Choir(Part):
+    rounds_per_tick = 2
+    heeds_blocks = True
+
+    def groups(self, tick):
+        return {"all": range(self.world.agents)}
+
+    def round(self, now):
+        return {agent: sorted(now.reaching(agent)) for agent in now.said}
+
+class Singer(Agent):
+    heard: Public[str] = ""
+
+    async def turn(self, ctx):
+        for _ in range(2):
+            self.heard = f"{ctx.tick}{await ctx.round('choir', ctx.id)}"
+
+society = Society(name="choir", agent=Singer, population=lambda setup: Population({"heard": [""] * setup.agents}),
+                  world=lambda setup, people: World(Choir()), size=4, ticks=4)
+"""
+BLOCK = {"at": 1, "until": 3, "block": {"sender": [2], "receiver": [0, 3]}}
+
+
+def test_a_block_keeps_what_is_said_in_rounds_from_those_it_is_on(tmp_path):
+    scenario = tmp_path / "choir.py"
+    scenario.write_text(CHOIR)
+    one = run_local(tmp_path / "1", str(scenario), levers=[BLOCK])
+    same_run(run_local(tmp_path / "3", str(scenario), levers=[BLOCK], shards=3), one)
+    agents = read_table(tmp_path / "1", "agents").to_pandas().set_index(["tick", "agent"]).heard
+    free = ["[1, 2, 3]", "[0, 2, 3]", "[0, 1, 3]", "[0, 1, 2]"]
+    for tick, others in enumerate((free, ["[1, 3]", *free[1:3], "[0, 1]"], ["[1, 3]", *free[1:3], "[0, 1]"], free)):
+        assert [agents[tick + 1, agent] for agent in range(4)] == [f"{tick}{one}" for one in others]
+
+
+def test_a_block_where_a_part_would_let_the_blocked_hear_is_refused_and_named(tmp_path):
+    scenario = tmp_path / "choir.py"
+    scenario.write_text(CHOIR.replace("    heeds_blocks = True\n", ""))
+    with pytest.raises(SettingsError, match=r"lever 'levers\[0\]': block keeps mail back, and the part 'choir' holds"):
+        run_local(tmp_path / "run", str(scenario), levers=[BLOCK])
+    run_local(tmp_path / "other", str(scenario), levers=[{"at": 1, "send": {"to": [1], "body": 1}}])

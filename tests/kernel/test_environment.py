@@ -129,11 +129,12 @@ def test_reported_fields_reach_the_world_before_its_parts_act_and_changes_are_to
     ]
     done = one.close_tick(0, handed([], reports))
     assert seen == [[0.5, -0.5, 3.5, 0.5, 0.5, 0.5]]
-    assert (done.changed.tolist(), done.fields) == ([1, 2], {"mood": [-0.5, 3.5]})
+    assert done.changed.tolist() == [1, 2]
+    assert {name: list(column) for name, column in done.fields.items()} == {"mood": [-0.5, 3.5]}
     assert done.changed.dtype == np.int32
     assert done.outcomes == {"mean": pytest.approx(5.0 / 6)}
     again = one.close_tick(1, handed([], reports))
-    assert (again.changed.tolist(), again.fields) == ([], {"mood": []})
+    assert again.changed.tolist() == list(again.fields["mood"]) == []
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_an_outcome_whose_own_key_is_missing_is_not_told_of_columns() -> None:
     made = Environment(world, {"mean": lambda world: {}["support"]}, shards=1, frame_bytes=4096)
     with pytest.raises(ScenarioError, match="KeyError") as caught:
         made.measure()
-    assert "columns" not in str(caught.value)
+    assert "columns" not in str(caught.value).replace(__file__, "")
 
 
 def test_outcomes_are_plain_floats_and_may_be_undefined() -> None:

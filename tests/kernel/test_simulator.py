@@ -22,6 +22,7 @@ from populace.core.errors import PopulaceError
 from populace.interventions.at_work import Levers
 from populace.kernel import environment, shard
 from populace.kernel.bus import Frame
+from populace.kernel.rounds import Rounds
 from populace.kernel.snapshot import ShardState
 
 LONG_SEEDS = 10_000
@@ -104,6 +105,51 @@ def test_seeds_with_levers_and_their_control(monkeypatch: pytest.MonkeyPatch, le
     assert failed > 5
 
 
+@pytest.fixture
+def talking(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(society, "TALKING", True)
+    undisturbed.cache_clear()
+    yield
+    undisturbed.cache_clear()
+
+
+def test_seeds_with_rounds_and_asks_by_the_world(talking: None) -> None:
+    """Members wait for one another within a tick, over all shards, and the world for its answers as the tick ends."""
+    base = undisturbed()
+    assert min(base.total.rounds, base.total.unheard["limit"], base.total.purposes["judge"].asks) > 10
+    assert undisturbed(1).hashes == undisturbed(5).hashes == base.hashes
+    ended = outcomes(map(faults_of, range(cases(60, 14))))
+    assert ended["same hash, nobody lost"] > 1
+    assert ended.total() - ended["same hash, nobody lost"] > 2
+
+
+def test_control_calls_that_are_served_twice_lose_what_was_heard(
+    talking: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What members have heard is told once: a call that comes twice has to be served once, as transports do."""
+    every = [Faults(seed, doubled=0.5, reordered=0.3) for seed in range(4)]
+    assert set(outcomes(every)) == {"same hash, nobody lost"}
+    monkeypatch.setattr(hosts.WorldProcess, "KEPT", False)
+    with pytest.raises((AssertionError, PopulaceError)):
+        outcomes(every)
+
+
+def test_control_rounds_that_end_before_all_have_spoken_are_another_run(
+    talking: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attend = Rounds.attend
+
+    def hasty(self: Rounds, shard: int, due: Any) -> Any:
+        mine = attend(self, shard, due)
+        for group in self._groups:
+            group.present = set(list(group.present)[: 1 + shard])
+        return mine
+
+    monkeypatch.setattr(Rounds, "attend", hasty)
+    with pytest.raises((AssertionError, PopulaceError)):
+        assert undisturbed(1).hashes == undisturbed(5).hashes
+
+
 def test_a_participant_that_keeps_crashing_ends_the_run_with_a_name() -> None:
     for role in ("shard 0", "the world"):
         assert judge(Faults(cursed=role)) == "clean failure: ActorLost"
@@ -181,6 +227,12 @@ def test_ten_thousand_seeds() -> None:
     print(f"\n{LONG_SEEDS} seeds:")
     for table in (ended, seen):
         print("\n".join(f"{n:>9}  {what}" for what, n in sorted(table.items(), key=lambda row: -row[1])), end="\n\n")
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3600)
+def test_two_thousand_seeds_with_rounds_and_asks_by_the_world(talking: None) -> None:
+    print(f"\n{outcomes(map(faults_of, range(2_000)))}")
 
 
 @pytest.mark.chaos

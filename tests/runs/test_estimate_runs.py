@@ -8,7 +8,7 @@ import tempfile
 from typing import Any
 
 import pytest
-from support import moderated
+from support import moderated, voters
 from support.asking import ASKERS, asking, here
 from support.command import populace
 from support.misbehaving import Misbehaving, slow
@@ -159,6 +159,14 @@ def test_a_run_no_longer_than_its_pilot_is_its_pilot():
     assert extrapolate(turns, plan) == estimate(short, plan)
     with pytest.raises(SettingsError, match="one agent"):
         expect(find_society(ASKERS), settings_of(agents=1))
+
+
+def test_what_columnar_types_ask_together_is_in_the_estimate_and_does_not_grow_with_the_agents():
+    scenario, many = f"{voters.__file__}:society", settings_of(agents={"writer": 3, "voter": 2000}, ticks=4)
+    expected = expect(find_society(scenario), many, agents=40, ticks=4)
+    parts = {name: part.calls.mid for name, part in expected.estimate.purposes.items()}
+    assert 0 < parts["vote"] < 400
+    assert "Columnar types asked" in " ".join(expected.notes)
 
 
 def test_what_the_world_asks_is_in_the_estimate(tmp_path):

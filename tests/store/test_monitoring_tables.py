@@ -67,6 +67,8 @@ def _asks(tick: int, agents: int = 3) -> dict[str, list]:
         "calls": [1 for _ in many],
         "latency_s": [0.5 for _ in many],
         "key": [KEY for _ in many],
+        "for_type": ["" for _ in many],
+        "stands_for": [-1 for _ in many],
     }
 
 

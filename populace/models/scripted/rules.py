@@ -11,7 +11,7 @@ import msgspec
 from populace.core.draws import Stream
 from populace.core.errors import ScenarioError
 from populace.core.places import defined_at, raised_at
-from populace.core.records import REASONS, Abstained, Ask
+from populace.core.records import REASONS, Abstained, Ask, who
 from populace.models.scripted.encode import encode
 
 Rule: TypeAlias = Callable[[dict[str, Any], Stream], Any]
@@ -78,4 +78,4 @@ def _wrong(rule: Rule, ask: Ask, what: str, error: Exception | None = None) -> S
 
 
 def _of(ask: Ask) -> str:
-    return f"agent {ask.agent}, tick {ask.tick}"
+    return f"{who(ask.agent)}, tick {ask.tick}"

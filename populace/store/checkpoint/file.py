@@ -12,6 +12,7 @@ A file is written under a temporary name, synced and then renamed, so a file wit
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import struct
@@ -26,6 +27,7 @@ import numpy as np
 
 from populace.core.errors import CheckpointDamaged, StorageError
 from populace.kernel.blocks import Shape, decode_block, decode_rows, room_for
+from populace.kernel.patches import apply_patch
 from populace.store.storage import create_file, naming, remove_file, sync_folder, write_all
 
 MAGIC: Final = b"popckpt\x01"
@@ -50,7 +52,7 @@ class BlockEntry(msgspec.Struct, frozen=True):
     """A block: how to read it, and its parts.
 
     A table (kind `rows`) has the pages of its base first, then changes to it; `levels` has one number a change, 0 for
-    one as it was given, one more for each merging.
+    one as it was given, one more for each merging. So has a large array, the changes as they were (`kernel.patches`).
     """
 
     shape: Shape
@@ -211,10 +213,28 @@ def read_rows(folder: Path, parts: Iterable[Extent]) -> dict[int, bytes]:
     return dict(sorted(rows.items()))
 
 
+def read_patched(folder: Path, name: str, entry: BlockEntry) -> Any:
+    """An array, from its base and the changes to it. Raises CheckpointDamaged."""
+    base, *patches = entry.parts
+    part = base
+    try:
+        length = np.dtype(entry.shape.dtype).itemsize * math.prod(entry.shape.shape)
+        array: Any = room_for(entry.shape, length)
+        data = read_part(folder, base)
+        array.reshape(-1).view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
+        for part in patches:
+            apply_patch(array, read_part(folder, part))
+    except (ValueError, TypeError) as error:
+        raise _damage(folder / part.file, f"block {name!r} cannot be read: {error}") from error
+    return array
+
+
 def read_entry(folder: Path, name: str, entry: BlockEntry) -> Any:
     """A block. Raises CheckpointDamaged."""
     if entry.shape.kind == "rows":
         return read_rows(folder, entry.parts)
+    if entry.shape.kind == "array" and len(entry.parts) > 1:
+        return read_patched(folder, name, entry)
     if len(entry.parts) != 1:
         raise CheckpointDamaged(f"{folder}: block {name!r} has {len(entry.parts)} parts, not one")
     part = entry.parts[0]

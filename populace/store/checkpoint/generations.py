@@ -4,7 +4,9 @@
 generation at most: odd and even generations share no file, since each refers to its own line's files only (what
 changed is written once in either line). What did not change is referred to and not written again; a table of rows
 (the agents) is a base and changes to it, which are merged eight at a time, and anew into a base once they outgrow it.
-So a save's cost follows activity: each changed row is written a few times altogether, whatever the population.
+A large array (agents in columns, a part's state) is a base and the rows that changed in it, until these outgrow it.
+So a save's cost follows activity: each changed row is written a few times altogether, whatever the population; but
+arrays are read through, and one copy of each is kept, to find which rows these are.
 
 Nothing is referred to but what this process wrote itself: the first two saves of a process are whole.
 """
@@ -13,12 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from populace.core.errors import CheckpointDamaged, StorageError
 from populace.kernel.blocks import Block, Rows, Shape, encode_block, encode_rows, merge, pages
+from populace.kernel.patches import Rows as Changed
+from populace.kernel.patches import changed_rows, encode_patch, patch_bytes
 from populace.store.checkpoint.file import (
     TEMPORARY,
     BlockEntry,
@@ -36,6 +42,9 @@ from populace.store.storage import make_folder, remove_file, unreadable
 
 _FANOUT: Final = 8
 _DEAD_SHARE: Final = 0.5
+_PATCHED_BYTES: Final = 2**16
+"""Arrays as large as this are saved as what changed in them."""
+_MOST_PATCHES: Final = 64
 _ROWS: Final = Shape("rows")
 
 
@@ -120,6 +129,7 @@ class Checkpoints:
         self._found: dict[int, Contents | None] = {}
         self._part_bytes: dict[str, int] = {}
         self._deltas: dict[str, dict[int, bytes | None]] = {}
+        self._arrays: dict[str, _Kept] = {}
 
     @property
     def whole(self) -> bool:
@@ -161,7 +171,7 @@ class Checkpoints:
         try:
             before = self._contents.get(number - 1)
             mine = self._contents.get(number - 2)
-            line = _Line(self.folder, writer, before, mine, self._part_bytes, self._deltas)
+            line = _Line(self.folder, writer, before, mine, self._part_bytes, self._deltas, self._arrays)
             entries = {name: line.keep(name) for name in unchanged}
             entries.update((name, line.add(name, block)) for name, block in blocks.items())
             contents = Contents(self._run, tick, number, line.gather(entries))
@@ -174,6 +184,7 @@ class Checkpoints:
         self._contents[number] = contents
         self._part_bytes[writer.path.name] = part_bytes
         self._deltas = line.deltas
+        self._arrays = line.arrays
         state = sum(part.length for entry in contents.blocks.values() for part in entry.parts)
         return Saved(number, writer.path, writer.written, state)
 
@@ -182,6 +193,7 @@ class Checkpoints:
         self._contents.clear()
         self._part_bytes.clear()
         self._deltas = {}
+        self._arrays = {}
 
     def _prune(self) -> None:
         """Delete what none of the newest `keep` good generations refers to; nothing while there are fewer.
@@ -215,6 +227,13 @@ class Checkpoints:
         return self._found[number]
 
 
+class _Kept(NamedTuple):
+    """A large array as it was saved last, and the rows that had changed in it then since the save before; None: all."""
+
+    array: NDArray[Any]
+    rows: Changed | None
+
+
 class _Line:
     """One save: makes the blocks' entries, from what this generation's line (every other one) has already."""
 
@@ -226,8 +245,11 @@ class _Line:
         mine: Contents | None,
         part_bytes: Mapping[str, int],
         deltas: Mapping[str, dict[int, bytes | None]],
+        arrays: Mapping[str, _Kept],
     ) -> None:
         self.deltas: dict[str, dict[int, bytes | None]] = {}
+        self.arrays: dict[str, _Kept] = {}
+        self._kept = arrays
         self._folder = folder
         self._writer = writer
         self._before = {} if before is None else before.blocks
@@ -243,12 +265,16 @@ class _Line:
             raise StorageError(f"block {name!r} is named as unchanged and was not in the save before: give it whole.")
         if entry.shape.kind == "rows":
             return self._add_rows(name, Rows({}))
+        if name in self._kept:
+            return self._add_array(name, self._kept[name].array)
         return BlockEntry(entry.shape, tuple(self._copy(part) for part in entry.parts))
 
     def add(self, name: str, block: Block) -> BlockEntry:
         """A block as it is given."""
         if isinstance(block, Rows):
             return self._add_rows(name, block)
+        if isinstance(block, np.ndarray) and block.dtype != object and block.ndim and block.nbytes >= _PATCHED_BYTES:
+            return self._add_array(name, block)
         shape, data = encode_block(name, block)
         return BlockEntry(shape, (self._put(data),))
 
@@ -281,6 +307,25 @@ class _Line:
         """The part in this line's files, copied from the other line's where it is not there yet."""
         return self._known.get(part.digest) or self._put(read_part(self._folder, part))
 
+    def _add_array(self, name: str, array: NDArray[Any]) -> BlockEntry:
+        """A large array: the rows that changed since this line's last save, or all of it."""
+        shape, data = encode_block(name, array)
+        kept = self._kept.get(name)
+        rows = None if kept is None else changed_rows(kept.array, array)
+        last = None if kept is None else kept.rows
+        self.arrays[name] = _Kept(_kept_copy(kept, array, rows), rows)
+        mine = self._mine.get(name)
+        if rows is None or last is None or mine is None or mine.shape.kind != "array":
+            return BlockEntry(shape, (self._put(data),))
+        rows = np.union1d(last, rows)
+        if not len(rows):
+            return mine
+        base, *patches = mine.parts
+        length = patch_bytes(array, len(rows))
+        if len(patches) >= _MOST_PATCHES or length + sum(part.length for part in patches) > base.length:
+            return BlockEntry(shape, (self._put(data),))
+        return BlockEntry(shape, (*mine.parts, self._put(encode_patch(array, rows))))
+
     def _add_rows(self, name: str, rows: Rows) -> BlockEntry:
         if rows.whole:
             return self._base(rows.changed)
@@ -310,6 +355,14 @@ class _Line:
 
     def _base(self, rows: Mapping[int, bytes]) -> BlockEntry:
         return BlockEntry(_ROWS, tuple(self._put(page) for page in pages(rows)))
+
+
+def _kept_copy(kept: _Kept | None, array: NDArray[Any], rows: Changed | None) -> NDArray[Any]:
+    """A copy of the array, made from the one that is kept where that is less work."""
+    if kept is None or rows is None or kept.array is array or len(kept.array) != len(array):
+        return array if kept is not None and kept.array is array else array.copy()
+    kept.array[rows] = array[rows]
+    return kept.array
 
 
 def _apply(rows: dict[int, bytes], delta: Mapping[int, bytes | None]) -> dict[int, bytes]:

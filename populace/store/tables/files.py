@@ -238,6 +238,9 @@ class Sheet:
 
     def _sorted(self, batch: Any) -> Any:
         keys = [np.asarray(batch.column(name)) for name in reversed(self._table.order)]
+        first = keys[-1]
+        if len(keys) > 1 and batch.num_rows and (first == first[0]).all() and (keys[-2][1:] > keys[-2][:-1]).all():
+            return batch  # of one tick, and each agent once: told faster than sorted
         rows = np.lexsort(keys)
         if np.array_equal(rows, np.arange(rows.size)):
             return batch

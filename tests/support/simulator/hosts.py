@@ -20,7 +20,10 @@ from populace.kernel.environment import Reports
 from populace.kernel.events import (
     Answered,
     AskModel,
+    Attend,
+    Attended,
     EndRun,
+    HeardRounds,
     Looked,
     LookWorld,
     Observe,
@@ -28,6 +31,7 @@ from populace.kernel.events import (
     Proceed,
     RunDone,
     Seen,
+    TellRounds,
     TickDone,
 )
 from populace.kernel.packing import read_values
@@ -40,6 +44,7 @@ from support.simulator.messages import (
     Export,
     Exported,
     Failed,
+    Hear,
     Reply,
     Reported,
     Request,
@@ -67,7 +72,7 @@ class Node(Process):
         if message.number > self._numbers.get(role, -1):
             before = run.processes.get(name(role))
             if before is not None:
-                if isinstance(before, ShardProcess) and before.alive:
+                if isinstance(before, Hosted) and before.alive:
                     run.lost_calls += len(before.in_flight)
                     before.replaced = True
                 before.alive = before.alive and run.random.random() < run.faults.zombies
@@ -84,10 +89,10 @@ class Model(Process):
         super().__init__(run, MODEL)
         self.run_ = run
 
-    def ask(self, ask: Ask, caller: ShardProcess) -> None:
+    def ask(self, ask: Ask, caller: Hosted) -> None:
         self.later(1.0 + 40.0 * self.universe.random.random(), self._answer, ask, caller)
 
-    def _answer(self, ask: Ask, caller: ShardProcess) -> None:
+    def _answer(self, ask: Ask, caller: Hosted) -> None:
         self.step()
         self.run_.paid += 1
         self.run_.asked.add((ask.agent, ask.tick, ask.nth, ask.key))
@@ -104,7 +109,7 @@ class Model(Process):
         run = self.run_
         run.processes[MODEL] = Model(run)
         for process in list(run.processes.values()):
-            if isinstance(process, ShardProcess) and process.alive:
+            if isinstance(process, Hosted) and process.alive:
                 run.lost_calls += len(process.in_flight)
                 process.run(process.ask_again)
 
@@ -122,6 +127,8 @@ class Hosted(Process):
         self.frames: dict[int, list[Frame]] = {}
         self.waiting: list[Any] = []
         self.exported: dict[int, Any] = {}
+        self.in_flight: dict[tuple[int, int, int], Ask] = {}
+        self.replaced = False
 
     def receive(self, message: Any) -> None:
         match message:
@@ -161,8 +168,7 @@ class Hosted(Process):
         self.post(DRIVER, Failed(attempt, names, story), lossy=False)
 
     def crashed(self) -> None:
-        if isinstance(self, ShardProcess):
-            self.run_.lost_calls += len(self.in_flight)
+        self.run_.lost_calls += len(self.in_flight)
         if self.universe.random.random() < 0.5:  # or nobody notices, until a caller gives it up
             self.universe.send(DRIVER, Failed(self.attempt, [self.address], "its process ended"), lossy=True)
 
@@ -193,78 +199,15 @@ class Hosted(Process):
     def hear(self, message: Any) -> None:
         raise NotImplementedError
 
-
-class ShardProcess(Hosted):
-    """A shard, its gateway to the model with its journal, and its door to the world."""
-
-    def __init__(self, run: Run, start: Start) -> None:
-        super().__init__(run, start)
-        self.shard = society.make_shard(start.role, run.shards, start.attempt)
-        if start.state is not None:
-            self.shard.restore(start.tick, start.state)
-        self.in_flight: dict[tuple[int, int, int], Ask] = {}
-        self.replaced = False
-        self._calls: dict[int, Any] = {}
-        self._n_calls = 0
-
-    def sent_in(self, order: Open | End) -> int:
-        return order.tick - 1 if isinstance(order, Open) else self.shard.tick
-
-    def carry_out(self, order: Open | End) -> None:
-        envelope = msgspec.structs.replace(order.envelope, parcels=self.frames_for(order))
-        event = OpenTick(order.tick, envelope) if isinstance(order, Open) else EndRun(envelope)
-        self.effects(self.shard.handle(event))
-
-    def effects(self, effects: Sequence[Any]) -> None:
-        for effect in effects:
-            match effect:
-                case AskModel(asks):
-                    for ask in asks:
-                        self._ask(ask)
-                case Observe() | LookWorld():
-                    self._n_calls += 1
-                    self._calls[self._n_calls] = effect
-                    self._call(self._n_calls, 1)
-                case Proceed():
-                    self.effects(self.shard.handle(effect))
-                case TickDone():
-                    self._tick_done(effect)
-                case RunDone():
-                    self.post(DRIVER, ShardEnded(effect.shard, effect.counts, effect.attempt))
-
-    def _tick_done(self, done: TickDone) -> None:
-        for frame in done.frames:
-            self.post(name(frame.destination), frame)
-        reports = Reports(done.agents, done.fields, done.shard, done.attempt)
-        self.post(name(WORLD), Reported(done.tick, reports))
-        parcels = [(frame.destination, frame) for frame in done.frames if frame.destination != WORLD]
-        event = ShardDone(
-            done.shard, done.attempt, done.tick, done.agents, done.digests, done.counts, parcels, done.sent
-        )
-        self.post(DRIVER, event)
-
-    def _call(self, call: int, tries: int) -> None:
-        effect = self._calls.get(call)
-        if effect is None:
-            return
-        if tries > self.universe.TRIES:
-            self.failed(self.attempt, [name(WORLD)], "it does not answer")
-            return
-        self.post(name(WORLD), Request(call, self.life, self.address, effect, self.attempt))
-        self.later(self.universe.PATIENCE, self._call, call, tries + 1)
-
-    def hear(self, message: Any) -> None:
-        if not isinstance(message, Reply) or message.caller != self.life or message.id not in self._calls:
-            return
-        effect, values = self._calls.pop(message.id), read_values(message.packed)
-        event = Seen(values) if isinstance(effect, Observe) else Looked(effect.batch, values)
-        self.effects(self.shard.handle(event))
+    def told(self, answer: Answer) -> None:
+        """What the model says, once it is on record."""
+        raise NotImplementedError
 
     def _ask(self, ask: Ask) -> None:
         identity = (ask.agent, ask.tick, ask.nth)
         found = self.run_.disk.journal.get(identity)
         if found is not None and found[0] == ask.key:
-            self.later(0.1, self._told, found[1])
+            self.later(0.1, self.told, found[1])
             return
         self.in_flight[identity] = ask
         self.run_.lost_calls += self.replaced
@@ -284,9 +227,97 @@ class ShardProcess(Hosted):
             self.run_.disk.journal[identity] = (ask.key, answer)
             self.step()
             del self.in_flight[identity]
-        self._told(answer)
+        self.told(answer)
 
-    def _told(self, answer: Answer) -> None:
+
+class ShardProcess(Hosted):
+    """A shard, its gateway to the model with its journal, and its door to the world."""
+
+    def __init__(self, run: Run, start: Start) -> None:
+        super().__init__(run, start)
+        self.shard = society.make_shard(start.role, run.shards, start.attempt)
+        if start.state is not None:
+            self.shard.restore(start.tick, start.state)
+        self._calls: dict[int, Any] = {}
+        self._n_calls = 0
+        self._ending: TickDone | None = None
+
+    def sent_in(self, order: Open | End) -> int:
+        return order.tick - 1 if isinstance(order, Open) else self.shard.tick
+
+    def carry_out(self, order: Open | End) -> None:
+        envelope = msgspec.structs.replace(order.envelope, parcels=self.frames_for(order))
+        event = OpenTick(order.tick, envelope) if isinstance(order, Open) else EndRun(envelope)
+        self.effects(self.shard.handle(event))
+
+    def effects(self, effects: Sequence[Any]) -> None:
+        for effect in effects:
+            match effect:
+                case AskModel(asks):
+                    for ask in asks:
+                        self._ask(ask)
+                case Observe() | LookWorld() | Attend() | TellRounds():
+                    self._begin_call(effect)
+                case Proceed():
+                    self.effects(self.shard.handle(effect))
+                case TickDone():
+                    self._ending = effect
+                case RunDone():
+                    self.post(DRIVER, ShardEnded(effect.shard, effect.counts, effect.attempt))
+        self._end_tick()
+        if self.shard.exchanging and not any(isinstance(one, Hear) for one in self._calls.values()):
+            self._begin_call(Hear())
+
+    def _end_tick(self) -> None:
+        """Tell how the tick ended, once the world has been told of all who left."""
+        if self._ending is not None and not any(isinstance(one, TellRounds) for one in self._calls.values()):
+            done, self._ending = self._ending, None
+            self._tick_done(done)
+
+    def _begin_call(self, effect: Any) -> None:
+        self._n_calls += 1
+        self._calls[self._n_calls] = effect
+        self._call(self._n_calls, self.shard.tick, 1)
+
+    def _tick_done(self, done: TickDone) -> None:
+        for frame in done.frames:
+            self.post(name(frame.destination), frame)
+        reports = Reports(done.agents, done.fields, done.shard, done.attempt)
+        self.post(name(WORLD), Reported(done.tick, reports))
+        parcels = [(frame.destination, frame) for frame in done.frames if frame.destination != WORLD]
+        event = ShardDone(
+            done.shard, done.attempt, done.tick, done.agents, done.digests, done.counts, parcels, done.sent
+        )
+        self.post(DRIVER, event)
+
+    def _call(self, call: int, tick: int, tries: int) -> None:
+        effect = self._calls.get(call)
+        if effect is None:
+            return
+        if tries > self.universe.TRIES:
+            self.failed(self.attempt, [name(WORLD)], "it does not answer")
+            return
+        request = Request(call, self.life, self.address, effect, self.attempt, self.role, tick)
+        self.post(name(WORLD), request)
+        self.later(self.universe.PATIENCE, self._call, call, tick, tries + 1)
+
+    def hear(self, message: Any) -> None:
+        if not isinstance(message, Reply) or message.caller != self.life or message.id not in self._calls:
+            return
+        effect = self._calls.pop(message.id)
+        event: Any
+        match effect:
+            case Observe():
+                event = Seen(read_values(message.values))
+            case LookWorld():
+                event = Looked(effect.batch, read_values(message.values))
+            case Attend():
+                event = Attended(message.values)
+            case _:
+                event = HeardRounds(message.values)
+        self.effects(self.shard.handle(event))
+
+    def told(self, answer: Answer) -> None:
         self.effects(self.shard.handle(Answered([answer])))
 
     def stands_before(self, tick: int) -> bool:
@@ -297,7 +328,11 @@ class ShardProcess(Hosted):
 
 
 class WorldProcess(Hosted):
-    """The environment service."""
+    """The environment service. A shard's call is answered once, and the same to whoever repeats it."""
+
+    HEARING = 150.0
+    """How long a shard that waits for what is heard in rounds is left without a reply."""
+    KEPT = True
 
     def __init__(self, run: Run, start: Start) -> None:
         super().__init__(run, start)
@@ -305,6 +340,8 @@ class WorldProcess(Hosted):
         if start.state is not None:
             self.environment.world.restore(unpack_world_state(start.state))
         self.reports: dict[int, list[Reports]] = {}
+        self._replies: dict[tuple[int, int], Reply] = {}
+        self._hearing: dict[tuple[int, int], Request] = {}
 
     def sent_in(self, order: Resolve) -> int:
         return order.tick
@@ -314,18 +351,54 @@ class WorldProcess(Hosted):
             case Reported(tick, reports):
                 self.reports.setdefault(tick, []).append(reports)
             case Request():
-                self._show(message)
+                self._serve(message)
 
-    def _show(self, request: Request) -> None:
-        world, effect = self.environment, request.effect
+    def _serve(self, request: Request) -> None:
+        key = (request.caller, request.id)
+        if self.KEPT and (reply := self._replies.get(key)) is not None:
+            self.post(request.sender, reply)
+            return
+        world, effect, shard = self.environment, request.effect, request.shard
+        values: Any
         try:
-            if isinstance(effect, Observe):
-                packed = world.observe(effect.agents, request.attempt)
-            else:
-                packed = world.look(effect.looks, request.attempt)
+            match effect:
+                case Observe(agents):
+                    values = world.observe(agents, request.attempt)
+                case LookWorld(_, looks):
+                    values = world.look(looks, request.attempt)
+                case Attend(agents):
+                    values = world.attend(shard, request.tick, agents, request.attempt)
+                case TellRounds(said, left):
+                    world.tell(shard, request.tick, said, left, request.attempt)
+                    values = world.hear(shard, request.tick, request.attempt)
+                case _:
+                    if key not in self._hearing:
+                        self._hearing[key] = request
+                        self.later(self.HEARING, self._tell, key, True)
+                    values = None
         except StaleOrder:
             return
-        self.post(request.sender, Reply(request.id, request.caller, packed))
+        if values is not None:
+            self._reply(request, values)
+        for waiting in list(self._hearing):
+            self._tell(waiting, False)
+
+    def _reply(self, request: Request, values: Any) -> None:
+        reply = self._replies[request.caller, request.id] = Reply(request.id, request.caller, values)
+        self.post(request.sender, reply)
+
+    def _tell(self, key: tuple[int, int], anyway: bool) -> None:
+        """Reply to a shard that waits to hear, if there is something, or it has waited for long."""
+        request = self._hearing.get(key)
+        if request is None:
+            return
+        try:
+            heard = self.environment.hear(request.shard, request.tick, request.attempt)
+        except StaleOrder:
+            heard = []
+        if heard or anyway:
+            del self._hearing[key]
+            self._reply(request, heard)
 
     def ready(self, order: Resolve) -> bool:
         reported = {one.shard for one in self.reports.get(order.tick, []) if one.attempt == self.attempt}
@@ -334,14 +407,25 @@ class WorldProcess(Hosted):
     def carry_out(self, order: Resolve) -> None:
         expected, attempt = order.envelope.expected, order.envelope.attempt
         handed_over = handed(self.frames_for(order), self.reports.get(order.tick, []), expected, attempt)
-        done = self.environment.close_tick(order.tick, handed_over)
-        for frame in done.frames:
+        self._go_on(self.environment.close_tick(order.tick, handed_over))
+
+    def told(self, answer: Answer) -> None:
+        if self.environment.closing:
+            self._go_on(self.environment.answer([answer]))
+
+    def _go_on(self, step: Any) -> None:
+        """Ask what parts want asked, or tell how the tick ended."""
+        if isinstance(step, AskModel):
+            for ask in step.asks:
+                self._ask(ask)
+            return
+        for frame in step.frames:
             self.post(name(frame.destination), frame)
-        parcels = [(frame.destination, frame) for frame in done.frames]
-        self.post(DRIVER, WorldClosed(done.tick, done.digest, done.counts, parcels, done.sent, done.attempt))
+        parcels = [(frame.destination, frame) for frame in step.frames]
+        self.post(DRIVER, WorldClosed(step.tick, step.digest, step.counts, parcels, step.sent, step.attempt))
 
     def stands_before(self, tick: int) -> bool:
-        return tick == self.environment.world.tick
+        return tick == self.environment.world.tick and not self.environment.closing
 
     def state(self, whole: bool) -> Any:
         return pack_world_state(self.environment.world.state())

@@ -54,12 +54,18 @@ class Request(msgspec.Struct, frozen=True):
     sender: str
     effect: Any
     attempt: int
+    shard: int
+    tick: int
+
+
+class Hear(msgspec.Struct, frozen=True):
+    """What a shard asks for whose turns wait in rounds: what they have heard."""
 
 
 class Reply(msgspec.Struct, frozen=True):
     id: int
     caller: int
-    packed: bytes
+    values: Any
 
 
 class Export(msgspec.Struct, frozen=True):

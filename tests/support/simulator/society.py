@@ -10,12 +10,14 @@ import numpy as np
 
 from populace.agents.activation import Sometimes
 from populace.agents.agent import Agent, Public, public_fields
-from populace.agents.context import Context
+from populace.agents.consulting import Consultation
+from populace.agents.context import Context, Scope
 from populace.agents.population import Population
 from populace.agents.society import Society
 from populace.core.records import Abstained, Answer, Ask
 from populace.core.roster import Roster
-from populace.env import Batch, Part, World, action, query
+from populace.core.rounds import Closed
+from populace.env import Batch, Exchange, LastRound, Part, Round, World, action, query
 from populace.interventions.at_work import NO_LEVERS, Levers
 from populace.interventions.groups import Membership
 from populace.interventions.levers import parse_lever
@@ -48,6 +50,8 @@ class Member(Agent):
             self._fold(str(answer))
         if draw.bernoulli(0.4):
             self._fold(await ctx.look("fund.paid_by", of=draw.integer(AGENTS)))
+        if TALKING:
+            await self._talk(ctx)
         if draw.bernoulli(0.3):
             answer = await ctx.ask(f"second {self.chain}", str, purpose="second")
             self._fold("nothing" if isinstance(answer, Abstained) else answer)
@@ -59,6 +63,16 @@ class Member(Agent):
             ctx.wake_at(ctx.tick + 1 + draw.integer(3))
         if draw.bernoulli(0.05):
             raise RuntimeError("a bad day")
+
+    async def _talk(self, ctx: Context) -> None:
+        """Some rounds at a table, and an answer of the model between them."""
+        for nth in range(4):
+            heard = await ctx.round("table", f"{self.chain} {nth}")
+            self._fold(str(heard))
+            if isinstance(heard, Closed) or ctx.draw("leaves").bernoulli(0.2):
+                return
+            if ctx.draw("thinks").bernoulli(0.4):
+                self._fold(str(await ctx.ask(f"between {self.chain}", str, purpose="between")))
 
     def _fold(self, *values: Any) -> None:
         self.chain = int.from_bytes(blake2b(f"{self.chain}{values}".encode(), digest_size=6).digest(), "big")
@@ -103,6 +117,45 @@ class Fund(Part):
         self.order = state["order"]
 
 
+class Table(Part):
+    """Tables of three, drawn anew in each tick; what was said there is judged by the model as the tick ends."""
+
+    rounds_per_tick = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+        self.verdicts = 0
+
+    def groups(self, tick: int) -> dict[int, list[int]]:
+        ids = list(range(self.world.agents))
+        self.world.draw("seats").shuffle(ids)
+        return {at // 3: ids[at : at + 3] for at in range(0, len(ids), 3)}
+
+    def round(self, now: Round) -> Any:
+        heard = {agent: [now.number, list(now.said.items())] for agent in now.said}
+        return LastRound(heard, "short") if len(now.said) == 1 else heard
+
+    def rounds_ended(self, tick: int, exchanges: list[Exchange]) -> None:
+        self.said = [f"{one.group} {[list(said.items()) for said in one.said]} {one.closed}" for one in exchanges]
+
+    async def consult(self, ctx: Consultation) -> list[tuple[int, Any]]:
+        asks = [ctx.ask(f"judge {text}", str, purpose="judge") for text in self.said]
+        answers = [str(one) for one in await ctx.ask_all(asks)]
+        last = str(await ctx.ask(f"all {answers}", str, purpose="all"))
+        self.verdicts = int.from_bytes(blake2b(f"{self.verdicts}{last}".encode(), digest_size=6).digest(), "big")
+        return [(self.verdicts % AGENTS, {"verdict": self.verdicts})]
+
+    def state(self) -> dict[str, Any]:
+        return {"said": self.said, "verdicts": self.verdicts}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.said, self.verdicts = list(state["said"]), state["verdicts"]
+
+
+TALKING = False
+"""Whether members hold rounds at a `Table`, which asks the model; a test may have them do so."""
+
 LEVERS = NO_LEVERS
 """What intervenes; a test may put `pulled()` here."""
 
@@ -128,20 +181,27 @@ def pulled() -> Levers:
 
 
 def make_environment(shards: int, attempt: int) -> Environment:
-    world = opened(AGENTS, Fund(), columns={"chain": [1] * AGENTS}, fields=public_fields(Member))
+    parts = (Fund(), Table()) if TALKING else (Fund(),)
+    world = opened(AGENTS, *parts, columns={"chain": [1] * AGENTS}, fields=public_fields(Member))
     outcomes = {"mean": lambda world: world.columns["chain"].mean()}
-    return Environment(world, outcomes, shards=shards, frame_bytes=FRAME_BYTES, attempt=attempt, levers=LEVERS)
+    return Environment(world, outcomes, shards=shards, frame_bytes=FRAME_BYTES, attempt=attempt, levers=LEVERS,
+                       scope=_scope())  # fmt: skip
+
+
+def _scope() -> Scope:
+    """What turns, and parts that ask, read of the run."""
+    rounds = frozenset({"table"}) if TALKING else frozenset()
+    return make_scope(AGENTS, actions=frozenset({"fund.pay"}), queries=frozenset({"fund.paid_by"}), rounds=rounds)
 
 
 def make_shard(index: int, shards: int, attempt: int) -> Shard:
     plan = ShardPlan(
         index=index, shards=shards, attempt=attempt, observes=True, live_turns=3, inbox_messages=5,
-        frame_bytes=FRAME_BYTES, record_messages=True, record_asks=True,
+        frame_bytes=FRAME_BYTES, record_messages=True, record_asks=True, rounds=TALKING,
     )  # fmt: skip
-    scope = make_scope(AGENTS, actions=frozenset({"fund.pay"}), queries=frozenset({"fund.paid_by"}))
     agents = [Member() for _ in range(index, AGENTS, shards)]
     hosted = Hosted(Member, public_fields(Member), Sometimes(0.4))
-    return Shard(plan, scope, agents, {"agent": hosted}, LEVERS)
+    return Shard(plan, _scope(), agents, {"agent": hosted}, LEVERS)
 
 
 def answer(ask: Ask) -> Answer:
