@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from populace.core.records import Abstained, Ask, Message
     from populace.core.rounds import Closed
     from populace.data.edge_lists import read_edge_list
+    from populace.data.places import read_places
     from populace.env import World
     from populace.models.safety import fence
     from populace.runs.export import export_run as export
@@ -58,6 +59,7 @@ __all__ = [
     "load",
     "panel",
     "read_edge_list",
+    "read_places",
     "replay",
     "resume",
     "run",
@@ -79,6 +81,7 @@ _FOUND_IN: Final = {
     "core.records": ("Abstained", "Ask", "Message"),
     "core.rounds": ("Closed",),
     "data.edge_lists": ("read_edge_list",),
+    "data.places": ("read_places",),
     "env": ("World",),
     "models.safety": ("fence",),
     "runs.export": ("export",),

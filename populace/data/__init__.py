@@ -2,5 +2,5 @@
 
 `societies` loads a society from a file, a module or those that ship, and so runs its author's code; whether a run of
 somebody else may be loaded is for its caller to ask (`populace.store.trust`). `edge_lists` reads a network's ties from
-a file.
+a file, `places` those of a city.
 """

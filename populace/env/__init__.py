@@ -4,6 +4,11 @@ from populace.env.cases.bayes import BayesNet
 from populace.env.cases.caseset import CaseSet, Fact
 from populace.env.cases.judging import Criterion, cohen_kappa
 from populace.env.cases.part import Cases
+from populace.env.city.going import Mode
+from populace.env.city.grid import Kind
+from populace.env.city.hazard import GridField, Hazard, Storm
+from populace.env.city.part import City
+from populace.env.city.places import Places
 from populace.env.clock import Clock
 from populace.env.digest import RowDigests
 from populace.env.economy.part import Economy
@@ -27,6 +32,7 @@ __all__ = [
     "Candidates",
     "CaseSet",
     "Cases",
+    "City",
     "Clock",
     "Community",
     "Criterion",
@@ -37,18 +43,24 @@ __all__ = [
     "Fields",
     "Flow",
     "Games",
+    "GridField",
+    "Hazard",
+    "Kind",
     "LastRound",
     "LookFailed",
+    "Mode",
     "Network",
     "Opening",
     "OrderBook",
     "Part",
+    "Places",
     "Platform",
     "PlatformSettings",
     "Recommender",
     "Resolved",
     "Round",
     "RowDigests",
+    "Storm",
     "World",
     "action",
     "cohen_kappa",

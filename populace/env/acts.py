@@ -139,6 +139,13 @@ class Acting(Sequence[Action]):
             whole[rows] = values
         return whole
 
+    def names_of(self, kind: str, places: NDArray[np.intp]) -> frozenset[str] | None:
+        """The arguments' names at these places, all of one kind; None where they differ, or one is not in columns."""
+        if not len(places) or int(places.min()) < len(self.single):
+            return None
+        names = {frozenset((*one.columns, *one.same)) for one in self.whole if one.kind == kind}
+        return names.pop() if len(names) == 1 else None
+
     def args_of(self, places: NDArray[np.intp]) -> list[dict[str, Any]]:
         """The arguments at these places."""
         block = np.searchsorted(self.starts, places, side="right") - 1
@@ -170,3 +177,7 @@ class _Columns(Batch):
     def column(self, name: str) -> NDArray[Any]:
         """See `Batch.column`."""
         return self._acting.of_kind(self._kind, self._places, name)
+
+    def in_columns(self) -> frozenset[str] | None:
+        """See `Batch.in_columns`."""
+        return self._acting.names_of(self._kind, self._places)

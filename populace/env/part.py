@@ -128,6 +128,13 @@ class Batch:
         """An argument of all actions, in their order. Raises KeyError where one has none of that name."""
         return np.array([one[name] for one in self.args])
 
+    def in_columns(self) -> frozenset[str] | None:
+        """The arguments' names, where all these actions were taken in columns and have the same ones; else None.
+
+        Then `column` gives each of them as it was given, with no Python an action; else arguments are of any type.
+        """
+        return None
+
     def refuse(self, i: int, reason: str) -> None:
         """Refuse the action at place `i`; it must have changed nothing. The first reason stands.
 
@@ -141,8 +148,10 @@ class Batch:
 
     def refuse_all(self, which: NDArray[np.bool_], reason: str) -> None:
         """Refuse the actions where `which`, a mask over the batch, is true; see `refuse`."""
-        for i in np.flatnonzero(which).tolist():
-            self.refuse(i, reason)
+        rows = np.flatnonzero(which).tolist()
+        if rows:
+            self.refuse(rows[-1], reason)
+            self.refused = dict.fromkeys(rows, reason) | self.refused
 
 
 class LookFailed(msgspec.Struct, frozen=True):

@@ -15,16 +15,15 @@ import populace.testing
 PUBLIC = {
     "populace": [
         "Abstained", "Agent", "Answers", "Ask", "Choice", "Chosen", "Closed", "ColumnarAgent", "ColumnarContext",
-        "Consultation", "Context", "Every", "EveryTick",
-        "Message", "OnMail", "OrderedSet", "Parameters", "Population", "Public", "Run", "Setup", "Society", "Sometimes",
-        "World", "diff", "estimate", "export", "fence", "fork", "load", "panel", "read_edge_list", "replay", "resume",
-        "run", "run_async",
+        "Consultation", "Context", "Every", "EveryTick", "Message", "OnMail", "OrderedSet", "Parameters", "Population",
+        "Public", "Run", "Setup", "Society", "Sometimes", "World", "diff", "estimate", "export", "fence", "fork",
+        "load", "panel", "read_edge_list", "read_places", "replay", "resume", "run", "run_async",
     ],
     "populace.env": [
-        "Action", "Batch", "BayesNet", "Candidates", "CaseSet", "Cases", "Clock", "Community", "Criterion", "Economy",
-        "Exchange", "Fact", "Feed", "Fields", "Flow", "Games", "LastRound", "LookFailed", "Network", "Opening",
-        "OrderBook", "Part", "Platform", "PlatformSettings", "Recommender", "Resolved", "Round", "RowDigests", "World",
-        "action", "cohen_kappa", "query", "signal",
+        "Action", "Batch", "BayesNet", "Candidates", "CaseSet", "Cases", "City", "Clock", "Community", "Criterion",
+        "Economy", "Exchange", "Fact", "Feed", "Fields", "Flow", "Games", "GridField", "Hazard", "Kind", "LastRound",
+        "LookFailed", "Mode", "Network", "Opening", "OrderBook", "Part", "Places", "Platform", "PlatformSettings",
+        "Recommender", "Resolved", "Round", "RowDigests", "Storm", "World", "action", "cohen_kappa", "query", "signal",
     ],
     "populace.testing": [
         "Act", "Asked", "Checked", "FakeEndpoint", "Favoured", "InvariantBroken", "Plan", "RateLimit", "Seen",
