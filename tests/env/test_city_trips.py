@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
-from support.cities import check_people, street
-from support.env_support import acts, look
+from support.cities import STREET, check_people, street
+from support.env_support import acts, look, opened
 
-from populace.env import Action, World
+from populace.core.errors import ScenarioError
+from populace.env import Action, City, Mode, Part, Places, World
 from populace.env.acts import Acting, Acts
 from populace.env.city import surroundings, trips
+from populace.env.city.places import NONE
 from populace.kernel.order import fair_actions
 
 NORTH, SOUTH, BAKER, GROCER, ROSE, HALL = range(6)
@@ -270,3 +272,42 @@ def test_no_id_is_favoured_for_the_last_seat(far):
 
 def test_control_seats_by_id_are_seen():
     assert chisquare(winners(far=False, fair=False) + 1e-9).pvalue < 1e-12
+
+
+class Stork(Part):
+    """Two are born at the end of tick 0, of whom one says where it lives; one leaves at the end of tick 2."""
+
+    def advance(self, tick: int) -> None:
+        if tick == 0:
+            self.world.spawn("agent", {"home": [SOUTH, -1]})
+        if tick == 2:
+            self.world.retire([0])
+
+
+def test_births_exits_and_moves_to_another_home():
+    city = City(Places.of(STREET), assigned={"home": [NORTH, NORTH]}, modes={"walk": Mode(1.0)})
+    world = opened(2, city, Stork(), tick_seconds=600.0, columns={"home": [0, 0]}, fields={"home": int})
+    world.digests()
+    world.resolve([])
+    homes = city.people.assigned["home"].tolist()
+    assert homes[:3] == [NORTH, NORTH, SOUTH]
+    assert city.places.kind[homes[3]] == city.places.code_of("home")
+    assert city.people.place.tolist() == homes
+    city.settle([1], "home", [SOUTH])
+    assert go(world, (0, {"place": HALL}), (1, {"kind": "home"}), (2, {"place": GROCER})) == []
+    assert look(world, "city.here", 1) == [agent for agent in (3,) if homes[3] == SOUTH]
+    assert go(world) == []
+    assert city.people.to[0] == NONE  # it was on the way as it left, and arrives nowhere
+    for _ in range(6):
+        go(world)
+        check_people(world)
+    assert city.people.place[0] == NONE
+    assert city.crowd[HALL] == 0
+    again = opened(2, City(Places.of(STREET), assigned={"home": [NORTH, NORTH]}, modes={"walk": Mode(1.0)}), Stork(),
+                   tick_seconds=600.0, columns={"home": [0, 0]}, fields={"home": int})  # fmt: skip
+    again.restore(world.state())
+    assert again.digests() == world.digests()
+    with pytest.raises(ScenarioError, match="no such place of kind 'home'"):
+        city.settle([1], "home", [HALL])
+    with pytest.raises(ScenarioError, match="'shop' is none of the kinds"):
+        city.settle([1], "shop", [BAKER])
