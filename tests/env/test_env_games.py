@@ -25,9 +25,11 @@ from populace.env.games import (
     prisoners_dilemma,
     public_goods,
     rock_paper_scissors,
+    shown,
     trust,
     ultimatum,
 )
+from populace.env.games.board import Board
 
 RPS = ("rock", "paper", "scissors")
 
@@ -40,7 +42,7 @@ def seen(world: World, agent: int) -> dict[str, Any]:
     return {name.partition(".")[2]: value for name, value in world.observe([agent])[0].items()}
 
 
-def test_a_prisoners_dilemma_by_acts_hides_moves_until_both_have_moved():
+def test_moves_are_hidden_until_both_have_moved():
     world = opened(2, Games(prisoners_dilemma(), matching="fixed"))
     before = seen(world, 0)
     assert before["moves"] == ["cooperate", "defect"]
@@ -49,6 +51,18 @@ def test_a_prisoners_dilemma_by_acts_hides_moves_until_both_have_moved():
     world.apply(moves((1, "defect")))
     assert "defect" not in str({**seen(world, 0), "moves": None})
     assert world.game.table.ended == 0
+
+
+def test_a_part_that_shows_moves_at_once_is_found_out(monkeypatch: pytest.MonkeyPatch):
+    def at_once(game: Game, board: Board, play: int) -> dict[str, Any]:
+        return {"move": [game.shown(0, seat, board.flat[play]) for seat in range(game.seats)]}
+
+    monkeypatch.setattr(shown, "_so_far", at_once)
+    with pytest.raises(AssertionError, match="defect"):
+        test_moves_are_hidden_until_both_have_moved()
+
+
+def test_both_move_and_are_paid():
     world = opened(2, Games(prisoners_dilemma(), matching="fixed"))
     assert world.resolve(moves((0, "cooperate"), (1, "defect"))).refused == []
     assert seen(world, 0)["history"] == [{"own": "cooperate", "others": ["defect"], "payoff": 0.0}]
@@ -63,7 +77,7 @@ def test_refusals_have_one_word_each():
     bad = [
         (proposer, "game.move", {"move": 11}),
         (proposer, "game.move", {"move": 2.5}),
-        (proposer, "game.move", {"move": True}),
+        (proposer, "game.move", {"move": "4"}),
         (proposer, "game.move", {"offer": 3}),
         (proposer, "game.move", {"move": 4}),
         (proposer, "game.move", {"move": 4}),
@@ -134,6 +148,18 @@ def test_a_tree_ends_where_its_branch_ends_and_a_repetition_when_all_plays_have(
     assert world.game.plays()["payoffs"].tolist() == [[2.0, 1.0], [1.0, 3.0]]
     assert np.isnan(world.game.plays()["moves"][0, 1])
     assert world.game.counts["missing"] == 1
+
+
+def test_who_is_to_move_gets_word_and_in_the_first_tick_is_waited_for():
+    world = opened(2, Games(ultimatum(), matching="fixed", keep_roles=True, notify=True))
+    proposer, responder = world.game._now(0)[0][0].tolist()
+    assert world.resolve([]).emissions == [(proposer, {"stage": "offer"})]
+    assert world.resolve(moves((proposer, 3))).emissions == [(responder, {"stage": "answer"})]
+    assert sorted(world.resolve(moves((responder, "accept"))).emissions) == [
+        (0, {"stage": "offer"}),
+        (1, {"stage": "offer"}),
+    ]
+    assert world.game.counts["missing"] == 0
 
 
 def test_who_does_not_move_forfeits_where_there_is_no_default():

@@ -14,7 +14,7 @@ from populace.core.draws import Draws
 from populace.core.errors import ScenarioError
 from populace.env import Exchange, LastRound, Round, World
 from populace.env.digest import state_digest
-from populace.env.talk import Phase, Talk
+from populace.env.talk import Conversation, Phase, Talk
 
 
 def seen(world: World, agent: int) -> dict[str, Any]:
@@ -90,6 +90,12 @@ def test_a_private_turn_is_heard_by_its_addressees_alone_and_notes_by_none():
     assert look(world, "talk.heard", agent=other, conversation=0)[0]["text"] == "psst"
     assert [("I trust them" in str(seen(world, agent))) for agent in (one, other, third)] == [True, False, False]
     assert world.talk.transcript()["private"].tolist() == [1]
+
+
+def test_a_part_that_lets_all_hear_a_private_turn_is_found_out(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Conversation, "visible", lambda talk, member: talk.lines)
+    with pytest.raises(AssertionError, match="psst"):
+        test_a_private_turn_is_heard_by_its_addressees_alone_and_notes_by_none()
 
 
 def test_the_same_conversation_by_rounds_and_by_acts():
@@ -175,6 +181,8 @@ def test_who_lets_the_floor_pass_leaves_and_the_conversation_ends():
     assert world.talk.reasons == {"left": 1}
     world = opened(3, Talk(3, by="acts"))
     (one,) = floor(world, 3)
+    say(world)
+    assert floor(world, 3) == [one], "in the first tick nobody has had word"
     say(world)
     assert world.talk.reasons == {}
     assert one not in seen(world, (one + 1) % 3)["present"]

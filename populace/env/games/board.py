@@ -85,11 +85,11 @@ class Board:
             labels = self.game.labels(self.game.stages[at])[self.game.movers(at).index(seat)]
             if isinstance(move, str):
                 return [float(labels.index(move))] if move in labels else None
-            return [float(move)] if type(move) in (int, float) and move in range(len(labels)) else None
+            return [float(move)] if type(move) in (int, float, bool) and move in range(len(labels)) else None
         numbers = move if moves.each else [move]
         if not isinstance(numbers, list | tuple) or len(numbers) != (self.game.seats if moves.each else 1):
             return None
-        if not all(type(one) in (int, float) and math.isfinite(one) for one in numbers):
+        if not all(type(one) in (int, float, bool) and math.isfinite(one) for one in numbers):
             return None
         if moves.whole and not all(float(one).is_integer() for one in numbers):
             return None

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.core.errors import ScenarioError
-from populace.env.digest import join_digests, state_digest
+from populace.env.digest import RowDigests, join_digests, state_digest
 from populace.env.games.board import NO_PLAY, REASONS, Board
 from populace.env.games.game import Game
 from populace.env.games.matching import MATCHINGS, Ids, fixed_groups, random_groups, round_robin, seated
@@ -38,9 +38,10 @@ class Games(Part):
 
     By `acts`, each stage takes a tick: who is to move does `ctx.act("game.move", move=...)`, hidden until the tick
     ends; a repetition begins when all plays of the one before are over. With `notify`, who is to move in the next tick
-    is sent {'stage': name}, and so is due. By `rounds`, a tick holds whole plays, `repetitions` of them with the same
-    partners, a stage a round: `heard = await ctx.round("game", move)`. `populace.env.games.play(ctx, choose)` does
-    either, so that an agent's code need not know.
+    is sent {'stage': name}, and so is due; in the first tick, a stage in which nobody moves waits for that. By
+    `rounds`, a tick holds whole plays, `repetitions` of them with the same partners, a stage a round:
+    `heard = await ctx.round("game", move)`. `populace.env.games.play(ctx, choose)` does either, so that an agent's code
+    need not know.
 
     A missing move counts as the stage's default, or its player forfeits and the play ends; so does one that is not
     allowed in a round. By acts, those are refused: `no_play`, `not_to_move`, `already_moved`, `not_allowed`,
@@ -57,7 +58,7 @@ class Games(Part):
     """
 
     name = "game"
-    unsaved = ("_cached",)
+    unsaved = ("_cached", "_scores")
     settable: Mapping[str, Any] = {"frame": str, "shown": int}
 
     def __init__(
@@ -106,7 +107,7 @@ class Games(Part):
         self.shown = self._shown(memory if shown is None else shown)
         self.rounds_per_tick = len(game.stages) * repetitions
         self._seed = 0
-        self._cached: tuple[int, Ids, Board, dict[int, tuple[int, int]]] | None = None
+        self._cached: tuple[int, Ids, Board, NDArray[np.int64]] | None = None
 
     def open(self, opening: Opening) -> None:
         """Start without plays. Raises ScenarioError where there is no such type of agents."""
@@ -124,6 +125,7 @@ class Games(Part):
         self._order: Ids = np.empty(0, np.int32)
         self._step = 0
         self._board: Board | None = None
+        self._scores: RowDigests | None = None
 
     def set_parameter(self, name: str, value: Any) -> None:
         """Take a value of `settable`. Raises ScenarioError for one that the constructor would refuse."""
@@ -147,16 +149,19 @@ class Games(Part):
         """
         return self.table.columns()
 
-    def _now(self, tick: int) -> tuple[Ids, Board, dict[int, tuple[int, int]]]:
-        """The groups of the tick, their plays, and each player's play and seat; from the snapshot and keyed draws."""
+    def _now(self, tick: int) -> tuple[Ids, Board, NDArray[np.int64]]:
+        """The groups of the tick, their plays, and each agent's place in them; from the snapshot and keyed draws.
+
+        The place is play times seats plus seat, -1 for who sits out.
+        """
         if self._cached is None or self._cached[0] != tick:
             board, seats = self._board, self._seats
             if board is None:
                 seats = self._matched(tick)
                 board = Board(self.game, len(seats))
-            flat = seats.ravel().tolist()
-            size = self.game.seats
-            self._cached = (tick, seats, board, {agent: divmod(at, size) for at, agent in enumerate(flat)})
+            place = np.full(self.world.agents, NONE, np.int64)
+            place[seats.ravel()] = np.arange(seats.size)
+            self._cached = (tick, seats, board, place)
         return self._cached[1:]
 
     def _matched(self, tick: int) -> Ids:
@@ -178,15 +183,15 @@ class Games(Part):
             return self._order, self._step
         return random_groups(ids, 1, self._seed, tick, f"{self.name}/order").ravel(), 0
 
-    def _begin(self, tick: int) -> tuple[Ids, Board, dict[int, tuple[int, int]]]:
+    def _begin(self, tick: int) -> tuple[Ids, Board, NDArray[np.int64]]:
         """`_now`, from here on as the part's state; called while the tick ends."""
-        seats, board, at = self._now(tick)
+        seats, board, place = self._now(tick)
         if self._board is None:
             if self.matching == "round_robin":
                 self._order, self._step = self._cycle(tick)
                 self._step += 1
             self._seats, self._board = seats, board
-        return seats, board, at
+        return seats, board, place
 
     @action
     def move(self, tick: int, batch: Batch) -> None:
@@ -194,28 +199,29 @@ class Games(Part):
         if self.by == "rounds":
             batch.refuse_all(np.ones(len(batch), bool), "no_play")
             return
-        _, board, at = self._begin(tick)
-        if self._column(batch, board):
+        _, board, place = self._begin(tick)
+        if self._column(batch, board, place):
             return
         for i, (agent, args) in enumerate(zip(batch.agents.tolist(), batch.args, strict=True)):
-            if args.keys() != {"move"}:
+            if "move" not in args:
                 batch.refuse(i, "bad_arguments")
-            elif agent not in at:
+            elif place[agent] == NONE:
                 batch.refuse(i, "no_play")
-            elif reason := board.put(*at[agent], args["move"]):
+            elif reason := board.put(*divmod(int(place[agent]), self.game.seats), args["move"]):
                 batch.refuse(i, reason)
                 self.counts["not_allowed"] += reason == "not_allowed"
             else:
                 self.counts["moves"] += 1
 
-    def _column(self, batch: Batch, board: Board) -> bool:
+    def _column(self, batch: Batch, board: Board, place: NDArray[np.int64]) -> bool:
         """Take moves that are all numbers as one column; False where they aren't."""
-        if not all(type(args.get("move")) in (int, float) and len(args) == 1 for args in batch.args):
+        try:
+            given = batch.column("move")
+        except (KeyError, ValueError):  # one has none, or lists of several lengths
             return False
-        moves = np.array([args["move"] for args in batch.args], np.float64)
-        place = np.full(self.world.agents, NONE, np.int64)
-        place[self._seats.ravel()] = np.arange(self._seats.size)
-        at = place[batch.agents]
+        if given.dtype.kind not in "biuf" or given.ndim != 1:
+            return False
+        moves, at = given.astype(np.float64), place[batch.agents]
         found = np.full(len(batch), NO_PLAY, np.int8)
         todo = np.flatnonzero(at != NONE)
         while len(todo):  # each agent's first, then each one's second, as they stand in the batch
@@ -236,10 +242,11 @@ class Games(Part):
             return None
         seats, board, _ = self._begin(tick)
         self._cached = None
-        board.close()
-        if board.over.all():
-            self._settle(tick, seats, board)
-            self._board = None
+        if not (self.notify and tick == 0 and not board.given.any()):  # nobody has had word in the first tick
+            board.close()
+            if board.over.all():
+                self._settle(tick, seats, board)
+                self._board = None
         return self._notices() if self.notify else None
 
     def _notices(self) -> Iterator[tuple[int, Any]]:
@@ -256,6 +263,7 @@ class Games(Part):
         self.payoff[ids] = payoffs.ravel()
         self.score[ids] += payoffs.ravel()
         self.played[ids] += 1
+        self._put_scores(ids)
         self.counts["missing"] += int(board.missing.sum())
         self.counts["forfeits"] += int(board.forfeited.sum())
         self.counts["repetitions"] += 1
@@ -331,13 +339,13 @@ class Games(Part):
 
     def observe(self, tick: int, agents: NDArray[np.int32]) -> Mapping[str, Sequence[Any] | NDArray[Any]] | None:
         """What the class says, by `sees`."""
-        seats, board, at = self._now(tick)
+        seats, board, place = self._now(tick)
         if self.sees == "numbers":
             return numbers(self, board, seats, agents)
         rows = []
-        for agent in agents.tolist():
-            if agent in at:
-                play, seat = at[agent]
+        for agent, at in zip(agents.tolist(), place[agents].tolist(), strict=True):
+            if at != NONE:
+                play, seat = divmod(at, self.game.seats)
                 rows.append(view(self, board, play, seat, seats[play].tolist(), []))
             else:
                 rows.append(empty(self, agent))
@@ -375,11 +383,27 @@ class Games(Part):
         self.score, self.payoff = (np.concatenate((one, np.zeros(len(ids)))) for one in (self.score, self.payoff))
         self.played = np.concatenate((self.played, np.zeros(len(ids), np.int64)))
         self.table.grow(len(ids))
+        self._put_scores(ids)
 
     def digest(self) -> bytes:
-        """The table's digest, kept as plays end, and that of the rest."""
-        rest = {name: value for name, value in self.state().items() if name != "table"}
-        return join_digests(state_digest(rest), self.table.digest())
+        """The digests of plays and scores, kept as plays end, and that of the repetition at work."""
+        if self._scores is None:
+            self._scores = RowDigests("scores", "score", "payoff", "played")
+            self._put_scores(np.arange(len(self.score)))
+        return join_digests(state_digest(self._at_work()), self.table.digest(), self._scores.digest())
+
+    def _put_scores(self, ids: NDArray[np.integer]) -> None:
+        if self._scores is not None:
+            self._scores.put(ids, ids, self.score[ids], self.payoff[ids], self.played[ids])
+
+    def _at_work(self) -> dict[str, Any]:
+        return {
+            "counts": dict(self.counts),
+            "seats": self._seats.copy(),
+            "order": self._order.copy(),
+            "step": self._step,
+            "board": None if self._board is None else self._board.state(),
+        }
 
     def state(self) -> dict[str, Any]:
         """Scores, plays, and the repetition that is at work."""
@@ -387,12 +411,8 @@ class Games(Part):
             "score": self.score.copy(),
             "payoff": self.payoff.copy(),
             "played": self.played.copy(),
-            "counts": dict(self.counts),
-            "seats": self._seats.copy(),
-            "order": self._order.copy(),
-            "step": self._step,
-            "board": None if self._board is None else self._board.state(),
             "table": self.table.state(),
+            **self._at_work(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -413,7 +433,7 @@ class Games(Part):
         self._step = int(state["step"])
         self._board = None if state["board"] is None else Board.restored(self.game, state["board"])
         self.table.restore(state["table"])
-        self._cached = None
+        self._cached, self._scores = None, None
 
 
 def _joined(game: Game, boards: Sequence[Board]) -> Board:

@@ -14,8 +14,11 @@ async def play(ctx: Any, choose: Callable[[dict[str, Any]], Awaitable[Any]], par
     """Move whenever there is a move to make in this tick; a turn awaits it with a method of the agent.
 
     `choose(now)` is awaited whenever the agent is to move, with what it sees (see `Games`), and gives a move, or None
-    for none: then, by rounds, the agent leaves. Gives what the agent saw last; by rounds, with `over`.
+    for none: then, by rounds, the agent leaves. Gives what the agent saw last; by rounds, with `over`. Raises
+    LookupError where agents see no such part.
     """
+    if f"{part}.by" not in ctx.seen:
+        raise LookupError(f"play: agents see no part {part!r} that plays: Games(game, sees='all', name={part!r})")
     now: dict[str, Any] = {name: ctx.seen[f"{part}.{name}"] for name in SEEN}
     if now["by"] == "acts":
         if now["moves"] is not None:

@@ -55,7 +55,7 @@ class Talk(Part):
     `protocol` says who has the floor: `round_robin` (`alternate`), `all`, `manager`, `raise_hand`, a function, or a
     list of `Phase`s. A conversation ends as `agreement` (of `agreement`: all present, one, none), `cap` (turns), `left`
     (fewer than two are there), `silence`, `done` (phases are through) or, by acts, `deadline` (ticks). By rounds, a
-    member whose turn has ended has left; by acts, one that lets the floor pass for `patience` ticks.
+    member whose turn has ended has left; by acts, one that lets the floor pass for `patience` ticks after word of it.
 
     What doesn't fit is refused: `bad_arguments`, `empty_text`, `long_text`, `not_your_turn`, `unknown_addressee`,
     `already_said`, `no_conversation`; of `begin` also `unknown_member`, `busy`, `too_few`. By rounds it is left out and
@@ -310,7 +310,7 @@ class Talk(Part):
     def _turn(self, tick: int, talk: Conversation, said: Mapping[int, Any]) -> None:
         """Go through one turn of a conversation by acts."""
         silent = not any(one in said for one in talk.speakers)
-        waits = silent and talk.missed + 1 < self.patience
+        waits = silent and (talk.missed + 1 < self.patience or tick == 0)  # nobody has had word in the first tick
         if silent and not waits:
             for speaker in list(talk.speakers):
                 leave(talk, speaker)
@@ -429,11 +429,13 @@ class Talk(Part):
 
     def digest(self) -> bytes:
         """The tables' digests, kept as rows come, and that of the rest."""
-        rest = {name: value for name, value in self.state().items() if name not in ("lines", "ended")}
-        return join_digests(state_digest(rest), self._lines.digest(), self._ended.digest())
+        return join_digests(state_digest(self._open_ones()), self._lines.digest(), self._ended.digest())
 
     def state(self) -> dict[str, Any]:
         """The conversations that are open, and the tables."""
+        return self._open_ones() | {"lines": self._lines.state(), "ended": self._ended.state()}
+
+    def _open_ones(self) -> dict[str, Any]:
         return {
             "spoken": self.spoken.copy(),
             "reasons": dict(self.reasons),
@@ -444,8 +446,6 @@ class Talk(Part):
             "talks": [msgspec.to_builtins(talk) for talk in self._talks.values()],
             "of": self._of.copy(),
             "last": self._last.copy(),
-            "lines": self._lines.state(),
-            "ended": self._ended.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:

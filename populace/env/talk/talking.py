@@ -18,7 +18,10 @@ async def converse(ctx: Any, speak: Speak, listen: Listen | None = None, part: s
     `speak(now)` is awaited whenever the agent has the floor, with what it sees (see `Talk`), and gives a text or a
     contribution, or None to leave. `listen(now)` is called in all other turns and gives None or a contribution, such as
     {"raise_hand": True}. Gives what the agent saw last; by rounds, `over` says why the conversation ended.
+    Raises LookupError where agents see no such part.
     """
+    if f"{part}.by" not in ctx.seen:
+        raise LookupError(f"converse: agents see no part {part!r} that talks; it is a Talk(..., name={part!r})")
     now: dict[str, Any] = {name: ctx.seen[f"{part}.{name}"] for name in NO_TALK}
     rounds = ctx.seen[f"{part}.by"] == "rounds"
     while now["conversation"] != NOBODY and not now["over"]:
