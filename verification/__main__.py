@@ -9,7 +9,7 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from verification.verdicts import load
+from verification.verdicts import Skipped, load
 
 
 def main() -> int:
@@ -24,7 +24,11 @@ def main() -> int:
         if options.words and not any(word.lower() in title.lower() for word in options.words):
             continue
         began = time.perf_counter()
-        verdicts = run(not options.short)
+        try:
+            verdicts = run(not options.short)
+        except Skipped as skipped:
+            table.add_row(title, "", "", "", "", "skipped", "", str(skipped))
+            continue
         took_s = f"{time.perf_counter() - began:.1f}"
         for one in verdicts:
             failed |= not one.holds

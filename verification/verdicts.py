@@ -2,6 +2,7 @@
 
 A check is a function `(full: bool) -> list[Verdict]` that `@check("title")` puts on the list; it runs a real society
 or part and compares. `full` is the size of record; without it a small form of the same check, for the suite.
+One that needs a rival program which is not at hand raises `Skipped`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ Check = Callable[[bool], "list[Verdict]"]
 
 CHECKS: dict[str, Check] = {}
 """All checks by title, once `load` has been called."""
+
+
+class Skipped(Exception):
+    """A check that cannot be made here, and why: what it needs is not at hand."""
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,17 @@
 
 import pytest
 
-from verification.verdicts import Verdict, load
+from verification.verdicts import Skipped, Verdict, load
 
 CHECKS = load()
 
 
 @pytest.mark.parametrize("title", CHECKS)
 def test_what_theory_predicts_is_found(title):
-    verdicts = CHECKS[title](False)
+    try:
+        verdicts = CHECKS[title](False)
+    except Skipped as skipped:
+        pytest.skip(f"{title}: {skipped}")
     assert verdicts
     assert [one for one in verdicts if not one.holds] == []
 
