@@ -1,4 +1,4 @@
-"""`python -m verification [--short] [WORD ...]`: run the checks whose titles hold a word, and print a table."""
+"""`python -m verification [--short] [--markdown] [WORD ...]`: run the checks whose titles hold a word, and print a table."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -17,8 +18,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m verification", description=__doc__)
     parser.add_argument("words", nargs="*", help="only checks whose titles hold one of these")
     parser.add_argument("--short", action="store_true", help="the small form that the suite runs")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     options = parser.parse_args()
-    table = Table("check", "figure", "found", "expected", "within", "holds", "s", "source")
+    table = Table("check", "figure", "found", "expected", "within", "holds", "s", "source",
+                  box=box.MARKDOWN if options.markdown else box.HEAVY_HEAD)  # fmt: skip
     failed = False
     for title, run in load().items():
         if options.words and not any(word.lower() in title.lower() for word in options.words):
@@ -35,7 +38,8 @@ def main() -> int:
             figures = (f"{one.found:.5g}", f"{one.expected:.5g}", f"{one.tolerance:.2g}")
             table.add_row(title, one.what, *figures, "yes" if one.holds else "NO", took_s, one.source)
             title = took_s = ""
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    width = 1000 if options.markdown else None if sys.stdout.isatty() else 200
+    Console(width=width).print(table)
     return 1 if failed else 0
 
 
