@@ -1,4 +1,4 @@
-"""`python -m verification [--short] [--markdown] [WORD ...]`: run the checks whose titles hold a word, and print a table."""
+"""`python -m verification [--short] [--markdown] [WORD ...]`: run checks whose titles hold a word, print a table."""
 
 from __future__ import annotations
 
