@@ -67,6 +67,7 @@ DIALS = {"moderation": "hybrid", "flags_to_label": 1, "strikes_to_suspend": 1, "
         (Ranking, "_mutes", lambda self: np.empty((0, 2), np.int64)),
         (Table, "value", lambda self, name, key: 0 if name == "hop" else int(self[name][self.places(np.int64(key))])),
         (Table, "touch", lambda *_: None),
+        (Table, "add", lambda self, name, key: self[name].__setitem__(self.places(key), 1 + self.value(name, key))),
         (Pairs, "restore", lambda *_: None),
         (Records, "restore", lambda self, state: self.posts.restore(state["posts"])),
         (Moderator, "_waiting", lambda self: {}),

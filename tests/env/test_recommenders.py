@@ -81,9 +81,11 @@ def plainly(world: World, name: str, reader: int) -> list[int]:
 
 
 @pytest.mark.parametrize("name", ["recency", "followed", "popularity", "interest", "engagement"])
-@pytest.mark.parametrize("step", [2**20, 1])
-def test_against_plain_sorting(name, step, monkeypatch):
-    monkeypatch.setattr(ranking, "_PAIRS", step)
+@pytest.mark.parametrize(("pairs", "first"), [(2**20, 4), (1, 4), (2**20, 1)])
+def test_against_plain_sorting(name, pairs, first, monkeypatch):
+    """In one piece and reader by reader; where few are tried first, and where none are."""
+    monkeypatch.setattr(ranking, "_PAIRS", pairs)
+    monkeypatch.setattr(ranking, "_FIRST", first)
     world = course()
     for reader in range(AGENTS):
         shown = [row["id"] for row in look(world, "feed.ranked_by", reader, recommender=name)]

@@ -110,9 +110,7 @@ class ActingFeed(Feed):
     def _engaged(self, kind: str, original: int) -> None:
         """Count a reaction to an original, and that its author was reacted to."""
         self.records.count(kind, original)
-        author = self.posts.author_of(original)
-        self.records.accounts["engaged"][author] += 1
-        self.records.accounts.touch(author)
+        self.records.accounts.add("engaged", self.posts.author_of(original))
 
     @action
     def post(self, tick: int, batch: Batch) -> Iterable[tuple[int, Any]]:
@@ -173,8 +171,7 @@ class ActingFeed(Feed):
         """Count a reply or a quote, to the original of what it is of."""
         original = self.posts.original_of(post)
         if self.posts.kept(original):
-            self.records.posts["comments"][self.records.posts.places(np.array([original]))] += 1
-            self.records.posts.touch(original)
+            self.records.posts.add("comments", original)
             self._engaged(kind, original)
 
     def _put(self, written: list[_Written]) -> None:
@@ -217,9 +214,8 @@ class ActingFeed(Feed):
 
     def _share(self, agent: int, tick: int, post: int, original: int, hop: int, written: list[_Written]) -> None:
         label, truth, community = (self.records.posts.value(name, original) for name in ("label", "truth", "community"))
-        depth, at = self.records.posts["depth"], self.records.posts.places(np.array([original]))[0]
-        depth[at] = max(depth[at], hop)
-        self.records.posts.touch(original)
+        if hop > self.records.posts.value("depth", original):
+            self.records.posts.put("depth", original, hop)
         self._engaged("shares", original)
         self._learn(agent, original)
         self._spend(agent)
@@ -264,10 +260,10 @@ class ActingFeed(Feed):
         """An agent's interests move towards what it likes or shares."""
         interests, vectors = self.records.interests, self.records.vectors
         if self.learning and interests.names:
-            at = vectors.places(np.array([post]))[0]
+            at = post % self.keep
             for name in interests.names:
-                interests[name][agent] += self.learning * (vectors[name][at] - interests[name][agent])
-            interests.touch(agent)
+                had = interests[name][agent]
+                interests.put(name, agent, had + self.learning * (vectors[name][at] - had))
 
     @action
     def flag(self, tick: int, batch: Batch) -> None:
@@ -278,8 +274,7 @@ class ActingFeed(Feed):
             elif not self.records.flags.add(original, agent):
                 batch.refuse(i, "already_flagged")
             else:
-                self.records.posts["flags"][self.records.posts.places(np.array([original]))] += 1
-                self.records.posts.touch(original)
+                self.records.posts.add("flags", original)
                 self.records.count("flags", original)
                 self._moderator.flagged(original)
                 self._spend(agent)
@@ -338,9 +333,8 @@ class ActingFeed(Feed):
         if any(seen.value(f"s{at}", agent) == post for at in range(self.memory)):
             return False
         place = seen.value("next", agent)
-        seen[f"s{place}"][agent] = post
-        seen["next"][agent] = (place + 1) % self.memory
-        seen.touch(agent)
+        seen.put(f"s{place}", agent, post)
+        seen.put("next", agent, (place + 1) % self.memory)
         return True
 
     @action

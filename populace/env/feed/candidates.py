@@ -188,13 +188,17 @@ def mark(
 
 
 def scores_of(name: str, score: Any, candidates: Candidates) -> Matrix:
-    """What a recommender makes of candidates, (r, c). Raises ScenarioError for what are no scores."""
+    """What a recommender makes of candidates: (r, c), or (1, c) where it is one for all readers.
+
+    Raises ScenarioError for what are no scores.
+    """
     shape = (len(candidates.readers), candidates.posts.shape[1])
     given = np.asarray(score(candidates))
     if given.dtype.kind not in "biuf":
         raise ScenarioError(f"recommender '{name}' gives {given.dtype}: it has to give a number for each candidate")
     try:
-        scores = np.broadcast_to(given, shape)
+        scores = np.broadcast_to(given, shape if given.ndim > 1 and len(given) > 1 else (1, shape[1]))
+        np.broadcast_shapes(scores.shape, shape)
     except ValueError:
         raise ScenarioError(
             f"recommender '{name}' gives scores of shape {given.shape}: readers are {shape[0]} rows and candidates "

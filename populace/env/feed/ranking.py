@@ -12,6 +12,8 @@ from populace.env.feed.posts import NONE
 from populace.env.feed.recommenders import Recommender
 from populace.env.feed.timeline import newest_of_followed
 
+_FIRST: Final = 4
+"""How many times the posts that are wanted are tried first, where all readers have one score of each."""
 _ROW: Final = 2**42
 """More than there are posts or agents: a row and one of these are told by one number."""
 _PAIRS: Final = 2**20
@@ -104,12 +106,29 @@ class Ranking:
     def _best(
         self, name: str, recommender: Recommender, readers: NDArray[np.int64], posts: NDArray[np.int64], n: int
     ) -> Best:
-        none = posts == NONE
-        candidates = Candidates(self.source, readers, np.where(none, max(0, self.source.posts.oldest), posts))
-        if none.all():
+        """The n best of candidates that all readers share, or of those of each; not so many where there are less.
+
+        Where all readers have one score of a post, what is best for all is tried first, and most need no more.
+        """
+        if (posts == NONE).all():
             return (*_nothing(len(readers), n), np.full((len(readers), n), -np.inf))
-        allowed = self._allowed(candidates) & ~none
-        scores = np.where(allowed, scores_of(name, recommender.score, candidates), -np.inf)
+        scores = scores_of(name, recommender.score, self._candidates(readers, posts))
+        if posts.ndim > 1 or len(scores) > 1 or len(posts) <= _FIRST * n:
+            return self._chosen(readers, posts, scores, n)
+        order = np.argsort(-scores[0], kind="stable")
+        best = self._chosen(readers, posts[order[: _FIRST * n]], scores[:, order[: _FIRST * n]], n)
+        short = best[2][:, -1] == -np.inf
+        if short.any():
+            for found, more in zip(best, self._chosen(readers[short], posts[order], scores[:, order], n), strict=True):
+                found[short] = more
+        return best
+
+    def _candidates(self, readers: NDArray[np.int64], posts: NDArray[np.int64]) -> Candidates:
+        return Candidates(self.source, readers, np.where(posts == NONE, self.source.posts.oldest, posts))
+
+    def _chosen(self, readers: NDArray[np.int64], posts: NDArray[np.int64], scores: Matrix, n: int) -> Best:
+        candidates = self._candidates(readers, posts)
+        scores = np.where(self._allowed(candidates) & (posts != NONE), scores, -np.inf)
         chosen = best_of(scores, n)
         top, ids, shown = (
             np.take_along_axis(np.broadcast_to(one, scores.shape), chosen, axis=1)

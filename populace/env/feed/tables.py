@@ -29,6 +29,7 @@ class Table:
         self._columns = {name: np.zeros(0, dtype) for name, (dtype, _) in columns.items()}
         self._digests: RowDigests | None = None
         self._touched: list[NDArray[np.int64]] = []
+        self._one_by_one: list[int] = []
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self._columns[name]
@@ -67,10 +68,22 @@ class Table:
             self._columns[name][self.places(keys)] = start
         self.touch(keys)
 
-    def touch(self, keys: NDArray[np.integer] | list[int] | int) -> None:
+    def touch(self, keys: NDArray[np.integer] | list[int]) -> None:
         """The rows of these keys have changed."""
         if self._digests is not None:
-            self._touched.append(np.atleast_1d(np.asarray(keys, np.int64)))
+            self._touched.append(np.asarray(keys, np.int64))
+
+    def put(self, name: str, key: int, value: float) -> None:
+        """Put a value into a column of one row, and touch it."""
+        self._columns[name][key % self._ring if self._ring else key] = value
+        if self._digests is not None:
+            self._one_by_one.append(key)
+
+    def add(self, name: str, key: int) -> None:
+        """Add one to a column of one row, and touch it."""
+        self._columns[name][key % self._ring if self._ring else key] += 1
+        if self._digests is not None:
+            self._one_by_one.append(key)
 
     def digest(self) -> bytes:
         """16 bytes over the rows that there are. The first takes all of them, later ones those that were touched."""
@@ -79,12 +92,12 @@ class Table:
         if self._digests is None:
             self._digests = RowDigests(self._name, *self._kinds)
             self._touched = [np.arange(self.oldest, self.written)]
-        if self._touched:
-            keys = np.unique(np.concatenate(self._touched))
+        if self._touched or self._one_by_one:
+            keys = np.unique(np.concatenate([*self._touched, np.array(self._one_by_one, np.int64)]))
             keys = keys[keys >= self.oldest]
             at = self.places(keys)
             self._digests.put(at, keys, *(column[at] for column in self._columns.values()))
-            self._touched = []
+            self._touched, self._one_by_one = [], []
         return self._digests.digest()
 
     def state(self) -> dict[str, Any]:
@@ -99,7 +112,7 @@ class Table:
         self._columns = {name: np.zeros(len(at), dtype) for name, (dtype, _) in self._kinds.items()}
         for name, column in self._columns.items():
             column[at] = state["columns"][name]
-        self._digests, self._touched = None, []
+        self._digests, self._touched, self._one_by_one = None, [], []
 
 
 class Pairs:
