@@ -75,14 +75,18 @@ def subcritical(full: bool) -> list[Verdict]:
 @check("feed: what a label tells")
 def labels_by_bayes(full: bool) -> list[Verdict]:
     """How often what a checker labels false is false, and how much of what is false it labels."""
-    posts, false, checked, accuracy = 20_000 if full else 2_000, 0.2, 0.5, 0.8
-    platform = Platform(posts, 10, moderation="third_party", false_share=false, check_share=checked,
-                        check_accuracy=accuracy, check_delay=1)  # fmt: skip
-    world = opened(20, 3, platform)
-    world.resolve(acts("feed.post", np.arange(posts) % 20, [{"text": "x"} for _ in range(posts)]))
-    world.resolve([])
-    columns = platform.cascades()
-    labelled, is_false = columns["label"] == 2, columns["truth"] == 0
+    posts, seeds, false, checked, accuracy = (5_000, 8, 0.2, 0.5, 0.8) if full else (1_000, 2, 0.2, 0.5, 0.8)
+    labels, truths = [], []
+    for seed in range(seeds):
+        platform = Platform(posts, 10, moderation="third_party", false_share=false, check_share=checked,
+                            check_accuracy=accuracy, check_delay=1)  # fmt: skip
+        world = opened(20, seed, platform)
+        world.resolve(acts("feed.post", np.arange(posts) % 20, [{"text": "x"} for _ in range(posts)]))
+        world.resolve([])
+        labels.append(platform.cascades()["label"])
+        truths.append(platform.cascades()["truth"])
+    labelled, is_false = np.concatenate(labels) == 2, np.concatenate(truths) == 0
+    posts *= seeds
     precision = false * accuracy / (false * accuracy + (1 - false) * (1 - accuracy))
     found = float(is_false[labelled].mean()), float(labelled[is_false].mean())
     sizes = posts * checked * (false * accuracy + (1 - false) * (1 - accuracy)), posts * false
