@@ -20,12 +20,20 @@ from populace.env.feed.recommenders import Recommender
 from populace.env.fields import Fields
 from populace.env.games.part import Games
 from populace.env.market import Flow, OrderBook
+from populace.env.master.part import Master
+from populace.env.master.stage import Stage
+from populace.env.master.verbs import BASIC_VERBS, Verb, telling_rule, words_rule
 from populace.env.network.part import Network
 from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, query, signal
 from populace.env.rounds import Exchange, LastRound, Round
+from populace.env.tools.domain import Domain, PolicyRule, Task
+from populace.env.tools.grading import pass_hat
+from populace.env.tools.part import Tools
+from populace.env.tools.tables import Refusal
 from populace.env.world import Resolved, World
 
 __all__ = [
+    "BASIC_VERBS",
     "Action",
     "Batch",
     "BayesNet",
@@ -36,6 +44,7 @@ __all__ = [
     "Clock",
     "Community",
     "Criterion",
+    "Domain",
     "Economy",
     "Exchange",
     "Fact",
@@ -48,6 +57,7 @@ __all__ = [
     "Kind",
     "LastRound",
     "LookFailed",
+    "Master",
     "Mode",
     "Network",
     "Opening",
@@ -56,14 +66,23 @@ __all__ = [
     "Places",
     "Platform",
     "PlatformSettings",
+    "PolicyRule",
     "Recommender",
+    "Refusal",
     "Resolved",
     "Round",
     "RowDigests",
+    "Stage",
     "Storm",
+    "Task",
+    "Tools",
+    "Verb",
     "World",
     "action",
     "cohen_kappa",
+    "pass_hat",
     "query",
     "signal",
+    "telling_rule",
+    "words_rule",
 ]

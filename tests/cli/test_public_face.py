@@ -20,6 +20,8 @@ PUBLIC = {
         "load", "panel", "read_edge_list", "read_places", "replay", "resume", "run", "run_async",
     ],
     "populace.env": [
+        "BASIC_VERBS", "Domain", "Master", "PolicyRule", "Refusal", "Stage", "Task", "Tools", "Verb", "pass_hat",
+        "telling_rule", "words_rule",
         "Action", "Batch", "BayesNet", "Candidates", "CaseSet", "Cases", "City", "Clock", "Community", "Criterion",
         "Economy", "Exchange", "Fact", "Feed", "Fields", "Flow", "Games", "GridField", "Hazard", "Kind", "LastRound",
         "LookFailed", "Mode", "Network", "Opening", "OrderBook", "Part", "Places", "Platform", "PlatformSettings",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import numpy as np
@@ -264,3 +265,69 @@ def test_a_network_is_read_from_bif_and_its_evidence_is_checked():
         BayesNet.from_bif(text.replace("0.9, 0.1", "0.0, 1.0")).posterior("a", {"b": "hi"})
     with pytest.raises(ScenarioError, match="no level 'maybe'"):
         net.posterior("a", {"b": "maybe"})
+
+
+SAID = st.lists(
+    st.tuples(
+        st.one_of(
+            st.none(),
+            st.fixed_dictionaries({"ask": st.sampled_from(QUESTIONS)}),
+            st.fixed_dictionaries({"examine": st.sampled_from(QUESTIONS)}),
+            st.fixed_dictionaries({"order": st.sampled_from(QUESTIONS)}),
+            st.fixed_dictionaries({"answer": st.sampled_from(["flu", "no"])}),
+            st.just("hello"),
+        ),
+        st.one_of(
+            st.none(),
+            st.fixed_dictionaries(
+                {
+                    "tell": st.dictionaries(st.sampled_from(["pain", "site", "blood"]), st.just("present")),
+                    "say": st.text(),
+                }
+            ),
+        ),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=60)
+@given(SAID)
+def test_rounds_pass_on_what_was_asked_and_nothing_else(said: list[Any]):
+    _, part = ward(within_tick=True)
+    sitting = part._sitting(0)
+    asked: set[str] = set()
+    leaks = 0
+    for solver, holder in said:
+        if holder is not None and set(holder["tell"]) - asked:
+            leaks += 1
+        to_solver, to_holder = sitting.exchange(solver, holder)
+        for one in to_solver.get("told", []):
+            assert one["key"] in asked
+            asked.remove(one["key"])
+        assert all(one["key"] == "pulse" for one in to_solver.get("found", []))
+        asked |= {key for key in to_holder.get("facts", {}) if key in ("pain", "site", "sweat")}
+        assert to_solver["left"] == sitting.left
+        assert sitting.left >= 0
+        assert sitting.spent <= 8.0
+    assert sitting.leaks == leaks
+
+
+def test_a_quiz_of_rows_is_judged_by_rule_and_scored():
+    facts = [Fact(key="clue", levels=("wings", "fins"))]
+    quiz = CaseSet.from_rows(facts, [{"clue": "wings", "truth": "bird"}, {"truth": "fish"}], ["bird", "fish"])
+    quick = Criterion(name="quick", scale=("slow", "quick"), rule=lambda report: ("quick", "slow")[report["questions"]])
+    part = Cases(quiz, rubric=[quick], questions=1, series=2, feedback=True)
+    world = opened(1, part)
+    assert look(world, "cases.kappa", criterion="quick") is None
+    resolved = world.resolve(acts((0, "cases.ask", {"question": "clue"}), (0, "cases.answer", {"value": "bird"})))
+    (_, heard), (_, ended) = resolved.emissions
+    assert heard["told"][0]["level"] == {"bird": "wings", "fish": None}[ended["truth"]]
+    assert look(world, "cases.score") == {
+        "answered": 1.0, "correct": float(ended["truth"] == "bird"), "questions": 1.0, "spent": 0.0,
+    }  # fmt: skip
+    world.apply(acts((0, "cases.answer", {"value": "fish"})))
+    asyncio.run(part.consult(None))
+    assert part.scores["quick"].tolist() == [[0, 0], [0, 1]]
+    assert look(world, "cases.kappa", criterion="quick") == 1.0
+    assert isinstance(look(world, "cases.kappa", criterion="tone"), LookFailed)

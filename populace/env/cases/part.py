@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -14,12 +14,25 @@ from populace.core.errors import ScenarioError
 from populace.core.records import Abstained
 from populace.env.cases.caseset import ABSENT, CaseSet
 from populace.env.cases.judging import Criterion, Report, cohen_kappa
-from populace.env.cases.records import Records
 from populace.env.cases.sitting import HIDDEN, KNOWN, Sitting
 from populace.env.cases.work import Work
 from populace.env.dealing import Dealer
 from populace.env.part import Batch, Opening, Part, action, query
+from populace.env.ring import Ring
 from populace.env.rounds import Exchange, GroupName, LastRound, Round
+
+RECORD: Final = {
+    "tick": np.int32,
+    "solver": np.int32,
+    "nth": np.int32,
+    "case": np.int32,
+    "answer": np.int16,
+    "truth": np.int16,
+    "questions": np.int32,
+    "spent": np.float64,
+    "leaks": np.int32,
+}
+"""The columns of `Cases.records`: `answer` and `truth` are places in the answers of the set of cases."""
 
 
 class Cases(Part):
@@ -83,7 +96,8 @@ class Cases(Part):
         self.feedback = feedback
         self.within_tick = within_tick
         self.rubric = {one.name: one for one in rubric}
-        self.records = Records(keep)
+        self.records = Ring("records", RECORD, keep)
+        """A row an answered case."""
         self._given = (solvers, holders)
 
     def open(self, opening: Opening) -> None:
@@ -102,6 +116,8 @@ class Cases(Part):
         opening.draw(f"{self.name}/holders").shuffle(everyone)
         self.holders = np.array(everyone[: len(self.solvers)], np.int64)
         self._rank = dict(zip(self.solvers.tolist(), range(len(self.solvers)), strict=True))
+        self._seats = np.full(opening.agents, ABSENT, np.int64)
+        self._seats[self.solvers] = np.arange(len(self.solvers))
         self._held = dict(zip(self.holders.tolist(), range(len(self.solvers)), strict=False))
         self._dealer = Dealer(opening.draw, f"{self.name}/deal", len(self.cases), len(self.solvers))
         self.work = Work(len(self.solvers), len(self.cases.facts))
@@ -171,7 +187,7 @@ class Cases(Part):
                 batch.refuse(i, "bad_arguments")
                 continue
             sitting = self._sitting(rank)
-            sitting.answer = int(self.work.answer[rank])
+            sitting.given = int(self.work.answer[rank])
             to_solver, to_holder = sitting.exchange({how: args["question"]}, None)
             if refused := to_solver.pop("refused", ""):
                 batch.refuse(i, refused)
@@ -212,7 +228,7 @@ class Cases(Part):
             if rank is None:
                 continue
             sitting = self._sitting(rank)
-            sitting.answer = int(self.work.answer[rank])
+            sitting.given = int(self.work.answer[rank])
             refused = sitting.give(args["value"]) if args.keys() == {"value"} else "bad_arguments"
             if refused:
                 batch.refuse(i, refused)
@@ -247,11 +263,11 @@ class Cases(Part):
         """What the solver and the holder hear of a round; an answer ends the exchange."""
         sitting, to_solver, to_holder = self._replayed(now.group, [*now.before, now.said])
         rank = self._rank[int(now.group)]
-        heard: dict[int, Any] = {int(self.solvers[rank]): {**to_solver, "over": sitting.answer != ABSENT or now.last}}
+        heard: dict[int, Any] = {int(self.solvers[rank]): {**to_solver, "over": sitting.given != ABSENT or now.last}}
         if len(self.holders):
-            heard[int(self.holders[rank])] = {**to_holder, "over": sitting.answer != ABSENT or now.last}
+            heard[int(self.holders[rank])] = {**to_holder, "over": sitting.given != ABSENT or now.last}
         heard = {agent: body for agent, body in heard.items() if agent in now.said}
-        return LastRound(heard, "answered") if sitting.answer != ABSENT else heard
+        return LastRound(heard, "answered") if sitting.given != ABSENT else heard
 
     def rounds_ended(self, tick: int, exchanges: Sequence[Exchange]) -> None:
         """Take what the consultations came to."""
@@ -321,7 +337,8 @@ class Cases(Part):
 
     def observe(self, tick: int, agents: NDArray[np.int32]) -> dict[str, NDArray[Any]]:
         """`left`, `spent` and `nth` of the case that each works on."""
-        ranks = np.array([self._rank.get(one, ABSENT) for one in agents.tolist()], np.int64)
+        seats = np.minimum(agents, len(self._seats) - 1)  # newborns are no solvers
+        ranks = np.where(agents < len(self._seats), self._seats[seats], ABSENT)
         on = (ranks != ABSENT) & (self.work.case[ranks] != ABSENT)
         return {
             "left": np.where(on, self.work.left[ranks], 0),

@@ -22,7 +22,7 @@ class Sitting:
     does, truly.
     """
 
-    __slots__ = ("answer", "budget", "case", "cases", "held", "leaks", "left", "ordered", "spent", "stage", "told")
+    __slots__ = ("budget", "case", "cases", "given", "held", "leaks", "left", "ordered", "spent", "stage", "told")
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Sitting:
         self.left = left
         self.spent = spent
         self.budget = budget
-        self.answer = ABSENT
+        self.given = ABSENT
         self.held = held
         self.leaks = 0
         self.ordered: list[int] = []
@@ -51,7 +51,7 @@ class Sitting:
 
     def ask(self, how: str, question: Any) -> tuple[str, list[int]]:
         """Put a question; gives why it is refused, or '' and the facts that it may bring to light."""
-        if self.answer != ABSENT:
+        if self.given != ABSENT:
             return "already_answered", []
         if type(question) is not str or question not in self.cases.questions:
             return "unknown_question", []
@@ -109,11 +109,11 @@ class Sitting:
 
     def give(self, answer: Any) -> str:
         """Answer the case, once; gives why it is refused, or ''."""
-        if self.answer != ABSENT:
+        if self.given != ABSENT:
             return "already_answered"
         if answer not in self.cases.answers:
             return "unknown_answer"
-        self.answer = self.cases.answers.index(answer)
+        self.given = self.cases.answers.index(answer)
         return ""
 
     def shown(self, facts: list[int]) -> dict[str, str | None]:

@@ -52,7 +52,7 @@ class Work:
     def take(self, rank: int, sitting: Sitting) -> None:
         """Take what acts on a case have changed."""
         self.asked[rank] += self.left[rank] - sitting.left
-        self.left[rank], self.spent[rank], self.answer[rank] = sitting.left, sitting.spent, sitting.answer
+        self.left[rank], self.spent[rank], self.answer[rank] = sitting.left, sitting.spent, sitting.given
         self.leaks[rank] += sitting.leaks
         self.stage[rank], self.told[rank] = sitting.stage, sitting.told
         self._touched.add(rank)

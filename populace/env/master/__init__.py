@@ -1,0 +1,1 @@
+"""A game master: free text mapped to verbs with preconditions and effects, on a stage where a thing is in one place."""
