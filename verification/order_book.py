@@ -6,12 +6,14 @@ is kept in two places.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from populace.core.draws import Draws
-from populace.env.market.limit_book import LimitBook
+from populace.env.market.limit_book import BUY, OUTSIDE, SELL, LimitBook
+from populace.env.market.stylized_facts import impact_exponent
 from verification.verdicts import Verdict, check
 
 SOURCE = "price-time priority, written plainly (PlainBook)"
@@ -153,6 +155,33 @@ def verdict(kind: type[LimitBook], orders: int, seed: int = 1) -> Verdict:
     first = difference(book, plain, orders, accounts=12, seed=seed)
     alike_for = orders if first is None else first
     return Verdict(f"orders alike of {orders:,}", float(alike_for), float(orders), 0.0, SOURCE)
+
+
+def impact_of(shares_at: Callable[[int], int], sizes: list[int], levels: int = 2_000) -> tuple[float, float]:
+    """By how much buying moves the best ask, in a book with so many shares at each distance from the price.
+
+    Gives the exponent of impact by size, and the impact of the largest size in ticks of price.
+    """
+    impacts = []
+    for size in sizes:
+        book = LimitBook(np.zeros(0), np.zeros(0), max_price=3 * levels, capacity=levels, keep_trades=1)
+        for distance in range(1, levels + 1):
+            book.submit(OUTSIDE, SELL, levels + distance, shares_at(distance), 0)
+        book.submit(OUTSIDE, BUY, 0, size, 0)
+        impacts.append(book.best(SELL) - levels)
+    return impact_exponent(sizes, impacts), float(impacts[-1])
+
+
+@check("impact in a book whose depth grows linearly")
+def square_root_impact(full: bool) -> list[Verdict]:
+    """Depth rho x at a distance x from the price gives an impact of sqrt(2 Q / rho)."""
+    sizes = [1_000 * 4**k for k in range(5 if full else 3)]
+    exponent, impact = impact_of(lambda distance: distance, sizes)
+    source = "Toth et al. 2011, doi:10.1103/PhysRevX.1.021006: a latent book of linear depth"
+    return [
+        Verdict("exponent of impact by size", exponent, 0.5, 0.01, source),
+        Verdict("impact of the largest size, ticks", impact, float(np.sqrt(2 * sizes[-1])), 1.0, source),
+    ]
 
 
 @check("a limit order book is the plain one")

@@ -19,7 +19,7 @@ from populace.env.feed.platform import Platform
 from populace.env.feed.recommenders import Recommender
 from populace.env.fields import Fields
 from populace.env.games.part import Games
-from populace.env.market import Flow, OrderBook
+from populace.env.market import Bargain, Directory, Flow, OrderBook
 from populace.env.master.part import Master
 from populace.env.master.stage import Stage
 from populace.env.master.verbs import BASIC_VERBS, Verb, telling_rule, words_rule
@@ -35,6 +35,7 @@ from populace.env.world import Resolved, World
 __all__ = [
     "BASIC_VERBS",
     "Action",
+    "Bargain",
     "Batch",
     "BayesNet",
     "Candidates",
@@ -44,6 +45,7 @@ __all__ = [
     "Clock",
     "Community",
     "Criterion",
+    "Directory",
     "Domain",
     "Economy",
     "Exchange",

@@ -20,6 +20,7 @@ PUBLIC = {
         "load", "panel", "read_edge_list", "read_places", "replay", "resume", "run", "run_async",
     ],
     "populace.env": [
+        "Bargain", "Directory",
         "BASIC_VERBS", "Domain", "Master", "PolicyRule", "Refusal", "Stage", "Task", "Tools", "Verb", "pass_hat",
         "telling_rule", "words_rule",
         "Action", "Batch", "BayesNet", "Candidates", "CaseSet", "Cases", "City", "Clock", "Community", "Criterion",

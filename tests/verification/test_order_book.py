@@ -3,7 +3,7 @@
 import pytest
 
 from populace.env.market.limit_book import LimitBook
-from verification.order_book import verdict
+from verification.order_book import impact_of, verdict
 
 
 class LastComesFirst(LimitBook):
@@ -49,3 +49,8 @@ class HoldsNothing(LimitBook):
 def test_a_broken_book_is_not_the_plain_one(broken):
     assert not verdict(broken, 3_000).holds
     assert verdict(LimitBook, 1_000, seed=2).holds
+
+
+def test_impact_in_a_flat_book_is_no_square_root():
+    exponent, _ = impact_of(lambda distance: 100, [1_000, 10_000, 100_000])
+    assert abs(exponent - 1.0) < 0.03

@@ -82,8 +82,7 @@ class OrderBook(Part):
         if not 1 <= max_price <= MAX_PRICE or min(bounds.values()) < 1 or not 0 <= start_price <= max_price:
             raise ScenarioError(
                 f"OrderBook(max_price={max_price}, start_price={start_price}, {bounds}): max_price is 1 to "
-                f"{MAX_PRICE}, start_price "
-                "0 to max_price, and the others at least 1"
+                f"{MAX_PRICE}, start_price 0 to max_price, and the others at least 1"
             )
         self.max_price, self.capacity, self.keep_trades, self.keep_ticks = max_price, capacity, keep_trades, keep_ticks
         self.start_price = start_price
@@ -237,7 +236,15 @@ class OrderBook(Part):
         if self.lifetime:
             book.expire(tick + 1 - self.lifetime)
         bid, ask = book.best(BUY), book.best(SELL)
-        self.bars.add(tick, bid, ask, book.last, book.volume, book.total(bid), book.total(ask))
+        self.bars.add(
+            tick=tick,
+            bid=bid,
+            ask=ask,
+            close=book.last,
+            volume=book.volume,
+            bid_size=book.total(bid),
+            ask_size=book.total(ask),
+        )
         return self._told()
 
     def observe(self, tick: int, agents: NDArray[np.int32]) -> Mapping[str, NDArray[Any]]:
