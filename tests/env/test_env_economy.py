@@ -256,6 +256,26 @@ def test_nothing_moves_where_nobody_acts():
     assert np.array_equal(before, economy.accounts.cents)
 
 
+def test_an_economy_without_firms_has_transfers_and_payments_alone():
+    world, economy = economy_of(3, firms=0, transfer_cents=10, wallet_cents=5)
+    for _ in range(14):
+        rows = [(0, "work", {"hours": 5}), (0, "consume", {"cents": 5}), (0, "apply", {"firm": -1})]
+        assert act(world, rows) == ["no_job"]
+    assert economy.accounts.agents.tolist() == [145, 145, 145]
+    assert economy.last("jobless_share") == 1.0
+    assert look(world, "economy.offers") == []
+
+
+def test_the_last_of_a_month_holds_for_hours_and_amounts_add_up():
+    world, economy = economy_of(2, firms=1, price_cents=1.0, stock_units=1_000, dividend_share=0.0, brackets=[])
+    rows = [(0, "work", {"hours": 9}), (0, "work", {"hours": 7})]
+    rows += [(0, "consume", {"cents": 100}), (0, "consume", {"cents": 30}), (1, "consume_share", {"share": 0.1})]
+    rows += [(1, "consume_share", {"share": 0.0005}), (1, "buy_from", {"firm": 0, "cents": 10})]
+    assert not act(world, [*rows, (1, "buy_from", {"firm": 0, "cents": 5})])
+    assert economy.people.hours.tolist() == [7.0, 0.0]
+    assert economy.people.spent.tolist() == [130, 15 + 249]
+
+
 def test_overdrafts_pay_interest_and_stop_at_the_limit():
     world, economy = economy_of(1, wallet_cents=0, credit_limit_cents=1_000, loan_rate=0.12, price_cents=1.0,
                                 stock_units=5_000, firms=1, dividend_share=0.0, employed=0.0)  # fmt: skip

@@ -92,10 +92,15 @@ def test_one_side_alone_is_found_and_so_is_what_would_overflow():
     with pytest.raises(BooksDoNotBalance, match="after 'issue' the account of agent 0 holds"):
         books.check("issue", 1)
     books = accounts()
-    books.transfer("transfer", GOVERNMENT, 5, MOST_BALANCE - 200, overdraft=None)
-    books.transfer("transfer", GOVERNMENT, 6, 400, overdraft=None)
+    for _ in range(2):
+        books.transfer("transfer", GOVERNMENT, BANK, 2**60, overdraft=None)
+    books.transfer("transfer", GOVERNMENT, BANK, 400, overdraft=None)
     with pytest.raises(BooksDoNotBalance, match="government owes more than"):
         books.check("transfer", 1)
+    savings = Savings(2)
+    savings.add(np.array([1]), np.array([MOST_BALANCE + 1]))
+    with pytest.raises(BooksDoNotBalance, match="agent 1 has saved more than"):
+        savings.check(1)
 
 
 def test_interest_goes_by_every_month_and_keeps_its_fractions():
@@ -136,7 +141,7 @@ def test_the_odd_cent_goes_by_lot():
     for draw in range(2_000):
         drawn = words(draw, 0, "cent", np.arange(5))
         gets += share_out(np.array([2]), np.zeros(5, np.int64), np.ones(5, np.int64), drawn)
-        gets += share_evenly(12, drawn) - 2
+        gets += share_evenly(12, 5, int(drawn[0])) - 2
         gets[lowest(np.zeros(5, np.int64), 2, drawn)] += 1
     assert np.abs(gets - 3 * 800).max() < 4 * np.sqrt(9 * 2_000 * 0.24)
 

@@ -17,8 +17,10 @@ def test_it_is_one_run_on_any_shards_and_after_a_resume(name):
     assert checked.asks == 4 * 20
 
 
-def test_households_in_columns_are_one_run_too():
-    check_society(f"{HERE}:columns", shards=(1, 3), ticks=4)
+def test_households_in_columns_are_one_run_too_with_levers_that_come_and_go():
+    moved = {"world.economy.brackets": [[0, 0.3]], "world.economy.transfer_cents": 5_000, "world.economy.visits": 3}
+    checked = check_society(f"{HERE}:columns", shards=(1, 3), ticks=5, levers=[{"at": 1, "until": 4, "set": moved}])
+    assert checked.trace_hash != check_society(f"{HERE}:columns", shards=(1,), ticks=5).trace_hash
 
 
 def test_a_transfer_fires_and_is_paid_by_what_the_lever_says():

@@ -47,9 +47,9 @@ ISSUES: Final = ("endowment", "issue", "lent_to_bank")
 MOST_CENTS: Final = 10**13
 """The most that one act may name: a hundred thousand million units of currency."""
 MOST_BALANCE: Final = 5 * 10**13
-"""The most on one account: a year's interest on it, in basis points, still fits into 64 bits."""
+"""The most that a firm or an agent may own or save: a year's interest, in basis points, still fits into 64 bits."""
 MOST_MONEY: Final = 2**61
-"""The most that one transaction may move in all, and the central bank may have issued."""
+"""The most that one transaction may move in all, the central bank have issued, and the government owe."""
 
 
 class BooksDoNotBalance(ScenarioError):
@@ -157,16 +157,16 @@ class Accounts:
                 f"month {month}: after '{kind}' the accounts add up to {off} cents and not to 0, so an account changed "
                 "on one side only. Move money by Accounts.transfer alone"
             )
-        most = int(self.cents[BANK:].max())
-        if int(self.cents[GOVERNMENT]) < -MOST_BALANCE:
+        own = self.cents[self.first_firm :]
+        if len(own) and int(own.max()) > MOST_BALANCE:
             raise BooksDoNotBalance(
-                f"month {month}: after '{kind}' the government owes more than {MOST_BALANCE} cents: levy a tax, or "
-                "use a larger unit of currency"
+                f"month {month}: after '{kind}' {self.name(self.first_firm + int(own.argmax()))} holds "
+                f"{int(own.max())} cents, more than {MOST_BALANCE}: use a larger unit of currency"
             )
-        if most > MOST_BALANCE:
+        if int(self.cents[GOVERNMENT]) < -MOST_MONEY:
             raise BooksDoNotBalance(
-                f"month {month}: after '{kind}' {self.name(BANK + int(self.cents[BANK:].argmax()))} holds {most} "
-                f"cents, more than {MOST_BALANCE}: use a larger unit of currency"
+                f"month {month}: after '{kind}' the government owes more than {MOST_MONEY} cents: levy a tax, or use a "
+                "larger unit of currency"
             )
 
     def close(self) -> None:
@@ -236,8 +236,13 @@ class Savings:
         return savers, due
 
     def check(self, month: int) -> None:
-        """Raise BooksDoNotBalance unless the bank owes what savers own, and nobody owns less than nothing."""
+        """Raise BooksDoNotBalance unless the bank owes what savers own, and nobody less than nothing or too much."""
         total = int(self.cents.sum())
+        if len(self.cents) and int(self.cents.max()) > MOST_BALANCE:
+            raise BooksDoNotBalance(
+                f"month {month}: agent {int(self.cents.argmax())} has saved more than {MOST_BALANCE} cents: use a "
+                "larger unit of currency"
+            )
         if total != self.total or (len(self.cents) and int(self.cents.min()) < 0):
             raise BooksDoNotBalance(
                 f"month {month}: after 'save' and 'withdraw' savings add up to {total} cents, the bank owes "

@@ -25,8 +25,8 @@ class Holdings(Part):
     firms: Firms
     statistics: Statistics
     pending: Pending
-    debt_months: int
-    """What accrued on the government's debt in this year, in cents x basis points."""
+    debt_due: tuple[int, int]
+    """What accrued on the government's debt in this year: cents, and 120,000ths of the next."""
     typed: bool
     household_type: str | None
     _firms: int | str
@@ -83,6 +83,10 @@ class Holdings(Part):
     def words(self, purpose: str, ids: NDArray[np.integer]) -> Words:
         """64 random bits for each id in this tick."""
         return self.world.draw.words(f"{self.name}.{purpose}", ids)
+
+    def word(self, purpose: str) -> int:
+        """64 random bits in this tick."""
+        return self.world.draw(f"{self.name}.{purpose}").word()
 
     def uniform(self, purpose: str, ids: NDArray[np.integer]) -> NDArray[np.float64]:
         """A number in [0, 1) for each id in this tick."""

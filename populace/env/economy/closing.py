@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -152,7 +153,7 @@ def pay_dividends(economy: Holdings, tick: int) -> None:
     total = int(paid.sum())
     if total < len(ids) or not len(ids):
         return
-    shares = share_evenly(total, economy.words("dividend", ids))
+    shares = share_evenly(total, len(ids), economy.word("dividend"))
     economy.accounts.transfer("dividend", firms.account[rows], economy.places(ids), paid, shares)
     economy.accounts.check("dividend", tick)
     earn(economy, ids, shares)
@@ -173,11 +174,12 @@ def pay_interest(economy: Holdings, tick: int) -> None:
         earn(economy, ids[home], -due[home])
         accounts.check("loan_interest", tick)
     savings.index += round(10_000 * economy.interest_rate)
-    economy.debt_months += max(-int(accounts.cents[GOVERNMENT]), 0) * rate
+    due_now, rest = divmod(max(-int(accounts.cents[GOVERNMENT]), 0) * rate + economy.debt_due[1], YEAR * 10_000)
+    economy.debt_due = (economy.debt_due[0] + due_now, rest)
     if (tick + 1) % YEAR:
         return
-    debt, economy.debt_months = divmod(economy.debt_months, YEAR * 10_000)
-    accounts.transfer("debt_interest", GOVERNMENT, BANK, debt, overdraft=None)
+    accounts.transfer("debt_interest", GOVERNMENT, BANK, economy.debt_due[0], overdraft=None)
+    economy.debt_due = (0, economy.debt_due[1])
     accounts.check("debt_interest", tick)
     savers, due = savings.due()
     savings.add(savers, due)
@@ -265,7 +267,7 @@ def count(economy: Holdings, seekers: int) -> None:
     households = max(len(ids), 1)
     force = households - jobless + seekers
     index = 100.0 * price / base
-    before, year = stats.last("price_index"), stats.last("price_index", YEAR - 1)
+    before, year = stats.last("price_index") or math.nan, stats.last("price_index", YEAR - 1) or math.nan
     moved = dict(zip(KINDS, month.tolist(), strict=True))
     taxes = moved["income_tax"] + moved["levy"]
     stats.add(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from populace.env.economy.accounts import BANK, MOST_CENTS, Cents
 from populace.env.economy.arguments import number, whole
 from populace.env.economy.base import Holdings
+from populace.env.economy.people import GONE
 from populace.env.economy.sharing import Ints, distinct
 from populace.env.part import Batch, action
 
@@ -128,18 +129,31 @@ class HouseholdActs(Holdings):
         cents, bad = whole(batch, "cents", 0, MOST_CENTS)
         to, bad_to = whole(batch, "to", 0, 2**31 - 1)
         batch.refuse_all(bad | bad_to, "bad_arguments")
-        alive = np.isin(to, self.world.ids()) & (to < len(self.people.role))
-        batch.refuse_all(~alive, "unknown_agent")
-        fit = ~(bad | bad_to) & alive
-        for row in np.flatnonzero(fit).tolist():  # one after another: what one is paid, the next may pay with
-            payer = int(batch.agents[row])
-            limit = self.firm_credit_cents if self.people.role[payer] >= 0 else self.credit_limit_cents
-            place = payer + self.accounts.first_agent
-            if int(self.accounts.cents[place]) + limit < int(cents[row]):
+        known = (to < len(self.people.role)) & ~(bad | bad_to)
+        known[known] = self.people.role[to[known]] != GONE
+        batch.refuse_all(~(bad | bad_to) & ~known, "unknown_agent")
+        rows = self._in_order(batch, np.flatnonzero(known), to, cents)
+        payers, payees = self.places(batch.agents[rows]), self.places(to[rows])
+        self.accounts.transfer("pay", payers, payees, cents[rows], overdraft=None)
+
+    def _in_order(self, batch: Batch, rows: Ints, to: Ints, cents: Cents) -> Ints:
+        """The rows of payments that can be made, one after another: what one is paid, it may pay with."""
+        payers = batch.agents[rows]
+        limit = np.where(self.people.role[payers] >= 0, self.firm_credit_cents, self.credit_limit_cents)
+        involved = distinct(np.concatenate((payers, to[rows])))
+        room = dict(zip(involved.tolist(), self.accounts.agents[involved].tolist(), strict=True))
+        made = []
+        given = zip(
+            rows.tolist(), payers.tolist(), to[rows].tolist(), cents[rows].tolist(), limit.tolist(), strict=True
+        )
+        for row, payer, payee, amount, most in given:
+            if room[payer] + most < amount:
                 batch.refuse(row, "not_on_account")
-            else:
-                payee = int(to[row]) + self.accounts.first_agent
-                self.accounts.transfer("pay", place, payee, cents[row : row + 1], overdraft=limit)
+                continue
+            room[payer] -= amount
+            room[payee] += amount
+            made.append(row)
+        return np.array(made, np.int64)
 
 
 def _once_each(agents: NDArray[np.int32], rows: Ints) -> Iterable[Ints]:

@@ -18,7 +18,7 @@ from populace.env.economy.firms import Firms
 from populace.env.economy.household_acts import HouseholdActs
 from populace.env.economy.looks import Looks
 from populace.env.economy.pending import Pending
-from populace.env.economy.people import COLUMNS, HOUSEHOLD, People
+from populace.env.economy.people import COLUMNS, GONE, HOUSEHOLD, People
 from populace.env.economy.policy import Funding
 from populace.env.economy.sharing import Ints
 from populace.env.economy.statistics import Statistics
@@ -152,7 +152,7 @@ class Economy(HouseholdActs, FirmActs, Looks):
         self._opening = {**amounts, "wage_cents": wage_cents, "employed": employed}
         self._wallets, self._skills = np.asarray(wallet_cents), np.asarray(skill)
         self.typed = False
-        self.debt_months = 0
+        self.debt_due = (0, 0)
         self.pending = Pending()
         self.statistics = Statistics(keep_months)
         self._schedule = Schedule(brackets)
@@ -171,10 +171,12 @@ class Economy(HouseholdActs, FirmActs, Looks):
         rows = 0 if isinstance(self._firms, str) else self._firms
         self.accounts, self.savings = Accounts(rows, opening.agents), Savings(opening.agents)
         self.people = People(opening.agents)
-        everyone = np.setdiff1d(np.arange(opening.agents), players)
-        who = everyone if self.household_type is None else ids[self.household_type]
-        self.people.role[who] = HOUSEHOLD
+        if self.household_type is None:
+            self.people.role[:] = HOUSEHOLD
+        else:
+            self.people.role[ids[self.household_type]] = HOUSEHOLD
         self.people.role[players] = np.arange(len(players))
+        who = np.flatnonzero(self.people.role == HOUSEHOLD)
         places = np.concatenate((self.accounts.first_firm + np.arange(rows), self.accounts.first_agent + players))
         self.firms = Firms(places, np.concatenate((np.full(rows, -1), players)))
         self._endow(opening, who)
@@ -240,6 +242,7 @@ class Economy(HouseholdActs, FirmActs, Looks):
         self.people.leave_job(ids, tick)
         rows = self.people.role[ids]
         rows = rows[rows >= 0]
+        self.people.role[ids] = GONE
         self.firms.alive[rows] = False
         self.firms.stock[rows], self.firms.vacancies[rows] = 0, 0
         out = np.flatnonzero(np.isin(self.people.employer, rows)) if len(rows) else rows
@@ -276,7 +279,7 @@ class Economy(HouseholdActs, FirmActs, Looks):
             "savings": [self.savings.index, self.savings.total],
             "firms": self.firms.state(),
             "statistics": self.statistics.state(),
-            "debt_months": self.debt_months,
+            "debt_due": list(self.debt_due),
         }
 
     def digest(self) -> bytes:
@@ -291,7 +294,7 @@ class Economy(HouseholdActs, FirmActs, Looks):
             "people": self.people.state(),
             "firms": self.firms.state(),
             "statistics": self.statistics.state(),
-            "debt_months": self.debt_months,
+            "debt_due": list(self.debt_due),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -305,7 +308,7 @@ class Economy(HouseholdActs, FirmActs, Looks):
         self.people.restore(state["people"])
         self.firms.restore(state["firms"])
         self.statistics.restore(state["statistics"])
-        self.debt_months = int(state["debt_months"])
+        self.debt_due = (int(state["debt_due"][0]), int(state["debt_due"][1]))
         self.pending = Pending()
         self._digests = RowDigests("economy", *_COLUMNS)
         self._digest_all()

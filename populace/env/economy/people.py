@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 HOUSEHOLD: Final = -1
 OTHER: Final = -2
+GONE: Final = -3
 
 COLUMNS: Final = ("role", "employer", "jobless_since", "skill", "hours", "income", "spent", "bought")
 
 
 class People:
-    """A row an agent. `role` is the firm that it plays, or HOUSEHOLD, or OTHER.
+    """A row an agent. `role` is the firm that it plays, or HOUSEHOLD, or OTHER, or GONE.
 
     `employer` is the firm that employs it, or -1, since when in `jobless_since` (a tick). `skill` multiplies wage and
     output (float32). Of the last month: `hours` paid (float32), `income` net and `spent` in cents, `bought` units

@@ -147,7 +147,7 @@ def rebate(economy: Holdings, taxes: int, add: Callable[[NDArray[np.integer], In
     ids, total = economy.households, int(taxes * economy.rebate_share)
     if not total or not len(ids):
         return 0
-    shares = share_evenly(total, economy.words("rebate", ids))
+    shares = share_evenly(total, len(ids), economy.word("rebate"))
     economy.accounts.transfer("rebate", GOVERNMENT, economy.places(ids), shares, overdraft=None)
     add(ids, shares)
     return total

@@ -61,12 +61,16 @@ def share_out(totals: Ints, groups: Ints, weights: Ints, words: Words) -> Ints:
     return share
 
 
-def share_evenly(total: int, words: Words) -> Ints:
-    """`total` in equal whole shares; the remainder, one each, goes to those with the lowest words."""
-    each, rest = divmod(total, len(words))
-    shares = np.full(len(words), each, np.int64)
-    if rest:
-        shares[np.argpartition(words, rest)[:rest]] += 1
+def share_evenly(total: int, count: int, word: int) -> Ints:
+    """`total` in `count` equal whole shares; the remainder goes, one each, round from a place that `word` draws.
+
+    So each place has the same chance of one more, at the cost of one draw for all.
+    """
+    each, rest = divmod(total, count)
+    shares = np.full(count, each, np.int64)
+    start = word % count
+    shares[start : start + rest] += 1
+    shares[: max(0, start + rest - count)] += 1
     return shares
 
 
