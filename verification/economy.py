@@ -10,7 +10,7 @@ import numpy as np
 
 from populace.core.draws import Draws
 from populace.env import Action, Economy, Opening, World
-from populace.env.economy import US_2018, BooksDoNotBalance, Schedule
+from populace.env.economy import US_2019, BooksDoNotBalance, Schedule
 from populace.env.economy.accounts import ISSUES, KINDS
 from verification.verdicts import Verdict, check
 
@@ -149,9 +149,9 @@ def taxes(full: bool) -> list[Verdict]:
     for trial in range(200 if full else 10):
         starts = np.sort(draw.choice(10**6, size=draw.integers(1, 9), replace=False))
         rows = [(int(start), int(draw.integers(0, 10_001))) for start in starts]
-        brackets = [(start, points / 10_000) for start, points in rows] if trial else list(US_2018)
+        brackets = [(start, points / 10_000) for start, points in rows] if trial else list(US_2019)
         if not trial:
-            rows = [(round(start), round(10_000 * rate)) for start, rate in US_2018]
+            rows = [(round(start), round(10_000 * rate)) for start, rate in US_2019]
         around = [start + step for start, _ in rows for step in (-1, 0, 1) if start + step >= 0]
         incomes = np.array([*draw.integers(0, 2 * 10**6, 500), *around, 10**12], np.int64)
         found = Schedule(brackets).tax(incomes).tolist()

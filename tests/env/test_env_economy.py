@@ -44,6 +44,15 @@ def test_random_months_keep_the_books_and_come_back_as_they_were(seed, played):
             assert np.array_equal(again.series("price_index"), economy.series("price_index"), equal_nan=True)
 
 
+def test_a_change_that_is_not_noted_shows_in_the_digest():
+    world, economy = economy_of()
+    act(world, [])
+    economy.people.skill[3] = 2.0  # noted nowhere
+    other = opened(Economy(2), 10)
+    other.restore(world.state())
+    assert other.digests()["economy"] != world.digests()["economy"]
+
+
 class Leaking(Economy):
     """Loses a cent of wages on the way: a broken economy."""
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from populace.core.draws import words
 from populace.core.errors import ScenarioError
-from populace.env.economy import US_2018, Accounts, BooksDoNotBalance, Savings, Schedule, flat, gini
+from populace.env.economy import US_2019, Accounts, BooksDoNotBalance, Savings, Schedule, flat, gini
 from populace.env.economy.accounts import BANK, CENTRAL_BANK, GOVERNMENT, MOST_BALANCE
 from populace.env.economy.labour import dismissed, match, pay_roll
 from populace.env.economy.sharing import distinct, lowest, pick, share_evenly, share_out
@@ -196,7 +196,7 @@ def test_taxes_by_hand():
     assert schedule.tax(np.array([0, 999, 1_000, 1_009, 5_000, 6_000])).tolist() == [0, 99, 100, 101, 900, 1_400]
     assert Schedule([]).tax(np.array([5])).tolist() == [0]
     assert flat(np.array([999]), 0.25).tolist() == [249]
-    assert Schedule(US_2018).tax(np.array([1_000_000])).tolist() == [191_454]
+    assert Schedule(US_2019).tax(np.array([1_000_000])).tolist() == [191_454]
     for brackets in ([(5, 0.1), (5, 0.2)], [(0, 1.5)], [(-1, 0.1)], [(1,)]):
         with pytest.raises(ScenarioError, match="brackets"):
             Schedule(brackets)

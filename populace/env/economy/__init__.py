@@ -3,6 +3,6 @@
 from populace.env.economy.accounts import Accounts, BooksDoNotBalance, Savings
 from populace.env.economy.part import Economy
 from populace.env.economy.statistics import SERIES, gini
-from populace.env.economy.taxes import US_2018, Schedule, flat
+from populace.env.economy.taxes import US_2019, Schedule, flat
 
-__all__ = ["SERIES", "US_2018", "Accounts", "BooksDoNotBalance", "Economy", "Savings", "Schedule", "flat", "gini"]
+__all__ = ["SERIES", "US_2019", "Accounts", "BooksDoNotBalance", "Economy", "Savings", "Schedule", "flat", "gini"]

@@ -97,7 +97,7 @@ class Firms:
     def move_prices(self, speed: float, rows: Ints) -> None:
         """Prices follow excess demand: `p *= 1 + speed * (D - S) / max(D, S)`, D asked for and S offered in the month.
 
-        The rule of Li et al. 2024 (EconAgent, arXiv:2310.10436, eq. 7) with its mean in place of a draw. A price stays
+        After Li et al. 2024 (EconAgent, arXiv:2310.10436), who draw a step between none and this one. A price stays
         at a tenth of a cent at least.
         """
         demand, supply = self.demand[rows].astype(float), self.offered[rows].astype(float)

@@ -22,7 +22,7 @@ from populace.env.economy.people import COLUMNS, GONE, HOUSEHOLD, People
 from populace.env.economy.policy import Funding
 from populace.env.economy.sharing import Ints
 from populace.env.economy.statistics import Statistics
-from populace.env.economy.taxes import US_2018, Schedule
+from populace.env.economy.taxes import US_2019, Schedule
 from populace.env.part import Opening
 
 _COLUMNS = ("cents", "saved", "accrued", "seen", *COLUMNS)
@@ -111,7 +111,7 @@ class Economy(HouseholdActs, FirmActs, Looks):
         dividend_share: float = 0.5,
         firm_credit_cents: int = 3_000_000,
         minimum_wage_cents: float = 0.0,
-        brackets: Sequence[tuple[float, float]] = US_2018,
+        brackets: Sequence[tuple[float, float]] = US_2019,
         flat_rate: float = 0.0,
         rebate_share: float = 1.0,
         transfer_cents: int = 0,

@@ -13,14 +13,14 @@ from populace.core.errors import ScenarioError
 
 Bracket = tuple[float, float]
 
-US_2018: Final[tuple[Bracket, ...]] = tuple(
+US_2019: Final[tuple[Bracket, ...]] = tuple(
     (year / 12, rate)
     for year, rate in (
         (0, 0.10), (970_000, 0.12), (3_947_500, 0.22), (8_420_000, 0.24),
         (16_072_500, 0.32), (20_410_000, 0.35), (51_030_000, 0.37),
     )
 )  # fmt: skip
-"""Federal brackets of the United States for a month, as in EconAgent (Li et al. 2024, arXiv:2310.10436)."""
+"""Federal income tax of a single filer in the United States in 2019: a twelfth of a year's thresholds, in cents."""
 
 
 class Schedule:
