@@ -196,9 +196,9 @@ class ArchetypeAsk:
     def _words(self, rows: Rows) -> NDArray[np.uint64]:
         """64 random bits for each of these rows, of the agent's own stream for the purpose."""
         found = np.zeros(len(rows), np.uint64)
-        again = np.array(self.again)[self.archetype[rows]]
-        for times in np.unique(again).tolist():
-            mine = again == times
+        every, of = sorted(set(self.again)), np.array(self.again)
+        for times in every:
+            mine = slice(None) if len(every) == 1 else of[self.archetype[rows]] == times
             purpose = f"populace.ask/{self.asks[0].purpose}/{times}"
             found[mine] = words(self._seed, self.asks[0].tick, purpose, self._ids[rows[mine]])
         return found

@@ -32,6 +32,8 @@ def total_order(receiver: Int32, sender: Int32, nth: Int32) -> Places:
 
 def fair_order(seed: int, tick: int, receiver: Int32, sender: Int32, nth: Int32) -> Places:
     """The permutation that sorts by receiver, then fairly; `tick` is the tick in which the messages were sent."""
+    if not len(sender):
+        return np.empty(0, np.intp)
     lot = _lots(words(seed, tick, _PURPOSE, sender, receiver), sender)
     return _sort(receiver, lot, sender, nth)
 
@@ -71,7 +73,12 @@ def _sort(group: Int32, lot: NDArray[np.int64], sender: Int32, nth: Int32) -> Pl
     """
     key = (group.astype(np.int64) << 32) | lot
     bits = len(key).bit_length()
-    if len(key) > _MANY and key.min() >= 0 and int(key.max()).bit_length() + bits < 64:
+    if len(key) > _MANY and key.min() >= 0 and int(key.max()) < 2**32:
+        # Of one group: two stable sorts by 16 bits, which NumPy does by counting, are faster still.
+        order = np.argsort((key & 0xFFFF).astype(np.uint16), kind="stable")
+        order = order[np.argsort((key >> 16).astype(np.uint16)[order], kind="stable")]
+        key = key[order]
+    elif len(key) > _MANY and key.min() >= 0 and int(key.max()).bit_length() + bits < 64:
         # A row's place in the lowest bits makes the sort stable, and a sort of numbers is several times an argsort.
         key <<= bits
         key |= np.arange(len(key))
@@ -81,7 +88,7 @@ def _sort(group: Int32, lot: NDArray[np.int64], sender: Int32, nth: Int32) -> Pl
     else:
         order = np.argsort(key, kind="stable")
         key = key[order]
-    tied = np.diff(key) == 0
+    tied = key[1:] == key[:-1]
     if not tied.any():
         return order
     by, places = sender[order], nth[order]
