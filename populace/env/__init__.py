@@ -26,6 +26,7 @@ from populace.env.master.verbs import BASIC_VERBS, Verb, telling_rule, words_rul
 from populace.env.network.part import Network
 from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, query, signal
 from populace.env.rounds import Exchange, LastRound, Round
+from populace.env.talk.part import Talk
 from populace.env.tools.domain import Domain, PolicyRule, Task
 from populace.env.tools.grading import pass_hat
 from populace.env.tools.part import Tools
@@ -76,6 +77,7 @@ __all__ = [
     "RowDigests",
     "Stage",
     "Storm",
+    "Talk",
     "Task",
     "Tools",
     "Verb",

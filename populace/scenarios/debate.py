@@ -15,7 +15,8 @@ from __future__ import annotations
 from typing import Any
 
 from populace import Abstained, Agent, Context, Parameters, Population, Public, Setup, Society, World
-from populace.env.talk import Talk, converse
+from populace.env import Talk
+from populace.env.talk import converse
 from populace.scenarios import _debate_measures as measures
 from populace.scenarios._data import anes96, prompts
 from populace.scenarios._debate_rules import RULES

@@ -27,6 +27,7 @@ PUBLIC = {
         "Economy", "Exchange", "Fact", "Feed", "Fields", "Flow", "Games", "GridField", "Hazard", "Kind", "LastRound",
         "LookFailed", "Mode", "Network", "Opening", "OrderBook", "Part", "Places", "Platform", "PlatformSettings",
         "Recommender", "Resolved", "Round", "RowDigests", "Storm", "World", "action", "cohen_kappa", "query", "signal",
+        "Talk",
     ],
     "populace.testing": [
         "Act", "Asked", "Checked", "FakeEndpoint", "Favoured", "InvariantBroken", "Plan", "RateLimit", "Seen",
