@@ -27,3 +27,9 @@ def test_who_abstains_raises_or_retires_ends_its_play_and_hangs_nobody(by, tmp_p
     plays, missing = ([one[one["name"] == name]["value"].iloc[-1] for one in found] for name in ("plays", "missing"))
     assert plays[0] > plays[1] > 0 if by == "rounds" else plays[0] == plays[1] > 0
     assert missing[1] > missing[0]
+
+
+def test_players_in_columns_play_the_same_on_any_number_of_shards(tmp_path):
+    check_society("tests/support/copiers.py", agents=9, ticks=3, shards=(1, 3))
+    made = run_local(tmp_path / "run", "tests/support/copiers.py", ticks=3)
+    assert made["actions"] == {"taken": 60, "applied": 60, "refused": 0, "refused_by_reason": {}}
