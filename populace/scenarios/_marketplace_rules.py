@@ -110,6 +110,13 @@ def welfare(world: World) -> float:
     return float((_sales(world)[2].sum() - asked) / best) if best else float("nan")
 
 
+def gain_share(world: World) -> float:
+    """What those who bought gained, as a share of what a perfect place is worth to them; the mean over sales."""
+    _, buyer, gained = _sales(world)
+    value = world.columns["customer"]["value_cents"]
+    return float((gained / value[buyer]).mean()) if len(gained) else float("nan")
+
+
 def bought(world: World) -> int:
     """How many orders were bought."""
     return int(world.directory.sales.count)

@@ -204,6 +204,7 @@ society = Society(
     },
     outcomes={
         "welfare": rules.welfare,
+        "gain_share": rules.gain_share,
         "first_share": rules.first_share,
         "fast_advantage": rules.fast_advantage,
         "good_advantage": rules.good_advantage,
