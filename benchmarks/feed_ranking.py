@@ -144,8 +144,10 @@ def main() -> None:
     table = Table("what", "seconds", title=f"{options.agents:,} agents, {options.posts:,} posts")
     for name, span_s in ranking_seconds(world, options.readers, options.rounds).items():
         table.add_row(f"ranking, {name}, {options.readers:,} readers", f"{span_s:.3f}")
-    for kind, span_s in tick_seconds(world, options.agents // 100, options.rounds).items():
-        table.add_row(f"{kind} (1 % active)", f"{span_s:.3f}")
+    for sees in ("popularity", "engagement"):
+        world.feed.set_parameter("sees", sees)
+        for kind, span_s in tick_seconds(world, options.agents // 100, options.rounds).items():
+            table.add_row(f"1 % active, seeing by {sees}: {kind}", f"{span_s:.3f}")
     table.add_row("bytes an agent", f"{bytes_an_agent(world):.0f}")
     Console().print(table)
 

@@ -23,27 +23,29 @@ SIZE = {"agents": 50, "ticks": 12}
 mpl.rcParams.update({"svg.hashsalt": "feed", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
 
 
-def reach(seed: int, **parameters: object) -> float:
-    """How often false posts were read in the society `newsfeed` on its rules."""
+def outcomes(seed: int, **parameters: object) -> np.ndarray:
+    """How often false posts were read in the society `newsfeed` on its rules, and all engagement."""
     with tempfile.TemporaryDirectory() as out:
         run = populace.run(
             "newsfeed", model="rules", seed=seed, quiet=True, out=Path(out) / "run", parameters=parameters, **SIZE
         )
-        return float(run.outcomes["reach_of_false"].iloc[-1])
+        return run.outcomes[["reach_of_false", "engagement"]].iloc[-1].to_numpy(float)
 
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.8))
-none = [reach(seed) for seed in SEEDS]
+none = [outcomes(seed) for seed in SEEDS]
 for at, arm in enumerate(ARMS):
-    changes = [100 * (reach(seed, moderation=arm) / base - 1) for seed, base in zip(SEEDS, none, strict=True)]
-    left.plot([at] * len(changes), changes, "o", color="C0", ms=4, label="labels shown" if not at else None)
-    left.plot([at - 0.15, at + 0.15], [np.mean(changes)] * 2, color="C0")
-    off = 100 * (reach(0, moderation=arm, labels_shown=False) / none[0] - 1)
-    left.plot(at, off, "s", color="C1", ms=4, label="labels not shown" if not at else None)
+    changes = np.array([100 * (outcomes(seed, moderation=arm) / none[seed] - 1) for seed in SEEDS])
+    for nth, (name, color) in enumerate((("reach of false posts", "C0"), ("all engagement", "C2"))):
+        place = at - 0.2 + 0.2 * nth
+        left.plot([place] * len(changes), changes[:, nth], "o", color=color, ms=3, label=name if not at else None)
+        left.plot([place - 0.08, place + 0.08], [changes[:, nth].mean()] * 2, color=color)
+    off = 100 * (outcomes(0, moderation=arm, labels_shown=False, downrank=0.0) / none[0] - 1)
+    left.plot([at + 0.2] * 2, off, "s", color="C1", ms=3, label="both, labels without effect" if not at else None)
 left.axhline(0, color="0.4", lw=0.8, ls=":")
 left.set_xticks(range(len(ARMS)), [arm.replace("_", " ") for arm in ARMS])
-left.set(ylabel="change of reach of false posts, %", title="newsfeed against no checking", xlim=(-0.5, 2.5))
-left.legend(frameon=False, fontsize=8)
+left.set(ylabel="change, %", title="newsfeed against no checking", xlim=(-0.5, 2.5), ylim=(-36, 22))
+left.legend(frameon=False, fontsize=7, loc="upper center", ncols=2, columnspacing=1, handletextpad=0.2)
 rates = np.linspace(0, 0.75, 60)
 right.plot(rates, 1 / (1 - rates), color="0.5", label="1 / (1 - R)")
 right.plot(rates, 1 + rates + rates**2, color="0.5", ls="--", label="at most two hops")

@@ -27,8 +27,10 @@ Mood = Literal["calm", "moderate", "intense"]
 
 
 class Dials(Parameters, frozen=True):
-    """What makes an arm: `moderation` with its settings, and `labels_shown`, without which no reader can heed a label.
+    """What makes an arm: `moderation` with its settings, and what labels do.
 
+    Without `labels_shown` no reader can heed a label; `downrank` is the share of readers from whom labelled posts are
+    kept, so that others take their places.
     `publish` is how often a user publishes in a tick, `false_share` how often that is false; `reactions` is how many
     posts it may react to in a tick.
     """
@@ -39,6 +41,7 @@ class Dials(Parameters, frozen=True):
     check_delay: int = 1
     check_accuracy: float = 0.9
     labels_shown: bool = True
+    downrank: float = 0.8
     sees: str = "engagement"
     publish: float = 0.3
     false_share: float = 0.4
@@ -170,7 +173,7 @@ def world(setup: Setup, people: Population) -> World:
     feed = Platform(
         5_000, 10, sees=dials.sees, attention="budget", memory=40, moderation=dials.moderation,
         flags_to_label=dials.flags_to_label, check_share=dials.check_share, check_delay=dials.check_delay,
-        check_accuracy=dials.check_accuracy,
+        check_accuracy=dials.check_accuracy, downrank=dials.downrank,
     )  # fmt: skip
     return World(Network.homophily(setup, alike, mean_degree=degree, strength=dials.homophily), feed)
 

@@ -12,7 +12,9 @@ from populace.core.draws import Stream
 from populace.scenarios.newsfeed import TEXTS, react
 
 SEEDS = (0, 1, 2)
-SIZE: Any = {"agents": 50, "ticks": 12}
+SIZE: Any = {"agents": 40, "ticks": 10}
+ARMS = ("community", "third_party", "hybrid")
+OFF: Any = {"labels_shown": False, "downrank": 0.0}
 
 
 def outcomes(seed: int, **parameters: Any) -> dict[str, float]:
@@ -33,10 +35,10 @@ def test_one_and_three_shards_are_one_run(model, tmp_path):
     assert runs[0]["world_hash"] == runs[1]["world_hash"]
 
 
-def test_each_way_of_checking_curbs_what_is_false_and_none_does_where_no_label_is_heeded():
-    """MOSAIC's first claim, on average over seeds; that all engagement rises is not what these rules come to."""
+def test_each_way_of_checking_curbs_what_is_false_and_none_does_where_no_label_has_an_effect():
+    """MOSAIC's first claim: over seeds false posts are read less, and engagement moves to true ones."""
     none = [outcomes(seed) for seed in SEEDS]
-    for arm in ("community", "third_party", "hybrid"):
+    for arm in ARMS:
         found = [outcomes(seed, moderation=arm) for seed in SEEDS]
         reach, gain = (
             [one[name] - other[name] for one, other in zip(found, none, strict=True)]
@@ -44,10 +46,7 @@ def test_each_way_of_checking_curbs_what_is_false_and_none_does_where_no_label_i
         )
         assert sum(reach) < 0, f"{arm}: {reach}"
         assert sum(gain) > 0, f"{arm}: {gain}"
-    unheeded = [
-        outcomes(SEEDS[0], moderation=arm, labels_shown=False) for arm in ("community", "third_party", "hybrid")
-    ]
-    assert unheeded == [none[0]] * 3
+    assert [outcomes(SEEDS[0], moderation=arm, **OFF) for arm in ARMS] == [none[0]] * 3
 
 
 def acts_of(**facts: Any) -> list[str]:
