@@ -198,6 +198,8 @@ class Fields(Part):
 
     def having(self, name: str, agents: NDArray[np.int32]) -> NDArray[np.intp]:
         """The rows of those of these agents that live and have this public field."""
+        if not self._typed and not self.roster.anyone_left:
+            return np.arange(len(agents) if name in self._types[ONE] else 0)
         having = np.array([name in self._types[of] for of in self.roster.names])
         return np.flatnonzero(having[self.roster.types_of(agents)] & self.roster.lives(agents))
 

@@ -173,3 +173,14 @@ def test_a_lever_switches_moderation_on_and_off():
     world.feed.set_parameter("moderation", "none")
     world.resolve([])
     assert labels(world) == [0, 2, 0], "what is due while nobody checks gets no verdict"
+
+
+def test_triggers_read_flags_strikes_and_reactions_by_agent():
+    world = moderated(agents=4, moderation="community", flags_to_label=2, strikes_to_suspend=5)
+    post(world, False, True, author=1)
+    post(world, False, author=2)
+    world.resolve(acts((0, "feed.flag", {"post": 0}), (3, "feed.flag", {"post": 0}), (3, "feed.flag", {"post": 2})))
+    world.resolve(acts((3, "feed.flag", {"post": 1}), (0, "feed.like", {"post": 2})))
+    assert world.signal("feed.flagged").tolist() == [0, 3, 1, 0]
+    assert world.signal("feed.strikes").tolist() == [0, 1, 0, 0]
+    assert world.signal("feed.engaged").tolist() == [0, 0, 1, 0]

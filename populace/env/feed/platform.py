@@ -28,7 +28,7 @@ from populace.env.feed.ranking import Ranking
 from populace.env.feed.recommenders import READY, Recommender, Score
 from populace.env.feed.records import KINDS, LABELS, Records
 from populace.env.network.part import Network
-from populace.env.part import Opening, query
+from populace.env.part import Opening, query, signal
 
 
 class Platform(ActingFeed):
@@ -347,9 +347,23 @@ class Platform(ActingFeed):
         """The kept originals in columns, with size, depth, counts, truth and label: `populace.env.feed.cascades`."""
         return cascades(self.posts, self.records)
 
+    @signal
     def engaged(self) -> NDArray[np.int64]:
-        """Reactions (likes, shares, comments, quotes) that each agent's posts have had, for outcomes."""
+        """Reactions (likes, shares, comments, quotes) that each agent's posts have had, for outcomes and triggers."""
         return self.records.accounts["engaged"][: self.records.accounts.written].astype(np.int64)
+
+    @signal
+    def strikes(self) -> NDArray[np.int64]:
+        """How often a post of each agent was taken down or found false, as `strikes_to_suspend` counts it."""
+        return self.records.accounts["strikes"][: self.records.accounts.written].astype(np.int64)
+
+    @signal
+    def flagged(self) -> NDArray[np.int64]:
+        """How often others have flagged each agent's posts, of those that are kept: a lever may suspend who has many."""
+        kept = self.posts.ids()
+        flags = self.records.posts["flags"][self.records.posts.places(kept)]
+        found = np.bincount(self.posts.column("author", kept), flags, self.world.agents)
+        return found.astype(np.int64)
 
     def digest(self) -> bytes:
         """The digests of posts and records, kept as they change."""
