@@ -51,10 +51,14 @@ class HeldAct(Act):
 
 
 class SetAct(HeldAct):
-    """Parameters that hold for a while; `values` by key, as their parameters' types."""
+    """Parameters that hold for a while; `values` by key, as their parameters' types.
 
-    def __init__(self, index: int, lever: SetLever, values: dict[str, Any]) -> None:
-        super().__init__(index, lever, "set", lever.set)
+    Those of `matching` are lists of ids, of those who meet the lever's trigger.
+    """
+
+    def __init__(self, index: int, lever: SetLever, values: dict[str, Any], matching: Ids) -> None:
+        self.matching = frozenset(lever.of_matching())
+        super().__init__(index, lever, "set", lever.set, *([matching] if self.matching else []))
         self.values = values
 
 

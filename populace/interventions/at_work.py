@@ -30,6 +30,9 @@ EVERYBODY: Final = -1
 """Stands in the table of levers for an agent where a parameter was set, which touches no one in particular."""
 
 
+_EVERYBODY: Final[Ids] = np.array([EVERYBODY], np.int32)
+
+
 class Whole(Protocol):
     """The columnar types of a shard, as levers change them."""
 
@@ -110,9 +113,9 @@ class Levers:
         for one in firings:
             act = self._act_of(one.place, tick, one.until, one.members, roster)
             told.append((act, one))
-            if isinstance(act, SetAct):
+            if isinstance(act, SetAct) and not act.matching:
                 live = [other for other in live if other.index != act.index]
-            elif isinstance(act, BlockAct):
+            elif isinstance(act, HeldAct):
                 live, act = self._with_alike(live, act, roster)
             live.append(act)
         self._fired, self._told = live, (tick, told)
@@ -125,7 +128,7 @@ class Levers:
         return act
 
     def _with_alike(self, live: list[Act], act: Act, roster: Roster) -> tuple[list[Act], Act]:
-        """A block and those of the same lever that differ in the sender only, as one; so as many stay as ends do."""
+        """What holds and those of the same lever that differ in the group only, as one; so as many stay as ends do."""
         alike = [
             other
             for other in live
@@ -181,8 +184,14 @@ class Levers:
                 for key, value in act.values.items():
                     room, *path = key.split(".")
                     if room == "world":
-                        found[path[0], path[1]] = value, act.label
+                        given = self._held_by(act, tick).tolist() if key in act.matching else value
+                        found[path[0], path[1]] = given, act.label
         return found
+
+    def _held_by(self, act: Act, tick: int) -> Ids:
+        """The group of an act that holds, and of those of the same lever that hold beside it: sorted."""
+        groups = [one.members.group for one in self._fired if one.index == act.index and one.holds(tick)]
+        return np.unique(np.concatenate([_EVERYBODY[:0], *groups]))
 
     def world_keys(self) -> list[tuple[str, str]]:
         """What levers set of the world at any time, by part and name."""
@@ -286,7 +295,8 @@ class Levers:
         rows = _Rows()
         for act in self._acts:
             if isinstance(act, SetAct) and act.until == tick:
-                rows.add(tick, act, [EVERYBODY], f"end of {act.what}")
+                ended = np.setdiff1d(act.members.group, self._held_by(act, tick)) if act.matching else _EVERYBODY
+                rows.add(tick, act, ended.tolist(), f"end of {act.what}")
         for act in self._own:
             if isinstance(act, SetAct) and act.at == tick:
                 rows.add(tick, act, [EVERYBODY])
@@ -363,7 +373,7 @@ def summarize(levers: Sequence[Any], touched: Mapping[str, int] | None) -> list[
             "kind": (kind := next(kind for kind in KINDS if hasattr(lever, kind))),
             "at": lever.at,
             "until": lever.until,
-            "agents_touched": None if kind == "set" or touched is None else touched.get(label, 0),
+            "agents_touched": None if touched is None else touched.get(label, None if kind == "set" else 0),
         }
         for index, lever in enumerate(levers)
     ]

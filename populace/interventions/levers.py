@@ -134,8 +134,8 @@ class _Lever(Data):
             raise ValueError("a trigger is first read at the edge after tick 0: at = 1 or later")
         if bool(self.when.agents) != (MATCHING in groups):
             raise ValueError(
-                f'conditions of agents and the group "{MATCHING}" go together: name it where the lever names a group; '
-                "one that sets parameters goes by when.world or when.outcomes"
+                f'conditions of agents and the group "{MATCHING}" go together: name it where the lever names a group, '
+                "or as the value of a parameter of a part that is a list of ids"
             )
         return self
 
@@ -186,6 +186,16 @@ class SetLever(_Held):
     """Sets parameters: `society.<parameter>`, as turns read it, or `world.<part>.<name>`."""
 
     set: Annotated[dict[str, Plain], Field(min_length=1), BeforeValidator(_flat), AfterValidator(_keys)]
+
+    def groups(self) -> list[Any]:
+        """See `_Lever.groups`: those who meet its trigger, where they are a value."""
+        return [MATCHING] if self.of_matching() else []
+
+    def of_matching(self) -> list[str]:
+        """What is set to the ids of those who meet its trigger."""
+        if self.when is None or not self.when.agents:
+            return []
+        return [key for key, value in self.set.items() if value == MATCHING and key.startswith("world.")]
 
 
 class SendLever(_AtOnce):

@@ -49,9 +49,10 @@ def resolve_levers(
         try:
             match lever:
                 case SetLever():
-                    given = lever.set.items()
+                    ids = dict.fromkeys(lever.of_matching(), of.group.tolist() if len(of.group) else [0])
+                    given = {**lever.set, **ids}.items()
                     checked = {key: _parameter(key, value, society, settable, values) for key, value in given}
-                    return SetAct(index, lever, checked)
+                    return SetAct(index, lever, checked, of.group)
                 case SendLever():
                     return SendAct(index, lever, of.group, _body(lever.send.body, body_bytes))
                 case BlockLever():

@@ -37,7 +37,8 @@ def posted(pulled: Path) -> Any:
     """How often each agent has posted by the start of each tick, from the table of actions."""
     found = np.zeros((TICKS + 1, AGENTS), int)
     for row in read_table(pulled, "actions").to_pylist():
-        found[row["tick"] + 1 :, row["agent"]] += 1
+        if row["fate"] == "applied":
+            found[row["tick"] + 1 :, row["agent"]] += 1
     return found
 
 
@@ -46,7 +47,7 @@ def test_one_trace_and_the_same_rows_on_any_number_of_shards(tmp_path, pulled, s
     there, here = run(tmp_path, *ALL, shards=shards), read_manifest(pulled)
     assert there["trace_hashes"] == here["trace_hashes"]
     assert (there["messages"], there["levers"]) == (here["messages"], here["levers"])
-    assert all(lever["agents_touched"] for lever in here["levers"] if lever["kind"] != "set")
+    assert all(lever["agents_touched"] for lever in here["levers"] if lever["lever"] != "stop")
     for name in ("agents", "messages", "outcomes", "failures", "levers"):
         assert read_table(tmp_path, name).equals(read_table(pulled, name)), name
 
@@ -65,19 +66,33 @@ def test_an_agent_that_meets_the_condition_is_blocked_for_so_long_and_again_afte
             assert (row["fate"] == "refused:blocked") == ((row["tick_sent"], row["sender"]) in blocked), row
 
 
-def test_a_value_of_the_world_warns_everybody(pulled):
-    ticks = [2, 6]
-    assert fired(pulled, "warning") == [(tick, agent, _wind(tick)) for tick in ticks for agent in range(AGENTS)]
+def test_a_parameter_is_set_to_those_for_whom_the_condition_is_met_each_for_its_own_time(pulled):
+    began = fired(pulled, "barred")
+    held = {(tick + more, agent) for tick, agent, _ in began for more in (0, 1)}
+    actions = read_table(pulled, "actions").to_pylist()
+    assert all((row["fate"] == "refused:barred") == ((row["tick"], row["agent"]) in held) for row in actions)
+    assert len({tick for tick, _, _ in began}) > 2, "some are barred while others still are"
+    ended = [(row["tick"], row["agent"]) for row in read_table(pulled, "levers").to_pylist() if row["what"][:3] == "end"
+             and row["lever"] == "barred"]  # fmt: skip
+    assert ended == [(tick + 2, agent) for tick, agent, _ in began if tick + 2 < TICKS]
+
+
+def test_a_value_of_the_world_warns_everybody(pulled, posted):
+    ticks, begun = [2, 6], _many(posted)
+    winds = {tick: 10.0 * (tick % 4) + 0.5 * (begun <= tick - 1 < begun + 2) for tick in ticks}
+    expected = [(tick, agent, f"office.weather = {wind}") for tick, wind in winds.items() for agent in range(AGENTS)]
+    assert fired(pulled, "warning") == expected
     warned = panel(pulled, "warned")
     assert np.diff(warned, axis=0).tolist() == [[int(tick in ticks)] * AGENTS for tick in range(TICKS)]
 
 
-def _wind(tick: int) -> str:
-    return f"office.weather = {10.0 * (tick % 4) + (0.5 if tick == 6 else 0.0)}"
+def _many(posted: Any) -> int:
+    """The tick at whose start there are 20 posts."""
+    return int(np.argmax(posted.sum(axis=1) >= 20))
 
 
 def test_an_outcome_sets_parameters_for_a_while(pulled, posted):
-    begun = int(np.argmax(posted.sum(axis=1) >= 30))
+    begun = _many(posted)
     assert fired(pulled, "stop") == [(begun, -1, f"posts = {posted[begun].sum():.1f}")]
     pay = panel(pulled, "pay")[1:, 0]
     assert pay.tolist() == [0.5 if begun <= tick < begun + 2 else 1.0 for tick in range(TICKS)]

@@ -68,6 +68,7 @@ def test_a_trigger_that_cannot_be_read_is_named_with_its_key(text, says):
         (f"at=8, when={{outcomes={{posts={{min=1}}}}}}, {SET}", "at = 8, and the run has 8 ticks"),
         ("when={outcomes={posts={min=1}}}, set={society.transfr=0}", "transfr"),
         ("when={outcomes={posts={min=1}}}, set={world.office.bonus='x'}", "world.office.bonus"),
+        ("when={agents={strikes={min=1}}}, set={world.office.bonus='matching'}", "world.office.bonus.*`array`|array"),
         ("when={agents={strikes={min=1}}}, change={group='matching', fields={strike=0}}", "no such field"),
     ],
 )

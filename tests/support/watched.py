@@ -37,11 +37,12 @@ class Poster(Agent):
 class Office(Part):
     """Counts posts by agent, and has weather that rises and falls."""
 
-    settable = {"bonus": float}
+    settable = {"bonus": float, "barred": list[int]}
 
     def __init__(self) -> None:
         super().__init__()
         self.bonus = 0.0
+        self.barred: list[int] = []
 
     def open(self, opening: Any) -> None:
         self.posts = np.zeros(opening.agents, np.int64)
@@ -52,7 +53,9 @@ class Office(Part):
 
     @action
     def post(self, tick: int, batch: Any) -> None:
-        np.add.at(self.posts, batch.agents, 1)
+        barred = np.isin(batch.agents, self.barred)
+        batch.refuse_all(barred, "barred")
+        np.add.at(self.posts, batch.agents[~barred], 1)
 
     def advance(self, tick: int) -> None:
         self.wind = 10.0 * ((tick + 1) % 4) + self.bonus

@@ -359,7 +359,7 @@ class Platform(ActingFeed):
 
     @signal
     def flagged(self) -> NDArray[np.int64]:
-        """How often others have flagged each agent's posts, of those that are kept: a lever may suspend who has many."""
+        """How often others have flagged each agent's posts that are kept: a lever may suspend who has many."""
         kept = self.posts.ids()
         flags = self.records.posts["flags"][self.records.posts.places(kept)]
         found = np.bincount(self.posts.column("author", kept), flags, self.world.agents)
