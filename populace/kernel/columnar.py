@@ -81,6 +81,8 @@ class ColumnarTypes:
         self._elsewhere: dict[Identity, str] = {}
         """Those that another shard has put, and that wait for its answer."""
         self._own: dict[Identity, str] = {}
+        self._early: list[Answer] = []
+        """Answers of other shards that came before it was said who asks."""
 
     def __bool__(self) -> bool:
         return bool(self.types)
@@ -196,6 +198,11 @@ class ColumnarTypes:
         self._unclaimed = {}
         return asks
 
+    def take_early(self) -> list[Answer]:
+        """Answers that were heard before it was said who asks."""
+        early, self._early = self._early, []
+        return early
+
     def answer(self, answers: Sequence[Answer], *, heard: bool) -> tuple[list[tuple[Answer, str]], list[Claim]]:
         """Answers to what this shard asked, or with `heard` to what another did.
 
@@ -204,6 +211,8 @@ class ColumnarTypes:
         known: list[tuple[Answer, str]] = []
         claims: list[Claim] = []
         waiting = self._elsewhere if heard else self._own
+        if heard:
+            self._early += [one for one in answers if (one.agent, one.nth) in self._unclaimed]
         for answer in answers:
             name = waiting.pop((answer.agent, answer.nth), None)
             if name is not None:
@@ -219,7 +228,7 @@ class ColumnarTypes:
         for turns in self._turns.values():
             turns.close()
         self._turns, self._scope = {}, None
-        self._unclaimed, self._elsewhere, self._own = {}, {}, {}
+        self._unclaimed, self._elsewhere, self._own, self._early = {}, {}, {}, []
 
     def commit(self, tick: int) -> Taken:
         """What the turns came to; from here on agents hold what these left them."""

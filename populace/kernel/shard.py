@@ -207,7 +207,8 @@ class Shard:
             return self._to_claim(self._columnar.answer(event.answers, heard=True)[1])
         asks = self._columnar.claimed(event.mine)
         tick.counts.asked += len(asks)
-        return [AskModel(asks)] if asks else []
+        put: list[Effect] = [AskModel(asks)] if asks else []
+        return put + self._to_claim(self._columnar.answer(self._columnar.take_early(), heard=True)[1])
 
     def _shared(self, tick: Tick, answers: list[Answer]) -> list[Effect]:
         """Take answers to what this shard asks for columnar types on all shards: they count here, and all are told."""

@@ -23,6 +23,7 @@ from populace.interventions.at_work import Levers
 from populace.kernel import environment, shard
 from populace.kernel.bus import Frame
 from populace.kernel.rounds import Rounds
+from populace.kernel.sharing import Sharing
 from populace.kernel.snapshot import ShardState
 
 LONG_SEEDS = 10_000
@@ -121,6 +122,37 @@ def test_seeds_with_rounds_and_asks_by_the_world(talking: None) -> None:
     ended = outcomes(map(faults_of, range(cases(60, 14))))
     assert ended["same hash, nobody lost"] > 1
     assert ended.total() - ended["same hash, nobody lost"] > 2
+
+
+@pytest.fixture
+def crowded(monkeypatch: pytest.MonkeyPatch, talking: None) -> None:
+    monkeypatch.setattr(society, "CROWDED", True)
+    undisturbed.cache_clear()
+
+
+def test_seeds_with_a_columnar_type_that_asks_by_archetype(crowded: None) -> None:
+    """One shard asks for the agents of all, and tells; the others hear of it, whatever is late, doubled or lost."""
+    base = undisturbed()
+    assert base.total.purposes["crowd"].asks >= 15
+    for shards in (1, 5):
+        assert (undisturbed(shards).hashes, undisturbed(shards).asked) == (base.hashes, base.asked)
+    ended = outcomes(map(faults_of, range(cases(60, 14))))
+    assert ended["same hash, nobody lost"] > 1
+    assert ended.total() - ended["same hash, nobody lost"] > 2
+
+
+def test_control_an_archetype_that_every_shard_asks_is_paid_for_twice(
+    crowded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, claim = undisturbed(), Sharing.claim
+
+    def each(self: Sharing, shard: int, claims: Any) -> Any:
+        claim(self, shard, claims)
+        return [(one.agent, one.nth) for one in claims]
+
+    monkeypatch.setattr(Sharing, "claim", each)
+    undisturbed.cache_clear()
+    assert undisturbed(5).total.asked > base.total.asked
 
 
 def test_control_calls_that_are_served_twice_lose_what_was_heard(
@@ -227,6 +259,12 @@ def test_ten_thousand_seeds() -> None:
     print(f"\n{LONG_SEEDS} seeds:")
     for table in (ended, seen):
         print("\n".join(f"{n:>9}  {what}" for what, n in sorted(table.items(), key=lambda row: -row[1])), end="\n\n")
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3600)
+def test_two_thousand_seeds_with_a_columnar_type_that_asks(crowded: None) -> None:
+    print(f"\n{outcomes(map(faults_of, range(2_000)))}")
 
 
 @pytest.mark.chaos

@@ -24,6 +24,7 @@ from populace.kernel.barrier import (
     WorldClosed,
 )
 from populace.kernel.bus import Frame, count_messages
+from populace.kernel.columnar import join_columns
 from populace.kernel.snapshot import RunState, join_mail, join_shards, pack_world_state, split_mail, unpack_world_state
 from support.simulator import society
 from support.simulator.hosts import Model, Node
@@ -185,6 +186,7 @@ class Driver(Process):
             world=unpack_world_state(parts[WORLD]),
             total=barrier.total,
             hashes=list(barrier.trace.ticks),
+            columns=join_columns([parts[shard].columns for shard in range(barrier.shards)]),
         )
         self.run_.disk.save(state)
 

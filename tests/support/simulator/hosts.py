@@ -22,15 +22,21 @@ from populace.kernel.events import (
     AskModel,
     Attend,
     Attended,
+    ClaimAsks,
+    Claimed,
     EndRun,
+    HeardAnswers,
     HeardRounds,
     Looked,
     LookWorld,
     Observe,
+    ObserveColumns,
     OpenTick,
     Proceed,
     RunDone,
     Seen,
+    SeenColumns,
+    TellAnswers,
     TellRounds,
     TickDone,
 )
@@ -256,7 +262,7 @@ class ShardProcess(Hosted):
                 case AskModel(asks):
                     for ask in asks:
                         self._ask(ask)
-                case Observe() | LookWorld() | Attend() | TellRounds():
+                case Observe() | ObserveColumns() | LookWorld() | Attend() | TellRounds() | ClaimAsks() | TellAnswers():
                     self._begin_call(effect)
                 case Proceed():
                     self.effects(self.shard.handle(effect))
@@ -265,12 +271,15 @@ class ShardProcess(Hosted):
                 case RunDone():
                     self.post(DRIVER, ShardEnded(effect.shard, effect.counts, effect.attempt))
         self._end_tick()
-        if self.shard.exchanging and not any(isinstance(one, Hear) for one in self._calls.values()):
+        if (self.shard.exchanging or self.shard.sharing) and not self._calling(Hear):
             self._begin_call(Hear())
+
+    def _calling(self, *kinds: type) -> bool:
+        return any(isinstance(one, kinds) for one in self._calls.values())
 
     def _end_tick(self) -> None:
         """Tell how the tick ended, once the world has been told of all who left."""
-        if self._ending is not None and not any(isinstance(one, TellRounds) for one in self._calls.values()):
+        if self._ending is not None and not self._calling(TellRounds, TellAnswers):
             done, self._ending = self._ending, None
             self._tick_done(done)
 
@@ -282,11 +291,11 @@ class ShardProcess(Hosted):
     def _tick_done(self, done: TickDone) -> None:
         for frame in done.frames:
             self.post(name(frame.destination), frame)
-        reports = Reports(done.agents, done.fields, done.shard, done.attempt)
+        reports = Reports(done.agents, done.fields, done.shard, done.attempt, done.whole)
         self.post(name(WORLD), Reported(done.tick, reports))
         parcels = [(frame.destination, frame) for frame in done.frames if frame.destination != WORLD]
         event = ShardDone(
-            done.shard, done.attempt, done.tick, done.agents, done.digests, done.counts, parcels, done.sent
+            done.shard, done.attempt, done.tick, done.agents, done.digests, done.counts, parcels, done.sent, done.sums
         )
         self.post(DRIVER, event)
 
@@ -305,17 +314,23 @@ class ShardProcess(Hosted):
         if not isinstance(message, Reply) or message.caller != self.life or message.id not in self._calls:
             return
         effect = self._calls.pop(message.id)
-        event: Any
+        events: list[Any]
         match effect:
             case Observe():
-                event = Seen(read_values(message.values))
+                events = [Seen(read_values(message.values))]
+            case ObserveColumns():
+                events = [SeenColumns(message.values)]
             case LookWorld():
-                event = Looked(effect.batch, read_values(message.values))
+                events = [Looked(effect.batch, read_values(message.values))]
             case Attend():
-                event = Attended(message.values)
+                events = [Attended(message.values)]
+            case ClaimAsks():
+                events = [Claimed(message.values)]
             case _:
-                event = HeardRounds(message.values)
-        self.effects(self.shard.handle(event))
+                heard, answers = message.values
+                events = [HeardRounds(heard), HeardAnswers(answers)]
+        for event in events:
+            self.effects(self.shard.handle(event))
 
     def told(self, answer: Answer) -> None:
         self.effects(self.shard.handle(Answered([answer])))
@@ -364,13 +379,20 @@ class WorldProcess(Hosted):
             match effect:
                 case Observe(agents):
                     values = world.observe(agents, request.attempt)
+                case ObserveColumns(agents):
+                    values = world.observe_columns(agents, request.attempt)
+                case ClaimAsks(claims):
+                    values = world.claim(shard, request.tick, claims, request.attempt)
+                case TellAnswers(answers):
+                    world.tell_answers(request.tick, answers, request.attempt)
+                    values = [], []
                 case LookWorld(_, looks):
                     values = world.look(looks, request.attempt)
                 case Attend(agents):
                     values = world.attend(shard, request.tick, agents, request.attempt)
                 case TellRounds(said, left):
                     world.tell(shard, request.tick, said, left, request.attempt)
-                    values = world.hear(shard, request.tick, request.attempt)
+                    values = world.hear(shard, request.tick, request.attempt), []
                 case _:
                     if key not in self._hearing:
                         self._hearing[key] = request
@@ -392,13 +414,15 @@ class WorldProcess(Hosted):
         request = self._hearing.get(key)
         if request is None:
             return
+        whose = request.shard, request.tick, request.attempt
         try:
-            heard = self.environment.hear(request.shard, request.tick, request.attempt)
+            heard = self.environment.hear(*whose) if society.TALKING else []
+            answers = self.environment.hear_answers(*whose)
         except StaleOrder:
-            heard = []
-        if heard or anyway:
+            heard, answers = [], []
+        if heard or answers or anyway:
             del self._hearing[key]
-            self._reply(request, heard)
+            self._reply(request, (heard, answers))
 
     def ready(self, order: Resolve) -> bool:
         reported = {one.shard for one in self.reports.get(order.tick, []) if one.attempt == self.attempt}

@@ -10,9 +10,11 @@ import numpy as np
 
 from populace.agents.activation import Sometimes
 from populace.agents.agent import Agent, Public, public_fields
+from populace.agents.columnar import ColumnarAgent
+from populace.agents.columnar_context import ColumnarContext
 from populace.agents.consulting import Consultation
 from populace.agents.context import Context, Scope
-from populace.agents.population import Population
+from populace.agents.population import Population, make_columns
 from populace.agents.society import Society
 from populace.core.records import Abstained, Answer, Ask
 from populace.core.roster import Roster
@@ -24,11 +26,12 @@ from populace.interventions.levers import parse_lever
 from populace.interventions.resolve import resolve_levers
 from populace.kernel.environment import Environment
 from populace.kernel.plan import Hosted, ShardPlan
-from populace.kernel.shard import Shard
+from populace.kernel.shard import NOBODY, Shard
 from support.env_support import opened
 from support.kernel_support import make_scope
 
 AGENTS = 9
+CROWD = 6
 FRAME_BYTES = 60
 TICKS = 5
 
@@ -78,6 +81,20 @@ class Member(Agent):
         self.chain = int.from_bytes(blake2b(f"{self.chain}{values}".encode(), digest_size=6).digest(), "big")
 
 
+class Crowd(ColumnarAgent):
+    """Agents in columns, who ask by archetype, twice where they were answered."""
+
+    fold: Public[int] = 1
+
+    async def turns(self, ctx: ColumnarContext) -> None:
+        facts = {"at": self.fold % 3, "heard": np.minimum(ctx.inbox.counts(), 2)}
+        first = await ctx.ask("crowd {at} {heard}", facts=facts, purpose="crowd")
+        told = first.column(lambda text: int(text[:4], 16), -1)
+        self.fold = self.fold * 31 % 1009 + told + 2
+        again = await ctx.ask("crowd again {told}", facts={"told": told % 2}, who=told >= 0, purpose="crowd")
+        ctx.send(ctx.draw("to").integer(AGENTS), 3, who=again.asked & ~again.abstained)
+
+
 class Fund(Part):
     """Who paid what; it thanks those that pay and writes to somebody each tick."""
 
@@ -86,7 +103,7 @@ class Fund(Part):
     def __init__(self) -> None:
         super().__init__()
         self.factor = 31
-        self.paid = np.zeros(AGENTS, np.int64)
+        self.paid = np.zeros(AGENTS + CROWD, np.int64)
         self.order = 0
 
     def observe(self, tick: int, agents: Any) -> dict[str, Any]:
@@ -156,6 +173,9 @@ class Table(Part):
 TALKING = False
 """Whether members hold rounds at a `Table`, which asks the model; a test may have them do so."""
 
+CROWDED = False
+"""Whether there is a `Crowd` beside the members; a test may have one."""
+
 LEVERS = NO_LEVERS
 """What intervenes; a test may put `pulled()` here."""
 
@@ -180,10 +200,21 @@ def pulled() -> Levers:
     )
 
 
+def _counts() -> dict[str, int]:
+    return {"agent": AGENTS, "crowd": CROWD} if CROWDED else {"agent": AGENTS}
+
+
 def make_environment(shards: int, attempt: int) -> Environment:
     parts = (Fund(), Table()) if TALKING else (Fund(),)
-    world = opened(AGENTS, *parts, columns={"chain": [1] * AGENTS}, fields=public_fields(Member))
-    outcomes = {"mean": lambda world: world.columns["chain"].mean()}
+    columns: Any = {"chain": [1] * AGENTS}
+    fields: Any = public_fields(Member)
+    if CROWDED:
+        columns = {"agent": columns, "crowd": {"fold": [1] * CROWD}}
+        fields = {"agent": fields, "crowd": public_fields(Crowd)}
+    counts = _counts() if CROWDED else {}
+    world = opened(sum(_counts().values()), *parts, columns=columns, fields=fields, counts=counts)
+    members = (lambda world: world.columns["agent"]) if CROWDED else (lambda world: world.columns)
+    outcomes = {"mean": lambda world: members(world)["chain"].mean()}
     return Environment(world, outcomes, shards=shards, frame_bytes=FRAME_BYTES, attempt=attempt, levers=LEVERS,
                        scope=_scope())  # fmt: skip
 
@@ -191,7 +222,8 @@ def make_environment(shards: int, attempt: int) -> Environment:
 def _scope() -> Scope:
     """What turns, and parts that ask, read of the run."""
     rounds = frozenset({"table"}) if TALKING else frozenset()
-    return make_scope(AGENTS, actions=frozenset({"fund.pay"}), queries=frozenset({"fund.paid_by"}), rounds=rounds)
+    return make_scope(sum(_counts().values()), actions=frozenset({"fund.pay"}), queries=frozenset({"fund.paid_by"}),
+                      rounds=rounds, roster=Roster(_counts()))  # fmt: skip
 
 
 def make_shard(index: int, shards: int, attempt: int) -> Shard:
@@ -199,9 +231,13 @@ def make_shard(index: int, shards: int, attempt: int) -> Shard:
         index=index, shards=shards, attempt=attempt, observes=True, live_turns=3, inbox_messages=5,
         frame_bytes=FRAME_BYTES, record_messages=True, record_asks=True, rounds=TALKING,
     )  # fmt: skip
-    agents = [Member() for _ in range(index, AGENTS, shards)]
-    hosted = Hosted(Member, public_fields(Member), Sometimes(0.4))
-    return Shard(plan, _scope(), agents, {"agent": hosted}, LEVERS)
+    roster = Roster(_counts())
+    agents = [Member() if one < AGENTS else NOBODY for one in range(index, roster.size, shards)]
+    types = {"agent": Hosted(Member, public_fields(Member), Sometimes(0.4))}
+    if CROWDED:
+        own = roster.own("crowd", index, shards).tolist()
+        types["crowd"] = Hosted(Crowd, public_fields(Crowd), Sometimes(0.7), make_columns(Crowd, {}, own))
+    return Shard(plan, _scope(), agents, types, LEVERS, roster)
 
 
 def answer(ask: Ask) -> Answer:
