@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,10 +74,7 @@ def pay_wages(economy: Holdings, tick: int) -> tuple[Ints, Ints]:
 
 def pay_state(economy: Holdings, tick: int, wages: Ints, net: Ints) -> None:
     """The government gives taxes back, and transfers."""
-
-    def add(ids: NDArray[np.integer], cents: Ints) -> None:
-        earn(economy, ids, cents)
-
+    add = partial(earn, economy)
     rebate(economy, int(economy.accounts.month[KINDS.index("income_tax")]), add)
     economy.accounts.check("rebate", tick)
     transfer(economy, wages, net, add)

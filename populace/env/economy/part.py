@@ -71,8 +71,8 @@ class Economy(HouseholdActs, FirmActs, Looks):
 
     **Seen**: `wallet_cents`, `savings_cents`, `employer` (-1 for none), `wage_cents` (one's own, an hour), `hours`,
     `income_cents`, `spent_cents`, `bought_units` (of last month), `months_jobless`, `price_cents`, `inflation_year`,
-    `unemployment_rate`, `vacancies`, `interest_rate`, `transfer_cents` (what the policy gives a month; 0 where not
-    entitled is not told). Where agents play firms: also `stock_units`, `demand_units`, `sold_units`, `revenue_cents`,
+    `unemployment_rate`, `vacancies`, `interest_rate`, `transfer_cents` (what those entitled are given
+    a month). Where agents play firms: also `stock_units`, `demand_units`, `sold_units`, `revenue_cents`,
     `workers`, `own_price_cents`, `own_wage_cents`, which are 0 for households.
     **Looks**: `offers(n=5)`, `figures(ago=0)`, `firm(firm=)`, `workers(firm=)`.
 
