@@ -364,3 +364,26 @@ def test_a_block_where_a_part_would_let_the_blocked_hear_is_refused_and_named(tm
     with pytest.raises(SettingsError, match=r"lever 'levers\[0\]': block keeps mail back, and the part 'choir' holds"):
         run_local(tmp_path / "run", str(scenario), levers=[BLOCK])
     run_local(tmp_path / "other", str(scenario), levers=[{"at": 1, "send": {"to": [1], "body": 1}}])
+
+
+LIBRARY = """
+from populace import Agent, Population, Society, World
+from populace.env.talk import Talk
+
+class One(Agent):
+    async def turn(self, ctx):
+        ctx.send((ctx.id + 1) % 4, "hello")
+
+society = Society(name="one", agent=One, population=lambda setup: Population.of_defaults(setup.agents),
+                  world=lambda setup, people: World(Talk(by="acts")), size=4, ticks=3)
+"""
+
+
+def test_parts_of_the_library_say_whether_a_block_fits_them(tmp_path):
+    """Talk by acts holds no rounds; in rounds it would let the blocked hear."""
+    scenario = tmp_path / "one.py"
+    scenario.write_text(LIBRARY)
+    assert run_local(tmp_path / "acts", str(scenario), levers=[BLOCK])["messages"]["refused"]
+    scenario.write_text(LIBRARY.replace('by="acts"', 'by="rounds"'))
+    with pytest.raises(SettingsError, match="the part 'talk' holds rounds"):
+        run_local(tmp_path / "rounds", str(scenario), levers=[BLOCK])

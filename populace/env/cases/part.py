@@ -95,6 +95,7 @@ class Cases(Part):
         self.lag = lag
         self.feedback = feedback
         self.within_tick = within_tick
+        self.heeds_blocks = not within_tick  # else no rounds are held
         self.rubric = {one.name: one for one in rubric}
         self.records = Ring("records", RECORD, keep)
         """A row an answered case."""

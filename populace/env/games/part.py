@@ -106,6 +106,7 @@ class Games(Part):
         self.frame = self._frame(next(iter(game.frames)) if frame is None else frame)
         self.shown = self._shown(memory if shown is None else shown)
         self.rounds_per_tick = len(game.stages) * repetitions
+        self.heeds_blocks = True  # a move is no message, and no lever on mail keeps it from those who play
         self._seed = 0
         self._cached: tuple[int, Ids, Board, NDArray[np.int64]] | None = None
 

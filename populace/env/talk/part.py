@@ -112,6 +112,7 @@ class Talk(Part):
         self.size = size
         self.matching = matching
         self.by = by
+        self.heeds_blocks = by == "acts"  # which hold no rounds
         self.agreement = agreement
         self.deadline = deadline
         self.patience = patience
