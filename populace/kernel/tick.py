@@ -30,6 +30,9 @@ from populace.kernel.events import (
 from populace.kernel.public_fields import FieldsByType, PublicFields
 from populace.kernel.turn import Turn, read_answer
 
+LOOKS: Final = 2048
+"""How many looks go to the world at once, while more turns are to begin: each such batch costs a way there and back."""
+
 _NOTHING_YET: Final = Heard(-1, -1, "failed")
 
 
@@ -178,7 +181,8 @@ class Tick:
             turn = Turn(agent, id, number, inbox(id), read(agent))
             self._file(turn, turn.begin(scope, NOTHING if seen is None else seen[at]))
         effects: list[Effect] = []
-        if self._looks:
+        more = not self._proceeding and self._next == end < len(due)
+        if self._looks and (len(self._looks) >= LOOKS or not (more or self._proceeding)):
             self._batches += 1
             self._looking[self._batches] = self._lookers
             effects.append(LookWorld(self._batches, self._looks))
@@ -189,7 +193,7 @@ class Tick:
         if self._said or self._left:
             effects.append(TellRounds(self._said, self._left))
             self._said, self._left = [], []
-        if not self._proceeding and self._next == end < len(due):
+        if more:
             self._proceeding = True
             effects.append(Proceed())
         return effects
@@ -229,10 +233,10 @@ class Tick:
     def live(self) -> list[Turn]:
         """The turns that wait for something."""
         looking = (turn for batch in self._looking.values() for turn in batch)
-        return [*self._waiting.values(), *looking, *self._exchanging.values()]
+        return [*self._waiting.values(), *self._lookers, *looking, *self._exchanging.values()]
 
     def validate(self) -> None:
         """Raise AssertionError where the tick's state contradicts itself."""
         assert 0 <= self._next <= len(self.due)
         assert all(turn.coroutine is not None for turn in self._waiting.values())
-        assert len(self.live()) + len(self._lookers) + len(self._finished) == self._next, "a turn was lost"
+        assert len(self.live()) + len(self._finished) == self._next, "a turn was lost"

@@ -133,7 +133,7 @@ def test_any_order_and_grouping_of_results_gives_the_same_tick(data: st.DataObje
     one, other = society(), society(live_turns=live)
     for tick in range(3):
         done = ordered(one, tick)
-        with patch.object(tick_module, "STRIDE", stride), patch.object(committed, "STRIDE", stride):
+        with patch.multiple(tick_module, STRIDE=stride, LOOKS=2 * stride), patch.object(committed, "STRIDE", stride):
             assert same(plain(done), plain(disordered(other, tick, data)))
     assert {k: sorted(v) for k, v in one.timers.items()} == {k: sorted(v) for k, v in other.timers.items()}
     assert [agent.mood for agent in one.agents] == [agent.mood for agent in other.agents]
