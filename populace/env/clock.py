@@ -67,7 +67,7 @@ class Clock(Part):
         """`read(tick=...)`: time, weekday, hour and day at a tick, the present one unless named."""
         return [self._read(**one) for one in args]
 
-    def _read(self, *, tick: Any = None, **rest: Any) -> dict[str, Any]:
+    def _read(self, /, *, tick: Any = None, **rest: Any) -> dict[str, Any]:
         tick = self.world.tick if tick is None else tick
         if rest or type(tick) is not int or tick < 0:
             raise ValueError(f"write {self.name}.read(tick=...) with a tick of 0 or more, got {tick!r} {rest or ''}")

@@ -219,7 +219,7 @@ class Fields(Part):
         """
         return [self._of(**one) for one in args]
 
-    def _of(self, *, agents: Any = None, fields: Any = None, **rest: Any) -> dict[str, list[Any]]:
+    def _of(self, /, *, agents: Any = None, fields: Any = None, **rest: Any) -> dict[str, list[Any]]:
         if rest or not isinstance(agents, list):
             raise ValueError(f"write columns.of(agents=[...], fields=[...]), got agents={agents!r} {rest or ''}")
         if not all(type(agent) is int and 0 <= agent < self.roster.size for agent in agents):

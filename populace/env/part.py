@@ -128,6 +128,19 @@ class Batch:
         """An argument of all actions, in their order. Raises KeyError where one has none of that name."""
         return np.array([one[name] for one in self.args])
 
+    def alike(self, name: str) -> NDArray[Any] | None:
+        """An argument as `column` gives it, where that changes no value: None where one has none, or types differ.
+
+        A column of 5 and True would be of 5 and 1, one of 5 and 2.5 of floats, one of 5 and "a" of texts: what one
+        agent gives would change what another one gave.
+        """
+        if self.in_columns() is None and len({type(one.get(name)) for one in self.args}) != 1:
+            return None
+        try:
+            return self.column(name)
+        except (KeyError, ValueError):  # one has none, or lists of several lengths
+            return None
+
     def in_columns(self) -> frozenset[str] | None:
         """The arguments' names, where all these actions were taken in columns and have the same ones; else None.
 

@@ -406,8 +406,8 @@ class Cases(Part):
         """`kappa(criterion=)`: how far the two judges agree on an item (Cohen's); None where nothing was judged."""
         return [self._kappa(**one) for one in args]
 
-    def _kappa(self, *, criterion: Any = None, **rest: Any) -> float | None:
-        if rest or criterion not in self.rubric:
+    def _kappa(self, /, *, criterion: Any = None, **rest: Any) -> float | None:
+        if rest or type(criterion) is not str or criterion not in self.rubric:
             raise ValueError(f"kappa(criterion=) is asked with one of {sorted(self.rubric)}")
         found = self.agreement(criterion)
         return None if np.isnan(found) else found

@@ -95,7 +95,7 @@ def count(city: City, n: Any) -> int:
     return n
 
 
-def place_of(city: City, *, place: Any = None, **rest: Any) -> int:
+def place_of(city: City, /, *, place: Any = None, **rest: Any) -> int:
     """A place by id or name. Raises ValueError."""
     found = city.places.by_name.get(place, NONE) if isinstance(place, str) else place
     if rest or type(found) is not int or not 0 <= found < len(city.places):
@@ -124,7 +124,7 @@ def nearby(city: City, agents: Sequence[int], args: Sequence[dict[str, Any]]) ->
     return [_nearby(city, agent, **one) for agent, one in zip(agents, args, strict=True)]
 
 
-def _nearby(city: City, agent: int, *, kind: Any = None, n: Any = None, mode: Any = None, **rest: Any) -> list[Any]:
+def _nearby(city: City, agent: int, /, *, kind: Any = None, n: Any = None, mode: Any = None, **rest: Any) -> list[Any]:
     n, names = count(city, n), list(city.modes)
     mode = names[0] if mode is None else mode
     if rest or kind not in (None, *city.places.kinds) or mode not in names:

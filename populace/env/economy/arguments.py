@@ -40,8 +40,5 @@ def _is_number(value: Any) -> bool:
 
 
 def _column(batch: Batch, name: str, kinds: str) -> NDArray[Any] | None:
-    try:
-        column = batch.column(name)
-    except (KeyError, ValueError):
-        return None
-    return column if column.dtype.kind in kinds and column.shape == (len(batch),) else None
+    column = batch.alike(name)
+    return column if column is not None and column.dtype.kind in kinds and column.shape == (len(batch),) else None

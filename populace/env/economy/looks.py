@@ -87,7 +87,7 @@ class Looks(Holdings):
         """`workers(firm=)`: the ids of those whom a firm employs."""
         return [np.flatnonzero(self.people.employer == self._firm_row(**one)).tolist() for one in args]
 
-    def _firm_row(self, *, firm: Any = None, **rest: Any) -> int:
+    def _firm_row(self, /, *, firm: Any = None, **rest: Any) -> int:
         known = type(firm) is int and not rest and 0 <= firm < 2**31
         row = int(self._firm_rows(np.array([firm if known else 0]))[0]) if known else -1
         if row < 0:
@@ -99,7 +99,7 @@ class Looks(Holdings):
         """`figures(ago=0)`: the statistics of the last month, or of `ago` months before it; None where lacking."""
         return [self._figures(**one) for one in args]
 
-    def _figures(self, *, ago: Any = 0, **rest: Any) -> dict[str, float | None]:
+    def _figures(self, /, *, ago: Any = 0, **rest: Any) -> dict[str, float | None]:
         if rest or type(ago) is not int or ago < 0:
             raise ValueError(f"ago is how many months before the last, from 0, got {ago!r} {rest or ''}")
         row = {name: self.statistics.last(name, ago) for name in SERIES}

@@ -16,6 +16,8 @@ from populace.env.feed.posts import NONE
 from populace.env.feed.records import BY_MODERATOR, UNKNOWN, Records
 from populace.env.part import Batch, action
 
+MOST_INTEREST: Final = 1e15
+"""The most that an entry of a vector or of interests may be, either way: products of them stay finite in float32."""
 _TRUTHS: Final[Mapping[bool | None, int]] = {False: 0, True: 1, None: UNKNOWN}
 _TRUTH_TYPES: Final = (bool, type(None))
 
@@ -156,7 +158,9 @@ class ActingFeed(Feed):
         """Whether truth, community and vector are of their kinds."""
         vector, size = args.get("vector"), len(self.records.vectors.names)
         fits = vector is None or (
-            isinstance(vector, list) and len(vector) == size and all(type(one) in (int, float) for one in vector)
+            isinstance(vector, list)
+            and len(vector) == size
+            and all(type(one) in (int, float) and abs(one) <= MOST_INTEREST for one in vector)
         )
         return fits and type(args.get("true")) in _TRUTH_TYPES and type(args.get("community")) in (str, type(None))
 

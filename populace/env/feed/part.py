@@ -192,10 +192,10 @@ class Feed(Part):
         """`by(author=, n=show)`: an agent's newest posts and reposts, newest first."""
         return [self._by(**one) for one in args]
 
-    def _by(self, **args: Any) -> list[dict[str, Any]]:
+    def _by(self, /, **args: Any) -> list[dict[str, Any]]:
         return self._shown(self.posts.of_author(*self._author(**args)))
 
-    def _author(self, *, author: Any = None, **rest: Any) -> tuple[int, int]:
+    def _author(self, /, *, author: Any = None, **rest: Any) -> tuple[int, int]:
         """Whose posts are asked for, and how many."""
         n = self._count(**rest)
         if type(author) is not int or not 0 <= author < self.world.agents:
@@ -207,18 +207,18 @@ class Feed(Part):
         """`thread(post=, n=show)`: the post, and then up to n replies to it, oldest first."""
         return [self._thread(**one) for one in args]
 
-    def _thread(self, **args: Any) -> list[dict[str, Any]]:
+    def _thread(self, /, **args: Any) -> list[dict[str, Any]]:
         post, n = self._root(**args)
         return self._shown([post, *self.posts.replies_to(post, n)])
 
-    def _root(self, *, post: Any = None, **rest: Any) -> tuple[int, int]:
+    def _root(self, /, *, post: Any = None, **rest: Any) -> tuple[int, int]:
         """Which post is asked for, and how many replies."""
         n = self._count(**rest)
         if type(post) is not int or not self.posts.kept(post):
             raise ValueError(f"there is no post {post!r}, or it is kept no longer")
         return post, n
 
-    def _count(self, *, n: Any = None, **rest: Any) -> int:
+    def _count(self, /, *, n: Any = None, **rest: Any) -> int:
         n = self.show if n is None else n
         if rest or type(n) is not int or not 1 <= n <= self.keep:
             raise ValueError(f"n is how many posts to show, from 1 to {self.keep}, got {n!r} {rest or ''}")

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from populace.core.errors import ScenarioError
 from populace.env.digest import join_digests
-from populace.env.feed.acting import ActingFeed
+from populace.env.feed.acting import MOST_INTEREST, ActingFeed
 from populace.env.feed.candidates import Source
 from populace.env.feed.cascades import cascades, shown_cascade
 from populace.env.feed.checking import Moderator
@@ -105,8 +105,13 @@ class Platform(ActingFeed):
         self.communities = tuple(communities)
         self._numbers = check_communities(where, self.communities)
         self._interests = None if interests is None else np.asarray(interests, np.float32)
-        if self._interests is not None and (self._interests.ndim != 2 or not np.isfinite(self._interests).all()):
-            raise ScenarioError(f"{where}: interests are finite numbers, a row an agent: {self._interests.shape}")
+        if self._interests is not None and (
+            self._interests.ndim != 2 or not (np.abs(self._interests) <= MOST_INTEREST).all()
+        ):
+            raise ScenarioError(
+                f"{where}: interests are numbers up to {MOST_INTEREST:g} either way, a row an agent, of the shape "
+                f"{self._interests.shape}"
+            )
         if type(memory) is not int or type(pool) is not int or memory < 0 or pool < 1:
             raise ScenarioError(f"{where}: memory is at least 0 and pool at least 1, got {memory!r} and {pool!r}")
         if not (attention is None or type(attention) is str or (type(attention) is int and attention >= 0)):
@@ -214,7 +219,7 @@ class Platform(ActingFeed):
     def ranked_by(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         """`ranked_by(recommender=, n=show)`: what a recommender of this name shows."""
         for one in args:
-            if one.get("recommender") not in self.recommenders:
+            if type(one.get("recommender")) is not str or one["recommender"] not in self.recommenders:
                 raise ValueError(
                     f"recommender is one of {', '.join(self.recommenders)}, got {one.get('recommender')!r}"
                 )
@@ -265,9 +270,10 @@ class Platform(ActingFeed):
         """`community(name=, n=show)`: the newest posts in a community, newest first."""
         found = []
         for agent, one in zip(agents, args, strict=True):
-            number = self._numbers.get(one.get("name"))  # type: ignore[arg-type]
+            name = one.get("name")
+            number = self._numbers.get(name) if type(name) is str else None
             if number is None:
-                raise ValueError(f"name is one of {', '.join(self._numbers)}, got {one.get('name')!r}")
+                raise ValueError(f"name is one of {', '.join(self._numbers)}, got {name!r}")
             n = self._count(**{key: value for key, value in one.items() if key != "name"})
             posts = self.ranking().originals()
             posts = posts[self.records.of_posts("community", posts) == number]

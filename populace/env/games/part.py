@@ -215,12 +215,9 @@ class Games(Part):
                 self.counts["moves"] += 1
 
     def _column(self, batch: Batch, board: Board, place: NDArray[np.int64]) -> bool:
-        """Take moves that are all numbers as one column; False where they aren't."""
-        try:
-            given = batch.column("move")
-        except (KeyError, ValueError):  # one has none, or lists of several lengths
-            return False
-        if given.dtype.kind not in "biuf" or given.ndim != 1:
+        """Take moves that are all numbers of one type as one column; False where they aren't."""
+        given = batch.alike("move")
+        if given is None or given.dtype.kind not in "biuf" or given.ndim != 1:
             return False
         moves, at = given.astype(np.float64), place[batch.agents]
         found = np.full(len(batch), NO_PLAY, np.int8)
@@ -358,7 +355,7 @@ class Games(Part):
         """`history(n=shown)`: one's own last n plays (at most `shown`), oldest first, as `history` is seen."""
         return [self._history(agent, **one) for agent, one in zip(agents, args, strict=True)]
 
-    def _history(self, agent: int, *, n: Any = None, **rest: Any) -> list[dict[str, Any]]:
+    def _history(self, agent: int, /, *, n: Any = None, **rest: Any) -> list[dict[str, Any]]:
         n = self.shown if n is None else n
         if rest or type(n) is not int or n < 0:
             raise ValueError(f"n is how many past plays, 0 or more, got {n!r} {rest or ''}")

@@ -302,7 +302,7 @@ class Bargain(Part):
         """`worth(deal=, terms={issue: option})`: what terms are worth to the asking agent, in its points."""
         return [self._worth(agent, **one) for agent, one in zip(agents, args, strict=True)]
 
-    def _worth(self, agent: int, *, deal: Any = None, terms: Any = None, **rest: Any) -> float:
+    def _worth(self, agent: int, /, *, deal: Any = None, terms: Any = None, **rest: Any) -> float:
         reason, side = self._party(deal, agent)
         if rest or side == _NONE:
             raise ValueError(f"deal is one of the asking agent's, got {deal!r}: {reason} {rest or ''}")
@@ -314,7 +314,7 @@ class Bargain(Part):
         """`history(deal=, n=10)`: a deal's newest offers, oldest first: tick, offer, own, terms, text, worth."""
         return [self._history(agent, **one) for agent, one in zip(agents, args, strict=True)]
 
-    def _history(self, agent: int, *, deal: Any = None, n: Any = 10, **rest: Any) -> list[dict[str, Any]]:
+    def _history(self, agent: int, /, *, deal: Any = None, n: Any = 10, **rest: Any) -> list[dict[str, Any]]:
         reason, side = self._party(deal, agent)
         if rest or side == _NONE or type(n) is not int or n < 1:
             raise ValueError(f"deal is one of the asking agent's, n at least 1: {deal!r}, {n!r} {reason} {rest or ''}")

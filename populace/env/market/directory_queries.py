@@ -50,6 +50,7 @@ class DirectoryQueries(Part):
     def _search(
         self,
         agent: int,
+        /,
         *,
         items: Any = (),
         attributes: Any = (),
@@ -117,7 +118,7 @@ class DirectoryQueries(Part):
         """`listing(listing=)`: one listing, with its whole menu."""
         return [self._listing(**one) for one in args]
 
-    def _listing(self, *, listing: Any = None, **rest: Any) -> dict[str, Any]:
+    def _listing(self, /, *, listing: Any = None, **rest: Any) -> dict[str, Any]:
         if rest or not self._there(listing):
             raise ValueError(f"there is no listing {listing!r}, or it was withdrawn {rest or ''}")
         return self._shown(listing)

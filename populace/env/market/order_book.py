@@ -163,12 +163,7 @@ class OrderBook(Part):
     @action
     def submit(self, tick: int, batch: Batch) -> Iterable[tuple[int, Any]]:
         """`submit(side=, price=, quantity=)`: a limit order, or with price 0 a market order."""
-        try:
-            sides, prices, quantities = (batch.column(name).tolist() for name in ("side", "price", "quantity"))
-        except KeyError:
-            sides, prices, quantities = (
-                [one.get(name) for one in batch.args] for name in ("side", "price", "quantity")
-            )
+        sides, prices, quantities = (self._values(batch, name) for name in ("side", "price", "quantity"))
         for i, agent in enumerate(batch.agents.tolist()):
             price = prices[i]
             if type(price) is not int:
@@ -178,6 +173,11 @@ class OrderBook(Part):
             else:
                 self._order(batch, i, agent, sides[i], price, quantities[i], tick)
         return self._told()
+
+    @staticmethod
+    def _values(batch: Batch, name: str) -> list[Any]:
+        column = batch.alike(name)
+        return [one.get(name) for one in batch.args] if column is None else column.tolist()
 
     def _order(self, batch: Batch, i: int, agent: int, side: Any, price: int, quantity: Any, tick: int) -> None:
         way = _SIDES.get(side) if type(side) in (str, int) else None
@@ -297,7 +297,7 @@ class OrderBook(Part):
         newest = self.bars.newest("close", max(counts, default=0)).tolist()
         return [newest[:n] for n in counts]
 
-    def _count(self, what: str, usual: int, most: int, **given: Any) -> int:
+    def _count(self, what: str, usual: int, most: int, /, **given: Any) -> int:
         n = given.pop(what, usual)
         if given or type(n) is not int or not 1 <= n <= most:
             raise ValueError(f"{what} is from 1 to {most}, got {n!r} {given or ''}")

@@ -57,6 +57,9 @@ class Proposals(Ring):
             **values, status=UNDER_WAY, rank=-1, before=NONE, **dict(zip(self._basket, filled, strict=True))
         )
         heappush(self._under_way, (values["time"], int(values["tie"]), number))
+        if len(self._under_way) > 2 * self.keep:  # those of long delays are no longer kept
+            self._under_way = [one for one in self._under_way if self.kept(one[2])]
+            heapify(self._under_way)
         return number
 
     def arrive(self, tick: int) -> list[int]:

@@ -1,0 +1,138 @@
+"""Odd arguments of one agent: they are refused, change nothing of what another agent gave, and end no run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from support.cities import street
+from support.env_support import Setup, acts, opened
+
+from populace.core.errors import ScenarioError
+from populace.env import (
+    Bargain,
+    Batch,
+    Cases,
+    CaseSet,
+    Clock,
+    Community,
+    Directory,
+    Economy,
+    Fact,
+    Games,
+    LookFailed,
+    Network,
+    OrderBook,
+    Platform,
+    World,
+)
+from populace.env.games import dictator, prisoners_dilemma
+from populace.env.market.proposals import Proposals
+
+
+def resolved(world: World, kind: str, *rows: dict[str, Any]) -> list[str]:
+    """Why each agent's act is refused, '' where it isn't: agent 0 has the first row."""
+    made = acts(*((agent, kind, args) for agent, args in enumerate(rows)))
+    refused = {one.agent: reason for one, reason in world.resolve(made).refused}
+    return [refused.get(agent, "") for agent in range(len(rows))]
+
+
+def check_orders_by_themselves() -> None:
+    def order(side: Any = "buy", price: Any = 10, quantity: Any = 2) -> dict[str, Any]:
+        return {"side": side, "price": price, "quantity": quantity}
+
+    rows = order(), order(side=1), order(price=True), order(price=2.5), order(quantity="2"), order(side=["buy"]), {}
+    world = opened(7, OrderBook())
+    assert resolved(world, "book.submit", *rows) == ["", "", *["bad_arguments"] * 5]
+    assert world.book.book.orders()["account"].tolist() == [0, 1]
+
+
+def test_orders_of_all_kinds_are_each_taken_by_themselves():
+    check_orders_by_themselves()
+
+
+def test_an_order_that_is_read_with_the_others_is_found_out(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Batch, "alike", Batch.column)
+    with pytest.raises((AssertionError, ScenarioError)):
+        check_orders_by_themselves()
+
+
+def test_true_is_no_amount_of_money_beside_one_that_is():
+    world = opened(3, Economy(firms=1))
+    rows = [{"cents": 5}, {"cents": True}, {"cents": 2.0}]
+    assert resolved(world, "economy.consume", *rows) == ["", "bad_arguments", "bad_arguments"]
+
+
+def test_a_move_in_words_leaves_the_others_moves_as_they_are():
+    world = opened(2, Games(prisoners_dilemma(), matching="fixed"))
+    assert resolved(world, "game.move", {"move": 0}, {"move": "defect"}) == ["", ""]
+    world = opened(4, Games(dictator(), matching="fixed"))
+    givers = world.game._now(0)[0][:, 0]
+    made = acts(
+        *((int(agent), "game.move", {"move": move}) for agent, move in zip(sorted(givers), (3, None), strict=True))
+    )
+    assert [reason for _, reason in world.resolve(made).refused] == ["not_allowed"]
+
+
+def worlds() -> dict[str, World]:
+    terms = {"price": ["low", "high"]}
+    points = {"price": {"low": 1.0, "high": 2.0}}
+    cases = CaseSet([Fact(key="pain")], {"pain": ["present"]}, ["flu", "gout"], ["flu"])
+    return {
+        "city.nearby": street(2),
+        "city.at_place": street(2),
+        "city.here": street(2),
+        "clock.read": opened(2, Clock("2024-01-01")),
+        "directory.search": opened(2, Directory(["tea"])),
+        "directory.listing": opened(2, Directory(["tea"])),
+        "bargain.worth": opened(2, Bargain(terms, [{"sides": [0, 1], "points": [points, points]}])),
+        "bargain.history": opened(2, Bargain(terms, [{"sides": [0, 1], "points": [points, points]}])),
+        "game.history": opened(2, Games(prisoners_dilemma())),
+        "book.depth": opened(2, OrderBook()),
+        "feed.ranked_by": opened(2, Platform()),
+        "feed.latest": opened(2, Platform()),
+        "feed.by": opened(2, Platform()),
+        "feed.thread": opened(2, Platform()),
+        "feed.community": opened(2, Platform(communities=[Community("news", "")])),
+        "cases.kappa": opened(2, Cases(cases, solvers=[0, 1])),
+        "columns.of": opened(2, Clock("2024-01-01")),
+        "network.ties": opened(2, Network.edges(Setup(2), [0], [1])),
+        "economy.figures": opened(2, Economy(firms=1)),
+        "economy.firm": opened(2, Economy(firms=1)),
+    }
+
+
+ODD: list[dict[str, Any]] = [
+    *({name: 1} for name in ("self", "city", "what", "usual", "most", "args")),
+    *({name: []} for name in ("name", "recommender", "criterion", "place", "kind", "mode", "post", "author", "agent")),
+    {"agent": None},
+    {"recommender": {}, "n": 1},
+]
+
+
+@pytest.mark.parametrize("query", worlds())
+def test_questions_with_any_arguments_fail_alone(query: str):
+    world = worlds()[query]
+    assert query in world.queries
+    for args in ODD:
+        assert isinstance(world.look(query, [0], [args])[0], LookFailed), args
+
+
+def test_vectors_that_would_end_in_infinity_are_refused():
+    interests = [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
+    world = opened(3, Platform(interests=interests, learning=0.5))
+    rows = [{"text": "a", "vector": [1.0, one]} for one in (float("nan"), 1e300, -2.0)]
+    assert resolved(world, "feed.post", *rows) == ["bad_arguments", "bad_arguments", ""]
+    for bad in (float("nan"), 1e30):
+        with pytest.raises(ScenarioError, match="interests are numbers up to 1e"):
+            Platform(interests=[[bad]])
+
+
+def test_proposals_under_way_for_ever_take_no_room_once_they_are_dropped():
+    proposals = Proposals(3, 1, 2)
+    for number in range(100):
+        given = {"tick": 0, "listing": 0, "seller": 0, "buyer": 1, "price_cents": 1, "text": ""}
+        proposals.propose([0], **given, time=1e9 - number, tie=np.uint64(number))
+    assert len(proposals._under_way) <= 6
+    assert proposals.arrive(2 * 10**9) == [99, 98, 97]
