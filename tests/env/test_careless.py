@@ -125,7 +125,7 @@ def test_vectors_that_would_end_in_infinity_are_refused():
     rows = [{"text": "a", "vector": [1.0, one]} for one in (float("nan"), 1e300, -2.0)]
     assert resolved(world, "feed.post", *rows) == ["bad_arguments", "bad_arguments", ""]
     for bad in (float("nan"), 1e30):
-        with pytest.raises(ScenarioError, match="interests are numbers up to 1e"):
+        with pytest.raises(ScenarioError, match="interests are finite numbers up to 1e"):
             Platform(interests=[[bad]])
 
 

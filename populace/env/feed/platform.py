@@ -109,7 +109,7 @@ class Platform(ActingFeed):
             self._interests.ndim != 2 or not (np.abs(self._interests) <= MOST_INTEREST).all()
         ):
             raise ScenarioError(
-                f"{where}: interests are numbers up to {MOST_INTEREST:g} either way, a row an agent, of the shape "
+                f"{where}: interests are finite numbers up to {MOST_INTEREST:g} either way, a row an agent, got "
                 f"{self._interests.shape}"
             )
         if type(memory) is not int or type(pool) is not int or memory < 0 or pool < 1:
