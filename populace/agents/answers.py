@@ -23,7 +23,7 @@ from populace.core.errors import BadAsk
 class Chosen(msgspec.Struct, frozen=True, eq=False):
     """The answer to a `Choice`: the label, and the model's probabilities over all labels where it gives them.
 
-    It equals its label: `answer == "yes"` and `answer.label == "yes"` say the same.
+    It equals its label: `answer == "yes"` and `answer.label == "yes"` say the same, and so do `!=`.
     """
 
     label: str
@@ -33,6 +33,9 @@ class Chosen(msgspec.Struct, frozen=True, eq=False):
         if isinstance(other, str):
             return self.label == other
         return isinstance(other, Chosen) and (other.label, other.probabilities) == (self.label, self.probabilities)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # a Struct's own would compare identity
 
     def __hash__(self) -> int:
         return hash(self.label)

@@ -93,7 +93,8 @@ def plan_job(origin: Origin, settings: Settings, *, whole: bool = True, trace_ve
     if whole and not society.rules and any(settings.of_role(role).model.kind == "rules" for role in roles):
         raise ScenarioError(
             f"{origin.name}: the society has no rules that could answer: declare them by purpose, "
-            "Society(rules={'opinion': rule}) with `def rule(facts, draw)`, or choose another model.kind."
+            "Society(rules={'opinion': rule}) with `def rule(facts, draw)`, or choose another model.kind. "
+            "A society that asks nothing runs on `--model scripted`."
         )
     if whole:
         check_model(settings)

@@ -170,6 +170,9 @@ def test_a_choice_equals_its_label() -> None:
     yes = Chosen("yes", {"yes": 0.7, "no": 0.3})
     assert yes == "yes"
     assert yes != "no"
+    assert [yes != other for other in ("yes", "no", Chosen("yes"), Chosen("yes", dict(yes.probabilities or {})))] == [
+        False, True, True, False,
+    ]  # fmt: skip
     assert yes != Chosen("yes")
     assert yes == Chosen("yes", {"yes": 0.7, "no": 0.3})
     assert f"{yes}" == "yes"

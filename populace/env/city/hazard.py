@@ -96,7 +96,9 @@ class Storm:
         size = len(self._track["times_s"])
         for name, values in self._track.items():
             if values.shape != (size,) or not size or not np.isfinite(values).all():
-                raise ScenarioError(f"Storm: {name} has to hold a finite number for each of the {size} points")
+                raise ScenarioError(
+                    f"Storm: {name} has to hold a finite number for each of the {size} points of times_s"
+                )
         if (np.diff(self._track["times_s"]) <= 0).any():
             raise ScenarioError("Storm: times_s has to increase from point to point")
         if (self._track["wind_m_s"] < 0).any() or (self._track["radius_m"] <= 0).any() or not b > 0:
