@@ -206,6 +206,7 @@ class Coordinator:
                 await self._attempt(job, society, state, closer.former_ticks)
             except ActorLost as lost:
                 losses.update(lost.names)
+                self._saver.upkeep.losses = dict(losses)
                 closer.lost.append(str(lost))
                 if store is None or self._stopped.is_set():
                     await self._count_what_is_left()
@@ -224,6 +225,7 @@ class Coordinator:
                         self._reached.total.add(unrecorded)
                 await self._uploads.recover()
                 state = store.latest()
+                self._saver.upkeep.recoveries += 1
                 self._audience.note(f"{lost}; going back to tick {state.tick if state else 0}")
             else:
                 return
@@ -265,9 +267,9 @@ class Coordinator:
         self._reached = barrier
         if state is None:
             record_opening(tables, job.agents, opened)
-        await self._drive(standing)
+        await self._drive(standing, society.tick_seconds)
 
-    async def _drive(self, standing: Standing) -> None:
+    async def _drive(self, standing: Standing, tick_seconds: float) -> None:
         async def save(unrecorded: Counts) -> None:
             await self._saver.save(standing, unrecorded)
             self._unrecorded = Counts()
@@ -281,6 +283,8 @@ class Coordinator:
             closed=self._at_edge,
             due=self._saver.due,
             save=save,
+            upkeep=self._saver.upkeep,
+            tick_seconds=tick_seconds,
         )
 
         async def stop() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from populace.cluster.job import Job, build_shard, job_journal
 from populace.cluster.parts import ShardPart
+from populace.cluster.vitals import Meter
 from populace.core.claims import Claim, News
 from populace.core.draws import WORLD
 from populace.core.errors import Interrupted
@@ -133,7 +135,8 @@ def build_host(
     `forms` is what is known of the endpoints, and is added to. Raises ScenarioError, ModelError, StorageError.
     """
     stack = build_stack(job, job.read_settings(), index, link, pasts, forms)
-    return ShardHost(build_shard(job, index, part), stack, world)
+    meter = Meter(index, stack) if job.read_settings().is_measured else None
+    return ShardHost(build_shard(job, index, part), stack, world, meter)
 
 
 def build_stack(
@@ -184,10 +187,12 @@ def split_parcels(
 class ShardHost:
     """A shard, its gateway to the model and its door to the world."""
 
-    def __init__(self, shard: Shard, gateway: Recording, world: WorldDoor) -> None:
+    def __init__(self, shard: Shard, gateway: Recording, world: WorldDoor, meter: Meter | None = None) -> None:
         self.shard = shard
         self.gateway = gateway
+        self.meter = meter
         self._world = world
+        self._observe_s = 0.0
         self._answers: list[Answer] = []
         self._asked: list[list[Ask]] = []
         self._arrived = asyncio.Event()
@@ -205,8 +210,16 @@ class ShardHost:
         self._asked.clear()
         self._heard.clear()
         self.gateway.mark(tick)
+        if self.meter is not None:
+            self.meter.begin()
+        began_s, self._observe_s = time.perf_counter(), 0.0
         try:
-            return await self._run_tick(tick, envelope)
+            done = await self._run_tick(tick, envelope)
+            if self.meter is None:
+                return done
+            done.counts.traffic = self.meter.take_traffic()
+            self.meter.ticked(time.perf_counter() - began_s, self._observe_s)
+            return msgspec.structs.replace(done, vitals=self.meter.read())
         finally:
             if self._listening is not None:
                 self._listening.cancel()
@@ -228,10 +241,14 @@ class ShardHost:
                         reply = await self._world.look(looks)
                         todo.extend(self.shard.handle(Looked(batch, read_values(reply))))
                     case Observe(agents):
+                        asked_s = time.perf_counter()
                         reply = await self._world.observe(agents)
+                        self._observe_s += time.perf_counter() - asked_s
                         todo.extend(self.shard.handle(Seen(read_values(reply))))
                     case ObserveColumns(agents):
+                        asked_s = time.perf_counter()
                         shown = await self._world.observe_columns(agents)
+                        self._observe_s += time.perf_counter() - asked_s
                         todo.extend(self.shard.handle(SeenColumns(shown)))
                     case Attend(agents):
                         members = await self._world.attend(index, tick, agents)
@@ -295,6 +312,8 @@ class ShardHost:
 
     async def close(self) -> None:
         """Close the gateway, once the calls in flight have had a little time to end."""
+        if self.meter is not None:
+            self.meter.close()
         if not self._wound_down:
             await self.wind_down(GRACE_S)
         await self.gateway.close()

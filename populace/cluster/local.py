@@ -177,9 +177,7 @@ class LocalTransport:
         for host in self.hosts:
             add_progress(progress, host)
         if self._world is not None:
-            world = self._world.progress()
-            progress.asks_waiting += world.asks_waiting
-            progress.asks_in_flight += world.asks_in_flight
+            progress.add(self._world.progress())
         return progress
 
     async def close(self) -> None:
@@ -199,3 +197,5 @@ def add_progress(progress: Progress, host: ShardHost) -> None:
     progress.turns_done += host.shard.turns_done
     progress.asks_waiting += pressure.waiting
     progress.asks_in_flight += pressure.in_flight
+    if host.meter is not None:
+        progress.vitals.append(host.meter.read())

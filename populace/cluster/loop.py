@@ -27,6 +27,7 @@ from populace.core.errors import (
     TransportError,
 )
 from populace.core.records import Counts
+from populace.core.traffic import Upkeep
 from populace.kernel.barrier import (
     Abandon,
     Begin,
@@ -71,6 +72,8 @@ class TickLoop:
         closed: Callable[[], None],
         due: Callable[[int], bool],
         save: Callable[[Counts], Coroutine[Any, Any, None]],
+        upkeep: Upkeep | None = None,
+        tick_seconds: float = 0.0,
     ) -> None:
         self._standing = standing
         self._transport = transport
@@ -80,6 +83,9 @@ class TickLoop:
         self._at_edge = closed
         self._due = due
         self._save = save
+        self._upkeep = Upkeep() if upkeep is None else upkeep
+        self._tick_seconds = tick_seconds
+        self._checkpoint_s: float | None = None
         self._events: asyncio.Queue[Event | Exception] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._hurry = asyncio.Event()
@@ -104,7 +110,7 @@ class TickLoop:
                     effect = todo.popleft()
                     if isinstance(effect, Finished):
                         record_expired(self._standing.tables, self._ended)
-                        self._tick_report(barrier.tick, effect.counts)
+                        self._tick_report(barrier.tick, effect.counts, again=True)
                         if failure is not None:
                             raise failure
                         return
@@ -113,8 +119,9 @@ class TickLoop:
                         failure = error
                         todo = todo if barrier.ended else await self._wind_up(failure)
                     elif isinstance(effect, TickClosed) and self._due(barrier.tick):
+                        began_s = time.perf_counter()
                         await self._save_at_edge()
-                        self._done.stage("checkpoint")
+                        self._checkpoint_s = time.perf_counter() - began_s
                 event = await self._next(failure)
                 if not isinstance(event, Exception):
                     todo.extend(barrier.handle(event))
@@ -274,18 +281,25 @@ class TickLoop:
             )
         return None
 
-    def _tick_report(self, tick: int, counts: Counts) -> None:
+    def _tick_report(self, tick: int, counts: Counts, *, again: bool = False) -> None:
+        """Tell of a tick; `again`: of the last one, whose stages were told."""
         standing, done = self._standing, self._done
+        stages_s = {} if again else done.shard_stages()
+        if self._checkpoint_s is not None:
+            stages_s["checkpoint"], self._checkpoint_s = self._checkpoint_s, None
         report = TickReport(
             tick=tick,
             ticks=standing.barrier.ticks,
             agents=standing.agents,
             counts=counts,
             total=standing.barrier.total,
-            stages_s=dict(done.stages_s),
+            stages_s=stages_s,
             outcomes=done.world.outcomes if done.world else {},
             wall_s=standing.wall_s(),
             asks=[one.rows["asks"] for one in (*done.parts, done.world) if one is not None and "asks" in one.rows],
+            vitals=[one.vitals for one in (*done.parts, done.world) if one is not None and one.vitals is not None],
+            upkeep=self._upkeep.copy(),
+            tick_seconds=self._tick_seconds,
         )
         self._audience.tick(report)
 
@@ -303,6 +317,8 @@ class TickLoop:
                         progress.asks_waiting,
                         progress.asks_in_flight,
                         standing.wall_s(),
+                        progress.vitals,
+                        self._upkeep.copy(),
                     )
                 )
 
@@ -325,6 +341,19 @@ class _Tick:
         self.world: WorldDone | None = None
         self.stages_s: dict[str, float] = {}
         self._stage_began_s = time.perf_counter()
+
+    def shard_stages(self) -> dict[str, float]:
+        """What the stages took, with those of the shards' turns where they were measured.
+
+        'observe' and 'exchange' lie within 'turns': the most that a shard waited to be shown the world, and how much
+        longer the stage was than the turns of the shard that took longest.
+        """
+        found = dict(self.stages_s)
+        told = [part.vitals for part in self.parts if part.vitals is not None]
+        if told and "turns" in found:
+            found["observe"] = max(one.observe_s for one in told)
+            found["exchange"] = max(0.0, found["turns"] - max(one.turns_s for one in told))
+        return found
 
     def stage(self, name: str) -> None:
         """The stage of this name has ended."""

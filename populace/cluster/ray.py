@@ -276,7 +276,10 @@ class RayTransport:
         """Sums over the shards."""
         asked = [self._result(actor.progress.remote(), shard_name(index)) for index, actor in enumerate(self._shards)]
         parts = await asyncio.gather(*asked, self._result(self._environment.progress.remote(), THE_WORLD))
-        return Progress(*(sum(column) for column in zip(*parts, strict=True)))
+        together = Progress()
+        for part in parts:
+            together.add(msgspec.msgpack.decode(part, type=Progress))
+        return together
 
     async def close(self) -> None:
         """End the actors, and Ray where it was started here; what does not answer is left to end by itself."""

@@ -257,10 +257,10 @@ class EnvironmentActor:
         return pack(host.take_unrecorded())
 
     @_group("control")
-    def progress(self) -> tuple[int, int, int, int]:
+    def progress(self) -> bytes:
         """What is waiting and in flight of what the world asks."""
         host = self._host
-        return msgspec.structs.astuple(Progress() if host is None else host.progress())
+        return pack(Progress() if host is None else host.progress())
 
     @_group("control")
     def close(self) -> None:
@@ -420,12 +420,12 @@ class ShardActor:
         frames = [unpack_frame(parcel, self._frame_bytes) for parcel in parcels]
         return pack(self._host.end(unpack_envelope(envelope, frames), tick))
 
-    async def progress(self) -> tuple[int, int, int, int]:
+    async def progress(self) -> bytes:
         """How far the tick under way has come."""
         progress = Progress()
         if self._host is not None:
             add_progress(progress, self._host)
-        return msgspec.structs.astuple(progress)
+        return pack(progress)
 
     async def close(self) -> None:
         """End what is open, close the gateway."""

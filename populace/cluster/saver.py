@@ -8,6 +8,7 @@ from populace.cluster.standing import Standing
 from populace.cluster.transport import Transport
 from populace.cluster.uploads import Uploads
 from populace.core.records import Counts
+from populace.core.traffic import Upkeep
 from populace.kernel.columnar import join_columns
 from populace.kernel.snapshot import RunState, join_mail, join_shards
 from populace.store.folder import Store
@@ -21,6 +22,8 @@ class Saver:
         self._transport = transport
         self._uploads = uploads
         self._saved: tuple[int, int] | None = None
+        self.upkeep = Upkeep()
+        """What was done to keep the run, so far."""
 
     def due(self, tick: int) -> bool:
         """Whether a checkpoint is to be saved before `tick`."""
@@ -64,4 +67,6 @@ class Saver:
         )
         await asyncio.to_thread(store.save, state)
         self._saved = edge
+        self.upkeep.checkpoints += 1
+        self.upkeep.checkpoint_bytes = store.saved_bytes
         self._uploads.start()

@@ -10,6 +10,7 @@ import msgspec
 from populace.budget.amounts import Amount
 from populace.cluster.job import Job
 from populace.core.records import Counts, Position
+from populace.core.traffic import Vitals
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope, Frame
 from populace.kernel.environment import WorldDone
@@ -31,12 +32,21 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct):
-    """How far the tick under way has come, over all shards."""
+    """How far the tick under way has come, over all shards; `vitals` of each, where they are measured."""
 
     turns_due: int = 0
     turns_done: int = 0
     asks_waiting: int = 0
     asks_in_flight: int = 0
+    vitals: list[Vitals] = []
+
+    def add(self, other: Progress) -> None:
+        """Add another shard's, or the world's."""
+        self.turns_due += other.turns_due
+        self.turns_done += other.turns_done
+        self.asks_waiting += other.asks_waiting
+        self.asks_in_flight += other.asks_in_flight
+        self.vitals += other.vitals
 
 
 class Transport(Protocol):

@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from populace.cluster.host import GRACE_S, build_stack, let_end
 from populace.cluster.job import Job
 from populace.cluster.transport import Progress
+from populace.cluster.vitals import Meter
 from populace.core.claims import Claim, News
+from populace.core.draws import WORLD
 from populace.core.errors import Interrupted
 from populace.core.records import Answer, Ask, Counts, Position
 from populace.core.rounds import Contribution, Heard
@@ -32,12 +35,14 @@ def build_world_host(
     job: Job, environment: Environment, link: Link | None, pasts: Sequence[OpenPast], forms: EndpointForms
 ) -> WorldHost:
     """The host of a job's world; see `cluster.host.build_host` for the arguments. Raises ModelError, StorageError."""
-    if not environment.world.consulting:
-        return WorldHost(environment, None)
     settings = job.read_settings()
+    watched = settings.is_measured
+    if not environment.world.consulting:
+        return WorldHost(environment, None, Meter(WORLD, None) if watched else None)
     # Shards have no call open while the world asks: it may have as many as all of them together.
     alone = settings.model_copy(update={"shards": 1})
-    return WorldHost(environment, build_stack(job, alone, settings.shards, link, pasts, forms))
+    stack = build_stack(job, alone, settings.shards, link, pasts, forms)
+    return WorldHost(environment, stack, Meter(WORLD, stack) if watched else None)
 
 
 class WorldHost:
@@ -46,8 +51,9 @@ class WorldHost:
     What it puts on record has the journal of shard number `shards`, one more than there are.
     """
 
-    def __init__(self, environment: Environment, gateway: Recording | None) -> None:
+    def __init__(self, environment: Environment, gateway: Recording | None, meter: Meter | None = None) -> None:
         self.environment = environment
+        self.meter = meter
         self.gateway = gateway
         self._answers: list[Answer] = []
         self._arrived = asyncio.Event()
@@ -113,6 +119,14 @@ class WorldHost:
 
         Raises ModelError when the model refuses for good, and Interrupted when the run ends meanwhile.
         """
+        if self.meter is None:
+            return await self._close_tick(tick, envelope)
+        self.meter.begin()
+        done = await self._close_tick(tick, envelope)
+        done.counts.traffic = self.meter.take_traffic()
+        return msgspec.structs.replace(done, vitals=self.meter.read())
+
+    async def _close_tick(self, tick: int, envelope: Envelope) -> WorldDone:
         step = self.environment.close_tick(tick, envelope)
         self._ring()
         if self.gateway is None or isinstance(step, WorldDone):
@@ -165,6 +179,8 @@ class WorldHost:
         """Close the gateway, once the calls in flight have had a little time to end."""
         self._over = True
         self._ring()
+        if self.meter is not None:
+            self.meter.close()
         if self.gateway is not None:
             if not self._wound_down:
                 await self.wind_down(GRACE_S)
@@ -186,7 +202,8 @@ class WorldHost:
     def progress(self) -> Progress:
         """What is waiting and in flight now."""
         pressure = Pressure() if self.gateway is None else self.gateway.pressure()
-        return Progress(asks_waiting=pressure.waiting, asks_in_flight=pressure.in_flight)
+        vitals = [] if self.meter is None else [self.meter.read()]
+        return Progress(asks_waiting=pressure.waiting, asks_in_flight=pressure.in_flight, vitals=vitals)
 
     @property
     def missed(self) -> list[Missed]:

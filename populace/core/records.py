@@ -12,6 +12,8 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
+from populace.core.traffic import Traffic
+
 Settled: TypeAlias = Literal["answered", "cached", "replayed", "abstained"]
 """How an ask ends; every ask ends in exactly one of these ways."""
 
@@ -238,7 +240,8 @@ class Counts(msgspec.Struct):
     calls behind replayed answers had cost the run that made them. `cut`, `extracted` and `coerced` count answers by
     `Answer.cut` and `Answer.reading`, `left_out` asks by what was left out of them, and `estimated_tokens` and
     `estimated_usd` are the sums of theirs. `roles` holds what `purposes` does for asks of each model role but the
-    default one, by purpose. `born` and `left` count agents.
+    default one, by purpose. `born` and `left` count agents. `traffic` is what went to the
+    model and the journal, where it is counted.
     """
 
     turns: int = 0
@@ -277,6 +280,7 @@ class Counts(msgspec.Struct):
     roles: dict[str, dict[str, Purpose]] = {}
     born: int = 0
     left: int = 0
+    traffic: Traffic | None = None
 
     def add(self, other: Counts) -> None:
         """Add another count to this one."""
@@ -297,6 +301,10 @@ class Counts(msgspec.Struct):
         if other.latency:
             mine_latency = self.latency or [0] * (len(LATENCY_BUCKETS_S) + 1)
             self.latency = [a + b for a, b in zip(mine_latency, other.latency, strict=True)]
+        if other.traffic is not None:
+            if self.traffic is None:
+                self.traffic = Traffic()
+            self.traffic.add(other.traffic)
 
     def settle(self, answers: Iterable[tuple[Answer, str]]) -> None:
         """Count answers, each beside the purpose of its ask."""

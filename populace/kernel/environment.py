@@ -26,6 +26,7 @@ from populace.core.records import Answer, Ask, Counts, Look
 from populace.core.rounds import Contribution, Heard
 from populace.core.tables import TableRows
 from populace.core.trace import DIGEST_BYTES, TRACE_VERSION
+from populace.core.traffic import Vitals
 from populace.env import Action, World
 from populace.env.acts import Acting
 from populace.env.fields import no_column
@@ -87,7 +88,8 @@ class WorldDone(msgspec.Struct, frozen=True):
     what the world sent and refused, and which levers were at work on whom. `rows` are for the tables that are
     recorded, by name; of levers, those that touched somebody as the tick began. `sent` counts the messages to each
     shard; `attempt` is the world's that says so. `parts` has 16 bytes over the state of each part at the tick's end;
-    nothing in a run of trace version 1. `warnings` tell what outcomes warned of, each once.
+    nothing in a run of trace version 1. `warnings` tell what outcomes warned of, each once. The host adds
+    `vitals`, where they are measured.
     """
 
     tick: int
@@ -103,6 +105,7 @@ class WorldDone(msgspec.Struct, frozen=True):
     parts: dict[str, bytes] = {}
     edge: bytes = b""
     warnings: list[str] = []
+    vitals: Vitals | None = None
 
 
 class _Closing(msgspec.Struct):

@@ -32,8 +32,10 @@ class ByRole:
 
     def pressure(self) -> Pressure:
         """What all have on their hands together."""
-        parts = [one.pressure() for one in self.inner]
-        return Pressure(sum(part.waiting for part in parts), sum(part.in_flight for part in parts))
+        together = Pressure()
+        for one in self.inner:
+            together.add(one.pressure())
+        return together
 
     def offer(self, asks: Sequence[Ask], deliver: Deliver) -> None:
         """Part the asks by role, and pass them on."""

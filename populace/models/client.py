@@ -248,7 +248,7 @@ class Client:
                 # Every call that was sent in the old form is sent anew, whichever of them taught the new one.
                 if pending.mode == "labels" and not server.writer.form.logprobs:
                     pending.mode = "schema"
-                self._put_again(pending, 0.0)
+                self._put_again(pending, 0.0, "form")
                 return
             shares = not pending.alone and self._kind(pending) is not None
             if shares and _of_one_prompt(outcome):
@@ -256,13 +256,13 @@ class Client:
                 if isinstance(outcome, Rejected) and outcome.billed:
                     retry.bill_unknown(pending)
                 pending.alone = True
-                self._put_again(pending, 0.0)
+                self._put_again(pending, 0.0, "batch")
                 return
             judged = self._judged(pending, outcome, server)
             pending.failed_at = lane.index
             if judged is None:
                 ask = pending.ask
-                self._put_again(pending, retry.backoff.wait_s(retry.seed, ask.agent, ask.tick, ask.nth, 0))
+                self._put_again(pending, retry.backoff.wait_s(retry.seed, ask.agent, ask.tick, ask.nth, 0), "denied")
                 return
             outcome = judged
             if isinstance(outcome, Fault | Limited | Late):
@@ -276,7 +276,7 @@ class Client:
         elif isinstance(step, Again):
             # Behind those that wait for the same limit: one ask that is refused for ever must not try for all others.
             held_s = self.dispatcher.held_s(lane) + _BEHIND_S if isinstance(outcome, Limited) and step.after_s else 0.0
-            self._put_again(pending, max(step.after_s, held_s))
+            self._put_again(pending, max(step.after_s, held_s), _why_again(outcome))
         else:
             if isinstance(step, Fatal) and self._failure is None:
                 self._fail(ModelError(explain(step, model, server, pending.ask.model_role)))
@@ -323,12 +323,13 @@ class Client:
                 history.left(kinds, ask)
         return outcome
 
-    def _put_again(self, pending: Pending, after_s: float) -> None:
+    def _put_again(self, pending: Pending, after_s: float, why: str) -> None:
         if self._failure is not None or self._winding_down:
             self._abstain([pending], *_reason(self._failure))
             return
         if self._limiter is not None:
             self._weigh(pending)
+        self.dispatcher.traffic.retried(why)
         self.dispatcher.put(pending, after_s)
 
     def _stop(self, why: str, detail: str) -> None:
@@ -388,6 +389,19 @@ class Client:
     def _filled(self, pending: Pending) -> float:
         """Which part of a request an ask fills: 1 or more where it goes alone."""
         return len(pending.ask.messages) / MOST_TEXTS if pending.mode == "embedding" else 1.0 / self._batch
+
+
+def _why_again(outcome: Ending) -> str:
+    """The word by which a retry is counted: a rate limit, a fault, too late, or an answer that needs repair."""
+    match outcome:
+        case Limited():
+            return "rate_limit"
+        case Fault():
+            return "fault"
+        case Late():
+            return "late"
+        case _:
+            return "repair"
 
 
 def _of_one_prompt(outcome: Ending) -> bool:

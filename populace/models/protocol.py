@@ -13,16 +13,34 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from populace.core.records import Answer, Ask
+from populace.core.traffic import EndpointLoad, Traffic
 
 Deliver: TypeAlias = Callable[[Sequence[Answer]], None]
 """Takes a batch of answers; called in the event loop's thread, possibly before `offer` returns."""
 
 
 class Pressure(msgspec.Struct):
-    """What a gateway has on its hands at this moment."""
+    """What a gateway has on its hands at this moment: all together, and by endpoint.
+
+    `traffic` is what it has counted since it was made; it goes on counting there. None where it counts nothing.
+    """
 
     waiting: int = 0
     in_flight: int = 0
+    endpoints: dict[str, EndpointLoad] = {}
+    traffic: Traffic | None = None
+
+    def add(self, other: Pressure) -> None:
+        """Add what another gateway has on its hands; neither's `traffic` is changed."""
+        self.waiting += other.waiting
+        self.in_flight += other.in_flight
+        for name, load in other.endpoints.items():
+            self.endpoints.setdefault(name, EndpointLoad()).add(load)
+        if other.traffic is not None:
+            mine, self.traffic = self.traffic, Traffic()
+            self.traffic.add(other.traffic)
+            if mine is not None:
+                self.traffic.add(mine)
 
 
 class Gateway(Protocol):

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from populace.core.records import Counts
+from populace.core.traffic import Upkeep, Vitals
 
 
 class TickReport(msgspec.Struct):
@@ -19,9 +20,11 @@ class TickReport(msgspec.Struct):
 
     `tick` counts the ticks completed, of `ticks` planned; `counts` are this tick's and `total` the run's so far.
     After the last tick one more report may follow with the same `tick`: what expired at the run's end.
-    `stages_s` is wall seconds of this tick by stage ('turns', 'resolve', 'record', ...), `wall_s` wall seconds
-    since the run began; neither stands in any hash. `asks` holds the columns of the tick's asks as they go into their
-    table, those of each shard that has any (none where they are not recorded).
+    `stages_s` is wall seconds of this tick by stage ('turns', 'resolve', 'record', ...), and of the checkpoint saved
+    since the report before; `wall_s` is wall seconds since the run began; neither stands in any hash. `asks` holds the
+    columns of the tick's asks as they go into their table, those of each shard that has any (none where they are not
+    recorded). `vitals` are those of shards and world, where they are measured; `tick_seconds` is how much simulated
+    time a tick takes.
     """
 
     tick: int
@@ -33,6 +36,9 @@ class TickReport(msgspec.Struct):
     outcomes: dict[str, float]
     wall_s: float
     asks: list[dict[str, Any]] = []
+    vitals: list[Vitals] = []
+    upkeep: Upkeep = msgspec.field(default_factory=Upkeep)
+    tick_seconds: float = 0.0
 
 
 class Pulse(msgspec.Struct):
@@ -48,6 +54,8 @@ class Pulse(msgspec.Struct):
     asks_waiting: int
     asks_in_flight: int
     wall_s: float
+    vitals: list[Vitals] = []
+    upkeep: Upkeep = msgspec.field(default_factory=Upkeep)
 
 
 class Observer(Protocol):

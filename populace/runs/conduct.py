@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import shlex
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from populace.budget.accounts import accounts_of
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.host import tuned_collector
 from populace.cluster.local import LocalTransport
 from populace.core.errors import ConservationError, Diverged, JournalDamaged, PopulaceError, RunFailed, ScenarioError
 from populace.data.hidden_state import hidden_state
 from populace.data.societies import parted
-from populace.monitoring.metrics import Metrics
+from populace.monitoring.metrics import Ceilings, Metrics
 from populace.monitoring.report import Observer
 from populace.runs.courses import Going, recorded_hashes
 from populace.runs.place import Place
@@ -60,9 +63,8 @@ def conduct(
     settings = going.settings
     watching = [*observers]
     metrics = None
-    if settings.metrics_port is not None:
-        labels = {"experiment": settings.experiment, "arm": settings.arm}
-        metrics = Metrics(settings.metrics_host, settings.metrics_port, **labels)
+    if settings.is_measured:
+        metrics = metrics_of(settings, going.course.file.run, place.folder)
         watching.append(metrics)
     transport = make_transport(settings)
     coordinator = Coordinator(going.origin, settings, transport, place.folder, watching, going.course, place.mirror)
@@ -80,6 +82,29 @@ def conduct(
         if metrics is not None:
             metrics.close()
         ended(place)
+
+
+def metrics_of(settings: Settings, run: str, folder: Path) -> Metrics:
+    """The run's metrics, by its settings."""
+    accounts = accounts_of(settings)
+    requests = math.fsum(one.requests_per_minute for one in accounts)
+    tokens = math.fsum(one.tokens_per_minute for one in accounts)
+    ceilings = Ceilings(
+        settings.budget.usd,
+        settings.budget.tokens,
+        requests if accounts and math.isfinite(requests) else None,
+        tokens if accounts and math.isfinite(tokens) else None,
+    )
+    return Metrics(
+        settings.metrics_host,
+        settings.metrics_port or 0,
+        experiment=settings.experiment,
+        arm=settings.arm,
+        run=run,
+        ceilings=ceilings,
+        folder=folder,
+        targets=Path(settings.metrics_targets).expanduser() if settings.metrics_targets else None,
+    )
 
 
 def make_transport(settings: Settings) -> Any:

@@ -125,7 +125,8 @@ class _Clock:
     def tick(self, report: TickReport) -> None:
         """Keep it; the report after the last tick is of no tick."""
         if report.tick not in self.ticks_s:
-            self.ticks_s[report.tick] = math.fsum(report.stages_s.values())
+            of_tick = (took_s for stage, took_s in report.stages_s.items() if stage != "checkpoint")
+            self.ticks_s[report.tick] = math.fsum(of_tick)
             self.asks.append((report.tick - 1, report.asks))
 
 
@@ -252,7 +253,7 @@ def pilot_settings(settings: Settings, agents: int | dict[str, int], ticks: int,
         }
         changes["budget"] = Budget()
     changes |= {"agents": agents, "ticks": ticks, "shards": 1, "transport": "local", "journal": "off", "levers": ()}
-    changes |= {"metrics_port": None, "record": Record(agents="none", messages=False, asks=True)}
+    changes |= {"metrics_port": None, "metrics_targets": "", "record": Record(agents="none", messages=False, asks=True)}
     changes["model"] = settings.model.model_copy(update=model)
     return settings.model_copy(update=changes)
 

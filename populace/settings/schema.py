@@ -316,6 +316,10 @@ class Settings(_Section):
 
     `experiment` and `arm` say what the run belongs to: they stand in its manifest and its metrics, so that costs can
     be added up by them, and change nothing of what it does.
+
+    With a `metrics_port` (0: a free one) or `metrics_targets` the run serves its metrics at `metrics_host`, and leaves
+    the last ones in its folder as metrics.prom. `metrics_targets` is a folder where a Prometheus looks for the runs
+    that there are.
     """
 
     experiment: Annotated[Label, FORK] = ""
@@ -327,6 +331,7 @@ class Settings(_Section):
     transport: Annotated[Literal["local", "ray"], RESUME] = "local"
     metrics_port: Annotated[Annotated[int, Field(ge=0, le=65535)] | None, RESUME] = None
     metrics_host: Annotated[str, RESUME] = "127.0.0.1"
+    metrics_targets: Annotated[str, RESUME] = ""
     model: Annotated[Model, FORK] = Model()
     endpoint: Annotated[EndpointSettings, RESUME] = EndpointSettings()
     budget: Annotated[Budget, RESUME] = Budget()
@@ -368,6 +373,11 @@ class Settings(_Section):
 
     def _plain_model(self, changes: Mapping[str, Any] | None = None) -> Model:
         return self.model.model_copy(update={"roles": {}, **(changes or {})})
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the run shows metrics."""
+        return self.metrics_port is not None or bool(self.metrics_targets)
 
     @property
     def asks_nobody(self) -> bool:

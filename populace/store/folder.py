@@ -230,6 +230,8 @@ class Store:
         self._last_s = time.monotonic()
         self._took_s = 0.0
         self._attempt = -1
+        self.saved_bytes = 0
+        """How many bytes `save` has written so far."""
         self.skipped: tuple[str, ...] = ()
 
     @property
@@ -292,7 +294,7 @@ class Store:
         if self._checkpoints is None:
             self._checkpoints = Checkpoints(self.folder / CHECKPOINTS, run=self.run, keep=self._keep)
         blocks: dict[str, Block] = to_blocks(state)
-        self._checkpoints.save(state.tick, blocks)
+        self.saved_bytes += self._checkpoints.save(state.tick, blocks).written_bytes
         self._last_tick, self._last_s = state.tick, time.monotonic()
         self._took_s = self._last_s - began_s
 

@@ -16,7 +16,15 @@ from populace.files import naming
 
 _RUNS: Final = ("run.json", "manifest.json")
 _NAMES: Final = frozenset(
-    {*_RUNS, "endpoints.json", "journal", "checkpoints", "parts", *(f"{name}.parquet" for name in TABLES)}
+    {
+        *_RUNS,
+        "endpoints.json",
+        "metrics.prom",
+        "journal",
+        "checkpoints",
+        "parts",
+        *(f"{name}.parquet" for name in TABLES),
+    }
 )
 _PARTS: Final = re.compile(rf"(?:{'|'.join(TABLES)})(?:-\d{{6,}}\.parquet|\.parquet\.part)")
 _CHECKPOINTS: Final = re.compile(r"g\d{8,}-t\d{8,}\.checkpoint(?:\.part)?")

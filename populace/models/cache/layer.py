@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from populace.core.errors import PopulaceError
 from populace.core.records import Answer, Ask
+from populace.core.traffic import Traffic
 from populace.models.cache.answers import Cache, InFlight, Kept
 from populace.models.cache.keys import Mode, cache_key
 from populace.models.protocol import Deliver, Gateway, Pressure
@@ -36,6 +37,7 @@ class Cached:
         self._task: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
         self._open = False
+        self._traffic = Traffic()
 
     async def open(self) -> None:
         """Open what is inside, then begin."""
@@ -51,8 +53,10 @@ class Cached:
 
     def pressure(self) -> Pressure:
         """What waits here and inside; an ask that joined another counts as waiting."""
-        inner = self.inner.pressure()
-        return Pressure(max(inner.waiting, len(self._waiters) - inner.in_flight), inner.in_flight)
+        pressure = Pressure(traffic=self._traffic)
+        pressure.add(self.inner.pressure())
+        pressure.waiting = max(pressure.waiting, len(self._waiters) - pressure.in_flight)
+        return pressure
 
     def offer(self, asks: Sequence[Ask], deliver: Deliver) -> None:
         """Join, look up, or pass on."""
@@ -76,6 +80,8 @@ class Cached:
                     lead.append(ask)
                 else:
                     self._asked.append((key, ask))
+            else:
+                self._traffic.joined += 1
         if lead:
             self.inner.offer(lead, self._settle)
         if self._asked:

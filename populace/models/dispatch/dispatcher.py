@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 
 from populace.budget.amounts import Amount
 from populace.core.errors import PopulaceError
+from populace.core.traffic import EndpointLoad, Traffic
 from populace.models.dispatch.breaker import Ticket
 from populace.models.dispatch.concurrency import Signal
 from populace.models.dispatch.lanes import Lane, Lanes, Queued
@@ -89,6 +90,7 @@ class Dispatcher:
         self._pause_s = pause_s
         self._limiter = limiter
         self._batches = batches
+        self.traffic = Traffic()
         self._waiting_tokens = 0
         self._waiting_worst_tokens = self._waiting_worst_pico_usd = 0
         self._started = 0
@@ -115,7 +117,17 @@ class Dispatcher:
     def pressure(self) -> Pressure:
         """What waits, for a call or for its next try, and what is in flight."""
         in_flight = len(self._calls) if self._batches is None else sum(len(batch) for batch in self._calls.values())
-        return Pressure(len(self._lanes) + len(self._delayed), in_flight)
+        endpoints: dict[str, EndpointLoad] = {}
+        calls: dict[str, int] = {}
+        opened: dict[str, int] = {}
+        for lane in self.lanes:
+            permits, name = lane.permits, lane.endpoint
+            load = EndpointLoad(int(permits.limit), permits.in_flight, int(lane.breaker.is_open))
+            endpoints.setdefault(name, EndpointLoad()).add(load)
+            calls[name] = calls.get(name, 0) + lane.calls
+            opened[name] = opened.get(name, 0) + lane.breaker.opened
+        self.traffic.calls, self.traffic.opened = calls, opened
+        return Pressure(len(self._lanes) + len(self._delayed), in_flight, endpoints, self.traffic)
 
     def put(self, pending: Pending, after_s: float = 0.0) -> None:
         """Queue an ask, now or after a wait, which holds no permit."""
@@ -123,7 +135,8 @@ class Dispatcher:
         if after_s > 0.0:
             self._delayed[id(pending)] = (self._loop.call_later(after_s, self._ripe, pending), pending)
             return
-        self._lanes.put(pending, self._loop.time())
+        pending.queued_at_s = self._loop.time()
+        self._lanes.put(pending, pending.queued_at_s)
         if self._limiter is not None:
             self._waiting_tokens += pending.estimate
             self._waiting_worst_tokens += pending.worst.tokens
@@ -217,10 +230,11 @@ class Dispatcher:
             return None
         ticket = lane.breaker.admit(now_s)
         assert ticket is not None, "a lane that admits nothing was chosen"
-        batch = [self._take(queue)]
+        batch = [self._take(queue, now_s)]
         if self._batches is not None and not ticket.probe:
             self._fill(batch, queue, self._batches, now_s)
         lane.permits.start()
+        lane.calls += 1
         self._started += len(batch)
         return _Begun(batch, lane, ticket)
 
@@ -237,15 +251,16 @@ class Dispatcher:
             if batches.kind(pending) != kind or filled > room:
                 aside.append(heapq.heappop(queue))
             elif self._pay(pending, now_s):
-                batch.append(self._take(queue))
+                batch.append(self._take(queue, now_s))
                 room -= filled
             else:
                 break
         for entry in aside:
             heapq.heappush(queue, entry)
 
-    def _take(self, queue: list[Queued]) -> Pending:
+    def _take(self, queue: list[Queued], now_s: float) -> Pending:
         pending = heapq.heappop(queue)[-1]
+        self.traffic.waited(now_s - pending.queued_at_s)
         if self._limiter is not None:
             self._waiting_tokens -= pending.estimate
             self._waiting_worst_tokens -= pending.worst.tokens

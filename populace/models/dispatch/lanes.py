@@ -18,6 +18,7 @@ import math
 from collections.abc import Sequence
 from itertools import count
 from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
 from populace.models.dispatch.breaker import Breaker
 from populace.models.dispatch.concurrency import Concurrency
@@ -40,6 +41,7 @@ class Lane:
 
     __slots__ = (
         "breaker",
+        "calls",
         "held_until_s",
         "index",
         "limits",
@@ -57,6 +59,7 @@ class Lane:
         self.breaker = Breaker() if breaker is None else breaker
         self.weight = weight
         self.held_until_s = -math.inf
+        self.calls = 0
         self.limits = 0
         self.limits_at_s = -math.inf
         self.limits_since_s: float | None = None
@@ -91,6 +94,12 @@ class Lane:
         """Since when it has taken no call, by its breaker or its refusals; None while it works."""
         since = [at_s for at_s in (self.breaker.opened_at_s, self.limits_since_s) if at_s is not None]
         return min(since, default=None)
+
+    @property
+    def endpoint(self) -> str:
+        """Its address as it may be shown: without what may be secret in it, and without the scheme."""
+        parts = urlsplit(self.name)
+        return f"{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}" or self.name
 
     def healthy(self, now_s: float) -> bool:
         """Whether it takes calls at all: its breaker is closed, and it is not held."""

@@ -45,7 +45,7 @@ class Pending(msgspec.Struct):
     `failed_at` is the number of the endpoint that failed it last, -1 for none; `alone` keeps it out of requests that
     carry several prompts; `form` is how its last request was put. `limits` is how often a rate limit refused it,
     `limited_since_s` when that was first; `denied_at` is how many answers its endpoint had given when it first denied
-    this ask its key, its model or its address.
+    this ask its key, its model or its address. `queued_at_s` is when it last began to wait for a call.
     """
 
     ask: Ask
@@ -73,6 +73,7 @@ class Pending(msgspec.Struct):
     reasoning: str = ""
     cut: bool = False
     reading: Reading = ""
+    queued_at_s: float = 0.0
 
     def answered(self, text: str) -> Answer:
         """The ask's answer."""

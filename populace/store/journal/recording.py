@@ -19,6 +19,7 @@ from populace.budget.amounts import NOTHING, PICO_USD, Amount
 from populace.core.draws import WORLD
 from populace.core.errors import StorageError
 from populace.core.records import Answer, Ask, Counts, Position
+from populace.core.traffic import Traffic
 from populace.kernel.snapshot import Past
 from populace.models.protocol import Deliver, Gateway, Pressure
 from populace.store.journal.index import JournalIndex
@@ -121,8 +122,12 @@ class Recording:
 
     def pressure(self) -> Pressure:
         """What is inside; answers that wait for the disk count as waiting."""
-        inner = self.inner.pressure() if self.inner is not None else Pressure()
-        return Pressure(inner.waiting + sum(len(batch[1]) for batch in self._queue), inner.in_flight)
+        pressure = Pressure(waiting=sum(len(batch[1]) for batch in self._queue))
+        if self.journal is not None:
+            pressure.traffic = Traffic(journal_bytes=self.journal.written_bytes)
+        if self.inner is not None:
+            pressure.add(self.inner.pressure())
+        return pressure
 
     def offer(self, asks: Sequence[Ask], deliver: Deliver) -> None:
         """Answer from the record, and pass on what is not in it."""

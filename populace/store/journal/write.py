@@ -183,6 +183,7 @@ class Journal:
         self._synced = self._marked = 0
         self._seed = 0
         self._writing = False
+        self.written_bytes = 0
         self._open_segment(0, 0, 0)
 
     @property
@@ -294,6 +295,7 @@ class Journal:
         except OSError as error:
             self._cut()
             raise storage_error(error, self._path, "written") from error
+        self.written_bytes += len(data)
 
     def _cut(self) -> None:
         try:
