@@ -25,6 +25,7 @@ from populace.env import (
     Network,
     OrderBook,
     Platform,
+    Talk,
     World,
 )
 from populace.env.games import dictator, prisoners_dilemma
@@ -136,3 +137,37 @@ def test_proposals_under_way_for_ever_take_no_room_once_they_are_dropped():
         proposals.propose([0], **given, time=1e9 - number, tie=np.uint64(number))
     assert len(proposals._under_way) <= 6
     assert proposals.arrive(2 * 10**9) == [99, 98, 97]
+
+
+SIZES: list[tuple[str, Any]] = [
+    *((name, lambda **given: OrderBook(**given)) for name in ("max_price", "capacity", "keep_trades", "keep_ticks")),
+    *((name, lambda **given: Directory(["tea"], **given)) for name in ("basket", "capacity", "keep")),
+    *((name, lambda **given: Games(dictator(), **given)) for name in ("memory", "keep", "repetitions")),
+    *((name, lambda **given: Talk(by="acts", **given)) for name in ("size", "cap", "patience", "keep", "deadline")),
+    *((name, lambda **given: Platform(**given)) for name in ("keep", "show")),
+    ("keep", lambda **given: Bargain({"price": ["low"]}, **given)),
+    ("keep_days", lambda **given: street(1, **given)),
+    ("visits", lambda **given: Economy(firms=1, **given)),
+]
+
+
+@pytest.mark.parametrize(("name", "make"), SIZES)
+def test_sizes_are_whole_numbers(name: str, make: Any):
+    for bad in (5.0, 1e6, float("nan"), float("inf"), True, 0):
+        with pytest.raises(ScenarioError, match=rf"{name}=.*number"):
+            make(**{name: bad})
+    with pytest.raises(ScenarioError, match=r"capacity=1000000.0.: is a whole number, at least 1: write 1000000"):
+        OrderBook(capacity=1e6)  # type: ignore[arg-type]
+
+
+def test_ticks_ahead_stay_within_what_a_column_holds():
+    with pytest.raises(ScenarioError, match="suspension_ticks is at most 1000000000"):
+        Platform(suspension_ticks=2**31)
+
+
+def test_a_transfer_to_nobody_is_found_out_before_the_run():
+    with pytest.raises(ScenarioError, match="transfer_to = 'jobless': it is one of all"):
+        opened(2, Economy(firms=1, transfer_to="jobless"))
+    world = opened(2, Economy(firms=1))
+    with pytest.raises(ScenarioError, match="transfer_to = 'jobless'"):
+        world.economy.set_parameter("transfer_to", "jobless")

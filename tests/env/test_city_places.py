@@ -103,7 +103,7 @@ def test_a_generated_city():
         ({"assigned": {}}, "agents start at 'home', and none has a place of that kind"),
         ({"start": [4, 4]}, "2 agents start at place 4, which holds 1"),
         ({"assigned": {}, "start": [0, 9]}, "start of agent 1 is 9"), ({"choice": "best"}, "one of nearest, gravity"),
-        ({"beta": 0.0}, "above zero"), ({"show": 0}, "show = 0: is 1 or more"), ({"keep_days": 0}, "is 1 or more"),
+        ({"beta": 0.0}, "above zero"), ({"show": 0}, "show=0"), ({"keep_days": 0}, "keep_days=0"),
     ],
 )  # fmt: skip
 def test_a_city_that_cannot_be_is_told(options, said):

@@ -172,7 +172,7 @@ def test_bad_settings_and_states():
         Bargain({str(at): ["a", "b"] for at in range(18)})
     with pytest.raises(ScenarioError, match="deadline_ticks is 0 or more"):
         made(deadline_ticks=-1)
-    with pytest.raises(ScenarioError, match="as many as there are"):
+    with pytest.raises(ScenarioError, match="2 negotiations are there from the start"):
         made(keep=1)
     for change, said in (
         ({"sides": [1, 1]}, "negotiation 0: sides are two different agents from 0 to 2"),

@@ -320,12 +320,12 @@ def test_groups_may_be_of_those_alike(matching: Any):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Talk(1), "size is 2"),
+        (lambda: Talk(1), "at least 2"),
         (lambda: Talk(by="mail"), "by is rounds or acts"),  # type: ignore[arg-type]
         (lambda: Talk(protocol="shouting"), "a protocol is one of alternate"),
         (lambda: Talk(protocol=[]), "a name, a function, or a list"),
         (lambda: Talk(deadline=3), "for by='acts'"),
-        (lambda: Talk(cap=0), "1 to 10000, not 0"),
+        (lambda: Talk(cap=0), "cap=0.*at least 1"),
         (lambda: Phase("all", 0), "at least one turn"),
         (lambda: opened(2, Talk(talkers="firm")), "no agents of type 'firm'"),
         (lambda: opened(2, Talk(protocol=lambda talk, draw: [7])).talk.groups(0), r"gives \[7\]"),

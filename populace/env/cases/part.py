@@ -20,6 +20,7 @@ from populace.env.dealing import Dealer
 from populace.env.part import Batch, Opening, Part, action, query
 from populace.env.ring import Ring
 from populace.env.rounds import Exchange, GroupName, LastRound, Round
+from populace.env.wholes import check_whole
 
 RECORD: Final = {
     "tick": np.int32,
@@ -83,11 +84,11 @@ class Cases(Part):
     ) -> None:
         """Raises ScenarioError for numbers that cannot be, or fewer holders than solvers."""
         super().__init__(name)
-        if questions < 0 or not budget >= 0 or lag < 1 or keep < 1 or (series is not None and series < 1):
-            raise ScenarioError(
-                f"Cases(questions={questions}, budget={budget}, series={series}, lag={lag}, keep={keep}): questions "
-                "and budget are at least 0, the others at least 1"
-            )
+        where = type(self).__name__
+        check_whole(where, 0, questions=questions)
+        check_whole(where, 1, lag=lag, keep=keep, series=1 if series is None else series)
+        if not budget >= 0:
+            raise ScenarioError(f"{where}(budget={budget}): is at least 0")
         self.cases = cases
         self.questions = questions
         self.budget = budget

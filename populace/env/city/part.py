@@ -21,6 +21,7 @@ from populace.env.city.trips import People, Trips
 from populace.env.digest import state_digest
 from populace.env.network.graphs import Setup
 from populace.env.part import Batch, Opening, action, query
+from populace.env.wholes import check_whole
 
 SEES: Final = (
     "place", "kind", "name", "status", "turned_away", "x", "y", "arrived", "crowd", "hazard", "ordered",
@@ -97,8 +98,7 @@ class City(Measured):
         """
         super().__init__(places, modes, metric, detour, decay, nearest_m, hazard, clock, name)
         where = type(self).__name__
-        if keep_days < 1:
-            raise ScenarioError(f"{where}(keep_days={keep_days}): is 1 or more")
+        check_whole(where, 1, keep_days=keep_days, show=show)
         absent = {"hazard"} if hazard is None else set()
         absent |= set() if places.by_name else {"name"}
         usual = tuple(one for one in SEES if one not in absent)

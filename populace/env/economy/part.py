@@ -147,6 +147,8 @@ class Economy(HouseholdActs, FirmActs, Looks):
             least = 0.1 if key in ("price_cents", "wage_cents") else 0
             if not least <= amount <= 1e13:
                 raise ScenarioError(f"Economy({key}={amount!r}): from {least} to 1e13")
+        if not isinstance(households, str | None):
+            raise ScenarioError(f"Economy(households={households!r}): the type whose agents are households, or None")
         self.household_type = households
         self._firms = firms
         self._opening = {**amounts, "wage_cents": wage_cents, "employed": employed}
@@ -180,6 +182,9 @@ class Economy(HouseholdActs, FirmActs, Looks):
         places = np.concatenate((self.accounts.first_firm + np.arange(rows), self.accounts.first_agent + players))
         self.firms = Firms(places, np.concatenate((np.full(rows, -1), players)))
         self._endow(opening, who)
+        own = opening.fields.get(self.household_type, {}) if self.typed and self.household_type else opening.fields
+        self._flags = [name for name, kind in own.items() if kind in (bool, int)]
+        policy.check_target(self.transfer_to, self._flags)
 
     def _endow(self, opening: Opening, who: Ints) -> None:
         first, firms, accounts = self._opening, self.firms, self.accounts
@@ -213,6 +218,8 @@ class Economy(HouseholdActs, FirmActs, Looks):
     def set_parameter(self, name: str, value: Any) -> None:
         """Take a value of `settable`. Raises ScenarioError for one that the constructor would refuse."""
         policy.check(name, value)
+        if name == "transfer_to":
+            policy.check_target(value, self._flags)
         setattr(self, name, Schedule(value).brackets if name == "brackets" else value)
 
     def advance(self, tick: int) -> None:

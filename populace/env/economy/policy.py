@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -78,6 +78,8 @@ def check(name: str, value: Any) -> None:
         low, high = _BOUNDS[name]
         if type(value) not in (int, float) or not low <= value <= high:
             raise ScenarioError(f"Economy({name}={value!r}): it is a number from {low:g} to {high:g}")
+        if type(value) is not int and (name == "keep_months" or SETTABLE.get(name) is int):
+            raise ScenarioError(f"Economy({name}={value!r}): it is a whole number from {low:g} to {high:g}")
     elif name == "brackets":
         Schedule(value)
     elif name == "transfer_funding" and value not in ("issue", "flat", "progressive", "debt"):
@@ -98,15 +100,19 @@ def recipients(economy: Holdings, wages: Ints) -> NDArray[np.int64]:
     return ids[_flag(economy, target)]
 
 
+def check_target(target: Any, flags: Collection[str]) -> None:
+    """Raise ScenarioError where a transfer is meant for none of `TARGETS` and for none of these fields."""
+    if target not in TARGETS and target not in flags:
+        raise ScenarioError(
+            f"economy.transfer_to = {target!r}: it is one of {', '.join(TARGETS)}, or the name of a public field of "
+            "households, bool or int, which is true of those who are given it"
+        )
+
+
 def _flag(economy: Holdings, name: str) -> NDArray[np.bool_]:
     columns = economy.world.columns
     if economy.typed and economy.household_type is not None:
         columns = columns[economy.household_type]
-    if name not in columns or columns[name].dtype.kind not in "bi":
-        raise ScenarioError(
-            f"economy.transfer_to = {name!r}: it is one of {', '.join(TARGETS)}, or the name of a public field of "
-            "households, bool or int, which is true of those who are given it"
-        )
     flags: NDArray[np.bool_] = columns[name].astype(np.bool_)
     return flags
 

@@ -41,6 +41,8 @@ class PlatformSettings(TypedDict, total=False):
 SETTABLE: Final[Mapping[str, Any]] = {"show": int, **get_type_hints(PlatformSettings)}
 """What a lever may set, each with its type."""
 
+_MOST: Final = 1_000_000_000
+"""The most that a whole number may be: ticks from now stay within 32 bits."""
 _AT_LEAST: Final = {
     "show": 1,
     "text_chars": 1,
@@ -75,6 +77,8 @@ def check_setting(where: str, name: str, value: Any) -> None:
         raise ScenarioError(f"{where}: {name}={value!r}: {error}") from None
     if value is not None and name in _AT_LEAST and value < _AT_LEAST[name]:
         raise ScenarioError(f"{where}: {name} is at least {_AT_LEAST[name]}, got {value!r}")
+    if name in _AT_LEAST and value > _MOST:
+        raise ScenarioError(f"{where}: {name} is at most {_MOST}, got {value!r}")
     if value is not None and name in _SHARES and not 0.0 <= value <= 1.0:
         raise ScenarioError(f"{where}: {name} is a share from 0 to 1, got {value!r}")
 

@@ -13,6 +13,7 @@ from populace.env.feed.posts import NONE, Posts
 from populace.env.feed.timeline import newest_of_followed
 from populace.env.network.part import Network
 from populace.env.part import Batch, Opening, Part, action, query
+from populace.env.wholes import check_whole
 
 View = Literal["latest", "from_followed", "popular"]
 Sees = Literal["latest", "from_followed", "popular", "nothing"] | None
@@ -54,10 +55,9 @@ class Feed(Part):
     ) -> None:
         """Raises ScenarioError unless 1 <= show <= keep and text_chars >= 1."""
         super().__init__(name)
-        if not 1 <= show <= keep or text_chars < 1:
-            raise ScenarioError(
-                f"Feed(keep={keep}, show={show}, text_chars={text_chars}): each is at least 1, and show at most keep"
-            )
+        check_whole(type(self).__name__, 1, keep=keep, show=show, text_chars=text_chars)
+        if show > keep:
+            raise ScenarioError(f"{type(self).__name__}(keep={keep}, show={show}): show is at most keep")
         if sees is not None and sees not in _VIEWS:
             raise ScenarioError(f"Feed(sees={sees!r}): it is one of {', '.join(_VIEWS)}, or None")
         self.keep = keep

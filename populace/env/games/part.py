@@ -21,6 +21,7 @@ from populace.env.games.plays import NONE, Plays
 from populace.env.games.shown import Sees, empty, numbers, view
 from populace.env.part import Batch, Opening, Part, action, query
 from populace.env.rounds import Exchange, GroupName, LastRound, Round
+from populace.env.wholes import check_whole
 
 By: TypeAlias = Literal["acts", "rounds"]
 Matching: TypeAlias = Literal["random", "fixed", "round_robin"]
@@ -89,8 +90,8 @@ class Games(Part):
             )
         if matching == "round_robin" and game.seats != 2:
             raise ScenarioError(f"Games(matching='round_robin'): is for two players; {game.name!r} has {game.seats}")
-        if repetitions < 1 or memory < 1 or keep < 1:
-            raise ScenarioError(f"Games(repetitions={repetitions}, memory={memory}, keep={keep}): each is at least 1")
+        check_whole(type(self).__name__, 1, repetitions=repetitions, memory=memory, keep=keep)
+        check_whole(type(self).__name__, 0, shown=memory if shown is None else shown)
         if by == "acts" and repetitions != 1:
             raise ScenarioError("Games(by='acts'): repetitions go on from tick to tick; `repetitions` is for rounds")
         self.game = game

@@ -14,6 +14,7 @@ from populace.env.digest import RowDigests, join_digests
 from populace.env.market.agreements import Issues, pareto_distance
 from populace.env.market.ring import Ring
 from populace.env.part import Batch, Opening, Part, action, query
+from populace.env.wholes import check_whole
 
 OPEN: Final = 0
 AGREED: Final = 1
@@ -85,8 +86,9 @@ class Bargain(Part):
         Raises ScenarioError for what is out of range.
         """
         super().__init__(name)
-        if keep < max(1, len(negotiations)):
-            raise ScenarioError(f"Bargain(keep={keep}): at least 1, and as many as there are negotiations")
+        check_whole(type(self).__name__, 1, keep=keep)
+        if keep < len(negotiations):
+            raise ScenarioError(f"Bargain(keep={keep}): {len(negotiations)} negotiations are there from the start")
         self.issues = Issues(issues)
         self.keep = keep
         self.deadline_ticks = 0

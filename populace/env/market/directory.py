@@ -17,6 +17,7 @@ from populace.env.market.proposals import DECLINED, OPEN, TAKEN, Proposals
 from populace.env.market.ranking import Ranking, Words
 from populace.env.market.ring import Ring
 from populace.env.part import Batch, Opening, action
+from populace.env.wholes import check_whole
 
 _POSTED: Final = -1
 _SALE: Final = {
@@ -90,8 +91,7 @@ class Directory(DirectoryQueries):
             raise ScenarioError(f"{where}(items, attributes): at least one item, and no name twice")
         if len(attributes) > MOST_ATTRIBUTES or len(items) > np.iinfo(np.int16).max:
             raise ScenarioError(f"{where}: up to {np.iinfo(np.int16).max} items and {MOST_ATTRIBUTES} attributes")
-        if min(basket, capacity, keep) < 1:
-            raise ScenarioError(f"{where}(basket={basket}, capacity={capacity}, keep={keep}): each is at least 1")
+        check_whole(where, 1, basket=basket, capacity=capacity, keep=keep)
         self.items, self.attributes = tuple(items), tuple(attributes)
         self.basket, self.capacity, self.keep = basket, capacity, keep
         self.ranking: Ranking = "perfect"

@@ -14,6 +14,7 @@ from populace.env.market.bars import Bars
 from populace.env.market.flow import Flow
 from populace.env.market.limit_book import BUY, MARKET, MAX_PRICE, MAX_QUANTITY, OUTSIDE, SELL, LimitBook
 from populace.env.part import Batch, Opening, Part, action, query
+from populace.env.wholes import check_whole
 
 _SIDES: Final = {"buy": BUY, "sell": SELL, BUY: BUY, SELL: SELL}
 _DEPTH: Final = 10
@@ -78,11 +79,13 @@ class OrderBook(Part):
         is shown as `last` before the first trade. Raises ScenarioError for what is out of range.
         """
         super().__init__(name)
-        bounds = {"capacity": capacity, "keep_trades": keep_trades, "keep_ticks": keep_ticks}
-        if not 1 <= max_price <= MAX_PRICE or min(bounds.values()) < 1 or not 0 <= start_price <= max_price:
+        sizes = {"capacity": capacity, "keep_trades": keep_trades, "keep_ticks": keep_ticks}
+        check_whole(type(self).__name__, 1, max_price=max_price, **sizes)
+        check_whole(type(self).__name__, 0, start_price=start_price)
+        if max_price > MAX_PRICE or start_price > max_price:
             raise ScenarioError(
-                f"OrderBook(max_price={max_price}, start_price={start_price}, {bounds}): max_price is 1 to "
-                f"{MAX_PRICE}, start_price 0 to max_price, and the others at least 1"
+                f"OrderBook(max_price={max_price}, start_price={start_price}): max_price is 1 to {MAX_PRICE}, "
+                "start_price 0 to max_price"
             )
         self.max_price, self.capacity, self.keep_trades, self.keep_ticks = max_price, capacity, keep_trades, keep_ticks
         self.start_price = start_price

@@ -16,6 +16,7 @@ from populace.env.digest import join_digests, state_digest
 from populace.env.master.stage import Stage
 from populace.env.master.verbs import BASIC_VERBS, NO_VERB, Named, Verb, reading_type
 from populace.env.part import Batch, Opening, Part, action
+from populace.env.wholes import check_whole
 
 RESOLVE: Final = """In the {place}, {actor} tries: "{text}"
 From there one can go to {exits}. There lie {things}; there are {people}; {actor} holds {holds}.
@@ -66,8 +67,9 @@ class Master(Part):
     ) -> None:
         """`names` are the agents', 'agent 0' and so on where none are given. ScenarioError for verbs that clash."""
         super().__init__(name)
-        if len({one.name for one in verbs}) < len(verbs) or not verbs or tries < 1 or text_chars < 1:
-            raise ScenarioError("Master: it needs verbs with different names, and tries and text_chars of at least 1")
+        if len({one.name for one in verbs}) < len(verbs) or not verbs:
+            raise ScenarioError("Master: it needs verbs, with different names")
+        check_whole(type(self).__name__, 1, tries=tries, text_chars=text_chars)
         self.stage = stage
         self._blank = stage
         self.verbs = {one.name: one for one in verbs}

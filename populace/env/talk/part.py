@@ -30,6 +30,7 @@ from populace.env.talk.conversation import (
 )
 from populace.env.talk.protocols import Phase, Protocol, give_floor
 from populace.env.talk.transcripts import ended_ring, ended_row, line_row, lines_ring
+from populace.env.wholes import check_whole
 
 By: TypeAlias = Literal["rounds", "acts"]
 Matching: TypeAlias = Literal["random", "fixed"]
@@ -98,13 +99,16 @@ class Talk(Part):
                 f"Talk(matching={matching!r}, by={by!r}, agreement={agreement!r}): matching is random, fixed or None; "
                 f"by is rounds or acts; agreement is {', '.join(get_args(Agreement))}"
             )
-        numbers = {"size": size - 1, "patience": patience, "memory": memory, "text_chars": text_chars, "keep": keep}
-        if min(numbers.values()) < 1 or notes < 0 or size > _MAX_MEMBERS:
-            raise ScenarioError(
-                f"Talk: size is 2 to {_MAX_MEMBERS}; patience, memory, text_chars and keep are at least 1, notes 0"
-            )
-        if deadline is not None and (by == "rounds" or deadline < 1):
-            raise ScenarioError("Talk(deadline=...): counts ticks from 1, so it is for by='acts'; by rounds set cap")
+        where = type(self).__name__
+        check_whole(where, 1, patience=patience, memory=memory, text_chars=text_chars, keep=keep, cap=cap)
+        check_whole(where, 0, notes=notes)
+        check_whole(where, 2, size=size)
+        if size > _MAX_MEMBERS:
+            raise ScenarioError(f"Talk(size={size}): is 2 to {_MAX_MEMBERS}")
+        if deadline is not None:
+            check_whole(where, 1, deadline=deadline)
+            if by == "rounds":
+                raise ScenarioError("Talk(deadline=...): counts ticks, so it is for by='acts'; by rounds set cap")
         listed = isinstance(protocol, Sequence) and not isinstance(protocol, str)
         self.phases: tuple[Phase, ...] = tuple(protocol) if listed else (Phase(protocol),)  # type: ignore[arg-type]
         if not self.phases or not all(isinstance(one, Phase) for one in self.phases):

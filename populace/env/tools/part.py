@@ -18,6 +18,7 @@ from populace.env.tools.desk import Desk
 from populace.env.tools.domain import Domain, Task
 from populace.env.tools.grading import pass_hat
 from populace.env.tools.tables import Changes, View, difference
+from populace.env.wholes import check_whole
 
 NONE: Final = -1
 HISTORY: Final = 100
@@ -81,10 +82,8 @@ class Tools(Part):
     ) -> None:
         """Raises ScenarioError for a task whose goal cannot be reached, and for rounds on a database that is shared."""
         super().__init__(name)
-        if calls < 0 or keep < 1 or (series is not None and series < 1):
-            raise ScenarioError(
-                f"Tools(series={series}, calls={calls}, keep={keep}): calls is at least 0, the others at least 1"
-            )
+        check_whole(type(self).__name__, 0, calls=calls)
+        check_whole(type(self).__name__, 1, keep=keep, series=1 if series is None else series)
         if within_tick and not tasks:
             raise ScenarioError("Tools(within_tick=True): rounds need tasks, each at a desk with a database of its own")
         self.domain = domain
