@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from populace.cli.shown import QUIET, Shown
+from populace.core.errors import SettingsError
 from populace.settings import load_settings, with_levers
 
 
@@ -28,11 +29,24 @@ def run(
         list[str] | None, typer.Option(help="A lever, such as 'at=3, block={sender=[1]}'; may be repeated.")
     ] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on this loopback port.")] = None,
+    or_resume: Annotated[
+        bool,
+        typer.Option(
+            "--or-resume", help="Go on with the run that stands in --out; one that is complete is left alone."
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help=QUIET)] = False,
 ) -> None:
-    """Run a society and leave its tables and its manifest in --out."""
+    """Run a society and leave its tables and its manifest in --out.
+
+    With --or-resume the same command can be given again and again, by a person or by what restarts a job: it begins the
+    run, goes on with it, or says that it is complete.
+    """
+    from populace.runs.once import run_or_resume
     from populace.runs.run import run_society
 
+    if or_resume and out is None:
+        raise SettingsError("--or-resume: needs --out, the folder or address that the run is to be found in again")
     chosen = load_settings(
         settings,
         set_ or (),
@@ -45,5 +59,8 @@ def run(
         metrics_port=metrics_port,
     )
     chosen = with_levers(chosen, lever or ())
-    with Shown(quiet=quiet) as shown:
-        run_society(scenario, chosen, out, **shown.ways)
+    with Shown(quiet=quiet, resumed=or_resume) as shown:
+        if or_resume and out is not None:
+            shown.of(run_or_resume(scenario, chosen, out, **shown.ways))
+        else:
+            run_society(scenario, chosen, out, **shown.ways)

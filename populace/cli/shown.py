@@ -63,6 +63,10 @@ class Shown:
         if error is None and not self._valid:
             raise typer.Exit(INVALID)
 
+    def of(self, manifest: dict[str, Any]) -> None:
+        """Take what a manifest says of whether its run is valid, where no run of this process has ended with it."""
+        self._valid = bool(manifest.get("valid", True))
+
     def _close(self) -> None:
         if self._progress is not None:
             self._progress.close()

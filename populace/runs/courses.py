@@ -56,10 +56,19 @@ class Going(msgspec.Struct, frozen=True):
 
 
 def resume_course(
-    folder: Path, assignments: Iterable[Assignment] = (), *, anyway: bool = False, salvage: bool = False, **options: Any
+    folder: Path,
+    assignments: Iterable[Assignment] = (),
+    *,
+    anyway: bool = False,
+    salvage: bool = False,
+    settings: Settings | None = None,
+    society: Origin | None = None,
+    **options: Any,
 ) -> Going:
     """Go on with the run in `folder`, with some settings changed; with `salvage`, without what its journal has lost.
 
+    `settings` are all of them, in place of those on record and of changes to these. `society` is the one on record,
+    where it stands now with what it reads beside it.
     Raises JournalDamaged where a checkpoint counts on what the journal does not hold, SettingsError for a run that is
     complete or keeps no journal and for a setting that must not change now, and ScenarioError where the scenario's code
     is not what the run was begun with (unless `anyway`).
@@ -72,12 +81,15 @@ def resume_course(
     former = file.read_settings()
     if former.journal == "off":
         raise SettingsError(f"{folder}: this run kept no journal (journal = 'off'), so it cannot be resumed.")
-    settings = revise_settings(former, assignments, **options)
+    if settings is None:
+        settings = revise_settings(former, assignments, **options)
     _refuse(changed_keys(former, settings), "resume")
     if settings.journal == "off":
         raise SettingsError(
             f"{folder}: journal = 'off': a resumed run goes on from its journal, and puts on record what is new."
         )
+    if society is not None:
+        file = msgspec.structs.replace(file, origin=society.name, source=society.source)
     origin = file.society
     if not anyway:
         _check_code(file, "go on with --anyway")

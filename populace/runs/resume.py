@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from populace.data.societies import Origin
 from populace.monitoring.pace import counted
 from populace.monitoring.report import Observer
 from populace.runs.conduct import Ended, Say, conduct, nobody
@@ -14,7 +15,7 @@ from populace.runs.courses import code_now, fork_course, recorded_hashes, replay
 from populace.runs.place import folder_beside, new_place, old_place
 from populace.runs.replay import replay_run
 from populace.runs.stop import Stop
-from populace.settings import Assignment
+from populace.settings import Assignment, Settings
 from populace.store.remote.mirror import RECORD, local_folder
 from populace.store.trust import check_trust
 
@@ -26,6 +27,8 @@ def resume_run(
     anyway: bool = False,
     salvage: bool = False,
     trust: bool = False,
+    settings: Settings | None = None,
+    society: Origin | None = None,
     observers: Sequence[Observer] = (),
     ended: Ended = nobody,
     say: Say = nobody,
@@ -39,7 +42,9 @@ def resume_run(
     """
     with old_place(run) as place:
         check_trust(place.folder, "resume", trust=trust, named=place.name)
-        going = resume_course(place.folder, assignments, anyway=anyway, salvage=salvage, **options)
+        going = resume_course(
+            place.folder, assignments, anyway=anyway, salvage=salvage, settings=settings, society=society, **options
+        )
         return conduct(going, place, observers, ended, say, stop)
 
 

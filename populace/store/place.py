@@ -15,6 +15,8 @@ from populace.core.tables import TABLES
 from populace.files import naming
 
 _RUNS: Final = ("run.json", "manifest.json")
+_BEFORE: Final = (".lock", "run.json.part")
+"""All that a process leaves which is killed before it has begun a run."""
 _NAMES: Final = frozenset(
     {
         *_RUNS,
@@ -38,7 +40,7 @@ def check_new(folder: Path, *, empty: bool = True) -> None:
     Unless it is to be `empty`, a folder may hold what a run never touches.
     """
     with naming(folder, "listed"):
-        there = sorted(path.name for path in folder.iterdir() if path.name != ".lock") if folder.exists() else []
+        there = sorted(path.name for path in folder.iterdir() if path.name not in _BEFORE) if folder.exists() else []
     if any(name in there for name in _RUNS):
         raise SettingsError(
             f"{folder}: holds a run already. Choose another folder with --out, or go on with that run: "

@@ -164,6 +164,12 @@ class Mirror:
             self._lock = None
             os.close(descriptor)
 
+    def holds_run(self) -> bool:
+        """Whether a run stands there, or here where it was not uploaded to its end. Raises StorageError."""
+        if "run.json" in self.store.list():
+            return True
+        return (self.local / "run.json").exists() and not self._done_file.exists()
+
     def begin(self) -> None:
         """Make ready for a run that is new. Raises SettingsError where there is one already, there or here.
 
