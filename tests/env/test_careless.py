@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.cities import street
-from support.env_support import Setup, acts, opened
+from support.env_support import Setup, acts, look, opened
 
 from populace.core.errors import ScenarioError
 from populace.env import (
@@ -30,6 +30,7 @@ from populace.env import (
 )
 from populace.env.games import dictator, prisoners_dilemma
 from populace.env.market.proposals import Proposals
+from populace.env.talk import part as talk_part
 
 
 def resolved(world: World, kind: str, *rows: dict[str, Any]) -> list[str]:
@@ -171,3 +172,43 @@ def test_a_transfer_to_nobody_is_found_out_before_the_run():
     world = opened(2, Economy(firms=1))
     with pytest.raises(ScenarioError, match="transfer_to = 'jobless'"):
         world.economy.set_parameter("transfer_to", "jobless")
+
+
+def said(agent: int, **one: Any) -> tuple[int, str, dict[str, Any]]:
+    return agent, "talk.say", one
+
+
+def check_who_left_hears_no_more() -> None:
+    world = opened(3, Talk(3, by="acts", protocol="all", cap=9, matching="fixed"))
+    world.resolve(acts(said(0, say="all hear this"), said(1, say="me too", leave=True), said(2, note="hm")))
+    world.resolve(acts(said(0, say="now that 1 is gone"), said(2, say="to nobody but 0", to=[0, 1])))
+    heard = [[one["text"] for one in look(world, "talk.heard", agent, conversation=0)] for agent in range(3)]
+    assert sorted(heard[0]) == sorted(heard[1] + ["now that 1 is gone", "to nobody but 0"])
+    assert sorted(heard[1]) == ["all hear this", "me too"]
+    rows = zip(world.talk.transcript()["texts"], world.talk.transcript()["ids"], strict=True)
+    assert {text: sorted(ids) for text, ids in rows}["to nobody but 0"] == [0, 2]
+
+
+def test_who_has_left_a_conversation_hears_no_more_of_it():
+    check_who_left_hears_no_more()
+
+
+def test_a_transcript_that_is_told_to_those_who_left_is_found_out(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(talk_part, "line_row", all_members)
+    with pytest.raises(AssertionError):
+        check_who_left_hears_no_more()
+
+
+def all_members(talk: Any, tick: int, line: Any) -> Any:
+    others = [member for member in talk.members if member != line.speaker]
+    return (talk.number, tick, line.turn, line.speaker, bool(line.to)), line.text, [line.speaker, *others]
+
+
+def test_levers_values_that_no_column_holds_are_refused():
+    with pytest.raises(ScenarioError, match="capacity_factor = 1e"):
+        street(2).city.set_parameter("capacity_factor", 1e300)
+    cases = CaseSet([Fact(key="pain")], {"pain": ["present"]}, ["flu", "gout"], ["flu"])
+    with pytest.raises(ScenarioError, match="at most 2147483647"):
+        Cases(cases, questions=2**31)
+    with pytest.raises(ScenarioError, match="at most 2147483647"):
+        opened(1, Cases(cases)).cases.set_parameter("questions", 2**31)

@@ -36,6 +36,9 @@ RECORD: Final = {
 """The columns of `Cases.records`: `answer` and `truth` are places in the answers of the set of cases."""
 
 
+MOST_QUESTIONS: Final = 2**31 - 1
+
+
 class Cases(Part):
     """Cases with hidden facts, worked on by `solvers` one after another: questions on a budget, and one answer.
 
@@ -86,6 +89,8 @@ class Cases(Part):
         super().__init__(name)
         where = type(self).__name__
         check_whole(where, 0, questions=questions)
+        if questions > MOST_QUESTIONS:
+            raise ScenarioError(f"{where}(questions={questions}): is at most {MOST_QUESTIONS}")
         check_whole(where, 1, lag=lag, keep=keep, series=1 if series is None else series)
         if not budget >= 0:
             raise ScenarioError(f"{where}(budget={budget}): is at least 0")
@@ -134,6 +139,8 @@ class Cases(Part):
         """Take a value of `settable`; cases that are dealt keep the questions that they were dealt with."""
         if name != "feedback" and not value >= 0:
             raise ScenarioError(f"{name} is at least 0")
+        if name == "questions" and value > MOST_QUESTIONS:
+            raise ScenarioError(f"questions is at most {MOST_QUESTIONS}")
         setattr(self, name, value)
 
     def _deal(self, rank: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from populace.env.city.places import Float, Int32, Places
 from populace.env.city.zone import check_zone, inside
 from populace.env.clock import Clock
 from populace.env.part import Part
+
+_MOST_TIMES: Final = 1e6
 
 
 class Surroundings(Part):
@@ -92,6 +94,8 @@ class Surroundings(Part):
         above = {"beta": 0.0, "capacity_factor": -1e-300, "hazard_factor": -np.inf, "hazard_delay_s": -np.inf}
         if name in above and not above[name] < value < np.inf:
             raise ScenarioError(f"{where} = {value}: has to be finite{', and above zero' if name == 'beta' else ''}")
+        if name == "capacity_factor" and value > _MOST_TIMES:
+            raise ScenarioError(f"{where} = {value}: is at most {_MOST_TIMES:g} times the seats that places have")
         if name == "closed":
             self._shut = self._places_named(value, where)
         elif name == "evacuation":

@@ -223,11 +223,13 @@ class Games(Part):
         moves, at = given.astype(np.float64), place[batch.agents]
         found = np.full(len(batch), NO_PLAY, np.int8)
         todo = np.flatnonzero(at != NONE)
-        while len(todo):  # each agent's first, then each one's second, as they stand in the batch
-            nth = np.unique(batch.agents[todo], return_index=True)[1]
-            rows = todo[nth]
-            found[rows] = board.put_column(*np.divmod(at[rows], self.game.seats), moves[rows])
-            todo = np.delete(todo, nth)
+        nth = np.unique(batch.agents[todo], return_index=True)[1]
+        rows = todo[nth]
+        found[rows] = board.put_column(*np.divmod(at[rows], self.game.seats), moves[rows])
+        for row in np.delete(todo, nth).tolist():  # an agent's further ones, as they stand in the batch
+            found[row : row + 1] = board.put_column(
+                *np.divmod(at[row : row + 1], self.game.seats), moves[row : row + 1]
+            )
         for code, reason in enumerate(REASONS, 1):
             batch.refuse_all(found == code, reason)
         self.counts["moves"] += int((found == 0).sum())

@@ -15,12 +15,16 @@ KEYS: Final = frozenset({"say", "to", "note", "raise_hand", "next", "agree", "le
 
 
 class Line(msgspec.Struct, array_like=True):
-    """What was said in a turn: `to` are the addressees of a private one, empty where all members hear it."""
+    """What was said in a turn: `to` are the addressees of a private one, empty where all members hear it.
+
+    `heard` are those who were there to hear it, the speaker left out: who had left before did not.
+    """
 
     turn: int
     speaker: int
     text: str
     to: list[int] = []
+    heard: list[int] = []
 
 
 class Conversation(msgspec.Struct):
@@ -60,7 +64,7 @@ class Conversation(msgspec.Struct):
 
     def visible(self, member: int) -> list[Line]:
         """The lines that a member hears or has said."""
-        return [one for one in self.lines if not one.to or member == one.speaker or member in one.to]
+        return [one for one in self.lines if member == one.speaker or member in one.heard]
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -132,7 +136,9 @@ def take(talk: Conversation, terms: Terms, said: Mapping[int, Any], waits: bool 
     for at, member in enumerate(talk.members):
         one = as_said(said.get(member))
         if one.get("say") is not None and member in talk.speakers:
-            lines.append(Line(talk.turn, member, one["say"], sorted(set(one.get("to") or ()))))
+            to = sorted(set(one.get("to") or ()))
+            heard = [other for other in talk.present if other != member and (not to or other in to)]
+            lines.append(Line(talk.turn, member, one["say"], to, heard))
             talk.spoke.append(member)
         if one.get("note") is not None:
             talk.notes[at] = [*talk.notes[at], one["note"]][-terms.notes :] if terms.notes else []

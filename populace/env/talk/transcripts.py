@@ -112,8 +112,7 @@ def ended_ring(keep: int) -> Ring:
 
 def line_row(talk: Conversation, tick: int, line: Line) -> tuple[Sequence[int], str, Sequence[int]]:
     """A line as a row of `lines_ring`."""
-    heard = line.to or [member for member in talk.members if member != line.speaker]
-    return (talk.number, tick, line.turn, line.speaker, bool(line.to)), line.text, [line.speaker, *heard]
+    return (talk.number, tick, line.turn, line.speaker, bool(line.to)), line.text, [line.speaker, *line.heard]
 
 
 def ended_row(talk: Conversation, tick: int) -> tuple[Sequence[int], str, Sequence[int]]:
