@@ -121,7 +121,7 @@ def moves(world: World) -> np.ndarray:
 
 
 def entropy_bits(world: World) -> float:
-    """Shannon entropy of a pair's moves, in bits, mean over pairs; each pair's moves in the kept plays."""
+    """Shannon entropy of a player's own moves in the kept plays, in bits, mean over players."""
     table, found = world.game.plays(), []
     for agent in np.unique(table["players"]).tolist():
         mine = table["moves"][table["players"] == agent]

@@ -25,7 +25,7 @@ Moved: TypeAlias = Mapping[str, Floats]
 
 @dataclass(frozen=True)
 class Span:
-    """Numbers from `low` to `high`; `whole` ones only where it says so.
+    """Numbers from `low` to `high`: `whole` ones only, unless that is False.
 
     With `each`, a move is a list of such numbers, one for each seat in the order of the seats; the mover's own is 0.
     """
