@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -47,6 +49,15 @@ class Csr:
 
     def find(self, source: NDArray[np.integer], target: NDArray[np.integer]) -> NDArray[np.float64]:
         """The weights of these edges; NaN where there is none."""
+        low, there = self._places(source, target)
+        found = np.full(len(low), np.nan)
+        found[there] = self.weights[low[there]]
+        return found
+
+    def _places(
+        self, source: NDArray[np.integer], target: NDArray[np.integer]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Where these edges stand, or would, and which of them are there."""
         low, high = self.offsets[source], self.offsets[np.asarray(source) + 1]
         end, high = high, high.copy()
         while len(live := np.flatnonzero(low < high)):
@@ -54,11 +65,9 @@ class Csr:
             left = self.targets[middle] < target[live]
             low[live[left]] = middle[left] + 1
             high[live[~left]] = middle[~left]
-        found = np.full(len(low), np.nan)
-        there = np.flatnonzero(low < end)
-        there = there[self.targets[low[there]] == target[there]]
-        found[there] = self.weights[low[there]]
-        return found
+        there = low < end
+        there[there] = self.targets[low[there]] == target[there]
+        return low, there
 
     def reverse(self) -> Csr:
         """The same edges with source and target exchanged."""
@@ -66,18 +75,33 @@ class Csr:
 
     def edit(self, source: NDArray[np.integer], target: NDArray[np.integer], weight: NDArray[np.float64]) -> Csr:
         """New rows with these (different) edges set to their weights; a NaN weight removes the edge."""
-        keys, weights = _sort(source, target, weight, self.size)
-        old = self.sources().astype(np.int64) * self.size + self.targets
-        keep = np.ones(len(old), dtype=np.bool_)
-        at = np.searchsorted(old, keys)
-        there = at < len(old)
-        there[there] = old[at[there]] == keys[there]
-        keep[at[there]] = False
-        stays = ~np.isnan(weights)
-        keys = np.concatenate([old[keep], keys[stays]])
-        weights = np.concatenate([self.weights[keep], weights[stays]])
-        order = np.argsort(keys, kind="stable")
-        return _from_keys(self.size, keys[order], weights[order])
+        keys, given = _sort(source, target, weight, self.size)
+        source, target = np.divmod(keys, self.size)
+        at, there = self._places(source, target)
+        stays = ~np.isnan(given)
+        weights = self.weights.copy()
+        weights[at[there & stays]] = given[there & stays]
+        dropped, new = there & ~stays, ~there & stays
+        keep = np.ones(len(weights), np.bool_)
+        keep[at[dropped]] = False
+        targets, weights = (self.targets[keep], weights[keep]) if dropped.any() else (self.targets, weights)
+        places = at[new] - np.searchsorted(at[dropped], at[new]) + np.arange(int(new.sum()))
+        old = np.ones(len(weights) + len(places), np.bool_)
+        old[places] = False
+        change = np.bincount(source[new], minlength=self.size) - np.bincount(source[dropped], minlength=self.size)
+        offsets = self.offsets.copy()
+        offsets[1:] += np.cumsum(change)
+        return Csr(offsets, _filled(old, targets, target[new]), _filled(old, weights, given[new]))
+
+
+def _filled(old: NDArray[np.bool_], kept: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
+    """A column of what is kept where `old` is true, and of what is new elsewhere, each in its order."""
+    if not len(new):
+        return kept
+    column = np.empty(len(old), kept.dtype)
+    column[old] = kept
+    column[~old] = new
+    return column
 
 
 def build(size: int, source: ArrayLike, target: ArrayLike, weight: ArrayLike | None, where: str) -> Csr:
