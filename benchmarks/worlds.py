@@ -124,7 +124,7 @@ def plot(rows: list[Row], path: Path) -> None:
         left.plot([row["active"] for row in whole], [1e3 * float(row["all_s"]) for row in whole], **style)
         right.plot([row["agents"] for row in same], [1e3 * float(row["all_s"]) for row in same],
                    label=f"{case.part} ({int(many) // 100:,} active)", **style)  # fmt: skip
-    for axis, label in ((left, "active agents, of all that the part was measured with"), (right, "all agents")):
+    for axis, label in ((left, "active agents"), (right, "all agents")):
         axis.axhline(1e3 * AIM_S, color="0.6", linestyle=":", linewidth=1)
         axis.set(xscale="log", yscale="log", xlabel=label)
         axis.spines[["top", "right"]].set_visible(False)
