@@ -14,8 +14,9 @@ import numpy as np
 
 import populace
 from populace.env import Directory, OrderBook, Part
+from populace.env.market.directory_measures import worth_cents
 from populace.env.market.proposals import TAKEN
-from populace.scenarios import _marketplace_rules as rules
+from populace.scenarios.marketplace import wants
 
 HERE = Path(__file__).parent
 INJECTED = {"society.injected": 300, "society.inject_at": 15, "society.inject_ticks": 5}
@@ -73,7 +74,9 @@ def draw_offers(plt: Any) -> None:
     proposals = world.directory.proposals
     to = np.searchsorted(world.ids("customer"), proposals.column("buyer"))
     value = world.columns["customer"]["value_cents"][to]
-    leaves = (rules.worth(world)[to, proposals.column("listing")] - proposals.column("price_cents")) / value
+    leaves = (
+        worth_cents(world.directory, wants(world))[to, proposals.column("listing")] - proposals.column("price_cents")
+    ) / value
     taken, time = proposals.column("status") == TAKEN, proposals.column("time") - 1.0
     figure, axis = plt.subplots(figsize=(7.2, 3.0), layout="constrained")
     axis.scatter(time[~taken], leaves[~taken], s=8, color="0.7", lw=0, label="proposed")

@@ -94,6 +94,13 @@ def step_type(name: str) -> type[msgspec.Struct]:
     )
 
 
+class Told(msgspec.Struct):
+    """What a patient tells: the finding's level, and what it adds."""
+
+    level: str
+    aside: str
+
+
 def belief(facts: dict[str, Any]) -> NDArray[np.float64]:
     """P(disease | what is in mind): frequencies in the notes times likelihoods, pulled towards the first impression."""
     book, wrong = textbook(facts["book"]), facts["wrong"]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from populace import Population, Setup
 from populace.env import BayesNet
 
 
@@ -21,6 +24,24 @@ def anes96() -> dict[str, list[float]]:
     return table
 
 
+def respondents(setup: Setup, profile: str | None = None) -> Population:
+    """As many respondents as there are agents, drawn with replacement, each equally likely; all columns are extra.
+
+    With `profile`, a template, they have a column `profile`: each as text, by `in_words`.
+    """
+    table = anes96()
+    people = Population.sample(table, setup.agents, setup.draw("respondents"), extra=table)
+    return people if profile is None else people.adding(profile=lambda row: in_words(profile, row))
+
+
+def in_words(template: str, row: Mapping[str, Any]) -> str:
+    """A respondent as text: the template's {age}, {selfLR} and so on by the row, {school} and {party} in words."""
+    words = prompts("anes96")
+    school, party = words["schools"][int(row["educ"]) - 1], words["parties"][int(row["PID"])]
+    return template.format(**{**row, "school": school, "party": party})
+
+
+@cache
 def prompts(scenario: str) -> dict[str, Any]:
     """The texts of a scenario that ships with populace, from `prompts/<scenario>.toml`."""
     path = Path(__file__).parent / "prompts" / f"{scenario}.toml"

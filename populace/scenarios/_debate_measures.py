@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from populace import World
+from populace.env.talk import measures
 from populace.scenarios._debate_text import stances
 
 NAN = float("nan")
@@ -17,42 +18,11 @@ INNER = (1.5, 5.5)
 """Between these, noise hardly ever meets an end of the scale."""
 
 
-def groups(world: World) -> list[list[int]]:
-    """The members of the last tick's debates, in the order in which they first had the floor."""
-    table = world.talk.ended()
-    return [ids for ids, ended in zip(table["ids"], table["ended"].tolist(), strict=True) if ended == world.tick - 1]
-
-
 def spread(now: str, before: str) -> Callable[[World], float]:
     """The change of the standard deviation within groups, mean over groups, between two fields."""
-
-    def measured(world: World) -> float:
-        ids, columns = world.ids(), world.columns
-        changes = [
-            float(np.std(columns[now][rows]) - np.std(columns[before][rows]))
-            for rows in (np.searchsorted(ids, group) for group in groups(world))
-        ]
-        return float(np.mean(changes)) if changes else NAN
-
-    return measured
-
-
-def messages(world: World) -> float:
-    """How many lines a debate took, mean over debates."""
-    table = world.talk.ended()
-    lines = table["lines"][table["ended"] == world.tick - 1]
-    return float(lines.mean()) if len(lines) else NAN
-
-
-def first_gives_in(world: World) -> float:
-    """Of the debates in which somebody gave in, the share in which it was who spoke first."""
-    table = world.talk.ended()
-    found = [
-        who == ids[0]
-        for ids, who, ended in zip(table["ids"], table["first_to_agree"].tolist(), table["ended"].tolist(), strict=True)
-        if who >= 0 and ended == world.tick - 1
-    ]
-    return float(np.mean(found)) if found else NAN
+    return lambda world: measures.spread_change(
+        world.talk, world.tick - 1, world.ids(), world.columns[now], world.columns[before]
+    )
 
 
 def to_prior(world: World) -> float:
@@ -99,8 +69,8 @@ def weight(name: str) -> Callable[[World], float]:
 OUTCOMES: Mapping[str, Callable[[World], float]] = {
     "private_sd_change": spread("stance", "before"),
     "public_sd_change": spread("public_stance", "first_said"),
-    "messages": messages,
-    "first_gives_in": first_gives_in,
+    "messages": lambda world: measures.lines(world.talk, world.tick - 1),
+    "first_gives_in": lambda world: measures.first_speaker_agrees(world.talk, world.tick - 1),
     "to_prior": to_prior,
     "anchoring": weight("anchoring"),
     "others_weight": weight("others_weight"),

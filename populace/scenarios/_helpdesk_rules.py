@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
 
 from populace.core.draws import Draws, Stream
 from populace.env import Domain, Task
 from populace.scenarios import _airline, _shop
+
+
+class Step(msgspec.Struct):
+    """A clerk's next step."""
+
+    do: Literal["call", "say", "done"]
+    tool: str
+    args: dict[str, str | int]
+    text: str
+
+
+class Said(msgspec.Struct):
+    """What a customer says."""
+
+    text: str
+
 
 DESKS: dict[str, Any] = {"shop": _shop, "airline": _airline}
 

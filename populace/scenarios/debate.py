@@ -6,19 +6,21 @@ longer). Arms, all by `--set society.`: `stubbornness`, `conformity` (people .9 
 4; `prior_pull`, `same_party`, `neutral`; and `toxic` 0, 1 or 2 with
 `size=2 protocol=alternate ends=one turns=60 receptiveness=.25`.
 
-On rules these directions are nearly parameters of the mind. So the society measures them: `anchoring`, `others_weight`
-and `prior_pull` are estimated from what was said in public, whatever mind said it.
+The check is of a model artefact: on rules these directions are nearly parameters of the mind (Friedkin and Johnsen
+1990), and where they are people's there is neither convergence nor drift. So the society measures them: `anchoring`,
+`others_weight` and `prior_pull` are estimated from what was said in public, whatever mind said it.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from populace import Abstained, Agent, Context, Parameters, Population, Public, Setup, Society, World
 from populace.env import Talk
 from populace.env.talk import converse
 from populace.scenarios import _debate_measures as measures
-from populace.scenarios._data import anes96, prompts
+from populace.scenarios._data import in_words, prompts, respondents
 from populace.scenarios._debate_rules import RULES
 from populace.scenarios._debate_text import Turn, spoken
 
@@ -27,7 +29,10 @@ SYSTEM = TEXTS["system"].strip()
 
 
 class Dials(Parameters, frozen=True):
-    """Traits are means over debaters, who differ by `trait_sd`; `ends` is all, one or none, who must give in.
+    """Traits, 0 to 1, are means over debaters, who differ by `trait_sd`; `ends` is all, one or none, who must give in.
+
+    Groups of `size` debate for up to `turns` turns each. Stances run from 1 to 6, as does `prior`, to which a mind is
+    drawn by `prior_pull`; `dissent_cost` draws what is said in public to the others.
 
     `toxicity` is the share of rude turns of the first `toxic` members of a group; `neutral` the share of debaters
     without a party or a side.
@@ -98,23 +103,20 @@ TRAITS = ("start", "stance", "stubbornness", "conformity", "receptiveness")
 
 def population(setup: Setup) -> Population:
     """Respondents drawn with replacement; their place from liberal to conservative is their stance at the start."""
-    table, dials, draw = anes96(), setup.parameters, setup.draw("debaters")
-    sample = Population.sample(table, setup.agents, setup.draw("respondents"), extra=table)
-    neutral = [draw.bernoulli(dials.neutral) for _ in range(setup.agents)]
-    place = [3.5 if free else 1.0 + 5.0 * (at - 1.0) / 6.0 for free, at in zip(neutral, sample["selfLR"], strict=True)]
-    sides = ["none" if free else side(pid) for free, pid in zip(neutral, sample["PID"], strict=True)]
-    people = zip(neutral, sample["age"], sample["PID"], sample["TVnews"], strict=True)
-    profiles = [
-        TEXTS["neutral" if free else "profile"].format(age=age, party=TEXTS["parties"][int(pid)], TVnews=news)
-        for free, age, pid, news in people
-    ]
+    dials, draw = setup.parameters, setup.draw("debaters")
+    people = respondents(setup).adding(party=lambda row: "none" if draw.bernoulli(dials.neutral) else side(row["PID"]))
 
-    def trait(mean: float) -> list[float]:
-        return [min(max(mean + draw.normal(0.0, dials.trait_sd * (mean > 0)), 0.0), 1.0) for _ in range(setup.agents)]
+    def place(row: dict[str, Any]) -> float:
+        return 3.5 if row["party"] == "none" else 1.0 + 5.0 * (row["selfLR"] - 1.0) / 6.0
 
-    traits = {name: trait(getattr(dials, name)) for name in ("stubbornness", "conformity", "receptiveness")}
-    places = {name: list(place) for name in ("start", "stance", "public_stance")}
-    return Population({"profile": profiles, "party": sides, **places, **traits})
+    def trait(row: dict[str, Any], mean: float) -> float:
+        return min(max(mean + draw.normal(0.0, dials.trait_sd * (mean > 0)), 0.0), 1.0)
+
+    return people.adding(
+        profile=lambda row: in_words(TEXTS["neutral" if row["party"] == "none" else "profile"], row),
+        **dict.fromkeys(("start", "stance", "public_stance"), place),
+        **{name: partial(trait, mean=getattr(dials, name)) for name in TRAITS[2:]},
+    )
 
 
 def side(pid: float) -> str:

@@ -1,14 +1,15 @@
-"""Traders of four kinds meet in a limit order book; a large order comes from outside: what does it do? After MarS.
+"""Traders of four kinds meet in a limit order book; what does a large order from outside do? After MarS.
 
-In each tick a trader takes its old orders back, sees the book, and gives new orders.
+In each tick a trader takes its old orders back, sees the book, and gives new orders. MarS is arXiv:2409.07486. Arms, by
+`--set society.`: `injected` over `inject_ticks`; the parts `noise`, `fundamental`, `trend` and `maker` of the traders.
+
+The check is of theory: impact grows concavely with size. The rule mind is of four simple traders (Chiarella and Iori
+2002), none of whom is told of the order; in a book that is deep beside the order there is no impact.
 """
-
-from typing import Literal
-
-import msgspec
 
 from populace import Abstained, Agent, Context, Parameters, Population, Public, Setup, Society, World
 from populace.env import Flow, OrderBook
+from populace.env.market import book_measures
 from populace.scenarios import _exchange_rules as rules
 from populace.scenarios._data import prompts
 
@@ -22,7 +23,8 @@ class Dials(Parameters, frozen=True):
     `noise`, `fundamental`, `trend` and `maker` are the kinds' parts of the traders. A share is worth `value` ticks of
     price to fundamental traders, give or take `disagreement` (a standard deviation, as a share); they begin with
     `shares` shares, and cash for as many more. `size` is the usual order, `maker_size` a maker's smallest, in shares;
-    `patience` is how many ticks an order rests before its trader takes it back.
+    `horizon` is how many prices a trend follower looks at, on average; `patience` is how many ticks an order rests
+    before its trader takes it back.
     """
 
     injected: int = 0
@@ -39,20 +41,6 @@ class Dials(Parameters, frozen=True):
     maker_size: int = 8
     horizon: int = 5
     patience: int = 5
-
-
-class Order(msgspec.Struct):
-    """An order to `buy` or to `sell`; a price of 0 makes it a market order."""
-
-    side: Literal["buy", "sell"]
-    price: int
-    quantity: int
-
-
-class Orders(msgspec.Struct):
-    """The orders that a trader gives."""
-
-    orders: list[Order]
 
 
 class Trader(Agent):
@@ -78,7 +66,7 @@ class Trader(Agent):
             "value": self.value,
             "size": dials.maker_size if self.kind == "maker" else dials.size,
         }
-        answer = await ctx.ask(TEXTS["trade"], Orders, facts=facts, system=TEXTS["system"], purpose="trade")
+        answer = await ctx.ask(TEXTS["trade"], rules.Orders, facts=facts, system=TEXTS["system"], purpose="trade")
         for order in () if isinstance(answer, Abstained) else answer.orders[:10]:
             ctx.act("book.submit", side=order.side, price=order.price, quantity=order.quantity)
 
@@ -114,18 +102,8 @@ society = Society(
     population=population,
     world=world,
     parameters=Dials(),
-    rules={"trade": lambda facts, draw: Orders([Order(**one) for one in rules.trade(facts, draw)])},
-    outcomes={
-        "mid": rules.mid,
-        "spread": rules.spread,
-        "depth": rules.depth,
-        "volatility": rules.volatility,
-        "return_autocorrelation": rules.return_autocorrelation,
-        "volatility_clustering": rules.volatility_clustering,
-        "volume": lambda world: world.book.book.volume,
-        "cash": lambda world: int(world.book.book.cash.sum()),
-        "shares": lambda world: int(world.book.book.shares.sum()),
-    },
+    rules=rules.RULES,
+    outcomes=book_measures.outcomes(),
     size=40,
     ticks=30,
 )

@@ -2,15 +2,19 @@
 
 Each tick is a task: the customer says what it wants, the clerk calls tools, in rounds, and the state that is left is
 graded. Tasks come up again and again, so that pass^k can be told. After tau-bench (Yao et al. 2024, arXiv:2406.12045).
+Arms, by `--set society.`: `desk`, `show_policy` with `recall`, `slip` with `spread`, `user_slip`, `patience`, `tasks`.
+
+The check is of theory: pass^k falls convexly. The rule mind has a plan of steps of which each slips with the task's own
+chance; where none slips, pass^k stays at 1. It knows a rule of the house that it reads or recalls, and no other.
 """
 
+from functools import partial
 from typing import Any, Literal
 
-import msgspec
 import numpy as np
 
-from populace import Abstained, Agent, Closed, Context, Parameters, Population, Public, Setup, Society, World
-from populace.env import Tools
+from populace import Abstained, Agent, Context, Parameters, Population, Public, Setup, Society, World
+from populace.env.tools import Tools, be_served, serve
 from populace.scenarios import _helpdesk_rules as rules
 from populace.scenarios._data import prompts
 
@@ -34,77 +38,49 @@ class Dials(Parameters, frozen=True):
     tasks: int = 10
 
 
-class Step(msgspec.Struct):
-    """A clerk's next step."""
-
-    do: Literal["call", "say", "done"]
-    tool: str
-    args: dict[str, str | int]
-    text: str
-
-
-class Said(msgspec.Struct):
-    """What a customer says."""
-
-    text: str
-
-
 class Clerk(Agent):
     """Listens, then calls, asks or is done."""
 
     async def turn(self, ctx: Context) -> None:
         """Serve one customer."""
         p = ctx.parameters
-        manual = await ctx.look("tools.manual")
-        said: list[str] = []
-        calls: list[dict[str, Any]] = []
-        heard = await ctx.round("tools", None)
-        while not isinstance(heard, Closed) and not heard["over"]:
-            said = [*said, *([heard["said"]] if "said" in heard else [])]
+
+        async def step(now: dict[str, Any]) -> dict[str, Any] | None:
             facts = {
-                "desk": p.desk, "tools": manual["tools"], "policy": manual["policy"] if p.show_policy else "",
-                "recall": p.recall, "hard": ctx.seen["tools.hard"], "said": said, "calls": calls,
+                "desk": p.desk, "tools": now["tools"], "policy": now["policy"] if p.show_policy else "",
+                "recall": p.recall, "hard": now["hard"], "said": now["said"], "calls": now["calls"],
             }  # fmt: skip
-            one = await ctx.ask(TEXTS["step"], Step, facts=facts, system=TEXTS["clerk"], purpose="step")
+            one = await ctx.ask(TEXTS["step"], rules.Step, facts=facts, system=TEXTS["clerk"], purpose="step")
             if isinstance(one, Abstained):
-                return
-            body = {
-                "call": {"call": one.tool, "args": one.args}, "say": {"say": one.text}, "done": {"done": True},
-            }[one.do]  # fmt: skip
-            heard = await ctx.round("tools", body)
-            if not isinstance(heard, Closed) and one.do == "call":
-                came = {name: heard[name] for name in ("result", "refused") if name in heard}
-                calls = [*calls, {"tool": one.tool, "args": one.args, **came}]
+                return None
+            call = {"call": one.tool, "args": one.args}
+            return {"call": call, "say": {"say": one.text}, "done": {"done": True}}[one.do]
+
+        await serve(ctx, step)
 
 
 class Customer(Agent):
-    """Says what it wants, answers what it is asked, and leaves when its patience is at an end.
-
-    `slips` counts ids that it should have said and didn't.
-    """
+    """Says what it wants and answers what it is asked. `slips` counts ids that it should have said and didn't."""
 
     slips: Public[int] = 0
 
     async def turn(self, ctx: Context) -> None:
-        """Be served."""
-        p, task = ctx.parameters, await ctx.look("tools.wish")
-        if not task:
-            return
-        facts = {"desk": p.desk, **task["facts"]}
-        told = await ctx.ask(
-            TEXTS["wish"], Said, facts={**facts, "slip": p.user_slip}, system=TEXTS["user"], purpose="wish"
-        )
-        text = task["wish"] if isinstance(told, Abstained) else told.text
-        ids = [one["args"][rules.DESKS[p.desk].ID] for one in facts["wanted"]]
-        self.slips += sum(one not in text for one in ids)
-        heard, waited = await ctx.round("tools", {"say": text}), 1
-        while not isinstance(heard, Closed) and not heard["over"]:
-            body: dict[str, Any] | None = {"done": True} if waited >= p.patience else None
-            if body is None and "said" in heard:
-                given = {**facts, "said": heard["said"]}
-                answer = await ctx.ask(TEXTS["reply"], Said, facts=given, system=TEXTS["user"], purpose="reply")
-                body = None if isinstance(answer, Abstained) else {"say": answer.text}
-            heard, waited = await ctx.round("tools", body), waited + 1
+        """Be served, as long as patience lasts."""
+        p = ctx.parameters
+
+        async def say(now: dict[str, Any]) -> str | None:
+            facts = {"desk": p.desk, **now["facts"]}
+            purpose, more = ("reply", {"said": now["said"]}) if now["said"] else ("wish", {"slip": p.user_slip})
+            told = await ctx.ask(
+                TEXTS[purpose], rules.Said, facts={**facts, **more}, system=TEXTS["user"], purpose=purpose
+            )
+            if purpose == "reply":
+                return None if isinstance(told, Abstained) else told.text
+            text: str = now["wish"] if isinstance(told, Abstained) else told.text
+            self.slips += sum(one["args"][rules.DESKS[p.desk].ID] not in text for one in now["facts"]["wanted"])
+            return text
+
+        await be_served(ctx, say, patience=p.patience)
 
 
 def world(setup: Setup, people: dict[str, Population]) -> World:
@@ -114,16 +90,6 @@ def world(setup: Setup, people: dict[str, Population]) -> World:
     tasks = rules.tasks(p.desk, desk, p.tasks, setup.draw, slip=p.slip, spread=p.spread)
     agents, users = setup.ids("clerk"), setup.ids("customer")
     return World(Tools(desk, tasks, agents=agents, users=users, series=None, within_tick=True))
-
-
-def pass_hat(k: int) -> Any:
-    """pass^k so far."""
-    return lambda world: world.tools.pass_hat(k)
-
-
-def per_task(column: str) -> Any:
-    """The mean of a column of the tasks that were ended."""
-    return lambda world: float(np.mean(world.tools.records.columns()[column] if world.tools.records.written else 0.0))
 
 
 society = Society(
@@ -137,9 +103,9 @@ society = Society(
     size={"clerk": 10, "customer": 10},
     ticks=8,
     outcomes={
-        **{f"pass_{k}": pass_hat(k) for k in range(1, 9)},
-        "breaks": per_task("breaks"),
-        "calls": per_task("calls"),
+        **{f"pass_{k}": partial(lambda world, k: world.tools.pass_hat(k), k=k) for k in range(1, 9)},
+        "breaks": lambda world: world.tools.mean("breaks"),
+        "calls": lambda world: world.tools.mean("calls"),
         "user_slips": lambda world: float(np.mean(world.columns["customer"]["slips"]) / (world.tick + 1)),
     },
 )

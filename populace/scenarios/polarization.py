@@ -23,7 +23,7 @@ from populace import (
     fence,
 )
 from populace.env import Clock, Network, measures
-from populace.scenarios._data import anes96, prompts
+from populace.scenarios._data import prompts, respondents
 
 TEXTS = prompts("polarization")
 SYSTEM = TEXTS["system"].strip()
@@ -64,13 +64,9 @@ class Citizen(Agent):
 
 def population(setup: Setup) -> Population:
     """Respondents drawn with replacement; the liberal end of their self-placement starts in favour."""
-    table = anes96()
-    return Population.sample(table, setup.agents, setup.draw("respondents"), extra=table).adding(
+    return respondents(setup, TEXTS["profile"].strip()).adding(
         attitude=lambda row: 10.0 * (7.0 - row["selfLR"]) / 6.0,
-        profile=lambda row: TEXTS["profile"].strip().format(
-            **row, school=TEXTS["schools"][int(row["educ"]) - 1], party=TEXTS["parties"][int(row["PID"])]
-        ),
-    )  # fmt: skip
+    )
 
 
 def world(setup: Setup, people: Population) -> World:

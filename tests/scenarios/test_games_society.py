@@ -10,7 +10,7 @@ from support.running import run_local
 
 import populace
 from populace.scenarios import _games_rules as rules
-from populace.scenarios.games import GAMES, payoffs
+from populace.scenarios.games import GAMES
 
 SEEDS = (1, 2, 3)
 SIZE: Any = {"agents": 24, "ticks": 14}
@@ -58,6 +58,6 @@ def test_the_rule_goes_by_words_and_not_by_names_of_arms():
 
 
 def test_the_table_that_players_are_shown_is_the_games():
-    table = payoffs(GAMES["prisoners_dilemma"])
+    table = GAMES["prisoners_dilemma"].table()
     assert table["cooperate"]["defect"] == [0.0, 5.0]
-    assert payoffs(GAMES["rock_paper_scissors"])["paper"]["rock"] == [1.0, -1.0]
+    assert GAMES["rock_paper_scissors"].table()["paper"]["rock"] == [1.0, -1.0]

@@ -9,7 +9,8 @@ from support.running import run_local
 
 import populace
 from populace.core.draws import Stream
-from populace.scenarios.newsfeed import TEXTS, react
+from populace.scenarios._newsfeed_rules import react
+from populace.scenarios.newsfeed import TEXTS
 
 SEEDS = (0, 1, 2)
 SIZE: Any = {"agents": 40, "ticks": 10}

@@ -56,10 +56,12 @@ class Cases(Part):
 
     With `within_tick` whole consultations are held in a tick's rounds instead of by acts and mail:
     `await ctx.round("cases", {"ask": question})`, and `None` to listen, as `Sitting.exchange` says. Each hears its part
-    with {'over': whether the exchange is}. A solver who leaves without an answer goes on with the case in another tick.
+    with {'over': whether the exchange is}; `populace.env.cases.consult` and `attend` are loops for both sides. A solver
+    who leaves without an answer goes on with the case in another tick.
 
-    Agents see `cases.left` (questions), `cases.spent` and `cases.nth` (which case of its series, -1 for none); a solver
-    looks up `chart`, `score`, `kappa(criterion=)` and `public(of=)`. With `feedback` it is told {'answer', 'truth'}
+    Agents see `cases.left` (questions), `cases.spent`, `cases.nth` (which case of its series, -1 for none) and
+    `cases.partner` (a solver's holder, a holder's solver; -1 without a case); a solver looks up `chart`, `score`,
+    `kappa(criterion=)` and `public(of=)`. With `feedback` it is told {'answer', 'truth'}
     once it has answered.
 
     Levers may set `questions`, `budget` and `feedback`.
@@ -345,7 +347,7 @@ class Cases(Part):
         return sent
 
     def observe(self, tick: int, agents: NDArray[np.int32]) -> dict[str, NDArray[Any]]:
-        """`left`, `spent` and `nth` of the case that each works on."""
+        """`left`, `spent` and `nth` of the case that each works on; `partner`, of solvers and holders."""
         seats = np.minimum(agents, len(self._seats) - 1)  # newborns are no solvers
         ranks = np.where(agents < len(self._seats), self._seats[seats], ABSENT)
         on = (ranks != ABSENT) & (self.work.case[ranks] != ABSENT)
@@ -353,7 +355,14 @@ class Cases(Part):
             "left": np.where(on, self.work.left[ranks], 0),
             "spent": np.where(on, self.work.spent[ranks], 0.0),
             "nth": np.where(on, self.work.nth[ranks], ABSENT),
+            "partner": np.array([self._partner(one) for one in agents.tolist()], np.int64),
         }
+
+    def _partner(self, agent: int) -> int:
+        rank = self._rank.get(agent, self._held.get(agent))
+        if rank is None or self.work.case[rank] == ABSENT or not len(self.holders):
+            return ABSENT
+        return int(self.holders[rank] if agent in self._rank else self.solvers[rank])
 
     @query
     def chart(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -423,6 +432,14 @@ class Cases(Part):
     def agreement(self, criterion: str, weights: Literal["none", "linear", "quadratic"] = "none") -> float:
         """Cohen's kappa of the two judges on an item of the rubric; NaN where nothing was judged."""
         return cohen_kappa(self.scores[criterion], weights)
+
+    def mean(self, column: str) -> float:
+        """The mean over all cases answered so far of `correct`, `questions` or `spent`; NaN where there is none."""
+        answered, *sums = self.work.totals.sum(axis=0).tolist()
+        found = dict(zip(("correct", "questions", "spent"), sums, strict=True))
+        if column not in found:
+            raise ScenarioError(f"part '{self.name}': mean({column!r}) is of {', '.join(found)}")
+        return found[column] / answered if answered else float("nan")
 
     def digest(self) -> bytes:
         """16 bytes over all that `state` gives; costs what changed."""

@@ -41,6 +41,8 @@ class Platform(ActingFeed):
     this tick are used up), `hop_limit`, `already_shared`, `already_flagged`, `own_post`, `unknown_community`,
     `no_moderator`, `already_removed`, `unknown_agent`, `already_muted` and `not_muted`.
 
+    `populace.env.feed.browsing.browse` is a loop for a reader's turn.
+
     Agents see as `shown` the posts that the recommender `sees` ranks highest for them ('recency', 'followed',
     'popularity', 'interest', 'engagement', 'mix', one of `recommenders`, or 'nothing'). They are never shown what is
     removed, what is by an author who is suspended or whom they muted, and in ranked feeds what is their own. A share is
@@ -352,6 +354,10 @@ class Platform(ActingFeed):
     def cascades(self) -> dict[str, NDArray[Any]]:
         """The kept originals in columns, with size, depth, counts, truth and label: `populace.env.feed.cascades`."""
         return cascades(self.posts, self.records)
+
+    def margin(self, kind: str) -> int:
+        """By how much the count of a kind is higher of true posts than of false ones, for outcomes; see `count`."""
+        return self.count(kind, true=True) - self.count(kind, true=False)
 
     @signal
     def engaged(self) -> NDArray[np.int64]:

@@ -4,11 +4,13 @@ from populace.env.games.game import Game, Span, Stage, normal_form
 from populace.env.games.part import Games
 from populace.env.games.playing import play
 from populace.env.games.ready import (
+    chicken,
     dictator,
     guessing,
     prisoners_dilemma,
     public_goods,
     rock_paper_scissors,
+    stag_hunt,
     trust,
     ultimatum,
 )
@@ -18,6 +20,7 @@ __all__ = [
     "Games",
     "Span",
     "Stage",
+    "chicken",
     "dictator",
     "guessing",
     "normal_form",
@@ -25,6 +28,7 @@ __all__ = [
     "prisoners_dilemma",
     "public_goods",
     "rock_paper_scissors",
+    "stag_hunt",
     "trust",
     "ultimatum",
 ]

@@ -135,6 +135,18 @@ class Game:
             return [stage.moves] * movers  # type: ignore[list-item]
         return list(stage.moves)  # type: ignore[arg-type]
 
+    def table(self) -> dict[str, dict[str, list[float]]]:
+        """A game of two who move once, at the same time, by labels: own move, the other's, what each gets, own first.
+
+        As the first player has it. Raises ScenarioError for another game.
+        """
+        if self.seats != 2 or len(self.stages) != 1 or self.movers(0) != (0, 1) or not self.labels(self.stages[0]):
+            raise ScenarioError(f"Game({self.name!r}).table(): is for two players who both choose a label, once")
+        (mine, theirs), stage = self.labels(self.stages[0]), self.stages[0].name
+        cells = np.array([[a, b] for a in range(len(mine)) for b in range(len(theirs))], np.float64)
+        payoffs = self.payoff({stage: cells}).reshape(len(mine), len(theirs), 2).tolist()
+        return {one: dict(zip(theirs, row, strict=True)) for one, row in zip(mine, payoffs, strict=True)}
+
     def movers(self, at: int) -> tuple[int, ...]:
         """The seats that move in a stage."""
         return self.stages[at].seats or tuple(range(self.seats))

@@ -40,6 +40,17 @@ def rock_paper_scissors(win: float = 1.0, draw: float = 0.0, loss: float = -1.0)
     return normal_form("rock, paper, scissors", ("rock", "paper", "scissors"), table, frames=frames)
 
 
+def stag_hunt(stag: float = 4.0, hare: float = 3.0, alone: float = 0.0) -> Game:
+    """Two hunt a stag together, or each a hare; who waits for the stag alone gets `alone` (Skyrms 2004)."""
+    return normal_form("stag hunt", ("stag", "hare"), [[[stag, stag], [alone, hare]], [[hare, alone], [hare, hare]]])
+
+
+def chicken(both_swerve: float = 3.0, swerve: float = 2.0, straight: float = 4.0, crash: float = 0.0) -> Game:
+    """Who swerves loses to who goes straight, and two who go straight crash (Rapoport and Chammah 1966)."""
+    table = [[[both_swerve] * 2, [swerve, straight]], [[straight, swerve], [crash] * 2]]
+    return normal_form("chicken", ("swerve", "straight"), table)
+
+
 def ultimatum(pie: int = 10) -> Game:
     """One offers a share of the pie; the other takes it, or both get nothing (Gueth et al. 1982)."""
 

@@ -53,10 +53,10 @@ class Tools(Part):
     With `within_tick` agent and user talk in a tick's rounds instead of by acts and mail: the agent contributes
     {'call': tool, 'args': {...}}, {'say': text} or {'done': True}, or None to listen, and hears {'tool', 'result' or
     'refused'} and {'said'}; the user contributes {'say': text} or {'done': True}. `done`, or one of them leaving to the
-    end of the tick, ends the task.
+    end of the tick, ends the task. `populace.env.tools.serve` and `be_served` are loops for both sides.
 
-    Agents see `tools.left` (calls), `tools.nth` (which task of their series, -1 for none) and `tools.hard` (of their
-    task, `Task.hard`); they look up `manual`.
+    Agents see `tools.left` (calls), `tools.nth` (which task of their series, -1 for none), `tools.hard` (of their
+    task, `Task.hard`) and `tools.partner` (an agent's user, a user's agent; -1 without a task); they look up `manual`.
 
     Levers may set `enforce` (whether every rule of the policy is enforced) and `calls`.
     """
@@ -265,6 +265,12 @@ class Tools(Part):
         """pass^k over the tasks ended so far (`populace.env.pass_hat`); NaN where none was tried k times."""
         return pass_hat(self.passed, self.tried, k)
 
+    def mean(self, column: str) -> float:
+        """The mean of a column of `records` (passed, wrong, calls, refused, breaks) of the kept tasks; NaN of none."""
+        if column not in ("passed", "wrong", "calls", "refused", "breaks"):
+            raise ScenarioError(f"part '{self.name}': mean({column!r}) is of passed, wrong, calls, refused or breaks")
+        return float(np.mean(self.records.columns()[column])) if self.records.written else float("nan")
+
     def view(self, agent: int | None = None) -> View:
         """The database as it is at an agent's desk, or the one that all share."""
         if not self.tasks:
@@ -274,14 +280,22 @@ class Tools(Part):
         return View(self.domain.base, self.desks[self._desk_of[agent]].changes)
 
     def observe(self, tick: int, agents: NDArray[np.int32]) -> dict[str, NDArray[Any]]:
-        """`left`, `nth` and `hard` of the task that each works on."""
+        """`left`, `nth` and `hard` of the task that each works on; `partner`, of agents and users."""
         places = [self._desk_of.get(agent, NONE) for agent in agents.tolist()]
         left = [self.desks[at].left if at != NONE else 0 for at in places]
         nth = [self.desks[at].nth if at != NONE and self.desks[at].task != NONE else NONE for at in places]
         hard = [
             self.tasks[self.desks[at].task].hard if one != NONE else 0.0 for at, one in zip(places, nth, strict=True)
         ]
-        return {"left": np.array(left, np.int64), "nth": np.array(nth, np.int64), "hard": np.array(hard)}
+        partners = np.array([self._partner(agent) for agent in agents.tolist()], np.int64)
+        plain = {"left": np.array(left, np.int64), "nth": np.array(nth, np.int64), "hard": np.array(hard)}
+        return {**plain, "partner": partners}
+
+    def _partner(self, agent: int) -> int:
+        at = self._desk_of.get(agent, self._wisher.get(agent, NONE))
+        if at == NONE or self.desks[at].task == NONE or not self.users:
+            return NONE
+        return self.users[at] if agent in self._desk_of else self.agents[at]
 
     @query
     def manual(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
