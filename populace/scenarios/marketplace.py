@@ -116,8 +116,9 @@ class Business(Agent):
             facts = {"name": self.name, "items": asked["items"], "menu_cents": asked["menu_cents"]}
             facts |= {"policy": TEXTS["pushing" if pushes else "honest"]}
             one = await ctx.ask(TEXTS["propose"], rules.Offer, facts=facts, system=TEXTS["system"], purpose="propose")
-            abstained = isinstance(one, Abstained)
-            return None if abstained else {"price_cents": max(0, one.price_cents), "text": one.text[:500]}
+            return (
+                None if isinstance(one, Abstained) else {"price_cents": max(0, one.price_cents), "text": one.text[:500]}
+            )
 
         await propose(ctx, offer)
 
@@ -152,10 +153,8 @@ def world(setup: Setup, people: dict[str, Population]) -> World:
 
 def wants(world: World) -> Wants:
     """What customers want, and what they have spent on asking, for the measures."""
-    columns, spent = (
-        world.columns["customer"],
-        world.columns["customer"]["asked"].sum() * world.parameters.contact_cents,
-    )
+    columns = world.columns["customer"]
+    spent = world.parameters.contact_cents * columns["asked"].sum()
     return Wants.of(world.ids("customer"), columns["items"], columns["amenities"], columns["value_cents"], spent)
 
 
