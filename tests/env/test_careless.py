@@ -30,6 +30,7 @@ from populace.env import (
 )
 from populace.env.games import dictator, prisoners_dilemma
 from populace.env.market.proposals import Proposals
+from populace.env.market.ranking import Words
 from populace.env.talk import part as talk_part
 
 
@@ -212,3 +213,31 @@ def test_levers_values_that_no_column_holds_are_refused():
         Cases(cases, questions=2**31)
     with pytest.raises(ScenarioError, match="at most 2147483647"):
         opened(1, Cases(cases)).cases.set_parameter("questions", 2**31)
+
+
+def searched_before_and_after() -> list[Any]:
+    """What a search finds once a menu has grown, where the index was made before that, and where it is made after."""
+    stalls = {0: [{"name": "Lotus", "prices": {"soup": 3}}], 1: [{"name": "Tea and tea", "prices": {"tea": 1}}]}
+    world, again = (opened(2, Directory(["soup", "tea"], listings=stalls, ranking="lexical")) for _ in range(2))
+    for words in ("soup", "tea"):
+        look(world, "directory.search", 0, text=words)
+    for listing, prices in ((0, {"tea": 2}), (1, {"soup": 1, "tea": 4})):
+        world.resolve(acts((listing, "directory.reprice", {"listing": listing, "prices": prices})))
+    again.restore(world.state())
+    found = []
+    for one in (world, again):
+        look(one, "directory.search", 0, text="tea")
+        found.append([one.directory._words.scores(words).tolist() for words in ("soup", "tea", "lotus tea")])
+    return found
+
+
+def test_an_index_that_grew_is_the_one_that_is_made_anew():
+    before, after = searched_before_and_after()
+    assert before == after
+    assert min(before[1]) > 0
+
+
+def test_an_index_that_does_not_grow_is_found_out(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Words, "more", lambda *_: None)
+    before, after = searched_before_and_after()
+    assert before != after

@@ -121,7 +121,9 @@ class Cases(Part):
                 "and there is at least one solver"
             )
         if holders is not None and len(everyone) < len(self.solvers):
-            raise ScenarioError(f"part '{self.name}': {len(everyone)} holders for {len(self.solvers)} solvers")
+            raise ScenarioError(
+                f"part '{self.name}': {len(everyone)} holders for {len(self.solvers)} solvers: each needs one"
+            )
         opening.draw(f"{self.name}/holders").shuffle(everyone)
         self.holders = np.array(everyone[: len(self.solvers)], np.int64)
         self._rank = dict(zip(self.solvers.tolist(), range(len(self.solvers)), strict=True))

@@ -152,7 +152,10 @@ class Directory(DirectoryQueries):
         """`reprice(listing=, prices={item: cents})`: change posted prices, or put items on the menu."""
         for _, listing, prices in self._changes(batch, "prices"):
             for item, cents in prices.items():
-                self.listings.prices[listing, self.listings.items[item]] = cents
+                at = self.listings.items[item]
+                if self.listings.prices[listing, at] < 0 and listing < len(self._words):
+                    self._words.more(listing, item)
+                self.listings.prices[listing, at] = cents
             self.listings.touch_menu(listing)
 
     @action

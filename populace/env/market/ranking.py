@@ -67,6 +67,18 @@ class Words:
             self._at.setdefault(word, []).append(number)
             self._often.setdefault(word, []).append(words.count(word))
 
+    def more(self, number: int, text: str) -> None:
+        """Further text of a listing that is in the index."""
+        words = words_of(text)
+        self._lengths[number] += len(words)
+        for word in dict.fromkeys(words):
+            at, often = self._at.setdefault(word, []), self._often.setdefault(word, [])
+            if number in at:
+                often[at.index(number)] += words.count(word)
+            else:
+                at.append(number)
+                often.append(words.count(word))
+
     def scores(self, query: str) -> NDArray[np.float64]:
         """Each listing's score for the words of a query; 0 where it has none of them."""
         lengths = np.array(self._lengths, np.float64)

@@ -109,7 +109,7 @@ class Tools(Part):
                 "and there is at least one agent"
             )
         if users is not None and len(everyone) < len(seated):
-            raise ScenarioError(f"part '{self.name}': {len(everyone)} users for {len(seated)} agents")
+            raise ScenarioError(f"part '{self.name}': {len(everyone)} users for {len(seated)} agents: each needs one")
         opening.draw(f"{self.name}/users").shuffle(everyone)
         self.agents = tuple(seated)
         self.users = tuple(everyone[: len(seated)])
