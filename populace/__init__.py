@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from populace.agents.columnar_context import ColumnarContext
     from populace.agents.consulting import Consultation
     from populace.agents.context import Context
+    from populace.agents.people.distributions import Distributions
+    from populace.agents.people.households import Households, assign_employers, sample_households
+    from populace.agents.people.personas import Persona
+    from populace.agents.people.weighting import Raked, rake
     from populace.agents.population import Population
     from populace.agents.society import Parameters, Setup, Society
     from populace.core.containers import OrderedSet
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from populace.core.rounds import Closed
     from populace.data.edge_lists import read_edge_list
     from populace.data.places import read_places
+    from populace.data.tables import read_table
     from populace.env import World
     from populace.models.safety import fence
     from populace.runs.export import export_run as export
@@ -38,19 +43,24 @@ __all__ = [
     "ColumnarContext",
     "Consultation",
     "Context",
+    "Distributions",
     "Every",
     "EveryTick",
+    "Households",
     "Message",
     "OnMail",
     "OrderedSet",
     "Parameters",
+    "Persona",
     "Population",
     "Public",
+    "Raked",
     "Run",
     "Setup",
     "Society",
     "Sometimes",
     "World",
+    "assign_employers",
     "diff",
     "estimate",
     "export",
@@ -58,12 +68,15 @@ __all__ = [
     "fork",
     "load",
     "panel",
+    "rake",
     "read_edge_list",
     "read_places",
+    "read_table",
     "replay",
     "resume",
     "run",
     "run_async",
+    "sample_households",
 ]
 
 _FOUND_IN: Final = {
@@ -75,6 +88,10 @@ _FOUND_IN: Final = {
     "agents.columnar_context": ("ColumnarContext",),
     "agents.consulting": ("Consultation",),
     "agents.context": ("Context",),
+    "agents.people.distributions": ("Distributions",),
+    "agents.people.households": ("Households", "assign_employers", "sample_households"),
+    "agents.people.personas": ("Persona",),
+    "agents.people.weighting": ("Raked", "rake"),
     "agents.population": ("Population",),
     "agents.society": ("Parameters", "Setup", "Society"),
     "core.containers": ("OrderedSet",),
@@ -82,6 +99,7 @@ _FOUND_IN: Final = {
     "core.rounds": ("Closed",),
     "data.edge_lists": ("read_edge_list",),
     "data.places": ("read_places",),
+    "data.tables": ("read_table",),
     "env": ("World",),
     "models.safety": ("fence",),
     "runs.export": ("export",),
@@ -92,7 +110,7 @@ _FOUND_IN: Final = {
 """Where the public names stand; each is loaded when it is first used, so that importing populace takes no time."""
 _CALLED: Final = {"export": "export_run"}
 """What a public name is called in its room, where that is another: `runs.export` is a module."""
-_MODULES: Final = ("env", "testing")
+_MODULES: Final = ("env", "probes", "testing")
 _ROOM_OF: Final = {name: room for room, names in _FOUND_IN.items() for name in names}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -16,6 +16,9 @@ from populace.agents.columnar import DTYPES, column_types
 from populace.agents.declaration import explain_value
 from populace.core.draws import Stream
 from populace.core.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from populace.agents.people.summary import Summary
 
 
 class Population:
@@ -50,11 +53,27 @@ class Population:
 
     @classmethod
     def sample(
-        cls, table: Mapping[str, Sequence[Any]], size: int, draw: Stream, *, extra: Iterable[str] = ()
+        cls,
+        table: Mapping[str, Sequence[Any]],
+        size: int,
+        draw: Stream,
+        *,
+        weights: Sequence[float] | str | None = None,
+        extra: Iterable[str] = (),
     ) -> Population:
-        """`size` rows drawn from a table, each row equally likely, with replacement."""
-        source = cls(table, extra=extra)
-        return source.rows([draw.integer(source.size) for _ in range(size)])
+        """`size` rows drawn from a table with replacement, each row equally likely, or in proportion to its weight.
+
+        `weights` are finite numbers of 0 or more, one a row, or the name of a column of the table, which is then left
+        out of the population. Raises ScenarioError for weights that cannot be.
+        """
+        source = cls(table)
+        columns = {name: column for name, column in source.columns.items() if name != weights}
+        kept = cls(columns, extra=(extra,) if isinstance(extra, str) else [one for one in extra if one != weights])
+        if weights is None:
+            return kept.rows([draw.integer(source.size) for _ in range(size)])
+        steps = np.cumsum(weights_of(source, weights))
+        marks = np.array([draw.random() for _ in range(size)]) * steps[-1]
+        return kept.rows(np.searchsorted(steps, marks, side="right").tolist())
 
     def __len__(self) -> int:
         return self.size
@@ -77,6 +96,33 @@ class Population:
         return Population(
             {name: [column[row] for row in ids] for name, column in self.columns.items()}, extra=self.extra
         )
+
+    def summary(
+        self, source: Mapping[str, Sequence[Any]] | Population, *, weights: Sequence[float] | str | None = None
+    ) -> Summary:
+        """How the columns of this population compare with those of the same names in the table that it is from.
+
+        `weights` are those of the source's rows, as in `sample`. `print` shows a line a column; see `Summary`.
+        """
+        from populace.agents.people.summary import summarize
+
+        return summarize(self, source if isinstance(source, Population) else Population(source), weights)
+
+
+def weights_of(people: Population, weights: Sequence[float] | str | None) -> NDArray[np.float64]:
+    """Weights as an array, one a row: those given, a column's, or ones. Raises ScenarioError for what are none."""
+    if isinstance(weights, str) and weights not in people.columns:
+        raise ScenarioError(f"weights={weights!r}: there is no such column; there are {', '.join(people.columns)}")
+    given: Any = people.columns[weights] if isinstance(weights, str) else weights
+    try:
+        found = np.ones(people.size) if given is None else np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        raise ScenarioError(f"weights={weights!r:.60}: they have to be numbers, one a row") from None
+    if found.shape != (people.size,) or not np.isfinite(found).all() or (found < 0).any() or not found.sum() > 0:
+        raise ScenarioError(
+            f"weights need a finite number of 0 or more for each of {people.size} rows, not all of them 0"
+        )
+    return found
 
 
 def check_columns(agent_type: type[Agent], people: Population) -> None:

@@ -10,14 +10,17 @@ import pytest
 
 import populace
 import populace.env
+import populace.probes
 import populace.testing
 
 PUBLIC = {
     "populace": [
         "Abstained", "Agent", "Answers", "Ask", "Choice", "Chosen", "Closed", "ColumnarAgent", "ColumnarContext",
-        "Consultation", "Context", "Every", "EveryTick", "Message", "OnMail", "OrderedSet", "Parameters", "Population",
-        "Public", "Run", "Setup", "Society", "Sometimes", "World", "diff", "estimate", "export", "fence", "fork",
-        "load", "panel", "read_edge_list", "read_places", "replay", "resume", "run", "run_async",
+        "Consultation", "Context", "Distributions", "Every", "EveryTick", "Households", "Message", "OnMail",
+        "OrderedSet", "Parameters", "Persona", "Population", "Public", "Raked", "Run", "Setup", "Society",
+        "Sometimes", "World", "assign_employers", "diff", "estimate", "export", "fence", "fork", "load", "panel",
+        "rake", "read_edge_list", "read_places", "read_table", "replay", "resume", "run", "run_async",
+        "sample_households",
     ],
     "populace.env": [
         "Bargain", "Directory",
@@ -28,6 +31,11 @@ PUBLIC = {
         "LookFailed", "Mode", "Network", "Opening", "OrderBook", "Part", "Places", "Platform", "PlatformSettings",
         "Recommender", "Resolved", "Round", "RowDigests", "Storm", "World", "action", "cohen_kappa", "query", "signal",
         "Talk",
+    ],
+    "populace.probes": [
+        "BFI10", "CESD", "CESD10", "IPIP25", "Instrument", "Item", "LEFT_RIGHT", "LIBERAL_CONSERVATIVE", "NET_PROMOTER",
+        "PANAS", "Retest", "SPANE", "Scale", "Styles", "TRUST", "alpha_of_covariance", "alphas", "covariance",
+        "cronbach_alpha", "feeling_thermometers", "intraclass", "likert", "response_styles", "retest",
     ],
     "populace.testing": [
         "Act", "Asked", "Checked", "FakeEndpoint", "Favoured", "InvariantBroken", "Plan", "RateLimit", "Seen",
@@ -40,13 +48,14 @@ HEAVY = ("ray", "aiohttp", "pyarrow", "pandas", "scipy", "statsmodels", "igraph"
 def test_the_public_names_are_these() -> None:
     assert sorted(populace.__all__) == PUBLIC["populace"]
     assert sorted(populace.env.__all__) == sorted(PUBLIC["populace.env"])
+    assert sorted(populace.probes.__all__) == PUBLIC["populace.probes"]
     assert sorted(populace.testing.__all__) == PUBLIC["populace.testing"]
-    for module in (populace, populace.env, populace.testing):
+    for module in (populace, populace.env, populace.probes, populace.testing):
         assert all(hasattr(module, name) for name in module.__all__)
 
 
 def test_importing_them_loads_nothing_heavy() -> None:
-    imports = "import populace, populace.env, populace.testing, sys"
+    imports = "import populace, populace.env, populace.probes, populace.testing, sys"
     code = f"{imports}; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
