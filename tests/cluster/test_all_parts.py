@@ -21,7 +21,7 @@ from populace.env import Tools as Desks
 from populace.env.part import Part
 from populace.interventions.levers import parse_lever
 from populace.kernel import environment, trial
-from populace.runs.courses import replay_course, resume_course
+from populace.runs.courses import fork_course, replay_course, resume_course
 from populace.runs.replay import replay_run
 from populace.store.manifest import read_manifest
 from populace.store.tables.tables import read_table
@@ -115,6 +115,16 @@ def test_a_killed_run_goes_on_on_other_shards(tmp_path, whole):
     assert not (out / "manifest.json").exists()
     go(out, going=resume_course(out, shards=3))
     same_run(out, whole)
+
+
+def test_a_fork_with_levers_on_every_part_is_the_run_with_them(tmp_path, whole):
+    fork = go(tmp_path / "fork", going=fork_course(whole[1], 3, levers=all_parts.SETTINGS))
+    assert fork["trace_hashes"][:3] == whole[0]["trace_hashes"][:3]
+    assert fork["trace_hashes"][3] != whole[0]["trace_hashes"][3]
+    levers = [*LEVERS, *(parse_lever(one) for one in all_parts.SETTINGS)]
+    direct = run_local(tmp_path / "direct", SOCIETY, levers=levers, shards=3)
+    assert direct["trace_hashes"] == fork["trace_hashes"]
+    assert direct["world_hashes"] == fork["world_hashes"]
 
 
 def test_a_replay_calls_nobody(tmp_path, whole, asked):

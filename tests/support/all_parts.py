@@ -66,6 +66,18 @@ LEVERS = (
     'name="calm", when={outcomes={shares={min=5}}}, again=2, change={group={type="resident"}, fields={heard=0}}',
 )
 
+SETTINGS = (
+    'at=3, set={world.talk.cap=2, world.talk.topic="rent", world.game.shown=0}',
+    'at=3, set={world.feed.moderation="hybrid", world.feed.sees="mix", world.feed.hop_limit=1}',
+    'at=3, until=5, set={world.city.closed=["shop"], world.network.cut=[[0, 1], [1, 2]]}',
+    "at=3, set={world.economy.credit_limit_cents=5000, world.bargain.deadline_ticks=3}",
+    'at=4, set={world.directory.ranking="perfect", world.directory.delay_factor=2.0}',
+    "at=3, set={world.book.pressure=5, world.book.lifetime=1, world.book.short=3}",
+    "at=3, set={world.cases.questions=1, world.cases.feedback=false}",
+    "at=3, set={world.tools.enforce=true, world.tools.calls=3, world.master.narrate=false}",
+)
+"""What levers set of every part from tick 3 on."""
+
 
 def lend(db: Any, *, book: str) -> None:
     """Lend a book out."""
