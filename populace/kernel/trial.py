@@ -101,7 +101,8 @@ def _compare(part: Part, again: Part) -> None:
     for name, value in vars(part).items():
         if name == "world" or name in part.unsaved or not _is_plain(value):
             continue
-        if not same(value, vars(again).get(name)):
+        other = getattr(again, name, None)  # what a lever has set back may stand in the class alone
+        if not same(value, other):
             raise NotKept(f"part '{part.name}': self.{name} is another once the part is restored. {_NEXT}")
 
 
