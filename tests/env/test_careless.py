@@ -22,9 +22,11 @@ from populace.env import (
     Fact,
     Games,
     LookFailed,
+    Master,
     Network,
     OrderBook,
     Platform,
+    Stage,
     Talk,
     World,
 )
@@ -32,6 +34,7 @@ from populace.env.games import dictator, prisoners_dilemma
 from populace.env.market.proposals import Proposals
 from populace.env.market.ranking import Words
 from populace.env.talk import part as talk_part
+from populace.env.world import Applied
 
 
 def resolved(world: World, kind: str, *rows: dict[str, Any]) -> list[str]:
@@ -241,3 +244,19 @@ def test_an_index_that_does_not_grow_is_found_out(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Words, "more", lambda *_: None)
     before, after = searched_before_and_after()
     assert before != after
+
+
+def test_what_somebody_holds_who_leaves_for_good_lies_where_it_stood():
+    world = opened(2, Master(Stage({"hall": ["garden"], "garden": ["hall"]}, {"key": "hall"})))
+    stage = world.master.stage
+    stage.give("key", 1)
+    stage.move(1, "garden")
+    world.digests()
+    world.apply([])
+    world.retire(1)
+    world.finish(Applied([], [], {}))
+    assert (stage.lies_in("key"), stage.present_in("garden"), stage.present_in("hall")) == ("garden", [], ["agent 0"])
+    assert stage.place_of(1) == ""
+    again = opened(2, Master(Stage({"hall": ["garden"], "garden": ["hall"]}, {"key": "hall"})))
+    again.restore(world.state())
+    assert again.digests() == world.digests()

@@ -101,6 +101,11 @@ class Master(Part):
         """The newborns come in at the start."""
         self.stage.enter([f"agent {one}" for one in ids.tolist()])
 
+    def shrink(self, ids: NDArray[np.int32]) -> None:
+        """What those who leave hold lies where they stood."""
+        for agent in ids.tolist():
+            self.stage.leave(agent)
+
     def set_parameter(self, name: str, value: Any) -> None:
         """Take a value of `settable`."""
         if name == "tries" and value < 1:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from populace.core.errors import ScenarioError
 from populace.env.digest import RowDigests, join_digests
+
+GONE: Final = -1
 
 
 class Stage:
@@ -48,7 +50,7 @@ class Stage:
         self.where = np.array([self._place[place] for place in (things or {}).values()], np.int64)
         """For each thing its place's index, or the number of places and the agent's id where one holds it."""
         self.here = np.zeros(0, np.int64)
-        """For each agent the index of its place."""
+        """For each agent the index of its place, GONE for those who have left."""
         self._starts = {name: float(value) for name, value in (agents or {}).items()}
         self.numbers: dict[str, NDArray[np.float64]] = {name: np.zeros(0) for name in self._starts}
         self.traits = {name: self._trait(name, value) for name, value in (traits or {}).items()}
@@ -82,6 +84,14 @@ class Stage:
         for name, start in self._starts.items():
             self.numbers[name] = np.concatenate([self.numbers[name], np.full(more, start)])
 
+    def leave(self, agent: int) -> None:
+        """An agent is gone for good: what it held lies where it stood, and it is in no place any more."""
+        place = self.place_of(agent)
+        for thing in self.held_by(agent):
+            self.lay(thing, place)
+        self.here[agent] = GONE
+        self._touched_agents.add(int(agent))
+
     def knows(self, kind: str, name: Any) -> bool:
         """Whether there is a 'place', 'thing' or 'agent' of that name."""
         return name in {"place": self._place, "thing": self._thing, "agent": self._agent}[kind]
@@ -91,8 +101,9 @@ class Stage:
         return self._agent[name]
 
     def place_of(self, agent: int) -> str:
-        """Where an agent is."""
-        return self.places[int(self.here[agent])]
+        """Where an agent is; "" for one who has left."""
+        at = int(self.here[agent])
+        return "" if at == GONE else self.places[at]
 
     def move(self, agent: int, place: str) -> None:
         """An agent goes to a place; what it holds goes with it."""
