@@ -110,7 +110,7 @@ _FOUND_IN: Final = {
 """Where the public names stand; each is loaded when it is first used, so that importing populace takes no time."""
 _CALLED: Final = {"export": "export_run"}
 """What a public name is called in its room, where that is another: `runs.export` is a module."""
-_MODULES: Final = ("env", "probes", "testing")
+_MODULES: Final = ("env", "mind", "probes", "testing")
 _ROOM_OF: Final = {name: room for room, names in _FOUND_IN.items() for name in names}
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import populace
 import populace.env
+import populace.mind
 import populace.probes
 import populace.testing
 
@@ -32,6 +33,10 @@ PUBLIC = {
         "Recommender", "Resolved", "Round", "RowDigests", "Storm", "World", "action", "cohen_kappa", "query", "signal",
         "Talk",
     ],
+    "populace.mind": [
+        "Attitude", "Built", "DeltaTrust", "Dropped", "Emotion", "Experiences", "Habits", "Intensity", "Memory", "Need",
+        "Needs", "Plan", "Prompt", "Recalled", "Risk", "Routine", "Step", "Trust", "estimate_tokens", "memory_rules",
+    ],
     "populace.probes": [
         "BFI10", "CESD", "CESD10", "IPIP25", "Instrument", "Item", "LEFT_RIGHT", "LIBERAL_CONSERVATIVE", "NET_PROMOTER",
         "PANAS", "Retest", "SPANE", "Scale", "Styles", "TRUST", "alpha_of_covariance", "alphas", "covariance",
@@ -50,12 +55,13 @@ def test_the_public_names_are_these() -> None:
     assert sorted(populace.env.__all__) == sorted(PUBLIC["populace.env"])
     assert sorted(populace.probes.__all__) == PUBLIC["populace.probes"]
     assert sorted(populace.testing.__all__) == PUBLIC["populace.testing"]
-    for module in (populace, populace.env, populace.probes, populace.testing):
+    assert sorted(populace.mind.__all__) == PUBLIC["populace.mind"]
+    for module in (populace, populace.env, populace.mind, populace.probes, populace.testing):
         assert all(hasattr(module, name) for name in module.__all__)
 
 
 def test_importing_them_loads_nothing_heavy() -> None:
-    imports = "import populace, populace.env, populace.probes, populace.testing, sys"
+    imports = "import populace, populace.env, populace.mind, populace.probes, populace.testing, sys"
     code = f"{imports}; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
