@@ -18,7 +18,23 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from populace.mind import Memory, Prompt
+from populace.core.draws import Stream
+from populace.mind import (
+    Attitude,
+    DeltaTrust,
+    Emotion,
+    Experiences,
+    Habits,
+    Intensity,
+    Memory,
+    Needs,
+    Plan,
+    Prompt,
+    Risk,
+    Routine,
+    Step,
+    Trust,
+)
 
 VOCABULARY = [f"word{n}" for n in range(5000)]
 
@@ -70,6 +86,41 @@ def memories(table: Table, rounds: int, many: int) -> None:
     table.add_row("prompt", "30 memories to 400 tokens", "0", f"{build:.1f}")
 
 
+def faculties(table: Table, rounds: int) -> None:
+    draw = Stream(0, 0, 0, "minds")
+    arguments, trust, delta = [f"argument {n}" for n in range(100)], Trust(), DeltaTrust()
+    for source in range(150):
+        trust.learn(source, draw.random())
+        delta.learn(source, draw.random())
+    cases = Experiences()
+    for _ in range(500):
+        cases.add([draw.random() for _ in range(8)], draw.choice(["a", "b", "c"]))
+    habits = Habits(values={f"action {n}": draw.normal() for n in range(10)})
+    usual = [Step(float(hour), hour + 1.0, f"step {hour}", "somewhere") for hour in range(0, 24, 2)]
+    needs, emotion, intensity, attitude, risk = Needs(), Emotion(), Intensity(), Attitude(arguments=arguments), Risk()
+    plan, ten = Plan(list(usual)), list(habits.values)
+    routine = Routine(usual)
+
+    def row(part: msgspec.Struct, what: str, turn: Callable[[], Any]) -> None:
+        size = len(msgspec.msgpack.encode(part))
+        name = type(part).__name__
+        table.add_row(name, what, f"{size:,}", f"{least_us(turn, rounds):.1f}")
+        table.add_row(name, "keep", f"{size:,}", f"{least_us(kept(part), rounds):.1f}")
+
+    row(needs, "pass_time, urgent, use", lambda: (needs.pass_time(1.0), needs.urgent(), needs.use("meal")))
+    row(emotion, "feel, pass_tick, describe", lambda: (emotion.feel(0.5, 0.5), emotion.pass_tick(), emotion.describe()))
+    row(intensity, "step of 3 stimuli", lambda: intensity.step(3, draw))
+    row(attitude, "hear, weigh (100 heard)", lambda: (attitude.hear(0.2), attitude.weigh("argument 99", 1.0)))
+    row(plan, "at, after, put (12 steps)", lambda: (plan.at(9.5), plan.after(9.5), plan.put(Step(9.0, 9.5, "call"))))
+    row(routine, "plan (12 steps)", lambda: routine.plan(3))
+    row(habits, "choose, learn (10 actions)", lambda: habits.learn(habits.choose(ten, draw), 0.5))
+    row(cases, "vote of 5 (500 cases of 8)", lambda: cases.vote([0.5] * 8))
+    row(cases, "add at the limit", lambda: cases.add([0.5] * 8, "a"))
+    row(trust, "of, learn (150 sources)", lambda: (trust.of(7), trust.learn(7, 1.0)))
+    row(delta, "of, learn (150 sources)", lambda: (delta.of(7), delta.learn(7, 1.0)))
+    row(risk, "warn, pass_tick, protects", lambda: (risk.warn(0.5, 0.5), risk.pass_tick(), risk.protects()))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=200)
@@ -77,6 +128,7 @@ def main() -> None:
     table = Table("part", "what", "bytes an agent", "µs")
     memories(table, rounds, 100)
     memories(table, rounds, 1000)
+    faculties(table, rounds)
     Console().print(table)
 
 
