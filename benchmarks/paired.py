@@ -6,6 +6,9 @@ does the runs by the command line's entry point (`populace.cli`); the two take t
 round, after one run of each that does not count. Time is the CPU time of the process from when the population is made
 to the end of the run, so other programs of the machine and start-up are left out. A ratio above 1 says that this
 checkout is faster. The model is the scripted one: what is measured is the engine.
+
+`--metrics` has runs of this checkout with metrics on beside those without, and needs no other checkout: the ratio is
+the CPU time without over that with.
 """
 
 from __future__ import annotations
@@ -158,8 +161,10 @@ class Runner:
         self.process.communicate()
 
 
-def compare(row: Row, here: Path, other: Path, rounds: int, scale: float) -> tuple[list[float], list[float]]:
-    """CPU seconds of the runs of either checkout, round by round."""
+def compare(
+    row: Row, here: Path, other: Path, rounds: int, scale: float, own: tuple[str, ...] = ()
+) -> tuple[list[float], list[float]]:
+    """CPU seconds of the runs of either checkout, round by round; `own` are further arguments of those here."""
     arguments = ("--agents", str(int(row.agents * scale)), "--ticks", str(row.ticks), *row.more)
     with tempfile.TemporaryDirectory() as folder:
         mine = Runner(here, Path(folder, "here"), row.source)
@@ -167,7 +172,7 @@ def compare(row: Row, here: Path, other: Path, rounds: int, scale: float) -> tup
         spent: dict[Runner, list[float]] = {mine: [], theirs: []}
         for turn in range(rounds + 1):
             for runner in (mine, theirs) if turn % 2 else (theirs, mine):
-                spent[runner].append(runner.spent_s(*arguments))
+                spent[runner].append(runner.spent_s(*arguments, *(own if runner is mine else ())))
         mine.close()
         theirs.close()
     return spent[mine][1:], spent[theirs][1:]
@@ -176,17 +181,21 @@ def compare(row: Row, here: Path, other: Path, rounds: int, scale: float) -> tup
 def main() -> None:
     """Run all rows and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("other", type=Path, help="another checkout, as it was before")
+    parser.add_argument("other", type=Path, nargs="?", help="another checkout, as it was before")
+    parser.add_argument("--metrics", action="store_true", help="metrics on beside off, in this checkout")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", default="", help="rows whose names hold this")
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of agents")
     options = parser.parse_args()
-    here, other = Path(__file__).resolve().parents[1], options.other.resolve()
+    here = Path(__file__).resolve().parents[1]
+    if options.other is None and not options.metrics:
+        parser.error("name another checkout, or --metrics")
+    other, own = (here, ("--metrics-port", "0")) if options.metrics else (options.other.resolve(), ())
     table = Table("row", "turns/s here", "turns/s there", "here / there, median", "least", "most")
     for name, row in ROWS.items():
         if options.only not in name:
             continue
-        mine, theirs = compare(row, here, other, options.rounds, options.scale)
+        mine, theirs = compare(row, here, other, options.rounds, options.scale, own)
         turns = int(row.agents * options.scale) * row.ticks
         ratios = sorted(before / now for now, before in zip(mine, theirs, strict=True))
         table.add_row(

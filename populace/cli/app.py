@@ -6,7 +6,22 @@ import sys
 
 import typer
 
-from populace.cli import costs, diff, doctor, estimate, export, fork, new, replay, resume, run, runs, scenarios, watch
+from populace.cli import (
+    costs,
+    dashboards,
+    diff,
+    doctor,
+    estimate,
+    export,
+    fork,
+    new,
+    replay,
+    resume,
+    run,
+    runs,
+    scenarios,
+    watch,
+)
 from populace.cli.streams import guard_streams
 from populace.core.errors import PopulaceError
 from populace.core.text import shown_text
@@ -21,7 +36,7 @@ app = typer.Typer(
 )
 for _command in (
     run.run, resume.resume, replay.replay, fork.fork, diff.diff, estimate.estimate, costs.costs, runs.runs,
-    watch.watch, export.export, new.new, doctor.doctor, scenarios.scenarios,
+    watch.watch, dashboards.dashboards, export.export, new.new, doctor.doctor, scenarios.scenarios,
 ):  # fmt: skip
     app.command()(_command)
 

@@ -15,6 +15,10 @@ WAITING_BUCKETS_S: Final = (
 They are those that OpenTelemetry's semantic conventions for generative AI name for `gen_ai.client.operation.duration`.
 """
 
+RETRIED: Final = ("rate_limit", "fault", "late", "repair", "form", "batch", "denied")
+"""Why an ask has a further call: the endpoint's limit, its fault, no answer in time, an answer that needs repair, a
+form of request that it does not take, a request of several that one prompt spoilt, a key that it denied for now."""
+
 
 class Traffic(msgspec.Struct):
     """Calls and waits, added up over a shard's tick, a tick, or a run; counted only while a run's metrics are on.

@@ -166,7 +166,7 @@ def _traffic(endpoints: int) -> Traffic:
 
 def _told(shards: int, endpoints: int) -> Samples:
     total = Counts(turns=10, traffic=_traffic(endpoints))
-    upkeep = Upkeep({f"shard {at}": 1 for at in range(shards)}, 2, 3, 4_000)
+    upkeep = Upkeep({"the world": 1, **{f"shard {at}": 1 for at in range(shards)}}, 2, 3, 4_000)
     report = TickReport(
         1, 4, 20, Counts(), total, {"turns": 8.0, "observe": 0.1, "resolve": 2.0}, {}, 1.0,
         vitals=_vitals(shards, endpoints), upkeep=upkeep, tick_seconds=60.0,
@@ -192,7 +192,9 @@ def test_what_shards_tell_is_shown_once_and_added_up():
     assert told["populace_ask_wait_seconds_bucket", (("le", "0.64"),)] == 1
     assert told["populace_resident_memory_bytes", (("process", "shard-1"),)] == 10**8 + 1
     assert told["populace_critical_path_ratio", ()] == 2.0 / 10.0, "observe lies within turns"
-    assert told["populace_deaths_total", (("who", "shard 1"),)] == 1
+    assert told["populace_deaths_total", (("who", "shard"),)] == 2
+    assert told["populace_deaths_total", (("who", "world"),)] == 1
+    assert told["populace_deaths_total", (("who", "quota"),)] == 0
     assert told["populace_recoveries_total", ()] == 2
     assert told["populace_budget_usd", ()] == 2.0
     assert told["populace_quota_requests_per_minute", ()] == 500.0

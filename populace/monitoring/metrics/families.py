@@ -16,7 +16,7 @@ from prometheus_client.core import (
 )
 
 from populace.core.records import LATENCY_BUCKETS_S, Counts
-from populace.core.traffic import WAITING_BUCKETS_S, Traffic
+from populace.core.traffic import RETRIED, WAITING_BUCKETS_S, Traffic
 from populace.monitoring.metrics.seen import STAGE_BUCKETS_S, Seen
 
 
@@ -121,7 +121,12 @@ def _traffic(traffic: Traffic) -> Iterator[Metric]:
     """Calls, tries and waits."""
     yield _counters("populace_calls", "Calls begun, answered or not, by endpoint.", "endpoint", traffic.calls)
     yield _counters("populace_breaker_opened", "How often a circuit breaker opened.", "endpoint", traffic.opened)
-    yield _counters("populace_retries", "Further calls for an ask, by reason.", "reason", traffic.retries)
+    yield _counters(
+        "populace_retries",
+        "Further calls for an ask, by reason.",
+        "reason",
+        {**dict.fromkeys(RETRIED, 0), **traffic.retries},
+    )
     yield CounterMetricFamily(
         "populace_asks_joined", "Asks that shared the call of an identical one in flight.", traffic.joined
     )
@@ -157,7 +162,11 @@ def _processes(seen: Seen) -> Iterator[Metric]:
         seen.lag_s,
     )  # fmt: skip
     upkeep = seen.upkeep
-    yield _counters("populace_deaths", "Shards, worlds and accounts that were lost.", "who", upkeep.losses)
+    lost = {"shard": 0, "world": 0, "quota": 0}
+    for name, n in upkeep.losses.items():
+        who = name.removeprefix("the ").split()[0]
+        lost[who if who in lost else "shard"] += n
+    yield _counters("populace_deaths", "Processes of the run that were lost, by what was in them.", "who", lost)
     yield CounterMetricFamily(
         "populace_recoveries", "How often the run went back to a checkpoint after a loss.", upkeep.recoveries
     )
