@@ -46,6 +46,7 @@ def test_help_names_the_commands_in_the_order_of_use() -> None:
         "costs",
         "runs",
         "watch",
+        "dashboards",
         "export",
         "new",
         "doctor",
