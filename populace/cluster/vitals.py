@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
+import time
 from functools import cache
 from typing import Final
 
@@ -15,6 +17,8 @@ from populace.models.protocol import Gateway
 
 _LAG_EVERY_S: Final = 0.25
 """How often the event loop is asked for the time."""
+_MEMORY_EVERY_S: Final = 0.5
+"""How often the system is asked for the memory."""
 
 
 @cache
@@ -23,9 +27,23 @@ def this_process() -> str:
     return f"{socket.gethostname()}/{os.getpid()}"
 
 
+class _Memory:
+    """The process' resident memory, asked for seldom: the system takes its time to tell."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._at_s = -math.inf
+        self._rss_bytes = 0
+
+    def rss_bytes(self) -> int:
+        if (now_s := time.monotonic()) - self._at_s >= _MEMORY_EVERY_S:
+            self._at_s, self._rss_bytes = now_s, self._process.memory_info().rss
+        return self._rss_bytes
+
+
 @cache
-def _own() -> psutil.Process:
-    return psutil.Process()
+def _memory() -> _Memory:
+    return _Memory()
 
 
 class Meter:
@@ -69,7 +87,7 @@ class Meter:
             late_s = asyncio.get_running_loop().time() - self._due_s
         vitals = self._vitals
         vitals.lag_s, self._lag_s = max(self._lag_s, late_s), 0.0
-        vitals.rss_bytes = _own().memory_info().rss
+        vitals.rss_bytes = _memory().rss_bytes()
         vitals.endpoints = {} if self._gateway is None else self._gateway.pressure().endpoints
         return Vitals(
             vitals.shard, vitals.process, vitals.rss_bytes, vitals.lag_s, vitals.turns_s, vitals.observe_s,

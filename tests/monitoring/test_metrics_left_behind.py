@@ -246,9 +246,13 @@ def test_what_a_lost_call_cost_is_never_taken_back():
 def test_the_file_is_written_seldom_and_last_of_all_at_the_end(tmp_path):
     metrics = Metrics(folder=tmp_path)
     metrics.begin("s", 20, 4, 1, "scripted")
-    tell(metrics, reports(4))
+    tell(metrics, reports(2))
+    assert not (tmp_path / "metrics.prom").exists(), "the run has just begun"
+    metrics._written_s -= 60.0
+    tell(metrics, reports(3))
     early = read((tmp_path / "metrics.prom").read_text())
-    assert early["populace_tick", ()] == 0, "it was written at the first sign, and not again within seconds"
+    assert early["populace_tick", ()] == 2, "it was written at the first sign, and not again within seconds"
+    tell(metrics, [list(reports(4))[-1]])
     metrics.end("complete", {})
     assert read((tmp_path / "metrics.prom").read_text())["populace_tick", ()] == 4
 

@@ -133,7 +133,7 @@ def test_no_label_names_an_agent(metrics: Metrics) -> None:
     tell(metrics, reports(4))
     labels = {label for _, labels in _scrape(metrics) for label, _ in labels}
     of_run = {"arm", "experiment", "model", "scenario"}
-    assert labels == of_run | {"direction", "fate", "le", "name", "outcome", "purpose", "reason", "stage"}
+    assert labels == of_run | {"direction", "fate", "le", "name", "outcome", "purpose", "reason", "stage", "who"}
 
 
 def test_the_page_does_not_follow_counts_that_change_later(metrics: Metrics) -> None:

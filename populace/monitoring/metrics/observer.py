@@ -73,7 +73,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._registry.register(_Page(self))
         self._went_back = self._told = False
-        self._written_s = -math.inf
+        self._written_s = time.monotonic()
         self._checkpoints = 0
         self._process = f"{socket.gethostname()}/{os.getpid()}"
 
