@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -19,6 +19,9 @@ from populace.core.errors import ScenarioError
 
 if TYPE_CHECKING:
     from populace.agents.people.summary import Summary
+
+Weights: TypeAlias = Sequence[float] | NDArray[Any] | str
+"""Weights of rows: numbers, one a row, or the name of a column that has them."""
 
 
 class Population:
@@ -58,7 +61,7 @@ class Population:
         size: int,
         draw: Stream,
         *,
-        weights: Sequence[float] | str | None = None,
+        weights: Weights | None = None,
         extra: Iterable[str] = (),
     ) -> Population:
         """`size` rows drawn from a table with replacement, each row equally likely, or in proportion to its weight.
@@ -67,8 +70,9 @@ class Population:
         out of the population. Raises ScenarioError for weights that cannot be.
         """
         source = cls(table)
-        columns = {name: column for name, column in source.columns.items() if name != weights}
-        kept = cls(columns, extra=(extra,) if isinstance(extra, str) else [one for one in extra if one != weights])
+        out = {weights} if isinstance(weights, str) else set()
+        columns = {name: column for name, column in source.columns.items() if name not in out}
+        kept = cls(columns, extra={extra} - out if isinstance(extra, str) else set(extra) - out)
         if weights is None:
             return kept.rows([draw.integer(source.size) for _ in range(size)])
         steps = np.cumsum(weights_of(source, weights))
@@ -97,9 +101,7 @@ class Population:
             {name: [column[row] for row in ids] for name, column in self.columns.items()}, extra=self.extra
         )
 
-    def summary(
-        self, source: Mapping[str, Sequence[Any]] | Population, *, weights: Sequence[float] | str | None = None
-    ) -> Summary:
+    def summary(self, source: Mapping[str, Sequence[Any]] | Population, *, weights: Weights | None = None) -> Summary:
         """How the columns of this population compare with those of the same names in the table that it is from.
 
         `weights` are those of the source's rows, as in `sample`. `print` shows a line a column; see `Summary`.
@@ -109,7 +111,7 @@ class Population:
         return summarize(self, source if isinstance(source, Population) else Population(source), weights)
 
 
-def weights_of(people: Population, weights: Sequence[float] | str | None) -> NDArray[np.float64]:
+def weights_of(people: Population, weights: Weights | None) -> NDArray[np.float64]:
     """Weights as an array, one a row: those given, a column's, or ones. Raises ScenarioError for what are none."""
     if isinstance(weights, str) and weights not in people.columns:
         raise ScenarioError(f"weights={weights!r}: there is no such column; there are {', '.join(people.columns)}")

@@ -88,8 +88,13 @@ def test_margins_without_a_table_are_independent():
     assert dict(zip(zip(found.table["sex"], found.table["age"], strict=True), found.weights / 4, strict=True)) == (
         pytest.approx({("f", "young"): 0.204, ("f", "old"): 0.306, ("m", "young"): 0.196, ("m", "old"): 0.294})
     )
-    people = Population.sample(found.table, 1000, draw(), weights=found.weights.tolist())
-    assert people.summary(found.table, weights=found.weights.tolist()).off == []
+    pairs = {("young", "yes"): 0.4, ("old", "yes"): 0.5, ("old", "no"): 0.1}
+    joint = rake({("age", "job"): pairs, "sex": {"f": 0.5, "m": 0.5}}).table
+    assert set(zip(joint["age"], joint["job"], joint["sex"], strict=True)) == {
+        (*pair, sex) for pair in pairs for sex in "fm"
+    }
+    people = Population.sample(found.table, 1000, draw(), weights=found.weights)
+    assert people.summary(found.table, weights=found.weights).off == []
 
 
 def test_margins_that_cannot_be_are_reported():

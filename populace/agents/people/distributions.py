@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from populace.agents.population import Population, weights_of
+from populace.agents.population import Population, Weights, weights_of
 from populace.core.draws import Stream
 from populace.core.errors import ScenarioError
 
@@ -71,7 +71,7 @@ class Distributions:
         table: Mapping[str, Sequence[Any]],
         *,
         kinds: Mapping[str, Kind] | None = None,
-        weights: Sequence[float] | str | None = None,
+        weights: Weights | None = None,
     ) -> Distributions:
         """Fit to a table; rows count by their weights, one each or the name of a column, which is then left out.
 
@@ -83,7 +83,8 @@ class Distributions:
         source = Population(table)
         each = weights_of(source, weights)
         each = each / each.sum()
-        names = [name for name in source.columns if name != weights]
+        own = weights if isinstance(weights, str) else None
+        names = [name for name in source.columns if name != own]
         for name in (kinds or {}).keys() - set(names):
             raise ScenarioError(f"Distributions: kinds has {name!r}; the columns are {', '.join(names)}")
         fitted, scores = {}, []

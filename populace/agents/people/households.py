@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from populace.agents.population import Population, weights_of
+from populace.agents.population import Population, Weights, weights_of
 from populace.core.draws import Stream
 from populace.core.errors import ScenarioError
 
@@ -34,7 +34,7 @@ def sample_households(
     draw: Stream,
     *,
     persons: int | None = None,
-    weights: Sequence[float] | str | None = None,
+    weights: Weights | None = None,
     shared: Iterable[str] = (),
     first_household: int = 0,
     first_person: int = 0,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from populace.agents.population import Population, weights_of
+from populace.agents.population import Population, Weights, weights_of
 from populace.core.errors import ScenarioError, SettingsError
 
 if TYPE_CHECKING:
@@ -100,10 +100,11 @@ class Summary:
         return figure
 
 
-def summarize(people: Population, source: Population, weights: Sequence[float] | str | None) -> Summary:
+def summarize(people: Population, source: Population, weights: Weights | None) -> Summary:
     """Compare the columns that both have. Raises ScenarioError where there is none, and as `weights_of` does."""
     each = weights_of(source, weights)
-    names = [name for name in people.columns if name in source.columns and name != weights]
+    own = weights if isinstance(weights, str) else None
+    names = [name for name in people.columns if name in source.columns and name != own]
     if not names:
         raise ScenarioError(
             f"summary: no column of the population ({', '.join(people.columns)}) is one of the source "

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from populace.agents.population import Weights
 from populace.core.errors import ScenarioError
 
 Margins: TypeAlias = Mapping[str | tuple[str, ...], Mapping[Any, float]]
@@ -51,7 +52,7 @@ def rake(
     margins: Margins,
     table: Mapping[str, Sequence[Any]] | None = None,
     *,
-    weights: Sequence[float] | str | None = None,
+    weights: Weights | None = None,
     tolerance: float = 1e-9,
     rounds: int = 1000,
     strict: bool = True,
@@ -59,9 +60,9 @@ def rake(
     """Weights for the rows of a table with which it has these margins, by iterative proportional fitting.
 
     `margins` say shares or counts by value of a column, {"sex": {"f": 51, "m": 49}}, or of several together,
-    {("sex", "age"): {("f", "old"): 0.2, ...}}; each margin is taken as shares of its total. `weights` are those to
-    begin with, one a row or the name of a column (all equal unless given). Without a table the rows are all
-    combinations of values, so that columns which no margin ties are independent.
+    {("sex", "age"): {("f", "old"): 0.2, ...}}; each margin is taken as shares of its total (totals agree within 1 %).
+    `weights` are those to begin with, one a row or the name of a column (all equal unless given). Without a table the
+    rows are all combinations of values, so that columns which no margin ties are independent.
 
     Raises ScenarioError, naming column and value, for a value of the table that its margin does not name, and for
     margins of different totals. Margins that cannot be had at the same time, or that are not reached within
@@ -111,13 +112,21 @@ def _names(columns: str | tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _combinations(targets: Mapping[tuple[str, ...], Mapping[Any, float]]) -> dict[str, list[Any]]:
-    """All combinations of the values of all columns, a row each."""
+    """All combinations of the values of all columns, a row each, but for those that a joint margin does not name."""
     values: dict[str, dict[Any, None]] = {}
     for names, wanted in targets.items():
         for value in wanted:
             for name, one in zip(names, value if len(names) > 1 else (value,), strict=True):
                 values.setdefault(name, {})[one] = None
-    rows = list(itertools.product(*values.values()))
+    place = {name: at for at, name in enumerate(values)}
+    joint = [([place[name] for name in names], wanted) for names, wanted in targets.items() if len(names) > 1]
+    rows = [
+        row
+        for row in itertools.product(*values.values())
+        if all(tuple(row[at] for at in places) in wanted for places, wanted in joint)
+    ]
+    if not rows:
+        raise ScenarioError("rake: the margins name no combination together")
     return {name: [row[at] for row in rows] for at, name in enumerate(values)}
 
 
@@ -144,7 +153,7 @@ def _check(targets: Mapping[tuple[str, ...], Mapping[Any, float]], rows: Mapping
         raise ScenarioError("rake: the columns of the table need one length of 1 or more")
 
 
-def _beginning(rows: Mapping[str, list[Any]], weights: Sequence[float] | str | None, size: int) -> Floats:
+def _beginning(rows: Mapping[str, list[Any]], weights: Weights | None, size: int) -> Floats:
     given: Any = np.ones(size) if weights is None else rows.get(weights) if isinstance(weights, str) else weights
     if given is None:
         raise ScenarioError(f"rake: weights={weights!r}: there is no such column")
