@@ -72,11 +72,9 @@ class Attitude(msgspec.Struct):
         distance = abs(position - self.position)
         if distance <= self.acceptance:
             return 1.0
-        return (
-            clip((self.rejection - distance) / (self.rejection - self.acceptance), 0.0, 1.0)
-            if (distance < self.rejection)
-            else 0.0
-        )
+        if distance >= self.rejection:
+            return 0.0
+        return (self.rejection - distance) / (self.rejection - self.acceptance)
 
     def _move(self, by: float) -> float:
         before, self.position = self.position, clip(self.position + by, -1.0, 1.0)
