@@ -32,11 +32,15 @@ def read_table(source: Any, columns: Iterable[str] | None = None) -> dict[str, l
         raise ScenarioError(f"{called} has two columns of one name: {', '.join(table.column_names)}")
     if not table.num_rows:
         raise ScenarioError(f"{called} has no rows")
-    return {name: _plain(table.column(name).to_pylist()) for name in wanted or table.column_names}
+    return {
+        name: _plain(table.column(name).to_pylist(), text=called.endswith(tuple(_TEXT)))
+        for name in wanted or table.column_names
+    }
 
 
-def _plain(values: list[Any]) -> list[Any]:
-    return [None if isinstance(one, float) and one != one else one for one in values]
+def _plain(values: list[Any], text: bool) -> list[Any]:
+    """None for NaN, and for the empty cells of a file of text."""
+    return [None if (isinstance(one, float) and one != one) or (text and one == "") else one for one in values]
 
 
 def _table(source: Any) -> tuple[Any, str]:

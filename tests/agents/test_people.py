@@ -275,6 +275,17 @@ def test_a_summary_prints_plots_and_sees_what_is_off():
         people.summary({"x": [1]})
 
 
+def test_rare_values_alone_do_not_put_a_column_off():
+    table = {"kind": ["a", "b", *(f"rare{at}" for at in range(40))], "w": [4000.0, 6000.0, *[1.0] * 40]}
+    off = [
+        bool(Population.sample(table, 300, draw(seed=seed), weights="w").summary(table, weights="w").off)
+        for seed in range(40)
+    ]
+    assert sum(off) <= 3
+    foreign = Population({"kind": ["a"] * 120 + ["b"] * 179 + ["none of them"]})
+    assert foreign.summary(table, weights="w").off == ["kind"]
+
+
 def test_a_faithful_sample_is_called_off_rarely():
     table = read_table("anes96", ["age", "vote", "PID", "educ"])
     off = [bool(Population.sample(table, 200, draw(seed=seed)).summary(table).off) for seed in range(60)]

@@ -29,11 +29,11 @@ def test_all_sources_give_the_same_columns(tmp_path):
     frame.to_csv(tmp_path / "a.csv", index=False)
     frame.to_csv(tmp_path / "a.tsv", index=False, sep="\t")
     frame.to_parquet(tmp_path / "a.parquet", index=False)
-    for source in (tmp_path / "a.tsv", tmp_path / "a.parquet", str(tmp_path / "a.parquet"), frame, pl.DataFrame(ROWS),
-                   pa.table(ROWS)):  # fmt: skip
+    files = [tmp_path / f"a.{ending}" for ending in ("csv", "tsv", "parquet")]
+    for source in (*files, str(files[2]), frame, pl.DataFrame(ROWS), pa.table(ROWS)):
         found = read_table(source)
         assert (found["age"], found["share"]) == ([20, 30], [0.5, None])
-        assert found["name"][0] == "a"
+        assert found["name"] == ["a", None]
     assert read_table(tmp_path / "a.csv", ["share"]) == {"share": [0.5, None]}
 
 

@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 _FEW: Final = 12
 """Columns with no more values than these are compared value by value."""
 _SURE: Final = 0.01
+_EXPECTED: Final = 5
+"""Values of which fewer than these are to be expected are taken together in chi squared."""
 
 
 @dataclass(frozen=True)
@@ -190,11 +192,15 @@ def _chi_squared(here: Floats, there: Floats, n: int) -> float:
 
     if (here[there == 0] > 0).any():
         return 0.0
-    can = there > 0
-    if can.sum() < 2 or n == 0:
+    rare = there * n < _EXPECTED
+    here = np.append(here[~rare], here[rare].sum())
+    there = np.append(there[~rare], there[rare].sum())
+    if not rare.any() or there[-1] * n < 1:
+        here, there = here[:-1], there[:-1]
+    if len(there) < 2:
         return 1.0
-    statistic = n * float(((here[can] - there[can]) ** 2 / there[can]).sum())
-    return float(chdtrc(int(can.sum()) - 1, statistic))
+    statistic = n * float(((here - there) ** 2 / there).sum())
+    return float(chdtrc(len(there) - 1, statistic))
 
 
 def _ordered(values: dict[Any, float]) -> bool:
