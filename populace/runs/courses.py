@@ -43,6 +43,7 @@ from populace.store.journal.salvage import salvage_journal
 from populace.store.manifest import MANIFEST, is_complete, journal_files, read_manifest
 from populace.store.remote.mirror import is_remote, journal_place, local_folder
 
+_UNSET: Final = object()
 _CHANGED: Final = "the scenario's file has changed since"
 
 
@@ -177,7 +178,8 @@ def fork_course(
     file, lost = _salvaged(folder, file, salvage=salvage)
     kept = file.society
     origin = code or (kept if kept.source is not None else _as_it_is_now(kept) or kept)
-    if changed := revise_settings(former, given).society:  # from `at_tick` on a lever sets them: nobody wrote that
+    changed = revise_settings(former, given).society
+    if changed:  # from `at_tick` on a lever sets them: nobody wrote that
         load_society(origin).with_parameters(changed)
     new_code = fingerprint(origin) != file.fingerprint
     parent = Parent(file.run, named, at_tick, hashes[at_tick - 1] if at_tick else "", file.salvaged, new_code)
@@ -187,7 +189,8 @@ def fork_course(
     course = Course(file=own, pasts=_parents(own), expected=expected, expected_world=_first(world, at_tick))
     now = (f"{kept.name}: {_CHANGED}, and the code as it is now is forked.",) if code is None else ()
     notes = now if new_code else _kept_code(kept, "forked")
-    return Going(origin, settings, course, (*notes, *_other_files(file), *lost))
+    other = [name for name, value in changed.items() if former.society.get(name, _UNSET) != value]
+    return Going(origin, settings, course, (*notes, *_other_files(file), *lost, *_where_read(other, at_tick)))
 
 
 def code_now(folder: Path) -> Origin:
@@ -364,6 +367,15 @@ def _other_files(file: RunFile) -> tuple[str, ...]:
     """What to say where such a file holds something else now."""
     changed = files_changed(file.society, file.files)
     return (f"{', '.join(changed)}: changed since the run began, and is read as it is now.",) if changed else ()
+
+
+def _where_read(names: Sequence[str], at_tick: int) -> tuple[str, ...]:
+    """What a person should know who forks with other parameters."""
+    if not names:
+        return ()
+    others = ", ".join(f"society.{name}" for name in names)
+    holds = f"{others}: from tick {at_tick} on, where turns and parts read it. What population and world made of it at"
+    return (f"{holds} the start stays as it is; for another start, begin another run.",)
 
 
 def _kept_code(origin: Origin, done: str) -> tuple[str, ...]:

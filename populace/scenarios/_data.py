@@ -7,12 +7,18 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import pyarrow.parquet as pq
 
 from populace import Population, Setup
 from populace.env import BayesNet
+
+Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+"""A parameter that is a share, or a chance."""
+Count = Annotated[int, msgspec.Meta(ge=1)]
+"""A parameter that counts something of which there is one at least."""
 
 
 def anes96() -> dict[str, list[float]]:

@@ -17,7 +17,7 @@ import numpy as np
 from populace import Abstained, Agent, Context, Parameters, Population, Public, Setup, Society, World
 from populace.env.cases import Cases, CaseSet, Criterion, attend, solve
 from populace.scenarios import _clinic_rules as rules
-from populace.scenarios._data import prompts
+from populace.scenarios._data import Share, prompts
 
 TEXTS = prompts("clinic")
 
@@ -36,13 +36,13 @@ class Dials(Parameters, frozen=True):
     book: Literal["drawn", "hepar2"] = "drawn"
     habit: Literal["ask until sure", "always ask", "never ask"] = "ask until sure"
     questions: int = 20
-    threshold: float = 0.8
+    threshold: Share = 0.8
     memory: int = 10
     notes: bool = True
     bias: float = 0.0
-    fear: float = 0.0
-    wrong: float = 0.1
-    chatty: float = 0.2
+    fear: Share = 0.0
+    wrong: Share = 0.1
+    chatty: Share = 0.2
     filtered: bool = False
     given: int = 3
     judged: bool = False

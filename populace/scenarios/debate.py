@@ -20,7 +20,7 @@ from populace import Abstained, Agent, Context, Parameters, Population, Public, 
 from populace.env import Talk
 from populace.env.talk import converse
 from populace.scenarios import _debate_measures as measures
-from populace.scenarios._data import in_words, prompts, respondents
+from populace.scenarios._data import Count, Share, in_words, prompts, respondents
 from populace.scenarios._debate_rules import RULES
 from populace.scenarios._debate_text import Turn, spoken
 
@@ -39,19 +39,19 @@ class Dials(Parameters, frozen=True):
     """
 
     issue: str = "The government should provide fewer services, even in areas such as health and education."
-    size: int = 4
-    turns: int = 12
+    size: Count = 4
+    turns: Count = 12
     protocol: str = "all"
     ends: str = "none"
     same_party: bool = False
     neutral: float = 0.0
-    stubbornness: float = 0.9
-    conformity: float = 0.15
+    stubbornness: Share = 0.9
+    conformity: Share = 0.15
     dissent_cost: float = 0.1
     receptiveness: float = 0.0
     trait_sd: float = 0.05
     toxic: int = 0
-    toxicity: float = 0.5
+    toxicity: Share = 0.5
     prior: float = 2.0
     prior_pull: float = 0.0
 

@@ -11,7 +11,7 @@ from populace import Abstained, Agent, Context, Parameters, Population, Public, 
 from populace.env import Flow, OrderBook
 from populace.env.market import book_measures
 from populace.scenarios import _exchange_rules as rules
-from populace.scenarios._data import prompts
+from populace.scenarios._data import Count, Share, prompts
 
 TEXTS = prompts("exchange")
 KINDS = ("noise", "fundamental", "trend", "maker")
@@ -30,17 +30,17 @@ class Dials(Parameters, frozen=True):
     injected: int = 0
     inject_at: int = 15
     inject_ticks: int = 5
-    noise: float = 0.5
-    fundamental: float = 0.25
-    trend: float = 0.15
-    maker: float = 0.1
+    noise: Share = 0.5
+    fundamental: Share = 0.25
+    trend: Share = 0.15
+    maker: Share = 0.1
     value: int = 10_000
     disagreement: float = 0.03
-    shares: int = 1_000
-    size: int = 5
-    maker_size: int = 8
-    horizon: int = 5
-    patience: int = 5
+    shares: Count = 1_000
+    size: Count = 5
+    maker_size: Count = 8
+    horizon: Count = 5
+    patience: Count = 5
 
 
 class Trader(Agent):

@@ -14,7 +14,7 @@ measures that weight.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from populace import Agent, Choice, Chosen, Context, Parameters, Population, Public, Setup, Society, World
 from populace.env import Games
@@ -42,7 +42,7 @@ class Dials(Parameters, frozen=True):
     `repeated` is one partner for good, else another in each tick; `frame` is the name of one of the game's frames.
     """
 
-    game: str = "rock_paper_scissors"
+    game: Literal["rock_paper_scissors", "prisoners_dilemma", "stag_hunt", "chicken"] = "rock_paper_scissors"
     repeated: bool = True
     frame: str = "neutral"
     loss_aversion: float = 2.25

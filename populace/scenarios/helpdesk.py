@@ -16,7 +16,7 @@ import numpy as np
 from populace import Abstained, Agent, Context, Parameters, Population, Public, Setup, Society, World
 from populace.env.tools import Tools, be_served, serve
 from populace.scenarios import _helpdesk_rules as rules
-from populace.scenarios._data import prompts
+from populace.scenarios._data import Count, Share, prompts
 
 TEXTS = prompts("helpdesk")
 
@@ -30,12 +30,12 @@ class Dials(Parameters, frozen=True):
 
     desk: Literal["shop", "airline"] = "shop"
     show_policy: bool = True
-    recall: float = 0.7
-    slip: float = 1 / 15
+    recall: Share = 0.7
+    slip: Share = 1 / 15
     spread: bool = True
-    user_slip: float = 0.02
-    patience: int = 40
-    tasks: int = 10
+    user_slip: Share = 0.02
+    patience: Count = 40
+    tasks: Count = 10
 
 
 class Clerk(Agent):

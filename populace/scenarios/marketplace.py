@@ -21,7 +21,7 @@ from populace.env.market.directory_measures import Wants
 from populace.env.market.random_listings import random_listing, random_lists
 from populace.env.market.requesting import propose, request, take
 from populace.scenarios import _marketplace_rules as rules
-from populace.scenarios._data import prompts
+from populace.scenarios._data import Count, Share, prompts
 
 TEXTS = prompts("marketplace")
 ITEMS = ("tacos", "soup", "salad", "noodles", "curry", "pizza", "cake", "coffee")
@@ -43,18 +43,18 @@ class Dials(Parameters, frozen=True):
     """
 
     search: Literal["perfect", "lexical", "random"] = "perfect"
-    results: int = 10
-    attention: int = 100
+    results: Count = 10
+    attention: Count = 100
     contact_cents: int = 5
     delay_ticks: float = 1.0
     aspiration: float = 0.3
-    patience: int = 6
+    patience: Count = 6
     manipulation: Literal["none", "claims", "badges", "social_proof", "injection"] = "none"
-    manipulators: float = 0.2
-    credulity: float = 0.5
+    manipulators: Share = 0.2
+    credulity: Share = 0.5
     value_cents: int = 1_200
     price_share: float = 0.1
-    menu: int = 6
+    menu: Count = 6
     stock: int = 0
 
 

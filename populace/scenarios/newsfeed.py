@@ -22,7 +22,7 @@ from populace.env.feed.browsing import browse
 from populace.env.feed.cascades import tail_exponent
 from populace.env.feed.options import Moderation
 from populace.scenarios import _newsfeed_rules as rules
-from populace.scenarios._data import prompts, respondents
+from populace.scenarios._data import Share, prompts, respondents
 
 TEXTS = prompts("newsfeed")
 SYSTEM = TEXTS["system"].strip()
@@ -44,14 +44,14 @@ class Dials(Parameters, frozen=True):
 
     moderation: Moderation = "none"
     flags_to_label: int = 2
-    check_share: float = 0.5
+    check_share: Share = 0.5
     check_delay: int = 1
-    check_accuracy: float = 0.9
+    check_accuracy: Share = 0.9
     labels_shown: bool = True
-    downrank: float = 0.8
+    downrank: Share = 0.8
     sees: str = "engagement"
-    publish: float = 0.3
-    false_share: float = 0.4
+    publish: Share = 0.3
+    false_share: Share = 0.4
     reactions: int = 3
     mean_degree: float = 8.0
     homophily: float = 4.0

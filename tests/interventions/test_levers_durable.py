@@ -139,6 +139,7 @@ def test_a_fork_of_a_run_with_levers_keeps_them_and_one_without_those_to_come_ha
 def test_a_parameter_that_a_fork_changes_holds_from_its_tick(tmp_path, reference):
     whole, folder = reference
     going = fork_course(folder, 5, ["society.reach=20"], ["send={to=[1], body={n=1}}"])
+    assert going.notes[-1].startswith("society.reach: from tick 5 on, where turns and parts read it.")
     assert going.settings.society == {}
     assert [(lever.at, type(lever).__name__) for lever in going.settings.levers] == [(5, "SetLever"), (5, "SendLever")]
     manifest = go(tmp_path / "out", going=going)

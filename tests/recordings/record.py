@@ -14,7 +14,17 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SIZE = ("--agents", "8", "--ticks", "3", "--seed", "7")
+SIZES = {
+    "clinic": "--set agents.doctor=1 --set agents.patient=1 --ticks 1 --set society.questions=3",
+    "debate": "--agents 4 --ticks 1",
+    "exchange": "--agents 6 --ticks 2",
+    "games": "--agents 4 --ticks 2",
+    "helpdesk": "--agents 2 --ticks 1 --set society.patience=4",
+    "marketplace": "--set agents.customer=2 --set agents.business=3 --ticks 5",
+    "newsfeed": "--agents 5 --ticks 2",
+    "polarization": "--agents 8 --ticks 3",
+}
+"""Few agents and ticks, so that a recording takes a minute or two."""
 MACHINE = {"versions": {}, "wall_s": 0.0, "peak_rss_mb": 0.0}
 
 
@@ -31,7 +41,8 @@ def keep(run: Path, recording: Path) -> None:
 def main(scenario: str) -> None:
     with tempfile.TemporaryDirectory() as place:
         out = Path(place) / "run"
-        subprocess.run([sys.executable, "-m", "populace.cli", "run", scenario, *SIZE, "--out", str(out)], check=True)
+        size = (*SIZES[scenario].split(), "--seed", "7")
+        subprocess.run([sys.executable, "-m", "populace.cli", "run", scenario, *size, "--out", str(out)], check=True)
         keep(out, HERE / scenario)
 
 

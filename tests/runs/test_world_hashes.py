@@ -130,10 +130,10 @@ def test_control_what_no_digest_is_told_of_no_replay_finds(replay_with, recorded
     """A like that the posts' digests do not hear of goes unseen, here and in the test above."""
 
     def like_unheard(posts: Posts, post: int, agent: int) -> bool:
-        likers = posts._likers[post % posts.keep]
+        likers = posts._likers[post % posts.keep] or set()
         if agent in likers:
             return False
-        likers.add(agent)
+        posts._likers[post % posts.keep] = likers | {agent}
         posts._columns["likes"][post % posts.keep] += 1
         return True
 

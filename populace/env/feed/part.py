@@ -139,14 +139,15 @@ class Feed(Part):
 
     def _named(self, batch: Batch) -> Iterable[tuple[int, int | None]]:
         """The agent and the original of the post that each action names; None where it was refused."""
+        kept, original_of = self.posts.kept, self.posts.original_of
         for i, (agent, args) in enumerate(zip(batch.agents.tolist(), batch.args, strict=True)):
             post = args.get("post")
-            if args.keys() != {"post"} or type(post) is not int:
+            if len(args) != 1 or type(post) is not int:
                 batch.refuse(i, "bad_arguments")
                 yield agent, None
                 continue
-            original = self.posts.original_of(post) if self.posts.kept(post) else NONE
-            if not self.posts.kept(original):
+            original = original_of(post) if kept(post) else NONE
+            if original == NONE or (original != post and not kept(original)):
                 batch.refuse(i, "unknown_post")
                 yield agent, None
                 continue
