@@ -183,7 +183,7 @@ class Shard:
                 return [] if self.open is None else self._end_of(self.open, claims)
             case Claimed() | HeardAnswers():
                 return [] if self.open is None else self._end_of(self.open, self._share(self.open, event))
-            case Answered(answers) if any(one.agent < WORLD for one in answers) and self.open is not None:
+            case Answered(answers) if self._columnar and self.open and any(one.agent < WORLD for one in answers):
                 effects = self._shared(self.open, [one for one in answers if one.agent < WORLD])
                 if own := [one for one in answers if one.agent >= WORLD]:
                     effects += self.open.handle(Answered(own))

@@ -16,7 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 SIZES = {
     "clinic": "--set agents.doctor=1 --set agents.patient=1 --ticks 1 --set society.questions=3",
-    "debate": "--agents 4 --ticks 1",
+    "debate": "--agents 4 --ticks 1 --set limits.abstained=0.5",
     "exchange": "--agents 6 --ticks 2",
     "games": "--agents 4 --ticks 2",
     "helpdesk": "--agents 2 --ticks 1 --set society.patience=4",
