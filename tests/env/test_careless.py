@@ -257,6 +257,7 @@ def test_what_somebody_holds_who_leaves_for_good_lies_where_it_stood():
     world.finish(Applied([], [], {}))
     assert (stage.lies_in("key"), stage.present_in("garden"), stage.present_in("hall")) == ("garden", [], ["agent 0"])
     assert stage.place_of(1) == ""
+    assert world.master.observe(1, np.array([1]))["things"] == world.master.observe(1, np.array([1]))["exits"] == [[]]
     again = opened(2, Master(Stage({"hall": ["garden"], "garden": ["hall"]}, {"key": "hall"})))
     again.restore(world.state())
     assert again.digests() == world.digests()

@@ -157,7 +157,7 @@ class Master(Part):
         stage, place = self.stage, self.stage.place_of(agent)
         people = [one for one in stage.present_in(place) if one != stage.names[agent]]
         return {
-            "place": place, "actor": stage.names[agent], "text": text, "exits": list(stage.ways[place]),
+            "place": place, "actor": stage.names[agent], "text": text, "exits": stage.ways_from(place),
             "things": stage.lying_in(place), "people": people, "holds": stage.held_by(agent), "verbs": self._shown,
         }  # fmt: skip
 
@@ -201,7 +201,7 @@ class Master(Part):
         present = {place: stage.present_in(place) for place in set(places)}
         return {
             "place": places,
-            "exits": [list(stage.ways[place]) for place in places],
+            "exits": [stage.ways_from(place) for place in places],
             "things": [lying[place] for place in places],
             "people": [
                 [one for one in present[place] if one != stage.names[agent]]

@@ -92,6 +92,10 @@ class Stage:
         self.here[agent] = GONE
         self._touched_agents.add(int(agent))
 
+    def ways_from(self, place: str) -> list[str]:
+        """The places that can be reached from a place; none from ""."""
+        return list(self.ways.get(place, ()))
+
     def knows(self, kind: str, name: Any) -> bool:
         """Whether there is a 'place', 'thing' or 'agent' of that name."""
         return name in {"place": self._place, "thing": self._thing, "agent": self._agent}[kind]
@@ -138,12 +142,15 @@ class Stage:
         return [self.things[at] for at in np.flatnonzero(self.where == len(self.places) + agent).tolist()]
 
     def lying_in(self, place: str) -> list[str]:
-        """The things that lie in a place."""
-        return [self.things[at] for at in np.flatnonzero(self.where == self._place[place]).tolist()]
+        """The things that lie in a place; none in "", where who has left is."""
+        return (
+            [] if not place else [self.things[at] for at in np.flatnonzero(self.where == self._place[place]).tolist()]
+        )
 
     def present_in(self, place: str) -> list[str]:
-        """The names of the agents in a place."""
-        return [self.names[at] for at in np.flatnonzero(self.here == self._place[place]).tolist()]
+        """The names of the agents in a place; none in "", where who has left is."""
+        stands = self.here == self._place[place] if place else ()
+        return [self.names[at] for at in np.flatnonzero(stands).tolist()]
 
     def number(self, name: str, agent: int) -> float:
         """A number of an agent."""

@@ -51,7 +51,7 @@ class Verb(msgspec.Struct, frozen=True, kw_only=True):
 
 GO: Final = Verb(
     name="go", means="walk to a place next to this one", args={"place": "place"}, words=("go", "walk", "run", "enter"),
-    needs={"no_way": lambda stage, agent, args: args["place"] in stage.ways[stage.place_of(agent)]},
+    needs={"no_way": lambda stage, agent, args: args["place"] in stage.ways_from(stage.place_of(agent))},
     does=lambda stage, agent, args: stage.move(agent, args["place"]),
     told="you are in the {place}", told_to="{actor} goes to the {place}",
 )  # fmt: skip
