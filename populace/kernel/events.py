@@ -78,8 +78,7 @@ class Answered(msgspec.Struct, frozen=True):
 class Proceed(msgspec.Struct, frozen=True):
     """Effect and event: there are more turns to begin; hand it back once the other effects have been carried out.
 
-    So asks of the first turns are under way while the last ones are still to begin, and what a turn touches is in the
-    processor's cache until it ends.
+    So what a turn touches is in the processor's cache until it ends, and asks reach the gateway a stride at a time.
     """
 
 
