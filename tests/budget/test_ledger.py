@@ -10,7 +10,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -75,23 +77,32 @@ def test_many_processes_never_pass_the_ceiling(tmp_path):
     assert any(entry.open for entry in entries)
 
 
+def lend_all_twice(path: Path) -> Amount:
+    """What is booked once two runs have each asked for all there is, at one time."""
+    with ThreadPoolExecutor(2) as crew:
+        for nth in range(2):
+            crew.submit(Ledger(path).reserve, "e", f"run-{nth}", CEILING, CEILING)
+    return sum((entry.booked for entry in Ledger(path).entries("e")), NOTHING)
+
+
+def test_what_is_asked_for_twice_at_one_time_is_lent_once(tmp_path):
+    assert lend_all_twice(tmp_path / "ledger.sqlite") == CEILING
+
+
 def test_control_without_the_lock_the_ceiling_is_passed(tmp_path, monkeypatch):
-    """Reading and booking in two transactions: two processes then lend out the same money."""
-    connect = sqlite3.connect
+    """Reading and booking in two transactions: both have read before either books, and each is lent the same money."""
+    connect, both_have_read = sqlite3.connect, threading.Barrier(2)
 
     class Unlocked(sqlite3.Connection):
         def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
             if sql == "BEGIN IMMEDIATE" or sql in ("COMMIT", "ROLLBACK"):
                 return super().execute("SELECT 1")
             if sql.startswith("INSERT"):
-                time.sleep(0.003)
+                both_have_read.wait(timeout=60)
             return super().execute(sql, *args)
 
     monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, factory=Unlocked, **options))
-    path = tmp_path / "ledger.sqlite"
-    spend_together(path)
-    booked = sum((entry.booked for entry in Ledger(path).entries("e")), NOTHING)
-    assert not booked.fits(CEILING)
+    assert not lend_all_twice(tmp_path / "ledger.sqlite").fits(CEILING)
 
 
 def test_what_is_left_is_lent_and_what_comes_back_is_left_again(tmp_path):
