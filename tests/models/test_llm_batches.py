@@ -91,7 +91,7 @@ def test_faults_and_deadlines_hold_for_every_prompt_of_a_request() -> None:
     with Misbehaving(lambda seen: Act(kind="hang") if seen.nth == 0 else OK) as server:
         got = run(batched(server, timeout_s=0.6), [ask(agent, str) for agent in range(40)])
     assert fates(got) == {"deadline": 16, "answered": 24}
-    assert all(0.6 <= answer.latency_s < 2.0 for answer in got.values() if answer.reason)
+    assert all(0.6 <= answer.latency_s < 10.0 for answer in got.values() if answer.reason)
 
 
 def test_a_refused_prompt_does_not_take_the_others_with_it() -> None:
