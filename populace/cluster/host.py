@@ -256,6 +256,10 @@ class ShardHost:
                     case TellRounds(said, left):
                         self._heard += await self._world.tell(index, tick, said, left)
                     case Proceed() as proceed:
+                        if self._asked:
+                            await asyncio.sleep(0)  # calls go out while further turns begin
+                            if self._abandoned:
+                                raise Interrupted(f"shard {index}: tick {tick} was abandoned")
                         todo.extend(self.shard.handle(proceed))
                     case ClaimAsks(claims):
                         mine = await self._world.claim(index, tick, claims)
@@ -271,7 +275,7 @@ class ShardHost:
             else:
                 await asyncio.sleep(0)
             if self._abandoned:
-                raise Interrupted(f"shard {self.shard.plan.index}: tick {tick} was abandoned")
+                raise Interrupted(f"shard {index}: tick {tick} was abandoned")
             todo.extend(self._take_answers())
 
     def _has_news(self) -> bool:

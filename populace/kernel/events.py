@@ -78,7 +78,7 @@ class Answered(msgspec.Struct, frozen=True):
 class Proceed(msgspec.Struct, frozen=True):
     """Effect and event: there are more turns to begin; hand it back once the other effects have been carried out.
 
-    So what a turn touches is in the processor's cache until it ends, and asks reach the gateway a stride at a time.
+    So what a turn touches is in the processor's cache until it ends, and a stride's calls go out while others begin.
     """
 
 

@@ -1,0 +1,45 @@
+"""A tick's first calls go out while its later turns have yet to begin."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from support.running import Shuffled, run_local, wrap_gateways
+
+from populace.core.records import Ask
+from populace.kernel.committed import STRIDE
+from populace.models.protocol import Deliver
+
+ASKING = """
+from populace import Agent, Population, Society
+
+class Citizen(Agent):
+    name: str
+
+    async def turn(self, ctx):
+        await ctx.ask("Yes or no?", bool, purpose="vote")
+
+def population(setup):
+    return Population({"name": ["a"] * setup.agents})
+
+society = Society(name="asking", agent=Citizen, population=population, ticks=1)
+"""
+
+
+def test_calls_go_out_while_turns_begin(tmp_path, monkeypatch):
+    seen: list[str] = []
+
+    class Watched(Shuffled):
+        def offer(self, asks: Sequence[Ask], deliver: Deliver) -> None:
+            seen.append("asked")
+            asyncio.get_running_loop().call_soon(seen.append, "the event loop ran")
+            super().offer(asks, deliver)
+
+    wrap_gateways(monkeypatch, lambda gateway: Watched(gateway, 7))
+    (tmp_path / "asking.py").write_text(ASKING)
+    manifest = run_local(tmp_path / "run", str(tmp_path / "asking.py"), agents=4 * STRIDE, ticks=1)
+    assert manifest["status"] == "complete"
+    last = len(seen) - 1 - seen[::-1].index("asked")
+    assert seen.count("asked") == 4
+    assert seen[:last].count("the event loop ran") == 3
