@@ -48,3 +48,14 @@ def test_imports_point_down_and_each_shell_stands_alone():
     code = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_files_that_the_documents_name_are_there():
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")]
+    named = {
+        (page.name, name)
+        for page in pages
+        for name in re.findall(r"\b(?:tests|benchmarks|verification)/[\w/*]+\.py\b", page.read_text())
+    }
+    assert len(named) > 20
+    assert {(page, name) for page, name in named if not any(ROOT.glob(name))} == set()
