@@ -42,9 +42,10 @@ REMEMBERS = 40
 class Dials(Parameters, frozen=True):
     """`openness`: how far an attitude moves towards an answer (0 to 1); `homophily`: how alike neighbours are.
 
-    `arguments`: how many each knows at first (0: nobody keeps any in mind). `persuaders`: the last two agents speak, one
-    in favour and one against, in each tick to those who listen to them: nobody where `contact` is friends, those who
-    start on their side of the middle (like_minded), or those on the other one (opposing); then no friends talk.
+    `arguments`: how many each knows at first (0: nobody keeps any in mind). `persuaders`: the last two agents speak,
+    one in favour and one against, in each tick to those who listen to them: nobody where `contact` is friends, those
+    who start on their side of the middle (like_minded), or those on the other one (opposing); then no friends talk.
+    With persuaders everybody is asked in each tick, who heard nothing too, so that arms differ in what is heard alone.
     `start`: attitudes by self-placement, or at 3 for the more conservative half and at 7 for the other (halves).
     """
 
@@ -74,9 +75,9 @@ class Citizen(Agent):
         """Hear, revise, tell."""
         if self.speaks:
             return await self.persuade(ctx)
-        if ctx.inbox:
+        if ctx.inbox or ctx.parameters.persuaders:
             heard = "\n".join(fence(message.body, f"neighbour {message.sender}") for message in ctx.inbox)
-            await self.revise(ctx, heard)
+            await self.revise(ctx, heard or "(nothing)")
             if ctx.parameters.arguments:
                 new = [message.body for message in ctx.inbox if isinstance(message.body, str)]
                 self.known = list(dict.fromkeys([*self.known, *new]))[-REMEMBERS:]
