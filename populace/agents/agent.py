@@ -10,8 +10,9 @@ import dis
 import inspect
 import sys
 import typing
+from collections.abc import Mapping
 from types import CodeType, FunctionType
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import msgspec
 
@@ -58,7 +59,12 @@ class Agent(msgspec.Struct, kw_only=True):
     (`core.containers`), read in the order of its elements; what is made of it with `|`, `&`, `-` and `^` likewise. A
     plain set that a turn makes (`set(...)`, `{a for a in ...}`) is in Python's own order, which for text differs from
     process to process unless PYTHONHASHSEED is 0; where it is not, such a turn is refused when the run begins.
+
+    `mind` says what answers its asks unless the settings say otherwise (`[minds]`): "model", "rules" (those of the
+    society), or a model role; or by purpose, `mind = {"vote": "rules"}`.
     """
+
+    mind: ClassVar[str | Mapping[str, str]] = "model"
 
     async def turn(self, ctx: Context) -> None:
         """What the agent does in a tick in which it is due."""

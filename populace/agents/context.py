@@ -19,6 +19,7 @@ import msgspec
 from populace.agents.answers import compile_answer, content_key, unusable
 from populace.agents.embedding import EMBEDDING, Vectors
 from populace.agents.facts import fill
+from populace.agents.minds import MODEL, Minds, mind_of
 from populace.core.draws import WORLD, Draws
 from populace.core.errors import BadAction, BadAsk, BadMessage
 from populace.core.records import DEFAULT_ROLE, EMBED_ROLE, ROLE_NAME, Abstained, Ask, Look, Message
@@ -61,8 +62,9 @@ class Scope(msgspec.Struct, frozen=True):
     """What all turns of one tick share.
 
     `model`, `max_tokens`, `temperature`, `forms` and `by_rules` are the `Terms` of the default role, `roles` those of
-    the others that the settings name. `model_roles` says, by type of agent, which role answers asks that name none;
-    `roster` says who is of which type; `rounds` are the parts that hold rounds.
+    the others that the settings name. `minds` says, by type of agent and purpose, what answers if not the model, and
+    `model_roles`, by type, which role answers asks that name none; `roster` says who is of which type; `rounds` are the
+    parts that hold rounds.
     """
 
     seed: int
@@ -82,6 +84,7 @@ class Scope(msgspec.Struct, frozen=True):
     by_rules: bool = False
     roles: Mapping[str, Terms] = {}
     model_roles: Mapping[str, str] = {}
+    minds: Minds = {}
     roster: Roster | None = None
 
 
@@ -256,6 +259,10 @@ class Context:
                 raise BadAsk(unusable(f"a {type(answer).__name__}"))
             spec = compile_answer(answer)
             terms: Scope | Terms = scope
+            if scope.minds and scope.roster is not None:
+                own = scope.minds.get(scope.roster.type_of(self.id))
+                mind = MODEL if own is None else mind_of(own, purpose, model_role)
+                model_role = model_role if mind == MODEL else mind
             if not model_role and scope.model_roles and scope.roster is not None:
                 model_role = scope.model_roles.get(scope.roster.type_of(self.id), "")
             if model_role:

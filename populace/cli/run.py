@@ -10,6 +10,7 @@ import typer
 from populace.cli.shown import QUIET, Shown
 from populace.core.errors import SettingsError
 from populace.settings import load_settings, with_levers
+from populace.settings.minds import switched
 
 
 def run(
@@ -25,6 +26,10 @@ def run(
     ] = None,
     settings: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")] = None,
+    mind: Annotated[
+        list[str] | None,
+        typer.Option(help="What answers a type of agents: voter=rules, or voter.PURPOSE=rules; may be repeated."),
+    ] = None,
     lever: Annotated[
         list[str] | None, typer.Option(help="A lever, such as 'at=3, block={sender=[1]}'; may be repeated.")
     ] = None,
@@ -49,7 +54,7 @@ def run(
         raise SettingsError("--or-resume: needs --out, the folder or address that the run is to be found in again")
     chosen = load_settings(
         settings,
-        set_ or (),
+        [*(set_ or ()), *map(switched, mind or ())],
         agents=agents,
         ticks=ticks,
         model__kind=model,

@@ -131,6 +131,7 @@ class Coordinator:
         """
         file = self.course.file
         job = plan_job(self.origin, self.settings, whole=not self.course.replay, trace_version=file.trace_version)
+        self.settings = job.read_settings()
         society = job.society()
         self.out.mkdir(parents=True, exist_ok=True)
         if not self.course.replay:

@@ -38,6 +38,7 @@ from populace.kernel.trial import kept_copy
 from populace.models.build import check_model
 from populace.models.dialect import EndpointForm
 from populace.settings import Settings
+from populace.settings.minds import plain_minds, with_minds
 from populace.store.journal.recording import open_journal
 from populace.store.journal.write import Journal
 
@@ -81,7 +82,9 @@ class Job(msgspec.Struct, frozen=True):
 
 
 def plan_job(origin: Origin, settings: Settings, *, whole: bool = True, trace_version: int = TRACE_VERSION) -> Job:
-    """The job of a run. Raises ScenarioError and SettingsError for what could not run.
+    """The job of a run, its settings with the minds of the society's agents worked out (`settings.minds`).
+
+    Raises ScenarioError and SettingsError for what could not run.
 
     Where levers are to be checked, population and world are built for it. Unless the run is `whole` it is a replay: it
     asks no model, and levers may take effect after its end.
@@ -89,6 +92,7 @@ def plan_job(origin: Origin, settings: Settings, *, whole: bool = True, trace_ve
     renew(origin)
     society = load_society(origin)
     society.with_parameters(settings.society)
+    settings = with_minds(settings, society.classes)
     roles = (DEFAULT_ROLE, *settings.model.roles)
     if whole and not society.rules and any(settings.of_role(role).model.kind == "rules" for role in roles):
         raise ScenarioError(
@@ -306,6 +310,7 @@ def _scope(
         forms=settings.of_role(DEFAULT_ROLE).forms,
         by_rules=settings.model.kind == "rules",
         roles={role: terms_of(settings.of_role(role)) for role in settings.model.roles},
+        minds=plain_minds(settings),
     )
 
 

@@ -50,7 +50,10 @@ class Past(msgspec.Struct, frozen=True):
 
 
 class Era(msgspec.Struct, frozen=True):
-    """Before tick `until`, asks were put to this model: what stands in their content keys, for model roles as well."""
+    """Before tick `until`, asks were put to this model: what stands in their content keys, for model roles as well.
+
+    `minds` are those of the agents then.
+    """
 
     until: int
     model: str
@@ -59,6 +62,7 @@ class Era(msgspec.Struct, frozen=True):
     forms: dict[str, str] = {}
     by_rules: bool = False
     roles: dict[str, Terms] = {}
+    minds: dict[str, dict[str, str]] = {}
 
 
 def scope_at(scope: Scope, tick: int, parameters: Any, eras: Sequence[Era]) -> Scope:
@@ -69,7 +73,7 @@ def scope_at(scope: Scope, tick: int, parameters: Any, eras: Sequence[Era]) -> S
     return msgspec.structs.replace(
         scope, tick=tick, parameters=parameters,
         model=era.model, max_tokens=era.max_tokens, temperature=era.temperature, forms=era.forms,
-        by_rules=era.by_rules, roles=era.roles,
+        by_rules=era.by_rules, roles=era.roles, minds=era.minds,
     )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from populace.data.societies import (
 from populace.interventions.levers import SetLever, parse_lever, past_of
 from populace.kernel.snapshot import Era, Past, RunState, from_blocks
 from populace.settings import Assignment, Settings, changed_keys, may_change, revise_settings
+from populace.settings.minds import plain_minds, with_minds
 from populace.store.checkpoint.generations import latest
 from populace.store.folder import (
     CHECKPOINTS,
@@ -183,7 +184,8 @@ def fork_course(
         load_society(origin).with_parameters(changed)
     new_code = fingerprint(origin) != file.fingerprint
     parent = Parent(file.run, named, at_tick, hashes[at_tick - 1] if at_tick else "", file.salvaged, new_code)
-    eras = _eras(file.eras, at_tick, former, settings)
+    was = with_minds(former, load_society(kept).classes)
+    eras = _eras(file.eras, at_tick, was, with_minds(settings, load_society(origin).classes))
     own = run_file(origin, settings, parent, eras, file.trace_version)
     expected = tuple(hashes[:at_tick])
     course = Course(file=own, pasts=_parents(own), expected=expected, expected_world=_first(world, at_tick))
@@ -294,7 +296,16 @@ def _era(until: int, settings: Settings) -> Era:
     """What stands of the settings in the content keys of asks before tick `until`."""
     terms = terms_of(settings.of_role(DEFAULT_ROLE))
     roles = {role: terms_of(settings.of_role(role)) for role in settings.model.roles}
-    return Era(until, terms.model, terms.max_tokens, terms.temperature, dict(terms.forms), terms.by_rules, roles)
+    return Era(
+        until,
+        terms.model,
+        terms.max_tokens,
+        terms.temperature,
+        dict(terms.forms),
+        terms.by_rules,
+        roles,
+        plain_minds(settings),
+    )
 
 
 def _salvaged(folder: Path, file: RunFile, *, salvage: bool) -> tuple[RunFile, tuple[str, ...]]:

@@ -153,6 +153,7 @@ def expect(
             f"and 1. Given were {agents} agents, {ticks} ticks and {confidence:g}."
         )
     job = plan_job(origin, settings)
+    settings = job.read_settings()
     if job.agents < 2:
         raise SettingsError("a run of one agent cannot be estimated from a pilot: it would be the run itself.")
     agents = max(agents, sum(count > 0 for count in job.counts.values()))

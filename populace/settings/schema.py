@@ -21,6 +21,11 @@ Agents = Annotated[
     Discriminator(lambda value: "<by type>" if isinstance(value, Mapping) else "<number>"),
 ]
 """How many agents, or how many of each type."""
+Mind = Annotated[
+    Annotated[str, Tag("<mind>")] | Annotated[dict[str, str], Tag("<by purpose>")],
+    Discriminator(lambda value: "<by purpose>" if isinstance(value, Mapping) else "<mind>"),
+]
+"""What answers the asks of a type of agents: a mind, or minds by purpose ('' for all others)."""
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 File = Annotated[Path, Field(strict=False)]
 Label = Annotated[str, Field(max_length=100)]
@@ -314,6 +319,9 @@ class Settings(_Section):
     `machine` a lost machine too (each batch of answers waits for the disk), `off` keeps neither answers nor
     checkpoints, so that the run can't be resumed, replayed or forked.
 
+    `minds` says, by type of agent (or its class) and, where wanted, by purpose, what answers: `model`, `rules`, or a
+    model role; see `docs/minds.md`. It goes before what classes say.
+
     `experiment` and `arm` say what the run belongs to: they stand in its manifest and its metrics, so that costs can
     be added up by them, and change nothing of what it does.
 
@@ -341,6 +349,7 @@ class Settings(_Section):
     checkpoint: Annotated[CheckpointSettings, RESUME] = CheckpointSettings()
     journal: Annotated[Literal["process", "machine", "off"], RESUME] = "process"
     society: Annotated[dict[str, Any], FORK] = {}
+    minds: Annotated[dict[str, Mind], FORK] = {}
     levers: Annotated[tuple[Lever, ...], Field(strict=False), FORK] = ()
 
     @pydantic.model_validator(mode="after")
