@@ -33,6 +33,7 @@ from populace.core.errors import (
     Interrupted,
     PopulaceError,
     RunFailed,
+    SettingsError,
     StorageError,
     TransportError,
     WorldDiverged,
@@ -55,7 +56,9 @@ from populace.store.folder import (
     write_endpoint_forms,
     write_run_file,
 )
+from populace.store.graft import take_over
 from populace.store.journal.recording import billed_in, cost_of, spent_in
+from populace.store.journal.write import Policy
 from populace.store.manifest import peak_rss_mb
 from populace.store.remote.mirror import Mirror
 from populace.store.tables.tables import Tables
@@ -107,6 +110,7 @@ class Coordinator:
         self._unset: set[str] = set()
         self._own: Past | None = None
         self._known_up_to = -1
+        self._taken_over = False
         self._stopped = asyncio.Event()
 
     @property
@@ -144,9 +148,11 @@ class Coordinator:
         manifest: dict[str, Any] = {}
         booking = Booking(self.settings)
         try:
-            state = self._store.latest() if self._store is not None and self.course.resumed else None
+            self._taken_over = await self._take_over()
+            resumed = self.course.resumed or self._taken_over
+            state = self._store.latest() if self._store is not None and resumed else None
             self._reached = barrier_at(state, self.settings.shards, job.ticks)
-            if self._store is not None and self.course.resumed:
+            if self._store is not None and resumed:
                 self._own = self._store.past(state)
             self._audience.begin(society.name, job.agents, job.ticks, self.settings.shards, self.settings.model.label)
             if not self.course.replay:
@@ -197,6 +203,23 @@ class Coordinator:
         if failure is not None:
             raise failure
         return manifest
+
+    async def _take_over(self) -> bool:
+        """Whether a fork begins where its parent kept its state; where that is not good, it is recomputed, and said."""
+        course, graft, store = self.course, self.course.graft, self._store
+        if graft is None or store is None:
+            return False
+        policy: Policy = "machine" if self.settings.journal == "machine" else "process"
+        try:
+            positions = await asyncio.to_thread(
+                take_over, store.folder, course.file.run, graft, course.expected, policy
+            )
+        except (StorageError, SettingsError) as error:
+            self._audience.note(f"the parent's state before tick {graft.tick} is recomputed: {error}")
+            return False
+        parent = msgspec.structs.replace(course.pasts[0], since=positions)
+        self.course = msgspec.structs.replace(course, pasts=(parent, *course.pasts[1:]))
+        return True
 
     async def _attempts(self, job: Job, society: Society, state: RunState | None, closer: Closer) -> None:
         """Run to the end, through losses."""
@@ -253,7 +276,7 @@ class Coordinator:
         barrier = Barrier(self.settings.shards, job.ticks, first, job.attempt)
         opened = await self._unless_stopped(self._transport.start(job))
         self._known_up_to = max(opened.on_record, default=-1)
-        if job.attempt:
+        if job.attempt and not (self._taken_over and job.attempt == 1):
             self._audience.note(going_on(first, opened.on_record))
         if state is not None:
             mail, waiting = await self._unless_stopped(self._transport.restore(state))

@@ -40,7 +40,7 @@ class Saver:
         if store is None or (edge == self._saved and not unrecorded.calls):
             return
         await self._uploads.settled()
-        whole = store.whole
+        whole = store.whole or store.keeps(barrier.tick)
         shards, world, positions = await self._transport.export(barrier.tick, whole)
         frames = await self._transport.collect([parcel for box in barrier.mail.values() for parcel in box])
         agents, timer_ticks, timer_agents = join_shards(shards)

@@ -32,6 +32,7 @@ from populace.store.folder import (
     CHECKPOINTS,
     JOURNAL,
     Course,
+    Graft,
     Parent,
     RunFile,
     fingerprint,
@@ -41,6 +42,7 @@ from populace.store.folder import (
 )
 from populace.store.journal.check import check_journal, check_lengths
 from populace.store.journal.salvage import salvage_journal
+from populace.store.kept import kept_ticks
 from populace.store.manifest import MANIFEST, is_complete, journal_files, read_manifest
 from populace.store.remote.mirror import is_remote, journal_place, local_folder
 
@@ -151,13 +153,14 @@ def fork_course(
     *,
     salvage: bool = False,
     code: Origin | None = None,
+    anew: bool = False,
     **options: Any,
 ) -> Going:
     """Branch off from the run in `place` before tick `at_tick`: its answers hold wherever the same is asked.
 
     The place is a folder, or a remote one's address; with `salvage` its journal may be damaged, and what it has lost is
     asked anew. With other `code` than the run's own, that is what the fork runs from its first tick on, and its past
-    still has to be the run's.
+    still has to be the run's. With `anew` the run's levers that take effect at `at_tick` or later are left out.
     Parameters of the scenario (`society.`) change from `at_tick` on. Raises SettingsError for a tick that is not on
     record and for a setting by which the past would be another.
     """
@@ -174,7 +177,7 @@ def fork_course(
         raise SettingsError(
             f"--at-tick {at_tick}: {folder} has {had} on record. {choice}{_unfinished(folder, str(place))}"
         )
-    settings = fork_settings(former, at_tick, given, levers, **options)
+    settings = fork_settings(former, at_tick, given, levers, anew=anew, **options)
     _refuse(changed_keys(former, settings), "fork")
     file, lost = _salvaged(folder, file, salvage=salvage)
     kept = file.society
@@ -188,7 +191,10 @@ def fork_course(
     eras = _eras(file.eras, at_tick, was, with_minds(settings, load_society(origin).classes))
     own = run_file(origin, settings, parent, eras, file.trace_version)
     expected = tuple(hashes[:at_tick])
-    course = Course(file=own, pasts=_parents(own), expected=expected, expected_world=_first(world, at_tick))
+    course = Course(
+        file=own, pasts=_parents(own), expected=expected, expected_world=_first(world, at_tick),
+        graft=_graft(folder, file, at_tick, former, settings) if not new_code and not is_remote(place) else None,
+    )  # fmt: skip
     now = (f"{kept.name}: {_CHANGED}, and the code as it is now is forked.",) if code is None else ()
     notes = now if new_code else _kept_code(kept, "forked")
     other = [name for name, value in changed.items() if former.society.get(name, _UNSET) != value]
@@ -209,9 +215,13 @@ def fork_settings(
     at_tick: int,
     assignments: Iterable[Assignment],
     levers: Sequence[str | Mapping[str, Any]],
+    *,
+    anew: bool = False,
     **options: Any,
 ) -> Settings:
     """The settings of a fork. What is set under `society.`, and a lever that says no `at`, begins at `at_tick`.
+
+    With `anew` what the run's own levers would do from that tick on is not done.
 
     In a fork at tick 0 the society is built with what is set. Raises SettingsError, also for levers that would act in
     the past, or are missing from it.
@@ -232,7 +242,8 @@ def fork_settings(
         if lever.at < at_tick:
             raise SettingsError(f"lever {text!r}: acts in tick {lever.at}, and the fork begins at tick {at_tick}.")
         added.append(lever)
-    settings = settings.model_copy(update={"levers": (*settings.levers, *added)})
+    kept = tuple(lever for lever in settings.levers if not anew or lever.at < at_tick)
+    settings = settings.model_copy(update={"levers": (*kept, *added)})
     if past_of(settings.levers, at_tick) != past_of(former.levers, at_tick):
         raise SettingsError(f"levers: those before tick {at_tick} cannot change in a fork: its past would be another.")
     return settings
@@ -278,6 +289,18 @@ def _unfinished(folder: Path, place: str = "") -> str:
     if is_complete(folder):
         return ""
     return f" If it is not at work, go on with it first: populace resume {shlex.quote(place or str(folder))}"
+
+
+def _graft(folder: Path, file: RunFile, at_tick: int, former: Settings, settings: Settings) -> Graft | None:
+    """The last state that a run kept for good before the tick that leads to `at_tick`; None where it cannot be used.
+
+    That tick is computed anew: at its end the fork's levers read the world, and what they change is in its rows.
+    """
+    ticks = [tick for tick in kept_ticks(folder) if tick < at_tick]
+    if not ticks or former.record != settings.record or files_changed(file.society, file.files):
+        return None
+    kept = kept_ticks(folder)[max(ticks)]
+    return Graft(max(ticks), kept, folder.resolve(), file.run, tuple(file.salvaged))
 
 
 def _eras(parents: Sequence[Era], at_tick: int, was: Settings, now: Settings) -> list[Era]:

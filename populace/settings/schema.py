@@ -305,11 +305,14 @@ class CheckpointSettings(_Section):
     """When a run is saved at a tick's edge: every so many ticks, or else every so many seconds; `keep` generations.
 
     What comes after a checkpoint is recomputed from the journal, so a rare one costs time at a resume and no answer.
+    `kept_at` names ticks before which one is kept for good, in the run's folder `kept/`: a fork at a later tick begins
+    there instead of at tick 0.
     """
 
     every_ticks: Count | None = None
     every_s: NonNegativeFloat | None = 10.0
     keep: Annotated[int, Field(ge=2)] = 2
+    kept_at: Annotated[tuple[Annotated[int, Field(gt=0, lt=2**31)], ...], Field(strict=False)] = ()
 
 
 class Settings(_Section):

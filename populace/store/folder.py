@@ -28,6 +28,7 @@ from populace.models.dialect import EndpointForm
 from populace.settings import Settings, migrated
 from populace.store.checkpoint.generations import Checkpoints, latest
 from populace.store.journal.write import next_attempt
+from populace.store.kept import keep, kept_ticks
 from populace.store.place import check_new, remove_own
 from populace.store.remote.mirror import journal_place
 from populace.store.storage import make_folder
@@ -53,6 +54,19 @@ class Parent(msgspec.Struct, frozen=True):
     trace_hash: str
     salvaged: list[str] = []
     new_code: bool = False
+
+
+class Graft(msgspec.Struct, frozen=True):
+    """A state that a fork begins with in place of tick 0: its parent's before `tick`, kept in the folder `kept`.
+
+    `parent` is the parent's folder, `run` its name, and `salvaged` what of its journal is known to be damaged.
+    """
+
+    tick: int
+    kept: Path
+    parent: Path
+    run: str
+    salvaged: tuple[str, ...] = ()
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +108,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
 
     A run that is gone on with begins at its newest checkpoint. A replay calls no model and keeps no record. The first
     ticks must give the trace hashes `expected`, and should give the world's hashes `expected_world`: see `core.trace`.
+    A fork with a `graft` takes its parent's state over where that is good, and recomputes it from tick 0 where not.
     """
 
     file: RunFile
@@ -102,6 +117,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     pasts: tuple[Past, ...] = ()
     expected: tuple[str, ...] = ()
     expected_world: WorldHashes = WorldHashes()
+    graft: Graft | None = None
 
 
 def fresh_course(origin: Origin, settings: Settings) -> Course:
@@ -225,6 +241,7 @@ class Store:
         self._every_ticks = settings.checkpoint.every_ticks
         self._every_s = settings.checkpoint.every_s
         self._keep = settings.checkpoint.keep
+        self._kept_at = frozenset(settings.checkpoint.kept_at)
         self._checkpoints: Checkpoints | None = None
         self._last_tick = 0
         self._last_s = time.monotonic()
@@ -282,11 +299,17 @@ class Store:
         return self._checkpoints is None or self._checkpoints.whole
 
     def due(self, tick: int) -> bool:
-        """Whether enough ticks or seconds have passed since the last save."""
+        """Whether enough ticks or seconds have passed since the last save, or a checkpoint is to be kept here."""
+        if self.keeps(tick):
+            return True
         if self._every_ticks is not None:
             return tick - self._last_tick >= self._every_ticks
         since_s = time.monotonic() - self._last_s
         return self._every_s is not None and since_s >= max(self._every_s, _COST_SHARE * self._took_s)
+
+    def keeps(self, tick: int) -> bool:
+        """Whether a checkpoint before `tick` is to be kept for good, and none is yet."""
+        return tick in self._kept_at and tick not in kept_ticks(self.folder)
 
     def save(self, state: RunState) -> None:
         """Save a state. Raises StorageError; then the one before is as it was. May run in a thread."""
@@ -295,6 +318,8 @@ class Store:
             self._checkpoints = Checkpoints(self.folder / CHECKPOINTS, run=self.run, keep=self._keep)
         blocks: dict[str, Block] = to_blocks(state)
         self.saved_bytes += self._checkpoints.save(state.tick, blocks).written_bytes
+        if self.keeps(state.tick):
+            self.saved_bytes += keep(self.folder, self.run, state.tick, blocks)
         self._last_tick, self._last_s = state.tick, time.monotonic()
         self._took_s = self._last_s - began_s
 

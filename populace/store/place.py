@@ -24,6 +24,7 @@ _NAMES: Final = frozenset(
         "metrics.prom",
         "journal",
         "checkpoints",
+        "kept",
         "parts",
         *(f"{name}.parquet" for name in TABLES),
     }
@@ -95,6 +96,8 @@ def remove_unbegun(folder: Path) -> None:
                     path.unlink()
             if not any(journal.iterdir()):
                 journal.rmdir()
+    for taken in ("parts", "checkpoints"):  # what a fork took over from its parent
+        remove_own(folder / taken)
 
 
 def is_part(path: Path) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -106,6 +106,12 @@ class JournalIndex:
             self._alike = (agent, tick), by_key
         rows = self._alike[1].get(key, [])
         return self._read(rows[at]) if at < len(rows) else None
+
+    def before(self, tick: int) -> Iterator[Recorded]:
+        """The answers to asks of the ticks before this one, by tick, agent and nth. Raises JournalDamaged as `find`."""
+        for of, (start, stop) in self._ticks.items():
+            if of < tick:
+                yield from map(self._read, range(start, stop))
 
     def close(self) -> None:
         """Close the segments that look-ups opened; a later look-up opens them again."""

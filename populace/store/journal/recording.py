@@ -234,20 +234,7 @@ class Recording:
                     return answer, True
                 calls = answer.calls or int(answer.settled == "replayed")  # it cost its own past something
                 self._saved = (self._saved[0] + calls, self._saved[1] + answer.cost_usd)
-                abstained = answer.settled == "abstained"
-                return Answer(
-                    ask.agent,
-                    ask.tick,
-                    ask.nth,
-                    "abstained" if abstained else "replayed",
-                    answer.text,
-                    answer.reason,
-                    answer.detail,
-                    reasoning=answer.reasoning,
-                    cut=answer.cut,
-                    reading=answer.reading,
-                    left_out=answer.left_out,
-                ), False
+                return taken_over(answer, ask.nth), False
         return None, False
 
     def _pass_on(self, asks: Sequence[Ask], deliver: Deliver) -> None:
@@ -324,6 +311,23 @@ class Recording:
             self._failure = error
             if self.inner is not None:
                 self.inner.wind_down()
+
+
+def taken_over(answer: Answer, nth: int | None = None) -> Answer:
+    """An answer of another run as it counts in this one: replayed, at no cost; as this run's ask number `nth`."""
+    return Answer(
+        answer.agent,
+        answer.tick,
+        answer.nth if nth is None else nth,
+        "abstained" if answer.settled == "abstained" else "replayed",
+        answer.text,
+        answer.reason,
+        answer.detail,
+        reasoning=answer.reasoning,
+        cut=answer.cut,
+        reading=answer.reading,
+        left_out=answer.left_out,
+    )
 
 
 def _write(journal: Journal, records: list[tuple[bytes, Answer]]) -> None:

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from populace.core.errors import PopulaceError, SettingsError, StorageError
-from populace.core.tables import SCHEMA_VERSION, Table, TableRows
-from populace.files import storage_error
+from populace.core.tables import SCHEMA_VERSION, TABLES, Table, TableRows
+from populace.files import naming, storage_error
 from populace.store.tables.columns import arrow_type, convert
 
 GROUP_ROWS: Final = 50_000
@@ -30,6 +30,9 @@ SCHEMA: Final = "populace.schema"
 
 PARTS: Final = "parts"
 """The folder of a run that holds the parts of its tables while it lasts."""
+
+
+_OF_ONE_FILE: Final = (b"populace.complete", b"populace.ticks")
 
 
 def part_number(file: Path) -> int:
@@ -85,6 +88,27 @@ def lost_parts(out: Path, parts: int, rows: Mapping[str, int]) -> list[str]:
             bad = [file.name for file in files if there.get(file) is None]
             lost.append(f"{out / PARTS}: {found:,} of {wanted:,} rows of {name} are there; look for {', '.join(bad)}")
     return lost
+
+
+def write_part(out: Path, name: str, table: Any, number: int, ticks: int) -> Path:
+    """Write rows that another run left as part `number` of a table of the run in `out`, up to so many ticks.
+
+    Raises StorageError.
+    """
+    path = out / PARTS / f"{name}-{number:06}.parquet"
+    about = {key: value for key, value in (table.schema.metadata or {}).items() if key not in _OF_ONE_FILE}
+    schema = table.schema.with_metadata(about)
+    repeating = [one.name for one in TABLES[name].columns if not one.distinct]
+    with naming(path, "written"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = _File(path.with_name(f"{name}.parquet.part"), schema, [one for one in schema.names if one in repeating])
+        try:
+            file.write(table.replace_schema_metadata(about).to_batches(GROUP_ROWS), GROUP_ROWS)
+            file.finish(path, complete=False, ticks=ticks)
+        except BaseException:
+            file.drop()
+            raise
+    return path
 
 
 class Sheet:
