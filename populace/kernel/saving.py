@@ -21,30 +21,17 @@ import msgspec
 import numpy as np
 
 from populace.agents.agent import Agent
-from populace.core.containers import (
-    OrderedFrozenSet,
-    OrderedSet,
-    ReadOnlyDict,
-    ReadOnlyList,
-    ReadOnlySet,
-    fields_of,
-    order_sets,
-    set_field,
-)
+from populace.core.containers import fields_of, order_sets, set_field
 from populace.core.errors import NotKept
 from populace.core.roster import Roster
 from populace.kernel.columns import SCALARS, Column, column_of, fits, put_sets, sorted_sets
+from populace.kernel.likeness import MUTABLE, all_alike, is_frozen, read_as
 
 _NEXT: Final = (
     "A run is saved and resumed with agents as plain data: declare the field with the type that it holds, or keep in "
     "it what it declares."
 )
 _CHUNK: Final = 128
-_READ_AS: Final[dict[type, type]] = {
-    OrderedSet: set, OrderedFrozenSet: frozenset, ReadOnlyList: list, ReadOnlyDict: dict, ReadOnlySet: set
-}  # fmt: skip
-"""As what a resumed run would read these, which is no difference to an agent."""
-_MUTABLE: Final = frozenset({list, dict, set, OrderedSet, bytearray})
 _NOT_SAVED: Final = (TypeError, ValueError, OverflowError, RecursionError, AttributeError)
 _encode: Final = msgspec.msgpack.Encoder().encode
 _types: Final = msgspec.inspect
@@ -212,13 +199,13 @@ class Keeper:
             kinds = set(map(type, map(read, agents)))
             if len(kinds) > 1 or kinds != set(map(type, map(read, again))):
                 for was, now in zip(map(read, agents), map(read, again), strict=True):
-                    if _read_as(was) is not _read_as(now):
+                    if read_as(was) is not read_as(now):
                         return False
         for field in self._held:
             read = field.read
             if field.flat:
-                containers.extend(id(value) for value in map(read, agents) if type(value) in _MUTABLE)
-            elif not all(map(_alike, map(read, agents), map(read, again), [containers] * len(agents))):
+                containers.extend(id(value) for value in map(read, agents) if type(value) in MUTABLE)
+            elif not all_alike(list(map(read, agents)), list(map(read, again)), containers):
                 return False
         return not self._open or not any(vars(agent) for agent in agents)
 
@@ -324,47 +311,6 @@ def _shape(kind: Any, inside: tuple[type, ...]) -> tuple[bool, bool, bool]:
     return True, not hasattr(kind, "fields") and not any(one[0] for one in shapes), sets
 
 
-def _alike(was: Any, now: Any, containers: list[int]) -> bool:
-    """Whether two values that take the same bytes are of the same types throughout; notes mutable containers."""
-    kind = type(was)
-    if kind in SCALARS:
-        return kind is type(now)
-    base = _READ_AS.get(kind, kind)
-    if base is not _read_as(now):
-        return False
-    if kind in _MUTABLE:
-        containers.append(id(was))
-    if base is list or base is tuple or base is dict:
-        ones, twos = was, now
-        if base is dict:
-            if set(map(type, was)) != set(map(type, now)):
-                return False
-            ones, twos = was.values(), now.values()
-        kinds = set(map(type, ones))
-        if kinds <= SCALARS:
-            return kinds == set(map(type, twos))
-        return all(
-            _alike(one, two, containers) if type(one) not in SCALARS else type(one) is type(two)
-            for one, two in zip(ones, twos, strict=True)
-        )
-    if base is set or base is frozenset:
-        return set(map(_read_as, was)) == set(map(_read_as, now))
-    mine = fields_of(was)
-    if not mine:
-        return bool(was == now)
-    if not _is_frozen(was):
-        containers.append(id(was))
-    if isinstance(was, msgspec.Struct) and getattr(was, "__dict__", None):
-        return False
-    return all(_alike(one, two, containers) for (_, one), (_, two) in zip(mine, fields_of(now), strict=True))
-
-
-def _is_frozen(value: Any) -> bool:
-    if isinstance(value, msgspec.Struct):
-        return bool(value.__struct_config__.frozen)
-    return bool(type(value).__dataclass_params__.frozen)
-
-
 def _refuse_shared(agents: Sequence[Agent], ids: Sequence[int]) -> NoReturn:
     """Raise for a container that stands in two places."""
     known: dict[int, tuple[str, int]] = {}
@@ -379,7 +325,7 @@ def _refuse_shared(agents: Sequence[Agent], ids: Sequence[int]) -> NoReturn:
                 if other != owner:
                     places = f"{first} of agent {other} and {where} of agent {owner}"
                 raise NotKept(
-                    f"{places} are one and the same {_read_as(value).__name__}: in a resumed run they are two, and "
+                    f"{places} are one and the same {read_as(value).__name__}: in a resumed run they are two, and "
                     f"what is done to one is not done to the other. {_copy_hint(value)}"
                 )
     raise AssertionError("two places held one container, and now none do")
@@ -388,15 +334,11 @@ def _refuse_shared(agents: Sequence[Agent], ids: Sequence[int]) -> NoReturn:
 def _copy_hint(value: Any) -> str:
     if fields_of(value):
         return f"Keep `copy.copy(...)` of it in one of them, or declare {type(value).__name__} with frozen=True."
-    return f"Keep a copy in one of them: `{_read_as(value).__name__}(...)`."
-
-
-def _read_as(value: Any) -> type:
-    return _READ_AS.get(type(value), type(value))
+    return f"Keep a copy in one of them: `{read_as(value).__name__}(...)`."
 
 
 def _containers(where: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if type(value) in _MUTABLE or (fields_of(value) and not _is_frozen(value)):
+    if type(value) in MUTABLE or (fields_of(value) and not is_frozen(value)):
         yield where, value
     if isinstance(value, Mapping | list | tuple) or fields_of(value):
         for key, one in _inside(value):
@@ -414,8 +356,8 @@ def _unsaved(agent: Agent) -> str:
 
 
 def _differences(where: str, was: Any, now: Any) -> Iterator[str]:
-    if _read_as(was) is not _read_as(now):
-        yield f"{where} holds {_a(_read_as(was))}, which a resumed run reads as {_a(_read_as(now))}"
+    if read_as(was) is not read_as(now):
+        yield f"{where} holds {_a(read_as(was))}, which a resumed run reads as {_a(read_as(now))}"
     elif isinstance(was, msgspec.Struct | list | tuple | Mapping) or dataclasses.is_dataclass(was):
         mine, other = _inside(was), _inside(now)
         if [key for key, _ in mine] != [key for key, _ in other]:
@@ -431,7 +373,7 @@ def _differences(where: str, was: Any, now: Any) -> Iterator[str]:
 
 
 def _kinds(elements: Any) -> Counter[type]:
-    return Counter(map(_read_as, elements))
+    return Counter(map(read_as, elements))
 
 
 def _a(kind: type) -> str:

@@ -28,6 +28,7 @@ class Holdings(Part):
     debt_due: tuple[int, int]
     """What accrued on the government's debt in this year: cents, and 120,000ths of the next."""
     typed: bool
+    month_ticks: int
     household_type: str | None
     _firms: int | str
     _schedule: Schedule

@@ -34,7 +34,7 @@ class Looks(Holdings):
             "income_cents": people.income[agents],
             "spent_cents": people.spent[agents],
             "bought_units": people.bought[agents],
-            "months_jobless": np.maximum(jobless, 0),
+            "months_jobless": np.maximum(jobless, 0) // self.month_ticks,
             "price_cents": np.full(size, firms.mean_price()),
             "inflation_year": np.full(size, _or_zero(stats.last("inflation_year"))),
             "unemployment_rate": np.full(size, _or_zero(stats.last("unemployment_rate"))),

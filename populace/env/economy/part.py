@@ -29,7 +29,11 @@ _COLUMNS = ("cents", "saved", "accrued", "seen", *COLUMNS)
 
 
 class Economy(HouseholdActs, FirmActs, Looks):
-    """A closed economy in months (a tick is a month), with money in whole cents and goods in whole units.
+    """A closed economy in months (of `month_ticks` ticks each), with money in whole cents and goods in whole units.
+
+    A tick is a month unless `month_ticks` says that one takes several: then acts of its ticks are gathered, and the
+    month ends with the last of them. A society of hours may settle its accounts each day that way, with a day in the
+    place of a month wherever the text below says month (hours to work, brackets, rates).
 
     **Who is who.** `firms` is a number of firms that act by the rules below, or the name of a type of agents who play
     them; `households` is the name of the households' type, or None for all other agents. A firm is called by its
@@ -121,6 +125,7 @@ class Economy(HouseholdActs, FirmActs, Looks):
         loan_rate: float = 0.05,
         credit_limit_cents: int = 0,
         keep_months: int = 1_200,
+        month_ticks: int = 1,
         name: str | None = None,
     ) -> None:
         """Amounts and skills are one for all, or one for each household. Raises ScenarioError for what cannot be."""
@@ -138,8 +143,10 @@ class Economy(HouseholdActs, FirmActs, Looks):
         self.rebate_share, self.transfer_cents, self.transfer_to = rebate_share, transfer_cents, transfer_to
         self.transfer_funding, self.interest_rate, self.loan_rate = transfer_funding, interest_rate, loan_rate
         self.credit_limit_cents = credit_limit_cents
-        for key, value in {**vars(self), "employed": employed, "keep_months": keep_months}.items():
+        given = {"employed": employed, "keep_months": keep_months, "month_ticks": month_ticks}
+        for key, value in {**vars(self), **given}.items():
             policy.check(key, value)
+        self.month_ticks = month_ticks
         if isinstance(firms, bool) or not isinstance(firms, int | str) or (isinstance(firms, int) and firms < 0):
             raise ScenarioError(f"Economy(firms={firms!r}): a number of firms, or the name of the type that plays them")
         amounts = {"firm_cents": firm_cents, "stock_units": stock_units, "price_cents": price_cents}
@@ -223,9 +230,10 @@ class Economy(HouseholdActs, FirmActs, Looks):
         setattr(self, name, Schedule(value).brackets if name == "brackets" else value)
 
     def advance(self, tick: int) -> None:
-        """End the month; see the class."""
-        close(self, tick)
-        self.pending = Pending()
+        """End the month, if this is its last tick; see the class."""
+        if (tick + 1) % self.month_ticks == 0:
+            close(self, tick)
+            self.pending = Pending()
         self._digest_touched()
 
     def grow(self, ids: NDArray[np.int32]) -> None:
@@ -287,6 +295,7 @@ class Economy(HouseholdActs, FirmActs, Looks):
             "firms": self.firms.state(),
             "statistics": self.statistics.state(),
             "debt_due": list(self.debt_due),
+            **({} if self.month_ticks == 1 else {"pending": self.pending.state()}),
         }
 
     def digest(self) -> bytes:
@@ -302,6 +311,7 @@ class Economy(HouseholdActs, FirmActs, Looks):
             "firms": self.firms.state(),
             "statistics": self.statistics.state(),
             "debt_due": list(self.debt_due),
+            "pending": self.pending.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -317,5 +327,6 @@ class Economy(HouseholdActs, FirmActs, Looks):
         self.statistics.restore(state["statistics"])
         self.debt_due = (int(state["debt_due"][0]), int(state["debt_due"][1]))
         self.pending = Pending()
+        self.pending.restore(state.get("pending", {}))
         self._digests = RowDigests("economy", *_COLUMNS)
         self._digest_all()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 _LOW = np.int64(2**32 - 1)
+_LISTS: Final = ("hours", "spend", "shares", "orders", "sought", "quits")
 
 
 class Pending:
-    """Hours, budgets, applications and notices of the month; empty between two months."""
+    """Hours, budgets, applications and notices of the month so far; empty between two months."""
 
     def __init__(self) -> None:
         self.hours: list[tuple[Ints, Floats]] = []
@@ -27,6 +29,23 @@ class Pending:
         self.orders: list[tuple[Ints, Ints, Ints]] = []
         self.sought: list[tuple[Ints, Ints]] = []
         self.quits: list[Ints] = []
+
+    def state(self) -> dict[str, dict[str, NDArray[Any]]]:
+        """What was said so far: by list its columns, joined; lists of which nothing is there are left out."""
+        chunks = {name: getattr(self, name) for name in _LISTS}
+        chunks["quits"] = [(one,) for one in self.quits]
+        joined = {name: [np.concatenate(one) for one in zip(*said, strict=True)] for name, said in chunks.items()}
+        return {
+            name: {f"column{at}": column for at, column in enumerate(columns)}
+            for name, columns in joined.items()
+            if columns and len(columns[0])
+        }
+
+    def restore(self, state: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:
+        """Take what `state` gave."""
+        for name, columns in state.items():
+            said = tuple([columns[f"column{at}"].copy() for at in range(len(columns))])
+            setattr(self, name, list(said) if name == "quits" else [said])
 
     def worked(self) -> tuple[Ints, Floats]:
         """Who works, sorted ids, and how many hours; of several statements of one agent the last holds."""

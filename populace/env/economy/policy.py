@@ -67,6 +67,7 @@ _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "visits": (1, 10),
     "employed": (0, 1),
     "keep_months": (13, 100_000),
+    "month_ticks": (1, 1_000_000),
 }
 
 TARGETS: Final = ("all", "poorest_fifth", "lowest_paid_fifth", "unemployed")
@@ -78,7 +79,7 @@ def check(name: str, value: Any) -> None:
         low, high = _BOUNDS[name]
         if type(value) not in (int, float) or not low <= value <= high:
             raise ScenarioError(f"Economy({name}={value!r}): it is a number from {low:g} to {high:g}")
-        if type(value) is not int and (name == "keep_months" or SETTABLE.get(name) is int):
+        if type(value) is not int and (name in ("keep_months", "month_ticks") or SETTABLE.get(name) is int):
             raise ScenarioError(f"Economy({name}={value!r}): it is a whole number from {low:g} to {high:g}")
     elif name == "brackets":
         Schedule(value)
