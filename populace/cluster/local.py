@@ -20,6 +20,7 @@ from populace.cluster.world_host import WorldHost, build_world_host
 from populace.core.claims import Claim, News
 from populace.core.records import Answer, Counts, Look, Position
 from populace.core.rounds import Contribution, Heard
+from populace.env.network.part import Network
 from populace.env.plain import Shown
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope, Frame, count_messages
@@ -64,7 +65,12 @@ class _Door:
 def opened(environment: Environment) -> Opened:
     """What the coordinator is told of a world that was just built."""
     world = environment.world
-    return Opened(world.rows_of(world.ids()), environment.measure())
+    ties = {
+        name: {"source": part.out.sources(), "target": part.out.targets, "weight": part.out.weights}
+        for name, part in world.parts.items()
+        if isinstance(part, Network) and part.edge_count
+    }
+    return Opened(world.rows_of(world.ids()), environment.measure(), ties=ties)
 
 
 class LocalTransport:

@@ -46,6 +46,7 @@ from populace.cluster.wire import (
     unpack_forms,
     unpack_positions,
     unpack_run,
+    unpack_tables,
     unpack_tick,
     unpack_world,
 )
@@ -138,7 +139,9 @@ class RayTransport:
             *(self._start_shard((index, owner), kind, again, packed, part) for index, part in enumerate(parts))
         )
         there = msgspec.msgpack.decode(world, type=Opened)
-        return msgspec.structs.replace(there, fields=unpack_fields(there.fields), on_record=known[0])
+        return msgspec.structs.replace(
+            there, fields=unpack_fields(there.fields), ties=unpack_tables(there.ties), on_record=known[0]
+        )
 
     async def _start_shard(
         self, made_of: tuple[int, bytes], kind: Any, again: bool, job: bytes, part: Any

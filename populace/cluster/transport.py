@@ -10,6 +10,7 @@ import msgspec
 from populace.budget.amounts import Amount
 from populace.cluster.job import Job
 from populace.core.records import Counts, Position
+from populace.core.tables import TableRows
 from populace.core.traffic import Vitals
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope, Frame
@@ -21,7 +22,7 @@ from populace.store.journal.recording import Missed
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """The world before tick 0: all agents' rows in the table of agents, and the outcomes.
+    """The world before tick 0: all agents' rows in the table of agents, the outcomes, and the edges of networks.
 
     `on_record` says how many answers the run's own journal, as far as it was read, holds of each tick.
     """
@@ -29,6 +30,7 @@ class Opened(msgspec.Struct, frozen=True):
     fields: dict[str, Any]
     outcomes: dict[str, float]
     on_record: dict[int, int] = {}
+    ties: dict[str, TableRows] = {}
 
 
 class Progress(msgspec.Struct):

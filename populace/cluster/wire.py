@@ -68,6 +68,11 @@ def unpack_fields(fields: dict[str, Any]) -> dict[str, Any]:
     return _columns(fields)
 
 
+def unpack_tables(tables: dict[str, TableRows]) -> dict[str, TableRows]:
+    """Rows of tables as they were before they crossed."""
+    return _rows(tables)
+
+
 def pack(value: Any) -> bytes:
     """Pack a record (`TickDone`, `WorldDone`, `RunDone`, `Opened`, looks, ...) for `unpack_...`."""
     return _encode(value)

@@ -188,6 +188,17 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType({
         ),
         order=("tick", "agent"), identity=("agent",), late=1, seldom=True,
     ),
+    "ties": Table(
+        "an edge of a network as the run began",
+        (
+            _TICK,
+            Column("part", "text", "the part that holds the network"),
+            Column("source", "int32", "agent's id: whose edge it is", private=True),
+            Column("target", "int32", "agent's id", private=True),
+            Column("weight", "float64", "the society's own unit", private=True),
+        ),
+        order=("tick",), identity=("source", "target"), late=1, record="ties", seldom=True,
+    ),
     "levers": Table(
         "an agent touched by a lever",
         (

@@ -20,6 +20,7 @@ from populace.core.errors import ConservationError, Diverged, JournalDamaged, Po
 from populace.data.hidden_state import hidden_state
 from populace.data.societies import parted
 from populace.monitoring.metrics import Ceilings, Metrics
+from populace.monitoring.progress_file import ProgressFile
 from populace.monitoring.report import Observer
 from populace.runs.courses import Going, recorded_hashes
 from populace.runs.place import Place
@@ -61,7 +62,8 @@ def conduct(
     for found in () if going.course.resumed else hidden_state(going.origin.source or ""):
         say(f"note: {parted(going.origin.name)[0]}:{found.line}: {found.what}")
     settings = going.settings
-    watching = [*observers]
+    told = ProgressFile(place.folder)
+    watching = [*observers, told]
     metrics = None
     if settings.is_measured:
         metrics = metrics_of(settings, going.course.file.run, place.folder)
@@ -79,6 +81,7 @@ def conduct(
                 error.add_note(step)
         raise
     finally:
+        told.close()
         if metrics is not None:
             metrics.close()
         ended(place)

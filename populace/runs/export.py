@@ -30,7 +30,7 @@ _OF_MANIFEST: Final = (
     "estimated_usd", "saved", "wall_s",
 )  # fmt: skip
 _TEXTS_OF_SETTINGS: Final = frozenset({("model", "kind"), ("model", "name"), ("model", "sampling"), ("transport",)})
-_IDS: Final = ("agent", "sender", "receiver")
+_IDS: Final = ("agent", "sender", "receiver", "source", "target")
 LEFT_OUT: Final = "[left out]"
 
 

@@ -299,6 +299,7 @@ class Record(_Section):
     asks: bool = True
     actions: bool = True
     rounds: bool = True
+    ties: bool = True
 
 
 class CheckpointSettings(_Section):

@@ -22,6 +22,7 @@ _NAMES: Final = frozenset(
         *_RUNS,
         "endpoints.json",
         "metrics.prom",
+        "progress.jsonl",
         "journal",
         "checkpoints",
         "kept",
@@ -87,7 +88,7 @@ def remove_unbegun(folder: Path) -> None:
     Its journal holds no answer. Raises StorageError.
     """
     with naming(folder, "removed"):
-        for name in _RUNS:
+        for name in (*_RUNS, "progress.jsonl"):
             (folder / name).unlink(missing_ok=True)
         journal = folder / "journal"
         if journal.exists():

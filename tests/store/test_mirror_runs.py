@@ -92,7 +92,9 @@ def test_killed_and_the_machine_lost_it_goes_on_from_the_store(
     assert manifest["attempt"] == 1
     same_tables(copy, undisturbed)
     left = {path.relative_to(copy).parts[0] for path in copy.rglob("*") if path.is_file()}
-    assert left == {"run.json", "manifest.json", "journal"} | {path.name for path in undisturbed.glob("*.parquet")}
+    assert left == {"run.json", "manifest.json", "progress.jsonl", "journal"} | {
+        path.name for path in undisturbed.glob("*.parquet")
+    }
     for path in copy.rglob("*"):
         if path.is_file():
             assert SECRET.encode() not in path.read_bytes()

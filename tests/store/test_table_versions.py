@@ -30,7 +30,7 @@ def rewritten(path: Path, version: bytes | None) -> None:
 def test_every_table_says_its_version(run):
     files = sorted(run.glob("*.parquet"))
     assert [path.stem for path in files] == [
-        "actions", "agents", "asks", "failures", "levers", "messages", "outcomes", "rounds"
+        "actions", "agents", "asks", "failures", "levers", "messages", "outcomes", "rounds", "ties"
     ]  # fmt: skip
     for path in files:
         assert pq.read_schema(path).metadata[b"populace.schema"] == str(SCHEMA_VERSION).encode()

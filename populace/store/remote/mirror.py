@@ -38,8 +38,10 @@ from populace.store.storage import make_folder, naming
 REMOTE_SEGMENT_BYTES: Final = 8 * 2**20
 """How long a journal's segment should become in a remote run: the one that grows is uploaded again each time."""
 
-RECORD: Final = ("run.json", "manifest.json", "endpoints.json", "journal/*", "checkpoints/*", "parts/*")
-"""What resume, replay and fork read of a run: all but its finished tables."""
+RECORD: Final = (
+    "run.json", "manifest.json", "endpoints.json", "progress.jsonl", "journal/*", "checkpoints/*", "parts/*"
+)  # fmt: skip
+"""What resume, replay and fork read of a run, and what it goes on telling: all but its finished tables."""
 
 _JOURNAL: Final = "/journal"
 JOURNALS: Final = ("journal/*",)

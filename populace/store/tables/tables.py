@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from populace.core.errors import SettingsError, StorageError
-from populace.core.tables import TABLES, TableRows
+from populace.core.tables import TABLES, Table, TableRows
 from populace.files import naming, sync_folder
 from populace.settings import Record
 from populace.store.place import is_part, remove_own
@@ -60,11 +60,12 @@ class Tables:
         self._parts = parts
         self._former_ticks = former_ticks
         self._group_rows = group_rows
+        self._settings = settings
         self._sheets: dict[str, Sheet] = {}
         for name, table in TABLES.items():
             if table.seldom and not any((out / PARTS).glob(f"{name}-*.parquet")):
                 continue
-            if table.record is None or getattr(settings, table.record) not in (False, "none"):
+            if self._keeps(table):
                 whole = replace(table, columns=(*table.columns, *extra)) if name == "agents" else table
                 self._sheets[name] = Sheet(out, name, whole, group_rows, parts)
         with naming(out / PARTS, "written"):
@@ -76,6 +77,10 @@ class Tables:
                 path = out / f"{name}.parquet"
                 if path.exists() and not is_table(path, name):
                     raise StorageError(f"{path}: is not a table that a run left. Move it out of the run's folder.")
+
+    def _keeps(self, table: Table) -> bool:
+        """Whether the settings have a table kept."""
+        return table.record is None or getattr(self._settings, table.record) not in (False, "none")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,7 +94,7 @@ class Tables:
 
     def add(self, name: str, batch: TableRows) -> None:
         """Add rows to a table, as the kernel gives them; where the table is not kept, nothing happens."""
-        if name not in self._sheets and TABLES[name].seldom:
+        if name not in self._sheets and TABLES[name].seldom and self._keeps(TABLES[name]):
             self._sheets[name] = Sheet(self._out, name, TABLES[name], self._group_rows, self._parts)
         if sheet := self._sheets.get(name):
             sheet.add(batch)
