@@ -19,7 +19,7 @@ import msgspec
 from populace.agents.answers import compile_answer, content_key, unusable
 from populace.agents.embedding import EMBEDDING, Vectors
 from populace.agents.facts import fill
-from populace.agents.minds import MODEL, Minds, mind_of
+from populace.agents.minds import ARCHETYPES, MODEL, Minds, mind_of
 from populace.core.draws import WORLD, Draws
 from populace.core.errors import BadAction, BadAsk, BadMessage
 from populace.core.records import DEFAULT_ROLE, EMBED_ROLE, ROLE_NAME, Abstained, Ask, Look, Message
@@ -110,7 +110,7 @@ class Context:
     order that is drawn for this agent and tick, and one sender's in the order in which they were sent.
     """
 
-    __slots__ = ("_draft", "_draws", "_made", "_scope", "id", "inbox", "seen", "tick")
+    __slots__ = ("_draft", "_draws", "_made", "_scope", "_together", "id", "inbox", "seen", "tick")
 
     def __init__(
         self,
@@ -128,6 +128,8 @@ class Context:
         self._draft = draft
         self._draws: Draws | None = None
         self._made = 0
+        self._together: Mapping[str, int] = NOTHING
+        """How often it has asked by archetype, by purpose."""
 
     @property
     def parameters(self) -> Any:
@@ -221,6 +223,7 @@ class Context:
         system: str = "",
         purpose: str = "ask",
         model_role: str = "",
+        archetype: bool | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
     ) -> Awaitable[Any]:
@@ -237,6 +240,10 @@ class Context:
         counts and costs, and the rule that answers it. `model_role` names the model that is asked, as the settings
         call it (`[model.roles.judge]`); without it, it is that of the society's `model_roles`, or else `[model]`, which
         "default" always names and which stands in for a role that the settings do not name.
+
+        With `archetype` all agents of the type that ask the same in the tick, for the same purpose, share one ask: of a
+        `Choice` with probabilities each draws its own label from them, any other answer is shared. None leaves it to
+        the agent's mind.
 
         Raises BadAsk for an answer type without a schema, for what is neither a prompt nor a conversation, and for
         facts that do not fit their template.
@@ -262,7 +269,10 @@ class Context:
             if scope.minds and scope.roster is not None:
                 own = scope.minds.get(scope.roster.type_of(self.id))
                 mind = MODEL if own is None else mind_of(own, purpose, model_role)
-                model_role = model_role if mind == MODEL else mind
+                if mind == ARCHETYPES:
+                    archetype = archetype is not False
+                elif mind != MODEL:
+                    model_role = mind
             if not model_role and scope.model_roles and scope.roster is not None:
                 model_role = scope.model_roles.get(scope.roster.type_of(self.id), "")
             if model_role:
@@ -276,6 +286,11 @@ class Context:
         except _NOT_PLAIN as error:
             raise BadAsk(f"ctx.ask: {error}") from None
         ask = Ask(self.id, self.tick, self._made, purpose, said, spec, tokens, heat, key, told, model_role)
+        if archetype:
+            if self.id < 0:
+                raise BadAsk("ctx.ask: archetype=True is for agents; a part asks for itself")
+            ask.again = self._together.get(purpose, 0)
+            self._together = {**self._together, purpose: ask.again + 1}
         self._made += 1
         self._draft.pending.append(ask)
         return ask

@@ -1,4 +1,4 @@
-"""Which mind answers the asks of a type of agents: the model, the society's rules, or a model role. Pure.
+"""Which mind answers the asks of a type of agents: the model, for each or by archetype, or rules. Pure.
 
 A class of agents says which is its own (`Agent.mind`), and the settings switch it (`[minds]`), for all of its asks or
 for those of a purpose. Whichever answers reads the same facts.
@@ -17,7 +17,9 @@ MODEL: Final = "model"
 """The mind that is the model: that of the ask's model role, of its type's, or of `[model]`."""
 RULES: Final = "rules"
 """The mind that is the society's rules; also the model role under which they answer."""
-KINDS: Final = (MODEL, RULES)
+ARCHETYPES: Final = "archetypes"
+"""The mind that is the model, asked once a tick for all agents of the type that ask the same."""
+KINDS: Final = (MODEL, RULES, ARCHETYPES)
 """Minds that have a name of their own; any other is a model role."""
 OTHERWISE: Final = ""
 """Stands for all purposes that are not named."""

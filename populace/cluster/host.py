@@ -114,10 +114,10 @@ class WorldDoor(Protocol):
         """Wait until there is news for the shard, and give it; none once the tick is closed."""
 
     async def claim(self, shard: int, tick: int, claims: Sequence[Claim]) -> list[tuple[int, int]]:
-        """Say what columnar agents of a shard want asked; gives what the shard has to ask itself."""
+        """Say what agents of a shard want asked together; gives what the shard has to ask itself."""
 
     async def tell_answers(self, tick: int, answers: Sequence[Answer]) -> None:
-        """Tell what asks of columnar agents were answered, which agents on other shards may wait for."""
+        """Tell what such asks were answered, which agents on other shards may wait for."""
 
 
 def build_host(
@@ -263,7 +263,8 @@ class ShardHost:
                         todo.extend(self.shard.handle(proceed))
                     case ClaimAsks(claims):
                         mine = await self._world.claim(index, tick, claims)
-                        todo.extend(self.shard.handle(Claimed(mine)))
+                        of = [(one.agent, one.nth) for one in claims]
+                        todo.extend(self.shard.handle(Claimed(mine, of)))
                     case TellAnswers(answers):
                         await self._world.tell_answers(tick, answers)
                 if self._has_news():

@@ -1,4 +1,4 @@
-"""Asks that a columnar type puts once for all of its agents that would ask the same, as the world is told of them.
+"""Asks that are put once for all agents of a type that would ask the same, as the world is told of them.
 
 Each shard claims the archetypes of its own agents. The world says of each who asks it, the first shard that claimed it;
 that one tells what it was answered, and the others hear of it.
@@ -34,7 +34,7 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class News(msgspec.Struct, frozen=True):
-    """What a shard waits for: what was heard of rounds, and what others asked for its columnar agents too."""
+    """What a shard waits for: what was heard of rounds, and what others asked for its agents too."""
 
     heard: list[Heard] = []
     answers: list[Answer] = []

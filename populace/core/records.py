@@ -80,7 +80,8 @@ class Ask(msgspec.Struct, gc=False):
     messages, parameters and schema (`populace.agents.answers.content_key`), in which neither agent nor arm stands.
     `messages` are (role, content) pairs; `spec` is the compiled answer type. `facts` is what the prompt was made of, as
     JSON text of an object; '' where it was given as it stands. `model_role` says which model is asked, '' for the
-    default one; what stands in the key is that model, and not the role.
+    default one; what stands in the key is that model, and not the role. `again` is -1 for an ask of the agent's own;
+    for one that it puts together with all who ask the same, how often it had so asked for the purpose in the tick.
     """
 
     agent: int
@@ -94,6 +95,7 @@ class Ask(msgspec.Struct, gc=False):
     key: bytes
     facts: str = ""
     model_role: str = ""
+    again: int = -1
     _read: tuple[str, Any] | None = None
 
     def __await__(self) -> Generator[Ask, Any, Any]:
@@ -121,8 +123,8 @@ def place_in_tick(ask: Ask) -> tuple[bool, int, int]:
 
 
 def who(agent: int) -> str:
-    """An asker, as it is told of: an agent by its id, the world, or agents of a columnar type together."""
-    return f"agent {agent}" if agent >= 0 else "the world" if agent == -1 else "columnar agents"
+    """An asker, as it is told of: an agent by its id, the world, or agents of a type together."""
+    return f"agent {agent}" if agent >= 0 else "the world" if agent == -1 else "agents together"
 
 
 class AskAll(msgspec.Struct):

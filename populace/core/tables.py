@@ -129,7 +129,7 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType({
             Column("latency_s", "float64", "seconds of wall time", distinct=True, source="answer.latency_s"),
             Column("key", "text", "content key, hex of BLAKE2b-128", "digest", distinct=True, source="ask.key",
                    compared=True, private=True),
-            Column("for_type", "text", "the columnar type whose agents asked it together; null: one agent, or a part",
+            Column("for_type", "text", "the type whose agents asked it together; null: one agent, or a part",
                    "empty_is_null", nullable=True, shown=True),
             Column("stands_for", "int32", "for how many agents of that type it was asked; null: as above",
                    "negative_is_null", nullable=True),

@@ -185,17 +185,20 @@ class ColumnarTypes:
         self._unclaimed.update(((one.agent, one.nth), one.type) for one in claims)
         return claims
 
-    def claimed(self, mine: Sequence[Identity]) -> list[Ask]:
-        """All that was claimed is asked elsewhere but for `mine`; gives these. What comes twice changes nothing."""
+    def claimed(self, mine: Sequence[Identity], of: Sequence[Identity]) -> list[Ask]:
+        """Of what was claimed, `of`, all is asked elsewhere but for `mine`; gives these. Twice changes nothing."""
         asks: list[Ask] = []
-        for identity in mine:
-            if identity in self._unclaimed:
-                name = self._own[identity] = self._unclaimed.pop(identity)
-                ask = self._turns[name].wanted(*identity)
-                assert ask is not None
-                asks.append(ask)
-        self._elsewhere.update(self._unclaimed)
-        self._unclaimed = {}
+        for identity in of:
+            name = self._unclaimed.pop(identity, None)
+            if name is None:
+                continue
+            if identity not in mine:
+                self._elsewhere[identity] = name
+                continue
+            self._own[identity] = name
+            ask = self._turns[name].wanted(*identity)
+            assert ask is not None
+            asks.append(ask)
         return asks
 
     def take_early(self) -> list[Answer]:

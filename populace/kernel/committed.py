@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import pairwise
 from operator import attrgetter, itemgetter
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -98,11 +98,15 @@ class Ended:
         for turn, row in zip(turns, rows, strict=True):
             said: Any = ()
             if turn.asks is not None:
-                self._asked += len(turn.asks)
-                said = said_of(turn.asks, turn.answers)  # type: ignore[arg-type]
+                asks, answers = turn.asks, cast("list[Answer]", turn.answers)
+                said = said_of(asks, answers)
+                if turn.joined:  # those stand with the world, once for all
+                    own = [at for at, ask in enumerate(asks) if ask.again < 0]
+                    asks, answers = [asks[at] for at in own], [answers[at] for at in own]
+                self._asked += len(asks)
                 if self._keep_asks:
-                    self._asks += turn.asks
-                    self._answers += turn.answers  # type: ignore[arg-type]
+                    self._asks += asks
+                    self._answers += answers
             committed: Any
             if turn.failure is not None:
                 self._failures.append(turn.failure)

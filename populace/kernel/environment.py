@@ -286,11 +286,11 @@ class Environment:
         return self._pulling.levers.blocked(self.world.tick, speakers, listeners)[0]
 
     def claim(self, shard: int, tick: int, claims: Sequence[Claim], attempt: int = 0) -> list[tuple[int, int]]:
-        """What columnar agents of a shard want asked; see `Sharing.claim`. Raises StaleOrder as `attend` does."""
+        """What agents of a shard want asked together; see `Sharing.claim`. Raises StaleOrder as `attend` does."""
         return self._sharing_of(tick, attempt).claim(shard, claims)
 
     def tell_answers(self, tick: int, answers: Sequence[Answer], attempt: int = 0) -> None:
-        """What asks of columnar agents were answered. Raises StaleOrder as `attend` does."""
+        """What such asks were answered. Raises StaleOrder as `attend` does."""
         self._sharing_of(tick, attempt).tell(answers)
 
     def hear_answers(self, shard: int, tick: int, attempt: int = 0) -> list[Answer]:
@@ -307,7 +307,7 @@ class Environment:
         return tick == self.world.tick and self._closing is None
 
     def _sharing_of(self, tick: int, attempt: int) -> Sharing:
-        self._check_open(f"columnar agents of tick {tick} ask", tick, attempt)
+        self._check_open(f"agents of tick {tick} ask together", tick, attempt)
         if self._sharing is None or self._sharing.tick != tick:
             self._sharing = Sharing(tick)
         return self._sharing

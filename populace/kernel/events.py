@@ -58,9 +58,10 @@ class HeardRounds(msgspec.Struct, frozen=True):
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """Event: of what `ClaimAsks` named last, this shard asks these itself, by (agent, nth)."""
+    """Event: of what a `ClaimAsks` named, `of`, this shard asks `mine` itself, both by (agent, nth)."""
 
     mine: list[tuple[int, int]]
+    of: list[tuple[int, int]]
 
 
 class HeardAnswers(msgspec.Struct, frozen=True):
@@ -139,7 +140,7 @@ class AskModel(msgspec.Struct, frozen=True):
 
 
 class ClaimAsks(msgspec.Struct, frozen=True):
-    """Effect: have the world say which of these asks of columnar types this shard puts itself."""
+    """Effect: have the world say which of these asks, that agents put together, this shard puts itself."""
 
     claims: list[Claim]
 

@@ -18,11 +18,10 @@ from populace.agents.agent import Agent
 from populace.agents.columnar import ColumnarAgent
 from populace.agents.context import Scope
 from populace.agents.population import make_agents
-from populace.core.claims import Claim
 from populace.core.containers import check_sealed, sealed
 from populace.core.draws import WORLD
 from populace.core.errors import CheckpointDamaged, StaleOrder, TransportError
-from populace.core.records import Answer, Counts
+from populace.core.records import Counts
 from populace.core.roster import Roster
 from populace.core.tables import TableRows
 from populace.interventions.at_work import NO_LEVERS, Levers
@@ -45,9 +44,7 @@ from populace.kernel.columnar import ColumnarTypes, merge
 from populace.kernel.edge import Edge, dealt, unpack_edge
 from populace.kernel.events import (
     Answered,
-    AskModel,
     Attend,
-    ClaimAsks,
     Claimed,
     Effect,
     EndRun,
@@ -58,9 +55,9 @@ from populace.kernel.events import (
     OpenTick,
     RunDone,
     SeenColumns,
-    TellAnswers,
     TickDone,
 )
+from populace.kernel.joint import answered, share, to_claim
 from populace.kernel.plan import Hosted, ShardPlan
 from populace.kernel.public_fields import FieldsByType, PublicFields
 from populace.kernel.rows import ask_rows, blocked_rows, expired_rows, join, message_rows, unknown_rows
@@ -149,8 +146,8 @@ class Shard:
 
     @property
     def sharing(self) -> bool:
-        """Whether turns of a columnar type wait for answers to what another shard asks."""
-        return self._columnar.sharing
+        """Whether turns wait for answers to what another shard asks."""
+        return self._columnar.sharing or (self.open is not None and self.open.archetypes.elsewhere)
 
     @property
     def turns_done(self) -> int:
@@ -174,20 +171,17 @@ class Shard:
                 self.open = self._open_tick(event)
                 effects: list[Effect] = []
                 if self._columnar and not (self.plan.observes and self._columnar.turns_due):
-                    effects = self._to_claim(self._columnar.take({}))
+                    effects = to_claim(self._columnar.take({}))
                 if self.plan.rounds or (self.plan.observes and self.turns_due):
                     return effects + self._ask_the_world(self.open)
                 return effects + self._end_of(self.open, self.open.handle(event))
             case SeenColumns(columns):
-                claims = self._to_claim(self._columnar.take(columns))
+                claims = to_claim(self._columnar.take(columns))
                 return [] if self.open is None else self._end_of(self.open, claims)
             case Claimed() | HeardAnswers():
-                return [] if self.open is None else self._end_of(self.open, self._share(self.open, event))
-            case Answered(answers) if self._columnar and self.open and any(one.agent < WORLD for one in answers):
-                effects = self._shared(self.open, [one for one in answers if one.agent < WORLD])
-                if own := [one for one in answers if one.agent >= WORLD]:
-                    effects += self.open.handle(Answered(own))
-                return self._end_of(self.open, effects)
+                return [] if self.open is None else self._end_of(self.open, share(self._columnar, self.open, event))
+            case Answered(answers) if self.open and any(one.agent < WORLD for one in answers):
+                return self._end_of(self.open, answered(self._columnar, self.open, answers))
             case EndRun():
                 self._check_attempt("the run was ended", event.envelope)
                 if self._end is None:
@@ -196,26 +190,6 @@ class Shard:
         if self.open is None:
             return []
         return self._end_of(self.open, self.open.handle(event))
-
-    @staticmethod
-    def _to_claim(claims: list[Claim]) -> list[Effect]:
-        return [ClaimAsks(claims)] if claims else []
-
-    def _share(self, tick: Tick, event: Claimed | HeardAnswers) -> list[Effect]:
-        """Go on with asks of columnar types, of which the world tells who asks them, or how they ended."""
-        if isinstance(event, HeardAnswers):
-            return self._to_claim(self._columnar.answer(event.answers, heard=True)[1])
-        asks = self._columnar.claimed(event.mine)
-        tick.counts.asked += len(asks)
-        put: list[Effect] = [AskModel(asks)] if asks else []
-        return put + self._to_claim(self._columnar.answer(self._columnar.take_early(), heard=True)[1])
-
-    def _shared(self, tick: Tick, answers: list[Answer]) -> list[Effect]:
-        """Take answers to what this shard asks for columnar types on all shards: they count here, and all are told."""
-        known, claims = self._columnar.answer([one for one in answers if one.tick == tick.number], heard=False)
-        tick.counts.settle(known)
-        told: list[Effect] = [TellAnswers([answer for answer, _ in known])] if known else []
-        return told + self._to_claim(claims)
 
     def _end_of(self, tick: Tick, effects: list[Effect]) -> list[Effect]:
         """The effects, and the tick's end where all turns have ended."""

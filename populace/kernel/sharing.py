@@ -1,4 +1,4 @@
-"""The asks of columnar types in one tick, over all shards: who asks which archetype, and what it was answered. Pure.
+"""The asks that agents put together in one tick, over all shards: who asks which archetype and was answered what. Pure.
 
 An ask's identity follows from what it asks, so it does not matter which shard comes first: that one asks, through its
 own model stack, and tells what it was answered; the others hear of it. Nobody waits for a shard that has yet to claim.
@@ -56,7 +56,7 @@ class Sharing:
                     raise ScenarioError(f"tick {self.tick}: {too_many(one.type, one.purpose, one.most)}")
                 shared = self._shared[identity] = _Shared(one, shard, {})
             assert (shared.claim.key, shared.claim.facts) == (one.key, one.facts), "two asks have one identity"
-            shared.rows[shard] = one.rows
+            shared.rows[shard] = max(one.rows, shared.rows.get(shard, 0))  # an earlier count may come later
             if shared.asker == shard:
                 mine.append(identity)
             elif shared.answer is None:

@@ -12,12 +12,14 @@ from populace.agents.agent import Agent
 from populace.agents.context import NOTHING, Scope
 from populace.core.records import Answer, Ask, Counts, Look
 from populace.core.rounds import Closed, Contribution, Heard
+from populace.kernel.archetypes import Archetypes
 from populace.kernel.bus import Mail, unpack_body
 from populace.kernel.committed import STRIDE, Committed, Ended
 from populace.kernel.events import (
     Answered,
     AskModel,
     Attended,
+    ClaimAsks,
     Effect,
     Event,
     HeardRounds,
@@ -86,6 +88,9 @@ class Tick:
         self._exchanging: dict[int, Turn] = {}
         self._said: list[Contribution] = []
         self._left: list[int] = []
+        self.archetypes = Archetypes(scope.seed, scope.tick, scope.roster)
+        self._ready: list[tuple[Turn, Answer, Any]] = []
+        """Turns whose archetype's answer was there already."""
 
     @property
     def number(self) -> int:
@@ -135,6 +140,14 @@ class Tick:
                     self._hear(one)
             case Proceed():
                 self._proceeding = False
+        return self._effects()
+
+    def go_on_with(self, answered: Sequence[tuple[Turn, Answer, Any]]) -> list[Effect]:
+        """Go on with turns that asked together with others, each with its own answer; gives effects as `handle`."""
+        self._ready += answered
+        return self._effects()
+
+    def _effects(self) -> list[Effect]:
         effects = [] if self._blind or self._unattended else self._go_on()
         self._finished.put_down()
         return effects
@@ -173,13 +186,17 @@ class Tick:
         agents, shards, scope, inbox, seen = self._agents, self._shards, self.scope, self.mail.inbox, self._seen
         number, read = scope.tick, self._fields.read
         end = self._next if self._proceeding else min(len(due), self._next + STRIDE)
-        while self._next < end and len(self._waiting) + len(self._lookers) < room:
+        archetypes = self.archetypes
+        self._step_ready()
+        while self._next < end and len(self._waiting) + len(self._lookers) + archetypes.waiting < room:
             at = self._next
             self._next = at + 1
             id = due[at]  # noqa: A001
             agent = agents[id // shards]
             turn = Turn(agent, id, number, inbox(id), read(agent))
             self._file(turn, turn.begin(scope, NOTHING if seen is None else seen[at]))
+            if self._ready:
+                self._step_ready()
         effects: list[Effect] = []
         more = not self._proceeding and self._next == end < len(due)
         if self._looks and (len(self._looks) >= LOOKS or not (more or self._proceeding)):
@@ -190,6 +207,8 @@ class Tick:
         if self._asks:
             effects.append(AskModel(self._asks))
             self._asks = []
+        if claims := archetypes.claims():
+            effects.append(ClaimAsks(claims))
         if self._said or self._left:
             effects.append(TellRounds(self._said, self._left))
             self._said, self._left = [], []
@@ -205,6 +224,9 @@ class Tick:
             if self._members and turn.id in self._members:
                 self._left.append(turn.id)
         elif type(effect) is Ask:
+            if effect.again >= 0:
+                self._join(turn, effect)
+                return
             self._waiting[turn.id] = turn
             self._asks.append(effect)
         elif type(effect) is Look:
@@ -212,6 +234,20 @@ class Tick:
             self._looks.append(effect)
         else:
             self._contribute(turn, effect)  # type: ignore[arg-type]
+
+    def _join(self, turn: Turn, ask: Ask) -> None:
+        """A turn asks together with others."""
+        turn.joined += 1
+        answered = self.archetypes.join(turn, ask)
+        if answered is not None:
+            self._ready.append((turn, *answered))
+
+    def _step_ready(self) -> None:
+        """Go on with the turns that were answered together with others."""
+        while self._ready:
+            turn, answer, value = self._ready.pop()
+            turn.answers.append(answer)  # type: ignore[union-attr]
+            self._file(turn, turn.step(value))
 
     def _contribute(self, turn: Turn, contribution: Contribution) -> None:
         if turn.exchanged is None:
@@ -233,7 +269,9 @@ class Tick:
     def live(self) -> list[Turn]:
         """The turns that wait for something."""
         looking = (turn for batch in self._looking.values() for turn in batch)
-        return [*self._waiting.values(), *self._lookers, *looking, *self._exchanging.values()]
+        ready = (turn for turn, _, _ in self._ready)
+        together = (*ready, *self.archetypes.live())
+        return [*self._waiting.values(), *self._lookers, *looking, *self._exchanging.values(), *together]
 
     def validate(self) -> None:
         """Raise AssertionError where the tick's state contradicts itself."""

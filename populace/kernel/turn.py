@@ -60,7 +60,7 @@ class Turn(Draft, eq=False):
 
     `before` holds the values of the agent's public fields as the turn began. `asks` are those that were awaited, in
     their order, and `answers` how they ended; `exchanged` what it contributed to rounds, each with what came of it;
-    None for none. `failure` is set once the turn has failed.
+    None for none. `joined` counts asks that it put together with others. `failure` is set once the turn has failed.
     """
 
     agent: Agent
@@ -72,6 +72,7 @@ class Turn(Draft, eq=False):
     answers: list[Answer] | None = None
     exchanged: list[tuple[Contribution, Heard]] | None = None
     failure: Failure | None = None
+    joined: int = 0
     coroutine: Coroutine[Any, Any, None] | None = None
 
     def begin(self, scope: Scope, seen: Mapping[str, Any]) -> Effect | None:

@@ -114,7 +114,7 @@ def test_a_replay_of_other_code_names_who_asked(tmp_path) -> None:
     scenario.write_text(source.replace("A {mood} voter", "The {mood} voter"))
     replayed = replay_run(replay_course(tmp_path / "run"), tmp_path / "run", tmp_path / "again")
     assert replayed.diverged is not None
-    assert "of columnar agents in tick 0 (give)" in replayed.why
+    assert "of agents together in tick 0 (give)" in replayed.why
 
 
 def test_control_a_shard_that_asks_for_itself_asks_more(whole, monkeypatch, tmp_path) -> None:

@@ -34,6 +34,7 @@ def test_the_first_that_claims_asks_and_the_others_hear() -> None:
     assert sharing.take(1) == []
     assert sharing.claim(2, [claim(2, 4)]) == []
     assert sharing.take(2) == [answer(2)], "told already"
+    assert sharing.claim(1, [claim(0, 1)]) == [(-2, 0)], "an earlier claim that comes later"
     rows = sharing.rows(7)
     assert (rows["agent"], rows["nth"], rows["stands_for"]) == ([-1] * 3, [7, 8, 9], [5, 1, 5])
     assert [one[2:] for one in sharing.covered()] == [
@@ -60,9 +61,10 @@ def test_answers_that_come_before_it_is_said_who_asks_are_kept(monkeypatch: pyte
             effects += shard.handle(SeenColumns({"fund.total": np.zeros(6, int), "fund.mine": np.zeros(6, int)}))
         (first,) = [one for one in effects if isinstance(one, ClaimAsks)]
         claims = first.claims
+        of = [(one.agent, one.nth) for one in claims]
         told = HeardAnswers([Answer(one.agent, 0, one.nth, "answered", "0001aaaa") for one in claims])
         then: list[Any] = []
-        for event in (told, Claimed([])) if early else (Claimed([]), told):
+        for event in (told, Claimed([], of)) if early else (Claimed([], of), told):
             then += shard.handle(event)
         ends.append([one.claims for one in then if isinstance(one, ClaimAsks)])
         assert shard.handle(told) == []
@@ -77,7 +79,7 @@ def test_what_a_shard_is_said_to_ask_itself_it_asks_once(monkeypatch: pytest.Mon
     effects = shard.handle(SeenColumns({}))
     (first,) = [one for one in effects if isinstance(one, ClaimAsks)]
     mine = [(one.agent, one.nth) for one in first.claims]
-    (asked,) = shard.handle(Claimed(mine))
+    (asked,) = shard.handle(Claimed(mine, mine))
     assert isinstance(asked, AskModel)
     assert [(one.agent, one.nth) for one in asked.asks if isinstance(one, Ask)] == mine
-    assert shard.handle(Claimed(mine)) == []
+    assert shard.handle(Claimed(mine, mine)) == []

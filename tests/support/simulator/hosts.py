@@ -324,8 +324,8 @@ class ShardProcess(Hosted):
                 events = [Looked(effect.batch, read_values(message.values))]
             case Attend():
                 events = [Attended(message.values)]
-            case ClaimAsks():
-                events = [Claimed(message.values)]
+            case ClaimAsks(claims):
+                events = [Claimed(message.values, [(one.agent, one.nth) for one in claims])]
             case _:
                 heard, answers = message.values
                 events = [HeardRounds(heard), HeardAnswers(answers)]

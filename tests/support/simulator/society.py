@@ -51,6 +51,9 @@ class Member(Agent):
         if draw.bernoulli(0.7):
             answer = await ctx.ask(f"first {self.chain}", str, purpose="first")
             self._fold(str(answer))
+        if CROWDED and ctx.draw("together").bernoulli(0.6):
+            facts = {"third": (self.chain + ctx.id) % 3}
+            self._fold(str(await ctx.ask("all of {third}", facts=facts, purpose="together", archetype=True)))
         if draw.bernoulli(0.4):
             self._fold(await ctx.look("fund.paid_by", of=draw.integer(AGENTS)))
         if TALKING:
