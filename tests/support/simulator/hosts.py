@@ -278,8 +278,8 @@ class ShardProcess(Hosted):
         return any(isinstance(one, kinds) for one in self._calls.values())
 
     def _end_tick(self) -> None:
-        """Tell how the tick ended, once the world has been told of all who left."""
-        if self._ending is not None and not self._calling(TellRounds, TellAnswers):
+        """Tell how the tick ended, once the world has been told of all who left, asked and were answered."""
+        if self._ending is not None and not self._calling(TellRounds, TellAnswers, ClaimAsks):
             done, self._ending = self._ending, None
             self._tick_done(done)
 
