@@ -130,13 +130,14 @@ def crowded(monkeypatch: pytest.MonkeyPatch, talking: None) -> None:
     undisturbed.cache_clear()
 
 
-def test_seeds_with_a_columnar_type_that_asks_by_archetype(crowded: None) -> None:
+def test_seeds_with_agents_in_columns_and_with_turns_that_ask_by_archetype(crowded: None) -> None:
     """One shard asks for the agents of all, and tells; the others hear of it, whatever is late, doubled or lost."""
     base = undisturbed()
     assert base.total.purposes["crowd"].asks >= 15
+    assert base.total.purposes["together"].asks >= 10
     for shards in (1, 5):
         assert (undisturbed(shards).hashes, undisturbed(shards).asked) == (base.hashes, base.asked)
-    ended = outcomes(map(faults_of, range(cases(60, 14))))
+    ended = outcomes(map(faults_of, range(cases(60, 20))))
     assert ended["same hash, nobody lost"] > 1
     assert ended.total() - ended["same hash, nobody lost"] > 2
 
