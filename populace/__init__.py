@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from populace.data.places import read_places
     from populace.data.tables import read_table
     from populace.env import World
+    from populace.experiments.results import load
     from populace.models.safety import fence
     from populace.runs.export import export_run as export
     from populace.runs.front import diff, estimate, fork, replay, resume, run, run_async
-    from populace.runs.result import Run, load
+    from populace.runs.result import Run
     from populace.store.tables.tables import panel
 
 __all__ = [
@@ -104,13 +105,14 @@ _FOUND_IN: Final = {
     "models.safety": ("fence",),
     "runs.export": ("export",),
     "runs.front": ("diff", "estimate", "fork", "replay", "resume", "run", "run_async"),
-    "runs.result": ("Run", "load"),
+    "experiments.results": ("load",),
+    "runs.result": ("Run",),
     "store.tables.tables": ("panel",),
 }
 """Where the public names stand; each is loaded when it is first used, so that importing populace takes no time."""
 _CALLED: Final = {"export": "export_run"}
 """What a public name is called in its room, where that is another: `runs.export` is a module."""
-_MODULES: Final = ("env", "mind", "probes", "testing")
+_MODULES: Final = ("env", "experiments", "mind", "probes", "testing")
 _ROOM_OF: Final = {name: room for room, names in _FOUND_IN.items() for name in names}
 
 

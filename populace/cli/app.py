@@ -12,6 +12,7 @@ from populace.cli import (
     diff,
     doctor,
     estimate,
+    experiment,
     export,
     fork,
     new,
@@ -39,6 +40,7 @@ for _command in (
     watch.watch, dashboards.dashboards, export.export, new.new, doctor.doctor, scenarios.scenarios,
 ):  # fmt: skip
     app.command()(_command)
+app.add_typer(experiment.group)
 
 
 def command() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +15,7 @@ from populace.core.errors import SettingsError
 
 
 def resume(
-    run: Annotated[str, typer.Argument(help="The run's folder, or its address (s3://...).")],
+    run: Annotated[str, typer.Argument(help="The run's folder, or its address (s3://...); or an experiment's folder.")],
     shards: Annotated[int | None, typer.Option(help="How many shards; any number gives the same result.")] = None,
     transport: Annotated[str | None, typer.Option(help="local (this process) or ray.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")] = None,
@@ -31,8 +34,14 @@ def resume(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help=QUIET)] = False,
 ) -> None:
     """Go on with a run that ended early, however it ended; no answer is paid for twice."""
+    from populace.experiments.design import is_experiment
     from populace.runs.resume import resume_run, resume_with_new_code
 
+    if is_experiment(run):
+        if code != "recorded" or out is not None or salvage or anyway:
+            raise SettingsError(f"{run}: is an experiment: it goes on as it was begun, by its recorded code")
+        _resume_experiment(run, set_ or (), trust=trust, quiet=quiet)
+        return
     if code not in ("recorded", "new"):
         raise SettingsError(f"--code {code}: is recorded (the code that the run was begun with) or new (as it is now)")
     if code == "new":
@@ -49,3 +58,15 @@ def resume(
             run, set_ or (), anyway=anyway, salvage=salvage, trust=trusted(run, "resume", trust), shards=shards,
             transport=transport, metrics_port=metrics_port, **shown.ways,
         )  # fmt: skip
+
+
+def _resume_experiment(folder: str, assignments: Sequence[str], *, trust: bool, quiet: bool) -> None:
+    """Go on with the experiment in a folder. Raises Untrusted where its code is somebody else's."""
+    from populace.cli.experiment.shown import conducted
+    from populace.experiments.front import go_on
+    from populace.experiments.trust import check_trusted
+
+    check_trusted(Path(folder), trust=trust)
+    with conducted(sys.stderr, quiet=quiet) as (display, stop):
+        results = go_on(Path(folder), display, stop, assignments=assignments)
+    sys.stdout.write(f"{results!r}\n")

@@ -20,7 +20,7 @@ _WIDTH: Final = 60
 
 
 def watch(
-    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a run, or of an experiment.")],
     every_s: Annotated[float, typer.Option(min=0.1, help="How often to look, in seconds.")] = 2.0,
 ) -> None:
     """Watch a run that another process is at until it ends: how far it is, and its outcomes as they stand on the disk.
@@ -31,8 +31,15 @@ def watch(
     from rich.console import Console
     from rich.live import Live
 
+    from populace.experiments.design import is_experiment
     from populace.runs.result import Run
     from populace.runs.watching import sight_of
+
+    if is_experiment(run):
+        from populace.cli.experiment.watched import watch_experiment
+
+        watch_experiment(run, every_s)
+        return
 
     def sights() -> Iterator[Sight]:
         watched = Run(run)

@@ -52,6 +52,7 @@ _REMEDIES: Final = {
     ),
 }
 
+_EXPERIMENT: Final = "_experiment"
 _LOADED: Final[dict[Origin, Society]] = {}
 _READ: Final[dict[Origin, dict[str, str]]] = {}
 _HERE: Final = threading.local()
@@ -103,7 +104,19 @@ def shipped() -> list[str]:
     """The names of the scenarios that ship with populace."""
     folder = Path(__file__).parents[1] / "scenarios"
     names = [path.stem for path in folder.glob("*.py")] + [path.parent.name for path in folder.glob("*/__init__.py")]
-    return sorted(name for name in names if not name.startswith("_"))
+    return sorted(name for name in names if not name.startswith("_") and not name.endswith(_EXPERIMENT))
+
+
+def shipped_experiments() -> list[str]:
+    """The names of the scenarios that an experiment ships beside, in `<name>_experiment.py`."""
+    folder = Path(__file__).parents[1] / "scenarios"
+    return sorted(path.stem.removesuffix(_EXPERIMENT) for path in folder.glob(f"*{_EXPERIMENT}.py"))
+
+
+def load_module(origin: Origin) -> Any:
+    """Run the text of a file or module, and give the module. Raises ScenarioError, naming file and line."""
+    with _loading(origin):
+        return _run_module(origin)
 
 
 def load_society(origin: Origin) -> Society:

@@ -38,7 +38,7 @@ def check_trust(folder: Path, what: str, *, trust: bool = False, named: str | No
     if trust:
         remember(file)
         return
-    if _mark(file) in _marks() or (what == "replay" and _ships(file)):
+    if is_known(file) or (what == "replay" and _ships(file)):
         return
     lines = 0 if file.source is None else len(file.source.splitlines())
     code = f"{lines:,} lines of code in it" if lines else f"the code of {file.origin}"
@@ -47,6 +47,11 @@ def check_trust(folder: Path, what: str, *, trust: bool = False, named: str | No
         f"settings, with your rights and keys. Read that file; if you trust it: populace {what} "
         f"{shlex.quote(named or str(folder))} --trust"
     )
+
+
+def is_known(file: RunFile) -> bool:
+    """Whether this user wrote such a file, or said that it is to be trusted."""
+    return _mark(file) in _marks()
 
 
 def remember(file: RunFile) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import populace
 import populace.env
+import populace.experiments
 import populace.mind
 import populace.probes
 import populace.testing
@@ -33,6 +34,7 @@ PUBLIC = {
         "Recommender", "Resolved", "Round", "RowDigests", "Storm", "World", "action", "cohen_kappa", "query", "signal",
         "Talk",
     ],
+    "populace.experiments": ["Arm", "Experiment", "Outcome", "Randomised", "doses", "factorial"],
     "populace.mind": [
         "Attitude", "Built", "DeltaTrust", "Dropped", "Emotion", "Experiences", "Habits", "Intensity", "Memory", "Need",
         "Needs", "Plan", "Prompt", "Recalled", "Risk", "Routine", "Step", "Trust", "estimate_tokens", "memory_rules",
@@ -54,14 +56,17 @@ def test_the_public_names_are_these() -> None:
     assert sorted(populace.__all__) == PUBLIC["populace"]
     assert sorted(populace.env.__all__) == sorted(PUBLIC["populace.env"])
     assert sorted(populace.probes.__all__) == PUBLIC["populace.probes"]
+    assert sorted(populace.experiments.__all__) == PUBLIC["populace.experiments"]
     assert sorted(populace.testing.__all__) == PUBLIC["populace.testing"]
     assert sorted(populace.mind.__all__) == PUBLIC["populace.mind"]
-    for module in (populace, populace.env, populace.mind, populace.probes, populace.testing):
+    for module in (populace, populace.env, populace.experiments, populace.mind, populace.probes, populace.testing):
         assert all(hasattr(module, name) for name in module.__all__)
 
 
 def test_importing_them_loads_nothing_heavy() -> None:
-    imports = "import populace, populace.env, populace.mind, populace.probes, populace.testing, sys"
+    imports = (
+        "import populace, populace.env, populace.experiments, populace.mind, populace.probes, populace.testing, sys"
+    )
     code = f"{imports}; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"

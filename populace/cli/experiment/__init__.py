@@ -1,0 +1,22 @@
+"""`populace experiment`: one file a subcommand, each a function that `group` takes."""
+
+from __future__ import annotations
+
+import typer
+
+from populace.cli.experiment.run import run
+
+group = typer.Typer(
+    name="experiment",
+    help="Experiments: arms of a society over many replicates, and what they show.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+for _command in (run,):
+    group.command()(_command)
+
+
+@group.callback()
+def _of_a_group() -> None:
+    """Have typer treat a group of one command as a group."""

@@ -1,0 +1,197 @@
+"""What no experiment could show is an error before any model is asked: by its design, and by a dry pass. Shell.
+
+The dry pass plays one replicate of every arm on the society's rules, or on the scripted model where it has none; what
+it finds counts once it holds in three.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from populace.agents.society import Society
+from populace.cluster.job import plan_job
+from populace.core.errors import RunFailed, ScenarioError, SettingsError
+from populace.data.societies import load_society
+from populace.experiments.declared import Experiment
+from populace.experiments.design import Design, DesignedArm, folder_of
+from populace.experiments.fidelity import Touched, alike, touched
+from populace.experiments.playing import bare_settings, play, settings_of
+from populace.experiments.values import series_of
+from populace.runs.stop import Stop
+from populace.settings import Budget, Model
+
+_REPLICATES: Final = 3
+
+
+class DryPass(msgspec.Struct, frozen=True):
+    """What a dry pass came to: on which mind, whom levers touched, and what to know of it."""
+
+    mind: str
+    replicates: int
+    touched: list[Touched]
+    notes: list[str] = []
+
+
+def check_design(experiment: Experiment, design: Design) -> None:
+    """Raise ScenarioError or SettingsError, naming the line, for what cannot be run or cannot differ."""
+    if design.replicates < 1:
+        raise SettingsError(f"replicates are 1 or more, not {design.replicates}")
+    for society in {id(one): one for one in map(load_society, design.societies)}.values():
+        _check_outcomes(experiment, design, society)
+    if design.read_settings().journal == "off":
+        raise experiment.wrong("settings", said="journal = 'off': arms are forked from their control's journal")
+    known: list[tuple[DesignedArm, Any]] = []
+    for arm in design.arms:
+        _check_horizon(experiment, design, arm)
+        what = _treatment(design, arm)
+        for other, its in known:
+            if its == what:
+                raise experiment.wrong(
+                    "arms", arm.name, said=f"arms {other.name!r} and {arm.name!r} are the same, so nothing can differ"
+                )
+        known.append((arm, what))
+        _check_arm(experiment, design, arm)
+
+
+def _check_outcomes(experiment: Experiment, design: Design, society: Society) -> None:
+    for at, one in enumerate(design.outcomes):
+        where = ("outcomes", at)
+        if one.at is not None and not 0 <= one.at <= design.ticks:
+            raise experiment.wrong(
+                *where, "at", said=f"outcome {one.name!r}: tick {one.at} is not from 0 to {design.ticks}"
+            )
+        if one.instrument is not None:
+            fields = society.fields
+            missing = [name for name in one.instrument.item_names if name not in fields]
+            if missing:
+                said = (
+                    f"outcome {one.name!r}: of {one.instrument.name} agents of {society.name} have no public field "
+                    f"{', '.join(missing)}. They have: {', '.join(fields) or 'none'}"
+                )
+                raise experiment.wrong(*where, "instrument", said=said)
+            one.instrument.scale(one.scale)
+        elif one.name not in society.outcomes:
+            near = difflib.get_close_matches(one.name, society.outcomes, 1)
+            meant = f" Is {near[0]!r} meant?" if near else ""
+            raise experiment.wrong(
+                *where, said=f"{society.name} has no outcome {one.name!r}; it has {', '.join(society.outcomes)}.{meant}"
+            )
+
+
+def _check_horizon(experiment: Experiment, design: Design, arm: DesignedArm) -> None:
+    late = [at for at, lever in enumerate(arm.levers) if int(lever["at"]) >= design.ticks]
+    if late:
+        lever = arm.levers[late[0]]
+        raise experiment.wrong(
+            "arms", arm.name, "levers", late[0],
+            said=f"arm {arm.name!r}: a lever takes effect at tick {lever['at']}, and the runs end after tick "
+            f"{design.ticks - 1} (ticks = {design.ticks}), so it would never act",
+        )  # fmt: skip
+
+
+def _treatment(design: Design, arm: DesignedArm) -> Any:
+    """What an arm does, with its parameters and settings as they come to be."""
+    society = load_society(design.societies[arm.society])
+    parameters = society.with_parameters(design.settings["society"] | arm.parameters)
+    settings = bare_settings(design, arm, 0).model_dump(mode="json")
+    for own in ("arm", "checkpoint"):
+        settings.pop(own)
+    return arm.society, arm.levers, msgspec.to_builtins(parameters), settings
+
+
+def _check_arm(experiment: Experiment, design: Design, arm: DesignedArm) -> None:
+    """Build the society with the arm's levers: what none of them can do is told there."""
+    try:
+        plan_job(design.societies[arm.society], settings_of(design, arm, 0))
+    except (ScenarioError, SettingsError) as error:
+        at = next((at for at, lever in enumerate(arm.levers) if repr(lever["name"]) in str(error)), None)
+        path = ("arms", arm.name) if at is None else ("arms", arm.name, "levers", at)
+        raise experiment.wrong(*path, said=f"arm {arm.name!r}: {error}") from None
+
+
+def dry_pass(experiment: Experiment, design: Design, note: Callable[[str], None], stop: Stop | None = None) -> DryPass:
+    """Play all arms on a mind that costs nothing. Raises ScenarioError, with the line, for what could show nothing."""
+    mind, dry = _dry(design)
+    if len(dry.arms) < 2:
+        return DryPass(mind, 0, [], ["the arms differ in what answers alone: a dry pass has nothing to tell of them"])
+    with tempfile.TemporaryDirectory(prefix="populace-dry-") as place:
+        folder, found = Path(place), list[tuple[str, tuple[Any, ...], str]]()
+        replicates = 0
+        while replicates < _REPLICATES and (found or not replicates):
+            for task in dry.tasks(replicates + 1):
+                if task.replicate == replicates:
+                    try:
+                        play(folder, dry, task, stop=stop)
+                    except (ScenarioError, SettingsError) as error:
+                        raise experiment.wrong("arms", task.arm, said=f"arm {task.arm!r}: {error}") from None
+                    except RunFailed as error:
+                        said, _, _ = str(error).partition(" All are in ")
+                        raise experiment.wrong("arms", task.arm, said=f"arm {task.arm!r}: {said}") from None
+            new = _findings(folder, dry, replicates, mind)
+            found = new if not replicates else [one for one in found if one in new]
+            replicates += 1
+        rows = [one for task in dry.tasks(1) for one in touched(folder, task)]
+    notes = []
+    for check, path, said in found:
+        if check not in design.accept and check != "note":
+            raise experiment.wrong(
+                *path, said=f"{said}. Mend it, or say that it is meant: accept=[{check!r}] (dry pass on {mind})"
+            )
+        notes.append(said)
+        note(f"{experiment.line(*path)}: {said} (dry pass on {mind})")
+    return DryPass(mind, replicates, rows, notes)
+
+
+def _dry(design: Design) -> tuple[str, Design]:
+    """What is played without a model, and of which arms: those that differ in more than what answers."""
+    rules = all(load_society(origin).rules for origin in design.societies)
+    scripted = all(load_society(origin).scripted for origin in design.societies)
+    mind = "the society's rules" if rules else "the society's script" if scripted else "the placebo"
+    model = Model(kind="rules" if rules else "scripted")
+    settings = design.read_settings().model_copy(update={"model": model, "budget": Budget()})
+    kept: list[DesignedArm] = []
+    for arm in sorted(design.arms, key=lambda one: one.name != design.control):
+        other = {key for key in arm.settings if key.partition(".")[0] in ("model", "minds")}
+        if not other:
+            kept.append(arm)
+    names = {arm.name for arm in kept}
+    arms = [arm for arm in design.arms if arm.name in names and (not arm.base or arm.base in names)]
+    plain = settings.model_dump(mode="json")
+    return mind, msgspec.structs.replace(design, arms=arms, settings=plain, replicates=_REPLICATES)
+
+
+def _findings(folder: Path, design: Design, replicate: int, mind: str) -> list[tuple[str, tuple[Any, ...], str]]:
+    """What is wrong with the arms of a replicate: which check, where it stands, and what to say."""
+    found: list[tuple[str, tuple[Any, ...], str]] = []
+    runs = {arm.name: folder / folder_of(arm, replicate) for arm in design.arms}
+    for task in design.tasks(replicate + 1):
+        for at, one in enumerate(touched(folder, task) if task.replicate == replicate else ()):
+            if not one.rows and at < len(design.arm(task.arm).levers):
+                what = {"block": "refuses no message", "send": "reaches nobody"}.get(one.kind, "never acts")
+                place = ("arms", task.arm, "levers", at)
+                found.append(("idle_lever", place, f"arm {task.arm!r}: lever {one.lever!r} {what}"))
+    names = list(runs)
+    for at, name in enumerate(names):
+        same = next((other for other in names[:at] if alike(runs[other], runs[name])), None)
+        if same is not None:
+            found.append(("alike", ("arms", name), f"arm {name!r}: its runs are those of {same!r}, step for step"))
+    treated = [arm for arm in design.arms if arm.name != design.control]
+    for at, outcome in enumerate(design.outcomes):
+        control = series_of(runs[design.control], outcome)
+        others = (series_of(runs[arm.name], outcome) for arm in treated)
+        if any(not np.array_equal(control, other, equal_nan=True) for other in others):
+            continue
+        said = f"outcome {outcome.name!r} is the same in every arm"
+        moves = len(np.unique(control[~np.isnan(control)])) > 1
+        if mind == "the placebo" and moves:
+            found.append(("note", ("outcomes", at), f"{said}: what is said changes nothing that the placebo answers"))
+        else:
+            found.append(("still_outcome", ("outcomes", at), f"{said}: no lever moves it"))
+    return found

@@ -1,0 +1,180 @@
+"""What an experiment's file declares: a society, its arms, its outcomes, and how often all of it is played. Data.
+
+```python
+from populace.experiments import Arm, Experiment, Outcome
+
+experiment = Experiment(
+    "polarization",
+    arms={"control": Arm(), "silenced": Arm(levers=[{"at": 2, "block": {"sender": {"share": 0.2}}}])},
+    outcomes=[Outcome("variance", direction="down"), "moderated"],
+    replicates=20,
+    ticks=8,
+)
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from populace.agents.probes.instrument import Instrument
+from populace.agents.society import Society
+from populace.core.errors import ScenarioError
+from populace.experiments.lines import Place, caller, line_of
+
+if TYPE_CHECKING:
+    from populace.experiments.results import Results
+
+Direction: TypeAlias = Literal["up", "down"]
+CHECKS = ("idle_lever", "alike", "still_outcome")
+"""What a dry pass may find and `accept` may let pass: levers that act on nobody, arms whose runs are those of another,
+outcomes that stay where they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One way in which the society is treated; without anything it is left as it is.
+
+    `levers` are interventions (`populace.interventions.levers`): the treatment begins at the earliest `at` of them, and
+    until then all arms are one. What differs from the start makes the arm run whole: `parameters` of the society, other
+    `settings` ({"model.temperature": 0.2}), another kind of `model`, or another `society` with the same outcomes, which
+    is how prompts and populations differ that are no parameters. `factors` says which levels the arm has, where it is
+    one of a factorial or a dose.
+    """
+
+    levers: Sequence[str | Mapping[str, Any]] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    model: str | None = None
+    society: Society | str | None = None
+    about: str = ""
+    factors: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is compared between arms: an outcome of the society by its name, or the score of an instrument.
+
+    `direction` is what is predicted of an arm against the control, `up` or `down`, for all arms or by arm; it is on
+    record before anything is run. It is read at tick `at` (that of the state before this tick; the last one without
+    it), or as the `mean` over the ticks from the treatment on. With an `instrument` it is the mean over agents of their
+    score on `scale`, from public fields that are called as its items are.
+    """
+
+    name: str
+    _: KW_ONLY
+    direction: Direction | Mapping[str, Direction] | None = None
+    at: int | None = None
+    read: Literal["end", "mean"] = "end"
+    instrument: Instrument | None = None
+    scale: str = ""
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment on a society: arms, replicates, outcomes. It is data, and stands beside the society in a file.
+
+    `society` is a Society, or the name of one: a file (`path.py`, `path.py:variable`), a module, a scenario that ships.
+    Each of the `replicates` is a draw of the society with a seed of its own (`seed`, `seed` + 1, ...), played in every
+    arm with the same draws. `control` is the arm that the others are compared with (the first where it is not said),
+    `primary` the outcome that the question is decided by (the first). `parameters` and `settings` hold in all arms.
+    `published` holds figures of others by outcome and arm, to stand beside these, with a 'source'. `accept` names
+    findings of the dry pass that are meant: see `CHECKS`.
+    """
+
+    society: Society | str
+    _: KW_ONLY
+    arms: Mapping[str, Arm]
+    outcomes: Sequence[Outcome | str]
+    name: str = ""
+    question: str = ""
+    control: str = ""
+    primary: str = ""
+    replicates: int = 20
+    ticks: int | None = None
+    agents: int | Mapping[str, int] | None = None
+    seed: int = 0
+    model: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    accept: Sequence[str] = ()
+    place: Place = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "place", caller())
+        self._check()
+
+    def line(self, *path: str | int) -> str:
+        """Where in its file something of it stands, `file:line`: `line("arms", "silenced", "levers", 0)`."""
+        return line_of(self.place, path)
+
+    def _check(self) -> None:
+        """Raise ScenarioError, naming the line, for what no experiment can be."""
+        if not isinstance(self.society, Society | str):
+            raise self.wrong(said="a society is a Society, or the name of where one is")
+        if not isinstance(self.arms, Mapping) or len(self.arms) < 2:
+            raise self.wrong("arms", said="an experiment compares two arms or more: arms={'control': Arm(), ...}")
+        for name, arm in self.arms.items():
+            if not isinstance(arm, Arm):
+                raise self.wrong("arms", name, said=f"arm {name!r} has to be an Arm(...), not a {type(arm).__name__}")
+        if not self.outcomes or isinstance(self.outcomes, str):
+            raise self.wrong("outcomes", said="say what is compared: outcomes=['variance', ...]")
+        names = [one.name for one in self.measured]
+        for at, measured in enumerate(names):
+            if names.index(measured) < at:
+                raise self.wrong("outcomes", at, said=f"outcome {measured!r} is named twice")
+        if self.control and self.control not in self.arms:
+            raise self.wrong("control", said=f"{self.control!r} is no arm; there are {', '.join(self.arms)}")
+        if self.primary and self.primary not in names:
+            raise self.wrong("primary", said=f"{self.primary!r} is no outcome of it; there are {', '.join(names)}")
+        for at, outcome in enumerate(self.measured):
+            given = outcome.direction if isinstance(outcome.direction, Mapping) else {}
+            for of in given:
+                if of not in self.arms or of == self.compared_with:
+                    there = ", ".join(other for other in self.arms if other != self.compared_with)
+                    raise self.wrong(
+                        "outcomes", at, "direction", said=f"a direction is of an arm against the control: {there}"
+                    )
+        if self.replicates < 1:
+            raise self.wrong("replicates", said=f"replicates are 1 or more, not {self.replicates}")
+        for one in self.accept:
+            if one not in CHECKS:
+                raise self.wrong("accept", said=f"{one!r} is nothing that is checked: {', '.join(CHECKS)}")
+
+    def wrong(self, *path: str | int, said: str) -> ScenarioError:
+        """The error to raise for something of it, with its line."""
+        return ScenarioError(f"{self.line(*path)}: {said}")
+
+    @property
+    def measured(self) -> tuple[Outcome, ...]:
+        """The outcomes, each as an Outcome."""
+        return tuple(Outcome(one) if isinstance(one, str) else one for one in self.outcomes)
+
+    @property
+    def compared_with(self) -> str:
+        """The name of the arm that the others are compared with."""
+        return self.control or next(iter(self.arms))
+
+    def run(
+        self,
+        out: str | Path,
+        *,
+        replicates: int | None = None,
+        model: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        jobs: int | None = None,
+        quiet: bool = False,
+    ) -> Results:
+        """Play all of it in the folder `out`, or go on with what stands there, and give the results.
+
+        `jobs` runs go side by side, each in a process of its own. Raises ScenarioError and SettingsError, naming the
+        line, for what could show nothing, before any model is asked; and what ends a run early.
+        """
+        from populace.experiments.front import run_experiment
+
+        return run_experiment(self, out, replicates=replicates, model=model, settings=settings, jobs=jobs, quiet=quiet)
