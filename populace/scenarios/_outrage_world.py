@@ -31,20 +31,20 @@ class Moderation(Part):
         """Nothing is flagged or cut."""
         self.flags = np.zeros(opening.agents, np.int64)
         self.sent = 0
-        self.cut: dict[int, list[int]] = {}
+        self.cut: list[tuple[int, int]] = []
 
     @action
     def tell(self, tick: int, batch: Batch) -> list[tuple[int, Any]]:
         """`tell(to=, text=, heat=)`: write to a friend."""
         mail: list[tuple[int, Any]] = []
-        ties, silent, cut_now = self.world.network.out, set(self.suspended), []
+        ties, silent, over, cut_now = self.world.network.out, set(self.suspended), set(self.cut), []
         for i, (agent, args) in enumerate(zip(batch.agents.tolist(), batch.args, strict=True)):
             to, heat = args.get("to"), args.get("heat")
             if set(args) != {"to", "text", "heat"} or type(to) is not int or type(heat) is not float:
                 batch.refuse(i, "bad_arguments")
             elif agent in silent:
                 batch.refuse(i, "suspended")
-            elif not 0 <= to < len(self.flags) or not ties.has(agent, to) or to in self.cut.get(agent, ()):
+            elif not 0 <= to < len(self.flags) or not ties.has(agent, to) or (agent, to) in over:
                 batch.refuse(i, "no_tie")
             else:
                 tie = float(ties.find(np.array([agent]), np.array([to]))[0])
@@ -53,21 +53,19 @@ class Moderation(Part):
                 if heat >= self.world.parameters.flag_from:
                     self.flags[agent] += 1
                     cut_now.append((agent, to))
-        for one, other in cut_now if self.cutting else ():
-            for a, b in ((one, other), (other, one)):
-                if b not in self.cut.setdefault(a, []):
-                    self.cut[a].append(b)
+        if self.cutting:
+            both = (pair for one, other in cut_now for pair in ((one, other), (other, one)))
+            self.cut += [pair for pair in dict.fromkeys(both) if pair not in over]
         return mail
 
     @query
     def friends(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[dict[str, list[Any]]]:
         """`friends()`: {'agents': ids, 'ties': strengths} of those whom one can write to; none while suspended."""
-        ties, silent = self.world.network.out, set(self.suspended)
+        ties, silent, over = self.world.network.out, set(self.suspended), set(self.cut)
         found = []
         for agent in agents:
-            cut = set(self.cut.get(agent, ()))
             both = [] if agent in silent else zip(ties.of(agent).tolist(), ties.weights_of(agent).tolist(), strict=True)
-            open_ = [(to, tie) for to, tie in both if to not in cut]
+            open_ = [(to, tie) for to, tie in both if (agent, to) not in over]
             found.append({"agents": [to for to, _ in open_], "ties": [tie for _, tie in open_]})
         return found
 
@@ -78,15 +76,13 @@ class Moderation(Part):
 
     def cut_ties(self) -> int:
         """How many ties have been cut."""
-        return sum(map(len, self.cut.values())) // 2
+        return len(self.cut) // 2
 
     def state(self) -> dict[str, Any]:
         """Flags, what was sent, and what is cut."""
-        pairs = [(a, b) for a, others in sorted(self.cut.items()) for b in others]
-        return {"flags": self.flags, "sent": self.sent, "cut": np.array(pairs, np.int64).reshape(-1, 2)}
+        return {"flags": self.flags, "sent": self.sent, "cut": np.array(self.cut, np.int64).reshape(-1, 2)}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take what `state` gave."""
-        self.flags, self.sent, self.cut = state["flags"].copy(), int(state["sent"]), {}
-        for a, b in state["cut"].tolist():
-            self.cut.setdefault(a, []).append(b)
+        self.flags, self.sent = state["flags"].copy(), int(state["sent"])
+        self.cut = [(int(one), int(other)) for one, other in state["cut"]]

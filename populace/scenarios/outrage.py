@@ -2,7 +2,7 @@
 
 Three citizens are asked to tell others. Who hears of it is stirred, calms down again, and passes it on or not, with
 more heat or less; at the end those who did say why. People are respondents of the American National Election Study
-1996. The paper is arXiv:2502.08691. Arms: `--set society.text=neutral` or inflammatory; and for heated messages a lever,
+1996. The paper is arXiv:2502.08691. Arms: `--set society.text=neutral` or inflammatory; and for heated messages levers:
 `when={agents={moderation.flagged={min=3}}}, set={world.moderation.suspended="matching"}` suspends an account after its
 third, `at=0, set={world.moderation.cutting=true}` cuts the tie that one went over.
 

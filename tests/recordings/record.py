@@ -22,6 +22,7 @@ SIZES = {
     "helpdesk": "--agents 2 --ticks 1 --set society.patience=4",
     "marketplace": "--set agents.customer=2 --set agents.business=3 --ticks 5",
     "newsfeed": "--agents 5 --ticks 2",
+    "outrage": "--agents 6 --ticks 3 --set society.interview=2",
     "polarization": "--agents 8 --ticks 3",
 }
 """Few agents and ticks, so that a recording takes a minute or two."""
