@@ -1,4 +1,4 @@
-"""Outrage on rules: which way heat, suspensions and cut ties go over a few seeds, and none with their mechanisms off."""
+"""Outrage on rules: which way heat, suspensions and cut ties go over a few seeds; none with their mechanisms off."""
 
 from __future__ import annotations
 
@@ -126,7 +126,5 @@ def test_the_stirred_and_the_dutiful_tell_more_often_and_who_was_asked_always():
 
 
 def test_the_motive_is_what_weighed_more():
-    assert [motive({"felt": felt, "duty": duty}, None) for felt, duty in ((0.8, 0.5), (0.1, 0.9))] == [
-        "emotion",
-        "duty",
-    ]
+    said = [motive({"felt": felt, "duty": duty}, None) for felt, duty in ((0.8, 0.5), (0.1, 0.9))]
+    assert said == ["emotion", "duty"]
