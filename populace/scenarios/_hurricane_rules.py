@@ -20,7 +20,7 @@ FOOD = 3.0
 LEISURE = 1.5
 """What going out is worth to who has long not been out."""
 DANGER = 4.0
-"""What full danger takes from each trip that is not to safety (protective action decision model, Lindell and Perry 2012,
+"""What full danger takes from each trip that isn't to safety (protective action decision model, Lindell and Perry 2012,
 doi:10.1111/j.1539-6924.2011.01647.x)."""
 HOME = 0.5
 """What an evening at home is worth."""

@@ -1,4 +1,4 @@
-"""A town in the week of a hurricane: who still goes out, when do people stay in, when are they back? After AgentSociety.
+"""A town in the days of a hurricane: who goes out, when do people stay in, when are they back? After AgentSociety.
 
 Nine days in steps of three hours: three calm ones, three of storm with the landfall in the middle of the second, three
 calm ones. A resident sees the wind, hears warnings and friends, and decides where to go by its needs and by the danger.

@@ -21,6 +21,7 @@ SIZES = {
     "exchange": "--agents 6 --ticks 2",
     "games": "--agents 4 --ticks 2",
     "helpdesk": "--agents 2 --ticks 1 --set society.patience=4",
+    "hurricane": "--agents 6 --ticks 5",
     "marketplace": "--set agents.customer=2 --set agents.business=3 --ticks 5",
     "newsfeed": "--agents 5 --ticks 2",
     "outrage": "--agents 6 --ticks 3 --set society.interview=2",
