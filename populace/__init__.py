@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from populace.agents.population import Population
     from populace.agents.society import Parameters, Setup, Society
     from populace.core.containers import OrderedSet
+    from populace.core.fences import fence
     from populace.core.records import Abstained, Ask, Message
     from populace.core.rounds import Closed
     from populace.data.edge_lists import read_edge_list
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from populace.data.tables import read_table
     from populace.env import World
     from populace.experiments.results import load
-    from populace.models.safety import fence
     from populace.runs.export import export_run as export
     from populace.runs.front import diff, estimate, fork, replay, resume, run, run_async
     from populace.runs.result import Run
@@ -102,7 +102,7 @@ _FOUND_IN: Final = {
     "data.places": ("read_places",),
     "data.tables": ("read_table",),
     "env": ("World",),
-    "models.safety": ("fence",),
+    "core.fences": ("fence",),
     "runs.export": ("export",),
     "runs.front": ("diff", "estimate", "fork", "replay", "resume", "run", "run_async"),
     "experiments.results": ("load",),

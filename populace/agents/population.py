@@ -16,6 +16,7 @@ from populace.agents.columnar import DTYPES, column_types
 from populace.agents.declaration import explain_value
 from populace.core.draws import Stream
 from populace.core.errors import ScenarioError
+from populace.core.text import shown_value
 
 if TYPE_CHECKING:
     from populace.agents.people.summary import Summary
@@ -217,7 +218,7 @@ def make_column(kind: type[Agent], name: str, values: Sequence[Any], rows: Seque
             except (msgspec.ValidationError, OverflowError, TypeError, ValueError) as error:
                 said = str(error) if isinstance(error, msgspec.ValidationError) else "an int has 64 bits"
                 raise ScenarioError(
-                    f"{kind.__name__}: {row.format(id=at)} does not fit: {name} = {value!r:.100}: {said}"
+                    f"{kind.__name__}: {row.format(id=at)} does not fit: {name} = {shown_value(value)}: {said}"
                 ) from None
         raise
 

@@ -1,8 +1,8 @@
 """The environment service and its parts. Pure: state is NumPy columns, and nothing here does I/O."""
 
+from populace.core.judging import Agreement, Criterion, Judgement, cohen_kappa, judge, judge_all
 from populace.env.cases.bayes import BayesNet
 from populace.env.cases.caseset import CaseSet, Fact
-from populace.env.cases.judging import Criterion, cohen_kappa
 from populace.env.cases.part import Cases
 from populace.env.city.going import Mode
 from populace.env.city.grid import Kind
@@ -36,6 +36,7 @@ from populace.env.world import Resolved, World
 __all__ = [
     "BASIC_VERBS",
     "Action",
+    "Agreement",
     "Bargain",
     "Batch",
     "BayesNet",
@@ -57,6 +58,7 @@ __all__ = [
     "Games",
     "GridField",
     "Hazard",
+    "Judgement",
     "Kind",
     "LastRound",
     "LookFailed",
@@ -84,6 +86,8 @@ __all__ = [
     "World",
     "action",
     "cohen_kappa",
+    "judge",
+    "judge_all",
     "pass_hat",
     "query",
     "signal",

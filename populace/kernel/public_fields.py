@@ -11,6 +11,7 @@ import numpy as np
 from populace.agents.agent import Agent
 from populace.core.errors import BadField
 from populace.core.roster import ONE, Roster
+from populace.core.text import shown_value
 from populace.kernel.turn import Turn
 
 Reported: TypeAlias = dict[str, tuple[list[int], dict[str, list[Any]]]]
@@ -115,8 +116,7 @@ def _misfit(kind: type, value: Any) -> str:
     if type(value) is int and kind in (int, float):  # its digits may be too many to show
         shown = str(value) if value.bit_length() <= 64 else f"an int of {value.bit_length()} bits"
         return f"{declared} {'from -2**63 to 2**63 - 1' if kind is int else 'of 64 bits'}, and {shown} is beyond that"
-    shown = ascii(value)[:100] if isinstance(value, str | float) else f"a value of type {type(value).__name__}"
-    return f"{declared}, not {shown}"
+    return f"{declared}, not {shown_value(value)}"
 
 
 def _writable(kind: type, column: Sequence[Any]) -> bool:

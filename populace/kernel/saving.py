@@ -24,6 +24,7 @@ from populace.agents.agent import Agent
 from populace.core.containers import fields_of, order_sets, set_field
 from populace.core.errors import NotKept
 from populace.core.roster import Roster
+from populace.core.text import shown_value
 from populace.kernel.columns import SCALARS, Column, column_of, fits, put_sets, sorted_sets
 from populace.kernel.likeness import MUTABLE, all_alike, is_frozen, read_as
 
@@ -369,7 +370,7 @@ def _differences(where: str, was: Any, now: Any) -> Iterator[str]:
         if was != now or _kinds(was) != _kinds(now):
             yield f"{where} is a set whose members a resumed run reads as others"
     elif was != now and not (was != was and now != now):  # NaN comes back as NaN
-        yield f"{where} = {ascii(was)[:100]} is {ascii(now)[:100]} in a resumed run"
+        yield f"{where} = {shown_value(was)} is {shown_value(now)} in a resumed run"
 
 
 def _kinds(elements: Any) -> Counter[type]:

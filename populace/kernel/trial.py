@@ -19,6 +19,7 @@ import numpy as np
 
 from populace.core.containers import fields_of
 from populace.core.errors import NotKept, ScenarioError, StorageError
+from populace.core.text import shown_value
 from populace.env import World
 from populace.env.part import Part, handlers
 from populace.kernel.blocks import encode_block
@@ -86,8 +87,9 @@ def try_world(world: World, again: World) -> None:
             if key not in two or not same(one[key], two[key]):
                 part, _, column = key.partition(".")
                 raise NotKept(
-                    f"part '{part}' shows agent {agent} another {column!r} once it is restored: {one[key]!r} was, "
-                    f"{two.get(key)!r} is. What that is made from is not in the part's state. {_NEXT}"
+                    f"part '{part}' shows agent {agent} another {column!r} once it is restored: "
+                    f"{shown_value(one[key])} was, {shown_value(two.get(key))} is. What that is made from is not in "
+                    f"the part's state. {_NEXT}"
                 )
     digests = again.digests()
     for name, digest in world.digests().items():

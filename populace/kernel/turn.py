@@ -22,6 +22,7 @@ from populace.agents.context import Context, Draft, Scope
 from populace.core.errors import ForeignAwaitable, NotAwaited
 from populace.core.records import Abstained, Answer, Ask, Look, Message, Reason
 from populace.core.rounds import Contribution, Heard
+from populace.core.text import without_texts
 
 _SHIPPED: Final = "populace.scenarios"
 _SHARED: Final = "parameters are shared by all agents: keep what changes in a field of the agent"
@@ -154,14 +155,26 @@ def _failure(turn: Turn, error: BaseException, where: str) -> Failure:
     missing = re.fullmatch(rf"'{re.escape(type(turn.agent).__name__)}' object has no attribute '(\w+)'", message)
     if missing is not None:
         message += f"; declare it as a field of the class with its type, such as `{missing[1]}: int = 0`"
+    message = without_texts(message, own := _texts_of(turn.agent))
     message += _not_shown(turn, error)
     for effect in turn.pending or ():
         if f"'{type(effect).__name__}'" in message:
             message += f". This is what was asked and not its answer: write `await ctx.{_CALLED[type(effect)]}(...)`"
             break
     return Failure(
-        turn.id, turn.tick, type(error).__name__, _sound(message)[:2000], where, _sound("\n".join(story))[:20_000]
+        turn.id,
+        turn.tick,
+        type(error).__name__,
+        _sound(message)[:2000],
+        where,
+        _sound(without_texts("\n".join(story), own))[:20_000],
     )
+
+
+def _texts_of(agent: Agent) -> list[tuple[str, str]]:
+    """The agent's fields of text, by name: what a failure says is shown, and an agent's persona is not."""
+    names = type(agent).__struct_fields__
+    return [(name, value) for name in names if type(value := getattr(agent, name, None)) is str]
 
 
 def _folder(kind: type[Agent]) -> str:

@@ -18,10 +18,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from populace.budget.amounts import worst_case, worst_tokens_in
 from populace.budget.prices import tokens_of
 from populace.core.errors import ActorLost, BudgetSpent, ModelError
 from populace.core.records import Answer, Ask, Reason
+from populace.core.text import without_texts
 from populace.models.cache.keys import model_seed
 from populace.models.chat import Mode, read_completion
 from populace.models.completions import Prompts, prompt_of, read_completions
@@ -240,6 +243,9 @@ class Client:
             return
         model = self._of(pending.ask)
         server, retry = model.servers[lane.index], model.retry
+        if not isinstance(outcome, Said):  # a server may repeat what it was told, and errors are shown
+            told = [("prompt", content) for _, content in pending.ask.messages]
+            outcome = msgspec.structs.replace(outcome, detail=without_texts(outcome.detail, told))
         if isinstance(outcome, Said):
             server.history.answered(_kinds(pending))
             step = retry.after(pending, outcome, probe=probe)

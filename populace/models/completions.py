@@ -25,6 +25,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from populace.budget.prices import credible, share_out, tokens_of
+from populace.core.fences import disarm
 from populace.models.bodies import DECODE_ERRORS, contents, count, number, objects, plain_body, text_or_none
 from populace.models.chat import Turns, Usage, usage_of
 from populace.models.choices import label_probabilities
@@ -32,7 +33,6 @@ from populace.models.dialect import Form
 from populace.models.endings import Ending, Exhausted, Fault, Refused, Said
 from populace.models.reading import without_thinking
 from populace.models.refusals import read_error_in_answer
-from populace.models.safety import disarm
 
 PromptForm: TypeAlias = Literal["plain", "chatml", "llama3"]
 

@@ -32,7 +32,7 @@ PUBLIC = {
         "Economy", "Exchange", "Fact", "Feed", "Fields", "Flow", "Games", "GridField", "Hazard", "Kind", "LastRound",
         "LookFailed", "Mode", "Network", "Opening", "OrderBook", "Part", "Places", "Platform", "PlatformSettings",
         "Recommender", "Resolved", "Round", "RowDigests", "Storm", "World", "action", "cohen_kappa", "query", "signal",
-        "Talk",
+        "Talk", "Agreement", "Judgement", "judge", "judge_all",
     ],
     "populace.experiments": ["Arm", "Experiment", "Outcome", "Randomised", "doses", "factorial"],
     "populace.mind": [

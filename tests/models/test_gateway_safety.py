@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 from support.parsing import parse
 
 from populace.core.errors import SettingsError
+from populace.core.fences import disarm, fence, unfence
 from populace.models.safety import (
     Secret,
     check_base_url,
-    disarm,
-    fence,
     refusal_of_address,
     refusal_of_host,
 )
@@ -172,6 +171,7 @@ def test_a_fence_cannot_be_closed_from_inside(parts: list[tuple[str, str]]) -> N
     prompt = "\n".join(fence(text, source) for text, source in parts)
     found = parse(prompt)
     assert [text for _, text in found] == [disarm(text) for text, _ in parts]
+    assert unfence(f"Heard:\n{prompt}\nWhat now?") == found
 
 
 def test_a_text_that_quotes_its_own_fence_stays_inside() -> None:

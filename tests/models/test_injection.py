@@ -19,9 +19,9 @@ from support.payloads import PAYLOADS
 from support.running import run_local
 from support.whisperers import HEARD, QUESTION, SYSTEM
 
+from populace.core.fences import disarm
 from populace.data.societies import find_society, load_society
 from populace.env import World
-from populace.models.safety import disarm
 from populace.store.tables.tables import read_table
 
 WHISPERERS = str(Path(__file__).parents[1] / "support" / "whisperers.py")

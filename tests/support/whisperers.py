@@ -7,8 +7,8 @@ from typing import Annotated
 import msgspec
 
 from populace import Abstained, Agent, Context, Parameters, Population, Public, Setup, Society, World, fence
+from populace.core.fences import FENCE_RULE
 from populace.env import Feed
-from populace.models.safety import FENCE_RULE
 from support.payloads import PAYLOADS
 
 SYSTEM = f"You take part in a study of rumours. {FENCE_RULE}"

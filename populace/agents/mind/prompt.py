@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from populace.core.fences import FENCE_RULE, fence
+
 Count = Callable[[str], int]
 """How many tokens a text takes."""
 
@@ -47,6 +49,8 @@ class _Section(NamedTuple):
     name: str
     items: list[str]
     priority: float | None
+    lead: str = ""
+    """What stands before the items, as long as one of them does."""
 
 
 class Prompt:
@@ -85,12 +89,25 @@ class Prompt:
         self._sections.append(_Section(section, [one for one in items if one], priority))
         return self
 
+    def quote(self, section: str, said: Iterable[tuple[str, str]], priority: float | None = None) -> Prompt:
+        """Add a section of what others wrote, (who, text) each, as data; gives the prompt back.
+
+        Each text stands in a fence that it can't close, disarmed (`populace.fence`), and the rule of fences stands
+        before them. Items go from the end, as those of `add` do, and never in part. Raises ValueError as `add` does.
+        """
+        self.add(section, [fence(text, who) for who, text in said], priority)
+        self._sections[-1] = self._sections[-1]._replace(lead=f"{FENCE_RULE}\n")
+        return self
+
     def build(self) -> Built:
         """The prompt. Raises ValueError, naming them, where the sections with no priority alone exceed the budget."""
         kept = [len(one.items) for one in self._sections]
         lost = [0] * len(kept)
         sizes = [[self._count(f"{item}\n") for item in one.items] for one in self._sections]
-        heads = [self._count(f"{one.name}:\n\n") if self._titles else 1 for one in self._sections]
+        heads = [
+            (self._count(f"{one.name}:\n\n") if self._titles else 1) + (self._count(one.lead) if one.lead else 0)
+            for one in self._sections
+        ]
         total = sum(map(sum, sizes)) + sum(head for head, many in zip(heads, kept, strict=True) if many)
         may_go = [at for at, one in enumerate(self._sections) if one.priority is not None]
         may_go.sort(key=lambda at: (self._sections[at].priority, -at))
@@ -122,6 +139,6 @@ class Prompt:
         parts = []
         for section, many in zip(self._sections, kept, strict=True):
             if many:
-                body = "\n".join(section.items[:many])
+                body = section.lead + "\n".join(section.items[:many])
                 parts.append(f"{section.name}:\n{body}" if self._titles else body)
         return "\n\n".join(parts)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from populace.core.errors import ScenarioError
-from populace.core.records import Abstained
+from populace.core.judging import Criterion, cohen_kappa, judge_all
 from populace.env.cases.caseset import ABSENT, CaseSet
-from populace.env.cases.judging import Criterion, Report, cohen_kappa
 from populace.env.cases.sitting import HIDDEN, KNOWN, Sitting
 from populace.env.cases.work import Work
 from populace.env.dealing import Dealer
@@ -37,6 +34,11 @@ RECORD: Final = {
 
 
 MOST_QUESTIONS: Final = 2**31 - 1
+CASE_PROMPT: Final = (
+    "You are the {judge}. A solver was told {heard} and answered {answer}; the right answer is {truth}. It asked "
+    "{questions} questions and spent {spent}. Mark the work with one of {scale}."
+)
+"""What judges of a criterion without a prompt of its own are asked, by what `Cases.report` gives."""
 
 
 class Cases(Part):
@@ -288,8 +290,8 @@ class Cases(Part):
             sitting, _, _ = self._replayed(one.group, one.said)
             self._take(tick, self._rank[int(one.group)], sitting)
 
-    def report(self, rank: int) -> Report:
-        """What judges go by, of an answered case."""
+    def report(self, rank: int) -> dict[str, Any]:
+        """What judges go by: 'answer', 'truth', 'correct', 'questions', 'spent', 'heard' (levels by key) of a case."""
         work, facts = self.work, self.cases.facts
         truth = int(self.cases.truth[work.case[rank]])
         known = np.flatnonzero((work.stage[rank] == KNOWN) & (work.told[rank] != ABSENT)).tolist()
@@ -307,21 +309,11 @@ class Cases(Part):
         if not self.rubric:
             return
         reports = [self.report(rank) for rank in np.flatnonzero(self.work.answer != ABSENT).tolist()]
-        todo = []
-        for criterion in self.rubric.values():
-            for report in reports:
-                if criterion.rule is not None:
-                    place = criterion.mark(criterion.rule(report))
-                    self.scores[criterion.name][place, place] += 1
-                else:
-                    todo.append((criterion, report))
-        asks = [ctx.ask(**_asked(criterion, report, role)) for criterion, report in todo for role in criterion.judges]
-        marks = iter(await ctx.ask_all(asks) if asks else [])
-        for criterion, _ in todo:
-            given = [next(marks) for _ in criterion.judges]
-            if not any(isinstance(one, Abstained) for one in given):
-                places = [criterion.mark(one.mark) for one in given]
-                self.scores[criterion.name][places[0], places[-1]] += 1
+        work = [(criterion, report) for criterion in self.rubric.values() for report in reports]
+        for criterion, found in zip((one for one, _ in work), await judge_all(ctx, work, CASE_PROMPT), strict=True):
+            if all(found.marks):
+                first, last = (criterion.place(one) for one in (found.marks[0], found.marks[-1]))
+                self.scores[criterion.name][first, last] += 1
 
     def advance(self, tick: int) -> Iterable[tuple[int, Any]]:
         """Let results come, put answered cases on record, deal the next ones."""
@@ -464,17 +456,3 @@ class Cases(Part):
         self.due = [list(map(int, one)) for one in state["due"]]
         self.scores = {name: np.array(table, np.int64) for name, table in state["scores"].items()}
         self.records.restore(state["records"])
-
-
-def _asked(criterion: Criterion, report: Report, role: str) -> dict[str, Any]:
-    """What a judge is asked: the facts that the template names, and a mark of the scale to give."""
-    facts = {**report, "scale": list(criterion.scale), "judge": role}
-    named = set(re.findall(r"(?<!\{)\{([a-z]+)\}", criterion.prompt))
-    mark = msgspec.defstruct("Mark", [("mark", Literal[criterion.scale])])
-    return {
-        "prompt": criterion.prompt,
-        "answer": mark,
-        "facts": {name: value for name, value in facts.items() if name in named},
-        "purpose": "judge",
-        "model_role": role,
-    }
