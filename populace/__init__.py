@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from populace.env import World
     from populace.experiments.results import load
     from populace.runs.export import export_run as export
-    from populace.runs.front import diff, estimate, fork, replay, resume, run, run_async
+    from populace.runs.front import diff, estimate, fork, interview, replay, resume, run, run_async, survey
     from populace.runs.result import Run
     from populace.store.tables.tables import panel
 
@@ -67,6 +67,7 @@ __all__ = [
     "export",
     "fence",
     "fork",
+    "interview",
     "load",
     "panel",
     "rake",
@@ -78,6 +79,7 @@ __all__ = [
     "run",
     "run_async",
     "sample_households",
+    "survey",
 ]
 
 _FOUND_IN: Final = {
@@ -104,7 +106,17 @@ _FOUND_IN: Final = {
     "env": ("World",),
     "core.fences": ("fence",),
     "runs.export": ("export",),
-    "runs.front": ("diff", "estimate", "fork", "replay", "resume", "run", "run_async"),
+    "runs.front": (
+        "diff",
+        "estimate",
+        "fork",
+        "interview",
+        "replay",
+        "resume",
+        "run",
+        "run_async",
+        "survey",
+    ),
     "experiments.results": ("load",),
     "runs.result": ("Run",),
     "store.tables.tables": ("panel",),

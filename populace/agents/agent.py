@@ -20,6 +20,7 @@ from populace.core.errors import ScenarioError
 
 if TYPE_CHECKING:
     from populace.agents.context import Context
+    from populace.agents.probes.persona import Probe
 
 T = TypeVar("T")
 
@@ -68,6 +69,16 @@ class Agent(msgspec.Struct, kw_only=True):
 
     async def turn(self, ctx: Context) -> None:
         """What the agent does in a tick in which it is due."""
+
+    def interviewed(self, probe: Probe) -> str | Mapping[str, Any]:
+        """What a survey or an interview is told of the agent, a text or facts by name; override it to say it better.
+
+        It is called on a copy of the agent, which goes afterwards. Without one of its own, an agent is its fields, and
+        the memories that bear on the question (`populace.agents.probes.persona`).
+        """
+        from populace.agents.probes.persona import described
+
+        return described(self, probe)
 
 
 def check_agent(agent_type: Any, given: str = "agent=") -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -13,6 +13,7 @@ from populace.agents.activation import Activation, EveryTick
 from populace.agents.agent import Agent
 from populace.agents.declaration import check_society, explain_value
 from populace.agents.population import Population
+from populace.agents.probes.survey import Survey
 from populace.agents.types import classes_of, fields_of_all
 from populace.core.containers import read_only
 from populace.core.draws import Draws, Stream
@@ -74,7 +75,8 @@ class Society:
     else. `scripted(ask, draw)` gives the scripted model's answer to an ask. `model_roles` says, by type of agent (that
     of `agent` is called "agent"), which model role answers asks that name none. `ticks` and `size` are what a run has
     unless its settings say otherwise. With types, `size` says how many there are of each, and `activation` may say of
-    each when its agents are due (EveryTick() for those that it leaves out). Raises ScenarioError for what cannot be.
+    each when its agents are due (EveryTick() for those that it leaves out). `surveys` are asked between ticks, without
+    a trace in the run. Raises ScenarioError for what cannot be.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Society:
     model_roles: Mapping[str, str] = field(default_factory=dict)
     size: int | Mapping[str, int] = 100
     ticks: int = 10
+    surveys: Sequence[Survey] = ()
     tick_seconds: float = 86_400.0
     about: str = ""
 

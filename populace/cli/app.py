@@ -15,12 +15,14 @@ from populace.cli import (
     experiment,
     export,
     fork,
+    interview,
     new,
     replay,
     resume,
     run,
     runs,
     scenarios,
+    survey,
     watch,
 )
 from populace.cli.streams import guard_streams
@@ -37,6 +39,7 @@ app = typer.Typer(
 )
 for _command in (
     run.run, resume.resume, replay.replay, fork.fork, diff.diff, estimate.estimate, costs.costs, runs.runs,
+    survey.survey, interview.interview,
     watch.watch, dashboards.dashboards, export.export, new.new, doctor.doctor, scenarios.scenarios,
 ):  # fmt: skip
     app.command()(_command)

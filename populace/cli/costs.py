@@ -14,7 +14,7 @@ from populace.budget.ledger import Entry, Ledger, amount_text
 from populace.cli.printing import print_rows
 from populace.core.errors import SettingsError
 from populace.monitoring.progress import money
-from populace.runs.costs import SUMS, Cost, costs_of, folders_of
+from populace.runs.costs import SUMS, Cost, costs_of, folders_of, probe_costs
 from populace.store.manifest import read_manifest
 
 
@@ -37,7 +37,7 @@ def costs(
 
 
 def print_costs(runs: Iterable[Path], stream: TextIO) -> None:
-    """Print what these runs cost: a table with its total on a terminal, else a line of JSON each.
+    """Print what these runs, and then probes of them, cost: tables with totals on a terminal, else lines of JSON.
 
     Each is a run's folder, or one that holds runs. Raises SettingsError for a run that is given twice or has not ended.
     """
@@ -45,14 +45,18 @@ def print_costs(runs: Iterable[Path], stream: TextIO) -> None:
     twice = [str(folder) for folder in folders if folders.count(folder) > 1]
     if twice:
         raise SettingsError(f"{twice[0]}: is given twice, so its cost would count twice.")
-    found = costs_of(read_manifest(folder) for folder in folders)
-    rows = [msgspec.to_builtins(one) for one in found]
-    if stream.isatty():
-        total = {name: sum(row[name] for row in rows) for name in (*SUMS, "cost_usd")}
-        blank = dict.fromkeys(("arm", "purpose", "model_role"), "")
-        rows.append({"experiment": "total", **blank, "runs": None, "abstained": {}, **total})
+    ended = [(folder, read_manifest(folder)) for folder in folders]
+    rows = []
+    for found in (costs_of(manifest for _, manifest in ended), probe_costs(ended)):
+        part = [msgspec.to_builtins(one) for one in found]
+        rows += part
+        if part and stream.isatty():
+            total = {name: sum(row[name] for row in part) for name in (*SUMS, "cost_usd")}
+            blank = dict.fromkeys(("arm", "purpose", "model_role"), "")
+            rows.append({"experiment": "total", **blank, "runs": None, "abstained": {}, **total, "of": part[0]["of"]})
     headings = (
-        "experiment", "arm", "purpose", "role", "runs", "asks", "calls", "tokens in", "tokens out", "cost", "abstained"
+        "experiment", "arm", "purpose", "role", "runs", "asks", "calls", "tokens in", "tokens out", "cost", "abstained",
+        "of",
     )  # fmt: skip
     print_rows(stream, dict(zip(Cost.__struct_fields__, headings, strict=True)), rows, _text)
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
+import msgspec
 import typer
 
 from populace.cli.printing import print_rows
@@ -73,6 +74,8 @@ def print_expected(expected: Expected, stream: TextIO) -> None:
         about |= {"pilot_agents": pilot.agents, "pilot_ticks": pilot.ticks, "pilot_scripted": pilot.scripted}
         about |= {"pilot_cost_usd": pilot.cost_usd, "confidence": guess.confidence, "bottleneck": guess.bottleneck}
         about |= {"method": guess.method, "notes": expected.notes}
+        if expected.probes is not None:
+            about["probes"] = msgspec.to_builtins(expected.probes)
         lines = [{"event": "estimate", **about}, *({"event": "figure", **row} for row in rows)]
         print_rows(stream, {}, lines, _text)
         return
@@ -92,6 +95,8 @@ def print_expected(expected: Expected, stream: TextIO) -> None:
         row["figure"] = {**_FIGURES, "wall_s": "wall time"}[str(row["figure"])]
     print_rows(stream, headings, shown, lambda _, value: str(value), right=("low", "mid", "high"))
     stream.write(f"\nTime is bounded by: {guess.bottleneck}. {guess.method[:1].upper()}{guess.method[1:]}.\n")
+    if expected.probes is not None:
+        stream.write(f"\n{expected.probes.text()}\n")
     stream.writelines(f"\n{note}\n" for note in expected.notes)
     stream.flush()
 

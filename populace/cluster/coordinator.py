@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -25,6 +26,7 @@ from populace.cluster.job import Job, lever_notes, plan_job
 from populace.cluster.loop import TickLoop
 from populace.cluster.saver import Saver
 from populace.cluster.standing import Comparison, Standing
+from populace.cluster.surveying import AtEdge, surveys_of
 from populace.cluster.tabling import record_opening
 from populace.cluster.transport import Transport
 from populace.cluster.uploads import Uploads
@@ -76,7 +78,8 @@ class Coordinator:
     """One run of a society, from its first tick (or its newest checkpoint) to its manifest.
 
     `course` says what stands behind the run; without one it is a fresh run. Where the run's folder is a remote one,
-    `out` is the folder here that `mirror` uploads.
+    `out` is the folder here that `mirror` uploads. `probe` looks at the run between ticks, in the place of the surveys
+    that settings and society declare; a replay asks none of these.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class Coordinator:
         observers: Sequence[Observer] = (),
         course: Course | None = None,
         mirror: Mirror | None = None,
+        probe: AtEdge | None = None,
     ) -> None:
         self.origin = origin
         self.settings = settings
@@ -100,6 +104,7 @@ class Coordinator:
         file = self.course.file
         self._store = Store(out.resolve(), file.run, settings, remote, file.salvaged) if keeps else None
         self._uploads = Uploads(mirror, transport, self._audience.note)
+        self._probe = probe
         self._saver = Saver(self._store, transport, self._uploads)
         self._comparison = Comparison(self.course, self._audience.note)
         self._standing: Standing | None = None
@@ -137,6 +142,8 @@ class Coordinator:
         job = plan_job(self.origin, self.settings, whole=not self.course.replay, trace_version=file.trace_version)
         self.settings = job.read_settings()
         society = job.society()
+        if self._probe is None and not self.course.replay:
+            self._probe = surveys_of(society, self.settings, self.out, self.course, self._audience.note, job.ticks)
         self.out.mkdir(parents=True, exist_ok=True)
         if not self.course.replay:
             write_run_file(self.out, file)
@@ -150,7 +157,7 @@ class Coordinator:
         try:
             self._taken_over = await self._take_over()
             resumed = self.course.resumed or self._taken_over
-            state = self._store.latest() if self._store is not None and resumed else None
+            state = self._store.latest() if self._store is not None and resumed else self.course.standing
             self._reached = barrier_at(state, self.settings.shards, job.ticks)
             if self._store is not None and resumed:
                 self._own = self._store.past(state)
@@ -161,6 +168,8 @@ class Coordinator:
                     self._audience.note(note)
                 booking = await asyncio.to_thread(reserve, self.settings, file.run, self.out)
             base_url = None if self.course.replay else await self._unless_stopped(host.open())
+            if self._probe is not None and base_url is not None:
+                self._probe.base_url = base_url
             bounded = booking.settings.model_dump_json()
             spent = booking.spent.at_least(closer.spent_before)
             self._forms = read_endpoint_forms(self.out) if self.course.resumed else {}
@@ -309,6 +318,7 @@ class Coordinator:
             save=save,
             upkeep=self._saver.upkeep,
             tick_seconds=tick_seconds,
+            probe=None if self._probe is None else partial(self._probe.at, self._transport),
         )
 
         async def stop() -> None:

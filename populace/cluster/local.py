@@ -26,6 +26,8 @@ from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope, Frame, count_messages
 from populace.kernel.environment import Environment, WorldDone
 from populace.kernel.events import RunDone, TickDone
+from populace.kernel.packing import read_values
+from populace.kernel.peeking import Peeked, peek, present
 from populace.kernel.snapshot import RunState, ShardState, split_mail
 from populace.models.dialect import EndpointForms
 from populace.store.journal.recording import Missed, join_positions, on_record, open_pasts
@@ -129,6 +131,21 @@ class LocalTransport:
         shards, positions = zip(*(host.export(tick, whole=whole) for host in self.hosts), strict=True)
         joined = join_positions([*positions, self._world.positions(tick)])
         return list(shards), self._world.environment.export(tick), joined
+
+    async def present(self) -> dict[str, NDArray[np.int32]]:
+        """Who lives."""
+        assert self._world is not None
+        return present(self._world.environment.world)
+
+    async def peek(self, agents: NDArray[np.int32]) -> Peeked:
+        """These agents, from all shards, and what they see."""
+        assert self._world is not None
+        environment, ids = self._world.environment, agents.tolist()
+        found = {one: packed for host in self.hosts for one, packed in peek(host.shard, ids).items()}
+        if not environment.world.observes:
+            return Peeked(found, {})
+        seen = read_values(environment.observe(agents, environment.attempt))
+        return Peeked(found, dict(zip(ids, seen, strict=True)))
 
     async def collect(self, parcels: list[Frame]) -> list[Frame]:
         """The parcels are the frames."""

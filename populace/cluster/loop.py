@@ -57,8 +57,8 @@ _CLOSING_S: Final = 3.0
 class TickLoop:
     """The ticks of one attempt.
 
-    `closed` is called at each edge. `save` is awaited at each where `due` says so, and once more where the run ends
-    early; `failed_turns` is the share of turns that may fail.
+    `closed` is called at each edge; `probe` is awaited before each tick and after the last. `save` is awaited at each
+    where `due` says so, and once more where the run ends early; `failed_turns` is the share of turns that may fail.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class TickLoop:
         save: Callable[[Counts], Coroutine[Any, Any, None]],
         upkeep: Upkeep | None = None,
         tick_seconds: float = 0.0,
+        probe: Callable[[int], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self._standing = standing
         self._transport = transport
@@ -85,6 +86,7 @@ class TickLoop:
         self._save = save
         self._upkeep = Upkeep() if upkeep is None else upkeep
         self._tick_seconds = tick_seconds
+        self._probe = probe
         self._checkpoint_s: float | None = None
         self._events: asyncio.Queue[Event | Exception] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,6 +107,7 @@ class TickLoop:
         todo: deque[Effect] = deque(barrier.handle(Begin()))
         failure: Exception | None = None
         try:
+            await self._probe_at_edge(barrier.tick)
             while True:
                 while todo:
                     effect = todo.popleft()
@@ -118,10 +121,12 @@ class TickLoop:
                     if error is not None and failure is None:
                         failure = error
                         todo = todo if barrier.ended else await self._wind_up(failure)
-                    elif isinstance(effect, TickClosed) and self._due(barrier.tick):
-                        began_s = time.perf_counter()
-                        await self._save_at_edge()
-                        self._checkpoint_s = time.perf_counter() - began_s
+                    elif isinstance(effect, TickClosed):
+                        await self._probe_at_edge(barrier.tick)
+                        if self._due(barrier.tick):
+                            began_s = time.perf_counter()
+                            await self._save_at_edge()
+                            self._checkpoint_s = time.perf_counter() - began_s
                 event = await self._next(failure)
                 if not isinstance(event, Exception):
                     todo.extend(barrier.handle(event))
@@ -135,6 +140,22 @@ class TickLoop:
         finally:
             pulse.cancel()
             self._cancel_tasks()
+
+    async def _probe_at_edge(self, tick: int) -> None:
+        """Let probes look at the run before `tick`; given up once a signal ends it, since they change nothing of it."""
+        if self._probe is None or self._hurry.is_set():
+            return
+        probing = asyncio.ensure_future(self._probe(tick))
+        hurry = asyncio.create_task(self._hurry.wait())
+        try:
+            await asyncio.wait([probing, hurry], return_when=asyncio.FIRST_COMPLETED)
+            if probing.done():
+                probing.result()
+        finally:
+            hurry.cancel()
+            if not probing.done():
+                probing.cancel()
+                await asyncio.wait([probing], timeout=2 * _CLOSING_S)
 
     async def _save_at_edge(self) -> None:
         """Save; once a signal ends the run it may take little time more, as whoever is asked may never answer."""

@@ -18,8 +18,10 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 import psutil
 import ray
+from numpy.typing import NDArray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from populace.budget.amounts import NOTHING, Amount
@@ -56,6 +58,8 @@ from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope, Frame, count_messages, unpack_frame
 from populace.kernel.environment import WorldDone
 from populace.kernel.events import RunDone, TickDone
+from populace.kernel.packing import read_values
+from populace.kernel.peeking import Peeked
 from populace.kernel.snapshot import RunState, ShardState, pack_world_state, split_mail, unpack_world_state
 from populace.models.dialect import EndpointForms
 from populace.store.journal.recording import Missed, join_positions
@@ -217,6 +221,23 @@ class RayTransport:
         read = [unpack_export(one) for one in packed]
         positions = [*(position for _, position in read), unpack_positions(at)]
         return [state for state, _ in read], unpack_world_state(world), join_positions(positions)
+
+    async def present(self) -> dict[str, NDArray[np.int32]]:
+        """The world knows who lives."""
+        packed = await self._result(self._environment.present.remote(), THE_WORLD)
+        there = msgspec.msgpack.decode(packed, type=dict[str, bytes])
+        return {of: np.frombuffer(ids, "<i4") for of, ids in there.items()}
+
+    async def peek(self, agents: NDArray[np.int32]) -> Peeked:
+        """These agents, from all shards, and what they see."""
+        ids = agents.astype("<i4").tobytes()
+        asked = [self._environment.peek.remote(ids), *(one.peek.remote(ids) for one in self._shards)]
+        names = [THE_WORLD, *map(shard_name, range(len(self._shards)))]
+        seen, *packed = await asyncio.gather(*map(self._result, asked, names))
+        found = {
+            agent: row for one in packed for agent, row in msgspec.msgpack.decode(one, type=dict[int, bytes]).items()
+        }
+        return Peeked(found, dict(zip(agents.tolist(), read_values(seen), strict=True)) if seen else {})
 
     async def collect(self, parcels: list[Any]) -> list[Frame]:
         """Fetch the frames from where they are."""

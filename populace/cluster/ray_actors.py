@@ -49,6 +49,7 @@ from populace.core.rounds import Contribution, Heard
 from populace.env.plain import Shown
 from populace.kernel.bus import unpack_frame
 from populace.kernel.environment import Environment
+from populace.kernel.peeking import peek, present
 from populace.kernel.snapshot import pack_world_state, unpack_world_state
 from populace.models.dialect import EndpointForms
 from populace.models.dispatch.throttle import Link
@@ -188,6 +189,18 @@ class EnvironmentActor:
     def export(self, tick: int) -> tuple[bytes, bytes]:
         """The world's packed state before a tick, and how far its journal is behind it."""
         return pack_world_state(self._world.environment.export(tick)), pack(self._world.positions(tick))
+
+    def present(self) -> bytes:
+        """Packed, who lives, by type (int32)."""
+        there = present(self._world.environment.world)
+        return pack({of: ids.astype("<i4").tobytes() for of, ids in there.items()})
+
+    def peek(self, agents: bytes) -> bytes:
+        """What these agents (int32) see between two ticks; nothing where the world shows nothing."""
+        environment = self._world.environment
+        if not environment.world.observes:
+            return b""
+        return environment.observe(np.frombuffer(agents, "<i4"), environment.attempt)
 
     def observe(self, agents: bytes, attempt: int) -> bytes:
         """What these agents (int32) see."""
@@ -385,6 +398,11 @@ class ShardActor:
         """The shard's packed state before a tick, and how far the journal is behind it."""
         assert self._host is not None
         return pack(await asyncio.to_thread(self._host.export, tick, whole=whole))
+
+    async def peek(self, agents: bytes) -> bytes:
+        """Packed, those of these agents (int32) that stand here, as they stand between two ticks."""
+        assert self._host is not None
+        return pack(peek(self._host.shard, np.frombuffer(agents, "<i4").tolist()))
 
     async def upload(self) -> None:
         """Upload the shard's journal so far, where the run's folder is remote."""

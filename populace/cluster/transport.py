@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from populace.budget.amounts import Amount
 from populace.cluster.job import Job
@@ -16,6 +18,7 @@ from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope, Frame
 from populace.kernel.environment import WorldDone
 from populace.kernel.events import RunDone, TickDone
+from populace.kernel.peeking import Peeked
 from populace.kernel.snapshot import RunState, ShardState
 from populace.models.dialect import EndpointForms
 from populace.store.journal.recording import Missed
@@ -85,6 +88,12 @@ class Transport(Protocol):
 
         What stands before these positions is on the disk, and nothing of it is asked again. Raises StorageError.
         """
+
+    async def present(self) -> dict[str, NDArray[np.int32]]:
+        """Between two ticks: who lives, by type (ids, sorted), but for those who are born in the tick to come."""
+
+    async def peek(self, agents: NDArray[np.int32]) -> Peeked:
+        """Between two ticks: these agents as they stand, and what the world shows them. It changes nothing."""
 
     async def collect(self, parcels: list[Any]) -> list[Frame]:
         """The frames in these parcels from shard to shard."""

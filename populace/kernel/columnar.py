@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from populace.agents.agent import Agent
 from populace.agents.columnar_context import ColumnarContext, Letters, Sent
 from populace.agents.context import Scope
 from populace.agents.population import make_column, make_columns
@@ -123,6 +124,14 @@ class ColumnarTypes:
         made = make_columns(one.kind, columns, ids.tolist(), "spawn: agent {id}")
         one.ids = np.concatenate((one.ids, ids))
         one.columns = {field: np.concatenate((one.columns[field], made[field])) for field in one.types}
+
+    def row(self, id: int) -> Agent | None:  # noqa: A002
+        """One agent as one of its class, with the values of its columns; None for one who is not there."""
+        for one in self.types.values():
+            at = int(one.ids.searchsorted(id))
+            if at < len(one.ids) and one.ids[at] == id:
+                return one.kind(**{name: column[at].item() for name, column in one.columns.items()})
+        return None
 
     def retire(self) -> None:
         """Keep those only who live."""

@@ -465,6 +465,10 @@ class Shard:
             columns=self._columnar.state(before=before is not None),
         )
 
+    def columnar_row(self, id: int) -> Agent | None:  # noqa: A002
+        """A columnar agent as one of its class, made for whoever asks; None for one who is not there."""
+        return self._columnar.row(id)
+
     def restore(self, tick: int, state: ShardState) -> None:
         """Go on before `tick` from what a whole export gave. Raises CheckpointDamaged for agents that do not fit."""
         shards = self.plan.shards

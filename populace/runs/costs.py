@@ -6,13 +6,14 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
 from populace.core.errors import SettingsError
 from populace.core.records import DEFAULT_ROLE
 from populace.store.manifest import MANIFEST
+from populace.store.probes import billed_by, probes_of
 
 UNFINISHED: Final = "(unfinished ticks)"
 """Stands for a purpose in manifests of an older populace: what was billed for turns of a tick that was not committed.
@@ -25,7 +26,8 @@ class Cost(msgspec.Struct, frozen=True):
     """What the asks of one purpose came to, over the runs of one arm of an experiment; both '' where runs named none.
 
     `model_role` is that of the asks, '' for the default one. `runs` counts those that had any such ask, `abstained` the
-    asks without an answer, by reason.
+    asks without an answer, by reason. `of` is `run` for what the runs themselves asked, and `probes` for surveys and
+    interviews of them, which are no part of their totals.
     """
 
     experiment: str
@@ -39,6 +41,7 @@ class Cost(msgspec.Struct, frozen=True):
     tokens_out: int
     cost_usd: float
     abstained: dict[str, int]
+    of: Literal["run", "probes"] = "run"
 
 
 SUMS: Final = ("asks", "calls", "tokens_in", "tokens_out")
@@ -62,6 +65,17 @@ def costs_of(manifests: Iterable[Mapping[str, Any]]) -> list[Cost]:
     return [_cost(*key, parts[key]) for key in sorted(parts)]
 
 
+def probe_costs(runs: Iterable[tuple[Path, Mapping[str, Any]]]) -> list[Cost]:
+    """What surveys and interviews of these runs came to, each given by its folder and manifest. Raises StorageError."""
+    parts: dict[tuple[str, str, str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for folder, manifest in runs:
+        settings = manifest["settings"]
+        labels = str(settings.get("experiment", "")), str(settings.get("arm", ""))
+        for (purpose, role), part in billed_by(probes_of(folder), manifest["run"]).items():
+            parts[*labels, purpose, role].append(msgspec.structs.asdict(part))
+    return [msgspec.structs.replace(_cost(*key, parts[key]), of="probes") for key in sorted(parts)]
+
+
 def folders_of(folder: Path) -> list[Path]:
     """The runs that a folder stands for: itself, or those in it where it is none. Raises SettingsError for neither."""
     if (folder / MANIFEST).exists() or (folder / "run.json").exists():
@@ -77,7 +91,7 @@ def _cost(experiment: str, arm: str, purpose: str, role: str, parts: list[Mappin
     for part in parts:
         for reason, n in part.get("abstained", {}).items():
             abstained[reason] += n
-    sums = {name: sum(int(part[name]) for part in parts) for name in SUMS}
+    sums: dict[str, Any] = {name: sum(int(part[name]) for part in parts) for name in SUMS}
     usd = math.fsum(part["cost_usd"] for part in parts)
     reasons = dict(sorted(abstained.items()))
     return Cost(experiment, arm, purpose, role, len(parts), **sums, cost_usd=usd, abstained=reasons)

@@ -25,6 +25,7 @@ from populace.budget.prices import rate_of
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.job import plan_job
 from populace.cluster.local import LocalTransport
+from populace.cluster.surveying import NO_PROBES, AtEdge
 from populace.core.draws import WORLD
 from populace.core.errors import PopulaceError, SettingsError
 from populace.core.records import DEFAULT_ROLE
@@ -33,6 +34,7 @@ from populace.models.build import sharing
 from populace.monitoring.pace import counted, duration_text
 from populace.monitoring.progress import money
 from populace.monitoring.report import Observer, Pulse, TickReport
+from populace.runs.estimate_probes import ProbesExpected, Sizing
 from populace.runs.prediction import Bound, Estimate, Interval, PilotTurn, Plan, Used, extrapolate, part_name
 from populace.runs.shown import Shown
 from populace.runs.stop import Stop
@@ -80,7 +82,10 @@ class Pilot(msgspec.Struct, frozen=True):
 
 
 class Expected(Shown, msgspec.Struct, frozen=True):
-    """What the whole run is expected to come to, with the pilot that says so, and what to know before believing it."""
+    """What the whole run is expected to come to, with the pilot that says so, and what to know before believing it.
+
+    `probes` is what its surveys come to, apart from that; None where it declares none.
+    """
 
     scenario: str
     model: str
@@ -89,6 +94,7 @@ class Expected(Shown, msgspec.Struct, frozen=True):
     pilot: Pilot
     estimate: Estimate
     notes: list[str]
+    probes: ProbesExpected | None = None
 
     def text(self) -> str:
         """What is expected of the whole run, a line a figure, each with its interval."""
@@ -100,7 +106,8 @@ class Expected(Shown, msgspec.Struct, frozen=True):
             found: Interval = getattr(self.estimate, figure)
             low, mid, high = (shown(value) for value in (found.low, found.mid, found.high))
             lines.append(f"  {name:<10} {mid} ({low} to {high})")
-        return "\n".join([*lines, *self.notes])
+        probes = [] if self.probes is None else [self.probes.text()]
+        return "\n".join([*lines, *probes, *self.notes])
 
 
 class _Clock:
@@ -157,15 +164,18 @@ def expect(
     if job.agents < 2:
         raise SettingsError("a run of one agent cannot be estimated from a pilot: it would be the run itself.")
     agents = max(agents, sum(count > 0 for count in job.counts.values()))
-    pilot = play(origin, settings, min(agents, job.agents), min(ticks, job.ticks), scripted, out, observers, stop)
+    society, ticks = job.society(), min(ticks, job.ticks)
+    minded = job.read_settings()
+    sizing = Sizing(society, minded, ticks, job.ticks)
+    pilot = play(origin, settings, min(agents, job.agents), ticks, scripted, out, observers, stop, sizing)
     plan = plan_of(settings, job.agents, job.ticks, pilot)
     shares = shares_of(origin, settings, pilot, job.agents)
     guess = extrapolate(pilot.turns, msgspec.structs.replace(plan, shares=shares), confidence)
     notes = [*_notes(settings, pilot, guess), *guess.notes]
     if shares:
         notes.append(f"Does not grow in proportion to the agents, by two scripted sizes: {', '.join(sorted(shares))}.")
-    society = job.society()
-    return Expected(society.name, settings.model.label, job.agents, job.ticks, pilot, guess, notes)
+    probes = sizing.expected(minded, job.agents, job.counts)
+    return Expected(society.name, settings.model.label, job.agents, job.ticks, pilot, guess, notes, probes)
 
 
 def shares_of(origin: Origin, settings: Settings, pilot: Pilot, agents: int) -> dict[str, float]:
@@ -208,8 +218,9 @@ def play(
     out: Path | None = None,
     observers: Sequence[Observer] = (),
     stop: Stop | None = None,
+    probe: AtEdge = NO_PROBES,
 ) -> Pilot:
-    """Play a pilot; its folder goes when it ends, unless `out` says where it is to stay."""
+    """Play a pilot; its folder goes when it ends, unless `out` says where it is to stay. It asks no survey."""
     clock = _Clock()
     with tempfile.TemporaryDirectory(prefix="populace-pilot-") as place:
         folder = Path(place) / "run" if out is None else out
@@ -218,7 +229,7 @@ def play(
         if society.types:
             size = split(agents, counts_of(society, settings.agents))
         settings = pilot_settings(settings, size, ticks, scripted)
-        coordinator = Coordinator(origin, settings, LocalTransport(), folder, (*observers, clock))
+        coordinator = Coordinator(origin, settings, LocalTransport(), folder, (*observers, clock), probe=probe)
         manifest = asyncio.run((stop or Stop()).played(coordinator))
     used, latencies_s, chains_s, by_world, together = _used(clock.asks, agents)
     turns = [PilotTurn(agent, tick, used.get((agent, tick), {})) for tick in range(ticks) for agent in range(agents)]

@@ -17,6 +17,8 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, Unpack
 
 import msgspec
 
+from populace.agents.probes.instrument import Instrument
+from populace.agents.probes.survey import Sample
 from populace.agents.society import Society
 from populace.core.errors import Interrupted, PopulaceError, ScenarioError
 from populace.data.from_python import origin_of
@@ -28,11 +30,13 @@ from populace.runs.diff import Diff, diff_runs
 from populace.runs.estimate import AGENTS, TICKS, Expected, expect
 from populace.runs.fork import fork_run
 from populace.runs.place import Place
+from populace.runs.probing import Interview, interview_run, survey_run
 from populace.runs.replay import Replayed, replay_run
 from populace.runs.result import Run, is_run
 from populace.runs.resume import resume_run, resume_with_new_code
 from populace.runs.run import run_society
 from populace.runs.stop import Stop, awaited, in_background
+from populace.runs.surveyed import Surveyed
 from populace.settings import Assignment, Settings, load_settings, with_levers
 from populace.store.remote.mirror import RECORD, local_folder
 from populace.store.trust import check_trust
@@ -196,6 +200,63 @@ def estimate(
         lambda ways: expect(
             origin, chosen, agents=pilot_agents, ticks=pilot_ticks, scripted=scripted, confidence=confidence,
             observers=ways["observers"], stop=ways["stop"],
+        )
+    )  # fmt: skip
+
+
+def survey(
+    run: Run | str | Path,
+    instrument: Instrument | str,
+    at_tick: int | Sequence[int] | None = None,
+    *,
+    sample: Sample = None,
+    name: str = "",
+    type: str | None = None,  # noqa: A002
+    shuffle: bool = False,
+    weight: str | None = None,
+    together: bool = False,
+    model_role: str = "",
+    model: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    code: Literal["recorded", "new"] = "new",
+    trust: bool = False,
+    quiet: bool = False,
+) -> Surveyed:
+    """Ask a survey of a run's agents as they stood before `at_tick` (None: at its end), without a trace in the run.
+
+    `instrument` is one, the name of one that ships, or a TOML file. Several ticks are several waves, and one that is
+    given twice is a retest. `populace.probes.Survey` says what the rest is. `model` and `settings` have another model
+    answer than the run's. What is on record already costs nothing. Raises as `run` does.
+    """
+    options: dict[str, Any] = {"sample": sample, "name": name, "type": type, "shuffle": shuffle, "weight": weight}
+    options |= {"together": together, "model_role": model_role, "code": code, "trust": trust, "model__kind": model}
+    return _Played(quiet).work(
+        lambda ways: survey_run(
+            _name(run), instrument, at_tick, _assignments(settings), observers=ways["observers"], stop=ways["stop"],
+            **options,
+        )
+    )  # fmt: skip
+
+
+def interview(
+    run: Run | str | Path,
+    agent: int,
+    at_tick: int | None = None,
+    *,
+    model: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    code: Literal["recorded", "new"] = "new",
+    trust: bool = False,
+    quiet: bool = False,
+) -> Interview:
+    """Talk with an agent as it stood before a tick: `interview(run, 7, 10).ask("How are you?")`. Raises as `run` does.
+
+    What is said leaves no trace in the run, and stands on record apart from it.
+    """
+    return _Played(quiet).work(
+        lambda ways: interview_run(
+            _name(run), agent, at_tick, _assignments(settings), code=code, trust=trust, observers=ways["observers"],
+            stop=ways["stop"], model__kind=model,
         )
     )  # fmt: skip
 

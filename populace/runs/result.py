@@ -13,12 +13,15 @@ from populace.core.text import shown_line
 from populace.store.folder import RUN_FILE, read_run_file
 from populace.store.lock import is_held
 from populace.store.manifest import MANIFEST, read_manifest
+from populace.store.probes import probes_of, surveys_in
 from populace.store.remote.mirror import RECORD, local_folder
 from populace.store.tables.tables import agents_having, panel, read_table, with_types
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+
+    from populace.runs.surveyed import Surveyed
 
 
 class Run:
@@ -108,6 +111,17 @@ class Run:
         if type is None:
             frame.columns = pd.MultiIndex.from_tuples([(its, one) for one, its in of.items()], names=["type", "agent"])
         return frame
+
+    @property
+    def surveys(self) -> list[str]:
+        """The surveys that were asked of the run, while it was played or afterwards, by name."""
+        return surveys_in(probes_of(self.folder))
+
+    def survey(self, name: str) -> Surveyed:
+        """A survey that was asked of the run: its table, scores, retest. Raises SettingsError for one that was not."""
+        from populace.runs.surveyed import Surveyed
+
+        return Surveyed(self.folder, name)
 
     def plot(self, *outcomes: str, ax: Axes | None = None, label: str | None = None) -> Axes:
         """Draw outcomes over ticks (all of them, unless some are named); gives the axes, onto which more can go.

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Generic, TypeVar
 
 from populace.cluster.coordinator import Coordinator
+from populace.core.errors import Interrupted
 
 T = TypeVar("T")
 
@@ -37,16 +38,27 @@ class Stop:
 
     async def played(self, coordinator: Coordinator) -> dict[str, Any]:
         """Play a run in the loop that is running here, and give its manifest; this can end it meanwhile."""
-        with self._over(coordinator):
+        with self._over(coordinator.stop):
             return await coordinator.run()
 
+    async def done(self, work: Coroutine[Any, Any, T]) -> T:
+        """What the work comes to in the loop that is running here. Raises Interrupted where this has ended it."""
+        task = asyncio.ensure_future(work)
+        try:
+            with self._over(task.cancel):
+                return await task
+        except asyncio.CancelledError:
+            if self.asked:
+                raise Interrupted("it was interrupted; what was answered until then is on record") from None
+            raise
+
     @contextmanager
-    def _over(self, coordinator: Coordinator) -> Iterator[None]:
+    def _over(self, stop: Callable[[], object]) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         with self._lock:
-            self._stop = lambda: loop.call_soon_threadsafe(coordinator.stop)
+            self._stop = lambda: loop.call_soon_threadsafe(stop)
             if self.asked:
-                coordinator.stop()
+                stop()
         try:
             yield
         finally:

@@ -25,6 +25,11 @@ homophily = 0.9
 [[levers]]           # interventions; see `populace.interventions.levers`
 at = 10
 set = { "society.openness" = 0.1 }
+
+[[surveys]]          # asked between ticks, without a trace in the run; see `populace.probes.Survey`
+instrument = "cesd"
+at = [0, 10, 20]
+sample = 0.1
 ```
 
 `schema` holds the model, `load` reads it, `moved` knows where settings stood in older versions.
@@ -47,6 +52,7 @@ from populace.settings.schema import (
     RoleEndpoint,
     RoleSettings,
     Settings,
+    SurveySettings,
     may_change,
     setting_of,
 )
@@ -67,6 +73,7 @@ __all__ = [
     "RoleEndpoint",
     "RoleSettings",
     "Settings",
+    "SurveySettings",
     "changed_keys",
     "load_settings",
     "may_change",

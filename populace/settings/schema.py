@@ -10,6 +10,8 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin
 import pydantic
 from pydantic import ConfigDict, Discriminator, Field, NonNegativeFloat, PositiveFloat, Tag
 
+from populace.agents.probes.survey import Survey
+from populace.core.errors import ScenarioError
 from populace.core.records import DEFAULT_ROLE, ROLE_NAME
 from populace.interventions.levers import Lever
 
@@ -316,6 +318,36 @@ class CheckpointSettings(_Section):
     kept_at: Annotated[tuple[Annotated[int, Field(gt=0, lt=2**31)], ...], Field(strict=False)] = ()
 
 
+class SurveySettings(_Section):
+    """A survey that is asked while the run is played, before each tick of `at`; see `populace.probes.Survey`.
+
+    `instrument` is the name of one that ships or a TOML file. It stands in no trace.
+    """
+
+    instrument: str
+    at: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(strict=False)]
+    sample: Annotated[tuple[int, ...], Field(strict=False)] | int | float | None = None
+    name: str = ""
+    type: str | None = None
+    shuffle: bool = False
+    weight: str | None = None
+    together: bool = False
+    model_role: str = ""
+
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self) -> SurveySettings:
+        """What a survey refuses is refused here."""
+        try:
+            self.survey()
+        except ScenarioError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def survey(self) -> Survey:
+        """The survey. Raises ScenarioError."""
+        return Survey(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
 class Settings(_Section):
     """Everything about a run but the society.
 
@@ -355,6 +387,7 @@ class Settings(_Section):
     society: Annotated[dict[str, Any], FORK] = {}
     minds: Annotated[dict[str, Mind], FORK] = {}
     levers: Annotated[tuple[Lever, ...], Field(strict=False), FORK] = ()
+    surveys: Annotated[tuple[SurveySettings, ...], Field(strict=False), RESUME] = ()
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Settings:

@@ -106,7 +106,8 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
 class Course(msgspec.Struct, frozen=True, kw_only=True):
     """What stands behind a run: nothing (it is fresh), itself (it is gone on with), or another's journal.
 
-    A run that is gone on with begins at its newest checkpoint. A replay calls no model and keeps no record. The first
+    A run that is gone on with begins at its newest checkpoint. A replay calls no model and keeps no record; it begins
+    at the state `standing`, where there is one. The first
     ticks must give the trace hashes `expected`, and should give the world's hashes `expected_world`: see `core.trace`.
     A fork with a `graft` takes its parent's state over where that is good, and recomputes it from tick 0 where not.
     """
@@ -118,6 +119,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     expected: tuple[str, ...] = ()
     expected_world: WorldHashes = WorldHashes()
     graft: Graft | None = None
+    standing: RunState | None = None
 
 
 def fresh_course(origin: Origin, settings: Settings) -> Course:
@@ -148,7 +150,14 @@ def run_file(
 
 
 def kept_settings(settings: Settings) -> dict[str, Any]:
-    """Settings as `run.json` holds them. The ledger is named whole: a run may be gone on with from another folder."""
+    """Settings as `run.json` holds them. Files are named whole: a run may be gone on with from another folder."""
+    surveys = [
+        one.model_copy(update={"instrument": str(Path(one.instrument).absolute())})
+        if one.instrument.endswith(".toml")
+        else one
+        for one in settings.surveys
+    ]
+    settings = settings.model_copy(update={"surveys": tuple(surveys)})
     budget = settings.budget
     if budget.ledger is not None:
         budget = budget.model_copy(update={"ledger": budget.ledger.absolute()})

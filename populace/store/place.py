@@ -27,6 +27,7 @@ _NAMES: Final = frozenset(
         "checkpoints",
         "kept",
         "parts",
+        "probes",
         *(f"{name}.parquet" for name in TABLES),
     }
 )

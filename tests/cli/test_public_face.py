@@ -20,9 +20,9 @@ PUBLIC = {
         "Abstained", "Agent", "Answers", "Ask", "Choice", "Chosen", "Closed", "ColumnarAgent", "ColumnarContext",
         "Consultation", "Context", "Distributions", "Every", "EveryTick", "Households", "Message", "OnMail",
         "OrderedSet", "Parameters", "Persona", "Population", "Public", "Raked", "Run", "Setup", "Society",
-        "Sometimes", "World", "assign_employers", "diff", "estimate", "export", "fence", "fork", "load", "panel",
-        "rake", "read_edge_list", "read_places", "read_table", "replay", "resume", "run", "run_async",
-        "sample_households",
+        "Sometimes", "World", "assign_employers", "diff", "estimate", "export", "fence", "fork", "interview",
+        "load", "panel", "rake", "read_edge_list", "read_places", "read_table", "replay", "resume", "run", "run_async",
+        "sample_households", "survey",
     ],
     "populace.env": [
         "Bargain", "Directory",
@@ -40,9 +40,11 @@ PUBLIC = {
         "Needs", "Plan", "Prompt", "Recalled", "Risk", "Routine", "Step", "Trust", "estimate_tokens", "memory_rules",
     ],
     "populace.probes": [
-        "BFI10", "CESD", "CESD10", "IPIP25", "Instrument", "Item", "LEFT_RIGHT", "LIBERAL_CONSERVATIVE", "NET_PROMOTER",
-        "PANAS", "Retest", "SPANE", "Scale", "Styles", "TRUST", "alpha_of_covariance", "alphas", "covariance",
-        "cronbach_alpha", "feeling_thermometers", "intraclass", "likert", "response_styles", "retest",
+        "BFI10", "CESD", "CESD10", "IPIP25", "Instrument", "Item", "LEFT_RIGHT", "LIBERAL_CONSERVATIVE",
+        "MultipleChoice", "NET_PROMOTER", "OpenText", "PANAS", "Probe", "Question", "Ranking", "Retest", "SPANE",
+        "Scale", "Styles", "Survey", "TRUST", "alpha_of_covariance", "alphas", "covariance", "cronbach_alpha",
+        "feeling_thermometers", "instrument_of", "intraclass", "likert", "matrix", "response_styles", "retest",
+        "retest_scales", "single_choice",
     ],
     "populace.testing": [
         "Act", "Asked", "Checked", "FakeEndpoint", "Favoured", "InvariantBroken", "Plan", "RateLimit", "Seen",

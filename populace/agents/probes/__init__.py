@@ -8,7 +8,17 @@ from populace.agents.probes.attitudes import (
     feeling_thermometers,
     likert,
 )
-from populace.agents.probes.instrument import Instrument, Item, Scale
+from populace.agents.probes.declared import instrument_of, matrix, single_choice
+from populace.agents.probes.instrument import (
+    Instrument,
+    Item,
+    MultipleChoice,
+    OpenText,
+    Question,
+    Ranking,
+    Scale,
+)
+from populace.agents.probes.persona import Probe
 from populace.agents.probes.published import BFI10, CESD, CESD10, IPIP25, PANAS, SPANE
 from populace.agents.probes.reliability import (
     Retest,
@@ -18,8 +28,10 @@ from populace.agents.probes.reliability import (
     cronbach_alpha,
     intraclass,
     retest,
+    retest_scales,
 )
 from populace.agents.probes.styles import Styles, response_styles
+from populace.agents.probes.survey import Survey
 
 __all__ = [
     "BFI10",
@@ -34,16 +46,26 @@ __all__ = [
     "TRUST",
     "Instrument",
     "Item",
+    "MultipleChoice",
+    "OpenText",
+    "Probe",
+    "Question",
+    "Ranking",
     "Retest",
     "Scale",
     "Styles",
+    "Survey",
     "alpha_of_covariance",
     "alphas",
     "covariance",
     "cronbach_alpha",
     "feeling_thermometers",
+    "instrument_of",
     "intraclass",
     "likert",
+    "matrix",
     "response_styles",
     "retest",
+    "retest_scales",
+    "single_choice",
 ]

@@ -1,5 +1,8 @@
 """What an instrument is: items, answers that may be given, and the key that makes scores of them.
 
+Items that a scale may count are numbers (`Item`); the others (`MultipleChoice`, `Ranking`, `OpenText`) are asked with
+them and counted by hand.
+
 An instrument is data. `score` reads answers by rows or by columns and gives a score for each scale, by the published
 key: reversed items are mirrored in the range of the answers, and people who left out too many items have no score.
 """
@@ -9,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +27,9 @@ class Item:
     """One question: `name` is its key in answers, `text` its wording, None where the wording may not be passed on.
 
     `low` and `high` are the least and the largest answer; `labels` says what answers are called, by their number;
-    without labels any number from `low` to `high` is an answer. Answers may be given as numbers or as labels.
+    without labels any number from `low` to `high` is an answer, or with `whole` any whole one. Answers may be given as
+    numbers or as labels. Labels are steps of a scale unless they are `nominal`: those have no order, so a survey may
+    show them in any. Items of one `page` that follow one another are asked in one question, as the rows of a matrix.
     """
 
     name: str
@@ -32,6 +37,9 @@ class Item:
     low: float
     high: float
     labels: Mapping[float, str] = field(default_factory=dict)
+    whole: bool = False
+    nominal: bool = False
+    page: str = ""
 
     def value_of(self, answer: Any) -> float:
         """The number of an answer, NaN for none (None or NaN). Raises ValueError for what is no answer to this item."""
@@ -46,24 +54,63 @@ class Item:
         value = float(answer)
         if math.isnan(value):
             return value
-        if not self.low <= value <= self.high or (self.labels and self._whole and value not in self.labels):
+        if not self.low <= value <= self.high or (self.all_labelled and value not in self.labels):
             raise ValueError(f"{answer!r} is no answer; they are {self._range()}")
+        if self.whole and not value.is_integer():
+            raise ValueError(f"{answer!r} is no answer; they are whole {self._range()}")
         return value
 
     def are_answers(self, values: Floats) -> bool:
         """Whether all of these numbers are answers, or NaN."""
         fit = (values >= self.low) & (values <= self.high)
-        if self.labels and self._whole:
+        if self.all_labelled:
             fit &= np.isin(values, list(self.labels))
+        if self.whole:
+            fit &= values == np.floor(values)
         return bool((fit | np.isnan(values)).all())
 
     @property
-    def _whole(self) -> bool:
+    def all_labelled(self) -> bool:
         """Whether every answer has a label of its own."""
-        return len(self.labels) == self.high - self.low + 1
+        return bool(self.labels) and len(self.labels) == self.high - self.low + 1
 
     def _range(self) -> str:
         return f"numbers from {self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True)
+class MultipleChoice:
+    """A question to which several of its `options` are the answer: at least so many, at most so many (None: all)."""
+
+    name: str
+    text: str
+    options: Sequence[str]
+    at_least: int = 0
+    at_most: int | None = None
+    page: str = ""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A question to which all of its `options` in an order are the answer, the first the best."""
+
+    name: str
+    text: str
+    options: Sequence[str]
+    page: str = ""
+
+
+@dataclass(frozen=True)
+class OpenText:
+    """A question to which a text is the answer."""
+
+    name: str
+    text: str
+    page: str = ""
+
+
+Question: TypeAlias = Item | MultipleChoice | Ranking | OpenText
+"""What a survey asks."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +135,8 @@ class Scale:
 class Instrument:
     """A set of items with scales: `CESD.score(answers)["depression"]`.
 
+    `items` are asked in their order. Scales count those that are an `Item`, which is what `rated` holds.
+
     `source` is the publication of the items and of the key; `status` says what is known of licence or copyright, and
     so why a wording is there or is not. `differences` are scores that are one scale less another, by name.
     Raises ScenarioError for a key that names no item, for items of one name and for ranges that are none.
@@ -97,8 +146,8 @@ class Instrument:
     title: str
     source: str
     status: str
-    items: Sequence[Item]
-    scales: Sequence[Scale]
+    items: Sequence[Question]
+    scales: Sequence[Scale] = ()
     instruction: str | None = None
     differences: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -107,10 +156,10 @@ class Instrument:
         if len(set(names)) < len(names) or not names:
             raise ScenarioError(f"instrument {self.name!r}: items need names of their own, got {names}")
         for item in self.items:
-            if not item.low < item.high:
-                raise ScenarioError(f"instrument {self.name!r}: item {item.name!r} goes from {item.low} to {item.high}")
+            if wrong := _wrong_with(item):
+                raise ScenarioError(f"instrument {self.name!r}: item {item.name!r} {wrong}")
         for scale in self.scales:
-            foreign = sorted(scale.key.keys() - set(names))
+            foreign = sorted(scale.key.keys() - set(self.item_names))
             if foreign or not scale.key or not set(scale.key.values()) <= {1, -1}:
                 raise ScenarioError(
                     f"instrument {self.name!r}: scale {scale.name!r} needs a key of 1 or -1 by item; {foreign} are none"
@@ -121,9 +170,14 @@ class Instrument:
                 raise ScenarioError(f"instrument {self.name!r}: the difference {name!r} of {pair} names no two scales")
 
     @property
+    def rated(self) -> list[Item]:
+        """The items whose answers are numbers, in their order: what scales, `matrix` and response styles go by."""
+        return [item for item in self.items if isinstance(item, Item)]
+
+    @property
     def item_names(self) -> list[str]:
-        """The names of the items in their order."""
-        return [item.name for item in self.items]
+        """The names of the items whose answers are numbers, in their order."""
+        return [item.name for item in self.rated]
 
     def scale(self, name: str) -> Scale:
         """A scale by its name. Raises ScenarioError, naming those there are."""
@@ -141,7 +195,7 @@ class Instrument:
         """
         columns = self._columns(answers)
         made = np.full((len(columns[0]), len(columns)), np.nan)
-        for at, (item, column) in enumerate(zip(self.items, columns, strict=True)):
+        for at, (item, column) in enumerate(zip(self.rated, columns, strict=True)):
             values = np.asarray(column)
             if values.dtype.kind in "iuf" and item.are_answers(values.astype(np.float64)):
                 made[:, at] = values
@@ -180,7 +234,7 @@ class Instrument:
 
     def _keyed(self, key: Scale, table: Floats) -> Floats:
         at = {name: place for place, name in enumerate(self.item_names)}
-        items = [self.items[at[name]] for name in key.key]
+        items = [self.rated[at[name]] for name in key.key]
         values = table[:, [at[name] for name in key.key]]
         if key.recode:
             recoded = np.full_like(values, np.nan)
@@ -203,3 +257,19 @@ class Instrument:
         enough = (values.shape[1] - count <= scale.most_missing) & (count > 0)
         means = np.where(there, values, 0.0).sum(axis=1) / np.maximum(count, 1)
         return np.where(enough, means * (values.shape[1] if scale.how == "sum" else 1), np.nan)
+
+
+def _wrong_with(item: Question) -> str:
+    """What cannot be about a question, in words; '' where nothing is wrong."""
+    if isinstance(item, OpenText):
+        return ""
+    if isinstance(item, Item) and not item.nominal:
+        return "" if item.low < item.high else f"goes from {item.low} to {item.high}"
+    options = [*item.labels.values()] if isinstance(item, Item) else list(item.options)
+    if len(options) < 2 or len(set(options)) < len(options) or not all(options):
+        return f"needs two or more different options, got {options}"
+    if isinstance(item, MultipleChoice):
+        most = len(options) if item.at_most is None else item.at_most
+        if not 0 <= item.at_least <= most <= len(options) or most < 1:
+            return f"wants {item.at_least} to {most} of {len(options)} options"
+    return ""

@@ -95,6 +95,22 @@ def retest(first: Any, second: Any) -> Retest:
     )
 
 
+def retest_scales(instrument: Instrument, first: Any, second: Any) -> dict[str, Retest]:
+    """Compare two rounds of a whole instrument, of the same people in the same order: every scale, then every item.
+
+    `first` and `second` as in `Instrument.matrix`. A scale and an item of one name are one. What fewer than two people
+    have in both rounds is left out. Raises ScenarioError for rounds of unequal numbers of people.
+    """
+    one, two = instrument.matrix(first), instrument.matrix(second)
+    if one.shape != two.shape:
+        raise ScenarioError(f"retest needs the same people in both rounds, got {len(one)} and {len(two)}")
+    again = instrument.score(two)
+    pairs = {name: (values, again[name]) for name, values in instrument.score(one).items()}
+    for at, name in enumerate(instrument.item_names):
+        pairs.setdefault(name, (one[:, at], two[:, at]))
+    return {name: retest(*pair) for name, pair in pairs.items() if (~np.isnan(np.array(pair))).all(axis=0).sum() > 1}
+
+
 def intraclass(values: Any, form: Literal["ICC(1,1)", "ICC(2,1)", "ICC(3,1)"] = "ICC(2,1)") -> float:
     """The intraclass correlation of a whole table, (people, rounds or raters), by Shrout and Fleiss (1979).
 

@@ -39,8 +39,8 @@ class Styles:
 def response_styles(instrument: Instrument, answers: Any) -> Styles:
     """The response styles of these answers, as given and not reversed; `answers` as in `Instrument.matrix`."""
     raw = instrument.matrix(answers)
-    low = np.array([item.low for item in instrument.items])
-    high = np.array([item.high for item in instrument.items])
+    low = np.array([item.low for item in instrument.rated])
+    high = np.array([item.high for item in instrument.rated])
     values = (raw - low) / (high - low)
     there = ~np.isnan(values)
     count = there.sum(axis=1)
