@@ -19,6 +19,9 @@ def fork(
     lever: Annotated[
         list[str] | None, typer.Option(help="A lever from --at-tick on, such as 'block={sender=[1]}'; repeatable.")
     ] = None,
+    until_interactions: Annotated[
+        int | None, typer.Option(help="End once so many messages were delivered and actions applied, at a tick's end.")
+    ] = None,
     ticks: Annotated[int | None, typer.Option(help="How many ticks in all.")] = None,
     shards: Annotated[int | None, typer.Option(help="How many shards; any number gives the same result.")] = None,
     transport: Annotated[str | None, typer.Option(help="local (this process) or ray.")] = None,
@@ -35,5 +38,5 @@ def fork(
     with Shown(quiet=quiet) as shown:
         fork_run(
             run, at_tick, set_ or (), lever or (), out, salvage=salvage, trust=trusted(run, "fork", trust),
-            ticks=ticks, shards=shards, transport=transport, **shown.ways,
+            ticks=ticks, until_interactions=until_interactions, shards=shards, transport=transport, **shown.ways,
         )  # fmt: skip

@@ -16,6 +16,9 @@ from populace.settings.minds import switched
 def run(
     scenario: Annotated[str, typer.Argument(help="A scenario's name, a module, or a path ending in .py.")],
     agents: Annotated[int | None, typer.Option(help="How many agents.")] = None,
+    until_interactions: Annotated[
+        int | None, typer.Option(help="End once so many messages were delivered and actions applied, at a tick's end.")
+    ] = None,
     ticks: Annotated[int | None, typer.Option(help="How many ticks.")] = None,
     model: Annotated[str | None, typer.Option(help="embedded, openai, rules or scripted.")] = None,
     seed: Annotated[int | None, typer.Option(help="The run's seed.")] = None,
@@ -57,6 +60,7 @@ def run(
         [*(set_ or ()), *map(switched, mind or ())],
         agents=agents,
         ticks=ticks,
+        until_interactions=until_interactions,
         model__kind=model,
         seed=seed,
         shards=shards,

@@ -42,7 +42,7 @@ from populace.core.errors import (
 )
 from populace.core.records import Counts
 from populace.data.societies import Origin
-from populace.kernel.barrier import Barrier
+from populace.kernel.barrier import MOST_TICKS, Barrier
 from populace.kernel.bus import Envelope
 from populace.kernel.snapshot import Past, RunState
 from populace.models.dialect import EndpointForm
@@ -161,7 +161,8 @@ class Coordinator:
             self._reached = barrier_at(state, self.settings.shards, job.ticks)
             if self._store is not None and resumed:
                 self._own = self._store.past(state)
-            self._audience.begin(society.name, job.agents, job.ticks, self.settings.shards, self.settings.model.label)
+            ticks = job.ticks if job.ticks < MOST_TICKS else 0
+            self._audience.begin(society.name, job.agents, ticks, self.settings.shards, self.settings.model.label)
             if not self.course.replay:
                 closer.lever_notes = lever_notes(job)
                 for note in closer.lever_notes:
@@ -282,7 +283,8 @@ class Coordinator:
             spent = spent.at_least(job.spent)
             job = msgspec.structs.replace(job, attempt=attempt, journal=store.journal_place, spent=spent)
         job = msgspec.structs.replace(job, pasts=pasts, eras=course.file.eras, replay=course.replay)
-        barrier = Barrier(self.settings.shards, job.ticks, first, job.attempt)
+        until = self.settings.until_interactions
+        barrier = Barrier(self.settings.shards, job.ticks, first, job.attempt, until=until)
         opened = await self._unless_stopped(self._transport.start(job))
         self._known_up_to = max(opened.on_record, default=-1)
         if job.attempt and not (self._taken_over and job.attempt == 1):

@@ -30,6 +30,7 @@ from populace.interventions.at_work import NO_LEVERS, Levers
 from populace.interventions.groups import Members, Membership
 from populace.interventions.levers import SetLever, label_of
 from populace.interventions.resolve import check_ticks, resolve_levers
+from populace.kernel.barrier import MOST_TICKS
 from populace.kernel.environment import Environment
 from populace.kernel.plan import Hosted, ShardPlan
 from populace.kernel.shard import NOBODY, Shard
@@ -109,7 +110,7 @@ def plan_job(origin: Origin, settings: Settings, *, whole: bool = True, trace_ve
         settings=settings.model_dump_json(),
         agents=sum(counts.values()),
         counts=counts,
-        ticks=settings.ticks or society.ticks,
+        ticks=settings.ticks or (society.ticks if settings.until_interactions is None else MOST_TICKS),
         trace_version=trace_version,
     )
     if settings.levers:

@@ -310,7 +310,7 @@ class TickLoop:
             stages_s["checkpoint"], self._checkpoint_s = self._checkpoint_s, None
         report = TickReport(
             tick=tick,
-            ticks=standing.barrier.ticks,
+            ticks=standing.barrier.planned,
             agents=standing.agents,
             counts=counts,
             total=standing.barrier.total,

@@ -420,6 +420,11 @@ class Counts(msgspec.Struct):
                 rest[name] = left
         return {DEFAULT_ROLE: rest, **{role: self.roles[role] for role in sorted(self.roles)}}
 
+    @property
+    def interactions(self) -> int:
+        """Messages that were delivered and actions that were applied."""
+        return self.delivered + self.applied
+
     def imbalance(self) -> list[str]:
         """What does not add up, as sentences; empty when every ask and every message is accounted for.
 

@@ -6,7 +6,7 @@ references into Ray's object store on a cluster.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import numpy as np
@@ -17,6 +17,9 @@ from populace.core.errors import ConservationError
 from populace.core.records import Counts
 from populace.core.trace import NO_WORLD_HASHES, Trace, WorldHashes, WorldTrace
 from populace.kernel.bus import Envelope
+
+MOST_TICKS: Final = 2**31 - 1
+"""How many ticks a run has that nothing but its interactions ends."""
 
 
 class Begin(msgspec.Struct, frozen=True):
@@ -116,6 +119,9 @@ Effect: TypeAlias = Open | Resolve | TickClosed | End | Finished
 class Barrier:
     """Closes ticks `first` to `ticks - 1` over `shards` shards. `total` counts the run so far.
 
+    With `until` it ends before that, at the first edge of a tick at which so many interactions have been counted
+    (`Counts.interactions`): an edge's count is the same in every attempt, so the end is, too.
+
     `abandoned` is what of it shards were billed for a tick that is not committed.
 
     `attempts`, by shard, and `world_attempt` number the attempts: an event of another than the present one is not
@@ -123,9 +129,10 @@ class Barrier:
     of its own only: after a loss, all go on with one new number.
     """
 
-    def __init__(self, shards: int, ticks: int, first: int = 0, attempt: int = 0) -> None:
+    def __init__(self, shards: int, ticks: int, first: int = 0, attempt: int = 0, *, until: int | None = None) -> None:
         self.shards = shards
         self.ticks = ticks
+        self.until = until
         self.tick = first
         self.attempts = [attempt] * shards
         self.world_attempt = attempt
@@ -167,6 +174,16 @@ class Barrier:
         return self._mail
 
     @property
+    def planned(self) -> int:
+        """How many ticks the run is to have; where interactions end it, what it comes to at their pace; 0: unknown."""
+        count = self.total.interactions
+        if self.until is None:
+            return self.ticks
+        if not count:
+            return self.ticks if self.ticks < MOST_TICKS else 0
+        return min(self.ticks, max(self.tick, -(-self.until * self.tick // count)))
+
+    @property
     def all_ended(self) -> bool:
         """Whether every shard has closed its books."""
         return len(self._ends) == self.shards
@@ -190,7 +207,7 @@ class Barrier:
         return []
 
     def _open_or_end(self) -> list[Effect]:
-        self.ended = self.tick == self.ticks
+        self.ended = self.tick == self.ticks or (self.until is not None and self.total.interactions >= self.until)
         if self.ended:
             return self._end()
         return [Open(shard, self.tick, self._envelope(shard)) for shard in range(self.shards)]

@@ -97,7 +97,7 @@ class Bar(_Progress):
     def begin(self, scenario: str, agents: int, ticks: int, shards: int, model: str) -> None:
         """Draw the empty bar."""
         self._begun(agents, ticks)
-        counts = f"{counted(agents, 'agent')}, {counted(ticks, 'tick')}, {counted(shards, 'shard')}"
+        counts = f"{counted(agents, 'agent')}, {_planned(ticks)}, {counted(shards, 'shard')}"
         self._title = f"{scenario}: {counts}, model {model}"
         self._console.print(Text(shown_line(self._title), style="bold"))
         self._live = Live(self._draw(), console=self._console, auto_refresh=False)
@@ -271,6 +271,10 @@ def _brief(counts: Counts) -> dict[str, Any]:
         "calls_billed": counts.calls,
         "cost_usd": counts.cost_usd,
     }
+
+
+def _planned(ticks: int) -> str:
+    return counted(ticks, "tick") if ticks else "as many ticks as its interactions take"
 
 
 def _rate(rate: float) -> str:

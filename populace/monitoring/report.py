@@ -18,7 +18,7 @@ from populace.core.traffic import Upkeep, Vitals
 class TickReport(msgspec.Struct):
     """What a tick came to, told at its end.
 
-    `tick` counts the ticks completed, of `ticks` planned; `counts` are this tick's and `total` the run's so far.
+    `tick` counts the ticks completed, of `ticks` planned (0: unknown); `counts` are this tick's, `total` the run's.
     After the last tick one more report may follow with the same `tick`: what expired at the run's end.
     `stages_s` is wall seconds of this tick by stage ('turns', 'resolve', 'record', ...), and of the checkpoint saved
     since the report before; `wall_s` is wall seconds since the run began; neither stands in any hash. `asks` holds the

@@ -159,6 +159,8 @@ def expect(
             "a pilot needs two agents or more, to tell how unlike they are, and a tick; its confidence is between 0 "
             f"and 1. Given were {agents} agents, {ticks} ticks and {confidence:g}."
         )
+    if settings.until_interactions is not None and settings.ticks is None:
+        raise SettingsError("until_interactions ends this run, after no one knows how many ticks: set ticks, too")
     job = plan_job(origin, settings)
     settings = job.read_settings()
     if job.agents < 2:
@@ -265,7 +267,12 @@ def pilot_settings(settings: Settings, agents: int | dict[str, int], ticks: int,
         }
         changes["budget"] = Budget()
     changes |= {"agents": agents, "ticks": ticks, "shards": 1, "transport": "local", "journal": "off", "levers": ()}
-    changes |= {"metrics_port": None, "metrics_targets": "", "record": Record(agents="none", messages=False, asks=True)}
+    changes |= {
+        "until_interactions": None,
+        "metrics_port": None,
+        "metrics_targets": "",
+        "record": Record(agents="none", messages=False, asks=True),
+    }
     changes["model"] = settings.model.model_copy(update=model)
     return settings.model_copy(update=changes)
 

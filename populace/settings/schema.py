@@ -361,6 +361,9 @@ class Settings(_Section):
     `experiment` and `arm` say what the run belongs to: they stand in its manifest and its metrics, so that costs can
     be added up by them, and change nothing of what it does.
 
+    With `until_interactions` the run ends at the first edge of a tick at which so many interactions have been counted
+    (messages delivered and actions applied), and `ticks`, where it is set, ends it before that.
+
     With a `metrics_port` (0: a free one) or `metrics_targets` the run serves its metrics at `metrics_host`, and leaves
     the last ones in its folder as metrics.prom. `metrics_targets` is a folder where a Prometheus looks for the runs
     that there are.
@@ -370,6 +373,7 @@ class Settings(_Section):
     arm: Annotated[Label, FORK] = ""
     agents: Agents | None = None
     ticks: Annotated[Count | None, FORK] = None
+    until_interactions: Annotated[Annotated[int, Field(gt=0)] | None, FORK] = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     shards: Annotated[int, Field(gt=0, le=10_000), RESUME] = 1
     transport: Annotated[Literal["local", "ray"], RESUME] = "local"

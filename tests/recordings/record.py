@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 SIZES = {
     "basic_income": "--agents 2 --ticks 1 --set society.mood_every=1 --set society.interview=0"
     " --set limits.abstained=0.5",
+    "citizen": "--agents 20 --ticks 24",
     "clinic": "--set agents.doctor=1 --set agents.patient=1 --ticks 1 --set society.questions=3",
     "debate": "--agents 4 --ticks 1 --set limits.abstained=0.5",
     "exchange": "--agents 6 --ticks 2",

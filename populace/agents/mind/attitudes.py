@@ -24,6 +24,15 @@ class Attitude(msgspec.Struct):
     arguments: list[str] = []
 
     def __post_init__(self) -> None:
+        if (
+            -1.0 <= self.position <= 1.0
+            and 0.0 <= self.acceptance <= 2.0
+            and self.acceptance <= self.rejection
+            and 0.0 <= self.rate <= 1.0
+            and 0.0 <= self.repulsion <= 1.0
+            and self.remembers >= 1
+        ):
+            return
         within("Attitude: position", self.position, -1.0, 1.0)
         within("Attitude: acceptance", self.acceptance, 0.0, 2.0)
         within("Attitude: rejection", self.rejection, self.acceptance, float("inf"))
@@ -43,8 +52,9 @@ class Attitude(msgspec.Struct):
         Accepted: rate weight (message - own); rejected: -repulsion weight (message - own); else 0. `weight`, 0 to 1, is
         for example trust in the speaker. The position stays from -1 to 1.
         """
-        within("Attitude.hear: position", position, -1.0, 1.0)
-        within("Attitude.hear: weight", weight, 0.0, 1.0)
+        if not (-1.0 <= position <= 1.0 and 0.0 <= weight <= 1.0):
+            within("Attitude.hear: position", position, -1.0, 1.0)
+            within("Attitude.hear: weight", weight, 0.0, 1.0)
         met = self.judge(position)
         rate = self.rate if met == "accepted" else -self.repulsion if met == "rejected" else 0.0
         return self._move(rate * weight * (position - self.position))

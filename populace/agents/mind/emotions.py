@@ -28,6 +28,14 @@ class Emotion(msgspec.Struct):
     intense: float = 2 / 3
 
     def __post_init__(self) -> None:
+        if (
+            -1.0 <= self.valence <= 1.0
+            and -1.0 <= self.rest_valence <= 1.0
+            and 0.0 <= self.arousal <= 1.0
+            and 0.0 <= self.rest_arousal <= 1.0
+            and 0.0 <= self.keep <= 1.0
+        ):
+            return
         for name, low in (
             ("valence", -1.0),
             ("rest_valence", -1.0),
@@ -39,16 +47,20 @@ class Emotion(msgspec.Struct):
 
     def feel(self, valence: float, arousal: float, weight: float = 0.5) -> None:
         """Meet an event of this valence and arousal: x := x + weight (event - x)."""
-        within("Emotion.feel: valence", valence, -1.0, 1.0)
-        within("Emotion.feel: arousal", arousal, 0.0, 1.0)
-        within("Emotion.feel: weight", weight, 0.0, 1.0)
+        if not (-1.0 <= valence <= 1.0 and 0.0 <= arousal <= 1.0 and 0.0 <= weight <= 1.0):
+            within("Emotion.feel: valence", valence, -1.0, 1.0)
+            within("Emotion.feel: arousal", arousal, 0.0, 1.0)
+            within("Emotion.feel: weight", weight, 0.0, 1.0)
         self.valence = clip(self.valence + weight * (valence - self.valence), -1.0, 1.0)
         self.arousal = clip(self.arousal + weight * (arousal - self.arousal), 0.0, 1.0)
 
-    def pass_tick(self) -> None:
-        """Let a tick pass."""
-        self.valence = clip(self.rest_valence + self.keep * (self.valence - self.rest_valence), -1.0, 1.0)
-        self.arousal = clip(self.rest_arousal + self.keep * (self.arousal - self.rest_arousal), 0.0, 1.0)
+    def pass_tick(self, ticks: int = 1) -> None:
+        """Let a tick pass, or several at once."""
+        left = 1.0
+        for _ in range(ticks):
+            left *= self.keep
+        self.valence = clip(self.rest_valence + left * (self.valence - self.rest_valence), -1.0, 1.0)
+        self.arousal = clip(self.rest_arousal + left * (self.arousal - self.rest_arousal), 0.0, 1.0)
 
     @property
     def level(self) -> Level:

@@ -18,6 +18,8 @@ class Need(msgspec.Struct):
     threshold: float = 0.3
 
     def __post_init__(self) -> None:
+        if 0.0 <= self.level <= 1.0 and 0.0 <= self.threshold <= 1.0 and 0.0 <= self.fall_per_h < float("inf"):
+            return
         within("Need: level", self.level, 0.0, 1.0)
         within("Need: threshold", self.threshold, 0.0, 1.0)
         within("Need: fall_per_h", self.fall_per_h, 0.0, float("inf"))
@@ -55,7 +57,8 @@ class Needs(msgspec.Struct):
         """Let time pass: each level falls by its `fall_per_h`, to 0 at the least."""
         within("Needs.pass_time: hours", hours, 0.0, float("inf"))
         for need in self.needs.values():
-            need.level = clip(need.level - need.fall_per_h * hours, 0.0, 1.0)
+            level = need.level - need.fall_per_h * hours
+            need.level = level if level > 0.0 else 0.0  # noqa: FURB136  # in every turn of every agent
 
     def change(self, name: str, amount: float) -> None:
         """Raise a level, or lower it by a negative amount; it stays from 0 to 1. Raises KeyError for no such need."""

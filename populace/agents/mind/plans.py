@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from operator import attrgetter
+from typing import Final
+
 import msgspec
 
 from populace.agents.mind.limits import within
@@ -16,6 +20,8 @@ class Step(msgspec.Struct, frozen=True):
     where: str = ""
 
     def __post_init__(self) -> None:
+        if 0.0 <= self.start < self.end <= 24.0:
+            return
         within("Step: start", self.start, 0.0, 24.0)
         within("Step: end", self.end, 0.0, 24.0)
         if not self.start < self.end:
@@ -24,14 +30,17 @@ class Step(msgspec.Struct, frozen=True):
             )
 
 
+_start: Final = attrgetter("start")
+
+
 class Plan(msgspec.Struct):
     """Steps of a day in the order of time, none over another (Park et al. 2023, section 4.3: plans as timed steps)."""
 
     steps: list[Step] = []
 
     def __post_init__(self) -> None:
-        self.steps = sorted(self.steps, key=lambda step: step.start)
-        for one, other in zip(self.steps, self.steps[1:], strict=False):
+        self.steps = sorted(self.steps, key=_start)
+        for one, other in pairwise(self.steps):
             if other.start < one.end:
                 raise ValueError(f"Plan: {other.what!r} starts at {other.start:g} h, before {one.what!r} has ended")
 

@@ -31,6 +31,7 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
+@lru_cache(maxsize=65_536)
 def hash_word(word: str) -> int:
     """A word as the index holds it: CRC-32 of its UTF-8. Two of 10,000 words share one with a chance of 1 %."""
     return crc32(word.encode("utf-8", "surrogatepass"))
@@ -58,7 +59,7 @@ def bm25(
     total = int(words.sum(dtype=np.int64))
     found, factors = [], []
     for term in dict.fromkeys(query):
-        places = np.flatnonzero(terms == term)
+        places = (terms == term).nonzero()[0]
         df = len(places)
         if df:
             found.append(places)
@@ -66,7 +67,7 @@ def bm25(
     if not found:
         return np.zeros(n)
     places = np.concatenate(found)
-    owners = np.searchsorted(np.cumsum(distinct, dtype=np.int64), places, side="right")
+    owners = np.repeat(np.arange(n), distinct)[places]
     often = counts[places].astype(np.float64)
     soft = k1 * (1.0 - b) + (k1 * b * n / total) * words
     parts = np.repeat(factors, [len(one) for one in found]) * often / (often + soft[owners])
