@@ -9,10 +9,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from support import rememberers
+from support.misbehaving import Misbehaving
+from support.running import run_local
 
+from populace.agents.mind import ranking
 from populace.agents.mind.reflecting import Insights, Questions
 from populace.core.records import Abstained
 from populace.mind import Memory, memory_rules
+from populace.runs.courses import replay_course
+from populace.runs.replay import replay_run
 from populace.testing import InvariantBroken, check_society
 
 
@@ -34,6 +39,34 @@ def test_control_a_memory_kept_elsewhere_is_seen(tmp_path):
     path.write_text(elsewhere, encoding="utf-8")
     with pytest.raises(InvariantBroken, match="resume"):
         check_society(str(path), model="rules", shards=(1,))
+
+
+@pytest.fixture
+def embedded(tmp_path):
+    """A finished run whose memories were embedded by a server, and that server, which has forgotten who asked."""
+    with Misbehaving(models=("talker", "embedder")) as server:
+        roles = {"embed": {"name": "embedder"}}
+        model = {"model__kind": "openai", "model__name": "talker", "model__roles": roles}
+        run = tmp_path / "run"
+        manifest = run_local(run, str(rememberers.__file__), endpoint__base_url=server.base_url, **model)
+        assert manifest["asks"]["by_role"]["embed"]["memory_embed"]["calls"] == 7 * 8
+        assert server.billed.calls > 0
+        server.billed.calls = 0
+        yield run, server
+
+
+def test_what_is_recalled_by_embeddings_is_replayed_without_a_call(embedded, tmp_path):
+    run, server = embedded
+    assert replay_run(replay_course(run, shards=2), run, tmp_path / "again").diverged is None
+    assert server.billed.calls == 0
+
+
+def test_control_vectors_kept_otherwise_recall_otherwise_and_are_found_out(embedded, tmp_path, monkeypatch):
+    right = ranking.quantise
+    monkeypatch.setattr(ranking, "quantise", lambda vectors: right(np.abs(vectors)))
+    run, server = embedded
+    assert replay_run(replay_course(run), run, tmp_path / "again").diverged is not None
+    assert server.billed.calls == 0
 
 
 class Answering:
