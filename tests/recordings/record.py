@@ -15,6 +15,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 SIZES = {
+    "anes": "--agents 8",
     "basic_income": "--agents 2 --ticks 1 --set society.mood_every=1 --set society.interview=0"
     " --set limits.abstained=0.5",
     "citizen": "--agents 20 --ticks 24",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from populace.cli.experiment.run import run
+from populace.cli.experiment.score import score
 
 group = typer.Typer(
     name="experiment",
@@ -13,7 +14,7 @@ group = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for _command in (run,):
+for _command in (run, score):
     group.command()(_command)
 
 
