@@ -7,7 +7,9 @@ is asked has draws under purposes of its own and an identity in the probes' jour
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -48,11 +50,14 @@ from populace.settings import Settings
 from populace.settings.minds import plain_minds
 from populace.store.journal.recording import OpenPast, Recording, cost_of, open_journal, open_pasts
 from populace.store.journal.write import next_attempt
-from populace.store.lock import held
+from populace.store.lock import held, is_held
 from populace.store.probes import JOURNAL, Reply, check_instrument, past_of, put_wave, spent_on
 
 _AT_ONCE: Final = 5_000
 """How many asks are made before the first of them are put."""
+_PATIENCE_S: Final = 60.0
+"""How long probes of one run wait for one another."""
+_AGAIN_S: Final = 0.02
 _SLOTS: Final = 2**20
 """How many asks of an agent in a tick a journal can tell apart."""
 
@@ -212,7 +217,7 @@ class Prober:
 
         Raises what the model's refusal raises; what was answered until then is on record.
         """
-        with held(self.folder):
+        async with _working_in(self.folder):
             check_instrument(self.folder, planned.name, planned.instrument)
             replies, tally = await self._wave(planned, standing, repeat)
             await asyncio.to_thread(
@@ -268,7 +273,7 @@ class Prober:
         if self._terms(role).by_rules:
             told = {"self": facts, "question": question, "transcript": [list(pair) for pair in transcript]}
         draft = Draft(agent, standing.tick, asking.INTERVIEW, role, messages, compile_answer(str), told)
-        with held(self.folder):
+        async with _working_in(self.folder):
             (value,), tally = await self.ask([draft])
         return value, tally
 
@@ -363,6 +368,19 @@ class Prober:
                 "are numbers from 0 on"
             )
         return float(value)
+
+
+@asynccontextmanager
+async def _working_in(folder: Path) -> AsyncIterator[None]:
+    """Keep the folder of a run's probes for this asking; whoever else asks is waited for.
+
+    Raises StorageError where that takes longer than `_PATIENCE_S`.
+    """
+    until_s = time.monotonic() + _PATIENCE_S
+    while is_held(folder) and time.monotonic() < until_s:  # noqa: ASYNC110 - another process may hold it
+        await asyncio.sleep(_AGAIN_S)
+    with held(folder):
+        yield
 
 
 def _named(drafts: Sequence[Draft], by_role: Mapping[str, Terms], opened: Sequence[OpenPast]) -> list[Ask]:

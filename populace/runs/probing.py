@@ -30,7 +30,7 @@ from populace.core.records import Abstained
 from populace.data.societies import load_society
 from populace.kernel.snapshot import RunState, from_blocks
 from populace.monitoring.report import Observer
-from populace.runs.courses import Going, replay_course
+from populace.runs.courses import Going, recorded_hashes, replay_course
 from populace.runs.stop import Stop, in_background
 from populace.runs.surveyed import Surveyed
 from populace.settings import Assignment, Record, Settings, revise_settings
@@ -230,7 +230,7 @@ def interview_run(
 
 
 _MOST_KEPT: Final = 64
-_kept: dict[tuple[str, str, int, int | None], Interview] = {}
+_kept: dict[tuple[str, str, int, int], Interview] = {}
 """Agents that were interviewed in this process, as they stood, so that they are not recomputed for each question."""
 
 
@@ -242,10 +242,11 @@ def answer(
     It blocks, and must not be called where an event loop runs: call it in a thread. Raises as `interview_run` does.
     """
     folder = Path(run).resolve()
-    key = (str(folder), read_run_file(folder).run, agent, at_tick)
+    tick = len(recorded_hashes(folder)) if at_tick is None else at_tick
+    key = (str(folder), read_run_file(folder).run, agent, tick)
     interview = _kept.get(key)
     if interview is None:
-        interview = interview_run(folder, agent, at_tick, trust=trust)
+        interview = interview_run(folder, agent, tick, trust=trust)
         if len(_kept) >= _MOST_KEPT:
             del _kept[next(iter(_kept))]
         _kept[key] = interview

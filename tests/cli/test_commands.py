@@ -45,13 +45,15 @@ def test_help_names_the_commands_in_the_order_of_use() -> None:
         "estimate",
         "costs",
         "runs",
+        "survey",
+        "interview",
         "watch",
         "dashboards",
         "export",
         "new",
         "doctor",
     ]
-    wanted += ["scenarios"]
+    wanted += ["scenarios", "experiment"]
     assert commands == wanted
 
 

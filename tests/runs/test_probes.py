@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from populace.kernel.snapshot import to_blocks
 from populace.runs import probing as after
 from populace.runs.courses import resume_course
 from populace.store.folder import Store
+from populace.store.lock import held
 from populace.store.manifest import read_manifest
 from populace.store.probes import probes_of, spent_on
 from populace.testing import FakeEndpoint
@@ -277,6 +279,38 @@ def test_what_was_asked_is_asked_of_no_model_again(finished, moods, monkeypatch)
         after.answer(finished, 3, 4, "Since when?", [("How are you?", "otherwise")])
     with pytest.raises(AssertionError, match="a model was asked"):
         populace.survey(finished, moods, 3, name="twice", shuffle=True, quiet=True)
+
+
+def test_who_asks_at_once_is_waited_for(finished):
+    """Two conversations by one page: the second finds the folder of probes taken, and goes on once it is free."""
+    came, over = threading.Event(), threading.Event()
+
+    def keep() -> None:
+        with held(probes_of(finished)):
+            came.set()
+            over.wait(30)
+
+    keeper = threading.Thread(target=keep)
+    keeper.start()
+    came.wait(30)
+    waited = []
+    real = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        over.set()
+        keeper.join(30)
+        await real(0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probing.asyncio, "sleep", sleep)
+        said = after.answer(finished, 2, 4, "Is anybody there?")
+    assert waited
+    assert said.startswith("0 before")
+    with held(probes_of(finished)), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probing, "_PATIENCE_S", 0.0)
+        with pytest.raises(StorageError, match="is at work in it"):
+            after.answer(finished, 2, 4, "And now?")
 
 
 def test_an_interview_leaves_the_run_as_it_was_and_its_words_are_the_agents(finished):
