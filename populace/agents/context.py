@@ -19,7 +19,8 @@ import msgspec
 from populace.agents.answers import compile_answer, content_key, unusable
 from populace.agents.embedding import EMBEDDING, Vectors
 from populace.agents.facts import fill
-from populace.agents.minds import ARCHETYPES, MODEL, Minds, mind_of
+from populace.agents.minds import ARCHETYPES, MODEL, SURROGATE, Minds, mind_of
+from populace.agents.surrogate.policy import Policy
 from populace.core.draws import WORLD, Draws
 from populace.core.errors import BadAction, BadAsk, BadMessage
 from populace.core.records import DEFAULT_ROLE, EMBED_ROLE, ROLE_NAME, Abstained, Ask, Look, Message
@@ -62,7 +63,8 @@ class Scope(msgspec.Struct, frozen=True):
     """What all turns of one tick share.
 
     `model`, `max_tokens`, `temperature`, `forms` and `by_rules` are the `Terms` of the default role, `roles` those of
-    the others that the settings name. `minds` says, by type of agent and purpose, what answers if not the model, and
+    the others that the settings name. `minds` says, by type of agent and purpose, what answers if not the model,
+    `surrogate` how surrogates go where there are any, and
     `model_roles`, by type, which role answers asks that name none; `roster` says who is of which type; `rounds` are the
     parts that hold rounds.
     """
@@ -85,6 +87,7 @@ class Scope(msgspec.Struct, frozen=True):
     roles: Mapping[str, Terms] = {}
     model_roles: Mapping[str, str] = {}
     minds: Minds = {}
+    surrogate: Policy | None = None
     roster: Roster | None = None
 
 
@@ -255,7 +258,7 @@ class Context:
             said: tuple[tuple[str, str], ...] = (("user", prompt),)
         else:
             said = _conversation(prompt, messages, system, purpose)
-        told = ""
+        told, surrogate = "", False
         try:
             if facts is not None:
                 texts, told = fill([content for _, content in said], facts)
@@ -271,6 +274,8 @@ class Context:
                 mind = MODEL if own is None else mind_of(own, purpose, model_role)
                 if mind == ARCHETYPES:
                     archetype = archetype is not False
+                elif mind == SURROGATE:
+                    surrogate = True
                 elif mind != MODEL:
                     model_role = mind
             if not model_role and scope.model_roles and scope.roster is not None:
@@ -286,6 +291,7 @@ class Context:
         except _NOT_PLAIN as error:
             raise BadAsk(f"ctx.ask: {error}") from None
         ask = Ask(self.id, self.tick, self._made, purpose, said, spec, tokens, heat, key, told, model_role)
+        ask.surrogate = surrogate
         if archetype:
             if self.id < 0:
                 raise BadAsk("ctx.ask: archetype=True is for agents; a part asks for itself")

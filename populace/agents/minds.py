@@ -19,7 +19,9 @@ RULES: Final = "rules"
 """The mind that is the society's rules; also the model role under which they answer."""
 ARCHETYPES: Final = "archetypes"
 """The mind that is the model, asked once a tick for all agents of the type that ask the same."""
-KINDS: Final = (MODEL, RULES, ARCHETYPES)
+SURROGATE: Final = "surrogate"
+"""The mind that is a small model fitted to the model's answers while an audit bears it out, and else the model."""
+KINDS: Final = (MODEL, RULES, ARCHETYPES, SURROGATE)
 """Minds that have a name of their own; any other is a model role."""
 OTHERWISE: Final = ""
 """Stands for all purposes that are not named."""

@@ -180,8 +180,10 @@ def split_parcels(
     """A tick's parcels by destination, as the transport makes them, and the tick without what travels in them."""
     out = [(one.destination, frame(one)) for one in done.frames if one.destination != WORLD]
     to_world = [one for one in done.frames if one.destination == WORLD]
-    out.append((WORLD, reports(Reports(done.agents, done.fields, done.shard, done.attempt, done.whole), to_world)))
-    return out, msgspec.structs.replace(done, frames=[], fields={}, whole={})
+    out.append(
+        (WORLD, reports(Reports(done.agents, done.fields, done.shard, done.attempt, done.whole, done.learnt), to_world))
+    )
+    return out, msgspec.structs.replace(done, frames=[], fields={}, whole={}, learnt=[])
 
 
 class ShardHost:

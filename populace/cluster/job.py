@@ -39,7 +39,7 @@ from populace.kernel.trial import kept_copy
 from populace.models.build import check_model
 from populace.models.dialect import EndpointForm
 from populace.settings import Settings
-from populace.settings.minds import plain_minds, with_minds
+from populace.settings.minds import plain_minds, policy_of, with_minds
 from populace.store.journal.recording import open_journal
 from populace.store.journal.write import Journal
 
@@ -312,6 +312,7 @@ def _scope(
         by_rules=settings.model.kind == "rules",
         roles={role: terms_of(settings.of_role(role)) for role in settings.model.roles},
         minds=plain_minds(settings),
+        surrogate=policy_of(settings),
     )
 
 

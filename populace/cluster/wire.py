@@ -19,6 +19,7 @@ from populace.kernel.columnar import Whole
 from populace.kernel.environment import Reports, WorldDone
 from populace.kernel.events import RunDone, TickDone
 from populace.kernel.snapshot import ShardState
+from populace.kernel.standing_in import Learnt
 from populace.models.dialect import EndpointForm
 
 _encode: Final = msgspec.msgpack.Encoder(enc_hook=lambda value: _column(value)).encode
@@ -194,18 +195,21 @@ def unpack_envelope(packed: bytes, parcels: list[Any]) -> Envelope:
 def pack_parcel(reports: Reports, frames: list[Frame]) -> bytes:
     """A shard's parcel to the world: what its turns report and do."""
     packed = [frame.pack() for frame in frames]
-    return _encode((reports.shard, reports.attempt, reports.agents, reports.fields, reports.whole, packed))
+    return _encode(
+        (reports.shard, reports.attempt, reports.agents, reports.fields, reports.whole, packed, reports.learnt)
+    )
 
 
 def unpack_parcel(packed: bytes, frame_bytes: int) -> tuple[Reports, list[Frame]]:
     """Read a shard's parcel to the world. Raises BusError when it is not one."""
-    shard, attempt, agents, fields, whole, frames = _read(_PARCEL, packed)
-    reports = Reports(_read_array(agents), fields, shard, attempt, whole)
+    shard, attempt, agents, fields, whole, frames, learnt = _read(_PARCEL, packed)
+    reports = Reports(_read_array(agents), fields, shard, attempt, whole, learnt)
     return reports, [unpack_frame(frame, frame_bytes) for frame in frames]
 
 
 _PARCEL: Final = msgspec.msgpack.Decoder(
-    tuple[int, int, dict[str, Any], dict[str, dict[str, list[Any]]], dict[str, Whole], list[bytes]], dec_hook=_array
+    tuple[int, int, dict[str, Any], dict[str, dict[str, list[Any]]], dict[str, Whole], list[bytes], list[Learnt]],
+    dec_hook=_array,
 )
 
 

@@ -14,8 +14,8 @@ import msgspec
 
 from populace.core.traffic import Traffic
 
-Settled: TypeAlias = Literal["answered", "cached", "replayed", "abstained"]
-"""How an ask ends; every ask ends in exactly one of these ways."""
+Settled: TypeAlias = Literal["answered", "cached", "replayed", "surrogate", "abstained"]
+"""How an ask ends; every ask ends in exactly one of these ways. A `surrogate` answers in the model's place."""
 
 Reading: TypeAlias = Literal["", "extracted", "coerced"]
 """How an answer was read as its type: as it stood (''), out of a longer text, or with a label of another case or a
@@ -81,7 +81,8 @@ class Ask(msgspec.Struct, gc=False):
     `messages` are (role, content) pairs; `spec` is the compiled answer type. `facts` is what the prompt was made of, as
     JSON text of an object; '' where it was given as it stands. `model_role` says which model is asked, '' for the
     default one; what stands in the key is that model, and not the role. `again` is -1 for an ask of the agent's own;
-    for one that it puts together with all who ask the same, how often it had so asked for the purpose in the tick.
+    for one that it puts together with all who ask the same, how often it had so asked for the purpose in the tick. With
+    `surrogate` one may answer in the model's place.
     """
 
     agent: int
@@ -96,6 +97,7 @@ class Ask(msgspec.Struct, gc=False):
     facts: str = ""
     model_role: str = ""
     again: int = -1
+    surrogate: bool = False
     _read: tuple[str, Any] | None = None
 
     def __await__(self) -> Generator[Ask, Any, Any]:
@@ -233,17 +235,19 @@ class Purpose(msgspec.Struct):
 
 
 class Counts(msgspec.Struct):
-    """What happened, added up: over a shard's tick, a tick, or a run. All integers but `cost_usd` and `latency_s`.
+    """What happened, added up: over a shard's tick, a tick, or a run.
 
-    Two sides count independently, so that a loss shows: senders count `sent` and receivers count the fates;
-    turns count `asked` and the model stack's answers count how each ended; turns count what they `said` in rounds, and
-    the world how many `rounds` it held, and what was `heard` in them or, by reason, `unheard`. `latency_s` is the sum
-    of what `latency` counts in buckets: wall time, so it stands in no hash. `saved_calls` and `saved_usd` are what the
-    calls behind replayed answers had cost the run that made them. `cut`, `extracted` and `coerced` count answers by
-    `Answer.cut` and `Answer.reading`, `left_out` asks by what was left out of them, and `estimated_tokens` and
-    `estimated_usd` are the sums of theirs. `roles` holds what `purposes` does for asks of each model role but the
-    default one, by purpose. `born` and `left` count agents. `traffic` is what went to the
-    model and the journal, where it is counted.
+    All are integers but `cost_usd`, `latency_s`, `surprise` and `expected`. Two sides count independently, so that a
+    loss shows: senders count `sent` and receivers count the fates; turns count `asked` and the model stack's answers
+    count how each ended; turns count what they `said` in rounds, and the world how many `rounds` it held, and what
+    was `heard` in them or, by reason, `unheard`. `latency_s` is the sum of what `latency` counts in buckets: wall
+    time, so it stands in no hash. `saved_calls` and `saved_usd` are what the calls behind replayed answers had cost
+    the run that made them. `cut`, `extracted` and `coerced` count answers by `Answer.cut` and `Answer.reading`,
+    `left_out` asks by what was left out of them, and `estimated_tokens` and `estimated_usd` are the sums of theirs.
+    `roles` holds what `purposes` does for asks of each model role but the default one, by purpose. `born` and `left`
+    count agents. `surrogate` counts answers of surrogates, `audits` the asks that the model answered beside one,
+    `surprise` and `expected` are sums over these (`agents.surrogate.audit`), and `alarms` counts how often trust was
+    withdrawn. `traffic` is what went to the model and the journal, where it is counted.
     """
 
     turns: int = 0
@@ -263,6 +267,11 @@ class Counts(msgspec.Struct):
     answered: int = 0
     cached: int = 0
     replayed: int = 0
+    surrogate: int = 0
+    audits: int = 0
+    alarms: int = 0
+    surprise: float = 0.0
+    expected: float = 0.0
     abstained: dict[str, int] = {}
     calls: int = 0
     tokens_in: int = 0
@@ -320,6 +329,8 @@ class Counts(msgspec.Struct):
                 self.cached += 1
             elif settled == "replayed":
                 self.replayed += 1
+            elif settled == "surrogate":
+                self.surrogate += 1
             else:
                 self.abstained[answer.reason] = self.abstained.get(answer.reason, 0) + 1
             total = purposes.get(purpose)
@@ -431,7 +442,7 @@ class Counts(msgspec.Struct):
         Valid at the end of a run, when what was sent last has been marked expired.
         """
         wrong = []
-        settled = self.answered + self.cached + self.replayed + sum(self.abstained.values())
+        settled = self.answered + self.cached + self.replayed + self.surrogate + sum(self.abstained.values())
         if self.asked != settled:
             wrong.append(f"{self.asked} asks were made and {settled} ended")
         fates = self.delivered + self.expired + sum(self.refused.values())

@@ -20,12 +20,14 @@ class Edge(msgspec.Struct, frozen=True):
 
     `groups` has, by the place of a lever, the ids of its group and of the other one (None: it has none). `fired` has
     levers with triggers, by place, that take effect in the tick after: to before which tick they hold, and both groups.
+    `surrogates` are those that stand in for the model in the tick after (`kernel.standing_in`).
     """
 
     born: list[Birth] = []
     left: list[int] = []
     groups: dict[int, tuple[list[int], list[int] | None]] = {}
     fired: list[tuple[int, int | None, list[int], list[int] | None]] = []
+    surrogates: bytes = b""
 
     def members(self) -> dict[int, Members]:
         """The groups as levers take them."""

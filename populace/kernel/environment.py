@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.agents.context import Scope
+from populace.agents.surrogate.policy import Policy
 from populace.core.claims import Claim
 from populace.core.draws import WORLD
 from populace.core.errors import ActorLost, ScenarioError, StaleOrder, TransportError
@@ -57,6 +58,8 @@ from populace.kernel.rounds import Rounds
 from populace.kernel.rows import action_rows, ask_rows, join, round_rows, turnover_rows
 from populace.kernel.sharing import Sharing
 from populace.kernel.snapshot import Era, scope_at
+from populace.kernel.standing_in import Learnt
+from populace.kernel.surrogates import Surrogates
 from populace.kernel.trial import check_parts, is_sample, try_world
 from populace.kernel.turn import said_of
 
@@ -70,7 +73,7 @@ class Reports(msgspec.Struct, frozen=True):
 
     `fields` has, by type and name, a column with the values of those of them that are of this type, in their order.
     `shard` and `attempt` say whose report it is; -1 stands for a shard that does not say, whose report is taken.
-    `whole` is what columnar types came to, by name.
+    `whole` is what columnar types came to, by name, and `learnt` what surrogates go by.
     """
 
     agents: NDArray[np.int32]
@@ -78,6 +81,7 @@ class Reports(msgspec.Struct, frozen=True):
     shard: int = -1
     attempt: int = 0
     whole: dict[str, Whole] = {}
+    learnt: list[Learnt] = []
 
 
 class WorldDone(msgspec.Struct, frozen=True):
@@ -157,6 +161,7 @@ class Environment:
         self._closing: _Closing | None = None
         self._rounds: Rounds | None = None
         self._sharing: Sharing | None = None
+        self.surrogates = Surrogates()
         self.outcomes = outcomes
         self._warned: dict[str, str] = {}
         """What outcomes have warned of, and how that is told; nothing once it was."""
@@ -353,6 +358,7 @@ class Environment:
             applied.emissions += self.world.end_rounds(held.transcript())
             if self._record_rounds and held.held:
                 tables["rounds"] = round_rows(tick, held.held)
+        self.surrogates.close(tick, self._policy(tick), [one for report in reports for one in report.learnt])
         closing = _Closing(tick, actions, applied, changed, seal, touched, rounds, tables, sharing=self._sharing)
         self._sharing = None
         if not self.world.consulting:
@@ -387,7 +393,8 @@ class Environment:
         left = resolved.left.tolist()
         fixed = {place: members for place, members in self._pulling.fixed.items() if place not in before}
         try:
-            edge = pack_edge(Edge(resolved.born, left, packed_groups(fixed), packed_firings(self._pulling.firings)))
+            firings, standing = packed_firings(self._pulling.firings), self.surrogates.standing(self._policy(tick + 1))
+            edge = pack_edge(Edge(resolved.born, left, packed_groups(fixed), firings, standing))
         except (OverflowError, UnicodeError) as error:
             raise ScenarioError(
                 f"agents born at the end of tick {tick}: a field of theirs: {unwritten(error)}"
@@ -397,6 +404,7 @@ class Environment:
         changed += self._pulling.changed
         counts = Counts() if consulting is None else consulting.counts
         counts.add(closing.rounds)
+        counts.add(self.surrogates.counts)
         counts.applied = resolved.applied
         for _, reason in resolved.refused:
             counts.acts_refused[reason] = counts.acts_refused.get(reason, 0) + 1
@@ -425,6 +433,10 @@ class Environment:
                 shared = closing.sharing.rows(0 if consulting is None else len(consulting.asks))
                 rows["asks"] = join(rows["asks"], shared) if "asks" in rows else shared
         covered += told(resolved.born, left)
+        if self.surrogates.known:
+            covered.append(("surrogates", self.surrogates.covered()))
+        if self.surrogates.rows:
+            rows["surrogates"] = self.surrogates.rows
         counts.born, counts.left = len(resolved.newborn), len(left)
         if resolved.born or left:
             rows["turnover"] = turnover_rows(tick + 1, resolved.newborn, resolved.left, self.world.roster)
@@ -450,6 +462,10 @@ class Environment:
         )
         return self._last
 
+    def _policy(self, tick: int) -> Policy | None:
+        """How surrogates go in a tick."""
+        return None if self._scope is None else scope_at(self._scope, tick, None, self._eras).surrogate
+
     def _take_warnings(self) -> list[str]:
         told = [text for text in self._warned.values() if text]
         self._warned = dict.fromkeys(self._warned, "")
@@ -464,12 +480,13 @@ class Environment:
             )
         if self.world.tick != tick:
             raise TransportError(f"the world stands at tick {self.world.tick} and cannot be saved before tick {tick}")
-        return self.world.state() | self._pulling.state(tick)
+        return self.world.state() | self._pulling.state(tick) | self.surrogates.state()
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take what `export` gave. Raises ScenarioError for the state of a world of other parts."""
         self._pulling.restore(state)
         self.world.restore(state)
+        self.surrogates.restore(state)
 
     def _acting(self, actions: Sequence[Action]) -> Sequence[Action]:
         """The actions, given in the order (agent, nth), in the order in which they act."""

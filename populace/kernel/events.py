@@ -16,6 +16,7 @@ from populace.core.traffic import Vitals
 from populace.env.plain import Shown
 from populace.kernel.bus import Envelope, Frame
 from populace.kernel.columnar import Whole
+from populace.kernel.standing_in import Learnt
 from populace.kernel.turn import Failure
 
 
@@ -165,8 +166,8 @@ class TickDone(msgspec.Struct, frozen=True):
     turn committed. `fields` are the public fields of `agents`, as in `Reports`. `frames` go to shards and to the world,
     and `sent` says how many messages they take to each. `attempt` is the shard's that says so. `rows` are
     for the tables that are recorded, by name; of levers, those that blocked messages. Of columnar types, by name,
-    `whole` has their actions and fields, and `sums` how many turns they took with the digest of all of them. The host
-    adds `vitals`, where they are measured.
+    `whole` has their actions and fields, and `sums` how many turns they took with the digest of all of them. `learnt`
+    is what surrogates go by. The host adds `vitals`, where they are measured.
     """
 
     tick: int
@@ -182,6 +183,7 @@ class TickDone(msgspec.Struct, frozen=True):
     attempt: int = 0
     whole: dict[str, Whole] = {}
     sums: dict[str, tuple[int, bytes]] = {}
+    learnt: list[Learnt] = []
     vitals: Vitals | None = None
 
 

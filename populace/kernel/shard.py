@@ -63,6 +63,7 @@ from populace.kernel.public_fields import FieldsByType, PublicFields
 from populace.kernel.rows import ask_rows, blocked_rows, expired_rows, join, message_rows, unknown_rows
 from populace.kernel.saving import Keeper, Keepers, pack_agent
 from populace.kernel.snapshot import ShardState, scope_at
+from populace.kernel.standing_in import StandIns, unpack_standing
 from populace.kernel.tick import Tick
 
 NOBODY: Final = Agent()
@@ -235,7 +236,8 @@ class Shard:
         self._last = None
         if self._columnar and self.plan.saved:
             self._columnar.keep_before()
-        born = self._pass_edge(tick, unpack_edge(event.envelope.edge)) if event.envelope.edge else []
+        edge = unpack_edge(event.envelope.edge)
+        born = self._pass_edge(tick, edge) if event.envelope.edge else []
         before = Before(tick, {}, self.timers.get(tick, []), born)
         if self.plan.saved:
             changing = self.levers.changing(tick, self.plan.index, self.plan.shards, self.roster)
@@ -269,7 +271,7 @@ class Shard:
         if self.plan.saved:
             before.preserve(due, self.agents, self.plan.shards, self._rows)
             self._before = before
-        return Tick(
+        opened = Tick(
             scope,
             due,
             mail,
@@ -282,6 +284,9 @@ class Shard:
             keep_asks=plan.record_asks,
             counts=counts,
         )
+        if scope.surrogate is not None:
+            opened.stand_ins = StandIns(scope.seed, self.roster, unpack_standing(edge.surrogates))
+        return opened
 
     def _pass_edge(self, tick: int, edge: Edge) -> list[int]:
         """Let agents be born and leave as `tick` begins, and fix the groups of levers; gives those born here."""
@@ -403,6 +408,7 @@ class Shard:
             attempt=plan.attempt,
             whole={} if taken is None else taken.whole,
             sums={} if taken is None else taken.sums,
+            learnt=[] if tick.stand_ins is None else tick.stand_ins.learnt,
         )
         check_sealed(tick.scope.parameters, self._sealed, f"a turn of tick {number}")
         self._keep(tick.due)

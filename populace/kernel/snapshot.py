@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.agents.context import Scope, Terms
+from populace.agents.surrogate.policy import Policy
 from populace.core.draws import WORLD
 from populace.core.errors import CheckpointDamaged, StorageError
 from populace.core.records import Counts, Position
@@ -52,7 +53,7 @@ class Past(msgspec.Struct, frozen=True):
 class Era(msgspec.Struct, frozen=True):
     """Before tick `until`, asks were put to this model: what stands in their content keys, for model roles as well.
 
-    `minds` are those of the agents then.
+    `minds` are those of the agents then, and `surrogate` is how surrogates went.
     """
 
     until: int
@@ -63,6 +64,7 @@ class Era(msgspec.Struct, frozen=True):
     by_rules: bool = False
     roles: dict[str, Terms] = {}
     minds: dict[str, dict[str, str]] = {}
+    surrogate: Policy | None = None
 
 
 def scope_at(scope: Scope, tick: int, parameters: Any, eras: Sequence[Era]) -> Scope:
@@ -73,7 +75,7 @@ def scope_at(scope: Scope, tick: int, parameters: Any, eras: Sequence[Era]) -> S
     return msgspec.structs.replace(
         scope, tick=tick, parameters=parameters,
         model=era.model, max_tokens=era.max_tokens, temperature=era.temperature, forms=era.forms,
-        by_rules=era.by_rules, roles=era.roles, minds=era.minds,
+        by_rules=era.by_rules, roles=era.roles, minds=era.minds, surrogate=era.surrogate,
     )  # fmt: skip
 
 

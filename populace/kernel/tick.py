@@ -30,6 +30,7 @@ from populace.kernel.events import (
     TellRounds,
 )
 from populace.kernel.public_fields import FieldsByType, PublicFields
+from populace.kernel.standing_in import StandIns
 from populace.kernel.turn import Turn, read_answer
 
 LOOKS: Final = 2048
@@ -89,8 +90,9 @@ class Tick:
         self._said: list[Contribution] = []
         self._left: list[int] = []
         self.archetypes = Archetypes(scope.seed, scope.tick, scope.roster)
+        self.stand_ins: StandIns | None = None
         self._ready: list[tuple[Turn, Answer, Any]] = []
-        """Turns whose archetype's answer was there already."""
+        """Turns whose answer is there already."""
 
     @property
     def number(self) -> int:
@@ -149,6 +151,9 @@ class Tick:
 
     def _effects(self) -> list[Effect]:
         effects = [] if self._blind or self._unattended else self._go_on()
+        if self._settled:  # what surrogates answered
+            self.counts.settle(self._settled)
+            self._settled.clear()
         self._finished.put_down()
         return effects
 
@@ -177,6 +182,8 @@ class Tick:
             return
         del self._waiting[answer.agent]
         answer, value = read_answer(ask, answer)
+        if ask.surrogate and self.stand_ins is not None:
+            self.stand_ins.told(ask, answer, value)
         self._settled.append((answer, ask.purpose))
         turn.answers.append(answer)  # type: ignore[union-attr]
         self._file(turn, turn.step(value))
@@ -227,6 +234,8 @@ class Tick:
             if effect.again >= 0:
                 self._join(turn, effect)
                 return
+            if effect.surrogate and self._stood_in(turn, effect):
+                return
             self._waiting[turn.id] = turn
             self._asks.append(effect)
         elif type(effect) is Look:
@@ -242,8 +251,17 @@ class Tick:
         if answered is not None:
             self._ready.append((turn, *answered))
 
+    def _stood_in(self, turn: Turn, ask: Ask) -> bool:
+        """Whether a surrogate answers in the model's place."""
+        answered = None if self.stand_ins is None else self.stand_ins.take(ask)
+        if answered is None:
+            return False
+        self._settled.append((answered[0], ask.purpose))
+        self._ready.append((turn, *answered))
+        return True
+
     def _step_ready(self) -> None:
-        """Go on with the turns that were answered together with others."""
+        """Go on with the turns that need not wait for the model."""
         while self._ready:
             turn, answer, value = self._ready.pop()
             turn.answers.append(answer)  # type: ignore[union-attr]

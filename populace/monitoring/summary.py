@@ -96,7 +96,7 @@ def caveats(manifest: Mapping[str, Any]) -> list[str]:
         found.append(RULES_CAVEAT)
     found += _role_caveats(manifest)
     asks = manifest["asks"]
-    ended = sum(asks[how] for how in ("answered", "cached", "replayed", "abstained"))
+    ended = sum(asks[how] for how in ("answered", "cached", "replayed", "abstained")) + asks.get("surrogate", 0)
     if not manifest.get("valid", True):
         found.append(
             f"This run is not valid: {manifest['why_invalid']} Do not use its figures; see reason and detail in "
@@ -165,6 +165,8 @@ def _facts(manifest: Mapping[str, Any], out: Path | str) -> dict[str, str]:
         f"{asks['answered']:,} answered, {asks['cached']:,} cached, {asks['replayed']:,} replayed, "
         f"{asks['abstained']:,} abstained" + _reasons(asks["by_reason"])
     )
+    if surrogates := manifest.get("surrogates"):
+        facts["surrogates"] = _surrogate_text(surrogates)
     if roles := manifest.get("roles"):
         facts["models"] = "; ".join(_role_text(manifest, role, about) for role, about in roles.items())
     facts["cost"] = (
@@ -185,6 +187,14 @@ def _facts(manifest: Mapping[str, Any], out: Path | str) -> dict[str, str]:
         facts["world hash"] = str(manifest["world_hash"])
     facts["tables"] = str(out)
     return facts
+
+
+def _surrogate_text(came: Mapping[str, Any]) -> str:
+    """What surrogates answered, and how far they were from the model."""
+    excess = came["excess_disagreement"]
+    off = "" if excess is None else f", {excess:+.1%} disagreement beyond chance"
+    alarms = f", {counted(came['alarms'], 'alarm')}" if came["alarms"] else ""
+    return f"{counted(came['answered'], 'ask')} answered, {counted(came['audits'], 'audit')}{off}{alarms}"
 
 
 def _role_text(manifest: Mapping[str, Any], role: str, about: Mapping[str, Any]) -> str:

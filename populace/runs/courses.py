@@ -26,7 +26,7 @@ from populace.data.societies import (
 from populace.interventions.levers import SetLever, parse_lever, past_of
 from populace.kernel.snapshot import Era, Past, RunState, from_blocks
 from populace.settings import Assignment, Settings, changed_keys, may_change, revise_settings
-from populace.settings.minds import plain_minds, with_minds
+from populace.settings.minds import plain_minds, policy_of, with_minds
 from populace.store.checkpoint.generations import latest
 from populace.store.folder import (
     CHECKPOINTS,
@@ -328,6 +328,7 @@ def _era(until: int, settings: Settings) -> Era:
         terms.by_rules,
         roles,
         plain_minds(settings),
+        policy_of(settings),
     )
 
 

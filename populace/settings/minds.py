@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from populace.agents.agent import Agent
-from populace.agents.minds import KINDS, RULES, named_minds, resolve_minds
+from populace.agents.columnar import ColumnarAgent
+from populace.agents.minds import KINDS, RULES, SURROGATE, named_minds, resolve_minds
+from populace.agents.surrogate.policy import Policy
 from populace.core.errors import SettingsError
 from populace.settings.schema import RoleSettings, Settings
 
@@ -27,6 +29,11 @@ def with_minds(settings: Settings, classes: Mapping[str, type[Agent]]) -> Settin
                     f"{at} = {mind!r}: there is no such mind; there are {there}. Another model is a role of its own: "
                     f"[model.roles.{mind if mind.isidentifier() else 'other'}]."
                 )
+            if mind == SURROGATE and issubclass(classes[name], ColumnarAgent):
+                raise SettingsError(
+                    f"minds.{name}: agents in columns ask by archetype already, once for all that ask the same; a "
+                    "surrogate is for agents with turns."
+                )
     if RULES in named_minds(minds):
         own = RoleSettings(kind="rules", name="rules")
         if roles.get(RULES, own) != own:
@@ -43,6 +50,13 @@ def with_minds(settings: Settings, classes: Mapping[str, type[Agent]]) -> Settin
 def plain_minds(settings: Settings) -> dict[str, dict[str, str]]:
     """The minds of settings that were worked out (`with_minds`), by type and purpose."""
     return {name: {"": mind} if isinstance(mind, str) else dict(mind) for name, mind in settings.minds.items()}
+
+
+def policy_of(settings: Settings) -> Policy | None:
+    """How surrogates go, by settings that were worked out; None where no mind is one."""
+    if SURROGATE not in named_minds(plain_minds(settings)):
+        return None
+    return Policy(**settings.surrogate.model_dump())
 
 
 def switched(text: str) -> tuple[str, str]:

@@ -348,6 +348,25 @@ class SurveySettings(_Section):
         return Survey(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
+class SurrogateSettings(_Section):
+    """How surrogates go, of types and purposes whose mind is `surrogate`: see `docs/minds.md`.
+
+    `kind` is what is fitted to the model's answers, a frequency `table` by facts or multinomial logistic regression on
+    them (`logit`), once there are `sample` answers. A table covers facts that have `cell` of them; the newest
+    `window` are kept. `audit` is the share of asks that go to the model all the same; `tolerance` the total variation
+    between surrogate and model that is put up with, and `alarm` the chance over a run that the audit withdraws trust
+    from one that keeps to it.
+    """
+
+    kind: Literal["table", "logit"] = "table"
+    sample: Count = 200
+    window: Count = 5000
+    cell: Count = 30
+    audit: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    tolerance: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    alarm: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.01
+
+
 class Settings(_Section):
     """Everything about a run but the society.
 
@@ -355,8 +374,8 @@ class Settings(_Section):
     `machine` a lost machine too (each batch of answers waits for the disk), `off` keeps neither answers nor
     checkpoints, so that the run can't be resumed, replayed or forked.
 
-    `minds` says, by type of agent (or its class) and, where wanted, by purpose, what answers: `model`, `rules`, or a
-    model role; see `docs/minds.md`. It goes before what classes say.
+    `minds` says, by type of agent (or its class) and, where wanted, by purpose, what answers: `model`, `rules`,
+    `archetypes`, `surrogate`, or a model role; see `docs/minds.md`. It goes before what classes say.
 
     `experiment` and `arm` say what the run belongs to: they stand in its manifest and its metrics, so that costs can
     be added up by them, and change nothing of what it does.
@@ -390,6 +409,7 @@ class Settings(_Section):
     journal: Annotated[Literal["process", "machine", "off"], RESUME] = "process"
     society: Annotated[dict[str, Any], FORK] = {}
     minds: Annotated[dict[str, Mind], FORK] = {}
+    surrogate: Annotated[SurrogateSettings, FORK] = SurrogateSettings()
     levers: Annotated[tuple[Lever, ...], Field(strict=False), FORK] = ()
     surveys: Annotated[tuple[SurveySettings, ...], Field(strict=False), RESUME] = ()
 

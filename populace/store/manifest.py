@@ -195,6 +195,7 @@ def tally(total: Counts) -> dict[str, Any]:
             "answered": total.answered,
             "cached": total.cached,
             "replayed": total.replayed,
+            "surrogate": total.surrogate,
             "abstained": sum(total.abstained.values()),
             "by_reason": dict(sorted(total.abstained.items())),
             "cut": total.cut,
@@ -207,6 +208,7 @@ def tally(total: Counts) -> dict[str, Any]:
                 for role, parts in total.by_role().items()
             },
         },
+        **_surrogates(total),
         "calls_billed": total.calls,
         "tokens_in": total.tokens_in,
         "tokens_out": total.tokens_out,
@@ -214,6 +216,15 @@ def tally(total: Counts) -> dict[str, Any]:
         "estimated_tokens": total.estimated_tokens,
         "estimated_usd": total.estimated_usd,
     }
+
+
+def _surrogates(total: Counts) -> dict[str, Any]:
+    """What surrogates came to, where there were any: `excess_disagreement` is over audits, beyond chance."""
+    if not (total.surrogate or total.audits):
+        return {}
+    excess = (total.surprise - total.expected) / total.audits if total.audits else None
+    figures = {"answered": total.surrogate, "audits": total.audits, "alarms": total.alarms}
+    return {"surrogates": {**figures, "excess_disagreement": excess}}
 
 
 _ADVICE: Final[Mapping[str, str]] = {

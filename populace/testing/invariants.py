@@ -222,7 +222,7 @@ class _Check:
     def _balanced(self, folder: Path, where: str) -> None:
         manifest = read_manifest(folder)
         for what, whole, parts in (
-            ("asks", "made", ("answered", "cached", "replayed", "abstained")),
+            ("asks", "made", ("answered", "cached", "replayed", "surrogate", "abstained")),
             ("messages", "sent", ("delivered", "expired", "refused")),
         ):
             counts = manifest[what]

@@ -59,6 +59,7 @@ def families(seen: Seen) -> Iterator[Metric]:
         "answered": total.answered,
         "cached": total.cached,
         "replayed": total.replayed,
+        "surrogate": total.surrogate,
         "abstained": sum(total.abstained.values()),
     }
     yield _counters("populace_asks", "Asks ended, by how they ended.", "outcome", outcomes)
