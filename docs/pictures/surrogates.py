@@ -118,7 +118,7 @@ def main() -> None:
                 error.append(float(np.mean([one.variation for one in runs])))
             say(f"{kind}, audit {audit}: saved % {np.round(saved, 1)}, variation {np.round(error, 3)}")
             left.plot(saved, error, style, color=colour, ms=3, lw=1, label=f"{kind}, audit {audit:.0%}")
-    left.set(xlabel="calls saved (% of 10,000 asks)", ylabel="total variation, mean", ylim=(0, None))
+    left.set(xlabel="calls saved (% of 10,000 asks)", ylabel="total variation, mean", xlim=(25, 100), ylim=(0, None))
     left.legend(frameon=False, fontsize=6.5)
     sizes = (0.3, 0.4, 0.5, 0.6)
     for audit, colour in list(colours.items())[1:]:

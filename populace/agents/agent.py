@@ -62,7 +62,7 @@ class Agent(msgspec.Struct, kw_only=True):
     process to process unless PYTHONHASHSEED is 0; where it is not, such a turn is refused when the run begins.
 
     `mind` says what answers its asks unless the settings say otherwise (`[minds]`): "model", "rules" (those of the
-    society), or a model role; or by purpose, `mind = {"vote": "rules"}`.
+    society), "archetypes", "surrogate", or a model role; or by purpose, `mind = {"vote": "rules"}`.
     """
 
     mind: ClassVar[str | Mapping[str, str]] = "model"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from support import deciders
 from support.attempts import asked, go, same_tables
+from support.killing import armed_scenario, set_trap
 from support.running import Shuffled, wrap_gateways
 
 import populace
@@ -18,6 +19,7 @@ from populace.monitoring.summary import summary_text
 from populace.runs.courses import fork_course, replay_course, resume_course
 from populace.runs.replay import replay_run
 from populace.store.tables.tables import read_table
+from populace.testing import check_society
 
 __all__ = ["asked"]
 
@@ -146,6 +148,13 @@ def test_a_lever_that_changes_facts_leaves_the_fit_and_the_model_is_asked(tmp_pa
     assert manifest["surrogates"]["answered"] > 0
 
 
+@pytest.mark.parametrize("kind", ["table", "logit"])
+def test_check_society_with_every_invariant(kind) -> None:
+    found = check_society(DECIDERS, ticks=8, seed=5, settings={f"surrogate.{key}": one for key, one in SMALL.items()}
+                          | {"surrogate.kind": kind})  # fmt: skip
+    assert found.asks > 150
+
+
 def test_columnar_agents_have_no_surrogate(tmp_path) -> None:
     from support import voters
 
@@ -158,3 +167,16 @@ def test_invariant_1_on_ray(whole, ray_cluster, tmp_path) -> None:
     run = populace.run(DECIDERS, model="scripted", seed=7, ticks=14, shards=2, transport="ray", out=tmp_path / "run",
                        settings={f"surrogate.{key}": one for key, one in SMALL.items()}, quiet=True)  # fmt: skip
     same_run(run.manifest, whole[0])
+
+
+@pytest.mark.ray
+def test_invariant_2_a_shard_killed_on_ray_while_a_surrogate_answers(whole, ray_cluster, tmp_path) -> None:
+    """SIGKILL of a shard's process as its answers are put on record, after the first fit."""
+    scenario = armed_scenario(tmp_path / "armed", "deciders")
+    set_trap(tmp_path / "armed", "committed", 70)
+    chosen = {**{f"surrogate.{key}": one for key, one in SMALL.items()}, "checkpoint.every_ticks": 2}
+    run = populace.run(scenario, model="scripted", seed=7, ticks=14, shards=2, transport="ray", out=tmp_path / "run",
+                       settings=chosen, quiet=True)  # fmt: skip
+    assert (tmp_path / "armed" / "committed.done").exists(), "nobody was killed"
+    same_run(run.manifest, whole[0])
+    same_tables(tmp_path / "run", whole[1])

@@ -39,7 +39,7 @@ def test_a_scrape_during_a_run_adds_up_to_the_manifest(tmp_path):
     assert last["populace_turns_total"] == manifest["turns"]
     for fate in ("sent", "delivered", "expired", "refused"):
         assert last[f'populace_messages_total{{fate="{fate}"}}'] == manifest["messages"][fate]
-    for outcome in ("answered", "cached", "replayed", "abstained"):
+    for outcome in ("answered", "cached", "replayed", "surrogate", "abstained"):
         assert last[f'populace_asks_total{{outcome="{outcome}"}}'] == manifest["asks"][outcome]
     assert last["populace_calls_billed_total"] == manifest["calls_billed"]
     assert last['populace_tokens_total{direction="in"}'] == manifest["tokens_in"]

@@ -59,7 +59,7 @@ def test_what_is_scraped_adds_up_to_the_manifest(metrics: Metrics) -> None:
     assert messages["sent"] == messages["delivered"] + messages["expired"] + messages["refused"] == 40
     assert _labelled(samples, "populace_messages_refused_total", "reason") == {"inbox": 8, "size": 4}
     asks = _labelled(samples, "populace_asks_total", "outcome")
-    assert asks == {how: manifest["asks"][how] for how in ("answered", "cached", "replayed", "abstained")}
+    assert asks == {how: manifest["asks"][how] for how in ("answered", "cached", "replayed", "surrogate", "abstained")}
     assert samples["populace_asks_made_total", ()] == sum(asks.values()) == 16
     assert _labelled(samples, "populace_asks_abstained_total", "reason") == manifest["asks"]["by_reason"]
     assert _labelled(samples, "populace_actions_total", "fate") == {"taken": 20, "applied": 16, "refused": 4}
