@@ -26,8 +26,8 @@ from populace.store.tables.tables import read_table, table_files
 _OF_MANIFEST: Final = (
     "trace_hash", "trace_hashes", "world_hash", "world_hashes", "world_parts", "scenario", "experiment", "arm",
     "status", "valid", "seed", "model", "answers", "roles", "agents", "ticks", "turns", "turns_failed", "messages",
-    "actions", "rounds", "asks", "calls_billed", "tokens_in", "tokens_out", "cost_usd", "estimated_tokens",
-    "estimated_usd", "saved", "wall_s",
+    "actions", "rounds", "asks", "surrogates", "calls_billed", "tokens_in", "tokens_out", "cost_usd",
+    "estimated_tokens", "estimated_usd", "saved", "wall_s",
 )  # fmt: skip
 _TEXTS_OF_SETTINGS: Final = frozenset({("model", "kind"), ("model", "name"), ("model", "sampling"), ("transport",)})
 _IDS: Final = ("agent", "sender", "receiver", "source", "target")

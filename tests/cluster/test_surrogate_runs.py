@@ -173,7 +173,7 @@ def test_invariant_1_on_ray(whole, ray_cluster, tmp_path) -> None:
 def test_invariant_2_a_shard_killed_on_ray_while_a_surrogate_answers(whole, ray_cluster, tmp_path) -> None:
     """SIGKILL of a shard's process as its answers are put on record, after the first fit."""
     scenario = armed_scenario(tmp_path / "armed", "deciders")
-    set_trap(tmp_path / "armed", "committed", 70)
+    set_trap(tmp_path / "armed", "committed", 9)
     chosen = {**{f"surrogate.{key}": one for key, one in SMALL.items()}, "checkpoint.every_ticks": 2}
     run = populace.run(scenario, model="scripted", seed=7, ticks=14, shards=2, transport="ray", out=tmp_path / "run",
                        settings=chosen, quiet=True)  # fmt: skip
