@@ -28,7 +28,6 @@ from populace.core.records import Answer, Ask, Look, Position
 from populace.core.rounds import Contribution, Heard
 from populace.env.plain import Shown
 from populace.kernel.bus import Envelope, Frame
-from populace.kernel.environment import Reports
 from populace.kernel.events import (
     Answered,
     AskModel,
@@ -54,6 +53,7 @@ from populace.kernel.events import (
     TickDone,
 )
 from populace.kernel.packing import read_values
+from populace.kernel.reports import Reports
 from populace.kernel.shard import Shard
 from populace.kernel.snapshot import ShardState
 from populace.models.build import build_gateway

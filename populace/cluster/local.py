@@ -24,10 +24,11 @@ from populace.env.network.part import Network
 from populace.env.plain import Shown
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope, Frame, count_messages
-from populace.kernel.environment import Environment, WorldDone
+from populace.kernel.environment import Environment
 from populace.kernel.events import RunDone, TickDone
 from populace.kernel.packing import read_values
 from populace.kernel.peeking import Peeked, peek, present
+from populace.kernel.reports import WorldDone
 from populace.kernel.snapshot import RunState, ShardState, split_mail
 from populace.models.dialect import EndpointForms
 from populace.store.journal.recording import Missed, join_positions, on_record, open_pasts

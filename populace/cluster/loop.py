@@ -41,8 +41,8 @@ from populace.kernel.barrier import (
     TickClosed,
     WorldClosed,
 )
-from populace.kernel.environment import WorldDone
 from populace.kernel.events import RunDone, TickDone
+from populace.kernel.reports import WorldDone
 from populace.monitoring.report import Audience, Pulse, TickReport
 
 PULSE_S: Final = 0.5

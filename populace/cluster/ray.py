@@ -56,10 +56,10 @@ from populace.core.errors import ActorLost, TransportError
 from populace.core.records import Counts, Position
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope, Frame, count_messages, unpack_frame
-from populace.kernel.environment import WorldDone
 from populace.kernel.events import RunDone, TickDone
 from populace.kernel.packing import read_values
 from populace.kernel.peeking import Peeked
+from populace.kernel.reports import WorldDone
 from populace.kernel.snapshot import RunState, ShardState, pack_world_state, split_mail, unpack_world_state
 from populace.models.dialect import EndpointForms
 from populace.store.journal.recording import Missed, join_positions

@@ -10,8 +10,8 @@ import numpy as np
 
 from populace.cluster.transport import Opened
 from populace.core.tables import TABLES, TableRows
-from populace.kernel.environment import WorldDone
 from populace.kernel.events import RunDone, TickDone
+from populace.kernel.reports import WorldDone
 from populace.kernel.turn import Failure
 from populace.store.tables.tables import Tables
 

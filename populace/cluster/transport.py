@@ -16,9 +16,9 @@ from populace.core.tables import TableRows
 from populace.core.traffic import Vitals
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope, Frame
-from populace.kernel.environment import WorldDone
 from populace.kernel.events import RunDone, TickDone
 from populace.kernel.peeking import Peeked
+from populace.kernel.reports import WorldDone
 from populace.kernel.snapshot import RunState, ShardState
 from populace.models.dialect import EndpointForms
 from populace.store.journal.recording import Missed

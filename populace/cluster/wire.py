@@ -16,8 +16,8 @@ from populace.core.tables import TableRows
 from populace.env.plain import Shown
 from populace.kernel.bus import Envelope, Frame, unpack_frame
 from populace.kernel.columnar import Whole
-from populace.kernel.environment import Reports, WorldDone
 from populace.kernel.events import RunDone, TickDone
+from populace.kernel.reports import Reports, WorldDone
 from populace.kernel.snapshot import ShardState
 from populace.kernel.standing_in import Learnt
 from populace.models.dialect import EndpointForm

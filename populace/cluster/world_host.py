@@ -23,8 +23,9 @@ from populace.core.errors import Interrupted
 from populace.core.records import Answer, Ask, Counts, Position
 from populace.core.rounds import Contribution, Heard
 from populace.kernel.bus import Envelope
-from populace.kernel.environment import Environment, WorldDone
+from populace.kernel.environment import Environment
 from populace.kernel.events import AskModel
+from populace.kernel.reports import WorldDone
 from populace.models.dialect import EndpointForms
 from populace.models.dispatch.throttle import Link
 from populace.models.protocol import Pressure

@@ -27,7 +27,6 @@ from populace.core.records import Answer, Ask, Counts, Look
 from populace.core.rounds import Contribution, Heard
 from populace.core.tables import TableRows
 from populace.core.trace import DIGEST_BYTES, TRACE_VERSION
-from populace.core.traffic import Vitals
 from populace.env import Action, World
 from populace.env.acts import Acting
 from populace.env.fields import no_column
@@ -38,7 +37,6 @@ from populace.interventions.at_work import NO_LEVERS, Levers
 from populace.interventions.groups import Membership
 from populace.kernel.bus import (
     Envelope,
-    Frame,
     Mail,
     Outgoing,
     check_complete,
@@ -47,18 +45,17 @@ from populace.kernel.bus import (
     route,
     unpack_body,
 )
-from populace.kernel.columnar import Whole
 from populace.kernel.consulting import Consulting
 from populace.kernel.edge import Edge, pack_edge, packed_firings, packed_groups, told
 from populace.kernel.events import AskModel
 from populace.kernel.order import fair_actions, fair_places
 from populace.kernel.packing import pack_values
 from populace.kernel.pulling import Pulling
+from populace.kernel.reports import Reports, WorldDone
 from populace.kernel.rounds import Rounds
 from populace.kernel.rows import action_rows, ask_rows, join, round_rows, turnover_rows
 from populace.kernel.sharing import Sharing
 from populace.kernel.snapshot import Era, scope_at
-from populace.kernel.standing_in import Learnt
 from populace.kernel.surrogates import Surrogates
 from populace.kernel.trial import check_parts, is_sample, try_world
 from populace.kernel.turn import said_of
@@ -66,50 +63,6 @@ from populace.kernel.turn import said_of
 _pack: Final = msgpack.Packer(autoreset=True).pack
 _NO_LIMIT: Final = 2**31
 _whose: Final = attrgetter("agent", "nth")
-
-
-class Reports(msgspec.Struct, frozen=True):
-    """What one shard's turns report of a tick: public fields of `agents` (int32, sorted).
-
-    `fields` has, by type and name, a column with the values of those of them that are of this type, in their order.
-    `shard` and `attempt` say whose report it is; -1 stands for a shard that does not say, whose report is taken.
-    `whole` is what columnar types came to, by name, and `learnt` what surrogates go by.
-    """
-
-    agents: NDArray[np.int32]
-    fields: dict[str, dict[str, list[Any]]]
-    shard: int = -1
-    attempt: int = 0
-    whole: dict[str, Whole] = {}
-    learnt: list[Learnt] = []
-
-
-class WorldDone(msgspec.Struct, frozen=True):
-    """What a tick's end came to in the world.
-
-    `frames` are the world's messages, by shard; `changed` (int32, sorted) are the agents of which a public field
-    changed and `fields` their rows in the table of agents; `outcomes` are measured after the tick; `digest` covers
-    what the world sent and refused, and which levers were at work on whom. `rows` are for the tables that are
-    recorded, by name; of levers, those that touched somebody as the tick began. `sent` counts the messages to each
-    shard; `attempt` is the world's that says so. `parts` has 16 bytes over the state of each part at the tick's end;
-    nothing in a run of trace version 1. `warnings` tell what outcomes warned of, each once. The host adds
-    `vitals`, where they are measured.
-    """
-
-    tick: int
-    frames: list[Frame]
-    changed: NDArray[np.int32]
-    fields: dict[str, Any]
-    outcomes: dict[str, float]
-    counts: Counts
-    digest: bytes
-    rows: dict[str, TableRows] = {}
-    sent: dict[int, int] = {}
-    attempt: int = 0
-    parts: dict[str, bytes] = {}
-    edge: bytes = b""
-    warnings: list[str] = []
-    vitals: Vitals | None = None
 
 
 class _Closing(msgspec.Struct):

@@ -14,6 +14,7 @@ from populace.agents.probes.survey import Survey
 from populace.core.errors import ScenarioError
 from populace.core.records import DEFAULT_ROLE, ROLE_NAME
 from populace.interventions.levers import Lever
+from populace.settings.surrogate import SurrogateSettings
 
 OPENAI: Final = "https://api.openai.com/v1"
 
@@ -346,25 +347,6 @@ class SurveySettings(_Section):
     def survey(self) -> Survey:
         """The survey. Raises ScenarioError."""
         return Survey(**{name: getattr(self, name) for name in type(self).model_fields})
-
-
-class SurrogateSettings(_Section):
-    """How surrogates go, of types and purposes whose mind is `surrogate`: see `docs/minds.md`.
-
-    `kind` is what is fitted to the model's answers, a frequency `table` by facts or multinomial logistic regression on
-    them (`logit`), once there are `sample` answers. A table covers facts that have `cell` of them; the newest
-    `window` are kept. `audit` is the share of asks that go to the model all the same; `tolerance` the total variation
-    between surrogate and model that is put up with, and `alarm` the chance over a run that the audit withdraws trust
-    from one that keeps to it.
-    """
-
-    kind: Literal["table", "logit"] = "table"
-    sample: Count = 200
-    window: Count = 5000
-    cell: Count = 30
-    audit: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
-    tolerance: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-    alarm: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.01
 
 
 class Settings(_Section):

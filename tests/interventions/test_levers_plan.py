@@ -23,8 +23,9 @@ from populace.data.societies import find_society
 from populace.env import Clock, Feed, Network, World
 from populace.interventions.groups import Membership
 from populace.interventions.levers import ChangeLever, SetLever, parse_lever
-from populace.kernel.environment import Environment, Reports
+from populace.kernel.environment import Environment
 from populace.kernel.events import AskModel, OpenTick
+from populace.kernel.reports import Reports
 from populace.monitoring.summary import caveats
 from populace.settings import load_settings, with_levers
 

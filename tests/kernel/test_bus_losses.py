@@ -16,8 +16,8 @@ from support.kernel_support import Doing, doing, end_run, mail, make_shard, run_
 
 from populace.core.errors import ActorLost, StaleOrder, TransportError
 from populace.kernel.bus import Envelope, Frame, count_messages, distinct, gather, route, shortfall
-from populace.kernel.environment import Reports
 from populace.kernel.events import EndRun, OpenTick, TickDone
+from populace.kernel.reports import Reports
 from populace.kernel.shard import Shard
 
 SHARDS = 3

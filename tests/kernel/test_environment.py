@@ -20,9 +20,10 @@ from populace.core.errors import ScenarioError
 from populace.core.records import Look
 from populace.env import Part, World, query
 from populace.kernel.bus import Mail, gather, route
-from populace.kernel.environment import Environment, Reports
+from populace.kernel.environment import Environment
 from populace.kernel.order import fair_actions
 from populace.kernel.packing import read_values
+from populace.kernel.reports import Reports
 
 """(agent, amount), in each agent's own order."""
 

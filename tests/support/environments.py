@@ -12,7 +12,8 @@ from populace.core.draws import WORLD
 from populace.core.trace import TRACE_VERSION
 from populace.env import Batch, Part, World, action, query
 from populace.kernel.bus import Envelope, Frame, gather, route
-from populace.kernel.environment import Environment, Reports
+from populace.kernel.environment import Environment
+from populace.kernel.reports import Reports
 from support.env_support import opened
 
 AGENTS = 6

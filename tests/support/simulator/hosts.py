@@ -16,7 +16,6 @@ from populace.core.errors import ActorLost, StaleOrder, TransportError
 from populace.core.records import Answer, Ask
 from populace.kernel.barrier import End, Open, Resolve, ShardDone, ShardEnded, WorldClosed
 from populace.kernel.bus import Frame, distinct, shortfall
-from populace.kernel.environment import Reports
 from populace.kernel.events import (
     Answered,
     AskModel,
@@ -41,6 +40,7 @@ from populace.kernel.events import (
     TickDone,
 )
 from populace.kernel.packing import read_values
+from populace.kernel.reports import Reports
 from populace.kernel.snapshot import pack_world_state, unpack_world_state
 from support.environments import handed
 from support.simulator import society

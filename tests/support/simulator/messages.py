@@ -8,7 +8,7 @@ import msgspec
 
 from populace.core.draws import WORLD
 from populace.core.records import Answer
-from populace.kernel.environment import Reports
+from populace.kernel.reports import Reports
 from populace.kernel.snapshot import RunState, from_blocks, to_blocks
 from support.simulator.universe import Faults, Universe
 
