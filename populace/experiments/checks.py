@@ -101,7 +101,7 @@ def _treatment(design: Design, arm: DesignedArm) -> Any:
     society = load_society(design.societies[arm.society])
     parameters = society.with_parameters(design.settings["society"] | arm.parameters)
     settings = bare_settings(design, arm, 0).model_dump(mode="json")
-    for own in ("arm", "checkpoint"):
+    for own in ("arm", "checkpoint", "society"):
         settings.pop(own)
     return arm.society, arm.levers, msgspec.to_builtins(parameters), settings
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import linecache
 import sys
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ def caller() -> Place:
     """Where the code outside this room stands that is calling."""
     frame = sys._getframe(1)  # noqa: SLF001  # the only way to know who calls
     while frame.f_back is not None and (
-        frame.f_code.co_filename.startswith(_ROOM) or frame.f_code.co_filename == "<string>"
+        frame.f_code.co_filename.startswith(_ROOM) or frame.f_code.co_filename in ("<string>", dataclasses.__file__)
     ):
         frame = frame.f_back
     return Place(frame.f_code.co_filename, frame.f_lineno)
@@ -44,6 +45,7 @@ def line_of(place: Place, path: Sequence[str | int]) -> str:
 
 def _call_at(place: Place) -> ast.Call | None:
     """The call that makes the experiment: of those around the line, the innermost of its name."""
+    linecache.checkcache(place.file)
     try:
         tree = ast.parse("".join(linecache.getlines(place.file)))
     except (SyntaxError, ValueError):

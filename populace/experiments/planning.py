@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -20,6 +20,8 @@ from populace.experiments.design import Design, DesignedArm, DesignedOutcome, pl
 from populace.experiments.randomised import lots_of, plain_lever
 from populace.interventions.levers import label_of, parse_lever
 from populace.settings import Assignment, Settings, load_settings, may_change
+
+_FOUND: Final[list[tuple[Society, Origin]]] = []
 
 
 def plan(
@@ -72,6 +74,16 @@ def plan(
     )
 
 
+def _origin_of(society: Society) -> Origin:
+    """Where a society comes from; once found it is kept, since its module may be run again by then."""
+    for one, origin in _FOUND:
+        if one is society:
+            return origin
+    origin = origin_of(society)
+    _FOUND.append((society, origin))
+    return origin
+
+
 def _settings(experiment: Experiment, assignments: Iterable[Assignment], model: str | None) -> Settings:
     """What the experiment says of every run, and over that what its caller says."""
     agents = experiment.agents if isinstance(experiment.agents, int | None) else dict(experiment.agents)
@@ -85,7 +97,7 @@ def _settings(experiment: Experiment, assignments: Iterable[Assignment], model: 
 def _origin(experiment: Experiment, society: Society | str, *path: str) -> Origin:
     try:
         if isinstance(society, Society):
-            return origin_of(society)
+            return _origin_of(society)
         file = Path(experiment.place.file).parent / society.partition(":")[0]
         beside = file.suffix == ".py" and file.exists()
         origin = find_society(f"{file}{society.removeprefix(society.partition(':')[0])}" if beside else society)
