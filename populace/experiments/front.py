@@ -121,8 +121,13 @@ def _go(folder: Path, design: Design, watcher: Watcher, stop: Stop, jobs: int | 
 
 
 def jobs_of(design: Design) -> int:
-    """How many runs go side by side where nobody says: one a processor; one where the model runs on this machine."""
-    return 1 if design.read_settings().model.kind == "embedded" else os.cpu_count() or 1
+    """How many runs go side by side where nobody says: one a processor.
+
+    One where the model runs on this machine, or where Ray shares the processors out.
+    """
+    settings = design.read_settings()
+    alone = settings.model.kind == "embedded" or settings.transport == "ray"
+    return 1 if alone else os.cpu_count() or 1
 
 
 def _same(folder: Path, there: Design, asked: Design) -> Design:
