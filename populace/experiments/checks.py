@@ -67,16 +67,15 @@ def _check_outcomes(experiment: Experiment, design: Design, society: Society) ->
             raise experiment.wrong(
                 *where, "at", said=f"outcome {one.name!r}: tick {one.at} is not from 0 to {design.ticks}"
             )
-        if one.instrument is not None:
+        if one.scale is not None:
             fields = society.fields
-            missing = [name for name in one.instrument.item_names if name not in fields]
+            missing = [name for name in one.scale.items if name not in fields]
             if missing:
                 said = (
-                    f"outcome {one.name!r}: of {one.instrument.name} agents of {society.name} have no public field "
+                    f"outcome {one.name!r}: of {one.scale.instrument} agents of {society.name} have no public field "
                     f"{', '.join(missing)}. They have: {', '.join(fields) or 'none'}"
                 )
                 raise experiment.wrong(*where, "instrument", said=said)
-            one.instrument.scale(one.scale)
         elif one.name not in society.outcomes:
             near = difflib.get_close_matches(one.name, society.outcomes, 1)
             meant = f" Is {near[0]!r} meant?" if near else ""

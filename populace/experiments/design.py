@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
-from populace.agents.probes.instrument import Instrument
+from populace.agents.probes.instrument import Instrument, Item, Scale
 from populace.core.errors import SettingsError
 from populace.data.societies import Origin
 from populace.files import write_whole
@@ -45,10 +45,28 @@ class DesignedArm(msgspec.Struct, frozen=True, kw_only=True):
     treated_at: int | None = None
 
 
+class DesignedScale(msgspec.Struct, frozen=True, kw_only=True):
+    """A scale of an instrument, as much of it as makes scores: `items` by name with their least and largest answer."""
+
+    instrument: str
+    source: str
+    items: dict[str, tuple[float, float]]
+    key: dict[str, Literal[1, -1]]
+    how: Literal["sum", "mean"]
+    most_missing: int = 0
+    recode: list[tuple[float, float]] = []
+
+    def made(self, name: str) -> Instrument:
+        """An instrument of these items and this scale, under a name."""
+        items = [Item(of, None, low, high) for of, (low, high) in self.items.items()]
+        scale = Scale(name, self.key, self.how, self.most_missing, dict(self.recode))
+        return Instrument(self.instrument, "", self.source, "", items, [scale])
+
+
 class DesignedOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """An outcome: `direction` has what is predicted by arm, 'up' or 'down'; `at` and `read` say what of it is compared.
 
-    With an `instrument` it is the mean over agents of their score on `scale`.
+    With a `scale` it is the mean over agents of their score on it.
     """
 
     name: str
@@ -56,8 +74,7 @@ class DesignedOutcome(msgspec.Struct, frozen=True, kw_only=True):
     direction: dict[str, str] = {}
     at: int | None = None
     read: str = "end"
-    instrument: Instrument | None = None
-    scale: str = ""
+    scale: DesignedScale | None = None
 
 
 class Design(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,13 +10,14 @@ from typing import Any, Final
 
 import msgspec
 
+from populace.agents.probes.instrument import Instrument, Item
 from populace.agents.society import Society
 from populace.agents.types import counts_of
 from populace.core.errors import PopulaceError, ScenarioError
 from populace.data.from_python import origin_of
 from populace.data.societies import Origin, find_society, load_society
 from populace.experiments.declared import Arm, Experiment, Outcome
-from populace.experiments.design import Design, DesignedArm, DesignedOutcome, plain_name
+from populace.experiments.design import Design, DesignedArm, DesignedOutcome, DesignedScale, plain_name
 from populace.experiments.randomised import lots_of, plain_lever
 from populace.interventions.levers import label_of, parse_lever
 from populace.settings import Assignment, Settings, load_settings, may_change
@@ -159,8 +160,29 @@ def _outcome(experiment: Experiment, one: Outcome) -> DesignedOutcome:
         direction=direction,
         at=one.at,
         read=one.read,
-        instrument=one.instrument,
-        scale=one.scale or (one.instrument.scales[0].name if one.instrument is not None else ""),
+        scale=None if one.instrument is None else _scale(experiment, one, one.instrument),
+    )
+
+
+def _scale(experiment: Experiment, one: Outcome, instrument: Instrument) -> DesignedScale:
+    """What of an instrument makes an outcome's scores. Raises ScenarioError for one that has no such scale."""
+    at = experiment.measured.index(one)
+    names = [scale.name for scale in instrument.scales]
+    if not names or (one.scale and one.scale not in names):
+        said = (
+            f"outcome {one.name!r}: {instrument.name} has no scale {one.scale!r}; it has {', '.join(names) or 'none'}"
+        )
+        raise experiment.wrong("outcomes", at, "scale", said=said)
+    scale = instrument.scale(one.scale or names[0])
+    items = {item.name: (item.low, item.high) for item in instrument.items if isinstance(item, Item)}
+    return DesignedScale(
+        instrument=instrument.name,
+        source=instrument.source,
+        items={name: items[name] for name in scale.key},
+        key=dict(scale.key),
+        how=scale.how,
+        most_missing=scale.most_missing,
+        recode=list(scale.recode.items()),
     )
 
 

@@ -106,7 +106,7 @@ class Results:
         folder = self.folder / task.run
         frame = Run(folder).outcomes
         for one in self.design.outcomes:
-            if one.instrument is not None:
+            if one.scale is not None:
                 series = series_of(folder, one)
                 frame[one.name] = pd.Series(series, index=frame.index[: len(series)])
         long = frame.reset_index().melt("tick", var_name="outcome", value_name="value")

@@ -19,7 +19,7 @@ def series_of(run: Path, outcome: DesignedOutcome) -> Floats:
 
     Raises SettingsError where the run has no such outcome.
     """
-    if outcome.instrument is not None:
+    if outcome.scale is not None:
         return scores_of(run, outcome)
     series = outcome_series(run)
     if outcome.name not in series:
@@ -29,13 +29,14 @@ def series_of(run: Path, outcome: DesignedOutcome) -> Floats:
 
 def scores_of(run: Path, outcome: DesignedOutcome) -> Floats:
     """The mean over agents of their score on an instrument, by tick: NaN where nobody has one."""
-    assert outcome.instrument is not None
-    columns = {name: panel(run, name) for name in outcome.instrument.item_names}
+    assert outcome.scale is not None
+    instrument = outcome.scale.made(outcome.name)
+    columns = {name: panel(run, name) for name in instrument.item_names}
     ticks = min(len(column) for column in columns.values())
     found = np.full(ticks, np.nan)
     for tick in range(ticks):
         answers = {name: np.asarray(column[tick], np.float64) for name, column in columns.items()}
-        scores = outcome.instrument.score(answers)[outcome.scale]
+        scores = instrument.score(answers)[outcome.name]
         if not np.isnan(scores).all():
             found[tick] = np.nanmean(scores)
     return found
