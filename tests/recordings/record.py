@@ -29,6 +29,7 @@ SIZES = {
     "newsfeed": "--agents 5 --ticks 2",
     "outrage": "--agents 6 --ticks 3 --set society.interview=2",
     "polarization": "--agents 8 --ticks 3",
+    "smalltown": "--agents 3 --ticks 2",
 }
 """Few agents and ticks, so that a recording takes a minute or two."""
 MACHINE = {"versions": {}, "wall_s": 0.0, "peak_rss_mb": 0.0}
