@@ -13,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from populace.page.server import Page
     from populace.runs.watching import Sight
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
@@ -20,14 +21,66 @@ _WIDTH: Final = 60
 
 
 def watch(
-    run: Annotated[Path, typer.Argument(help="The folder of a run, or of an experiment.")],
-    every_s: Annotated[float, typer.Option(min=0.1, help="How often to look, in seconds.")] = 2.0,
+    run: Annotated[Path, typer.Argument(help="The folder of a run, of an experiment, or of runs.")],
+    page: Annotated[
+        bool | None,
+        typer.Option(
+            "--page/--plain",
+            help="A page for a browser, or lines here. Without either: the page on a terminal, lines elsewhere.",
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="The page's port; 0 for a free one. By default 8642, or a free one."),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Where the page listens; by default only this machine reaches it.")
+    ] = "127.0.0.1",
+    name: Annotated[
+        list[str] | None, typer.Option(help="Another name by which browsers may call the page, behind a proxy.")
+    ] = None,
+    every_s: Annotated[float, typer.Option(min=0.1, help="How often --plain looks, in seconds.")] = 2.0,
 ) -> None:
-    """Watch a run that another process is at until it ends: how far it is, and its outcomes as they stand on the disk.
+    """Watch a run, or the runs in a folder, at work or ended: a page for a browser, from what they leave on the disk.
 
-    Without a terminal, a line of JSON whenever it has come further. To end the watching leaves the run alone. The exit
-    code is 0 where the run is complete, else 1.
+    The page is served until Ctrl-C, changes nothing, and can be begun again at any time. With --plain: how far a run is
+    and its outcomes until it ends; without a terminal that is a line of JSON whenever it has come further. To end the
+    watching leaves runs alone. The exit code of --plain is 0 where the run is complete, else 1.
     """
+    if page if page is not None else sys.stdout.isatty():
+        _serve(run, host, port, name or [])
+    else:
+        _follow(run, every_s)
+
+
+def _serve(place: Path, host: str, port: int | None, names: list[str]) -> None:
+    import asyncio
+
+    from populace.core.errors import SettingsError
+    from populace.core.text import shown_line
+    from populace.page.server import PORT, Page, serve
+    from populace.page.shelf import Shelf
+
+    shelf = Shelf(place)
+
+    def started(page: Page) -> None:
+        sys.stdout.write(f"{shown_line(str(place))}: {page.url}\n")
+        sys.stdout.flush()
+        sys.stderr.write("populace: the page is served until Ctrl-C, which leaves runs alone\n")
+
+    try:
+        try:
+            asyncio.run(serve(Page(shelf, host, PORT if port is None else port, names), started))
+        except SettingsError:
+            if port is not None:
+                raise
+            asyncio.run(serve(Page(shelf, host, 0, names), started))
+    except KeyboardInterrupt:
+        sys.stderr.write(f"populace: {shown_line(str(place))} is watched no more; it is left as it is\n")
+        raise typer.Exit(130) from None
+
+
+def _follow(run: Path, every_s: float) -> None:
     from rich.console import Console
     from rich.live import Live
 

@@ -17,12 +17,17 @@ from populace.cli.watch import sparkline
 from populace.store.manifest import read_manifest
 
 SOCIETY = """
+import os
+import time
+
 from populace import Agent, Population, Public, Society
 
 class Citizen(Agent):
     support: Public[float] = 0.0
 
     async def turn(self, ctx):
+        while ctx.tick == 4 and not os.path.exists(os.environ["GO"]):
+            time.sleep(0.01)
         await ctx.ask("Well?")
         self.support += 1.0
 
@@ -33,10 +38,14 @@ SLOW = ("--set", "model.latency.median_s=0.4", "--set", "checkpoint.every_ticks=
 
 
 @pytest.fixture
-def begun(tmp_path):
+def begun(tmp_path, request):
+    """A run at work; `gated` it stands at tick 4 until there is a file `go`."""
     (tmp_path / "society.py").write_text(SOCIETY, encoding="utf-8")
     command = [sys.executable, "-m", "populace.cli", "run", "society.py", "--model", "scripted", *SLOW, "--out", "run"]
-    run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if not getattr(request, "param", False):
+        (tmp_path / "go").touch()
+    env = {**os.environ, "GO": str(tmp_path / "go")}
+    run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
     until(lambda: (tmp_path / "run" / "checkpoints").is_dir() and any((tmp_path / "run" / "checkpoints").iterdir()))
     yield run, tmp_path
     run.kill()
@@ -53,16 +62,21 @@ def until(there, tries: int = 600) -> None:
     raise AssertionError("it did not come")
 
 
+@pytest.mark.parametrize("begun", [True], ids=["gated"], indirect=True)
 def test_a_run_is_seen_to_come_further_until_it_ends(begun):
     run, folder = begun
-    seen = populace("watch", "run", "--every-s", "0.2", cwd=folder)
-    assert seen.returncode == 0, seen.stderr
-    lines = [json.loads(line) for line in seen.stdout.splitlines()]
+    command = [sys.executable, "-m", "populace.cli", "watch", "run", "--every-s", "0.2"]
+    watching = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+    first = watching.stdout.readline()
+    (folder / "go").touch()
+    rest, _ = watching.communicate(timeout=120)
+    assert watching.returncode == 0
+    lines = [json.loads(line) for line in (first, *rest.splitlines())]
     assert lines[0]["status"] == "at work"
-    assert 0 < lines[0]["tick"] < 12
+    assert 0 < lines[0]["tick"] <= 4
     ticks = [line["tick"] for line in lines]
     assert ticks == sorted(ticks)
-    assert len(ticks) > 2
+    assert len(ticks) > 1
     assert lines[-1] == {"status": "complete", "tick": 12, "ticks": 12, "outcomes": {"mean": 12.0, "of [red]": 0.5}}
     assert run.wait(timeout=60) == 0
     assert all(line["outcomes"]["mean"] == line["tick"] for line in lines)
@@ -95,7 +109,7 @@ def test_on_a_terminal_outcomes_are_drawn(begun):
     run, folder = begun
     assert run.wait(timeout=120) == 0
     master, slave = pty.openpty()
-    command = [sys.executable, "-m", "populace.cli", "watch", "run"]
+    command = [sys.executable, "-m", "populace.cli", "watch", "run", "--plain"]
     env = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
     done = subprocess.run(command, cwd=folder, stdout=slave, env=env, timeout=120, check=False)
     os.close(slave)

@@ -1,0 +1,204 @@
+"""A public field of all agents at all ticks, made ready for a page: a tick's row, or an agent's column, at one read.
+
+A run's table of agents holds what changed; here every tick stands whole, as float64, in a temporary file without a name
+outside the run's folder, which is gone with this process. Of texts the file holds places in `labels`. Where it would be
+too large, it has every so many-th tick (`every`). Shell: files.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from populace.page.rows import Group, Rows, Stamp
+from populace.page.shelf import NotThere
+
+MOST_BYTES: Final = 2 * 2**30
+MOST_LABELS: Final = 200
+"""Of a field of texts with more different ones than this, all others are one."""
+OTHERS: Final = "others"
+_NOT_FIELDS: Final = ("tick", "agent", "type")
+
+
+def fields_of(rows: Rows) -> list[str]:
+    """The public fields of a run's agents."""
+    return [name for name in rows.names if name not in _NOT_FIELDS]
+
+
+class Changed(Exception):
+    """What was read is another by now: a panel is to be made anew."""
+
+
+class Panel:
+    """One field of a run. `update` takes what the run has written since; it may run in a thread of its own.
+
+    `ticks` is how many ticks are ready, `low` and `high` the range of all values so far, `kind` one of number, whole,
+    truth and text.
+    """
+
+    def __init__(self, folder: Path, field: str, cache: Path, most_bytes: int = MOST_BYTES) -> None:
+        self.folder, self.field = folder, field
+        self._cache, self._most_bytes = cache, most_bytes
+        self._file = -1
+        self._lock = threading.Lock()
+        self._read: list[Stamp] = []
+        self.ticks = self.agents = self.first = 0
+        self.every = 1
+        self.kind = "number"
+        self.low, self.high = np.nan, np.nan
+        self.labels: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._now: NDArray[np.float64] = np.empty(0)
+        self._at = -1
+        self._gone: dict[int, list[int]] = {}
+        self.share = 0.0
+
+    def update(self) -> None:
+        """Take what is new on the disk. Raises StorageError, NotThere where there is no such field, Changed."""
+        with self._lock:
+            rows = Rows(self.folder, "agents")
+            if self.field not in fields_of(rows):
+                raise NotThere(f"agents have no public field {self.field!r}")
+            if rows.stamps == self._read:
+                return
+            known = len(self._read)
+            extremes = rows.extremes("agent")
+            agents = int(extremes[1]) + 1 if extremes else 0
+            if self._file < 0:
+                self._begin(rows, agents)
+            elif rows.stamps[:known] != self._read or agents > self.agents:
+                raise Changed
+            self._gone = _exits(self.folder)
+            fresh = set(rows.stamps[known:])
+            todo = [group for group in rows.groups if group.stamp in fresh]
+            for number, group in enumerate(todo):
+                self._take(rows, group)
+                self.share = (number + 1) / len(todo)
+            if self._at >= 0:
+                self._write()
+            self._read = rows.stamps
+
+    def close(self) -> None:
+        """Let go of the file."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+    __del__ = close
+
+    def row(self, tick: int) -> NDArray[np.float64]:
+        """All agents' values at a tick, or at the last one ready before it; NaN where an agent has none."""
+        if not self.ticks:
+            return np.empty(0)
+        at = min(max(0, tick - self.first), self.ticks - 1) // self.every
+        data = os.pread(self._file, 8 * self.agents, 8 * self.agents * at)
+        return np.frombuffer(data, np.float64)
+
+    def series(self, agent: int) -> tuple[list[int], list[float]]:
+        """An agent's values over the ticks that the file holds. Raises NotThere."""
+        if not 0 <= agent < self.agents:
+            raise NotThere(f"there is no agent {agent}")
+        count, number = -(-self.ticks // self.every), self._file
+        width = 8 * self.agents
+        read = b"".join(os.pread(number, 8, width * at + 8 * agent) for at in range(count))
+        return [self.first + at * self.every for at in range(count)], np.frombuffer(read, np.float64).tolist()
+
+    def text(self, value: float) -> str | float | bool | None:
+        """A value as the run has it."""
+        if np.isnan(value):
+            return None
+        if self.kind == "text":
+            return self.labels[int(value)]
+        return bool(value) if self.kind == "truth" else int(value) if self.kind == "whole" else float(value)
+
+    @property
+    def ready(self) -> bool:
+        """Whether all that is on the disk was taken once."""
+        return bool(self._read)
+
+    def _begin(self, rows: Rows, agents: int) -> None:
+        with tempfile.TemporaryFile(dir=self._cache) as file:
+            self._file = os.dup(file.fileno())
+        ticks = rows.extremes("tick") or (0, 0)
+        self.first = int(ticks[0])
+        planned = int(ticks[1]) - self.first + 1
+        self.every = max(1, -(-planned * agents * 8 // self._most_bytes))
+        self.agents, self.ticks, self._at = agents, 0, -1
+        self._now = np.full(agents, np.nan)
+        self.low = self.high = np.nan
+        self.labels, self._numbers = [], {}
+
+    def _take(self, rows: Rows, group: Group) -> None:
+        table = rows.read(group, ("tick", "agent", self.field))
+        tick, agent = table.column("tick").to_numpy(), table.column("agent").to_numpy()
+        values = self._numeric(table.column(self.field).combine_chunks())
+        if len(values) and not np.isnan(values).all():
+            self.low, self.high = np.fmin(self.low, np.nanmin(values)), np.fmax(self.high, np.nanmax(values))
+        edges = [0, *(np.flatnonzero(np.diff(tick)) + 1).tolist(), len(tick)]
+        for begin, end in itertools.pairwise(edges):
+            if begin == end:
+                continue
+            self._forward(int(tick[begin]))
+            given = values[begin:end]
+            there = ~np.isnan(given)
+            self._now[agent[begin:end][there]] = given[there]
+
+    def _forward(self, tick: int) -> None:
+        """Write all ticks before this one that are not written."""
+        if self._at < 0:
+            self._at = tick
+        while self._at < tick:
+            self._write()
+            self._at += 1
+            for gone in self._gone.get(self._at, ()):
+                if gone < self.agents:
+                    self._now[gone] = np.nan
+
+    def _write(self) -> None:
+        at = self._at - self.first
+        if at % self.every == 0:
+            os.pwrite(self._file, self._now.tobytes(), 8 * self.agents * (at // self.every))
+        self.ticks = max(self.ticks, at + 1)
+
+    def _numeric(self, column: Any) -> NDArray[np.float64]:
+        kind = column.type
+        if pa.types.is_dictionary(kind):
+            column, kind = column.cast(pa.string()), pa.string()
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            self.kind = "text"
+            coded = pc.dictionary_encode(column)
+            places = np.array([self._number(text) for text in coded.dictionary.to_pylist()] or [0], np.float64)
+            where = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False)
+            return np.where(where < 0, np.nan, places[np.maximum(where, 0)])
+        self.kind = "truth" if pa.types.is_boolean(kind) else "whole" if pa.types.is_integer(kind) else "number"
+        return np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+
+    def _number(self, text: str) -> int:
+        if text not in self._numbers:
+            if len(self.labels) >= MOST_LABELS:
+                text = OTHERS
+            if text not in self._numbers:
+                self._numbers[text] = len(self.labels)
+                self.labels.append(text)
+        return self._numbers[text]
+
+
+def _exits(folder: Path) -> dict[int, list[int]]:
+    """Who has left, by the first tick in which it no longer lives."""
+    gone: dict[int, list[int]] = {}
+    rows = Rows(folder, "turnover")
+    for group in rows.groups:
+        table = rows.read(group, ("tick", "agent", "what")).to_pydict()
+        for tick, agent, what in zip(table["tick"], table["agent"], table["what"], strict=True):
+            if what == "left":
+                gone.setdefault(tick, []).append(agent)
+    return gone

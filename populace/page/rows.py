@@ -1,0 +1,139 @@
+"""Rows of a run's tables as they stand on the disk, by row group and column: no more is read than a view shows.
+
+Rows are numbered over all files of a table, in their order. That number stays what it is when the parts of a run
+become one file, so a page may hold on to it. Shell: files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from populace.core.errors import StorageError
+from populace.page.shelf import NotThere
+from populace.store.tables.files import check_schema
+from populace.store.tables.tables import table_files, unreadable_table
+
+_TRIES: Final = 3
+
+
+class Stamp(NamedTuple):
+    """A file as it is now: another one of its name has another stamp."""
+
+    path: Path
+    bytes: int
+    mtime_ns: int
+    inode: int
+
+
+class Group(NamedTuple):
+    """A row group: where it stands, and the number of its first row."""
+
+    stamp: Stamp
+    number: int
+    first: int
+    rows: int
+
+
+@lru_cache(maxsize=512)
+def _metadata(stamp: Stamp) -> Any:
+    try:
+        metadata = pq.read_metadata(stamp.path)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable_table(stamp.path, error) from None
+    check_schema(stamp.path, metadata.metadata)
+    return metadata
+
+
+def stamps(folder: Path, name: str) -> list[Stamp]:
+    """The files that hold a table now, in order; none where there is no such table."""
+    for _ in range(_TRIES):
+        try:
+            found = []
+            for path in table_files(folder, name):
+                about = path.stat()
+                found.append(Stamp(path, about.st_size, about.st_mtime_ns, about.st_ino))
+        except FileNotFoundError:
+            continue  # the run has made one file of its parts meanwhile
+        return found
+    return []
+
+
+class Rows:
+    """A table of a run as it stands now. `names` are its columns. Raises StorageError for a damaged file."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        for attempt in range(_TRIES):
+            self.stamps = stamps(folder, name)
+            try:
+                self.groups = list(self._all())
+                self.names: list[str] = _metadata(self.stamps[-1]).schema.to_arrow_schema().names if self.stamps else []
+            except FileNotFoundError:
+                if attempt == _TRIES - 1:
+                    raise StorageError(f"{folder}: the table {name} goes while it is read. Look again.") from None
+            else:
+                break
+        self.name = name
+
+    def __len__(self) -> int:
+        return self.groups[-1].first + self.groups[-1].rows if self.groups else 0
+
+    def _all(self) -> Iterator[Group]:
+        first = 0
+        for stamp in self.stamps:
+            metadata = _metadata(stamp)
+            for number in range(metadata.num_row_groups):
+                rows = metadata.row_group(number).num_rows
+                yield Group(stamp, number, first, rows)
+                first += rows
+
+    def range_of(self, group: Group, column: str) -> tuple[Any, Any] | None:
+        """The least and the greatest value of a column in a row group; None where its file does not say."""
+        metadata = _metadata(group.stamp)
+        try:
+            place = metadata.schema.to_arrow_schema().names.index(column)
+        except ValueError:
+            return None
+        known = metadata.row_group(group.number).column(place).statistics
+        return (known.min, known.max) if known is not None and known.has_min_max else None
+
+    def may_hold(self, group: Group, column: str, low: float, high: float) -> bool:
+        """Whether a row group may hold a value from `low` to `high`."""
+        known = self.range_of(group, column)
+        return known is None or (known[1] >= low and known[0] <= high)
+
+    def extremes(self, column: str) -> tuple[Any, Any] | None:
+        """The least and greatest value of a column, from what the files say of themselves."""
+        known = [one for group in self.groups if (one := self.range_of(group, column)) is not None]
+        return (min(low for low, _ in known), max(high for _, high in known)) if known else None
+
+    def read(self, group: Group, columns: Sequence[str]) -> Any:
+        """Columns of a row group as a `pyarrow.Table`; those that the file has not are left out."""
+        try:
+            with pq.ParquetFile(group.stamp.path, metadata=_metadata(group.stamp)) as file:
+                there = [name for name in columns if name in file.schema_arrow.names]
+                return file.read_row_group(group.number, columns=there, use_threads=False)
+        except FileNotFoundError:
+            raise StorageError("the table goes while it is read: look again.") from None
+        except (pa.ArrowException, OSError) as error:
+            raise unreadable_table(group.stamp.path, error) from None
+
+    def group_of(self, row: int) -> Group:
+        """The row group that holds a row. Raises NotThere."""
+        for group in self.groups:
+            if group.first <= row < group.first + group.rows:
+                return group
+        raise NotThere(f"{self.name} has no row {row}")
+
+    def row(self, row: int, columns: Sequence[str]) -> dict[str, Any]:
+        """One row as plain data. Raises NotThere."""
+        group = self.group_of(row)
+        found = self.read(group, columns).slice(row - group.first, 1).to_pylist()
+        return dict(found[0])

@@ -1,0 +1,122 @@
+// The frame of the page: which run, which view, and what is new of the run.
+
+import { ask, listen } from "./api.js";
+import { el, fill, visible } from "./dom.js";
+import { joined } from "./curves.js";
+import agents from "./agents.js";
+import lineage from "./lineage.js";
+import map from "./map.js";
+import messages from "./messages.js";
+import overview from "./overview.js";
+import posts from "./posts.js";
+import runs from "./runs.js";
+import surveys from "./surveys.js";
+
+// A view is { title, shown(context), open(main, context) }; what `open` gives may have seen(overview) and close().
+const VIEWS = { runs, overview, map, posts, messages, agents, surveys, lineage };
+const page = { run: null, shelf: null, now: null, view: null, open: null, source: null, lost: false };
+const at = (id) => document.getElementById(id);
+
+export function where() {
+  return Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+}
+
+function link(view, more = {}) {
+  return `#${new URLSearchParams({ ...(page.shelf?.alone ? {} : { run: page.run ?? "" }), view, ...more })}`;
+}
+
+function context() {
+  return { run: page.run, shelf: page.shelf, now: page.now, link, at: where(), go: (view, more) => { location.hash = link(view, more); } };
+}
+
+async function start() {
+  page.shelf = await ask("runs", {});
+  fill(at("run"), page.shelf.runs.map((one) => el("option", { value: one.name }, one.name)));
+  at("picker").hidden = page.shelf.alone;
+  at("run").addEventListener("change", (event) => { location.hash = new URLSearchParams({ run: event.target.value, view: "overview" }); });
+  addEventListener("hashchange", route);
+  addEventListener("focus", again);
+  await route();
+}
+
+async function route() {
+  const asked = where();
+  const run = page.shelf.alone ? page.shelf.runs[0].name : asked.run || null;
+  if (run !== page.run) await choose(run);
+  const name = VIEWS[asked.view] && (run || asked.view === "runs") ? asked.view : run ? "overview" : "runs";
+  tabs(name);
+  page.open?.close?.();
+  page.view = name;
+  const main = at("main");
+  main.replaceChildren();
+  document.title = visible(`${run ?? page.shelf.place} – ${VIEWS[name].title} – populace`);
+  try {
+    page.open = (await VIEWS[name].open(main, context())) ?? null;
+    if (page.now) page.open?.seen?.(page.now);
+  } catch (error) {
+    if (error.name !== "AbortError") fill(main, el("p", { class: "notice bad", role: "alert" }, error.message));
+  }
+}
+
+async function choose(run) {
+  page.source?.close();
+  page.run = run;
+  page.now = null;
+  if (run === null) {
+    fill(at("title"), page.shelf.place);
+    at("status").hidden = true;
+    at("bar").hidden = true;
+    return;
+  }
+  at("run").value = run;
+  at("bar").hidden = at("status").hidden = false;
+  page.now = await ask("overview", { run });
+  head();
+  if (page.now.status === "at work") follow();
+}
+
+function follow() {
+  page.source?.close();
+  page.source = listen(page.run, {
+    seen: (now) => {
+      page.now = { ...now, curves: joined(page.now.curves, now.curves) };
+      head();
+      page.open?.seen?.(page.now);
+    },
+    lost: (lost) => { if (lost !== page.lost) { page.lost = lost; head(); } },
+  });
+}
+
+// A run that had ended may have been gone on with: look once when somebody comes back to the page.
+async function again() {
+  if (!page.run || page.now?.status === "at work") return;
+  try {
+    const now = await ask("overview", { run: page.run });
+    const changed = now.status !== page.now.status || now.tick !== page.now.tick;
+    page.now = now;
+    head();
+    if (changed) page.open?.seen?.(now);
+    if (now.status === "at work") follow();
+  } catch { /* the page's server is away; what is shown stays */ }
+}
+
+function head() {
+  const now = page.now;
+  fill(at("title"), page.run);
+  const pill = at("status");
+  pill.className = `pill ${now.status === "at work" ? "work" : now.status}`;
+  fill(pill, page.lost ? "the page's server is away" : now.status);
+  const bar = at("bar");
+  bar.setAttribute("aria-valuemax", now.ticks);
+  bar.setAttribute("aria-valuenow", now.tick);
+  const within = now.due ? Math.min(1, now.done / now.due) : 0;
+  at("done").style.width = `${now.ticks ? Math.min(100, (100 * (now.tick + within)) / now.ticks) : 0}%`;
+}
+
+function tabs(current) {
+  const there = Object.entries(VIEWS).filter(([name, view]) => view.shown?.(context()) ?? true);
+  fill(at("tabs"), there.map(([name, view]) =>
+    el("a", { href: name === "runs" ? "#view=runs" : link(name), "aria-current": name === current ? "page" : null }, view.title)));
+}
+
+start().catch((error) => fill(at("main"), el("p", { class: "notice bad", role: "alert" }, error.message)));

@@ -1,0 +1,204 @@
+// Who is tied to whom, coloured by a field, and played over ticks.
+
+import { ask, askColumns, askReady, pause } from "./api.js";
+import { css, NONE, palette } from "./colours.js";
+import { el, fill, number, table } from "./dom.js";
+import { Stage } from "./stage.js";
+
+const KEPT_BYTES = 64 * 2 ** 20;
+const SOURCES = {
+  network: "The network as it stood at this tick.", contacts: "Who has written to whom, up to this tick.",
+  places: "Where agents are, by their own fields.", none: "This run has no ties on record.",
+};
+
+export default {
+  title: "Map",
+  shown: (context) => context.run !== null,
+  async open(main, context) {
+    const { run } = context, left = new AbortController(), signal = left.signal;
+    const over = el("div", { class: "over", role: "status" }, "Making the map ready …");
+    const canvas = el("canvas", { class: "all", tabindex: "0", role: "img", "aria-label": "Map of agents. Arrow keys move, plus and minus zoom; values are in the table below." });
+    const slider = el("input", { type: "range", min: "0", max: "0", value: "0", "aria-label": "Tick" });
+    const play = el("button", { class: "main", "aria-pressed": "false" }, "Play"), at = el("span", { class: "at" }, "");
+    const speed = el("select", { "aria-label": "Ticks a second" }, [2, 5, 10, 25].map((one) => el("option", { value: String(one), selected: one === 5 }, `${one}/s`)));
+    const field = el("select", { id: "colour" }), legend = el("div", { class: "legend" }), counts = el("div", { class: "scroll" });
+    const chosen = el("div"), shown = el("p", { class: "soft small" });
+    const number_ = el("input", { type: "number", min: "0", "aria-label": "Agent's number", placeholder: "number" });
+    const stage = new Stage(canvas, (agent) => pick(agent));
+    fill(main, el("div", { class: "map" },
+      el("section", { class: "card stage", "aria-label": "Map" }, canvas, over,
+        el("div", { class: "zoom" }, el("button", { onclick: () => stage.move(1.4), "aria-label": "Zoom in" }, "+"), el("button", { onclick: () => stage.move(1 / 1.4), "aria-label": "Zoom out" }, "−")),
+        el("div", { class: "play" }, play, slider, at, speed)),
+      el("div", { class: "grid" },
+        el("section", { class: "card" }, el("h2", {}, el("label", { for: "colour" }, "Colour")), field, legend),
+        el("section", { class: "card" }, el("h2", {}, "Agent"), el("form", { class: "row", onsubmit: (event) => { event.preventDefault(); pick(Number(number_.value)); } }, number_, el("button", {}, "Find")), chosen),
+        el("section", { class: "card" }, el("h2", {}, "At this tick"), shown, el("details", { open: true }, el("summary", {}, "Values"), counts)))));
+
+    let about = null, drawn = null, tick = 0, playing = 0, frames = new Map(), held = 0, colours = [], wanted = 0, followed = true;
+
+    async function frame(of) {
+      const key = Math.min(of, Math.max(0, about.first + about.ticks - 1));
+      if (frames.has(key)) return frames.get(key);
+      const asked = about.field;
+      const found = await askColumns("frames", { run, field: asked, start: key, count: 24 }, signal);
+      if (!found || asked !== about.field) return null;
+      const { start, count, agents } = found.about;
+      for (let one = 0; one < count; one += 1) {
+        const codes = new Uint8Array(found.data, one * agents, agents);
+        frames.set(start + one, codes);
+        held += agents;
+      }
+      while (held > KEPT_BYTES && frames.size > 48) { const [old, codes] = frames.entries().next().value; frames.delete(old); held -= codes.length; }
+      return frames.get(key) ?? null;
+    }
+
+    async function positions(of) {
+      if (!drawn.plane) return null;
+      const [x, y] = await Promise.all(drawn.plane.map((name) => askColumns("frames", { run, field: name, start: of, count: 1, exact: true }, signal)));
+      if (!x || !y) return null;
+      return flat(new Float32Array(x.data), new Float32Array(y.data), x.about, y.about, drawn.plane[0] !== "x");
+    }
+
+    async function show(of) {
+      const mine = ++wanted;
+      tick = of;
+      slider.value = String(of);
+      fill(at, `tick ${number(of)}`);
+      const [codes, places, edges] = await Promise.all([frame(of), positions(of), drawn.changes || drawn.kind === "contacts" ? askColumns("edges", { run, tick: of }, signal) : null]);
+      if (mine !== wanted) return;
+      if (places) stage.set({ places });
+      if (edges || places) stage.setEdges(edges ? new Int32Array(edges.data) : stage.edges);
+      if (edges) said(edges.about.of, edges.data.byteLength / 8);
+      stage.set({ codes });
+      if (codes) histogram(codes);
+      who();
+    }
+
+    function said(of, seen) {
+      fill(shown, `${SOURCES[drawn.kind]} ${number(drawn.agents)} agents, ${number(of)} edges${seen < of ? `, ${number(seen)} of them drawn` : ""}.`);
+    }
+
+    function histogram(codes) {
+      const bins = about.kind === "text" ? about.labels.length : about.kind === "truth" ? 2 : 10, much = new Array(bins).fill(0);
+      let none = 0;
+      for (const code of codes) {
+        if (code === 255) none += 1;
+        else much[about.kind === "text" ? Math.min(code, bins - 1) : Math.min(bins - 1, Math.floor((code / 255) * bins))] += 1;
+      }
+      const span = (about.high - about.low) / bins;
+      const name = (one) => about.kind === "text" ? about.labels[one] : about.kind === "truth" ? ["no", "yes"][one] : `${number(about.low + one * span, 3)} to ${number(about.low + (one + 1) * span, 3)}`;
+      const rows = much.map((count, one) => [name(one), number(count), bar(count, Math.max(1, ...much), one, bins)]).filter((row, one) => about.kind !== "text" || much[one]);
+      if (none) rows.push(["no value", number(none), ""]);
+      fill(counts, table(`${about.field} at tick ${tick}`, [[about.field, false], ["agents", true], ["", false]], rows));
+    }
+
+    function bar(count, most, one, bins) {
+      const made = el("canvas", { width: 60, height: 10, "aria-hidden": "true" }), pen = made.getContext("2d");
+      pen.fillStyle = css(colours[about.kind === "text" ? one : Math.round(((one + 0.5) / bins) * 254)]);
+      pen.fillRect(0, 0, (60 * count) / most, 10);
+      return made;
+    }
+
+    async function colour(name) {
+      fill(over, `Making ${name} ready …`);
+      over.hidden = false;
+      const found = await askReady("field", { run, field: name }, { signal, waiting: (share) => fill(over, `Making ${name} ready … ${Math.round(100 * share)} %`) });
+      about = found;
+      frames = new Map();
+      held = 0;
+      colours = palette(about);
+      const last = about.first + about.ticks - 1;
+      slider.max = String(last);
+      stage.set({ colours });
+      keys();
+      over.hidden = true;
+      await show(followed ? last : Math.min(tick, last));
+    }
+
+    function keys() {
+      const box = (colour) => { const one = el("canvas", { class: "swatch", width: 12, height: 12 }), pen = one.getContext("2d"); pen.fillStyle = css(colour); pen.fillRect(0, 0, 12, 12); return one; };
+      if (about.kind === "text") return fill(legend, about.labels.slice(0, 14).flatMap((name, one) => [box(colours[one]), el("span", { class: "name" }, name), el("span")]));
+      const strip = el("canvas", { width: 200, height: 12 }), pen = strip.getContext("2d");
+      for (let x = 0; x < 200; x += 1) { pen.fillStyle = css(colours[Math.round((x / 199) * 254)]); pen.fillRect(x, 0, 1, 12); }
+      strip.style.width = "100%";
+      return fill(legend, el("span", {}, number(about.low)), strip, el("span", {}, number(about.high)), box(NONE), el("span", { class: "name soft" }, "no value"), el("span"));
+    }
+
+    function pick(agent) {
+      if (!(agent >= 0 && agent < drawn?.agents)) agent = -1;
+      stage.set({ chosen: agent });
+      who();
+    }
+
+    function who() {
+      const agent = stage.chosen;
+      if (agent < 0 || !about) return fill(chosen, el("p", { class: "soft small" }, "Click an agent, or give its number."));
+      number_.value = String(agent);
+      const code = stage.codes?.[agent] ?? 255;
+      const value = code === 255 ? "no value" : about.kind === "text" ? about.labels[code] : about.kind === "truth" ? (code ? "yes" : "no") : `about ${number(about.low + (code / 254) * (about.high - about.low), 3)}`;
+      return fill(chosen, el("p", {}, `Agent ${agent}: ${about.field} ${value}. `, el("a", { href: context.link("agents", { agent: String(agent) }) }, "Its page")));
+    }
+
+    async function running() {
+      const mine = ++playing;
+      play.setAttribute("aria-pressed", "true");
+      fill(play, "Pause");
+      if (tick >= Number(slider.max)) await show(0);
+      while (mine === playing && tick < Number(slider.max)) {
+        const began = performance.now();
+        await show(tick + 1);
+        await pause(Math.max(0, 1000 / Number(speed.value) - (performance.now() - began)));
+      }
+      if (mine === playing) stop();
+    }
+
+    function stop() { playing += 1; play.setAttribute("aria-pressed", "false"); fill(play, "Play"); }
+    const swallow = (error) => { if (error.name !== "AbortError") { over.hidden = false; fill(over, error.message); } };
+    play.addEventListener("click", () => { followed = false; play.getAttribute("aria-pressed") === "true" ? stop() : running().catch(swallow); });
+    slider.addEventListener("input", () => { stop(); followed = slider.value === slider.max; show(Number(slider.value)).catch(swallow); });
+    field.addEventListener("change", () => { stop(); colour(field.value).catch(swallow); });
+
+    (async () => {
+      drawn = await askReady("map", { run }, { signal });
+      fill(field, drawn.fields.map((name) => el("option", { value: name }, name)));
+      if (!drawn.plane) stage.set({ places: new Float32Array((await askColumns("places", { run }, signal)).data) });
+      const edges = await askColumns("edges", { run, tick: 0 }, signal);
+      stage.setEdges(new Int32Array(edges.data));
+      said(edges.about.of, edges.data.byteLength / 8);
+      const first = context.at.colour && drawn.fields.includes(context.at.colour) ? context.at.colour : drawn.fields.find((name) => !drawn.plane?.includes(name));
+      if (!first) { fill(over, "Agents of this run have no public field to colour by."); return; }
+      field.value = first;
+      await colour(first);
+    })().catch(swallow);
+
+    return {
+      async seen() {
+        if (!about) return;
+        try {
+          const fresh = await ask("field", { run, field: about.field }, signal);
+          if (!fresh.ready || fresh.ticks <= about.ticks && fresh.high === about.high && fresh.low === about.low) return;
+          if (fresh.low !== about.low || fresh.high !== about.high || fresh.labels.length !== about.labels.length) { frames = new Map(); held = 0; }
+          frames.delete(about.first + about.ticks - 1);
+          about = fresh;
+          slider.max = String(about.first + about.ticks - 1);
+          keys();
+          if (followed && play.getAttribute("aria-pressed") !== "true") await show(Number(slider.max));
+        } catch (error) { swallow(error); }
+      },
+      close() { stop(); left.abort(); stage.close(); },
+    };
+  },
+};
+
+// Places from two fields, -1 to 1, as large in both directions; degrees are narrower towards the poles.
+function flat(x, y, aboutX, aboutY, degrees) {
+  const narrow = degrees ? Math.cos((((aboutY.low + aboutY.high) / 2) * Math.PI) / 180) : 1;
+  const reach = Math.max((aboutX.high - aboutX.low) * narrow, aboutY.high - aboutY.low, 1e-9) / 2;
+  const middle = [(aboutX.low + aboutX.high) / 2, (aboutY.low + aboutY.high) / 2];
+  const places = new Float32Array(2 * x.length);
+  for (let agent = 0; agent < x.length; agent += 1) {
+    places[2 * agent] = ((x[agent] - middle[0]) * narrow) / reach;
+    places[2 * agent + 1] = -(y[agent] - middle[1]) / reach;
+  }
+  return places;
+}

@@ -1,0 +1,159 @@
+"""The page in a real browser, while a run is at work and after: what a person sees and does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.paging import paged
+
+playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright for Python here")
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+SOCIETY = """
+import os
+import time
+
+from populace import Agent, Population, Public, Society, World
+from populace.env import Network
+
+class Citizen(Agent):
+    support: Public[float]
+    side: Public[str] = "neither"
+
+    async def turn(self, ctx):
+        while ctx.tick == 3 and not os.path.exists(os.environ["GO"]):
+            time.sleep(0.01)
+        await ctx.ask("Do you agree?")
+        self.support += 1.0
+        self.side = "left" if self.support < 5.0 else "right"
+        ctx.send((ctx.id + 1) % 12, f"<b>tick {ctx.tick}</b> from {ctx.id} \\u202eabc")
+
+society = Society(name="browsed", agent=Citizen, outcomes={"mean": lambda world: world.columns["support"].mean()},
+                  world=lambda setup, people: World(Network.watts_strogatz(setup, neighbours=4, rewire=0.2)),
+                  population=lambda setup: Population({"support": [float(i % 4) for i in range(setup.agents)]}))
+"""
+
+
+@pytest.fixture
+def begun(tmp_path):
+    (tmp_path / "society.py").write_text(SOCIETY, encoding="utf-8")
+    command = [sys.executable, "-m", "populace.cli", "run", "society.py", "--model", "scripted", "--agents", "12"]
+    options = ("--ticks", "6", "--set", "checkpoint.every_ticks=1", "--out", "run")
+    env = {**os.environ, "GO": str(tmp_path / "go")}
+    run = subprocess.Popen([*command, *options], cwd=tmp_path, stderr=subprocess.PIPE, env=env)
+    parts = tmp_path / "run" / "parts"
+    from time import sleep
+
+    for _ in range(1200):
+        if len([*parts.glob("outcomes-*.parquet")]) >= 3:
+            break
+        sleep(0.05)
+    yield run, tmp_path / "run"
+    run.kill()
+    run.communicate()
+
+
+@pytest.fixture
+def browser():
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+def opened(browser, url: str, troubles: list[str]):
+    tab = browser.new_page()
+    tab.set_default_timeout(60_000)
+    tab.on("console", lambda said: troubles.append(said.text) if said.type == "error" else None)
+    tab.on("pageerror", lambda error: troubles.append(str(error)))
+    tab.goto(url)
+    return tab
+
+
+def drawn(tab) -> int:
+    """How many pixels of the map have a colour."""
+    return tab.evaluate(
+        """() => { const canvas = document.querySelector("canvas.all");
+        const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        let count = 0; for (let at = 3; at < pixels.length; at += 4) count += pixels[at] > 0; return count; }"""
+    )
+
+
+def test_a_run_is_watched_from_its_middle_to_its_end_and_after(begun, browser):
+    run, folder = begun
+    troubles: list[str] = []
+    with paged(folder) as page:
+        tab = opened(browser, page.url, troubles)
+        tab.get_by_text("at work", exact=True).wait_for()
+        curve = tab.locator("section.chart", has_text="mean")
+        curve.locator(".last", has_text="4.5").wait_for()
+        tab.get_by_text("3 of 6", exact=True).wait_for()
+        (folder.parent / "go").touch()
+        curve.locator(".last", has_text="7.5").wait_for()  # it moves without a reload
+        tab.get_by_text("complete", exact=True).wait_for()
+        assert run.wait(60) == 0
+
+        tab.get_by_role("link", name="Map").click()
+        tab.locator("#colour").select_option("side")
+        tab.locator(".over").wait_for(state="hidden")
+        tab.get_by_role("cell", name="right").wait_for()
+        assert drawn(tab) > 1000
+        tab.get_by_role("button", name="Play").click()
+        tab.locator(".at", has_text="tick 6").wait_for()
+        tab.get_by_role("button", name="Play").wait_for()
+        tab.get_by_label("Tick", exact=True).focus()
+        tab.keyboard.press("Home")
+        tab.locator(".at", has_text="tick 0").wait_for()
+        tab.get_by_role("cell", name="neither").wait_for()
+        tab.get_by_label("Agent's number").fill("7")
+        tab.get_by_role("button", name="Find").click()
+        tab.get_by_role("link", name="Its page").click()
+
+        tab.get_by_role("heading", name="Agent 7").wait_for()
+        tab.locator("section", has_text="support").locator(".much", has_text="9").first.wait_for()
+        tab.get_by_text("Prompt and answer").first.click()
+        tab.get_by_text("Do you agree?").first.wait_for()
+
+        tab.get_by_role("link", name="Messages").click()
+        tab.get_by_placeholder("Words in a message").fill("TICK 4")
+        tab.keyboard.press("Enter")
+        tab.get_by_text("12, that is all.").wait_for()
+        first = tab.locator(".list .text").first.inner_text()
+        assert first.startswith("<b>tick 4</b> from"), "markup is text"
+        assert "\\u202eabc" in first, "what would turn text round is seen"
+        tab.reload()
+        tab.get_by_placeholder("Words in a message").wait_for()
+        assert tab.locator("b").count() == 0
+        address = tab.url
+    with paged(folder) as again:  # the page was ended and begun anew
+        tab.goto(address.replace(page.url, again.url))
+        tab.get_by_placeholder("Words in a message").wait_for()
+        tab.get_by_role("link", name="Overview").click()
+        tab.locator("section.chart", has_text="mean").locator(".last", has_text="7.5").wait_for()
+        tab.close()
+    assert [one for one in troubles if "ERR_CONNECTION" not in one] == []
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen(begun, browser):
+    run, folder = begun
+    (folder.parent / "go").touch()
+    assert run.wait(60) == 0
+    with paged(Path(folder)) as page:
+        tab = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme="dark")
+        for view in ("overview", "map", "messages", "agents", "lineage"):
+            tab.goto(f"{page.url}#view={view}")
+            tab.locator("main > *").first.wait_for(state="attached")
+            tab.wait_for_load_state("networkidle")
+            assert tab.evaluate("document.documentElement.scrollWidth") <= 360, view
+        assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(16, 20, 28)"
+        tab.close()
