@@ -56,12 +56,15 @@ def watch(
 def _serve(place: Path, host: str, port: int | None, names: list[str]) -> None:
     import asyncio
 
+    import pyarrow as pa
+
     from populace.core.errors import SettingsError
     from populace.core.text import shown_line
     from populace.page.server import PORT, Page, serve
     from populace.page.shelf import Shelf
 
     shelf = Shelf(place)
+    pa.set_memory_pool(pa.system_memory_pool())  # which gives back at once what a view has read
 
     def started(page: Page) -> None:
         sys.stdout.write(f"{shown_line(str(place))}: {page.url}\n")

@@ -43,6 +43,8 @@ class Map(msgspec.Struct, frozen=True):
     kind: Kind
     places: NDArray[np.float32]
     ties: Ties
+    changes: bool = False
+    """Whether ties come or go after the run's beginning."""
 
     def shown(self, tick: int) -> NDArray[np.int32]:
         """The edges to draw at a tick, of shape (n, 2)."""
@@ -64,11 +66,12 @@ def make_map(folder: Path, agents: int, fields: Sequence[str]) -> Map:
         ties, kind = contacts(folder), "contacts"
     there = (ties.source < agents) & (ties.target < agents)
     ties = Ties(ties.source[there], ties.target[there], ties.since[there], ties.until[there])
+    changes = bool((ties.since > 0).any() or (ties.until < _FOREVER).any())
     if plane_of(fields):
-        return Map("places", np.zeros((agents, 2), np.float32), ties)
+        return Map("places", np.zeros((agents, 2), np.float32), ties, changes)
     if not len(ties.source):
         kind = "none"
-    return Map(kind, laid_out(agents, ties.source, ties.target), ties)  # type: ignore[arg-type]
+    return Map(kind, laid_out(agents, ties.source, ties.target), ties, changes)  # type: ignore[arg-type]
 
 
 def plane_of(fields: Sequence[str]) -> tuple[str, str] | None:

@@ -8,7 +8,7 @@ from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
-PATIENCE_S: Final = 0.08
+PATIENCE_S: Final = 0.04
 """How long a view waits for work that may be done in a moment."""
 
 

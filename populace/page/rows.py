@@ -20,6 +20,8 @@ from populace.store.tables.files import check_schema
 from populace.store.tables.tables import table_files, unreadable_table
 
 _TRIES: Final = 3
+_BATCH_ROWS: Final = 512
+_GONE: Final = "the table goes while it is read: look again."
 
 
 class Stamp(NamedTuple):
@@ -121,7 +123,7 @@ class Rows:
                 there = [name for name in columns if name in file.schema_arrow.names]
                 return file.read_row_group(group.number, columns=there, use_threads=False)
         except FileNotFoundError:
-            raise StorageError("the table goes while it is read: look again.") from None
+            raise StorageError(_GONE) from None
         except (pa.ArrowException, OSError) as error:
             raise unreadable_table(group.stamp.path, error) from None
 
@@ -135,5 +137,19 @@ class Rows:
     def row(self, row: int, columns: Sequence[str]) -> dict[str, Any]:
         """One row as plain data. Raises NotThere."""
         group = self.group_of(row)
-        found = self.read(group, columns).slice(row - group.first, 1).to_pylist()
-        return dict(found[0])
+        left = row - group.first
+        for batch in self._batches(group, columns):  # no further than to the row: texts may be long
+            if left < batch.num_rows:
+                return dict(batch.slice(left, 1).to_pylist()[0])
+            left -= batch.num_rows
+        raise NotThere(f"{self.name} has no row {row}")
+
+    def _batches(self, group: Group, columns: Sequence[str]) -> Iterator[Any]:
+        try:
+            with pq.ParquetFile(group.stamp.path, metadata=_metadata(group.stamp)) as file:
+                there = [name for name in columns if name in file.schema_arrow.names]
+                yield from file.iter_batches(_BATCH_ROWS, row_groups=[group.number], columns=there, use_threads=False)
+        except FileNotFoundError:
+            raise StorageError(_GONE) from None
+        except (pa.ArrowException, OSError) as error:
+            raise unreadable_table(group.stamp.path, error) from None

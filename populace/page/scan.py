@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from populace.page.rows import Group, Rows
 
-BUDGET_S: Final = 0.1
+BUDGET_S: Final = 0.08
 SHOWN_LETTERS: Final = 600
 
 

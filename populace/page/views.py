@@ -136,10 +136,9 @@ def _map(run: Watched, _: OfRun) -> Any:
     if drawn is None:
         return Preparing()
     fields = run.fields
-    changes = np.unique(np.concatenate((drawn.ties.since, drawn.ties.until)))
     return {
         "ready": True, "kind": drawn.kind, "agents": len(drawn.places), "edges": len(drawn.ties.source),
-        "fields": fields, "plane": plane_of(fields), "changes": bool(len(changes) > 2),
+        "fields": fields, "plane": plane_of(fields), "changes": drawn.changes,
     }  # fmt: skip
 
 
