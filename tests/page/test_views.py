@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from support.paging import Asked, paged
 
@@ -214,6 +215,24 @@ def test_a_link_that_leads_out_of_the_folder_is_no_run(place, tmp_path):
     shutil.copytree(place / "talk", inside / "mine")
     (inside / "theirs").symlink_to(place / "feed")
     assert list(Shelf(inside).runs()) == ["mine"]
+
+
+def test_surveys_are_summed_up_by_item_and_wave(place, tmp_path):
+    asked = tmp_path / "asked"
+    shutil.copytree(place / "talk", asked)
+    populace.survey(asked, "cesd10", [0, 3], quiet=True)
+    table = pq.read_table(next((asked / "probes").glob("*.parquet"))).to_pandas()
+    with paged(asked) as page:
+        [about] = page.get("surveys")["surveys"]
+        assert about["rows"] == len(table) == 2 * 10 * AGENTS
+        found = page.get("survey", name=about["name"], want=5)
+        assert len(found["rows"]) == 5
+        assert len(found["items"]) == 20
+        for one in found["items"]:
+            rows = table[(table["item"] == one["item"]) & (table["tick"] == one["tick"])]
+            assert (one["asked"], one["abstained"]) == (len(rows), rows["abstained"].notna().sum())
+            assert one["mean"] == pytest.approx(rows["answer"].mean())
+            assert sum(count for _, count in one["labels"]) == rows["label"].notna().sum()
 
 
 def test_where_there_is_no_run_that_is_said(tmp_path):
