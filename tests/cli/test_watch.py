@@ -39,10 +39,13 @@ SLOW = ("--set", "model.latency.median_s=0.4", "--set", "checkpoint.every_ticks=
 
 @pytest.fixture
 def begun(tmp_path, request):
-    """A run at work; `gated` it stands at tick 4 until there is a file `go`."""
+    """A run at work; `gated` it stands at tick 4 until there is a file `go`, `long` it has very many ticks."""
+    kind = getattr(request, "param", "")
     (tmp_path / "society.py").write_text(SOCIETY, encoding="utf-8")
     command = [sys.executable, "-m", "populace.cli", "run", "society.py", "--model", "scripted", *SLOW, "--out", "run"]
-    if not getattr(request, "param", False):
+    if kind == "long":
+        command[command.index("--ticks") + 1] = "1000"
+    if kind != "gated":
         (tmp_path / "go").touch()
     env = {**os.environ, "GO": str(tmp_path / "go")}
     run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
@@ -62,7 +65,7 @@ def until(there, tries: int = 600) -> None:
     raise AssertionError("it did not come")
 
 
-@pytest.mark.parametrize("begun", [True], ids=["gated"], indirect=True)
+@pytest.mark.parametrize("begun", ["gated"], indirect=True)
 def test_a_run_is_seen_to_come_further_until_it_ends(begun):
     run, folder = begun
     command = [sys.executable, "-m", "populace.cli", "watch", "run", "--every-s", "0.2"]
@@ -82,6 +85,7 @@ def test_a_run_is_seen_to_come_further_until_it_ends(begun):
     assert all(line["outcomes"]["mean"] == line["tick"] for line in lines)
 
 
+@pytest.mark.parametrize("begun", ["long"], indirect=True)
 def test_a_run_that_is_interrupted_is_not_complete(begun):
     run, folder = begun
     command = [sys.executable, "-m", "populace.cli", "watch", "run", "--every-s", "0.2"]
@@ -93,6 +97,7 @@ def test_a_run_that_is_interrupted_is_not_complete(begun):
     assert json.loads(out.splitlines()[-1])["status"] == "interrupted"
 
 
+@pytest.mark.parametrize("begun", ["gated"], indirect=True)
 def test_to_end_the_watching_leaves_the_run_alone(begun):
     run, folder = begun
     command = [sys.executable, "-m", "populace.cli", "watch", "run", "--every-s", "0.2"]
@@ -101,6 +106,7 @@ def test_to_end_the_watching_leaves_the_run_alone(begun):
     watching.send_signal(signal.SIGINT)
     _, said = watching.communicate(timeout=60)
     assert (watching.returncode, said) == (130, "populace: run is watched no more; it is left as it is\n")
+    (folder / "go").touch()
     assert run.wait(timeout=120) == 0
     assert read_manifest(Path(folder, "run"))["status"] == "complete"
 
