@@ -240,7 +240,7 @@ def cost(rounds: int, console: Console) -> None:
 
 
 def _run(place: Path, name: str, watched: bool) -> float:
-    command = [sys.executable, "-m", "populace.cli", "run", "society.py", "--model", "scripted", "--agents", "4000"]
+    command = [sys.executable, "-m", "populace.cli", "run", "society.py", "--model", "scripted", "--agents", "1500"]
     run = subprocess.Popen(
         [*command, "--ticks", "60", "--set", "checkpoint.every_s=1", "--out", name], cwd=place,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONHASHSEED": "0"},
