@@ -34,7 +34,6 @@ experiment = Experiment(
         Outcome("eve", direction={"warning": "down", "official": "down"}),
         "before",
         "after",
-        "recovery_day",
     ],
     primary="at_landfall",
     published={
