@@ -28,7 +28,8 @@ def with_traits(row: Any, lot: Stream) -> tuple[list[float], dict[str, float]]:
     """A respondent's traits (6,), and where it leans on each item, both in standard deviations.
 
     Politics is the factor of its three real answers, with what these leave open by lot; the other traits are drawn
-    given politics, age and schooling. A leaning on an item of personality is its trait by the loading, and what is its own.
+    given politics, age and schooling. A leaning on an item of personality is its trait by the loading, and what is the
+    item's own.
     """
     real = np.array([leaning_of(name, row) for name in POLITICS])
     loads = np.array([rules.DATA["items"][name]["loading"] for name in POLITICS])
