@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.agents.probes.instrument import Instrument
-from populace.agents.probes.reliability import Retest, alphas, retest_scales
+from populace.agents.probes.reliability import Retests, alphas, retest_scales
 from populace.agents.probes.styles import Styles, response_styles
 from populace.cluster.probing import Tally
 from populace.core.errors import SettingsError
@@ -95,9 +95,10 @@ class Surveyed(Shown):
         """Cronbach's alpha of each scale of two or more items. Raises ScenarioError for fewer than two agents."""
         return alphas(self.instrument, self.answers(wave))
 
-    def retest(self, first: int = 0, second: int = -1) -> dict[str, Retest]:
+    def retest(self, first: int = 0, second: int = -1) -> Retests:
         """How alike two waves are over those who were asked in both: each scale by its name, each item by its own.
 
+        Printed, it is a table.
         Raises ScenarioError where fewer than two have both.
         """
         both = np.intersect1d(self.agents(first), self.agents(second))

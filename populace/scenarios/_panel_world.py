@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from populace.env import Part, action
 from populace.env.part import Batch, Opening
+from populace.experiments.score import measures
 from populace.probes import Item, retest_scales
 from populace.scenarios._panel_rules import INSTRUMENT
 
@@ -70,23 +71,23 @@ class Panel(Part):
     def accuracy(self, of: Any = slice(None)) -> float:
         """The share of items on which a twin answers as its respondent does in the first wave."""
         first, _, twin = self.both()
-        return _alike(first[of], twin[of])
+        return _over(measures.accuracy, first[of], twin[of])
 
     def consistency(self, of: Any = slice(None)) -> float:
         """The share of items on which a respondent answers in the second wave as in the first."""
         first, second, _ = self.both()
-        return _alike(first[of], second[of])
+        return _over(measures.accuracy, first[of], second[of])
 
     def normalised_accuracy(self, of: Any = slice(None)) -> float:
-        """The one divided by the other: 1 where twins answer as well as respondents do themselves after two weeks."""
-        again = self.consistency(of)
-        return self.accuracy(of) / again if again > 0.0 else float("nan")
+        """The one divided by the other, over what all three answers are there of: 1 where twins are as near."""
+        first, second, twin = self.both()
+        return _over(measures.over_retest, first[of], twin[of], second[of])
 
     def gap(self, group: str) -> float:
         """The highest normalised accuracy of a group's labels less the lowest."""
         labels = self.labels[group][: self.twins]
         each = [self.normalised_accuracy(labels == one) for one in np.unique(labels)]
-        return max(each) - min(each) if each else float("nan")
+        return float(np.max(each) - np.min(each))
 
     def trait_correlation(self) -> float:
         """Of twins' scores with their respondents', the mean over scales; 0 for a scale on which twins don't differ."""
@@ -101,14 +102,14 @@ class Panel(Part):
     def wasserstein(self) -> float:
         """How far twins' answers would have to move to be distributed as respondents', of an item's range; the mean."""
         first, _, twin = self.both()
-        if np.isnan(first).all() or np.isnan(twin).all():
-            return float("nan")
         far = []
         for at, item in enumerate(INSTRUMENT.rated):
-            steps = np.arange(item.low, item.high)
-            below = [np.mean(one[~np.isnan(one)][:, None] <= steps, axis=0) for one in (first[:, at], twin[:, at])]
-            far.append(float(np.abs(below[0] - below[1]).sum() / len(steps)))
-        return float(np.nanmean(far))
+            given = [one[~np.isnan(one)] for one in (first[:, at], twin[:, at])]
+            if all(map(len, given)):
+                steps = np.arange(item.low, item.high)
+                one, other = (np.mean(values[:, None] <= steps, axis=0) for values in given)
+                far.append(float(np.abs(one - other).mean()))
+        return float(np.mean(far)) if far else float("nan")
 
 
 def _fit(block: list[Item], answers: list[Any]) -> bool:
@@ -117,9 +118,10 @@ def _fit(block: list[Item], answers: list[Any]) -> bool:
     )
 
 
-def _alike(one: Floats, other: Floats) -> float:
-    there = ~(np.isnan(one) | np.isnan(other))
-    return float((one == other)[there].mean()) if there.any() else float("nan")
+def _over(measure: Callable[..., float], *answers: Floats) -> float:
+    """A measure of answers that are all there."""
+    there = ~np.isnan(answers).any(axis=0)
+    return measure(*(one[there] for one in answers)) if there.any() else float("nan")
 
 
 def _mean_r(one: Floats, other: Floats) -> float:

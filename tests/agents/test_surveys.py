@@ -279,6 +279,9 @@ def test_a_whole_instrument_is_retested_scale_by_scale_and_item_by_item():
     found = probes.retest_scales(MOODS, first, second)
     assert list(found) == ["gladness", "glad", "low"]
     assert (found["glad"].n, found["glad"].agreement) == (79, 1.0)
+    assert str(found).splitlines()[0].split() == ["n", "r", "icc", "agreement", "shift", "mean_change"]
+    assert str(found).splitlines()[2].split()[:5] == ["glad", "79", "1", "1", "1"]
+    assert found.frame().loc["glad", "n"] == 79
     assert found["low"].icc < 0.4 < found["gladness"].icc < 0.9
     second[:, 0] = np.nan
     assert list(probes.retest_scales(MOODS, first, second)) == ["low"], "what nobody answered twice is left out"

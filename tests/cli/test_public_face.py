@@ -41,8 +41,8 @@ PUBLIC = {
     ],
     "populace.probes": [
         "BFI10", "CESD", "CESD10", "IPIP25", "Instrument", "Item", "LEFT_RIGHT", "LIBERAL_CONSERVATIVE",
-        "MultipleChoice", "NET_PROMOTER", "OpenText", "PANAS", "Probe", "Question", "Ranking", "Retest", "SPANE",
-        "Scale", "Styles", "Survey", "TRUST", "alpha_of_covariance", "alphas", "covariance", "cronbach_alpha",
+        "MultipleChoice", "NET_PROMOTER", "OpenText", "PANAS", "Probe", "Question", "Ranking", "Retest", "Retests",
+        "SPANE", "Scale", "Styles", "Survey", "TRUST", "alpha_of_covariance", "alphas", "covariance", "cronbach_alpha",
         "feeling_thermometers", "instrument_of", "intraclass", "likert", "matrix", "response_styles", "retest",
         "retest_scales", "single_choice",
     ],

@@ -28,6 +28,7 @@ SIZES = {
     "marketplace": "--set agents.customer=2 --set agents.business=3 --ticks 5",
     "newsfeed": "--agents 5 --ticks 2",
     "outrage": "--agents 6 --ticks 3 --set society.interview=2",
+    "panel": "--set agents.respondent=2 --set agents.twin=2",
     "polarization": "--agents 8 --ticks 3",
     "smalltown": "--agents 3 --ticks 2",
 }

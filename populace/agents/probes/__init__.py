@@ -22,6 +22,7 @@ from populace.agents.probes.persona import Probe
 from populace.agents.probes.published import BFI10, CESD, CESD10, IPIP25, PANAS, SPANE
 from populace.agents.probes.reliability import (
     Retest,
+    Retests,
     alpha_of_covariance,
     alphas,
     covariance,
@@ -52,6 +53,7 @@ __all__ = [
     "Question",
     "Ranking",
     "Retest",
+    "Retests",
     "Scale",
     "Styles",
     "Survey",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from populace.agents.probes.instrument import Instrument
 from populace.core.errors import ScenarioError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = NDArray[np.float64]
 _FORMS: Final = ("ICC(1,1)", "ICC(2,1)", "ICC(3,1)")
@@ -95,7 +98,28 @@ def retest(first: Any, second: Any) -> Retest:
     )
 
 
-def retest_scales(instrument: Instrument, first: Any, second: Any) -> dict[str, Retest]:
+class Retests(dict[str, Retest]):
+    """A whole instrument in two rounds: `Retest` by scale and item, printed as a table, a line each."""
+
+    def frame(self) -> pd.DataFrame:
+        """The table: a row a scale or item, a column a figure of `Retest`."""
+        import pandas as pd
+
+        return pd.DataFrame([vars(one) for one in self.values()], index=pd.Index(list(self), name="of"))
+
+    def __str__(self) -> str:
+        heads = [one.name for one in fields(Retest)]
+        rows = [[name, *(f"{value:.4g}" for value in vars(one).values())] for name, one in self.items()]
+        table = [["", *heads], *rows]
+        widths = [max(len(row[at]) for row in table) for at in range(len(table[0]))]
+        first, *rest = widths
+        return "\n".join(
+            "  ".join([f"{row[0]:<{first}}", *(f"{cell:>{width}}" for cell, width in zip(row[1:], rest, strict=True))])
+            for row in table
+        )
+
+
+def retest_scales(instrument: Instrument, first: Any, second: Any) -> Retests:
     """Compare two rounds of a whole instrument, of the same people in the same order: every scale, then every item.
 
     `first` and `second` as in `Instrument.matrix`. A scale and an item of one name are one. What fewer than two people
@@ -108,7 +132,8 @@ def retest_scales(instrument: Instrument, first: Any, second: Any) -> dict[str, 
     pairs = {name: (values, again[name]) for name, values in instrument.score(one).items()}
     for at, name in enumerate(instrument.item_names):
         pairs.setdefault(name, (one[:, at], two[:, at]))
-    return {name: retest(*pair) for name, pair in pairs.items() if (~np.isnan(np.array(pair))).all(axis=0).sum() > 1}
+    enough = {name: pair for name, pair in pairs.items() if (~np.isnan(np.array(pair))).all(axis=0).sum() > 1}
+    return Retests({name: retest(*pair) for name, pair in enough.items()})
 
 
 def intraclass(values: Any, form: Literal["ICC(1,1)", "ICC(2,1)", "ICC(3,1)"] = "ICC(2,1)") -> float:

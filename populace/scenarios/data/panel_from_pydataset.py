@@ -37,7 +37,7 @@ def slopes(score: Any, columns: list[Any]) -> list[float]:
     table = np.column_stack([score, *columns])
     table = table[~np.isnan(table).any(axis=1)]
     z = (table - table.mean(axis=0)) / table.std(axis=0)
-    return np.linalg.lstsq(z[:, 1:], z[:, 0], rcond=None)[0].tolist()
+    return [float(one) for one in np.linalg.lstsq(z[:, 1:], z[:, 0], rcond=None)[0]]
 
 
 def item(values: Any, steps: Any, trait: str, loading: float) -> dict[str, Any]:
