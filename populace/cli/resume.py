@@ -20,6 +20,7 @@ def resume(
     transport: Annotated[str | None, typer.Option(help="local (this process) or ray.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on this loopback port.")] = None,
+    log: Annotated[str | None, typer.Option(help="Write a log in lines of JSON to this file.")] = None,
     anyway: Annotated[bool, typer.Option(help="Go on although the scenario's code has changed.")] = False,
     code: Annotated[
         str, typer.Option(help="recorded, or new: fork where the code as it is now does something else, and go on.")
@@ -48,7 +49,7 @@ def resume(
         with Shown(quiet=quiet) as shown:
             resume_with_new_code(
                 run, set_ or (), out, salvage=salvage, trust=trusted(run, "resume", trust), shards=shards,
-                transport=transport, metrics_port=metrics_port, **shown.ways,
+                transport=transport, metrics_port=metrics_port, log__file=log, **shown.ways,
             )  # fmt: skip
         return
     if out is not None:
@@ -56,7 +57,7 @@ def resume(
     with Shown(resumed=True, quiet=quiet) as shown:
         resume_run(
             run, set_ or (), anyway=anyway, salvage=salvage, trust=trusted(run, "resume", trust), shards=shards,
-            transport=transport, metrics_port=metrics_port, **shown.ways,
+            transport=transport, metrics_port=metrics_port, log__file=log, **shown.ways,
         )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ def run(
         list[str] | None, typer.Option(help="A lever, such as 'at=3, block={sender=[1]}'; may be repeated.")
     ] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on this loopback port.")] = None,
+    log: Annotated[str | None, typer.Option(help="Write a log in lines of JSON to this file.")] = None,
     or_resume: Annotated[
         bool,
         typer.Option(
@@ -66,6 +67,7 @@ def run(
         shards=shards,
         transport=transport,
         metrics_port=metrics_port,
+        log__file=log,
     )
     chosen = with_levers(chosen, lever or ())
     with Shown(quiet=quiet, resumed=or_resume) as shown:

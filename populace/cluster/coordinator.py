@@ -47,7 +47,7 @@ from populace.kernel.bus import Envelope
 from populace.kernel.snapshot import Past, RunState
 from populace.models.dialect import EndpointForm
 from populace.models.embedded.host import ModelHost
-from populace.monitoring.report import Audience, Observer
+from populace.monitoring.report import Audience, Happening, Observer
 from populace.monitoring.summary import unset_role
 from populace.settings import Settings
 from populace.store.folder import (
@@ -143,7 +143,8 @@ class Coordinator:
         self.settings = job.read_settings()
         society = job.society()
         if self._probe is None and not self.course.replay:
-            self._probe = surveys_of(society, self.settings, self.out, self.course, self._audience.note, job.ticks)
+            told = partial(self._audience.note, private=True)
+            self._probe = surveys_of(society, self.settings, self.out, self.course, told, job.ticks)
         self.out.mkdir(parents=True, exist_ok=True)
         if not self.course.replay:
             write_run_file(self.out, file)
@@ -166,7 +167,7 @@ class Coordinator:
             if not self.course.replay:
                 closer.lever_notes = lever_notes(job)
                 for note in closer.lever_notes:
-                    self._audience.note(note)
+                    self._audience.note(note, private=True)
                 booking = await asyncio.to_thread(reserve, self.settings, file.run, self.out)
             base_url = None if self.course.replay else await self._unless_stopped(host.open())
             if self._probe is not None and base_url is not None:
@@ -242,6 +243,8 @@ class Coordinator:
                 losses.update(lost.names)
                 self._saver.upkeep.losses = dict(losses)
                 closer.lost.append(str(lost))
+                told = {"names": lost.names, "losses": dict(losses)}
+                self._audience.happened(Happening("lost", "error", fields=told, text=str(lost), private=True))
                 if store is None or self._stopped.is_set():
                     await self._count_what_is_left()
                     raise
@@ -260,7 +263,9 @@ class Coordinator:
                 await self._uploads.recover()
                 state = store.latest()
                 self._saver.upkeep.recoveries += 1
-                self._audience.note(f"{lost}; going back to tick {state.tick if state else 0}")
+                back = state.tick if state else 0
+                self._audience.note(f"{lost}; going back to tick {back}", private=True)
+                self._audience.happened(Happening("recovered", "warning", back, fields={"lost": lost.names}))
             else:
                 return
 
@@ -287,6 +292,8 @@ class Coordinator:
         barrier = Barrier(self.settings.shards, job.ticks, first, job.attempt, until=until)
         opened = await self._unless_stopped(self._transport.start(job))
         self._known_up_to = max(opened.on_record, default=-1)
+        known = {"on_record": int(sum(opened.on_record.values()))}
+        self._audience.happened(Happening("attempt", tick=first, fields={"attempt": job.attempt, **known}))
         if job.attempt and not (self._taken_over and job.attempt == 1):
             self._audience.note(going_on(first, opened.on_record))
         if state is not None:
@@ -306,8 +313,13 @@ class Coordinator:
 
     async def _drive(self, standing: Standing, tick_seconds: float) -> None:
         async def save(unrecorded: Counts) -> None:
+            began_s, before = standing.wall_s(), self._saver.upkeep.copy()
             await self._saver.save(standing, unrecorded)
             self._unrecorded = Counts()
+            if (now := self._saver.upkeep).checkpoints > before.checkpoints:
+                size = now.checkpoint_bytes - before.checkpoint_bytes
+                told = {"checkpoint_bytes": size, "took_s": round(standing.wall_s() - began_s, 6)}
+                self._audience.happened(Happening("checkpoint", tick=standing.barrier.tick, fields=told))
 
         loop = TickLoop(
             standing,

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from populace.cluster.host import GRACE_S
 from populace.cluster.standing import Comparison, Standing
-from populace.cluster.tabling import FailureNotes, record_expired, record_tick
+from populace.cluster.tabling import FailureNotes, failed_turns, record_expired, record_tick
 from populace.cluster.transport import Transport
 from populace.core.errors import (
     Diverged,
@@ -287,7 +287,9 @@ class TickLoop:
         assert done.world is not None
         parts = sorted(done.parts, key=lambda part: part.shard)
         for text in record_tick(self._standing.tables, tick, parts, done.world, self._failed):
-            self._audience.note(text)
+            self._audience.note(text, private=True)
+        for what in failed_turns(tick, parts):
+            self._audience.happened(what)
         if (diverged := self._comparison.check(tick, barrier)) is not None:
             return diverged  # once its rows, and at the run's end the messages in flight, are there to be compared
         done.stage("record")

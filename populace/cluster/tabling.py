@@ -13,9 +13,11 @@ from populace.core.tables import TABLES, TableRows
 from populace.kernel.events import RunDone, TickDone
 from populace.kernel.reports import WorldDone
 from populace.kernel.turn import Failure
+from populace.monitoring.report import Happening
 from populace.store.tables.tables import Tables
 
 _NOTES_A_TICK: Final = 3
+_KINDS_A_TICK: Final = 20
 
 
 class FailureNotes:
@@ -46,6 +48,19 @@ class FailureNotes:
         if unshown:
             told.append(f"and {unshown:,} turns failed otherwise in tick {tick}; see failures.parquet")
         return told
+
+
+def failed_turns(tick: int, parts: Sequence[TickDone]) -> list[Happening]:
+    """A tick's failed turns by shard and kind, an error at a place: how many, and the first agent; none of its text."""
+    found = []
+    for part in parts:
+        kinds: dict[tuple[str, str], list[int]] = {}
+        for one in part.failures:
+            kinds.setdefault((one.error, one.where), []).append(one.agent)
+        for (error, where), agents in list(kinds.items())[:_KINDS_A_TICK]:
+            told = {"of_tick": tick, "error": error, "where": where, "turns": len(agents), "first_agent": min(agents)}
+            found.append(Happening("failed_turns", "warning", tick + 1, part.shard, told))
+    return found
 
 
 def record_opening(tables: Tables, agents: int, opened: Opened) -> None:

@@ -7,7 +7,7 @@ only: nothing that they do stands in a trace hash.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -58,6 +58,33 @@ class Pulse(msgspec.Struct):
     upkeep: Upkeep = msgspec.field(default_factory=Upkeep)
 
 
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class Happening(msgspec.Struct, frozen=True):
+    """Something that befell a run, as data. `fields` hold numbers and populace's own words, never an agent's.
+
+    `event` says what: attempt, checkpoint, failed_turns, lost, recovered, note. `text` tells it to a person; where it
+    is `private` it may hold what the society, its agents or a model wrote.
+    """
+
+    event: str
+    level: Level = "info"
+    tick: int | None = None
+    shard: int | None = None
+    fields: dict[str, Any] = {}
+    text: str = ""
+    private: bool = False
+
+
+@runtime_checkable
+class Chronicler(Protocol):
+    """An observer that is told what befalls the run as data too."""
+
+    def happened(self, what: Happening) -> None:
+        """Something befell the run."""
+
+
 class Observer(Protocol):
     """Watches a run."""
 
@@ -82,6 +109,7 @@ class Audience:
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = observers
+        self._chroniclers = [one for one in observers if isinstance(one, Chronicler)]
 
     def begin(self, scenario: str, agents: int, ticks: int, shards: int, model: str) -> None:
         """Tell all that the run begins."""
@@ -98,10 +126,16 @@ class Audience:
         for observer in self._observers:
             observer.tick(report)
 
-    def note(self, text: str) -> None:
-        """Tell all a line."""
+    def note(self, text: str, *, private: bool = False) -> None:
+        """Tell all a line; `private`: it may hold what the society, its agents or a model wrote."""
         for observer in self._observers:
             observer.note(text)
+        self.happened(Happening("note", "warning", text=text, private=private))
+
+    def happened(self, what: Happening) -> None:
+        """Tell those who want it as data that something befell the run."""
+        for chronicler in self._chroniclers:
+            chronicler.happened(what)
 
     def end(self, status: str, manifest: Mapping[str, Any]) -> None:
         """Tell all that the run is over."""

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import shlex
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from populace.budget.accounts import accounts_of
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.host import tuned_collector
 from populace.cluster.local import LocalTransport
 from populace.core.errors import ConservationError, Diverged, JournalDamaged, PopulaceError, RunFailed, ScenarioError
 from populace.data.hidden_state import hidden_state
 from populace.data.societies import parted
-from populace.monitoring.metrics import Ceilings, Metrics
-from populace.monitoring.progress_file import ProgressFile
 from populace.monitoring.report import Observer
 from populace.runs.courses import Going, recorded_hashes
 from populace.runs.place import Place
 from populace.runs.stop import Stop
+from populace.runs.watchers import watchers_of
 from populace.settings import Settings
 from populace.store.manifest import is_complete
 from populace.store.place import remove_unbegun
@@ -52,7 +48,7 @@ def conduct(
 ) -> dict[str, Any]:
     """Play a run in its place and give its manifest.
 
-    Metrics are served where the settings name a port. The first SIGINT or SIGTERM ends the run with what is committed
+    Metrics and a log go where the settings say. The first SIGINT or SIGTERM ends the run with what is committed
     saved, as `say` is told; a second ends the process. In another thread than the main one, which gets no signals,
     `stop` ends it. Raises what ends a run early, with a note that says how to go on where that would help. Nothing is
     left of a run that ended before its first tick began.
@@ -62,12 +58,8 @@ def conduct(
     for found in () if going.course.resumed else hidden_state(going.origin.source or ""):
         say(f"note: {parted(going.origin.name)[0]}:{found.line}: {found.what}")
     settings = going.settings
-    told = ProgressFile(place.folder)
-    watching = [*observers, told]
-    metrics = None
-    if settings.is_measured:
-        metrics = metrics_of(settings, going.course.file.run, place.folder)
-        watching.append(metrics)
+    own = watchers_of(settings, going.course.file.run, place.folder)
+    watching = [*observers, *own]
     transport = make_transport(settings)
     coordinator = Coordinator(going.origin, settings, transport, place.folder, watching, going.course, place.mirror)
     try:
@@ -81,33 +73,9 @@ def conduct(
                 error.add_note(step)
         raise
     finally:
-        told.close()
-        if metrics is not None:
-            metrics.close()
+        for watcher in own:
+            watcher.close()
         ended(place)
-
-
-def metrics_of(settings: Settings, run: str, folder: Path) -> Metrics:
-    """The run's metrics, by its settings."""
-    accounts = accounts_of(settings)
-    requests = math.fsum(one.requests_per_minute for one in accounts)
-    tokens = math.fsum(one.tokens_per_minute for one in accounts)
-    ceilings = Ceilings(
-        settings.budget.usd,
-        settings.budget.tokens,
-        requests if accounts and math.isfinite(requests) else None,
-        tokens if accounts and math.isfinite(tokens) else None,
-    )
-    return Metrics(
-        settings.metrics_host,
-        settings.metrics_port or 0,
-        experiment=settings.experiment,
-        arm=settings.arm,
-        run=run,
-        ceilings=ceilings,
-        folder=folder,
-        targets=Path(settings.metrics_targets).expanduser() if settings.metrics_targets else None,
-    )
 
 
 def make_transport(settings: Settings) -> Any:

@@ -39,6 +39,7 @@ from populace.runs.prediction import Bound, Estimate, Interval, PilotTurn, Plan,
 from populace.runs.shown import Shown
 from populace.runs.stop import Stop
 from populace.settings import Budget, Latency, Model, Record, Settings
+from populace.settings.watching import UNWATCHED
 
 AGENTS: Final = 20
 TICKS: Final = 6
@@ -269,8 +270,7 @@ def pilot_settings(settings: Settings, agents: int | dict[str, int], ticks: int,
     changes |= {"agents": agents, "ticks": ticks, "shards": 1, "transport": "local", "journal": "off", "levers": ()}
     changes |= {
         "until_interactions": None,
-        "metrics_port": None,
-        "metrics_targets": "",
+        **UNWATCHED,
         "record": Record(agents="none", messages=False, asks=True),
     }
     changes["model"] = settings.model.model_copy(update=model)

@@ -35,6 +35,7 @@ from populace.runs.stop import Stop, in_background
 from populace.runs.surveyed import Surveyed
 from populace.settings import Assignment, Record, Settings, revise_settings
 from populace.settings.minds import with_minds
+from populace.settings.watching import UNWATCHED
 from populace.store.checkpoint.file import generations, read_contents
 from populace.store.checkpoint.generations import load
 from populace.store.folder import CHECKPOINTS, read_run_file
@@ -111,9 +112,7 @@ def stand(
             f"{opened.ticks}, which is its end."
         )
     state = _nearest(opened.folder, opened.going.course.file.run, tick)
-    settings = opened.going.settings.model_copy(
-        update={"ticks": max(tick, 1), "record": _NO_TABLES, "metrics_port": None, "metrics_targets": ""}
-    )
+    settings = opened.going.settings.model_copy(update={"ticks": max(tick, 1), "record": _NO_TABLES, **UNWATCHED})
     course = msgspec.structs.replace(opened.going.course, standing=state)
     looking = _Looking(tick, [*agents], survey, opened.settings.seed)
     with tempfile.TemporaryDirectory(prefix="populace-probe-") as place:

@@ -26,6 +26,7 @@ from populace.settings.moved import moved_to
 from populace.settings.schema import Model, Settings, keys_of
 
 _NAMES: Final = re.compile(r'(?:^|\.)(?:"([^"]*)"|([^".]*))')
+_OPTIONS: Final = {"model.kind": "model", "log.file": "log"}
 
 Assignment: TypeAlias = str | tuple[str, Any]
 """A setting as `key=value`, whose value is read as TOML and, failing that, as text; or a key and its value as it is."""
@@ -79,7 +80,7 @@ def _finish(
     for key, value in options.items():
         if value is not None:
             name = key.replace("__", ".")
-            option = "model" if name == "model.kind" else name.rpartition(".")[2].replace("_", "-")
+            option = _OPTIONS.get(name, name.rpartition(".")[2].replace("_", "-"))
             _merge(values, _nest(name, value), sources, f"--{option}")
     if options.get("model__kind") is not None:
         _of_every_role(values)

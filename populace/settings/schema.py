@@ -15,6 +15,7 @@ from populace.core.errors import ScenarioError
 from populace.core.records import DEFAULT_ROLE, ROLE_NAME
 from populace.interventions.levers import Lever
 from populace.settings.surrogate import SurrogateSettings
+from populace.settings.watching import LogSettings
 
 OPENAI: Final = "https://api.openai.com/v1"
 
@@ -381,6 +382,7 @@ class Settings(_Section):
     metrics_port: Annotated[Annotated[int, Field(ge=0, le=65535)] | None, RESUME] = None
     metrics_host: Annotated[str, RESUME] = "127.0.0.1"
     metrics_targets: Annotated[str, RESUME] = ""
+    log: Annotated[LogSettings, RESUME] = LogSettings()
     model: Annotated[Model, FORK] = Model()
     endpoint: Annotated[EndpointSettings, RESUME] = EndpointSettings()
     budget: Annotated[Budget, RESUME] = Budget()
@@ -427,9 +429,14 @@ class Settings(_Section):
         return self.model.model_copy(update={"roles": {}, **(changes or {})})
 
     @property
-    def is_measured(self) -> bool:
+    def shows_metrics(self) -> bool:
         """Whether the run shows metrics."""
         return self.metrics_port is not None or bool(self.metrics_targets)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether shards count what goes to the model and how they fare, for metrics or a log."""
+        return self.shows_metrics or bool(self.log.file)
 
     @property
     def asks_nobody(self) -> bool:
