@@ -20,6 +20,7 @@ from populace.interventions.at_work import summarize
 from populace.kernel.barrier import Barrier
 from populace.kernel.snapshot import RunState
 from populace.settings import Settings
+from populace.store.control import Done
 from populace.store.folder import Course, Store
 from populace.store.journal.check import lengths
 from populace.store.manifest import MANIFEST, read_manifest, redact, tally, verdict, versions, write_manifest
@@ -27,7 +28,7 @@ from populace.store.tables.tables import agents_touched
 
 _OF_THE_ATTEMPT: Final = (
     "status", "error", "origin", "settings", "parameters", "versions", "peak_rss_mb", "attempt", "began_at_tick",
-    "lost", "experiment", "arm", "answers", "salvaged",
+    "lost", "experiment", "arm", "answers", "salvaged", "controlled",
 )  # fmt: skip
 """What a manifest says of a run's last attempt; the rest is about the run as far as it came in any."""
 _BILLED: Final = ("calls_billed", "tokens_in", "tokens_out", "cost_usd", "estimated_tokens", "estimated_usd")
@@ -145,7 +146,7 @@ def keep_former(manifest: dict[str, Any], former: dict[str, Any]) -> dict[str, A
         return manifest
     if _how_far(former) <= _how_far(manifest):
         return manifest
-    kept = former | {key: manifest[key] for key in _OF_THE_ATTEMPT}
+    kept = former | {key: manifest[key] for key in _OF_THE_ATTEMPT if key in manifest}
     if manifest["calls_billed"] > former["calls_billed"]:
         kept |= {key: manifest[key] for key in _BILLED if key in manifest}
         was, now = former["asks"], manifest["asks"]
@@ -190,6 +191,7 @@ class Closer:
         self.lost: list[str] = []
         self.lever_notes: list[str] = []
         self.peak_rss_mb = 0.0
+        self.controlled: list[Done] = []
 
     @property
     def spent_before(self) -> Amount:
@@ -247,6 +249,7 @@ class Closer:
             "lost": self.lost,
             "parent": msgspec.to_builtins(self._course.file.parent),
             "salvaged": self._course.file.salvaged,
+            **({"controlled": msgspec.to_builtins(self.controlled)} if self.controlled else {}),
         }
         if tables is not None:
             levers = summarize(self._settings.levers, agents_touched(self._out))

@@ -21,6 +21,7 @@ from populace.agents.society import Society
 from populace.budget.amounts import NOTHING
 from populace.budget.ledger import Booking, reserve
 from populace.cluster.closing import Closer, barrier_at, going_on
+from populace.cluster.controlled import Controlled
 from populace.cluster.host import GRACE_S
 from populace.cluster.job import Job, lever_notes, plan_job
 from populace.cluster.loop import TickLoop
@@ -117,6 +118,7 @@ class Coordinator:
         self._known_up_to = -1
         self._taken_over = False
         self._stopped = asyncio.Event()
+        self._controlled = None if self.course.replay else Controlled(out, self._audience.note)
 
     @property
     def world_diverged(self) -> WorldDiverged | None:
@@ -149,6 +151,8 @@ class Coordinator:
         if not self.course.replay:
             write_run_file(self.out, file)
             remember(file)
+        if self._controlled is not None:
+            self._controlled.begin()
         closer = Closer(job, self.settings, self.out, self.course)
         await self._uploads.begin()
         host = ModelHost(self.settings, self._fetching(asyncio.get_running_loop()))
@@ -195,6 +199,9 @@ class Coordinator:
                 if failure is not None:
                     await self._count_what_is_on_record()
                 reached = self._reached or Barrier(self.settings.shards, 0)
+                if self._controlled is not None:
+                    closer.controlled = self._controlled.done
+                    self._controlled.end()
                 manifest, failure = closer.close(self._standing, reached, self._store, failure)
                 self._audience.end(manifest["status"], manifest)
             finally:
@@ -333,6 +340,7 @@ class Coordinator:
             upkeep=self._saver.upkeep,
             tick_seconds=tick_seconds,
             probe=None if self._probe is None else partial(self._probe.at, self._transport),
+            controlled=self._controlled,
         )
 
         async def stop() -> None:

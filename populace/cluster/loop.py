@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
+from populace.cluster.controlled import Controlled
 from populace.cluster.host import GRACE_S
 from populace.cluster.standing import Comparison, Standing
 from populace.cluster.tabling import FailureNotes, failed_turns, record_expired, record_tick
@@ -59,6 +60,7 @@ class TickLoop:
 
     `closed` is called at each edge; `probe` is awaited before each tick and after the last. `save` is awaited at each
     where `due` says so, and once more where the run ends early; `failed_turns` is the share of turns that may fail.
+    `controlled` does before each tick what is asked of the run in its folder.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class TickLoop:
         upkeep: Upkeep | None = None,
         tick_seconds: float = 0.0,
         probe: Callable[[int], Coroutine[Any, Any, None]] | None = None,
+        controlled: Controlled | None = None,
     ) -> None:
         self._standing = standing
         self._transport = transport
@@ -87,6 +90,7 @@ class TickLoop:
         self._upkeep = Upkeep() if upkeep is None else upkeep
         self._tick_seconds = tick_seconds
         self._probe = probe
+        self._controlled = controlled
         self._checkpoint_s: float | None = None
         self._events: asyncio.Queue[Event | Exception] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -108,6 +112,8 @@ class TickLoop:
         failure: Exception | None = None
         try:
             await self._probe_at_edge(barrier.tick)
+            if (failure := await self._obey()) is not None:
+                todo = await self._wind_up(failure)
             while True:
                 while todo:
                     effect = todo.popleft()
@@ -127,6 +133,8 @@ class TickLoop:
                             began_s = time.perf_counter()
                             await self._save_at_edge()
                             self._checkpoint_s = time.perf_counter() - began_s
+                        if failure is None and (failure := await self._obey()) is not None:
+                            todo = await self._wind_up(failure)
                 event = await self._next(failure)
                 if not isinstance(event, Exception):
                     todo.extend(barrier.handle(event))
@@ -156,6 +164,16 @@ class TickLoop:
             if not probing.done():
                 probing.cancel()
                 await asyncio.wait([probing], timeout=2 * _CLOSING_S)
+
+    async def _obey(self) -> Exception | None:
+        """Do what is asked of the run before its next tick; what ends it there."""
+        barrier = self._standing.barrier
+        if self._controlled is None or barrier.ended or self._hurry.is_set():
+            return None
+        stopped = await self._controlled.at_edge(barrier.tick, self._hurry, self._save_at_edge)
+        if stopped is None and self._hurry.is_set():  # a signal came while it was paused: no tick is opened any more
+            return await self._why()
+        return stopped
 
     async def _save_at_edge(self) -> None:
         """Save; once a signal ends the run it may take little time more, as whoever is asked may never answer."""

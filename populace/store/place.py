@@ -23,6 +23,8 @@ _NAMES: Final = frozenset(
         "endpoints.json",
         "metrics.prom",
         "progress.jsonl",
+        "control.json",
+        "controlled.json",
         "journal",
         "checkpoints",
         "kept",
@@ -89,7 +91,7 @@ def remove_unbegun(folder: Path) -> None:
     Its journal holds no answer. Raises StorageError.
     """
     with naming(folder, "removed"):
-        for name in (*_RUNS, "progress.jsonl"):
+        for name in (*_RUNS, "progress.jsonl", "control.json", "controlled.json"):
             (folder / name).unlink(missing_ok=True)
         journal = folder / "journal"
         if journal.exists():
