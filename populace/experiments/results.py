@@ -25,6 +25,8 @@ from populace.store.manifest import is_complete
 if TYPE_CHECKING:
     import pandas as pd
 
+    from populace.experiments.effects import Effects
+
 DRY: Final = "dry.json"
 
 
@@ -152,6 +154,16 @@ class Results:
     def paired(self, outcome: str, arm: str) -> Floats:
         """The differences of an arm and the control, replicate by replicate: float64 of (replicates,)."""
         return self.values(outcome, arm) - self.values(outcome, self.design.control)
+
+    def effects(self, level: float = 0.95) -> Effects:
+        """What each arm did to each outcome against the control: intervals, Holm, bands, failures; see `Effects`.
+
+        Of the replicates that are complete in every arm. Needs the extra `experiments`. Raises SettingsError where
+        fewer than two are.
+        """
+        from populace.experiments.effects import effects_of
+
+        return effects_of(self, level)
 
     def panel(self, field: str, tick: int = -1) -> pd.DataFrame:
         """A public field of all agents at a tick (the last one): run, arm, replicate, agent, value."""

@@ -13,6 +13,8 @@ from populace.experiments.results import Results
 from populace.runs.stop import Stop
 
 SMALL = str(Path(__file__).parent / "small_experiment.py")
+HOSTILE = "<script>alert('arm')</script> | $x^{$ `b` _m_\u202e"
+"""A name that is markup in HTML, in Markdown and in matplotlib, and that turns the text after it round."""
 
 
 class Seen(Silent):

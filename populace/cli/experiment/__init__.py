@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from populace.cli.experiment.power import power
+from populace.cli.experiment.report import report
 from populace.cli.experiment.run import run
 from populace.cli.experiment.score import score
 
@@ -14,7 +16,7 @@ group = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for _command in (run, score):
+for _command in (run, power, score, report):
     group.command()(_command)
 
 

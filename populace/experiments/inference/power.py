@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
+import numpy as np
+
 from populace.core.errors import ScenarioError
-from populace.experiments.inference.arrays import chance, one_each
+from populace.experiments.inference.arrays import Floats, chance, one_each
 from populace.experiments.inference.libraries import library
 
 MOST: Final = 100_000
@@ -43,8 +46,28 @@ def power_of(difference: float, deviation: float, replicates: int, level: float 
     """The chance that Student's paired test finds `difference`, with `tests` outcomes at Bonferroni's level."""
     if deviation == 0.0:
         return float(difference != 0.0)
-    solver = library("statsmodels.stats.power").TTestPower()
-    return float(solver.power(difference / deviation, replicates, (1.0 - level) / tests))
+    size, alpha = difference / deviation, (1.0 - level) / tests
+    found = float(library("statsmodels.stats.power").TTestPower().power(size, replicates, alpha))
+    return found if math.isfinite(found) else integrated_power(size, replicates, alpha)
+
+
+def integrated_power(size: float, replicates: int, alpha: float) -> float:
+    """The power of Student's two-sided paired test for an effect of `size` standard deviations, by quadrature.
+
+    scipy's noncentral t has no value for many large effects. Given the deviation found, the test's power is a normal
+    one; this is its mean over the deviations that may be found (chi-squared).
+    """
+    stats = library("scipy.stats")
+    freedom = replicates - 1
+    nodes, weights = _nodes()
+    spread = np.sqrt(stats.chi2.ppf((nodes + 1.0) / 2.0, freedom) / freedom)
+    reach, centre = stats.t.ppf(1.0 - alpha / 2.0, freedom) * spread, abs(size) * math.sqrt(replicates)
+    return float((stats.norm.cdf(centre - reach) + stats.norm.cdf(-centre - reach)) @ weights / 2.0)
+
+
+@lru_cache(maxsize=1)
+def _nodes() -> tuple[Floats, Floats]:
+    return np.polynomial.legendre.leggauss(400)
 
 
 def replicates_for(
