@@ -209,5 +209,5 @@ def differences(one: Design, other: Design) -> list[str]:
 
 
 def _bound(settings: Mapping[str, Any]) -> dict[str, Any]:
-    free = ("budget", "endpoint", "metrics_port", "metrics_host", "metrics_targets", "log")
+    free = ("budget", "endpoint", "metrics_port", "metrics_host", "metrics_targets", "log", "traces")
     return {key: value for key, value in settings.items() if key not in free}

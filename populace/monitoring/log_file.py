@@ -7,10 +7,8 @@ The coordinator writes it, on Ray too: what befalls a shard comes to it with the
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +18,7 @@ from populace.core.errors import SettingsError
 from populace.core.records import Counts
 from populace.core.text import shown_json
 from populace.core.traffic import Vitals
+from populace.monitoring.line_file import LineFile
 from populace.monitoring.report import Happening, Level, Pulse, TickReport
 from populace.settings.watching import LogSettings
 
@@ -45,14 +44,13 @@ class LogFile:
         self._tick = 0
         self._begun: dict[str, Any] | None = None
         self._breakers: dict[str, int] = {}
-        self._file: _File | None = None
+        self._file: LineFile | None = None
         self._encode = msgspec.json.Encoder(enc_hook=str).encode
 
     def begin(self, scenario: str, agents: int, ticks: int, shards: int, model: str) -> None:
         """Open the file. What begins is told once it is known which attempt it is. Raises SettingsError."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = _File(self._path, self._most_bytes)
+            self._file = LineFile(self._path, self._most_bytes)
         except OSError as error:
             raise SettingsError(
                 f"log.file = {str(self._path)!r}: cannot be written ({error.strerror}). Choose another with --log."
@@ -166,20 +164,6 @@ class LogFile:
 
 
 _OF_A_PULSE: Final = ("turns_due", "turns_done", "asks_waiting", "asks_in_flight", "wall_s")
-
-
-class _File(RotatingFileHandler):
-    """A file that begins anew at a size, with the one before beside it, and that says when it failed."""
-
-    def __init__(self, path: Path, most_bytes: int) -> None:
-        super().__init__(path, maxBytes=most_bytes, backupCount=1, encoding="utf-8", errors="backslashreplace")
-        self.failed = False
-
-    def say(self, line: str) -> None:
-        self.emit(logging.makeLogRecord({"msg": line}))
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # as the library names it
-        self.failed = True
 
 
 def _cut(value: Any) -> Any:

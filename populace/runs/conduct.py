@@ -48,7 +48,7 @@ def conduct(
 ) -> dict[str, Any]:
     """Play a run in its place and give its manifest.
 
-    Metrics and a log go where the settings say. The first SIGINT or SIGTERM ends the run with what is committed
+    Metrics, a log and traces go where the settings say. The first SIGINT or SIGTERM ends the run with what is committed
     saved, as `say` is told; a second ends the process. In another thread than the main one, which gets no signals,
     `stop` ends it. Raises what ends a run early, with a note that says how to go on where that would help. Nothing is
     left of a run that ended before its first tick began.
@@ -58,7 +58,7 @@ def conduct(
     for found in () if going.course.resumed else hidden_state(going.origin.source or ""):
         say(f"note: {parted(going.origin.name)[0]}:{found.line}: {found.what}")
     settings = going.settings
-    own = watchers_of(settings, going.course.file.run, place.folder)
+    own = watchers_of(settings, going.course.file.run, place.folder, say)
     watching = [*observers, *own]
     transport = make_transport(settings)
     coordinator = Coordinator(going.origin, settings, transport, place.folder, watching, going.course, place.mirror)

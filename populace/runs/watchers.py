@@ -1,8 +1,9 @@
-"""Who watches a run because its settings say so: its metrics, its log."""
+"""Who watches a run because its settings say so: its metrics, its log, its traces."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from populace.monitoring.log_file import LogFile
 from populace.monitoring.metrics import Ceilings, Metrics
 from populace.monitoring.progress_file import ProgressFile
 from populace.monitoring.report import Observer
+from populace.monitoring.traces import Traces
 from populace.settings import Settings
 
 
@@ -21,13 +23,15 @@ class Watcher(Observer, Protocol):
         """Let go of it; a second call does nothing."""
 
 
-def watchers_of(settings: Settings, run: str, folder: Path) -> list[Watcher]:
-    """Those who watch a run in its folder, by its settings."""
+def watchers_of(settings: Settings, run: str, folder: Path, say: Callable[[str], None]) -> list[Watcher]:
+    """Those who watch a run in its folder, by its settings; `say` is told what one could not do."""
     found: list[Watcher] = [ProgressFile(folder)]
     if settings.shows_metrics:
         found.append(metrics_of(settings, run, folder))
     if settings.log.file:
         found.append(LogFile(settings.log, run))
+    if settings.traces.wanted:
+        found.append(Traces(settings, run, say))
     return found
 
 

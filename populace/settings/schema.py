@@ -15,7 +15,7 @@ from populace.core.errors import ScenarioError
 from populace.core.records import DEFAULT_ROLE, ROLE_NAME
 from populace.interventions.levers import Lever
 from populace.settings.surrogate import SurrogateSettings
-from populace.settings.watching import LogSettings
+from populace.settings.watching import LogSettings, TraceSettings
 
 OPENAI: Final = "https://api.openai.com/v1"
 
@@ -383,6 +383,7 @@ class Settings(_Section):
     metrics_host: Annotated[str, RESUME] = "127.0.0.1"
     metrics_targets: Annotated[str, RESUME] = ""
     log: Annotated[LogSettings, RESUME] = LogSettings()
+    traces: Annotated[TraceSettings, RESUME] = TraceSettings()
     model: Annotated[Model, FORK] = Model()
     endpoint: Annotated[EndpointSettings, RESUME] = EndpointSettings()
     budget: Annotated[Budget, RESUME] = Budget()
@@ -435,8 +436,8 @@ class Settings(_Section):
 
     @property
     def is_measured(self) -> bool:
-        """Whether shards count what goes to the model and how they fare, for metrics or a log."""
-        return self.shows_metrics or bool(self.log.file)
+        """Whether shards count what goes to the model and how they fare, for whoever watches."""
+        return self.shows_metrics or bool(self.log.file) or self.traces.wanted
 
     @property
     def asks_nobody(self) -> bool:

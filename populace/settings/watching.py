@@ -26,5 +26,26 @@ class LogSettings(_Section):
     most_bytes: Annotated[int, Field(ge=65_536, lt=2**40)] = 67_108_864
 
 
-UNWATCHED: Final[dict[str, Any]] = {"metrics_port": None, "metrics_targets": "", "log": LogSettings()}
+class TraceSettings(_Section):
+    """Traces in OpenTelemetry's form, with `pip install 'populace[traces]'`: see `docs/guides/logs.md`.
+
+    They go to `file` as lines of OTLP/JSON (`{run}` stands for the run's name; at `most_bytes` it begins anew, as a log
+    does), and over OTLP/HTTP to the collector at `endpoint` (`http://127.0.0.1:4318`). `share` of the turns that ask
+    are in them, chosen by keyed draws: the same turns in every attempt, fork and arm. No text is in them.
+    """
+
+    file: str = ""
+    endpoint: str = ""
+    share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
+    most_bytes: Annotated[int, Field(ge=65_536, lt=2**40)] = 67_108_864
+
+    @property
+    def wanted(self) -> bool:
+        """Whether traces go anywhere."""
+        return bool(self.file or self.endpoint)
+
+
+UNWATCHED: Final[dict[str, Any]] = {
+    "metrics_port": None, "metrics_targets": "", "log": LogSettings(), "traces": TraceSettings(),
+}  # fmt: skip
 """The settings of a run that nobody watches from outside: a pilot, a look at another run's agents."""

@@ -15,7 +15,7 @@ from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
 from populace.core.errors import ActorLost, SettingsError
 from populace.data.societies import find_society
-from populace.monitoring import log_file
+from populace.monitoring.line_file import LineFile
 from populace.monitoring.log_file import LogFile
 from populace.monitoring.report import Happening
 from populace.settings.watching import LogSettings
@@ -211,7 +211,7 @@ def test_a_file_that_cannot_be_had_is_told_before_the_run_begins(tmp_path):
 def test_a_disk_that_fills_up_ends_no_run(tmp_path, monkeypatch):
     log = LogFile(LogSettings(file=str(tmp_path / "log")), "run")
     log.begin("a", 1, 1, 1, "m")
-    monkeypatch.setattr(log_file._File, "shouldRollover", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+    monkeypatch.setattr(LineFile, "shouldRollover", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
     log.happened(Happening("checkpoint", tick=1))
     log.happened(Happening("checkpoint", tick=2))
     log.end("complete", {})
