@@ -341,6 +341,7 @@ class Client:
     def _stop(self, why: str, detail: str) -> None:
         """The dispatcher won't start another call."""
         if self._failure is not None:
+            self._abstain(self.dispatcher.drain(), *_reason(self._failure))
             return
         match why:
             case "budget":

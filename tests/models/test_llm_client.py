@@ -145,6 +145,23 @@ def test_slow_servers_end_at_the_deadline_and_delay_nobody_else(act: Act) -> Non
             assert 0.6 <= answer.latency_s < 5.0
 
 
+@pytest.mark.parametrize("asks", [1, 30])
+@pytest.mark.parametrize("where", ["_call", "_conclude"])
+def test_a_bug_about_a_call_ends_the_run_and_leaves_nobody_waiting(monkeypatch, where, asks) -> None:
+    def wrong(*_: object) -> None:
+        raise NameError("something is missing here")
+
+    monkeypatch.setattr(Client, where, wrong)
+    failures: list[Exception | None] = []
+    with Misbehaving() as server:
+        got = run(
+            model(server), [ask(agent) for agent in range(asks)], lambda gateway: failures.append(gateway.failure)
+        )
+    assert sum(fates(got).values()) == asks
+    assert all(answer.reason for answer in got.values())
+    assert "NameError: something is missing here. This is a bug in populace" in str(failures[0])
+
+
 def test_a_bomb_is_not_read_and_a_redirect_is_not_followed() -> None:
     with Misbehaving([BOMB, TO_ITSELF, redirect("http://169.254.169.254/latest")]) as server:
         got = run(model(server, concurrency=1, retries=0), [ask(agent) for agent in range(4)])

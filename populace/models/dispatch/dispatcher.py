@@ -372,12 +372,16 @@ class Dispatcher:
         while begun is not None:
             batch, lane, ticket = begun
             self._calls[task] = batch
-            outcomes = await self._perform(task, begun)
+            concluded = 0
             try:
+                outcomes = await self._perform(task, begun)
                 for pending, outcome in zip(batch, outcomes, strict=True):
                     self._done(pending, outcome, lane, ticket.probe)
+                    concluded += 1
                 begun = self._begin()
             except Exception as error:
+                for pending in batch[concluded:]:  # nobody may wait for what no call will bring
+                    self.put(pending)
                 self._stop("bug", f"{type(error).__name__}: {error}")
                 raise
             if begun is None or self._lanes.more():
