@@ -9,6 +9,7 @@ import numpy as np
 
 from populace import Persona, Population, Setup
 from populace.core.draws import Stream
+from populace.core.errors import ScenarioError
 from populace.scenarios import _panel_rules as rules
 from populace.scenarios._data import respondents
 
@@ -75,6 +76,8 @@ def text(row: Any, said: list[str], arm: Literal["demographics", "persona", "int
 def people(setup: Setup) -> dict[str, Population]:
     """Respondents drawn with replacement, and a twin of each, which has nothing of it but the text."""
     dials, number = setup.parameters, len(setup.ids("respondent"))
+    if (twins := len(setup.ids("twin"))) > number:
+        raise ScenarioError(f"panel: {twins} twins for {number} respondents: set agents.twin to {number} or fewer")
     drawn = respondents(Setup(number, setup.seed, dials, setup.tick_seconds))
     traits, says = setup.draw("traits"), setup.draw("interview")
     leanings, texts = [], []
@@ -86,5 +89,5 @@ def people(setup: Setup) -> dict[str, Population]:
     columns = {**drawn.columns, "leanings": leanings}
     return {
         "respondent": Population(columns, extra=list(drawn.columns)),
-        "twin": Population({"about": texts[: len(setup.ids("twin"))]}),
+        "twin": Population({"about": texts[:twins]}),
     }

@@ -10,6 +10,7 @@ import pytest
 import populace
 from populace import Setup
 from populace.core.draws import Stream
+from populace.core.errors import ScenarioError
 from populace.env.part import Batch
 from populace.probes import IPIP25, alphas, retest_scales
 from populace.scenarios import _panel_rules as rules
@@ -108,6 +109,11 @@ def test_surveys_find_the_same_people_and_two_weeks_between_them():
 def test_a_twin_has_nothing_of_its_respondent_but_the_text():
     assert panel.Twin.__struct_fields__[-1] == "about"
     assert set(drawn(3)["twin"].columns) == {"about"}
+
+
+def test_no_twin_is_without_a_respondent():
+    with pytest.raises(ScenarioError, match=r"3 twins for 2 respondents: set agents\.twin to 2"):
+        people(Setup(5, 0, panel.Dials(), 86_400.0, {"respondent": 2, "twin": 3}))
 
 
 def test_texts_hold_more_of_one_and_the_same():
