@@ -18,6 +18,8 @@ from populace.store.tables.tables import Tables
 
 _NOTES_A_TICK: Final = 3
 _KINDS_A_TICK: Final = 20
+_NAME_LETTERS: Final = 100
+"""A class may be named by an agent's text; a log has names of classes only."""
 
 
 class FailureNotes:
@@ -56,7 +58,8 @@ def failed_turns(tick: int, parts: Sequence[TickDone]) -> list[Happening]:
     for part in parts:
         kinds: dict[tuple[str, str], list[int]] = {}
         for one in part.failures:
-            kinds.setdefault((one.error, one.where), []).append(one.agent)
+            error = one.error if one.error.isidentifier() and len(one.error) <= _NAME_LETTERS else "Exception"
+            kinds.setdefault((error, one.where), []).append(one.agent)
         for (error, where), agents in list(kinds.items())[:_KINDS_A_TICK]:
             told = {"of_tick": tick, "error": error, "where": where, "turns": len(agents), "first_agent": min(agents)}
             found.append(Happening("failed_turns", "warning", tick + 1, part.shard, told))

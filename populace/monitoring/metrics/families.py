@@ -6,6 +6,8 @@ No label carries an agent's id: how many series there are does not depend on how
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Final
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -15,9 +17,13 @@ from prometheus_client.core import (
     Metric,
 )
 
-from populace.core.records import LATENCY_BUCKETS_S, Counts
+from populace.core.records import LATENCY_BUCKETS_S, Counts, Purpose
 from populace.core.traffic import RETRIED, WAITING_BUCKETS_S, Traffic
 from populace.monitoring.metrics.seen import STAGE_BUCKETS_S, Seen
+
+MOST_VALUES: Final = 20
+"""Values of one label whose words a society chooses (purposes, reasons); later ones are `other`."""
+OTHER: Final = "other"
 
 
 def families(seen: Seen) -> Iterator[Metric]:
@@ -31,7 +37,12 @@ def families(seen: Seen) -> Iterator[Metric]:
     yield GaugeMetricFamily("populace_tick", "Ticks completed.", seen.tick)
     yield GaugeMetricFamily("populace_asks_in_flight", "Asks that are with the model now.", seen.asks_in_flight)
     yield GaugeMetricFamily("populace_asks_waiting", "Asks that wait for a permit now.", seen.asks_waiting)
-    yield _gauges("populace_outcome", "Outcomes of the society as of the last tick.", "name", seen.outcomes)
+    yield _gauges(
+        "populace_outcome",
+        "Outcomes of the society as of the last tick.",
+        "name",
+        seen.outcomes,
+    )
 
     yield CounterMetricFamily("populace_turns", "Turns taken, failed ones among them.", total.turns)
     yield CounterMetricFamily("populace_turns_failed", "Turns ended by an exception.", total.turns_failed)
@@ -45,13 +56,13 @@ def families(seen: Seen) -> Iterator[Metric]:
     yield _counters("populace_messages_refused", "Messages refused, by reason.", "reason", total.refused)
     actions = {"taken": total.acted, "applied": total.applied, "refused": sum(total.acts_refused.values())}
     yield _counters("populace_actions", "Actions taken, and by how they ended.", "fate", actions)
-    yield _counters("populace_actions_refused", "Actions refused, by reason.", "reason", total.acts_refused)
+    yield _counters("populace_actions_refused", "Actions refused, by reason.", "reason", _few(total.acts_refused))
 
     yield CounterMetricFamily("populace_rounds", "Rounds that parts of the world held within ticks.", total.rounds)
     said = {"made": total.said, "heard": total.heard, "closed": sum(total.unheard.values())}
     yield _counters("populace_contributions", "Contributions to rounds, and by how they ended.", "fate", said)
     yield _counters(
-        "populace_contributions_closed", "Contributions that no round took, by reason.", "reason", total.unheard
+        "populace_contributions_closed", "Contributions that no round took, by reason.", "reason", _few(total.unheard)
     )
 
     yield CounterMetricFamily("populace_asks_made", "Questions put to the model stack.", total.asked)
@@ -177,7 +188,7 @@ def _processes(seen: Seen) -> Iterator[Metric]:
 
 def _purposes(total: Counts) -> Iterator[Metric]:
     """What each purpose of an ask came to; `populace_run_info` says of which experiment and arm."""
-    parts = sorted(total.purposes.items())
+    parts = sorted(_few_purposes(total.purposes).items())
     named = {"asks": "Asks ended", "calls": "Model calls billed", "cost_usd": "Money spent, in US dollars"}
     for field, text in named.items():
         values = {name: getattr(part, field) for name, part in parts}
@@ -206,9 +217,27 @@ def _roles(total: Counts) -> Iterator[Metric]:
             f"populace_role_{field}", f"{text}, by model role and purpose.", labels=["role", "purpose"]
         )
         for role, parts in total.by_role().items():
-            for name, part in sorted(parts.items()):
+            for name, part in sorted(_few_purposes(parts).items()):
                 family.add_metric([role, name], getattr(part, field))
         yield family
+
+
+def _few(counts: Mapping[str, int]) -> dict[str, int]:
+    """The first `MOST_VALUES` counts by name, in the order in which they came up, and what the others come to."""
+    few = dict(islice(counts.items(), MOST_VALUES))
+    if len(counts) > MOST_VALUES:
+        few[OTHER] = few.get(OTHER, 0) + sum(islice(counts.values(), MOST_VALUES, None))
+    return few
+
+
+def _few_purposes(parts: Mapping[str, Purpose]) -> dict[str, Purpose]:
+    """The same of purposes."""
+    if len(parts) <= MOST_VALUES:
+        return dict(parts)
+    few, other = dict(islice(parts.items(), MOST_VALUES)), Purpose()
+    for part in (few.get(OTHER, Purpose()), *islice(parts.values(), MOST_VALUES, None)):
+        other.add(part)
+    return {**few, OTHER: other}
 
 
 def _counters(name: str, text: str, label: str, values: Mapping[str, float]) -> CounterMetricFamily:
