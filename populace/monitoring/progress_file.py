@@ -147,6 +147,35 @@ def _told(report: TickReport) -> Told:
     )  # fmt: skip
 
 
+def first_and_last(folder: Path, tail_bytes: int = 65_536) -> tuple[Told | None, Told | None]:
+    """The first line of a run's `progress.jsonl`, and the last that tells counts; None for what is not there.
+
+    Of a long file only its beginning and its end are read.
+    """
+    decode = msgspec.json.Decoder(Told).decode
+    try:
+        with (folder / PROGRESS).open("rb") as file:
+            first = file.readline(tail_bytes)
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - tail_bytes))
+            lines = file.read().split(b"\n")
+    except OSError:
+        return None, None
+    found: list[Told | None] = []
+    for several in ([first], reversed(lines)):
+        one = None
+        for line in several:
+            try:
+                told = decode(line)
+            except msgspec.MsgspecError:
+                continue
+            if told.event in ("begin", "tick", "end"):
+                one = told
+                break
+        found.append(one)
+    return found[0], found[1]
+
+
 class ProgressReader:
     """Reads `progress.jsonl` as it grows: `more` gives the lines since the last call, whole ones only.
 

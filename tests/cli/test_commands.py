@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from populace.cli.app import app
 from populace.runs.listing import runs_in
+from populace.store.lock import held
 
 
 class Terminal(io.StringIO):
@@ -93,9 +94,38 @@ def test_a_run_without_a_manifest_and_one_that_cannot_be_read_are_listed_too(vil
     (tmp_path / "runs" / "broken").mkdir()
     (tmp_path / "runs" / "broken" / "run.json").write_text("{")
     broken, killed = runs_in(tmp_path / "runs")
-    assert (broken.status, killed.status, killed.ticks) == ("unreadable", "killed", None)
+    assert (broken.status, killed.status, killed.ticks, killed.planned) == ("unreadable", "killed", 6, 6)
+    assert (killed.scenario, killed.agents) == ("village", 8), "as it last told"
+    assert 0 <= killed.told_s <= killed.age_s < 3600
     assert "run.json" in broken.error
+    (tmp_path / "runs" / "village-1" / "progress.jsonl").unlink()
+    _, silent = runs_in(tmp_path / "runs")
+    assert (silent.status, silent.ticks, silent.cost_usd, silent.told_s) == ("killed", None, None, None)
     assert msgspec.json.encode(killed)
+
+
+def test_a_run_at_work_is_listed_as_it_last_told(village, tmp_path) -> None:
+    village("run", "village.py", "--model", "scripted", "-q")
+    folder = tmp_path / "runs" / "village-1"
+    lines = (folder / "progress.jsonl").read_bytes().splitlines(keepends=True)
+    ticks = [line for line in lines if json.loads(line)["event"] == "tick"]
+    told = json.loads(ticks[0])
+    (folder / "progress.jsonl").write_bytes(lines[0] + ticks[0] + b'{"event":"pulse","at_s":1.0}\n{"event":"ti')
+    with held(folder):  # as while it is resumed: its manifest is of the attempt before
+        (one,) = runs_in(tmp_path / "runs")
+    assert (one.status, one.ticks, one.planned, one.asks) == ("at work", told["tick"], 6, told["asks"])
+    (ended,) = runs_in(tmp_path / "runs")
+    assert (ended.status, ended.ticks) == ("complete", 6)
+
+
+def test_the_runs_of_experiments_in_a_folder_are_listed(village, tmp_path) -> None:
+    for arm in ("a-000", "a-001"):
+        village("run", "village.py", "--model", "scripted", "-q", "--out", f"runs/trial/{arm}", "--set", "arm=a")
+    village("run", "village.py", "--model", "scripted", "-q")
+    assert [one.run for one in runs_in(Path("runs"))] == ["runs/village-1"], "a folder of something else"
+    (tmp_path / "runs" / "trial" / "experiment.json").write_text("{}")
+    found = [(one.run, one.arm) for one in runs_in(Path("runs"))]
+    assert found == [("runs/village-1", ""), ("runs/trial/a-000", "a"), ("runs/trial/a-001", "a")]
 
 
 def test_on_a_terminal_it_is_a_table(village, monkeypatch) -> None:
@@ -107,5 +137,5 @@ def test_on_a_terminal_it_is_a_table(village, monkeypatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     runs()
     head, row = sys.stdout.getvalue().splitlines()
-    assert head.split() == ["run", "status", "scenario", "agents", "ticks", "asks", "cost"]
+    assert head.split() == ["run", "status", "scenario", "agents", "ticks", "asks", "cost", "age"]
     assert row.split()[:5] == ["runs/village-1", "complete", "village", "8", "6"]
