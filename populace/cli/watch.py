@@ -39,45 +39,56 @@ def watch(
     name: Annotated[
         list[str] | None, typer.Option(help="Another name by which browsers may call the page, behind a proxy.")
     ] = None,
+    control: Annotated[
+        bool,
+        typer.Option(
+            "--control", help="Let who has the printed address pause and end runs, interview agents, begin forks."
+        ),
+    ] = False,
     every_s: Annotated[float, typer.Option(min=0.1, help="How often --plain looks, in seconds.")] = 2.0,
 ) -> None:
     """Watch a run, or the runs in a folder, at work or ended: a page for a browser, from what they leave on the disk.
 
-    The page is served until Ctrl-C, changes nothing, and can be begun again at any time. With --plain: how far a run is
+    The page is served until Ctrl-C, changes nothing, and can be begun again at any time. With --control its address has
+    a token, printed once, by which runs can be controlled too. With --plain: how far a run is
     and its outcomes until it ends; without a terminal that is a line of JSON whenever it has come further. To end the
     watching leaves runs alone. The exit code of --plain is 0 where the run is complete, else 1.
     """
-    if page if page is not None else sys.stdout.isatty():
-        _serve(run, host, port, name or [])
+    if control and page is False:
+        raise typer.BadParameter("it is the page that controls: leave out --plain", param_hint="--control")
+    if page if page is not None else control or sys.stdout.isatty():
+        _serve(run, host, port, name or [], control)
     else:
         _follow(run, every_s)
 
 
-def _serve(place: Path, host: str, port: int | None, names: list[str]) -> None:
+def _serve(place: Path, host: str, port: int | None, names: list[str], control: bool) -> None:
     import asyncio
 
     import pyarrow as pa
 
     from populace.core.errors import SettingsError
     from populace.core.text import shown_line
+    from populace.page.control import Control
     from populace.page.server import PORT, Page, serve
     from populace.page.shelf import Shelf
 
     shelf = Shelf(place)
+    controls = Control(shelf) if control else None
     pa.set_memory_pool(pa.system_memory_pool())  # which gives back at once what a view has read
 
     def started(page: Page) -> None:
-        sys.stdout.write(f"{shown_line(str(place))}: {page.url}\n")
+        sys.stdout.write(f"{shown_line(str(place))}: {page.address}\n")
         sys.stdout.flush()
         sys.stderr.write("populace: the page is served until Ctrl-C, which leaves runs alone\n")
 
     try:
         try:
-            asyncio.run(serve(Page(shelf, host, PORT if port is None else port, names), started))
+            asyncio.run(serve(Page(shelf, host, PORT if port is None else port, names, controls), started))
         except SettingsError:
             if port is not None:
                 raise
-            asyncio.run(serve(Page(shelf, host, 0, names), started))
+            asyncio.run(serve(Page(shelf, host, 0, names, controls), started))
     except KeyboardInterrupt:
         sys.stderr.write(f"populace: {shown_line(str(place))} is watched no more; it is left as it is\n")
         raise typer.Exit(130) from None

@@ -13,12 +13,14 @@ from populace.core.errors import PopulaceError
 from populace.page.history import History
 from populace.page.panels import fields_of
 from populace.page.rows import Rows
+from populace.store.control import Done, controlled, wanted
 from populace.store.folder import RunFile, read_run_file
 from populace.store.lock import is_held
 from populace.store.manifest import MANIFEST, read_manifest
 
 _FAILURES: Final = 12
 _FAILURE_ROWS: Final = 20_000
+_NOTES: Final = 50
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -32,9 +34,10 @@ class Failure(msgspec.Struct, frozen=True):
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """A run at a moment; `now_s` and `told_s` are Unix seconds by the clock of the page's server.
 
-    `status` is at work, killed, or as the manifest has it. Counts are the run's so far. `left_s` is between two bounds
-    in seconds; money is US dollars, `budget_usd` None without a ceiling. `curves` are the outcomes (see `History`).
-    `experiment` and `arm` say what the run belongs to.
+    `status` is at work, killed, or as the manifest has it; `paused_at` is the tick before which a run at work is
+    paused, `asked` what it is asked in its folder and has not done, `controlled` what it has. Counts are the run's so
+    far. `left_s` is between two bounds in seconds; money is US dollars, `budget_usd` None without a ceiling. `curves`
+    are the outcomes (see `History`). `experiment` and `arm` say what the run belongs to.
     """
 
     name: str
@@ -68,6 +71,9 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str]
     error: str
     why_invalid: str
+    paused_at: int | None
+    asked: str
+    controlled: list[Done]
     curves: dict[str, Any]
     fields: list[str]
     tables: dict[str, int]
@@ -127,6 +133,7 @@ def overview(folder: Path, name: str, history: History, after: int = -1) -> Over
         failures=_failures(held["failures"], counts.pop("reasons")),
         notes=history.notes,
         error=str(ended.get("error") or ""),
+        **_control(folder, began.at_s if began else 0.0, at_work=status == "at work"),
         why_invalid=str(ended.get("why_invalid") or ""),
         curves=history.curves(after),
         fields=fields_of(held["agents"]),
@@ -136,6 +143,18 @@ def overview(folder: Path, name: str, history: History, after: int = -1) -> Over
         **_parent(file),
         **counts,
     )
+
+
+def _control(folder: Path, began_s: float, *, at_work: bool) -> dict[str, Any]:
+    done = controlled(folder)
+    last = done[-1] if done and done[-1].at_s >= began_s else None  # what a life before did holds no longer
+    asked = wanted(folder) if at_work else None
+    is_new = asked is not None and (last is None or asked.at_s > last.at_s)
+    return {
+        "paused_at": last.tick if at_work and last is not None and last.wish == "pause" else None,
+        "asked": asked.wish if asked is not None and is_new else "",
+        "controlled": done[-_NOTES:],
+    }
 
 
 def _parent(file: RunFile) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -21,6 +22,8 @@ from aiohttp import web
 from populace.core.errors import PopulaceError, SettingsError
 from populace.files import cache_folder
 from populace.page import guard
+from populace.page.control import ACTIONS, READ_ONLY, Control
+from populace.page.experiment import Experiment, experiments_of
 from populace.page.lineage import compared, family
 from populace.page.overview import overview
 from populace.page.prepared import Prepared
@@ -39,23 +42,36 @@ _KINDS: Final = {
 }  # fmt: skip
 _MOST_RUNS: Final = 16
 _STREAMS: Final = 32
+_ACTS: Final = 4
+_MOST_BYTES: Final = 2**20
 _encode: Final = msgspec.json.Encoder(enc_hook=str).encode
 
 
 class Page:
     """The page of a shelf of runs, served at `host` from `start` to `close`. `port` 0 takes a free one.
 
-    `names` are further names by which it may be called, such as that of a machine behind a proxy.
+    `names` are further names by which it may be called, such as that of a machine behind a proxy. With `control` runs
+    can be controlled by whoever has its token.
     """
 
-    def __init__(self, shelf: Shelf, host: str = "127.0.0.1", port: int = PORT, names: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        host: str = "127.0.0.1",
+        port: int = PORT,
+        names: Collection[str] = (),
+        control: Control | None = None,
+    ) -> None:
         self.shelf, self.host, self.port = shelf, host, port
+        self._control = control
+        self._acting = asyncio.Semaphore(_ACTS)
         self._own = guard.own_names(host, names)
         self._anywhere = host in ("0.0.0.0", "::", "")  # noqa: S104 - it is compared with
         self._views = ThreadPoolExecutor(2, thread_name_prefix="populace-view")
         self._background = ThreadPoolExecutor(1, thread_name_prefix="populace-prepare")
         self._cache = cache_folder() / "page"
         self._watched: dict[Path, Watched] = {}
+        self._experiments: dict[str, tuple[Experiment, Prepared[dict[str, Any]]]] = {}
         self._diffs: dict[tuple[Path, Path], Prepared[dict[str, Any]]] = {}
         self._files = {path.name: path.read_bytes() for path in files(__package__).joinpath("static").iterdir()}
         self._runner: web.AppRunner | None = None
@@ -68,16 +84,23 @@ class Page:
         host = "127.0.0.1" if self._anywhere else f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}/"
 
+    @property
+    def address(self) -> str:
+        """The same, with the token that controls runs, if there is one: for the person who began the page alone."""
+        return self.url if self._control is None else f"{self.url}#token={self._control.token}"
+
     async def start(self) -> None:
         """Listen. Raises SettingsError where the address cannot be had."""
         self._cache.mkdir(parents=True, exist_ok=True)
-        app = web.Application(middlewares=[self._guarded])
+        app = web.Application(middlewares=[self._guarded], client_max_size=_MOST_BYTES)
         app.router.add_get("/", self._index)
         app.router.add_get("/static/{name}", self._static)
         app.router.add_get("/api/runs", self._runs)
         app.router.add_get("/api/compare", self._compare)
+        app.router.add_get("/api/experiment", self._experiment)
         app.router.add_get("/api/stream", self._stream)
         app.router.add_get("/api/{view}", self._view)
+        app.router.add_post("/api/{action}", self._act)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         try:
@@ -108,7 +131,7 @@ class Page:
             response = _said(error.reason, error.status)
         except NotThere as error:
             response = _said(str(error), 404)
-        except msgspec.ValidationError as error:
+        except msgspec.DecodeError as error:  # what does not fit its type among them
             response = _said(f"what was asked is not understood: {error}", 400)
         except PopulaceError as error:
             response = _said(str(error), 409)
@@ -128,7 +151,18 @@ class Page:
 
     async def _runs(self, _: web.Request) -> web.Response:
         found = await self._in_thread(lambda: family(self.shelf))
-        return _json({"place": self.shelf.root.name, "alone": self.shelf.alone, "runs": found})
+        about = {"place": self.shelf.root.name, "alone": self.shelf.alone, "control": self._control is not None}
+        about["experiments"] = list(await self._in_thread(lambda: experiments_of(self.shelf)))
+        return _json({**about, "runs": found})
+
+    async def _experiment(self, request: web.Request) -> web.Response:
+        name = request.query.get("name", "")
+        if name not in self._experiments:
+            made = await self._in_thread(lambda: Experiment(self.shelf, name))
+            self._experiments[name] = (made, Prepared(self._background, made.seen))
+        one, prepared = self._experiments[name]
+        found = await self._in_thread(lambda: prepared.get(one.sign()))
+        return _json(Preparing() if found is None else found)
 
     async def _compare(self, request: web.Request) -> web.Response:
         a, b = (self.shelf.folder(request.query.get(name, "")) for name in ("a", "b"))
@@ -150,6 +184,22 @@ class Page:
             headers = {"Content-Type": "application/octet-stream", "X-About": _encode(found.about).decode("ascii")}
             return web.Response(body=found.data, headers=headers)
         return _json(found)
+
+    async def _act(self, request: web.Request) -> web.Response:
+        """Do what the token's holder asks. What it takes may be long, so it is done in a thread of its own."""
+        if self._control is None:
+            return _said(READ_ONLY, 403)
+        if (why := self._control.refusal(request.headers.get("Authorization", ""))) is not None:
+            return _said(why, 403)
+        if request.content_type != "application/json":
+            return _said("what is asked is to be sent as application/json", 415)
+        name = request.match_info["action"]
+        if name not in ACTIONS:
+            return _said("there is no such action", 404)
+        takes, do = ACTIONS[name]
+        control, asked = self._control, msgspec.json.decode(await request.read(), type=takes)
+        async with self._acting:
+            return _json(await _in_own_thread(lambda: do(control, asked)))
 
     def _run(self, request: web.Request) -> Watched:
         name = request.query.get("run", "")
@@ -208,6 +258,32 @@ async def serve(page: Page, started: Callable[[Page], None], stop: asyncio.Event
     finally:
         with contextlib.suppress(Exception):  # what it served has been read only: there is nothing to lose
             await page.close()
+
+
+async def _in_own_thread(work: Callable[[], T]) -> T:
+    """What the work comes to; the thread keeps no process from ending."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def tell(result: T | None, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(result)  # type: ignore[arg-type]
+
+    def do() -> None:
+        result, error = None, None
+        try:
+            result = work()
+        except BaseException as raised:  # noqa: BLE001  # it is raised where the result is awaited
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the page has ended meanwhile
+            loop.call_soon_threadsafe(tell, result, error)
+
+    threading.Thread(target=do, name="populace-act", daemon=True).start()
+    return await done
 
 
 def _ended(a: Path, b: Path) -> tuple[Any, ...]:

@@ -25,16 +25,29 @@ class Shelf:
 
     def __init__(self, place: Path) -> None:
         self.root = place.resolve()
-        self.alone = (self.root / RUN_FILE).is_file()
+        self._one = (self.root / RUN_FILE).is_file()
+        self._forks: dict[str, Path] = {}
         if not self.runs():
             raise SettingsError(
                 f"{place}: holds no run. Give a run's folder, or a folder of runs; `populace run` makes them in runs/."
             )
 
+    @property
+    def alone(self) -> bool:
+        """Whether it is one run that is shown."""
+        return self._one and not self._forks
+
+    def add(self, folder: Path) -> str:
+        """Show a fork that was begun here too, beside the place where it is one run's folder; gives its name."""
+        if self._one:
+            self._forks[folder.name] = folder.resolve()
+            return folder.name
+        return folder.resolve().relative_to(self.root).as_posix()
+
     def runs(self) -> dict[str, Path]:
         """The runs there are now, each with its folder, in the order of their names; of very many the first."""
-        if self.alone:
-            return {self.root.name: self.root}
+        if self._one:
+            return {self.root.name: self.root, **self._forks}
         found = {}
         for pattern in _PATTERNS:
             for file in self.root.glob(pattern):
@@ -45,7 +58,7 @@ class Shelf:
 
     def folder(self, name: str) -> Path:
         """The folder of a run. Raises NotThere."""
-        if self.alone and not name:
+        if self._one and not name:
             return self.root
         try:
             return self.runs()[name]

@@ -16,6 +16,7 @@ from populace.page.panels import Changed, Panel, fields_of
 from populace.page.posts import Feed, read_feeds
 from populace.page.prepared import Prepared
 from populace.page.rows import Rows, stamps
+from populace.store.control import CONTROL, CONTROLLED
 from populace.store.folder import read_run_file
 from populace.store.lock import is_held
 from populace.store.manifest import MANIFEST
@@ -108,7 +109,7 @@ class Watched:
     def sign(self) -> Hashable:
         """What is another once there is something new: cheap to ask for, several times a second."""
         found: list[Hashable] = [is_held(self.folder)]
-        for name in (PROGRESS, MANIFEST, PARTS):
+        for name in (PROGRESS, MANIFEST, PARTS, CONTROL, CONTROLLED):
             try:
                 about = (self.folder / name).stat()
                 found.append((about.st_size, about.st_mtime_ns))

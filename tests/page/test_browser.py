@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
-from support.paging import paged
+from support.command import populace
+from support.paging import controlling, paged, until
+
+from populace.monitoring.progress_file import PROGRESS
+from populace.store.control import CONTROL, want
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright for Python here")
 CHROMIUM = shutil.which("chromium")
@@ -44,6 +50,12 @@ society = Society(name="browsed", agent=Citizen, outcomes={"mean": lambda world:
 """
 
 
+TICK = b'"event":"tick"'
+MOVED = """() => { const last = document.querySelector("section.chart .last"), was = last.textContent;
+    return { moved: new Promise((done) => new MutationObserver(() => last.textContent !== was && done(Date.now()))
+        .observe(last, { childList: true, characterData: true, subtree: true })) }; }"""
+
+
 @pytest.fixture
 def begun(tmp_path):
     (tmp_path / "society.py").write_text(SOCIETY, encoding="utf-8")
@@ -52,12 +64,7 @@ def begun(tmp_path):
     env = {**os.environ, "GO": str(tmp_path / "go")}
     run = subprocess.Popen([*command, *options], cwd=tmp_path, stderr=subprocess.PIPE, env=env)
     parts = tmp_path / "run" / "parts"
-    from time import sleep
-
-    for _ in range(1200):
-        if len([*parts.glob("outcomes-*.parquet")]) >= 3:
-            break
-        sleep(0.05)
+    until(lambda: len([*parts.glob("outcomes-*.parquet")]) >= 3)
     yield run, tmp_path / "run"
     run.kill()
     run.communicate()
@@ -144,13 +151,87 @@ def test_a_run_is_watched_from_its_middle_to_its_end_and_after(begun, browser):
     assert [one for one in troubles if "ERR_CONNECTION" not in one] == []
 
 
+def test_a_run_is_controlled_killed_and_found_as_it_was(begun, browser, monkeypatch):
+    run, folder = begun
+    monkeypatch.setenv("GO", str(folder.parent / "go"))
+    troubles: list[str] = []
+    with paged(folder, controlling) as page:
+        stranger = opened(browser, f"{page.url}#view=control", [])
+        stranger.get_by_text("To control the run, open the address").wait_for()
+        stranger.get_by_role("button", name="Pause at the next edge").click()
+        stranger.get_by_text("this needs the token of the page").wait_for()
+        assert not (folder / CONTROL).exists()
+        stranger.close()
+
+        tab = opened(browser, f"{page.page.address}&view=control", troubles)
+        tab.get_by_text("at work on tick 3").wait_for()
+        assert "token" not in tab.url, "the token leaves the address"
+        tab.get_by_role("button", name="Pause at the next edge").click()
+        tab.get_by_text("asked to pause at the next edge").wait_for()
+        (folder.parent / "go").touch()
+        tab.get_by_text("paused before tick 4").wait_for()
+        tab.locator("#status", has_text="paused").wait_for()
+        tab.reload()
+        tab.get_by_text("paused before tick 4").wait_for()
+        tab.goto(f"{page.url}#view=agents&agent=7")
+        tab.get_by_label("Question").fill("How was your week?")
+        tab.get_by_role("button", name="Ask", exact=True).click()
+        tab.get_by_label("Interview").locator("li .text").wait_for()
+
+        tab.get_by_role("link", name="Control").click()
+        tab.get_by_label("Lever").fill("block={sender=[1]}")
+        tab.get_by_role("button", name="Fork and watch both").click()
+        both = tab.locator("section.chart", has_text="mean")
+        both.locator(".last", has_text="· 7.5").wait_for()  # the fork's end, while its parent waits
+
+        tab.goto(f"{page.url}#run=run&view=overview")
+        curve = tab.locator("section.chart", has_text="mean")
+        curve.locator(".last", has_text="5.5").wait_for()
+        before = (folder / PROGRESS).stat().st_size
+        ticked = tab.evaluate_handle(MOVED)
+        want(folder, "go")
+        lines = until(lambda: [line for line in (folder / PROGRESS).read_bytes()[before:].splitlines() if TICK in line])
+        told_s = msgspec.json.decode(lines[0])["at_s"]
+        moved_s = ticked.evaluate("one => one.moved.then((at) => at / 1000)") - told_s
+        sys.stderr.write(f"the curve moved {moved_s:.2f} s after the tick was told\n")
+        tab.get_by_text("complete", exact=True).wait_for()
+        assert run.wait(60) == 0
+        tab.close()
+    assert [one for one in troubles if "ERR_CONNECTION" not in one] == []
+
+
+def test_a_killed_run_stays_as_it_was_through_a_refresh_and_a_new_server(begun, browser):
+    run, folder = begun
+    with paged(folder) as page:
+        tab = opened(browser, page.url, [])
+        tab.get_by_text("at work", exact=True).wait_for()
+        os.kill(run.pid, signal.SIGKILL)
+        run.wait()
+        tab.get_by_text("killed", exact=True).wait_for()
+        curve = tab.locator("section.chart", has_text="mean")
+        curve.locator(".last", has_text="4.5").wait_for()
+        tab.reload()
+        curve.locator(".last", has_text="4.5").wait_for()
+    with paged(folder) as again:
+        tab.goto(again.url)
+        tab.get_by_text("The run was killed before it could say").wait_for()
+        curve.locator(".last", has_text="4.5").wait_for()
+        (folder.parent / "go").touch()
+        done = populace("resume", "run", cwd=folder.parent, GO=str(folder.parent / "go"))
+        assert done.returncode == 0, done.stderr
+        tab.reload()
+        tab.get_by_text("complete", exact=True).wait_for()
+        curve.locator(".last", has_text="7.5").wait_for()
+        tab.close()
+
+
 def test_on_a_phone_nothing_is_wider_than_the_screen(begun, browser):
     run, folder = begun
     (folder.parent / "go").touch()
     assert run.wait(60) == 0
-    with paged(Path(folder)) as page:
+    with paged(Path(folder), controlling) as page:
         tab = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme="dark")
-        for view in ("overview", "map", "messages", "agents", "lineage"):
+        for view in ("overview", "map", "messages", "agents", "lineage", "control"):
             tab.goto(f"{page.url}#view={view}")
             tab.locator("main > *").first.wait_for(state="attached")
             tab.wait_for_load_state("networkidle")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.command import populace
-from support.paging import paged
+from support.paging import paged, until
 
 SOCIETY = """
 import os
@@ -55,16 +55,6 @@ def begun(tmp_path):
 
 def env(folder: Path) -> dict[str, str]:
     return {**os.environ, "GO": str(folder / "go")}
-
-
-def until(there, tries: int = 1200) -> None:
-    from time import sleep
-
-    for _ in range(tries):
-        if there():
-            return
-        sleep(0.05)
-    raise AssertionError("it did not come")
 
 
 def test_ticks_are_told_as_they_end_and_the_stream_ends_with_the_run(begun):

@@ -6,12 +6,14 @@ import asyncio
 import http.client
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from populace.page.control import Control
 from populace.page.server import Page, serve
 from populace.page.shelf import Shelf
 
@@ -29,12 +31,12 @@ class Asked:
         return self.page.url
 
     def raw(
-        self, path: str, method: str = "GET", headers: dict[str, str] | None = None
+        self, path: str, method: str = "GET", headers: dict[str, str] | None = None, body: bytes | None = None
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers (their names in lower case) and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.page.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.page.port, timeout=240)
         try:
-            connection.request(method, path, headers=headers or {})
+            connection.request(method, path, body, headers or {})
             response = connection.getresponse()
             body = response.read()
             return response.status, {name.lower(): value for name, value in response.getheaders()}, body
@@ -50,6 +52,12 @@ class Asked:
             if not (isinstance(found, dict) and found.get("ready") is False):
                 return found
         raise AssertionError(f"{view} was never ready")
+
+    def act(self, action: str, token: str | None, headers: dict[str, str] | None = None, **given: Any) -> Any:
+        """Status and answer of an action, asked for with a token."""
+        named = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
+        status, _, body = self.raw(f"/api/{action}", "POST", {**named, **(headers or {})}, json.dumps(given).encode())
+        return status, json.loads(body)
 
     def columns(self, view: str, **given: Any) -> tuple[bytes, dict[str, Any]]:
         """Columns, and what is said of them, once they are ready."""
@@ -69,6 +77,26 @@ class Asked:
             kind, data = block.split("\n", 1)
             told.append((kind.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
         return told
+
+
+def until(there: Callable[[], Any], tries: int = 1200) -> Any:
+    """Wait for what another process does, and give what `there` gives then."""
+    for _ in range(tries):
+        if found := there():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it did not come")
+
+
+def controlling(place: Path) -> Page:
+    """A page that controls runs, as `populace watch --control` makes it."""
+    shelf = Shelf(place)
+    return Page(shelf, port=0, control=Control(shelf))
+
+
+def token_of(asked: Asked) -> str:
+    """The token of a page, as its printed address has it."""
+    return asked.page.address.partition("#token=")[2]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import { ask, askReady } from "./api.js";
 import { spark } from "./curves.js";
 import { el, facts, fill, money, number, table } from "./dom.js";
+import { interview } from "./interview.js";
 import { message } from "./messages.js";
 import { agentLink, fate, finder, whole } from "./texts.js";
 
@@ -32,9 +33,10 @@ export default {
     const fields = el("div", { class: "grid fields" });
     const held = found.held && el("section", { class: "card" }, el("h2", {}, `Held as of tick ${found.held.tick}`),
       table("What the agent holds", [["", false], ["", false]], Object.entries(found.held.fields).map(([name, value]) => [name, typeof value === "string" && value.length > 200 ? el("details", {}, el("summary", {}, `${value.slice(0, 120)} …`), el("pre", {}, value)) : String(value)])));
-    const partner = context.at.other ?? "";
+    const partner = context.at.other ?? "", talk = context.shelf.control ? interview(context, agent) : null;
     fill(body, el("h2", {}, `Agent ${agent}`, about ? el("span", { class: "soft" }, ` ${about}`) : null), fields,
       held || el("p", { class: "soft small" }, "Fields that are not public stand in checkpoints, while a run has any; of a run that is complete they are in the prompts of its asks."),
+      talk?.node,
       el("div", { class: "grid two" },
         section("Asks", {
           view: "asks", key: "asks", empty: "It asked nothing that is on record.", given: () => ({ run, agent, want: 12 }),
@@ -66,6 +68,6 @@ export default {
         fill(rows, table(name, [["tick", true], [name, true]], series.ticks.slice(from).map((tick, at) => [String(tick), shown(series.values[from + at])])));
       })().catch((error) => error.name === "AbortError" || fill(now, el("span", { class: "small soft" }, error.message)));
     }
-    return { close() { left.abort(); finders.forEach((one) => one.close()); } };
+    return { close() { left.abort(); talk?.close(); finders.forEach((one) => one.close()); } };
   },
 };

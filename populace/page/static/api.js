@@ -1,5 +1,7 @@
 // What the page's server is asked. Everything goes to where the page came from.
 
+import { held } from "./token.js";
+
 export class Refused extends Error {}
 
 function address(view, given) {
@@ -11,7 +13,10 @@ function address(view, given) {
 }
 
 async function answered(view, given, signal) {
-  const response = await fetch(address(view, given), { signal });
+  return good(await fetch(address(view, given), { signal }));
+}
+
+async function good(response) {
   if (response.ok) return response;
   let why = `the page's server said ${response.status}`;
   try { why = (await response.json()).error ?? why; } catch { /* it said no more */ }
@@ -20,6 +25,12 @@ async function answered(view, given, signal) {
 
 export async function ask(view, given, signal) {
   return (await answered(view, given, signal)).json();
+}
+
+// Has something done. It needs the page's token; what is refused says why.
+export async function act(action, given) {
+  const headers = { "Content-Type": "application/json", Authorization: `Bearer ${held() ?? ""}` };
+  return (await good(await fetch(`/api/${action}`, { method: "POST", headers, body: JSON.stringify(given) }))).json();
 }
 
 export const pause = (ms) => new Promise((done) => setTimeout(done, ms));

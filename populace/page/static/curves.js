@@ -21,14 +21,17 @@ export function joined(old, fresh) {
   };
 }
 
-// A chart of series over ticks: { node, set(ticks, values), close() }.
-export function chart(title, series, { height = 150, legend = false } = {}) {
+// A chart of series over ticks: { node, set(ticks, values), close() }. A series is a name, or { label, stroke, width };
+// of those that are `quiet` neither legend nor table tells.
+export function chart(title, given, { height = 150, legend = false } = {}) {
+  const lines = given.map((one, at) => ({ stroke: COLOURS[at % COLOURS.length], width: 2, ...(typeof one === "string" ? { label: one } : one) }));
+  const told = lines.map((one, at) => at).filter((at) => !lines[at].quiet), series = told.map((at) => lines[at].label);
   const plot = el("div", { class: "plot", "aria-hidden": "true" });
   const last = el("span", { class: "last" });
   const rows = el("div", { class: "scroll" });
   const values = el("details", {}, el("summary", {}, "Values"), rows);
   const node = el("section", { class: "card chart", "aria-label": title }, el("h3", {}, el("span", {}, title), last), plot, values);
-  let drawn = null, data = [[], ...series.map(() => [])];
+  let drawn = null, data = [[], ...lines.map(() => [])];
   const axis = () => ({
     stroke: tone("--soft"), grid: { stroke: tone("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif",
   });
@@ -44,8 +47,8 @@ export function chart(title, series, { height = 150, legend = false } = {}) {
       } } },
       axes: [{ ...axis(), size: 26, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 1e4, 1e5, 1e6] },
         { ...axis(), size: 52, values: (_, ticks) => ticks.map((one) => number(one, 3)) }],
-      series: [{ label: "tick" }, ...series.map((label, at) => ({
-        label, stroke: COLOURS[at % COLOURS.length], width: 2, spanGaps: true, points: { show: data[0].length < 3, size: 5 },
+      series: [{ label: "tick" }, ...lines.map(({ label, stroke, width }) => ({
+        label, stroke, width, spanGaps: true, points: { show: data[0].length < 3, size: 5 },
         value: (_, value) => number(value),
       }))],
       hooks: { setCursor: [(self) => said(self.cursor.idx)] },
@@ -54,14 +57,14 @@ export function chart(title, series, { height = 150, legend = false } = {}) {
   const said = (at) => {
     const ticks = data[0], place = at ?? ticks.length - 1;
     if (place < 0) return fill(last, "");
-    const told = data.slice(1).map((one) => number(one[place])).join(" · ");
-    fill(last, at === null || at === undefined ? told : `${told} at tick ${ticks[place]}`);
+    const values = told.map((which) => number(data[which + 1][place])).join(" · ");
+    fill(last, at === null || at === undefined ? values : `${values} at tick ${ticks[place]}`);
   };
   const list = () => {
     if (!values.open) return;
     const from = Math.max(0, data[0].length - TABLE_ROWS);
     fill(rows, table(title, [["tick", true], ...series.map((name) => [name, true])],
-      data[0].slice(from).map((tick, at) => [String(tick), ...data.slice(1).map((one) => number(one[from + at], 6))])));
+      data[0].slice(from).map((tick, at) => [String(tick), ...told.map((which) => number(data[which + 1][from + at], 6))])));
   };
   values.addEventListener("toggle", list);
   const sized = new ResizeObserver(() => drawn ? drawn.setSize({ width: Math.max(120, plot.clientWidth), height }) : plot.clientWidth && make());
@@ -71,9 +74,9 @@ export function chart(title, series, { height = 150, legend = false } = {}) {
   dark.addEventListener("change", toned);
   return {
     node,
-    set(ticks, lines) {
+    set(ticks, drawnLines) {
       const few = data[0].length < 3;
-      data = [ticks, ...lines];
+      data = [ticks, ...drawnLines];
       if (drawn && few === ticks.length < 3) drawn.setData(data);
       else if (plot.clientWidth) make();
       said(null);

@@ -3,7 +3,11 @@
 import { ask, listen } from "./api.js";
 import { el, fill, visible } from "./dom.js";
 import { joined } from "./curves.js";
+import { take } from "./token.js";
 import agents from "./agents.js";
+import both from "./both.js";
+import control from "./control.js";
+import experiment from "./experiment.js";
 import lineage from "./lineage.js";
 import map from "./map.js";
 import messages from "./messages.js";
@@ -13,8 +17,8 @@ import runs from "./runs.js";
 import surveys from "./surveys.js";
 
 // A view is { title, shown(context), open(main, context) }; what `open` gives may have seen(overview) and close().
-const VIEWS = { runs, overview, map, posts, messages, agents, surveys, lineage };
-const page = { run: null, shelf: null, now: null, view: null, open: null, source: null, lost: false };
+const VIEWS = { runs, experiment, overview, map, posts, messages, agents, surveys, lineage, control, both };
+const page = { run: undefined, shelf: null, now: null, view: null, open: null, source: null, lost: false };
 const at = (id) => document.getElementById(id);
 
 export function where() {
@@ -26,13 +30,19 @@ function link(view, more = {}) {
 }
 
 function context() {
-  return { run: page.run, shelf: page.shelf, now: page.now, link, at: where(), go: (view, more) => { location.hash = link(view, more); } };
+  return { run: page.run, shelf: page.shelf, now: page.now, link, at: where(), go: (view, more) => { location.hash = link(view, more); }, again: shelve };
+}
+
+async function shelve() {
+  page.shelf = await ask("runs", {});
+  fill(at("run"), page.shelf.runs.map((one) => el("option", { value: one.name }, one.name)));
+  at("run").value = page.run ?? "";
+  at("picker").hidden = page.shelf.alone;
 }
 
 async function start() {
-  page.shelf = await ask("runs", {});
-  fill(at("run"), page.shelf.runs.map((one) => el("option", { value: one.name }, one.name)));
-  at("picker").hidden = page.shelf.alone;
+  take();
+  await shelve();
   at("run").addEventListener("change", (event) => { location.hash = new URLSearchParams({ run: event.target.value, view: "overview" }); });
   addEventListener("hashchange", route);
   addEventListener("focus", again);
@@ -40,10 +50,12 @@ async function start() {
 }
 
 async function route() {
+  take();
   const asked = where();
   const run = page.shelf.alone ? page.shelf.runs[0].name : asked.run || null;
   if (run !== page.run) await choose(run);
-  const name = VIEWS[asked.view] && (run || asked.view === "runs") ? asked.view : run ? "overview" : "runs";
+  const first = page.shelf.experiments.includes(page.shelf.place) ? "experiment" : "runs";
+  const name = VIEWS[asked.view] && (run || VIEWS[asked.view].ofPlace) ? asked.view : run ? "overview" : first;
   tabs(name);
   page.open?.close?.();
   page.view = name;
@@ -105,7 +117,7 @@ function head() {
   fill(at("title"), page.run);
   const pill = at("status");
   pill.className = `pill ${now.status === "at work" ? "work" : now.status}`;
-  fill(pill, page.lost ? "the page's server is away" : now.status);
+  fill(pill, page.lost ? "the page's server is away" : now.paused_at !== null ? "paused" : now.status);
   const bar = at("bar");
   bar.setAttribute("aria-valuemax", now.ticks);
   bar.setAttribute("aria-valuenow", now.tick);
@@ -116,7 +128,7 @@ function head() {
 function tabs(current) {
   const there = Object.entries(VIEWS).filter(([name, view]) => view.shown?.(context()) ?? true);
   fill(at("tabs"), there.map(([name, view]) =>
-    el("a", { href: name === "runs" ? "#view=runs" : link(name), "aria-current": name === current ? "page" : null }, view.title)));
+    el("a", { href: view.ofPlace ? `#view=${name}` : link(name), "aria-current": name === current ? "page" : null }, view.title)));
 }
 
 start().catch((error) => fill(at("main"), el("p", { class: "notice bad", role: "alert" }, error.message)));

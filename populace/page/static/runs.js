@@ -5,6 +5,7 @@ import { el, fill, money, number } from "./dom.js";
 
 export default {
   title: "Runs",
+  ofPlace: true,
   shown: (context) => !context.shelf?.alone,
   async open(main, context) {
     const { runs, place } = await ask("runs", {});
