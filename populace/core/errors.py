@@ -17,6 +17,7 @@ PopulaceError
 ├── StorageError           a file of the run cannot be written or read           (exit code 6)
 │   ├── JournalDamaged     a journal holds something that was never written
 │   ├── CheckpointDamaged  no checkpoint there is what was written
+│   ├── SealBroken         a sealed study that is not safe to unpack, or not what was sealed
 │   └── DiskFull           no space (or quota) is left for the run's files       (exit code 7)
 ├── Diverged               a tick did not give the trace hash on record          (exit code 9)
 │   └── WorldDiverged      the world's state alone is not the one on record
@@ -129,6 +130,10 @@ class JournalDamaged(StorageError):
 
 class CheckpointDamaged(StorageError):
     """A checkpoint is not what was written; the message names the file and what is wrong."""
+
+
+class SealBroken(StorageError):
+    """A sealed study whose archive is not safe to unpack, or does not hold what was sealed; the message names where."""
 
 
 class DiskFull(StorageError):

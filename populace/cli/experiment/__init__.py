@@ -8,6 +8,8 @@ from populace.cli.experiment.power import power
 from populace.cli.experiment.report import report
 from populace.cli.experiment.run import run
 from populace.cli.experiment.score import score
+from populace.cli.experiment.seal import seal
+from populace.cli.experiment.verify import verify
 
 group = typer.Typer(
     name="experiment",
@@ -16,7 +18,7 @@ group = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for _command in (run, power, score, report):
+for _command in (run, power, score, report, seal, verify):
     group.command()(_command)
 
 
