@@ -27,7 +27,7 @@ class LogSettings(_Section):
 
 
 class TraceSettings(_Section):
-    """Traces in OpenTelemetry's form, with `pip install 'populace[traces]'`: see `docs/guides/logs.md`.
+    """Traces in OpenTelemetry's form: see `docs/guides/logs.md`. A collector needs `pip install 'populace[traces]'`.
 
     They go to `file` as lines of OTLP/JSON (`{run}` stands for the run's name; at `most_bytes` it begins anew, as a log
     does), and over OTLP/HTTP to the collector at `endpoint` (`http://127.0.0.1:4318`). `share` of the turns that ask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import json
 import threading
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+from google.protobuf.json_format import MessageToDict
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from support.monitoring_support import reports
 from support.running import SOCIETIES, settings_of
@@ -22,8 +25,9 @@ from populace.cluster.local import LocalTransport
 from populace.core.errors import ActorLost, SettingsError
 from populace.data.societies import find_society
 from populace.monitoring.report import TickReport
-from populace.monitoring.traces import Traces, spans
-from populace.monitoring.traces.spans import Named, tick_spans
+from populace.monitoring.traces import Traces, export, spans
+from populace.monitoring.traces.lines import otlp_line
+from populace.monitoring.traces.spans import Named, Span, tick_spans
 
 
 class Collector:
@@ -217,6 +221,29 @@ def test_a_tick_has_a_bounded_number_of_turns(monkeypatch):
     assert sum(span.name == "turn" for span in found) == spans.MOST_TURNS
     assert found[0].attributes["populace.turns_left_out"] == 7
     assert found[0].end_ns == 10**18
+
+
+def test_the_lines_of_the_file_are_what_the_library_writes():
+    named = Named("run", 0, 7, 1.0, {"default": "m"}, {"default": "openai"})
+    report = next(one for one in reports(1) if isinstance(one, TickReport))
+    row = {"agent": [3], "nth": [0], "purpose": ["say"], "model_role": [""], "settled": ["abstained"],
+           "reason": ["late"], "calls": [1], "tokens_in": [5], "tokens_out": [0], "cost_usd": [0.5],
+           "latency_s": [0.25]}  # fmt: skip
+    report.asks = [row]
+    made = [*tick_spans(named, report, 10**18), Span("run", named.id("run"), "", 1, 2, {"on": True})]
+    about = {"service.name": "populace", "populace.run": "run"}
+    collector = export.Collector("http://127.0.0.1:9", about)
+    theirs = MessageToDict(
+        encode_spans([collector.made(named.trace, span) for span in made]), use_integers_for_enums=True
+    )
+    assert collector.close() == ""
+    for span in theirs["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+        for name in {"traceId", "spanId", "parentSpanId"} & span.keys():
+            span[name] = base64.b64decode(span[name]).hex()
+    ours = json.loads(otlp_line(named.trace, made, about))
+    assert ours == theirs
+    ours["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["kind"] = 3
+    assert ours != theirs
 
 
 def test_a_file_that_cannot_be_had_is_told_before_the_run_begins(tmp_path):

@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from populace.core.errors import SettingsError
 from populace.core.records import DEFAULT_ROLE
+from populace.monitoring.line_file import LineFile
 from populace.monitoring.report import Happening, Pulse, TickReport
+from populace.monitoring.traces.lines import otlp_line
 from populace.monitoring.traces.spans import Named, Span, tick_spans
 from populace.settings import Settings
 
 if TYPE_CHECKING:
-    from populace.monitoring.traces.export import Exporter
+    from populace.monitoring.traces.export import Collector
 
 
 class Traces:
     """An observer that hands on the spans of a run: of each tick when the next has begun, of the run at its end.
 
     An attempt that goes back to a checkpoint has a trace of its own. Raises SettingsError, from `begin` on, where
-    OpenTelemetry is not installed or the file cannot be opened. `say` is told what did not arrive.
+    the file cannot be opened, or there is a collector and OpenTelemetry is not installed. `say` is told what did not
+    arrive.
     """
 
     def __init__(self, settings: Settings, run: str, say: Callable[[str], None]) -> None:
@@ -37,18 +41,24 @@ class Traces:
         belongs = {"populace.experiment": settings.experiment, "populace.arm": settings.arm}
         self._about |= {name: value for name, value in belongs.items() if value}
         self._say = say
-        self._exporter: Exporter | None = None
+        self._file: LineFile | None = None
+        self._collector: Collector | None = None
         self._began_ns = 0
         self._run: dict[str, Any] = {}
         self._waiting: list[Span] = []
 
     def begin(self, scenario: str, agents: int, ticks: int, shards: int, model: str) -> None:
         """Open what spans go to. Raises SettingsError."""
-        from populace.monitoring.traces.export import Exporter
+        if self._settings.file:
+            path = Path(self._settings.file.replace("{run}", self._named.run)).expanduser()
+            try:
+                self._file = LineFile(path, self._settings.most_bytes)
+            except OSError as error:
+                raise SettingsError(f"traces.file = {str(path)!r}: cannot be written ({error.strerror}).") from None
+        if self._settings.endpoint:
+            from populace.monitoring.traces.export import Collector
 
-        file = self._settings.file
-        path = Path(file.replace("{run}", self._named.run)).expanduser() if file else None
-        self._exporter = Exporter(path, self._settings.most_bytes, self._settings.endpoint, self._about)
+            self._collector = Collector(self._settings.endpoint, self._about)
         self._began_ns = time.time_ns()
         self._run = {"populace.scenario": scenario, "populace.agents": agents, "populace.shards": shards}
 
@@ -90,8 +100,11 @@ class Traces:
 
     def close(self) -> None:
         """Let go of file and collector; a second call does nothing."""
-        exporter, self._exporter = self._exporter, None
-        if exporter is not None and (said := exporter.close()):
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+        collector, self._collector = self._collector, None
+        if collector is not None and (said := collector.close()):
             self._say(f"note: {said}")
 
     def _end_attempt(self, *, error: bool) -> None:
@@ -102,5 +115,7 @@ class Traces:
 
     def _send(self) -> None:
         spans, self._waiting = self._waiting, []
-        if spans and self._exporter is not None:
-            self._exporter.send(self._named.trace, spans)
+        if spans and self._file is not None and not self._file.failed:
+            self._file.say(otlp_line(self._named.trace, spans, self._about))
+        if spans and self._collector is not None:
+            self._collector.send(self._named.trace, spans)
