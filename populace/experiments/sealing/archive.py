@@ -149,8 +149,9 @@ class Received:
 
     def check(self, seal: Seal) -> None:
         """Raise SealBroken, naming the members, where the archive does not hold what was sealed."""
+        known = {*seal.members, SEAL}
         found = [f"{_shown(name)}: is missing" for name in seal.members if name not in self._members]
-        found += [f"{_shown(name)}: was not sealed" for name in self._members if name not in {*seal.members, SEAL}]
+        found += [f"{_shown(name)}: was not sealed" for name in self._members if name not in known]
         for name, sealed in seal.members.items():
             if name not in self._members:
                 continue

@@ -31,6 +31,15 @@ from populace.store.lock import is_held
 from populace.store.manifest import MANIFEST, is_complete, read_manifest, versions
 
 _ENDED: Final = ("complete", "failed")
+_NOBODYS: Final[dict[str, Any]] = {"metrics_port": None, "metrics_targets": ""}
+_NOBODYS_IN: Final[dict[str, dict[str, Any]]] = {
+    "budget": {"ledger": None},
+    "endpoint": {"api_key_file": None},
+    "model": {"cache": None},
+    "log": {"file": ""},
+    "traces": {"file": "", "endpoint": ""},
+}
+"""Settings that name what is on their author's machine, as they stand in an archive."""
 Members = dict[str, bytes | Path]
 
 
@@ -182,11 +191,11 @@ def portable_design(design: Design, code: Sequence[str]) -> Design:
 
 
 def _portable_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings without the paths of files that only their author has."""
-    plain = {**settings}
-    for section, key in (("budget", "ledger"), ("endpoint", "api_key_file"), ("model", "cache")):
-        if isinstance(plain.get(section), Mapping) and plain[section].get(key) is not None:
-            plain[section] = {**plain[section], key: None}
+    """Settings without the files that only their author has, and without what watched the run there."""
+    plain = {key: _NOBODYS.get(key, value) for key, value in settings.items()}
+    for section, keys in _NOBODYS_IN.items():
+        if isinstance(plain.get(section), Mapping):
+            plain[section] = {key: keys.get(key, value) for key, value in plain[section].items()}
     return plain
 
 

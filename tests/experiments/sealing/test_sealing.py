@@ -96,6 +96,20 @@ def test_keys_are_not_sealed_wherever_they_stand(study, copy, tmp_path, monkeypa
     assert str(tmp_path).encode() not in members(tmp_path / "file.zip")["runs/experiment.json"]
 
 
+def test_no_file_of_the_authors_machine_is_written_to_elsewhere(copy, tmp_path):
+    """Where a run was watched, its log and its traces stay its author's."""
+    log = tmp_path / "log.jsonl"
+    for path in (*copy.glob("*/run.json"), *copy.glob("*/manifest.json"), copy / "experiment.json"):
+        text = path.read_text()
+        assert '"log": {' in text
+        assert text.count('"file": ""') == 2
+        path.write_text(text.replace('"file": ""', f'"file": "{log}"'))
+    seal(copy, tmp_path / "study.zip")
+    assert not [name for name, held in members(tmp_path / "study.zip").items() if str(tmp_path).encode() in held]
+    assert verify(tmp_path / "study.zip", trust=True).holds
+    assert not log.exists()
+
+
 def test_a_file_that_has_changed_since_the_runs_is_not_sealed(study, tmp_path, monkeypatch):
     """The author's folder, put back to where it was, with another prompt in it."""
     home = study.home.parent / "author"

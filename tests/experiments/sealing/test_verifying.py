@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
+import sys
 import zipfile
 
 import msgspec
@@ -204,6 +209,26 @@ def test_nothing_is_executed_before_somebody_agreed(study, tmp_path):
     assert not mark.exists()
     verify(other, agree=lambda _: True)
     assert mark.exists()
+
+
+@pytest.mark.parametrize(("said", "code"), [(b"y\n", 0), (b"n\n", 2)])
+def test_at_a_terminal_it_is_asked_whether_the_code_may_run(study, tmp_path, said, code):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "populace.cli", "experiment", "verify", str(study.archive)]
+    with (tmp_path / "stdout").open("wb") as stdout:
+        run = subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=stdout, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the other end closes as the command ends
+        while more := os.read(ours, 65536):
+            before, shown = shown, shown + more
+            question = b"Run this code, with your rights?"
+            if question in shown and question not in before:
+                os.write(ours, said)
+    assert run.wait() == code
+    os.close(ours)
+    assert b"sealed by  Ada on " in shown
+    assert ("verified: every run" in (tmp_path / "stdout").read_text()) == (code == 0)
 
 
 def test_a_folder_that_is_not_verified_gets_no_trust(study, tmp_path):
