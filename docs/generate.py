@@ -225,9 +225,9 @@ def _subclasses(error: type[PopulaceError]) -> Iterator[type[PopulaceError]]:
             yield from _subclasses(one)
 
 
-def notebook_page() -> str:
-    """The notebook as a page: its texts and its code."""
-    notebook = json.loads((HERE / "notebook.ipynb").read_text(encoding="utf-8"))
+def notebook_page(name: str = "notebook") -> str:
+    """A notebook as a page: its texts and its code."""
+    notebook = json.loads((HERE / f"{name}.ipynb").read_text(encoding="utf-8"))
     parts = []
     for cell in notebook["cells"]:
         text = "".join(cell["source"])
@@ -255,6 +255,7 @@ def _fill(nav: Any, title: str, entries: list[str]) -> None:
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "notebook.md": notebook_page,
+    "experiment-notebook.md": lambda: notebook_page("experiment-notebook"),
     "reference/commands.md": commands_page,
     "reference/settings.md": settings_page,
     "reference/exit-codes.md": exit_codes_page,

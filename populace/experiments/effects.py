@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from populace.core.errors import SettingsError
 from populace.experiments.design import Design, DesignedOutcome
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from populace.experiments.bounding import Bounded
     from populace.experiments.results import Results
 
+_ONE_VALUE: Final = 0.01
+"""The share of a tick's resamples that may take one value only, where it is to have a band."""
 _ENDLESS: Final = 1e6
 """Standard errors beyond which an end of a bootstrap is none: too few of the differences differ from each other."""
 
@@ -35,7 +38,7 @@ class Course:
     """An outcome by tick: arrays (ticks + 1,), as the world was before each tick and at the end. NaN: no value.
 
     `treated` and `control` are means over the pairs, `difference` their difference. `low` and `high` are the band that
-    holds the whole difference at once; NaN below five pairs.
+    holds the whole difference at once; NaN below five pairs, and at ticks where nearly all pairs differ alike.
     """
 
     treated: Floats
@@ -241,8 +244,24 @@ def course_of(treated: Floats, control: Floats, level: float) -> Course:
         columns["treated"][whole] = treated[:, whole].mean(axis=0)
         columns["control"][whole] = control[:, whole].mean(axis=0)
         columns["difference"][whole] = between.mean(axis=0)
-        if len(between) >= FEWEST_TO_RESAMPLE:
-            made: Band = band_of(between, level)
+        banded = can_resample(between)
+        if banded.any():
+            made: Band = band_of(between[:, banded], level)
+            at = np.flatnonzero(whole)[banded]
             if made.critical < _ENDLESS:
-                columns["low"][whole], columns["high"][whole] = made.low, made.high
+                columns["low"][at], columns["high"][at] = made.low, made.high
     return Course(**columns)
+
+
+def can_resample(between: Floats) -> NDArray[np.bool_]:
+    """Of (pairs, ticks) the ticks whose mean has a bootstrap: where hardly any resample takes one value only.
+
+    A tick at which all pairs differ alike has one too, without width. Where nearly all do, most resamples have no
+    standard error, and one such tick would leave the whole trajectory without a band.
+    """
+    pairs = len(between)
+    if pairs < FEWEST_TO_RESAMPLE:
+        return np.zeros(between.shape[1], bool)
+    most = np.array([np.unique(column, return_counts=True)[1].max() for column in between.T])
+    kept: NDArray[np.bool_] = (most == pairs) | ((most / pairs) ** pairs < _ONE_VALUE)
+    return kept

@@ -165,6 +165,17 @@ class Results:
 
         return effects_of(self, level)
 
+    def report(self, out: str | Path | None = None, level: float = 0.95) -> Path:
+        """Write the report into the folder, or into `out`: report.html, report.md and figures/; gives the page's path.
+
+        The same as `populace experiment report`. Raises StorageError, and SettingsError where a library is missing.
+        """
+        from populace.experiments.report.made import PAGE, write_report
+
+        folder = self.folder if out is None else Path(out)
+        write_report(self, folder, level)
+        return folder / PAGE
+
     def panel(self, field: str, tick: int = -1) -> pd.DataFrame:
         """A public field of all agents at a tick (the last one): run, arm, replicate, agent, value."""
 

@@ -17,8 +17,12 @@ import populace
 NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
 
 
-def test_it_is_kept_without_outputs():
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+EXPERIMENT = ROOT / "docs" / "experiment-notebook.ipynb"
+
+
+@pytest.mark.parametrize("path", [NOTEBOOK, EXPERIMENT])
+def test_it_is_kept_without_outputs(path):
+    notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert not [cell for cell in cells if cell.outputs or cell.execution_count is not None]
@@ -55,6 +59,23 @@ def test_every_cell_does_what_its_text_says(tmp_path):
     same, taken_over = eval(_text(shown["resume"]))
     assert same
     assert taken_over >= 0
+
+
+@pytest.mark.timeout(240)
+def test_an_experiment_goes_from_a_question_to_its_figures(tmp_path):
+    notebook = nbformat.read(EXPERIMENT, as_version=4)
+    client = NotebookClient(notebook, timeout=200, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute()
+    shown = {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
+    assert "polarization, 3 arms x 8 replicates, complete, 24 of 24 runs" in _text(shown["run"])
+    for cell in ("forest", "course"):
+        assert "image/png" in shown[cell][-1]["data"]
+    assert "replicates=" in _text(shown["power"])
+    effects = populace.load(tmp_path / "study").effects()
+    assert len(effects.found) == 4
+    assert effects.of("opposing", "moderated").published == pytest.approx(0.56)
+    page = (tmp_path / "study" / "report.html").read_text(encoding="utf-8")
+    assert "answered by a rule mind" in page
 
 
 def _text(outputs) -> str:

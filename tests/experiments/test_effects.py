@@ -64,6 +64,15 @@ def test_a_tick_without_a_value_is_left_out_of_its_band_alone():
     assert np.isfinite(course.low[1:]).all()
 
 
+def test_a_tick_at_which_nearly_all_pairs_differ_alike_does_not_cost_the_others_their_band():
+    treated = np.random.default_rng(5).normal(size=(8, 4))
+    treated[:, 0], treated[:, 1] = 0.0, np.eye(8)[0]
+    course = course_of(treated, np.zeros((8, 4)), 0.95)
+    assert np.isfinite(course.low).tolist() == [True, False, True, True]
+    assert course.low[0] == course.high[0] == 0.0
+    assert inference.band(treated, np.zeros((8, 4))).critical > 1e6, "control: with that tick there is none"
+
+
 def test_what_was_predicted_and_published_is_held_against_what_is_found(told, arm):
     effects = told.effects()
     spread, mean = effects.of(arm, "spread"), effects.of(arm, "mean")

@@ -31,7 +31,8 @@ def trajectories(results: Results, effects: Effects) -> Section:
             "There are too few replicates for bands."
             if few
             else f"A band holds the whole of its arm's true difference with a chance of {100 * effects.level:g} % "
-            "(bootstrap of the largest t); it does not adjust for there being several arms and outcomes."
+            "(bootstrap of the largest t); it does not adjust for there being several arms and outcomes. Ticks at "
+            "which nearly all pairs differ alike have none."
         )
         + (f" The dotted line is where the earliest treatment begins, tick {begins}." if begins else "")
     )

@@ -23,7 +23,7 @@ nav ul { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; list-style: none; pa
   margin: 1.4rem 0 0; font-size: .9rem; }
 figure { margin: 1.4rem 0 .4rem; }
 figure svg { width: 100%; height: auto; display: block; }
-figcaption { color: var(--soft); font-size: .9rem; margin-top: .3rem; overflow-wrap: anywhere; }
+figcaption { color: var(--soft); font-size: .9em; margin-top: .3rem; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; margin: .9rem 0 1.2rem; }
 table { border-collapse: collapse; font-size: .86rem; line-height: 1.4; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding-bottom: .35rem; }
