@@ -55,6 +55,7 @@ class Found:
     `clear` says that the interval leaves 0 out and that the p-value adjusted over all arms and outcomes is at most
     1 - level. `predicted` is 'up', 'down' or ''; `published` is the published figure of the arm less that of the
     control, None where either is missing. `left_out` lists replicates that have no value in one of the two arms.
+    `placebo` says that nothing but the placebo answered.
     """
 
     effect: Effect
@@ -65,6 +66,7 @@ class Found:
     pairs: tuple[int, ...]
     left_out: tuple[int, ...]
     course: Course
+    placebo: bool = False
 
     @property
     def arm(self) -> str:
@@ -80,8 +82,11 @@ class Found:
     def verdict(self) -> str:
         """`as predicted`, `against the prediction`, `not shown` or, where nothing was predicted, `clear`.
 
-        What is not clear is not shown, whichever way the difference points.
+        What is not clear is not shown, whichever way the difference points. On the placebo it is `placebo`: what an arm
+        does whatever is answered is no finding.
         """
+        if self.placebo:
+            return "placebo"
         if not self.clear:
             return "not shown"
         if not self.predicted:
@@ -178,6 +183,7 @@ def effects_of(results: Results, level: float = 0.95) -> Effects:
             f"difference needs {LEAST}. Go on with it: populace resume {results.name}"
         )
     series = {(arm, one.name): results.trajectories(one.name, arm) for arm in results.arms for one in design.outcomes}
+    answered = {results.run(arm, one).manifest["answers"] for arm in results.arms for one in replicates}
     made: list[tuple[Effect, Found]] = []
     missing: list[str] = []
     for arm in (one.name for one in design.treatments):
@@ -195,7 +201,7 @@ def effects_of(results: Results, level: float = 0.95) -> Effects:
             made.append((one, Found(
                 one, interval_of(one), False, outcome.direction.get(arm, ""), published_of(design, arm, outcome.name),
                 tuple(np.array(replicates)[there].tolist()), tuple(np.array(replicates)[~there].tolist()),
-                course_of(treated[there], control[there], level),
+                course_of(treated[there], control[there], level), answered == {"placebo"},
             )))  # fmt: skip
     found = tuple(
         replace(of, effect=one, clear=one.p_adjusted <= 1.0 - level and not of.interval.covers(0.0))

@@ -18,6 +18,7 @@ from populace.experiments.report.as_markdown import markdown_of
 from populace.experiments.report.document import Figure, Table
 from populace.experiments.report.made import report_of, write_report
 from populace.experiments.results import Results
+from populace.runs import result
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +97,11 @@ def test_against_a_prediction_is_said_first_even_where_it_is_not_clear(ran, pred
 
 def test_on_the_placebo_nothing_is_claimed(told, monkeypatch):
     read = made.read_manifest
-    monkeypatch.setattr(made, "read_manifest", lambda folder: {**read(folder), "answers": "placebo"})
-    leads = report_of(told).leads
+    for module in (made, result):
+        monkeypatch.setattr(module, "read_manifest", lambda folder: {**read(folder), "answers": "placebo"})
+    report = report_of(told)
+    leads = report.leads
+    assert {row[-1] for row in report.figures[-1].table.rows} == {"placebo"}
     assert leads[0].text.startswith("On the placebo nothing is claimed: 2 of 3 differences are clear of 0")
     assert not [one for one in leads if one.kind == "differs" or "raises" in one.text or "lowers" in one.text]
     assert any("answered by the placebo" in one.text for one in leads)

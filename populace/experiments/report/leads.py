@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from populace.experiments.effects import Effects
 from populace.experiments.report.document import Lead
-from populace.experiments.report.minds import claims_of, is_placebo, minds_of
+from populace.experiments.report.minds import claims_of, minds_of
 from populace.experiments.report.words import against, counted, finding, share, some
 from populace.experiments.results import Results
 
@@ -21,7 +21,11 @@ def leads_of(
     """The first lines, those that say what differs from what was expected first of all."""
     found = list[Lead]()
     if effects is not None:
-        found += _on_the_placebo(effects) if is_placebo(manifests) else [*_differs(effects), *_found(effects)]
+        found += (
+            _on_the_placebo(effects)
+            if any(one.placebo for one in effects.found)
+            else [*_differs(effects), *_found(effects)]
+        )
     found.append(Lead("whom", _whom(results, effects, manifests)))
     found += [Lead("whom", text) for text in claims_of(manifests)]
     return (*found, *(Lead("beware", text) for text in _beware(results, effects)))
@@ -99,4 +103,6 @@ def _beware(results: Results, effects: Effects | None) -> list[str]:
     if left:
         told = [f"{n} of {arm!r} on {outcome!r}" for (arm, outcome), n in left.items()]
         said.append(f"Pairs without a value in one of their arms are left out: {some(told)}.")
-    return said + [f"Nothing can be said of {text}." for text in effects.missing]
+    if effects.missing:
+        said.append(f"Nothing can be said of {'; of '.join(effects.missing)}.")
+    return said

@@ -56,8 +56,3 @@ def roles_of(manifests: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
             if role in one["asks"].get("by_role", {}):
                 said[f"role {role!r}: {about.get('model') or about['answers']} ({about['answers']})"] = None
     return list(said)
-
-
-def is_placebo(manifests: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
-    """Whether nothing but the placebo answered."""
-    return all(one["answers"] == "placebo" for of in manifests.values() for one in of)
