@@ -1,7 +1,8 @@
 """Experiments: arms and replicates of a society, and what may be said of their differences."""
 
+from populace.experiments.audits.declared import Audit
 from populace.experiments.declared import Arm, Experiment, Outcome
 from populace.experiments.factors import doses, factorial
 from populace.experiments.randomised import Randomised
 
-__all__ = ["Arm", "Experiment", "Outcome", "Randomised", "doses", "factorial"]
+__all__ = ["Arm", "Audit", "Experiment", "Outcome", "Randomised", "doses", "factorial"]

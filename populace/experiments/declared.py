@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from populace.agents.probes.instrument import Instrument
 from populace.agents.society import Society
 from populace.core.errors import ScenarioError
+from populace.experiments.audits.declared import GENERIC, Audit
 from populace.experiments.lines import Place, caller, line_of
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ class Outcome:
     `direction` is what is predicted of an arm against the control, `up` or `down`, for all arms or by arm; it is on
     record before anything is run. It is read at tick `at` (that of the state before this tick; the last one without
     it), or as the `mean` over the ticks from the treatment on. With an `instrument` it is the mean over agents of their
-    score on `scale`, from public fields that are called as its items are.
+    score on `scale`, from public fields that are called as its items are. `bounds` are those that it cannot leave: with
+    them an audit's sequence is of the mean difference, without them of its sign.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Outcome:
     instrument: Instrument | None = None
     scale: str = ""
     about: str = ""
+    bounds: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ class Experiment:
     arm with the same draws. `control` is the arm that the others are compared with (the first where it is not said),
     `primary` the outcome that the question is decided by (the first). `parameters` and `settings` hold in all arms.
     `published` holds figures of others by outcome and arm, to stand beside these, with a 'source'. `accept` names
-    findings of the dry pass that are meant: see `CHECKS`.
+    findings of the dry pass that are meant: see `CHECKS`. `audits` are ways in which its claims have to hold, beside
+    those that need no declaration.
     """
 
     society: Society | str
@@ -103,6 +107,7 @@ class Experiment:
     settings: Mapping[str, Any] = field(default_factory=dict)
     published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     accept: Sequence[str] = ()
+    audits: Sequence[Audit] = ()
     place: Place = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -142,9 +147,25 @@ class Experiment:
                     )
         if self.replicates < 1:
             raise self.wrong("replicates", said=f"replicates are 1 or more, not {self.replicates}")
+        self._check_audits()
         for one in self.accept:
             if one not in CHECKS:
                 raise self.wrong("accept", said=f"{one!r} is nothing that is checked: {', '.join(CHECKS)}")
+
+    def _check_audits(self) -> None:
+        names = [*GENERIC, *(getattr(one, "name", "") for one in self.audits)]
+        for at, one in enumerate(self.audits):
+            if not isinstance(one, Audit) or not one.name:
+                raise self.wrong("audits", at, said="an audit is an Audit('its name', reword={...})")
+            if names.index(one.name) < len(GENERIC) + at:
+                raise self.wrong("audits", at, said=f"audit {one.name!r}: another one has this name")
+            if not one.changes:
+                raise self.wrong("audits", at, said=f"audit {one.name!r} changes nothing: give it reword={{...}}")
+            if one.levers and (one.reword or one.personas or one.parameters or one.settings or one.shuffle):
+                raise self.wrong("audits", at, said=f"audit {one.name!r}: placebo levers stand alone")
+        for at, of in enumerate(self.measured):
+            if of.bounds is not None and not of.bounds[0] < of.bounds[1]:
+                raise self.wrong("outcomes", at, "bounds", said=f"bounds {of.bounds}: the lower comes first")
 
     def wrong(self, *path: str | int, said: str) -> ScenarioError:
         """The error to raise for something of it, with its line."""

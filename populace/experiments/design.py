@@ -17,6 +17,7 @@ import msgspec
 from populace.agents.probes.instrument import Instrument, Item, Scale
 from populace.core.errors import SettingsError
 from populace.data.societies import Origin
+from populace.experiments.audits.declared import DesignedAudit
 from populace.files import write_whole
 from populace.settings import Settings
 
@@ -66,7 +67,7 @@ class DesignedScale(msgspec.Struct, frozen=True, kw_only=True):
 class DesignedOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """An outcome: `direction` has what is predicted by arm, 'up' or 'down'; `at` and `read` say what of it is compared.
 
-    With a `scale` it is the mean over agents of their score on it.
+    With a `scale` it is the mean over agents of their score on it. `bounds` are those that it cannot leave.
     """
 
     name: str
@@ -75,13 +76,14 @@ class DesignedOutcome(msgspec.Struct, frozen=True, kw_only=True):
     at: int | None = None
     read: str = "end"
     scale: DesignedScale | None = None
+    bounds: tuple[float, float] | None = None
 
 
 class Design(msgspec.Struct, frozen=True, kw_only=True):
     """All that an experiment is. `settings` are those of every run, as `Settings` dumps them.
 
     `randomised` lists the lots by which agents or communities are assigned within a run (`randomised`). `made` is when
-    it was written, in UTC.
+    it was written, in UTC. `audits` are those that its file declares; they may be added to when it has been run.
     """
 
     name: str
@@ -100,14 +102,15 @@ class Design(msgspec.Struct, frozen=True, kw_only=True):
     randomised: list[dict[str, Any]] = []
     published: dict[str, Any] = {}
     accept: list[str] = []
+    audits: list[DesignedAudit] = []
     populace: str = ""
     made: str = ""
     version: int = VERSION
 
     @property
     def digest(self) -> str:
-        """BLAKE2b-128 of what was registered, in hexadecimal digits: all but how many replicates, when and where."""
-        plain = msgspec.structs.replace(self, replicates=0, made="", populace="")
+        """BLAKE2b-128 of what was registered, in hexadecimal digits: not audits, how many replicates, when, where."""
+        plain = msgspec.structs.replace(self, replicates=0, audits=[], made="", populace="")
         plain = msgspec.structs.replace(plain, settings={**plain.settings, "budget": None, "endpoint": None})
         return blake2b(msgspec.json.encode(plain, order="deterministic"), digest_size=16).hexdigest()
 
@@ -199,8 +202,8 @@ def read_design(folder: str | Path) -> Design:
 
 
 def differences(one: Design, other: Design) -> list[str]:
-    """What two designs do not have in common, by name: replicates, budget and endpoint may differ."""
-    free = {"replicates", "made", "populace", "settings"}
+    """What two designs do not have in common, by name: replicates, audits, budget and endpoint may differ."""
+    free = {"replicates", "audits", "made", "populace", "settings"}
     found = [
         name for name in Design.__struct_fields__ if name not in free and getattr(one, name) != getattr(other, name)
     ]

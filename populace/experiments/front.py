@@ -139,4 +139,4 @@ def _same(folder: Path, there: Design, asked: Design) -> Design:
         )
     if asked.replicates < there.replicates:
         raise SettingsError(f"{folder}: has {there.replicates} replicates already; more can be asked for, not fewer.")
-    return msgspec.structs.replace(there, replicates=asked.replicates, settings=asked.settings)
+    return msgspec.structs.replace(there, replicates=asked.replicates, settings=asked.settings, audits=asked.audits)

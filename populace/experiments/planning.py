@@ -16,6 +16,7 @@ from populace.agents.types import counts_of
 from populace.core.errors import PopulaceError, ScenarioError
 from populace.data.from_python import origin_of
 from populace.data.societies import Origin, find_society, load_society
+from populace.experiments.audits.declared import Audit, DesignedAudit, Perturbation
 from populace.experiments.declared import Arm, Experiment, Outcome
 from populace.experiments.design import Design, DesignedArm, DesignedOutcome, DesignedScale, plain_name
 from populace.experiments.randomised import lots_of, plain_lever
@@ -70,6 +71,7 @@ def plan(
         randomised=[msgspec.to_builtins(one) for one in lots_of(arms)],
         published={key: dict(value) for key, value in experiment.published.items()},
         accept=list(experiment.accept),
+        audits=[_audit(experiment, at, one, origins) for at, one in enumerate(experiment.audits)],
         populace=version("populace"),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -161,7 +163,27 @@ def _outcome(experiment: Experiment, one: Outcome) -> DesignedOutcome:
         at=one.at,
         read=one.read,
         scale=None if one.instrument is None else _scale(experiment, one, one.instrument),
+        bounds=None if one.bounds is None else (float(one.bounds[0]), float(one.bounds[1])),
     )
+
+
+def _audit(experiment: Experiment, at: int, one: Audit, origins: list[Origin]) -> DesignedAudit:
+    """An audit as plain data; its society, where it names one, is put among the origins."""
+    society = None
+    if one.society is not None:
+        origin = _origin(experiment, one.society, "audits", str(at), "society")
+        if origin not in origins:
+            origins.append(origin)
+        society = origins.index(origin)
+    try:
+        levers = [_lever(given, nth) for nth, given in enumerate(one.levers)]
+    except PopulaceError as error:
+        raise experiment.wrong("audits", at, "levers", said=f"audit {one.name!r}: {error}") from None
+    return DesignedAudit(
+        name=one.name, kind=one.of_kind, about=one.about, parameters=dict(one.parameters), settings=dict(one.settings),
+        society=society, levers=levers,
+        perturbation=Perturbation(reword=dict(one.reword), personas=dict(one.personas), shuffle=list(one.shuffle)),
+    )  # fmt: skip
 
 
 def _scale(experiment: Experiment, one: Outcome, instrument: Instrument) -> DesignedScale:

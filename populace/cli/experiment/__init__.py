@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from populace.cli.experiment.audit import audit
 from populace.cli.experiment.power import power
 from populace.cli.experiment.report import report
 from populace.cli.experiment.run import run
@@ -18,7 +19,7 @@ group = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for _command in (run, power, score, report, seal, verify):
+for _command in (run, power, audit, score, report, seal, verify):
     group.command()(_command)
 
 
