@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -77,6 +77,7 @@ class Control:
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
         self.token = secrets.token_urlsafe(32)
+        self._interviewing = threading.Lock()
 
     def refusal(self, authorization: str) -> str | None:
         """Why a request with this header `Authorization` is refused; None where it has the token."""
@@ -95,7 +96,8 @@ class Control:
     def interview(self, asked: Interview) -> dict[str, Any]:
         """The agent's answer, or why there is none. Blocks. Raises what `populace.runs.probing.answer` does."""
         folder = self._shelf.folder(asked.run)
-        said = answer(folder, asked.agent, asked.tick, asked.question, asked.transcript)
+        with self._interviewing:
+            said = answer(folder, asked.agent, asked.tick, asked.question, asked.transcript)
         return {"abstained": said.reason} if isinstance(said, Abstained) else {"answer": said}
 
     def fork(self, asked: Fork) -> dict[str, Any]:
@@ -125,12 +127,20 @@ class Control:
         return {"run": self._shelf.add(out)}
 
 
-ACTIONS: Final[dict[str, tuple[type[Any], Callable[[Control, Any], dict[str, Any]]]]] = {
-    "wish": (Wish, Control.wish),
-    "interview": (Interview, Control.interview),
-    "fork": (Fork, Control.fork),
+class Action(NamedTuple):
+    """What an action takes, what does it, and whether that may take long: few of those are done at once."""
+
+    takes: type[Any]
+    do: Callable[[Control, Any], dict[str, Any]]
+    is_long: bool = True
+
+
+ACTIONS: Final = {
+    "wish": Action(Wish, Control.wish, is_long=False),
+    "interview": Action(Interview, Control.interview),
+    "fork": Action(Fork, Control.fork),
 }
-"""An action's name in its address, what it takes, and what does it."""
+"""Actions by their names in addresses."""
 
 
 def _waited_for(process: subprocess.Popen[bytes]) -> None:

@@ -196,10 +196,10 @@ class Page:
         name = request.match_info["action"]
         if name not in ACTIONS:
             return _said("there is no such action", 404)
-        takes, do = ACTIONS[name]
-        control, asked = self._control, msgspec.json.decode(await request.read(), type=takes)
-        async with self._acting:
-            return _json(await _in_own_thread(lambda: do(control, asked)))
+        action, control = ACTIONS[name], self._control
+        asked = msgspec.json.decode(await request.read(), type=action.takes)
+        async with self._acting if action.is_long else contextlib.nullcontext():
+            return _json(await _in_own_thread(lambda: action.do(control, asked)))
 
     def _run(self, request: web.Request) -> Watched:
         name = request.query.get("run", "")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -15,7 +16,7 @@ from support.command import populace as command
 from support.paging import controlling, paged, token_of, until
 
 import populace
-from populace.page.control import Control
+from populace.page.control import ACTIONS, Action, Control, Interview
 from populace.page.shelf import Shelf
 from populace.store.control import CONTROL, CONTROLLED
 from populace.store.manifest import is_complete, read_manifest
@@ -211,6 +212,36 @@ def test_a_form_of_a_browser_is_not_json(done):
         headers["Content-Type"] = "application/json"
         assert page.raw("/api/wish", "POST", headers, b"{")[0] == 400
         assert page.raw("/api/wish", "POST", headers, b'"' + b"x" * 2**21 + b'"')[0] == 413
+
+
+def test_a_run_is_paused_though_long_interviews_are_held(done, monkeypatch):
+    held, began = threading.Event(), threading.Semaphore(0)
+
+    def long(control, asked):
+        began.release()
+        assert held.wait(60)
+        return {"answer": "at last"}
+
+    monkeypatch.setitem(ACTIONS, "interview", Action(Interview, long))
+    with paged(done, controlling) as page:
+        answers: list = []
+        ask = {"run": "talk", "agent": 0, "question": "?"}
+        asking = [
+            threading.Thread(target=lambda: answers.append(page.act("interview", token_of(page), **ask)))
+            for _ in range(6)
+        ]
+        for one in asking:
+            one.start()
+        for _ in range(4):
+            assert began.acquire(timeout=60)
+        assert page.act("wish", token_of(page), run="talk", wish="stop")[0] == 409, (
+            "it is heard, of a run that has ended"
+        )
+        assert not began.acquire(blocking=False), "control: the others wait"
+        held.set()
+        for one in asking:
+            one.join(60)
+        assert answers == [(200, {"answer": "at last"})] * 6
 
 
 def test_tokens_are_new_for_each_page(done):
