@@ -145,6 +145,8 @@ class Barrier:
         self._done: dict[int, ShardDone] = {}
         self._mail: dict[int, list[Any]] = {}
         self._expected: dict[int, dict[int, int]] = {}
+        self._routed: dict[int, list[Any]] = {}
+        self._counted: dict[int, dict[int, int]] = {}
         self._ends: dict[int, ShardEnded] = {}
         self.edge = b""
         """What shards have yet to be told of the edge before `tick`."""
@@ -201,7 +203,7 @@ class Barrier:
             case ShardEnded():
                 return self._shard_ended(event)
             case Abandon() if not self.ended:
-                self._done = {}
+                self._done, self._routed, self._counted = {}, {}, {}
                 self.begun = self.ended = True
                 return self._end()
         return []
@@ -226,30 +228,35 @@ class Barrier:
         self._done[event.shard] = event
         if len(self._done) < self.shards:
             return []
-        return [Resolve(self.tick, Envelope(self._route(WORLD), self._count(WORLD), self.world_attempt))]
+        self._routed, self._counted = self._route(), self._count()
+        envelope = Envelope(self._routed.pop(WORLD), self._counted.pop(WORLD), self.world_attempt)
+        return [Resolve(self.tick, envelope)]
 
-    def _route(self, destination: int) -> list[Any]:
-        """The tick's parcels to one destination, in the order of the shards they come from."""
-        return [
-            parcel
-            for shard in range(self.shards)
-            for target, parcel in self._done[shard].parcels
-            if target == destination
-        ]
+    def _route(self) -> dict[int, list[Any]]:
+        """The tick's parcels by destination, each in the order of the shards they come from."""
+        routed: dict[int, list[Any]] = {destination: [] for destination in (WORLD, *range(self.shards))}
+        for shard in range(self.shards):
+            for target, parcel in self._done[shard].parcels:
+                routed[target].append(parcel)
+        return routed
 
-    def _count(self, destination: int) -> dict[int, int]:
-        """How many messages each shard sent to one destination in the tick, those that sent any."""
-        sent = ((shard, self._done[shard].sent.get(destination, 0)) for shard in range(self.shards))
-        return {shard: n for shard, n in sent if n}
+    def _count(self) -> dict[int, dict[int, int]]:
+        """How many messages each shard sent to each destination in the tick, those that sent any."""
+        counted: dict[int, dict[int, int]] = {destination: {} for destination in (WORLD, *range(self.shards))}
+        for shard in range(self.shards):
+            for target, n in self._done[shard].sent.items():
+                if n:
+                    counted[target][shard] = n
+        return counted
 
     def _world_closed(self, event: WorldClosed) -> list[Effect]:
         late = event.tick != self.tick or event.attempt != self.world_attempt
         if self.ended or late or len(self._done) < self.shards:
             return []
-        for shard in range(self.shards):
-            self._mail[shard] = self._route(shard)
-            self._expected[shard] = self._count(shard)
-            if n := event.sent.get(shard, 0):
+        self._mail, self._routed = self._routed, {}
+        self._expected, self._counted = self._counted, {}
+        for shard, n in event.sent.items():
+            if n:
                 self._expected[shard][WORLD] = n
         for target, parcel in event.parcels:
             self._mail[target].append(parcel)
