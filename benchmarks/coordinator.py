@@ -1,55 +1,15 @@
-"""What a tick costs the coordinator as shards grow: the barrier's state machine over simulated shards, in one process.
+"""What a tick costs the coordinator as shards grow; `populace.experiments.scaling.coordinator` says what is measured.
 
-    python benchmarks/coordinator.py [--ticks 20]
-
-A simulated shard hands in what a real one does: its due agents, a digest of 16 bytes for each, counts, and parcels (on
-a cluster references, which nobody opens) for some other shards. Per shard 100 agents; parcels for 16 others, and for
-all. Reported is the CPU time of the barrier, the hashing of the trace with it; what Ray takes to carry the calls is not
-in it.
+python benchmarks/coordinator.py [--ticks 20]
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from typing import Any
 
 import numpy as np
 
-from populace.core.draws import WORLD
-from populace.core.records import Counts
-from populace.kernel.barrier import Barrier, Begin, Open, Resolve, ShardDone, TickClosed, WorldClosed
-
-AGENTS = 100
-SHARDS = (1, 10, 100, 300, 1000)
-
-
-def done(shard: int, shards: int, tick: int, others: int) -> ShardDone:
-    """What a shard hands in for a tick."""
-    agents = np.arange(shard * AGENTS, (shard + 1) * AGENTS, dtype=np.int32)
-    to = [(shard + other + 1) % shards for other in range(min(others, shards))]
-    parcels: list[tuple[int, Any]] = [*((one, b"") for one in to), (WORLD, b"")]
-    sent = dict.fromkeys(to, 3)
-    counts = Counts(turns=AGENTS, sent=3 * len(to), delivered=3 * len(to))
-    return ShardDone(shard, 0, tick, agents, bytes(16 * AGENTS), counts, parcels, sent)
-
-
-def tick_s(shards: int, others: int, ticks: int) -> list[float]:
-    """CPU seconds of the barrier for each tick."""
-    barrier = Barrier(shards, ticks + 1)
-    effects = barrier.handle(Begin())
-    taken = []
-    for tick in range(ticks):
-        assert len(effects) == shards + (tick > 0)
-        events = [done(shard, shards, tick, others) for shard in range(shards)]
-        began_s = time.process_time()
-        for event in events:
-            effects = barrier.handle(event)
-        assert isinstance(effects[0], Resolve)
-        effects = barrier.handle(WorldClosed(tick, bytes(16), Counts(), [], {}))
-        taken.append(time.process_time() - began_s)
-        assert isinstance(effects[0], TickClosed | Open)
-    return taken
+from populace.experiments.scaling.coordinator import OTHERS, SHARDS, coordinator_s
 
 
 def main() -> None:
@@ -57,9 +17,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ticks", type=int, default=20)
     ticks = parser.parse_args().ticks
-    print(f"{'shards':>7} {'16 others':>12} {'all others':>12}   ms of CPU a tick, median")
+    print(f"{'shards':>7} {f'{OTHERS} others':>12} {'all others':>12}   ms of CPU a tick, median")
     for shards in SHARDS:
-        sparse, dense = (1e3 * float(np.median(tick_s(shards, others, ticks))) for others in (16, shards))
+        sparse, dense = (1e3 * float(np.median(coordinator_s(shards, others, ticks))) for others in (OTHERS, shards))
         print(f"{shards:7,} {sparse:12.2f} {dense:12.2f}")
 
 
