@@ -21,6 +21,7 @@ from populace.cli import (
     resume,
     run,
     runs,
+    scale,
     scenarios,
     survey,
     watch,
@@ -38,7 +39,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for _command in (
-    run.run, resume.resume, replay.replay, fork.fork, diff.diff, estimate.estimate, costs.costs, runs.runs,
+    run.run, resume.resume, replay.replay, fork.fork, diff.diff, estimate.estimate, scale.scale, costs.costs, runs.runs,
     survey.survey, interview.interview,
     watch.watch, dashboards.dashboards, export.export, new.new, doctor.doctor, scenarios.scenarios,
 ):  # fmt: skip

@@ -44,7 +44,7 @@ def scale(
             sys.stderr.write(f"{text}\n")
             sys.stderr.flush()
 
-    options = {"ticks": ticks, "model": model, "transport": transport}
+    options = {"ticks": ticks, "model__kind": model, "transport": transport}
     sizes, counts = sizes_of(agents), sizes_of(shards)
     (to,) = sizes_of(to_agents)[:1]
     assumed = Assumed(to, to_cores, to_ticks, asks_per_s, usd_per_core_hour, usd_per_model_hour)

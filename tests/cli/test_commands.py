@@ -44,6 +44,7 @@ def test_help_names_the_commands_in_the_order_of_use() -> None:
         "fork",
         "diff",
         "estimate",
+        "scale",
         "costs",
         "runs",
         "survey",

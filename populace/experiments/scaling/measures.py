@@ -66,6 +66,7 @@ def measured(cell: Cell, ticks: Sequence[TickTold]) -> Measured:
             "percentiles"
         )
     wall_s = np.array([one.wall_s for one in ticks])
+    whole_s = float(wall_s.sum())
     turns = sum(one.turns for one in ticks)
     stages = [one.stages_s for one in ticks]
     known = np.array([sum(of.get(name, 0.0) for name in ("turns", "resolve", "checkpoint")) for of in stages])
@@ -73,9 +74,9 @@ def measured(cell: Cell, ticks: Sequence[TickTold]) -> Measured:
         cell=cell,
         ticks=len(ticks),
         turns_a_tick=turns / len(ticks),
-        turns_per_s=turns / wall_s.sum(),
-        asks_per_s=sum(one.asks for one in ticks) / wall_s.sum(),
-        messages_per_s=sum(one.messages for one in ticks) / wall_s.sum(),
+        turns_per_s=turns / whole_s,
+        asks_per_s=sum(one.asks for one in ticks) / whole_s,
+        messages_per_s=sum(one.messages for one in ticks) / whole_s,
         tick_s=float(wall_s.mean()),
         tick_p50_s=float(np.quantile(wall_s, 0.5)),
         tick_p99_s=float(np.quantile(wall_s, 0.99)),

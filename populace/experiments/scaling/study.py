@@ -17,7 +17,17 @@ from typing import Any, Final
 import msgspec
 import psutil
 
-from populace.core.errors import PopulaceError, RunFailed, SettingsError, StorageError
+from populace.core.errors import (
+    BudgetSpent,
+    DiskFull,
+    Interrupted,
+    ModelError,
+    PopulaceError,
+    RunFailed,
+    SettingsError,
+    StorageError,
+    TransportError,
+)
 from populace.data.societies import find_society, load_society
 from populace.experiments.scaling.cells import cells_of
 from populace.experiments.scaling.coordinator import OTHERS, SHARDS, coordinator_s
@@ -27,6 +37,12 @@ from populace.store.manifest import is_complete, read_manifest
 
 STUDY: Final = "scaling.json"
 _COORDINATED_TICKS: Final = 9
+_GO_ON: Final = "What is measured stays; give the same command again to go on."
+_KINDS: Final[dict[int, type[PopulaceError]]] = {
+    one.exit_code: one
+    for one in (SettingsError, ModelError, TransportError, StorageError, DiskFull, BudgetSpent, Interrupted)
+}
+"""What a cell's exit code says."""
 
 
 class Study(msgspec.Struct, frozen=True):
@@ -59,7 +75,7 @@ def scale(
 ) -> Study:
     """Measure a society at each of these sizes on each of these numbers of shards, in `out`, and give what it came to.
 
-    `set_` and `options` are settings as in a run: `ticks=20`, `model="scripted"`, `transport="ray"`. Raises
+    `set_` and `options` are settings as in a run: `ticks=20`, `model__kind="scripted"`, `transport="ray"`. Raises
     SettingsError, StorageError where `out` holds another study, and what ends a run early: the study can then be gone
     on with by the same call.
     """
@@ -100,27 +116,22 @@ def read_study(folder: str | Path) -> Study:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Study)
     except (OSError, msgspec.DecodeError) as error:
-        raise StorageError(
-            f"{path}: no scaling study: {error}. Measure one: populace scale SOCIETY --out DIR"
-        ) from None
+        raise StorageError(f"{path}: no study: {error}. Measure one: populace scale SOCIETY --out DIR") from None
 
 
 def _play(society: str, settings: dict[str, Any], place: Path) -> None:
     """Run a cell in a process of its own, or go on with it. Raises what ended it, by its exit code."""
     order = msgspec.json.encode({"society": society, "settings": settings}) + b"\n"
     command = [sys.executable, "-m", "populace.experiments.scaling.cell", str(place)]
-    done = subprocess.run(command, input=order, stderr=subprocess.PIPE, check=False)  # noqa: S603  # it is ours
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip() or f"it ended with exit code {done.returncode}"
-        kinds = {one.exit_code: one for one in _kinds(PopulaceError)}
-        kind = kinds.get(done.returncode, RunFailed)
-        raise kind(f"{place}: {said}\nWhat is measured stays; give the same command again to go on.")
-
-
-def _kinds(kind: type[PopulaceError]) -> list[type[PopulaceError]]:
-    """The errors that are made of one text, the more general last, so that they stand for their exit code."""
-    found = [one for of in kind.__subclasses__() if "__init__" not in vars(of) for one in _kinds(of)]
-    return [*found, kind]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as running:  # noqa: S603  # it is ours
+        try:
+            _, said = running.communicate(order)
+        except KeyboardInterrupt:  # the terminal has told the run, too, which saves what it has
+            running.wait()
+            raise Interrupted(f"{place}: {_GO_ON}") from None
+    if running.returncode:
+        text = said.decode(errors="replace").strip() or f"it ended with exit code {running.returncode}"
+        raise _KINDS.get(running.returncode, RunFailed)(f"{place}: {text}\n{_GO_ON}")
 
 
 def _machine() -> dict[str, Any]:
