@@ -89,7 +89,10 @@ def _strong(study: Study, sizes: Sequence[int], shards: Sequence[int]) -> list[s
         return []
     cells = grouped(study)
     lines = ["## The same agents on more shards", "", "Turns a second, in times of those on the fewest shards:", ""]
-    lines += ["| agents | " + " | ".join(f"{of} shards" for of in shards) + " |", "|---:|" + "---:|" * len(shards)]
+    lines += [
+        "| agents | " + " | ".join(f"{of} shard{'s' * (of > 1)}" for of in shards) + " |",
+        "|---:|" + "---:|" * len(shards),
+    ]
     for size in sizes:
         first = median(one.turns_per_s for one in cells[size, shards[0]])
         times = [median(one.turns_per_s for one in cells[size, of]) / first for of in shards]
