@@ -23,6 +23,12 @@ def audit(
     replicates: Annotated[int | None, typer.Option(min=1, help="At most so many; default: all.")] = None,
     margin: Annotated[float, typer.Option(min=0.0, help="What difference does not matter (outcomes with bounds).")] = 0,
     level: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of the confidence sequences.")] = 0.95,
+    sensitivity: Annotated[
+        list[str] | None,
+        typer.Option(help="Instead: vary a parameter, NAME=low:high; may be repeated. With one --arm: its effect."),
+    ] = None,
+    method: Annotated[str, typer.Option(help="Of --sensitivity: morris (few runs) or sobol.")] = "morris",
+    samples: Annotated[int, typer.Option(min=2, help="Of --sensitivity: trajectories, or Sobol's base samples.")] = 8,
     out: Annotated[Path | None, typer.Option(help="Another folder for audits.json and the runs.")] = None,
     trust: Annotated[bool, typer.Option(help="Run the code of an experiment that was not made here by you.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help=QUIET)] = False,
@@ -32,10 +38,19 @@ def audit(
     Each audit is forked from the experiment's runs, pays only for asks that change, and ends once it is decided.
     """
     from populace.experiments.audits.auditing import audit as audit_experiment
-    from populace.experiments.audits.shown import as_text
+    from populace.experiments.audits.points import ranges_of, sensitivity_of
+    from populace.experiments.audits.shown import as_text, sensitivity_text
     from populace.experiments.trust import check_trusted
 
     check_trusted(experiment, trust=trust)
+    if sensitivity:
+        with conducted(sys.stderr, quiet=quiet) as (_, stop):
+            sensed = sensitivity_of(
+                experiment, ranges_of(sensitivity), outcome=outcome, arm=(arm or [""])[0], method=method,
+                samples=samples, replicates=replicates or 1, stop=stop,
+            )  # fmt: skip
+        sys.stdout.write(sensitivity_text(sensed))
+        return
     with conducted(sys.stderr, quiet=quiet) as (display, stop):
         found = audit_experiment(
             experiment, only=only or (), also=also or (), arms=arm or (), outcome=outcome, replicates=replicates,

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from populace.experiments.audits.record import Audited, AuditFound, ClaimAudited
+from populace.experiments.audits.sensitivity import Sensitivity
 
 _WORDS: Final = {
     "survived": "holds in it too",
@@ -64,6 +65,28 @@ def claim_line(claim: ClaimAudited, level: float = 0.95) -> str:
 
 def _replicates(claim: ClaimAudited) -> str:
     return f"{claim.original.replicates} replicates"
+
+
+def sensitivity_text(found: Sensitivity) -> str:
+    """What an outcome is sensitive to, the most first."""
+    sobol = found.method == "sobol"
+    shares = sorted(found.shares, key=lambda one: -((one.total if sobol else one.effect) or 0.0))
+    columns = "first order | total" if sobol else "mean absolute effect over the range | its spread"
+    lines = [
+        f"{found.outcome}, by {found.method} at {found.points:,} points (variance {found.variance:.4g}):", "",
+        f"| parameter | range | {columns} |", "|---|---|---|---|",
+    ]  # fmt: skip
+    for one in shares:
+        if sobol:
+            said = f"{_with(one.first, one.first_error)} | {_with(one.total, one.total_error)}"
+        else:
+            said = f"{_with(one.effect, one.effect_error)} | {one.spread:.4g}"
+        lines.append(f"| {one.parameter} | {one.low:g} to {one.high:g} | {said} |")
+    return "\n".join(lines) + "\n"
+
+
+def _with(value: float | None, error: float | None) -> str:
+    return f"{value or 0.0:.4g} ± {error or 0.0:.2g}"
 
 
 def _claim(claim: ClaimAudited, level: float) -> str:
