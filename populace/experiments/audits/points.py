@@ -46,22 +46,40 @@ def sensitivity_of(
     society has not, and what ends a run early.
     """
     place = Path(folder)
-    results = Results(place)
-    design = results.design
-    of = design.outcome(outcome or design.primary)
-    seen = results.complete[:replicates]
-    if len(seen) < replicates:
-        raise SettingsError(f"{place}: has {len(seen)} complete replicates, and {replicates} are asked for")
+    design = Results(place).design
     check_ranges(ranges)
     if method not in ("morris", "sobol"):
         raise SettingsError(f"--method {method}: is morris or sobol")
-    whole = _whole(design, ranges)
-    at_point = _at_point(place, design, of, arm, seen, whole, stop)
-    said = f"{of.name}, {arm} less {design.control}" if arm else of.name
+    at_point = outcome_at(place, list(ranges), outcome=outcome, arm=arm, replicates=replicates, stop=stop)
+    name = outcome or design.primary
+    said = f"{name}, {arm} less {design.control}" if arm else name
     with held(place):
         found = sensitivity(at_point, ranges, method=method, samples=samples, seed=design.seed, outcome=said)
     write_whole(place / FILE, msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
     return found
+
+
+def outcome_at(
+    folder: str | Path,
+    names: Sequence[str],
+    *,
+    outcome: str = "",
+    arm: str = "",
+    replicates: int = 1,
+    stop: Stop | None = None,
+) -> Callable[[dict[str, float]], float]:
+    """The outcome of an experiment's control, or an arm's effect on it, as a function of the parameters `names`.
+
+    It plays runs in the experiment's folder, as `sensitivity_of` does, and is what `calibrate` takes. Raises
+    SettingsError for a parameter that is no number of the society, and where there are fewer complete replicates.
+    """
+    place = Path(folder)
+    results = Results(place)
+    of = results.design.outcome(outcome or results.design.primary)
+    seen = results.complete[:replicates]
+    if len(seen) < replicates:
+        raise SettingsError(f"{place}: has {len(seen)} complete replicates, and {replicates} are asked for")
+    return _at_point(place, results.design, of, arm, seen, _whole(results.design, names), stop)
 
 
 def ranges_of(given: Sequence[str]) -> dict[str, tuple[float, float]]:
@@ -78,17 +96,17 @@ def ranges_of(given: Sequence[str]) -> dict[str, tuple[float, float]]:
     return found
 
 
-def _whole(design: Design, ranges: Ranges) -> set[str]:
+def _whole(design: Design, names: Sequence[str]) -> set[str]:
     """Which of the parameters are whole numbers. Raises SettingsError for one that is no number of the society."""
     society = load_society(design.societies[design.arm(design.control).society])
     plain = msgspec.to_builtins(society.with_parameters({}))
-    for name in ranges:
+    for name in names:
         if isinstance(plain.get(name), bool) or not isinstance(plain.get(name), int | float):
             numbers = [key for key, one in plain.items() if isinstance(one, int | float) and not isinstance(one, bool)]
             raise SettingsError(
                 f"{name}: is no parameter of {society.name} that is a number; there are {', '.join(numbers) or 'none'}"
             )
-    return {name for name in ranges if isinstance(plain[name], int)}
+    return {name for name in names if isinstance(plain[name], int)}
 
 
 def _at_point(

@@ -11,7 +11,8 @@ from support.audited_experiment import experiment
 from support.experiments import run_here
 
 from populace.core.errors import ScenarioError, SettingsError
-from populace.experiments.audits.points import ranges_of, sensitivity_of
+from populace.experiments.audits.calibration import calibrate
+from populace.experiments.audits.points import outcome_at, ranges_of, sensitivity_of
 from populace.experiments.audits.sensitivity import Sensitivity, sensitivity
 from populace.experiments.audits.shown import sensitivity_text
 from populace.experiments.results import Results
@@ -75,6 +76,11 @@ def test_a_society_is_played_at_points_and_shows_what_its_outcome_goes_by(tmp_pa
     assert found.of("step").spread == pytest.approx(0.0, abs=1e-9)
     assert msgspec.json.decode((out / "sensitivity.json").read_bytes(), type=Sensitivity) == found
     assert "| step | 0 to 4 |" in sensitivity_text(found)
+    fitted = calibrate(
+        outcome_at(out, ["step"], arm="appeal"), {"step": (0.0, 4.0)}, 2 * effect, tolerance=effect, draws=8
+    )
+    assert fitted.of("step").identified
+    assert fitted.of("step").best == pytest.approx(2.0, abs=0.5)
     with pytest.raises(SettingsError, match="is no parameter of citizens that is a number; there are step"):
         sensitivity_of(out, {"ballot": (0.0, 1.0)})
     with pytest.raises(SettingsError, match="NAME=low:high"):
