@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
+from support.attempts import TABLES
+from support.chaos import Command
 from support.running import run_local
 
 import populace
 from populace.core.draws import Stream
 from populace.scenarios import _citizen_day as day
 from populace.scenarios._citizen_rules import evening
+from populace.store.tables.tables import read_table
 from populace.testing import check_no_favoured_id, check_society
 
 SHUT: Any = [{"at": 0, "set": {"world.city.closed": ["leisure"]}}]
@@ -33,6 +37,28 @@ def usual(tmp_path_factory) -> Any:
 def test_it_is_one_run_on_any_shards_killed_and_resumed_replayed_and_forked():
     checked = check_society("citizen", model="rules", agents=15, ticks=27, shards=(1, 2, 5))
     assert checked.asks > 30
+
+
+def test_killed_in_a_week_and_resumed_it_is_the_same_run(tmp_path):
+    """SIGKILL behind its first checkpoint, with nearly all of the run yet to come."""
+    size = {"agents": 40, "ticks": 96, "seed": 5}
+    options = [f"--{name}={value}" for name, value in size.items()]
+    command = Command("run", "citizen", "--model", "rules", *options, "--set", "checkpoint.every_ticks=4", "--out", "a",
+                      cwd=tmp_path)  # fmt: skip
+    deadline_s = time.monotonic() + 120
+    while not list((tmp_path / "a").glob("checkpoints/*")) and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    command.process.kill()
+    assert command.wait() == -9
+    assert not (tmp_path / "a" / "manifest.json").exists(), "it was at work"
+    resumed = populace.resume(tmp_path / "a", shards=3, quiet=True).manifest
+    whole = populace.run("citizen", model="rules", out=tmp_path / "whole", quiet=True, **size).manifest
+    assert resumed["began_at_tick"] >= 4
+    for key in ("trace_hashes", "world_hashes", "asks", "messages"):
+        assert resumed[key] == whole[key], key
+    for name in TABLES:
+        one, other = (read_table(tmp_path / run, name).to_pandas() for run in ("a", "whole"))
+        assert one.equals(other), name  # where nobody has worked yet, NaN stands for unemployment in both
 
 
 @pytest.mark.ray
