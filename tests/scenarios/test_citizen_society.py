@@ -46,7 +46,7 @@ def test_killed_in_a_week_and_resumed_it_is_the_same_run(tmp_path):
     command = Command("run", "citizen", "--model", "rules", *options, "--set", "checkpoint.every_ticks=4", "--out", "a",
                       cwd=tmp_path)  # fmt: skip
     deadline_s = time.monotonic() + 120
-    while not list((tmp_path / "a").glob("checkpoints/*")) and time.monotonic() < deadline_s:
+    while not list((tmp_path / "a").glob("checkpoints/*.checkpoint")) and time.monotonic() < deadline_s:
         time.sleep(0.01)
     command.process.kill()
     assert command.wait() == -9
