@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from populace.agents.probes.survey import Survey
 from populace.agents.types import check_size, check_types
 from populace.core.errors import ScenarioError
 from populace.core.records import ROLE_NAME
@@ -44,6 +45,7 @@ def check_society(society: Society) -> None:
     check_size(society, MOST)
     if isinstance(society.ticks, bool) or not isinstance(society.ticks, int) or not 1 <= society.ticks <= MOST:
         raise _wrong("ticks", society.ticks, f"a whole number from 1 to {MOST:,}")
+    _check_surveys(society.surveys)
     seconds = society.tick_seconds
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if not is_number or not math.isfinite(seconds) or seconds <= 0:
@@ -118,6 +120,14 @@ def _check_functions(where: str, functions: Mapping[Any, Any], key: str, takes: 
         if not isinstance(name, str) or not name:
             raise ScenarioError(f"{where}: {key} is a text, not {name!r}.")
         _check_function(f"{where}[{name!r}]", function, takes)
+
+
+def _check_surveys(surveys: Any) -> None:
+    if isinstance(surveys, str) or not isinstance(surveys, Sequence):
+        raise _wrong("surveys", surveys, 'a list of surveys: surveys=[Survey("cesd", at=[0, 10])]')
+    for survey in surveys:
+        if not isinstance(survey, Survey):
+            raise _wrong("surveys", survey, 'a survey: Survey("cesd", at=[0, 10])')
 
 
 def _check_parameters(parameters: Any) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from populace import Agent, Context, EveryTick, Parameters, Population, Society
+from populace.agents.probes.survey import Survey
 from populace.core.errors import PopulaceError, ScenarioError, SettingsError
 from populace.data.societies import find_society, load_society
 
@@ -55,6 +56,7 @@ WRONG: dict[str, list[Any]] = {
                     {"agent": ""}],
     "size": [0, -1, 2.5, True, "10", None, 10**20, {"agent": 5}],
     "ticks": [0, -1, 2.5, True, "10", None, 10**20],
+    "surveys": [None, 3, "cesd", Survey("cesd", at=[1]), ["cesd"], [None], {"cesd": [1]}, people],
     "tick_seconds": [0, -1.0, float("nan"), float("inf"), "60", None, True],
     "about": [None, 3],
 }  # fmt: skip
