@@ -60,6 +60,10 @@ class ScenarioError(PopulaceError):
     exit_code = 2
 
 
+class NoRule(ScenarioError):
+    """Rules are to answer an ask of a purpose for which the society has none; the message names it."""
+
+
 class NotKept(ScenarioError):
     """An agent or a part of the world holds what a resumed run would not have; the message names where."""
 

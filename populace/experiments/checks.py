@@ -1,7 +1,8 @@
 """What no experiment could show is an error before any model is asked: by its design, and by a dry pass. Shell.
 
 The dry pass plays one replicate of every arm on the society's rules, or on the scripted model where it has none; what
-it finds counts once it holds in three.
+it finds counts once it holds in three. A society that has types on rules beside others, or no rule for some of its
+asks, is played on rules where its runs would be, and on the scripted model elsewhere.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from populace.agents.minds import RULES
 from populace.agents.society import Society
 from populace.cluster.job import plan_job
-from populace.core.errors import RunFailed, ScenarioError, SettingsError
+from populace.core.errors import NoRule, RunFailed, ScenarioError, SettingsError
+from populace.core.records import EMBED_ROLE
 from populace.data.societies import load_society
 from populace.experiments.declared import Experiment
 from populace.experiments.design import Design, DesignedArm, folder_of
@@ -25,9 +28,11 @@ from populace.experiments.fidelity import Touched, alike, touched
 from populace.experiments.playing import bare_settings, play, settings_of
 from populace.experiments.values import series_of
 from populace.runs.stop import Stop
-from populace.settings import Budget, Model
+from populace.settings import Budget, Model, RoleSettings, Settings
+from populace.settings.minds import plain_minds, with_minds
 
 _REPLICATES: Final = 3
+PLACEBO: Final = "the placebo"
 
 
 class DryPass(msgspec.Struct, frozen=True):
@@ -117,7 +122,17 @@ def _check_arm(experiment: Experiment, design: Design, arm: DesignedArm) -> None
 
 def dry_pass(experiment: Experiment, design: Design, note: Callable[[str], None], stop: Stop | None = None) -> DryPass:
     """Play all arms on a mind that costs nothing. Raises ScenarioError, with the line, for what could show nothing."""
-    mind, dry = _dry(design)
+    try:
+        return _dry_pass(experiment, design, note, stop, whole=not _are_mixed(design))
+    except NoRule:
+        return _dry_pass(experiment, design, note, stop, whole=False)
+
+
+def _dry_pass(
+    experiment: Experiment, design: Design, note: Callable[[str], None], stop: Stop | None, *, whole: bool
+) -> DryPass:
+    """A dry pass, on rules for all asks where they are the `whole` mind. Raises NoRule where they are not."""
+    mind, dry = _dry(design, whole=whole)
     if len(dry.arms) < 2:
         return DryPass(mind, 0, [], ["the arms differ in what answers alone: a dry pass has nothing to tell of them"])
     with tempfile.TemporaryDirectory(prefix="populace-dry-") as place:
@@ -129,10 +144,12 @@ def dry_pass(experiment: Experiment, design: Design, note: Callable[[str], None]
                     try:
                         play(folder, dry, task, stop=stop)
                     except (ScenarioError, SettingsError) as error:
-                        raise experiment.wrong("arms", task.arm, said=f"arm {task.arm!r}: {error}") from None
+                        if whole and isinstance(error, NoRule):
+                            raise
+                        raise _failed(experiment, task.arm, str(error), mind) from None
                     except RunFailed as error:
                         said, _, _ = str(error).partition(" All are in ")
-                        raise experiment.wrong("arms", task.arm, said=f"arm {task.arm!r}: {said}") from None
+                        raise _failed(experiment, task.arm, said, mind) from None
             new = _findings(folder, dry, replicates, mind)
             found = new if not replicates else [one for one in found if one in new]
             replicates += 1
@@ -148,13 +165,46 @@ def dry_pass(experiment: Experiment, design: Design, note: Callable[[str], None]
     return DryPass(mind, replicates, rows, notes)
 
 
-def _dry(design: Design) -> tuple[str, Design]:
-    """What is played without a model, and of which arms: those that differ in more than what answers."""
-    rules = all(load_society(origin).rules for origin in design.societies)
-    scripted = all(load_society(origin).scripted for origin in design.societies)
-    mind = "the society's rules" if rules else "the society's script" if scripted else "the placebo"
-    model = Model(kind="rules" if rules else "scripted")
-    settings = design.read_settings().model_copy(update={"model": model, "budget": Budget()})
+def _failed(experiment: Experiment, arm: str, said: str, mind: str) -> ScenarioError:
+    """What to say of an arm that could not be played dry."""
+    return experiment.wrong(
+        "arms", arm, said=f"arm {arm!r}: {said} This was the dry pass, on {mind}; --no-dry leaves it out."
+    )
+
+
+def _are_mixed(design: Design) -> bool:
+    """Whether rules answer some types or purposes of a society and something else answers the others."""
+    settings = design.read_settings()
+    return settings.model.kind != RULES and any(_ruled(load_society(one), settings) for one in design.societies)
+
+
+def _ruled(society: Society, settings: Settings) -> dict[str, list[str]]:
+    """The types whose mind is the rules, each with the purposes; '' is all that are not named."""
+    minds = plain_minds(with_minds(settings, society.classes))
+    ruled = {of: [purpose for purpose, mind in by.items() if mind == RULES] for of, by in minds.items()}
+    return {of: purposes for of, purposes in ruled.items() if purposes}
+
+
+def _dry(design: Design, *, whole: bool) -> tuple[str, Design]:
+    """What is played without a model, and of which arms: those that differ in more than what answers.
+
+    Rules answer all asks where they are a `whole` mind, and else those that they would answer in the runs.
+    """
+    societies, own = [load_society(origin) for origin in design.societies], design.read_settings()
+    rules = own.model.kind == RULES or (whole and all(one.rules for one in societies))
+    scripted = all(one.scripted for one in societies)
+    mind = "the society's rules" if rules else "the society's script" if scripted else PLACEBO
+    roles = {}
+    for name, one in () if whole else own.model.roles.items():
+        if name != EMBED_ROLE:
+            roles[name] = one if one.kind == RULES else RoleSettings(kind=None if one.kind is None else "scripted")
+    model = Model(kind="rules" if rules else "scripted", roles=roles)
+    settings = own.model_copy(update={"model": model, "budget": Budget()})
+    ruled = {} if rules else {of: by for one in societies for of, by in _ruled(one, settings).items()}
+    if ruled or any(one.kind == RULES for one in roles.values()):
+        of = ", ".join(repr(of or "agents") + _purposes(by) for of, by in ruled.items())
+        named = ", ".join(f"model role {name!r}" for name, one in roles.items() if one.kind == RULES)
+        mind = f"the society's rules for {', '.join(filter(None, (of, named)))} and {mind} for the others"
     kept: list[DesignedArm] = []
     for arm in sorted(design.arms, key=lambda one: one.name != design.control):
         other = {key for key in arm.settings if key.partition(".")[0] in ("model", "minds")}
@@ -164,6 +214,10 @@ def _dry(design: Design) -> tuple[str, Design]:
     arms = [arm for arm in design.arms if arm.name in names and (not arm.base or arm.base in names)]
     plain = settings.model_dump(mode="json")
     return mind, msgspec.structs.replace(design, arms=arms, settings=plain, replicates=_REPLICATES)
+
+
+def _purposes(purposes: list[str]) -> str:
+    return "" if "" in purposes else f" ({', '.join(purposes)})"
 
 
 def _findings(folder: Path, design: Design, replicate: int, mind: str) -> list[tuple[str, tuple[Any, ...], str]]:
@@ -189,7 +243,7 @@ def _findings(folder: Path, design: Design, replicate: int, mind: str) -> list[t
             continue
         said = f"outcome {outcome.name!r} is the same in every arm"
         moves = len(np.unique(control[~np.isnan(control)])) > 1
-        if mind == "the placebo" and moves:
+        if PLACEBO in mind and moves:
             found.append(("note", ("outcomes", at), f"{said}: what is said changes nothing that the placebo answers"))
         else:
             found.append(("still_outcome", ("outcomes", at), f"{said}: no lever moves it"))

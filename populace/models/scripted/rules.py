@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from populace.core.draws import Stream
-from populace.core.errors import ScenarioError
+from populace.core.errors import NoRule, ScenarioError
 from populace.core.places import defined_at, raised_at
 from populace.core.records import REASONS, Abstained, Ask, who
 from populace.models.scripted.encode import encode
@@ -35,7 +35,7 @@ class Rules:
         """The text of the answer. Raises ScenarioError, naming the rule's file and line, for whatever is wrong."""
         rule = self._rules.get(ask.purpose)
         if rule is None:
-            raise ScenarioError(
+            raise NoRule(
                 f"No rule answers the purpose {ask.purpose!r} ({_of(ask)}). There are rules for: "
                 f"{', '.join(sorted(self._rules))}. Add one: Society(rules={{{ask.purpose!r}: rule}}), with "
                 "`def rule(facts, draw)`."
