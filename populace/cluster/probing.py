@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from populace.agents.agent import Agent
 from populace.agents.answers import AnswerSpec, compile_answer, content_key
 from populace.agents.context import Terms
-from populace.agents.minds import ARCHETYPES, MODEL, mind_of
+from populace.agents.minds import ARCHETYPES, MODEL, RULES, mind_of
 from populace.agents.probes import asking
 from populace.agents.probes.asking import Shown
 from populace.agents.probes.instrument import Instrument
@@ -34,7 +34,7 @@ from populace.cluster.host import GRACE_S, let_end
 from populace.cluster.job import terms_of
 from populace.cluster.transport import Transport
 from populace.core.draws import Stream
-from populace.core.errors import ScenarioError, SettingsError
+from populace.core.errors import NoRule, ScenarioError, SettingsError
 from populace.core.fences import disarm
 from populace.core.places import raised_at
 from populace.core.records import DEFAULT_ROLE, Abstained, Answer, Ask, Counts
@@ -156,15 +156,27 @@ def role_of(society: Society, settings: Settings, type: str, role: str, purpose:
 
 
 def check_rules(society: Society, settings: Settings, types: Iterable[str], role: str, purpose: str) -> None:
-    """Raise ScenarioError where the society's rules are to answer probes of these types and have no rule that does."""
-    asked = {role_of(society, settings, one, role, purpose) for one in types}
-    if purpose not in society.rules and any(settings.of_role(one).model.kind == "rules" for one in asked):
-        there = ", ".join(sorted(society.rules)) or "none"
-        raise ScenarioError(
-            f"{society.name}: no rule answers the purpose {purpose!r}; there are rules for: {there}. Add one, "
-            f"Society(rules={{{purpose!r}: rule}}) with `def rule(facts, draw)`, or have a model answer: "
-            "--model embedded"
-        )
+    """Raise NoRule where the society's rules are to answer probes of these types and have no rule that does."""
+    if purpose in society.rules:
+        return
+    by_role = {one: settings.of_role(role_of(society, settings, one, role, purpose)).model.kind for one in types}
+    ruled = [one for one, kind in by_role.items() if kind == "rules"]
+    if not ruled:
+        return
+    there = ", ".join(sorted(society.rules)) or "none"
+    minded = [one for one in ruled if mind_of(plain_minds(settings).get(one, {}), purpose, role) == RULES]
+    ways = ["--model embedded"] if settings.model.kind == "rules" else []
+    advice = " ".join([*ways, *(f"--set minds.{one}.{purpose}=model" for one in minded)])
+    if minded:
+        advice += " (once a run is over, --model embedded alone does for all)"
+    others = [one for one, kind in by_role.items() if kind != "rules"]
+    if others:
+        advice += f"; or ask only a type that a model answers for: --type {others[0]}"
+    whose = f" of agents of type {', '.join(map(repr, ruled))}" if society.types else ""
+    raise NoRule(
+        f"{society.name}: no rule answers the purpose {purpose!r}{whose}; there are rules for: {there}. Add one, "
+        f"Society(rules={{{purpose!r}: rule}}) with `def rule(facts, draw)`, or have a model answer: {advice}"
+    )
 
 
 async def look(

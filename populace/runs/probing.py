@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from populace.agents.minds import MODEL, RULES, resolve_minds
 from populace.agents.probes import asking
 from populace.agents.probes.instrument import Instrument
 from populace.agents.probes.survey import Sample, Survey
@@ -77,7 +78,9 @@ def open_run(
 ) -> Opened:
     """A run, to be probed by its own settings with some changed (another model, say).
 
-    Its code is that of now, or that on record; either has to give the trace that is on record. Raises SettingsError
+    A model that the options choose answers for all types, also for those whose mind is another in the run, unless the
+    assignments say otherwise. Its code is that of now, or that on record; either has to give the trace that is on
+    record. Raises SettingsError
     where there is nothing to recompute, Untrusted for a run of somebody else, and ScenarioError.
     """
     folder = local_folder(run, RECORD)
@@ -87,7 +90,12 @@ def open_run(
     going = replay_course(folder, code=code)
     file = read_run_file(folder)
     society = load_society(going.origin)
-    settings = with_minds(revise_settings(file.read_settings(), assignments, **options), society.classes)
+    own = file.read_settings()
+    if options.get("model__kind") is not None:
+        roles = {name: one for name, one in own.model.roles.items() if name != RULES or one.kind != RULES}
+        minds = resolve_minds(society.classes, dict.fromkeys(society.classes, MODEL))
+        own = own.model_copy(update={"minds": minds, "model": own.model.model_copy(update={"roles": roles})})
+    settings = with_minds(revise_settings(own, assignments, **options), society.classes)
     prober = Prober(society, settings, probes_of(folder), file.run, parents_probes(file))
     return Opened(folder, going, society, settings, prober, len(going.course.expected))
 
@@ -229,23 +237,31 @@ def interview_run(
 
 
 _MOST_KEPT: Final = 64
-_kept: dict[tuple[str, str, int, int], Interview] = {}
+_kept: dict[tuple[str, str, int, int, str | None], Interview] = {}
 """Agents that were interviewed in this process, as they stood, so that they are not recomputed for each question."""
 
 
 def answer(
-    run: str | Path, agent: int, at_tick: int | None, question: str, transcript: Transcript = (), *, trust: bool = False
+    run: str | Path,
+    agent: int,
+    at_tick: int | None,
+    question: str,
+    transcript: Transcript = (),
+    *,
+    model: str | None = None,
+    trust: bool = False,
 ) -> str | Abstained:
     """An agent's answer to one question, after these: for a page that holds an interview and keeps its own transcript.
 
+    `model` is a kind of model that is to answer in place of the agent's own mind.
     It blocks, and must not be called where an event loop runs: call it in a thread. Raises as `interview_run` does.
     """
     folder = Path(run).resolve()
     tick = len(recorded_hashes(folder)) if at_tick is None else at_tick
-    key = (str(folder), read_run_file(folder).run, agent, tick)
+    key = (str(folder), read_run_file(folder).run, agent, tick, model)
     interview = _kept.get(key)
     if interview is None:
-        interview = interview_run(folder, agent, tick, trust=trust)
+        interview = interview_run(folder, agent, tick, trust=trust, model__kind=model)
         if len(_kept) >= _MOST_KEPT:
             del _kept[next(iter(_kept))]
         _kept[key] = interview
