@@ -10,9 +10,11 @@ from typing import Any, Final
 import msgspec
 
 from populace.core.errors import PopulaceError
+from populace.monitoring.minds import mind_of
 from populace.page.history import History
 from populace.page.panels import fields_of
 from populace.page.rows import Rows
+from populace.settings import Settings
 from populace.store.control import Done, controlled, wanted
 from populace.store.folder import RunFile, read_run_file
 from populace.store.lock import is_held
@@ -37,7 +39,8 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     `status` is at work, killed, or as the manifest has it; `paused_at` is the tick before which a run at work is
     paused, `asked` what it is asked in its folder and has not done, `controlled` what it has. Counts are the run's so
     far. `left_s` is between two bounds in seconds; money is US dollars, `budget_usd` None without a ceiling. `curves`
-    are the outcomes (see `History`). `experiment` and `arm` say what the run belongs to.
+    are the outcomes (see `History`).
+    `model` says what answers, all minds in words. `experiment` and `arm` say what the run belongs to.
     """
 
     name: str
@@ -117,7 +120,7 @@ def overview(folder: Path, name: str, history: History, after: int = -1) -> Over
         tick=tick,
         ticks=settings.ticks or (told.ticks if told else began.ticks if began else tick),
         agents=int(ended.get("agents") or (told.agents if told else began.agents if began else 0)),
-        model=began.model if began else settings.model.label,
+        model=_answered(ended, settings),
         shards=settings.shards,
         seed=settings.seed,
         now_s=time.time(),
@@ -194,6 +197,20 @@ def _counts(ended: dict[str, Any], told: Any) -> dict[str, Any]:
         "turns_failed": told.turns_failed, "messages": told.messages, "asks": told.asks,
         "abstained": sum(told.abstained.values()), "reasons": Counter(told.abstained),
     }  # fmt: skip
+
+
+def _answered(ended: dict[str, Any], settings: Settings) -> str:
+    """What answers, or answered, in words."""
+    if "answers" in ended:
+        return mind_of(ended)
+    plain = settings.model_dump(mode="json", include={"minds"})
+    kind = settings.model.kind
+    roles = {
+        name: {"model": own.label, "answers": "" if own.kind == "scripted" else own.kind}
+        for name in settings.model.roles for own in (settings.of_role(name).model,)
+    }  # fmt: skip
+    answers = "" if kind == "scripted" else kind
+    return mind_of({"answers": answers, "model": settings.model.label, "settings": plain, "roles": roles})
 
 
 def _failures(rows: Rows, reasons: Counter[str]) -> list[Failure]:

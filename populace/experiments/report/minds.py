@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-_BY_LOT: Final = "the placebo (answers of the right types, drawn by lot; it reads nothing of what it is asked)"
+from populace.monitoring.minds import goes_by_rules, mind_of
+
 _CLAIMS: Final[Mapping[str, str]] = {
     "placebo": "No model was asked: what differs here is what the society's mechanics do with answers drawn by lot. It "
     "says nothing of models or of people.",
@@ -18,20 +19,7 @@ _CLAIMS: Final[Mapping[str, str]] = {
     "openai": "This is what this model does in this society. It says nothing of people, nor of another model.",
 }
 
-
-def mind_of(manifest: Mapping[str, Any]) -> str:
-    """What answered a run, in words: a rule mind, a script, the placebo, or a model by its name."""
-    answers, name = manifest["answers"], manifest["model"]
-    match answers:
-        case "placebo":
-            return _BY_LOT
-        case "scripted":
-            return "the society's script (no model)"
-        case "rules":
-            return "a rule mind (the society's own rules; no model)"
-        case "embedded":
-            return f"the embedded model ({name})"
-    return f"the model {name!r}"
+_BESIDE: Final = "What types and purposes on the society's rules do is what the theory in those rules says."
 
 
 def minds_of(manifests: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -44,8 +32,10 @@ def minds_of(manifests: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 def claims_of(manifests: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     """How far what was found goes, by what answered."""
-    kinds = dict.fromkeys(one["answers"] for of in manifests.values() for one in of)
-    return [_CLAIMS[kind] for kind in kinds if kind in _CLAIMS]
+    every = [one for of in manifests.values() for one in of]
+    kinds = dict.fromkeys(one["answers"] for one in every)
+    ruled = [_BESIDE] if any(map(goes_by_rules, every)) else []
+    return [*(_CLAIMS[kind] for kind in kinds if kind in _CLAIMS), *ruled]
 
 
 def roles_of(manifests: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:

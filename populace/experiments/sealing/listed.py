@@ -35,7 +35,10 @@ class SealedCode(msgspec.Struct, frozen=True):
 
 
 class SealedRun(msgspec.Struct, frozen=True):
-    """A run: what it is, how it ended after how many ticks, and its last hashes ('' where there is none)."""
+    """A run: what it is, how it ended after how many ticks, and its last hashes ('' where there is none).
+
+    `model` says what answered, all minds that were at work in words.
+    """
 
     run: str
     arm: str

@@ -26,6 +26,7 @@ from populace.experiments.sealing.beside import files_beside, folder_of_code, mo
 from populace.experiments.sealing.canaries import check_members, check_settings, known_secrets
 from populace.experiments.sealing.comparing import figures_of, strays, written
 from populace.experiments.sealing.listed import DESIGN, FIGURES, SEAL, Seal, SealedCode, SealedRun, encoded
+from populace.monitoring.minds import mind_of
 from populace.store.folder import ENDPOINTS, JOURNAL, RUN_FILE, read_run_file
 from populace.store.lock import is_held
 from populace.store.manifest import MANIFEST, is_complete, read_manifest, versions
@@ -215,7 +216,7 @@ def _sealed_run(folder: Path, task: Task) -> SealedRun:
     of = read_manifest(folder / task.run)
     return SealedRun(
         task.run, task.arm, task.replicate, task.seed, of["status"], of["ticks"], of["trace_hash"],
-        of.get("world_hash") or "", of["model"],
+        of.get("world_hash") or "", mind_of(of),
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ _DIFFERENCES: Final = 20
 
 def seal_text(seal: Seal) -> str:
     """Who sealed what, when and with what, and which code a verification executes; nothing of this is vouched for."""
-    models = ", ".join(sorted({one.model for one in seal.runs}))
+    models = " and ".join(sorted({one.model for one in seal.runs}))
     lines = [
         f"study      {seal.study}",
         f"question   {seal.question or '-'}",

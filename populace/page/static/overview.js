@@ -58,7 +58,7 @@ export default {
           now.failures.map((one) => [one.kind === "ask" ? "ask abstained" : "turn failed", one.reason, number(one.count), bar(one.count)]))
         : el("p", { class: "soft" }, "Nothing so far: no ask abstained, no turn failed."),
       now.notes.length ? el("details", {}, el("summary", {}, `${now.notes.length} notes`), el("pre", {}, now.notes.join("\n"))) : null);
-      const facts = [["scenario", now.scenario], ["model", now.model], ["shards", number(now.shards)], ["seed", String(now.seed)],
+      const facts = [["scenario", now.scenario], ["answered by", now.model], ["shards", number(now.shards)], ["seed", String(now.seed)],
         ["experiment", [now.experiment, now.arm].filter(Boolean).join(" / ")], ["forked from", now.parent && `${now.parent} before tick ${now.at_tick}`],
         ["tables", Object.entries(now.tables).filter(([, rows]) => rows).map(([name, rows]) => `${name} ${number(rows)}`).join(", ")]];
       fill(about, el("h2", {}, "The run"), table("The run", [["", false], ["", false]], facts.filter(([, said]) => said)));
