@@ -65,7 +65,7 @@ def typed(stdin: TextIO, stdout: TextIO) -> Iterator[str]:
         if both:
             stdout.write("you: ")
             stdout.flush()
-        line = stdin.readline()
+        line = stdin.readline().encode(errors="surrogateescape").decode(errors="replace")
         if not line or (both and not line.strip()):
             return
         if line.strip():

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from populace.cli.shown import QUIET
+from populace.core.errors import SettingsError
 
 _ASSUMED = "What the run that is projected would"
 
@@ -46,7 +47,9 @@ def scale(
 
     options = {"ticks": ticks, "model__kind": model, "transport": transport}
     sizes, counts = sizes_of(agents), sizes_of(shards)
-    (to,) = sizes_of(to_agents)[:1]
+    (to, *more) = sizes_of(to_agents)
+    if more or to < 1:
+        raise SettingsError(f"--to-agents: {to_agents!r} is no number of agents: give one, at least 1")
     assumed = Assumed(to, to_cores, to_ticks, asks_per_s, usd_per_core_hour, usd_per_model_hour)
     study = study_of(
         society,

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from populace.agents.probes.declared import instrument_of, plain
@@ -82,7 +84,7 @@ def surveys_in(folder: Path) -> list[str]:
 
 
 def put_wave(folder: Path, name: str, instrument: Instrument, tick: int, repeat: int, replies: Sequence[Reply]) -> Path:
-    """Keep a wave of a survey, in the place of one of the same tick and repeat, and write its table anew.
+    """Keep a wave of a survey, and write its table anew. Of a wave that was asked before, who is not in this one stays.
 
     Gives the table's file. Raises SettingsError where the survey was asked with another instrument, StorageError.
     """
@@ -98,7 +100,14 @@ def put_wave(folder: Path, name: str, instrument: Instrument, tick: int, repeat:
             what: [getattr(one, what) for one in replies] for what in ("item", "answer", "label", "abstained", "weight")
         },
     }
-    _write(parts / f"t{tick:08}-r{repeat:03}.parquet", pa.table(columns, schema=_schema(instrument, name)))
+    part_path = parts / f"t{tick:08}-r{repeat:03}.parquet"
+    part = pa.table(columns, schema=_schema(instrument, name))
+    if part_path.exists():
+        before = _read(part_path)
+        others = before.filter(pc.invert(pc.is_in(before["agent"], value_set=part["agent"].combine_chunks())))
+        both = pa.concat_tables([others.cast(part.schema), part])
+        part = both.take(np.argsort(both["agent"].to_numpy(), kind="stable"))
+    _write(part_path, part)
     tables = []
     for wave, path in enumerate(_parts(parts)):
         part = _read(path)

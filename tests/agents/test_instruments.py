@@ -188,3 +188,18 @@ def test_response_styles():
     assert styles.spread[0] == 0 < styles.spread[2] < styles.spread[1]
     gap = probes.response_styles(scale, [[4, np.nan, 4, 2]])
     assert gap.longest_run.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"labels": {0: "a", 1: "a"}}, "labels that differ"),
+        ({"labels": {0: "a", 1: ""}}, "labels that differ"),
+        ({"low": 0.2, "high": 0.8, "whole": True}, "no two whole numbers"),
+        ({"low": -1e308, "high": 1e308}, "goes from"),
+    ],
+)
+def test_items_that_nobody_could_answer_are_refused(changed, said):
+    item = probes.Item(**{"name": "one", "text": "How?", "low": 0, "high": 1, **changed})
+    with pytest.raises(ScenarioError, match=said):
+        probes.Instrument(name="odd", title="Odd", items=(item,), scales=(), source="", status="")

@@ -73,6 +73,11 @@ def test_what_is_complete_stays_and_what_was_cut_off_goes_on(studied, tmp_path, 
     assert sum("complete already" in line for line in said) == 4
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert len(again.measured) == 4
+    said.clear()
+    fewer = scale(SOCIETIES, folder, say=said.append, **{**SMALL, "agents": [20]})
+    assert len(fewer.measured) == 2
+    assert any("not in the report" in line and "agents-40-shards-1-0" in line for line in said)
+    scale(SOCIETIES, folder, **SMALL)
     with pytest.raises(SettingsError, match="holds another run"):
         scale(SOCIETIES, folder, **{**SMALL, "seed": 9, "agents": [20]})
 
@@ -179,6 +184,8 @@ def test_what_is_projected_is_bound_by_the_slowest():
 
 def test_the_page_and_its_picture(studied, tmp_path):
     study, _ = studied
+    growing = [msgspec.structs.replace(one, cpu_s_a_turn=1e-4) for one in study.measured]
+    study = msgspec.structs.replace(study, measured=growing)  # so small a society's own time need not grow
     assumed = Assumed(agents=10**6, cores=64, ticks=100, asks_per_s=500.0, usd_per_core_hour=0.05)
     page = report(study, assumed)
     for wanted in (
@@ -195,6 +202,8 @@ def test_the_page_and_its_picture(studied, tmp_path):
     written = write_report(study, assumed, tmp_path)
     assert [path.name for path in written] == ["report.md", "scaling.svg"]
     assert "scaling.svg" in written[0].read_text()
+    falling = [msgspec.structs.replace(one, cpu_s_a_turn=1 / one.cell.agents**2) for one in study.measured]
+    assert "None is projected" in report(msgspec.structs.replace(study, measured=falling), assumed)
     one_size = msgspec.structs.replace(study, measured=study.measured[:1])
     assert "no line can be drawn" in report(one_size, assumed)
 
@@ -204,7 +213,7 @@ def test_the_command(tmp_path):
                     "--set", "limits.failed_turns=1.0", "--out", "study", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "cell 2 of 2: 30 agents" in done.stderr
-    assert "projected" in done.stdout
+    assert "## A larger run" in done.stdout
     assert json.loads((tmp_path / "study" / "scaling.json").read_text())["ticks"] == 3
     wrong = populace("scale", SOCIETIES, "--agents", "few", "--out", "other", cwd=tmp_path)
     assert wrong.returncode == 2

@@ -485,3 +485,16 @@ def test_surveys_of_settings_are_checked_before_a_run_begins(tmp_path, moods, su
     with pytest.raises((SettingsError, ScenarioError), match=said):
         populace.run(FILE, out=tmp_path / "run", settings={"surveys": [{"instrument": moods, **survey}]}, **RULES)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_smaller_sample_asked_later_takes_nobody_out_of_a_wave(tmp_path, moods):
+    run = populace.run(FILE, out=tmp_path / "run", **RULES).folder
+    ids = list(range(6))
+    first = populace.survey(run, moods, 2, sample=ids, name="wave", quiet=True).table()
+    fewer = populace.survey(run, moods, 2, sample=ids[1:3], name="wave", quiet=True).table()
+    assert sorted(set(first.agent)) == ids
+    assert fewer.equals(first)
+    more = populace.survey(run, moods, 2, sample=[7, 0], name="wave", quiet=True).table()
+    assert sorted(set(more.agent)) == [*ids, 7]
+    assert list(more.agent) == sorted(more.agent), "in the order of agents"
+    assert len(more) == 7 * more.item.nunique()

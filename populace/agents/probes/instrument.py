@@ -264,7 +264,15 @@ def _wrong_with(item: Question) -> str:
     if isinstance(item, OpenText):
         return ""
     if isinstance(item, Item) and not item.nominal:
-        return "" if item.low < item.high else f"goes from {item.low} to {item.high}"
+        bounded = math.isfinite(item.low) and math.isfinite(item.high)
+        if not item.low < item.high or (bounded and not math.isfinite(item.high - item.low)):
+            return f"goes from {item.low} to {item.high}"
+        if item.whole and bounded and math.floor(item.high) - math.ceil(item.low) < 1:
+            return f"has no two whole numbers from {item.low} to {item.high}"
+        labels = [*item.labels.values()]
+        if len(set(labels)) < len(labels) or not all(labels):
+            return f"needs labels that differ, got {labels}"
+        return ""
     options = [*item.labels.values()] if isinstance(item, Item) else list(item.options)
     if len(options) < 2 or len(set(options)) < len(options) or not all(options):
         return f"needs two or more different options, got {options}"

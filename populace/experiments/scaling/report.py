@@ -151,6 +151,12 @@ def _projected(study: Study, assumed: Assumed) -> list[str]:
     shards = max(one.cell.shards for one in study.measured)
     if (fits := cost_fit(study, shards)) is None:
         return []
+    if fits[0].each_interval[0] <= 0.0:
+        none = (
+            "None is projected: over the sizes measured the processor time of a tick does not clearly grow with the "
+            "agents, so what a tick costs apart from them hides what they cost. Measure larger sizes, and more ticks."
+        )
+        return ["## A larger run", "", none, ""]
     turns = median(one.turns_a_tick / one.cell.agents for one in study.measured)
     asks = median(one.asks_per_s / one.turns_per_s if one.turns_per_s else 0.0 for one in study.measured) * turns
     at = project(

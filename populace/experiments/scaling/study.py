@@ -93,6 +93,9 @@ def scale(
         how = "complete already" if is_complete(place) else "running"
         say(f"cell {nth} of {len(cells)}: {cell.agents:,} agents, shards {cell.shards}, repeat {cell.repeat}: {how}")
         _play(society, settings[cell].model_dump(mode="json"), place)
+    others = {path.name for path in folder.glob("agents-*-shards-*-*")} - {cell.name for cell in cells}
+    if others:
+        say(f"not in the report, since they are not asked for now: {', '.join(sorted(others))}")
     say("the coordinator, over simulated shards")
     study = Study(
         society=society,
@@ -131,7 +134,12 @@ def _play(society: str, settings: dict[str, Any], place: Path) -> None:
             raise Interrupted(f"{place}: {_GO_ON}") from None
     if running.returncode:
         text = said.decode(errors="replace").strip() or f"it ended with exit code {running.returncode}"
-        raise _KINDS.get(running.returncode, RunFailed)(f"{place}: {text}\n{_GO_ON}")
+        where = "" if text.startswith(str(place)) else f"{place}: "
+        changed = running.returncode == SettingsError.exit_code
+        next_step = (
+            f"To measure it as it is asked for now, give another --out, or remove {place}." if changed else _GO_ON
+        )
+        raise _KINDS.get(running.returncode, RunFailed)(f"{where}{text}\n{next_step}")
 
 
 def _machine() -> dict[str, Any]:
