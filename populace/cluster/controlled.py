@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
-from populace.core.errors import Interrupted
+from populace.core.errors import AskedToEnd
 from populace.store.control import CONTROL, Done, Watch, Wish, controlled, forget, record
 
 LOOK_S: Final = 0.2
@@ -40,7 +40,7 @@ class Controlled:
 
     async def at_edge(
         self, tick: int, hurry: asyncio.Event, save: Callable[[], Coroutine[Any, Any, None]]
-    ) -> Interrupted | None:
+    ) -> AskedToEnd | None:
         """Do before `tick` what is asked; what ends the run, if that is asked.
 
         Before it waits, the run is saved, so that it can be forked from there and its agents asked. A signal (`hurry`)
@@ -51,7 +51,7 @@ class Controlled:
             wish = self._wish()
             if wish == "stop":
                 self._did("stop", tick, f"ended before tick {tick}, as {CONTROL} asks")
-                return Interrupted(
+                return AskedToEnd(
                     f"the run was asked to end before tick {tick}; everything up to the last whole tick is saved"
                 )
             if wish == "pause" and not paused:

@@ -190,6 +190,10 @@ class Interrupted(PopulaceError):
     exit_code = 130
 
 
+class AskedToEnd(Interrupted):
+    """`control.json` in a run's folder asked this one run to end; of an experiment the other runs go on."""
+
+
 class TurnError(PopulaceError):
     """One agent's turn went wrong. It ends that turn only; the run goes on."""
 

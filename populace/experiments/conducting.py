@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from populace.core import errors
-from populace.core.errors import ActorLost, Diverged, Interrupted, PopulaceError, RunFailed, TransportError
+from populace.core.errors import ActorLost, AskedToEnd, Diverged, Interrupted, PopulaceError, RunFailed, TransportError
 from populace.experiments.design import Task
 from populace.experiments.playing import play
 from populace.experiments.schedule import Ended, Schedule, ended
@@ -48,8 +48,8 @@ class Watcher(Protocol):
 def conduct_all(schedule: Schedule, jobs: int, watcher: Watcher, stop: Stop) -> None:
     """Play all that is left. Raises what ends the experiment early, when no run is at work any more.
 
-    A run that fails by itself (RunFailed) ends that run, and those that would have been forked from it; at the end the
-    first such failure is raised.
+    A run that fails by itself (RunFailed), or that is asked to end in its folder (AskedToEnd), ends alone, and with it
+    those that would have been forked from it; at the end the first such error is raised.
     """
     jobs = max(1, min(jobs, len(schedule.tasks) - len(schedule.done)))
     watcher.begun(schedule, jobs)
@@ -66,9 +66,9 @@ class _Here:
         self._watcher = watcher
         self._stop = stop
 
-    def run(self) -> RunFailed | None:
+    def run(self) -> RunFailed | AskedToEnd | None:
         """Play all; gives the first failure of a run."""
-        first: RunFailed | None = None
+        first: RunFailed | AskedToEnd | None = None
         while (task := self._schedule.next()) is not None:
             self._watcher.started(task)
             try:
@@ -76,8 +76,8 @@ class _Here:
                     self._schedule.folder, self._schedule.design, task, self._schedule.bounds(1),
                     observers=[_Ticks(self._watcher, task)], stop=self._stop,
                 )  # fmt: skip
-            except RunFailed as error:
-                first = first or error
+            except (RunFailed, AskedToEnd) as error:
+                first = first or _of_run(task, error)
                 one = _failed(self._schedule.folder, task, error)
             else:
                 one = ended(task, manifest)
@@ -119,9 +119,9 @@ class _Pool:
         self._change = threading.Condition()
         self._processes: list[subprocess.Popen[str]] = []
         self._failure: BaseException | None = None
-        self._first: RunFailed | None = None
+        self._first: RunFailed | AskedToEnd | None = None
 
-    def run(self) -> RunFailed | None:
+    def run(self) -> RunFailed | AskedToEnd | None:
         """Play all; gives the first failure of a run. Raises what ends all of them."""
         threads = [threading.Thread(target=self._work, name=f"populace job {n}") for n in range(self._jobs)]
         for thread in threads:
@@ -219,10 +219,10 @@ class _Pool:
                         return self._has_ended(msgspec.convert(told.ended, Ended))
                     case "failed":
                         error = _error(told)
-                        if not isinstance(error, RunFailed):
+                        if not isinstance(error, RunFailed | AskedToEnd):
                             self._schedule.give_up(task)
                             raise error
-                        self._first = self._first or error
+                        self._first = self._first or _of_run(task, error)
                         return self._has_ended(_failed(self._schedule.folder, task, error))
         raise self._lost(process, task)
 
@@ -236,6 +236,11 @@ class _Pool:
             return Interrupted(str(self._failure))
         code = process.poll()
         return TransportError(f"the process that played {task.run} ended (exit code {code}); give the experiment again")
+
+
+def _of_run(task: Task, error: RunFailed | AskedToEnd) -> RunFailed | AskedToEnd:
+    """The error; of a run that was asked to end it says which one that was."""
+    return AskedToEnd(f"{task.run}: {error}; the other runs went on") if isinstance(error, AskedToEnd) else error
 
 
 def _failed(folder: Path, task: Task, error: PopulaceError) -> Ended:

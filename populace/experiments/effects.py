@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.core.errors import SettingsError
+from populace.core.text import shown_line
 from populace.experiments.design import Design, DesignedOutcome
 from populace.experiments.failing import FailedRate, failed_rates
 from populace.experiments.inference.arrays import LEAST
@@ -126,6 +127,21 @@ class Effects:
     missing: tuple[str, ...]
     failures: tuple[FailedRate, ...]
     bounds: tuple[Bounded, ...]
+
+    def __str__(self) -> str:
+        head = ("outcome", "arm", f"in {self.control}", "in the arm", "difference", "interval", "p (Holm)", "verdict")
+        rows = [head]
+        for one in self.found:
+            of, ends = one.effect, f"{one.interval.low:.4g} to {one.interval.high:.4g}"
+            numbers = (f"{of.mean_control:.4g}", f"{of.mean_treated:.4g}", f"{of.difference:+.4g}", ends)
+            rows.append((one.outcome, one.arm, *numbers, f"{of.p_adjusted:.3g}", one.verdict))
+        rows = [tuple(map(shown_line, row)) for row in rows]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        first = (
+            f"{len(self.replicates)} replicates, arms against {shown_line(self.control)}, {self.level:.0%} intervals"
+        )
+        return "\n".join([first, "", *table, *(shown_line(f"Nothing can be said of {one}.") for one in self.missing)])
 
     def of(self, arm: str, outcome: str) -> Found:
         """One of them. Raises SettingsError where there is none."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from populace.core.errors import Interrupted, SettingsError
+from populace.core.errors import Interrupted, PopulaceError, SettingsError
 from populace.experiments.checks import check_design, dry_pass
 from populace.experiments.conducting import Watcher, conduct_all
 from populace.experiments.declared import Experiment
@@ -27,6 +28,8 @@ from populace.settings import Assignment
 from populace.store.lock import held
 from populace.store.place import check_new
 from populace.store.storage import make_folder
+
+_ON: Final = "to go on: populace resume "
 
 
 def run_experiment(
@@ -116,8 +119,23 @@ def go_on(
 
 
 def _go(folder: Path, design: Design, watcher: Watcher, stop: Stop, jobs: int | None) -> Results:
-    conduct_all(Schedule(folder, design), jobs_of(design) if jobs is None else jobs, watcher, stop)
+    try:
+        conduct_all(Schedule(folder, design), jobs_of(design) if jobs is None else jobs, watcher, stop)
+    except KeyboardInterrupt:
+        ended = Interrupted("the experiment was interrupted; what its runs have committed is saved")
+        raise _leading_on(ended, folder) from None
+    except PopulaceError as error:
+        raise _leading_on(error, folder)  # noqa: B904  # the same error
     return Results(folder)
+
+
+def _leading_on(error: PopulaceError, folder: Path) -> PopulaceError:
+    """The error with a note of how the experiment goes on, in place of how one of its runs would by itself."""
+    notes: list[str] = getattr(error, "__notes__", [])
+    kept = [one for one in notes if not one.startswith(_ON)]
+    if isinstance(error, Interrupted) or kept != notes:
+        error.__notes__ = [*kept, f"{_ON}{shlex.quote(str(folder))}"]
+    return error
 
 
 def jobs_of(design: Design) -> int:

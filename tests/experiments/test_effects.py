@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from populace.experiments.effects import course_of, effects_of
 from populace.experiments.inference import power
 from populace.experiments.pilot import plan_from
 from populace.experiments.pilot import told as in_words
+from populace.experiments.report.shown_effects import _sizes
 from populace.experiments.results import Results
 
 
@@ -166,6 +169,35 @@ def test_the_range_of_a_scale_is_that_of_its_recoded_answers():
         instrument="i", source="s", items={"a": (0.0, 3.0)}, key={"a": 1}, how="mean", recode=[(3.0, 9.0)]
     )
     assert range_of(mean) == (0.0, 9.0)
+
+
+def test_effects_and_needs_print_as_tables(told):
+    effects = told.effects()
+    first, _, head, *rows = str(effects).splitlines()
+    assert first.startswith(f"{len(effects.replicates)} replicates, arms against")
+    assert head.split()[:2] == ["outcome", "arm"]
+    assert len(rows) == len(effects.found) + len(effects.missing)
+    for one, row in zip(effects.found, rows, strict=False):
+        assert f"{one.effect.difference:+.4g}" in row
+        assert row.endswith(one.verdict)
+        assert row.index(f"{one.effect.difference:+.4g}") == head.index("difference")
+    plan = power.needed([1.0, 2.0, 3.0, 4.0], 1.0)
+    said = dict(line.rsplit(None, 1) for line in str(plan).splitlines())
+    assert said["replicates needed"] == str(plan.replicates)
+    assert said["to be safe (0.8)"] == str(plan.safe_replicates)
+    assert "Needed(" not in str(plan)
+
+
+@pytest.mark.parametrize(("pairs", "floor"), [(4, "0.125"), (5, "0.0625"), (6, None)])
+def test_few_pairs_have_a_least_p_by_sign_flips_and_it_is_said(told, pairs, floor):
+    found = told.effects().found[0]
+    values = np.arange(1.0, pairs + 1.0)
+    few = replace(found, effect=inference.effect(values, np.zeros(pairs), arm="a", outcome="o"))
+    assert few.effect.p_sign_flip == 2.0 ** (1 - pairs)
+    notes = [one.text for one in _sizes([few])[2:]]
+    assert notes == ([] if floor is None else [
+        f"With {pairs} pairs p by sign flips cannot be lower than {floor}, whatever they show."
+    ])  # fmt: skip
 
 
 def test_two_replicates_are_needed(ran, monkeypatch):

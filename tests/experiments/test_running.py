@@ -12,7 +12,7 @@ from support.command import populace as command
 from support.experiments import SMALL, Seen, changed, run_here
 
 import populace
-from populace.core.errors import Interrupted, RunFailed, SettingsError
+from populace.core.errors import AskedToEnd, Interrupted, RunFailed, SettingsError
 from populace.experiments import design as designs
 from populace.experiments import playing
 from populace.experiments.design import read_design
@@ -20,6 +20,7 @@ from populace.experiments.playing import settings_of
 from populace.experiments.schedule import Schedule
 from populace.runs.run import run_society
 from populace.runs.stop import Stop
+from populace.store.control import want
 from populace.store.manifest import read_manifest
 
 
@@ -171,6 +172,41 @@ def test_a_run_that_fails_ends_that_run_and_those_forked_from_it(tmp_path):
     status = {one.task.run: one.status for one in seen.ended_}
     assert {run for run, how in status.items() if how == "failed"} == {"moved-000", "moved-001"}
     assert len(status) == 8
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_interrupted_experiment_says_how_all_of_it_goes_on(tmp_path, jobs):
+    stop = Stop()
+    with pytest.raises(Interrupted) as ended:
+        run_here(SMALL, tmp_path / "out", seen=_After(0, 1, stop), stop=stop, dry=False, replicates=1, jobs=jobs)
+    assert ended.value.__notes__ == [f"to go on: populace resume {tmp_path / 'out'}"]
+
+
+class _Asks(Seen):
+    """Asks one run in its folder to end."""
+
+    def __init__(self, folder: Any) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def ticked(self, task: Any, tick: int, ticks: int) -> None:
+        if task.run == self._folder.name and tick == 4:
+            want(self._folder, "stop")
+
+
+def test_a_run_that_is_asked_to_end_ends_alone(ran, tmp_path):
+    seen = _Asks(tmp_path / "out" / "moved-000")
+    with pytest.raises(AskedToEnd, match="moved-000: the run was asked to end before tick 4") as ended:
+        run_here(SMALL, tmp_path / "out", seen=seen, dry=False, replicates=1)
+    assert ended.value.__notes__ == [f"to go on: populace resume {tmp_path / 'out'}"]
+    assert {one.task.run for one in seen.ended_ if one.status == "complete"} == {
+        "control-000",
+        "silenced-000",
+        "open-000",
+    }
+    again = run_here(SMALL, tmp_path / "out", replicates=1)
+    assert len(hashes(again.folder)) == 4
+    assert hashes(again.folder).items() <= hashes(ran.folder).items()
 
 
 def test_the_command_runs_resumes_and_watches(ran, tmp_path):

@@ -30,6 +30,7 @@ def audit(
     method: Annotated[str, typer.Option(help="Of --sensitivity: morris (few runs) or sobol.")] = "morris",
     samples: Annotated[int, typer.Option(min=2, help="Of --sensitivity: trajectories, or Sobol's base samples.")] = 8,
     out: Annotated[Path | None, typer.Option(help="Another folder for audits.json and the runs.")] = None,
+    anyway: Annotated[bool, typer.Option(help="Play although the replicates are too few to decide.")] = False,
     trust: Annotated[bool, typer.Option(help="Run the code of an experiment that was not made here by you.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help=QUIET)] = False,
 ) -> None:
@@ -54,6 +55,7 @@ def audit(
     with conducted(sys.stderr, quiet=quiet) as (display, stop):
         found = audit_experiment(
             experiment, only=only or (), also=also or (), arms=arm or (), outcome=outcome, replicates=replicates,
-            margin=margin, level=level, out=out, note=display.note, stop=stop,
+            margin=margin, level=level, out=out, anyway=anyway, note=display.note,
+            stop=stop,
         )  # fmt: skip
     sys.stdout.write(as_text(found))

@@ -12,7 +12,15 @@ import numpy as np
 from populace.core.errors import PopulaceError, RunFailed, ScenarioError, SettingsError
 from populace.data.societies import load_society
 from populace.experiments.audits.arms import PLACE, Pair, chosen, generic_audits, settings_audit, with_audit
-from populace.experiments.audits.claims import direction_of, found_in, status_of, tally
+from populace.experiments.audits.claims import (
+    MOST_LOOKS,
+    decided_at_best,
+    direction_of,
+    fewest_to_decide,
+    found_in,
+    status_of,
+    tally,
+)
 from populace.experiments.audits.declared import DesignedAudit
 from populace.experiments.audits.record import Audited, AuditFound, ClaimAudited, Found, write_audits
 from populace.experiments.audits.shown import in_words
@@ -44,6 +52,7 @@ def audit(
     margin: float = 0.0,
     level: float = 0.95,
     out: str | Path | None = None,
+    anyway: bool = False,
     note: Callable[[str], None] = silent,
     stop: Stop | None = None,
 ) -> Audited:
@@ -54,7 +63,8 @@ def audit(
     most so many `replicates` (those that are complete). `margin` is the difference that does not matter, for an outcome
     with bounds. What they come to is written to `audits.json`, and their runs to `audits/`, in the experiment's folder
     or in `out`; what is there already is not played again. Raises SettingsError and ScenarioError for what cannot be
-    audited, and what ends a run early.
+    audited, and what ends a run early. Replicates that are too few to decide whatever they show are refused before
+    anything is played, unless it is to be played `anyway`.
     """
     place = Path(folder)
     results = Results(place)
@@ -67,6 +77,10 @@ def audit(
     if not seen:
         raise SettingsError(f"{place}: no replicate is complete in every arm. Go on with it: populace resume {place}")
     audits = [*chosen([*generic_audits(design), *design.audits], only), *map(settings_audit, also)]
+    if too_few := _too_few(place, of, len(seen), margin, level):
+        if not anyway:
+            raise SettingsError(f"{too_few} To see effects without a verdict: --anyway.")
+        note(too_few)
     target = place if out is None else Path(out)
     where = PLACE if out is None else str(target.resolve() / PLACE)
     make_folder(target)
@@ -87,6 +101,25 @@ def audit(
     audited = in_words(audited)
     write_audits(target, audited)
     return audited
+
+
+def _too_few(folder: Path, of: DesignedOutcome, replicates: int, margin: float, level: float) -> str:
+    """Why so many replicates can decide nothing, and what would help; empty where they can."""
+    if decided_at_best(replicates, of.bounds, margin=margin, level=level):
+        return ""
+    fewest = fewest_to_decide(of.bounds, margin=margin, level=level)
+    needs = f"over {MOST_LOOKS}" if fewest is None else f"at least {fewest}"
+    said = (
+        f"{folder}: {replicates} replicates cannot decide any audit, not even if all of them agree: the sequential "
+        f"rule at --level {level:g} needs {needs}."
+    )
+    if fewest is not None:
+        said += f" Play more (populace experiment run FILE --out {folder} --replicates {fewest}; none is played twice)"
+        levels = (one / 100 for one in range(int(level * 100), 49, -1))
+        tried = (one for one in levels if decided_at_best(replicates, of.bounds, margin=margin, level=one))
+        lower = next(tried, None)
+        said += "." if lower is None else f", or claim less surely: --level {lower:g}."
+    return said
 
 
 def _claim(of: DesignedOutcome, arm: str, original: Found, claimed: Any, audits: Sequence[AuditFound]) -> ClaimAudited:
@@ -159,7 +192,7 @@ class _Auditor:
         assert found is not None
         status, why = status_of(found, audit.kind, claimed), ""
         if audit.kind == "perturbation":
-            if same and (self._unread or not anew):
+            if same and (self._unread or not anew or status == "open"):
                 status, why = "idle", "every run is as it was: what answers does not go by it"
             elif claimed is None:
                 status, why = "open", "nothing is claimed: no direction was declared, and none was found"

@@ -14,6 +14,8 @@ from populace.experiments.inference.sequential import stop
 Direction: TypeAlias = Literal["up", "down"]
 MARGIN_OF_SIGNS: Final = 0.3
 """A balance of signs that lies within plus and minus this counts as none."""
+MOST_LOOKS: Final = 200
+"""Replicates up to which it is looked how many could decide."""
 _SAYS: Final[dict[str, Direction]] = {"above": "up", "below": "down"}
 
 
@@ -48,6 +50,26 @@ def found_in(
         replicates=at.replicates, mean=float(seen.mean()), median=float(np.median(seen)), low=at.low, high=at.high,
         verdict=at.verdict,
     )  # fmt: skip
+
+
+def fewest_to_decide(bounds: tuple[float, float] | None, *, margin: float = 0.0, level: float = 0.95) -> int | None:
+    """How many replicates it takes to decide at best: where all differ as much as they can, or not at all.
+
+    None where over 200. Bounds do not lower it: the largest difference that they allow tells no more than a sign.
+    """
+    for looks in (12, 40, MOST_LOOKS):
+        if fewest := decided_at_best(looks, bounds, margin=margin, level=level):
+            return fewest
+    return None
+
+
+def decided_at_best(
+    looks: int, bounds: tuple[float, float] | None, *, margin: float = 0.0, level: float = 0.95
+) -> int | None:
+    """After how many of so many replicates it can be decided at best; None where after none."""
+    most = 1.0 if bounds is None else bounds[1] - bounds[0]
+    found = [found_in(one, bounds, margin=margin, level=level) for one in (np.full(looks, most), np.zeros(looks))]
+    return min((one.replicates for one in found if one.verdict != "open"), default=None)
 
 
 def direction_of(found: Found) -> Direction | None:

@@ -45,12 +45,15 @@ def _cost(audited: Audited) -> str:
 def claim_line(claim: ClaimAudited, level: float = 0.95) -> str:
     """What became of a claim, in a sentence or two."""
     if claim.direction is None:
-        said = f"{claim.arm}, {claim.outcome}: no claim: no direction was declared, and {_replicates(claim)} show none."
+        said = (
+            f"{claim.arm}, {claim.outcome}: no claim: no direction was declared, and the sequential rule finds none in "
+        )
+        said += f"{_replicates(claim)}."
     else:
         whose = "declared" if claim.declared else "found, not declared beforehand"
         said = f"{claim.arm} moves {claim.outcome} {claim.direction} ({whose})."
         if not claim.shown:
-            said += f" The experiment itself does not show it ({_replicates(claim)}, {level:.0%} confidence sequence)."
+            said += f" {_not_shown(claim, level)}"
         said += f" It survives {claim.survived} of {claim.of} perturbations"
         more = [f"{count} {what}" for count, what in ((claim.reversed, "reversed"), (claim.open, "open")) if count]
         said += f" ({', '.join(more)})." if more else "."
@@ -61,6 +64,16 @@ def claim_line(claim: ClaimAudited, level: float = 0.95) -> str:
     elif claim.controls_hold:
         said += " Under the controls no effect can be claimed."
     return said
+
+
+def _not_shown(claim: ClaimAudited, level: float) -> str:
+    by = f"{_replicates(claim)} ({level:.0%} confidence sequence)"
+    if claim.original.verdict != "open":
+        return f"The experiment itself does not show it: by {by} it shows otherwise."
+    return (
+        f"Not decided by the sequential rule with {by}. It asks for more than an interval at the end of a fixed number "
+        "of replicates does, so the report's interval may leave 0 out all the same."
+    )
 
 
 def _replicates(claim: ClaimAudited) -> str:

@@ -41,6 +41,21 @@ class Needed:
     safe_replicates: int | None
     detectable: float
 
+    def __str__(self) -> str:
+        said, safe = (f"over {MOST:,}" if n is None else f"{n:,}" for n in (self.replicates, self.safe_replicates))
+        rows = [
+            ("difference to find", f"{self.difference:g}"),
+            ("with the chance (power)", f"{self.power:g}"),
+            ("at the level", f"{self.level:g}"),
+            ("replicates needed", said),
+            (f"to be safe ({self.assurance:g})", safe),
+            ("pairs of the pilot", f"{self.pilot:,}"),
+            ("their standard deviation", f"{self.deviation:.3g}"),
+            (f"its upper limit ({self.assurance:g})", f"{self.safe_deviation:.3g}"),
+            ("they would find", f"{self.detectable:.3g}"),
+        ]
+        return "\n".join(f"{name:<26}{value:>10}" for name, value in rows)
+
 
 def power_of(difference: float, deviation: float, replicates: int, level: float = 0.95, tests: int = 1) -> float:
     """The chance that Student's paired test finds `difference`, with `tests` outcomes at Bonferroni's level."""

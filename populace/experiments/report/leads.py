@@ -8,6 +8,7 @@ from typing import Any, Final
 from populace.experiments.effects import Effects
 from populace.experiments.report.document import Lead
 from populace.experiments.report.minds import claims_of, minds_of
+from populace.experiments.report.sections import audits_lead
 from populace.experiments.report.words import against, counted, finding, share, some
 from populace.experiments.results import Results
 
@@ -28,6 +29,7 @@ def leads_of(
         )
     found.append(Lead("whom", _whom(results, effects, manifests)))
     found += [Lead("whom", text) for text in claims_of(manifests)]
+    found += [Lead("beware", text) for text in audits_lead(results)]
     return (*found, *(Lead("beware", text) for text in _beware(results, effects)))
 
 

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 
 import msgspec
 
+from populace.core.errors import SettingsError
+from populace.experiments.audits.record import read_audits
+from populace.experiments.audits.shown import claim_line
 from populace.experiments.design import Design, DesignedArm
 from populace.experiments.report.document import Block, Items, Section, Table, Text
 from populace.experiments.report.words import counted
@@ -113,6 +116,15 @@ class Audits(msgspec.Struct, frozen=True):
     text: list[str] = []
     columns: list[str] = []
     rows: list[list[str]] = []
+
+
+def audits_lead(results: Results) -> list[str]:
+    """What a report's first lines say of its audits; nothing where there are none that can be read."""
+    try:
+        audited = read_audits(results.folder)
+    except SettingsError:
+        return []
+    return [] if audited is None else [f"Audits: {claim_line(one, audited.level)}" for one in audited.claims]
 
 
 def audits(results: Results) -> Section | None:

@@ -111,6 +111,10 @@ def effects_section(of: Effects, design: Design) -> Section:
     return Section("Effects", (*blocks, *([] if levels is None else [levels]), *_sizes(ordered)))
 
 
+LEAST_OF_FLIPS: Final = 0.05
+"""Where even pairs that all agree have a p by sign flips above this, a report says so."""
+
+
 def _sizes(found: Sequence[Found]) -> tuple[Block, ...]:
     text = (
         "d_z is in standard deviations of the paired differences, and grows with the pairing; g (Hedges) is in "
@@ -129,7 +133,16 @@ def _sizes(found: Sequence[Found]) -> tuple[Block, ...]:
         )
         for one in found
     )  # fmt: skip
-    return Text(text), Table("Sizes, other intervals and other tests", columns, rows)
+    table = Table("Sizes, other intervals and other tests", columns, rows)
+    fewest = min(one.effect.replicates for one in found)
+    floor = 2.0 ** (1 - fewest)
+    if floor <= LEAST_OF_FLIPS:
+        return Text(text), table
+    return (
+        Text(text),
+        table,
+        Text(f"With {fewest} pairs p by sign flips cannot be lower than {floor:g}, whatever they show."),
+    )
 
 
 def _p(value: float) -> str:

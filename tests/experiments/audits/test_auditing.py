@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from support.audited_experiment import APPEAL, GREETING, REPLICATES, experiment
@@ -17,10 +18,11 @@ from populace.core.errors import ScenarioError, SettingsError
 from populace.experiments import Arm, Audit
 from populace.experiments.audits.arms import settings_audit, with_audit
 from populace.experiments.audits.auditing import audit
-from populace.experiments.audits.claims import found_in, status_of, tally
+from populace.experiments.audits.claims import fewest_to_decide, found_in, status_of, tally
 from populace.experiments.audits.record import read_audits
-from populace.experiments.audits.shown import as_text
+from populace.experiments.audits.shown import as_text, claim_line
 from populace.experiments.design import read_design
+from populace.experiments.report.leads import leads_of
 from populace.experiments.report.sections import audits as report_section
 from populace.experiments.results import Results
 
@@ -105,7 +107,33 @@ def test_a_claim_that_is_built_on_a_placebo_fails(tmp_path):
     claims = audit(tmp_path / "x", only=["half the step"], level=LEVEL)
     assert not claims.claims[0].shown
     assert claims.claims[0].survived == 0
-    assert "The experiment itself does not show it" in as_text(claims)
+    assert "Not decided by the sequential rule with 6 replicates" in as_text(claims)
+    against = msgspec.structs.replace(claims.claims[0].original, verdict="below")
+    otherwise = msgspec.structs.replace(claims.claims[0], original=against)
+    assert "The experiment itself does not show it: by 6 replicates" in claim_line(otherwise)
+    leads = [one.text for one in leads_of(Results(tmp_path / "x"), None, {})]
+    assert any("Audits: greeted" in one and "survives 0 of" in one for one in leads)
+    (tmp_path / "x" / "audits.json").unlink()
+    assert not any("Audits" in one.text for one in leads_of(Results(tmp_path / "x"), None, {}))
+
+
+def test_too_few_replicates_are_refused_before_anything_is_played(held, tmp_path):
+    """Six that agree cannot decide at 95 %, and can at 70 %; only what is asked for by name plays them all the same."""
+    assert fewest_to_decide(None) == fewest_to_decide((0.0, 3.0)) == 10
+    assert found_in(np.ones(9), None).verdict == "open"
+    run = command("experiment", "audit", str(held), "--out", "few", cwd=tmp_path)
+    assert run.returncode == 2, run.stderr
+    assert "6 replicates cannot decide any audit" in run.stderr
+    assert "--replicates 10" in run.stderr
+    assert not (tmp_path / "few").exists()
+    lower = float(run.stderr.partition("or claim less surely: --level ")[2].split(". ")[0])
+    assert fewest_to_decide(None, level=lower) == 6
+    told = []
+    played = audit(held, only=["option order"], out=tmp_path / "few", anyway=True, note=told.append)
+    assert "cannot decide" in told[0]
+    assert found(played, "option order").asked_anew > 0  # and yet each run is as it was: nothing was tried
+    assert found(played, "option order").status == "idle"
+    assert played.claims[0].of == 0
 
 
 def test_forks_pay_only_for_what_is_asked_otherwise_and_no_run_is_played_twice(held, audited):
@@ -122,7 +150,7 @@ def test_forks_pay_only_for_what_is_asked_otherwise_and_no_run_is_played_twice(h
 def test_each_audit_ends_once_it_is_decided(held, audited, tmp_path):
     assert found(audited, "half the step").effect.replicates == REPLICATES - 1
     assert len(list(held.glob("audits/half-the-step.*/manifest.json"))) == 2 * (REPLICATES - 1)
-    elsewhere = audit(held, only=["placebo lever"], replicates=2, level=LEVEL, out=tmp_path / "elsewhere")
+    elsewhere = audit(held, only=["placebo lever"], replicates=2, level=LEVEL, anyway=True, out=tmp_path / "elsewhere")
     assert len(list((tmp_path / "elsewhere" / "audits").glob("*/manifest.json"))) == 2
     assert read_audits(tmp_path / "elsewhere") == elsewhere
 
@@ -135,7 +163,7 @@ def test_what_cannot_be_played_says_why(audited):
 
 def test_perturbations_that_rules_cannot_read_try_nothing(ran, tmp_path):
     shutil.copytree(ran.folder, tmp_path / "small")
-    tried = audit(tmp_path / "small", only=["option order"], arms=["moved"], outcome="mean", replicates=3)
+    tried = audit(tmp_path / "small", only=["option order"], arms=["moved"], outcome="mean", replicates=3, anyway=True)
     assert found(tried, "option order").status == "idle"
     assert tried.claims[0].of == 0
 
@@ -152,7 +180,9 @@ def test_what_no_fork_can_change_is_played_by_itself(held):
 
 
 def test_the_command_tells_and_refuses(held, tmp_path):
-    run = command("experiment", "audit", str(held), "--only", "placebo lever", "--replicates", "2", cwd=tmp_path)
+    run = command(
+        "experiment", "audit", str(held), "--only", "placebo lever", "--replicates", "2", "--anyway", cwd=tmp_path
+    )
     assert run.returncode == 0, run.stderr
     assert "| placebo lever (control) | holds" in run.stdout
     assert "placebo lever, appeal: holds" in run.stderr
