@@ -130,7 +130,7 @@ class Effects:
 
     def __str__(self) -> str:
         head = ("outcome", "arm", f"in {self.control}", "in the arm", "difference", "interval", "p (Holm)", "verdict")
-        rows = [head]
+        rows: list[tuple[str, ...]] = [head]
         for one in self.found:
             of, ends = one.effect, f"{one.interval.low:.4g} to {one.interval.high:.4g}"
             numbers = (f"{of.mean_control:.4g}", f"{of.mean_treated:.4g}", f"{of.difference:+.4g}", ends)
