@@ -18,11 +18,12 @@ from populace.experiments.inference.effects import Effect, adjusted, effect
 from populace.experiments.results import Results
 from populace.experiments.values import series_of
 from populace.monitoring.progress_file import PROGRESS
+from populace.monitoring.summary import PLACEBO_CAVEAT
 from populace.page.history import History
 from populace.page.overview import status_of
 from populace.page.shelf import NotThere, Shelf
 from populace.store.folder import RUN_FILE
-from populace.store.manifest import MANIFEST
+from populace.store.manifest import MANIFEST, is_placebo
 
 _MOST_LINES: Final = 20
 _MOST_POINTS: Final = 300
@@ -86,6 +87,7 @@ class Experiment:
             "complete": len(results.complete), "ticks": design.ticks, "agents": design.agents, "arms": arms,
             "outcomes": [self._curves(results, one, runs) for one in design.outcomes],
             "effects": [_plain(one, results) for one in effects], "why": why,
+            "caveat": PLACEBO_CAVEAT if any(is_placebo(self.folder / run) for run in runs) else "",
         }  # fmt: skip
 
     def _run(self, run: str) -> dict[str, Any]:

@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from populace.monitoring.summary import PLACEBO_CAVEAT
 from populace.page.scan import SHOWN_LETTERS
 from populace.page.shelf import NotThere
+from populace.store.manifest import is_placebo
 from populace.store.probes import PROBES
 from populace.store.tables.tables import unreadable_table
 
@@ -32,7 +34,7 @@ def surveys(folder: Path) -> list[dict[str, Any]]:
 
 
 def survey(folder: Path, name: str, start: int, want: int) -> dict[str, Any]:
-    """What each item came to in each wave, and rows of the table from `start` on. Raises NotThere."""
+    """What each item came to in each wave, rows of the table from `start` on, and a caveat if any. Raises NotThere."""
     path = _files(folder).get(name)
     if path is None:
         raise NotThere("there is no such survey")
@@ -41,7 +43,9 @@ def survey(folder: Path, name: str, start: int, want: int) -> dict[str, Any]:
     except (pa.ArrowException, OSError) as error:
         raise unreadable_table(path, error) from None
     rows = [[_shown(value) for value in row.values()] for row in table.slice(start, want).to_pylist()]
-    return {"columns": table.column_names, "rows": rows, "start": start, "of": table.num_rows, "items": _items(table)}
+    caveat = PLACEBO_CAVEAT if is_placebo(folder) else ""
+    found = {"columns": table.column_names, "rows": rows, "start": start, "of": table.num_rows}
+    return {**found, "items": _items(table), "caveat": caveat}
 
 
 def _items(table: Any) -> list[dict[str, Any]]:

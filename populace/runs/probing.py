@@ -177,7 +177,7 @@ def survey_run(
         _, more = asyncio.run((stop or Stop()).done(opened.prober.wave(one, standing, repeat)))
         tally.asks += more.asks
         tally.spent.add(more.spent)
-    return Surveyed(opened.folder, one.name, tally)
+    return Surveyed(opened.folder, one.name, tally, placebo=opened.settings.model.kind == "scripted")
 
 
 @dataclass

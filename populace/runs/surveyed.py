@@ -15,7 +15,9 @@ from populace.cluster.probing import Tally
 from populace.core.errors import SettingsError
 from populace.monitoring.pace import counted
 from populace.monitoring.progress import money
+from populace.monitoring.summary import PLACEBO_CAVEAT
 from populace.runs.shown import Shown
+from populace.store.manifest import is_placebo
 from populace.store.probes import probes_of, read_survey, table_path
 
 if TYPE_CHECKING:
@@ -29,11 +31,12 @@ class Surveyed(Shown):
     """A survey of the run in a folder. Waves are counted from 0; -1 is the last.
 
     `tally` is what the asking that gave it came to; nothing where it was only read. Raises SettingsError for a survey
-    that was not asked.
+    that was not asked. Where the `placebo` was asked, or answered the run, the text says so.
     """
 
-    def __init__(self, run: Path, name: str, tally: Tally | None = None) -> None:
+    def __init__(self, run: Path, name: str, tally: Tally | None = None, *, placebo: bool = False) -> None:
         self.name = name
+        self.placebo = placebo or is_placebo(run)
         self.tally = Tally() if tally is None else tally
         self.path = table_path(probes_of(run), name)
         asked = read_survey(probes_of(run), name)
@@ -125,6 +128,7 @@ class Surveyed(Shown):
                 cut = self._over(name, there)
                 lines.append(f"  {name:<{width}}  mean {mean:.4g}{spread}, {len(there)} scored{cut}")
             lines += self._counted(wave) if not means else []
+        lines += [PLACEBO_CAVEAT] if self.placebo else []
         return "\n".join(lines)
 
     def _over(self, name: str, values: Floats) -> str:

@@ -282,6 +282,11 @@ def is_complete(run: Path) -> bool:
     return (run / MANIFEST).exists() and read_manifest(run).get("status") == "complete"
 
 
+def is_placebo(folder: Path) -> bool:
+    """Whether the answers of a run that has ended were drawn by lot; False where it has no manifest yet."""
+    return (folder / MANIFEST).exists() and read_manifest(folder).get("answers") == "placebo"
+
+
 def read_manifest(run: Path) -> dict[str, Any]:
     """The manifest of a run, given its folder or the file itself.
 

@@ -38,7 +38,7 @@ export default {
 
     function head(seen) {
       fill(about, el("h2", {}, seen.name, " ", el("span", { class: `pill ${seen.status === "at work" ? "work" : seen.status}` }, seen.status)),
-        seen.question ? el("p", {}, seen.question) : null,
+        seen.caveat ? el("p", { class: "notice" }, seen.caveat) : null, seen.question ? el("p", {}, seen.question) : null,
         el("p", { class: "soft" }, `${number(seen.complete)} of ${number(seen.replicates)} replicates done in all ${seen.arms.length} arms; ${number(seen.agents)} agents, ${number(seen.ticks)} ticks. Primary outcome: ${seen.primary}.`));
       const dot = (one, replicate) => one.run === null ? el("span", { class: "small soft" }, `${replicate}: to come`)
         : el("a", { class: "small", href: `#${new URLSearchParams({ run: one.run, view: "overview" })}` }, `${replicate}: ${one.status === "complete" ? "done" : `${one.status}, tick ${one.tick}`}`);

@@ -22,7 +22,7 @@ export default {
       const summary = el("section", { class: "card wide" }, el("h2", {}, "By item and wave"),
         table("By item and wave", [["item", false], ["tick", true], ["asked", true], ["abstained", true], ["mean", true], ["most said", false]],
           found.items.map((one) => [one.item, String(one.tick), number(one.asked), number(one.abstained), number(one.mean), one.labels.map(([label, times]) => `${label} (${number(times)})`).join(", ")])));
-      fill(shown, curves, found.items.length ? summary : null,
+      fill(shown, found.caveat ? el("p", { class: "notice" }, found.caveat) : null, curves, found.items.length ? summary : null,
         el("div", { class: "card wide" }, el("table", {}, el("thead", {}, el("tr", {}, found.columns.map((name) => el("th", { scope: "col" }, name)))),
           el("tbody", {}, found.rows.map((row) => el("tr", {}, row.map((cell) => el("td", {}, cell === null ? "" : typeof cell === "number" ? number(cell) : String(cell)))))))),
         el("div", { class: "row" }, start > 0 && el("button", { onclick: () => { start -= 100; show(); } }, "Before"), start + 100 < found.of && el("button", { onclick: () => { start += 100; show(); } }, "Further"), el("span", { class: "soft small" }, `rows ${number(start)} to ${number(Math.min(found.of, start + 100))} of ${number(found.of)}`)));
