@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,9 @@ def test_files_that_the_documents_name_are_there():
     }
     assert len(named) > 20
     assert {(page, name) for page, name in named if not any(ROOT.glob(name))} == set()
+
+
+def test_no_two_test_files_have_one_name():
+    """Where pytest collects both, the second is an import of the first."""
+    names = Counter(path.name for path in ROOT.glob("tests/**/test_*.py"))
+    assert [name for name, n in names.items() if n > 1] == []
