@@ -34,6 +34,7 @@ from populace.cluster.uploads import Uploads
 from populace.core.errors import (
     ActorLost,
     Interrupted,
+    Moving,
     PopulaceError,
     RunFailed,
     SettingsError,
@@ -262,19 +263,28 @@ class Coordinator:
                         f"{lost.story}. It is the third time: look at what stands before each loss:\n"
                         + "\n".join(closer.lost),
                     ) from lost
-                with contextlib.suppress(TransportError):
-                    unrecorded = await self._unless_stopped(self._transport.wind_down(GRACE_S))
-                    self._unrecorded.add(unrecorded)
-                    if self._reached is not None:
-                        self._reached.total.add(unrecorded)
-                await self._uploads.recover()
+                await self._go_back()
                 state = store.latest()
                 self._saver.upkeep.recoveries += 1
                 back = state.tick if state else 0
                 self._audience.note(f"{lost}; going back to tick {back}", private=True)
                 self._audience.happened(Happening("recovered", "warning", back, fields={"lost": lost.names}))
+            except Moving as moving:
+                assert store is not None
+                await self._go_back()
+                state = store.latest()
+                self._audience.note(f"{moving}, at tick {state.tick if state else 0}")
             else:
                 return
+
+    async def _go_back(self) -> None:
+        """What is open of an attempt ends; what it was billed without an answer on record counts."""
+        with contextlib.suppress(TransportError):
+            unrecorded = await self._unless_stopped(self._transport.wind_down(GRACE_S))
+            self._unrecorded.add(unrecorded)
+            if self._reached is not None:
+                self._reached.total.add(unrecorded)
+        await self._uploads.recover()
 
     async def _attempt(self, job: Job, society: Society, state: RunState | None, former_ticks: int) -> None:
         """One attempt: build everything, restore the state, run to the end."""
@@ -337,6 +347,7 @@ class Coordinator:
             closed=self._at_edge,
             due=self._saver.due,
             save=save,
+            movable=self._transport.better_placed if self._store is not None else list,
             upkeep=self._saver.upkeep,
             tick_seconds=tick_seconds,
             probe=None if self._probe is None else partial(self._probe.at, self._transport),

@@ -22,6 +22,7 @@ from populace.core.errors import (
     Diverged,
     Interrupted,
     ModelError,
+    Moving,
     PopulaceError,
     RunFailed,
     StorageError,
@@ -60,7 +61,8 @@ class TickLoop:
 
     `closed` is called at each edge; `probe` is awaited before each tick and after the last. `save` is awaited at each
     where `due` says so, and once more where the run ends early; `failed_turns` is the share of turns that may fail.
-    `controlled` does before each tick what is asked of the run in its folder.
+    `controlled` does before each tick what is asked of the run in its folder. `movable` is what would stand better
+    elsewhere.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class TickLoop:
         closed: Callable[[], None],
         due: Callable[[int], bool],
         save: Callable[[Counts], Coroutine[Any, Any, None]],
+        movable: Callable[[], Sequence[str]] = list,
         upkeep: Upkeep | None = None,
         tick_seconds: float = 0.0,
         probe: Callable[[int], Coroutine[Any, Any, None]] | None = None,
@@ -87,6 +90,7 @@ class TickLoop:
         self._at_edge = closed
         self._due = due
         self._save = save
+        self._movable = movable
         self._upkeep = Upkeep() if upkeep is None else upkeep
         self._tick_seconds = tick_seconds
         self._probe = probe
@@ -105,7 +109,7 @@ class TickLoop:
         self._events.put_nowait(why)
 
     async def run(self) -> None:
-        """Run to the end. Raises what ended the attempt early."""
+        """Run to the end. Raises what ended the attempt early, Moving among it."""
         barrier = self._standing.barrier
         pulse = asyncio.create_task(self._pulse())
         todo: deque[Effect] = deque(barrier.handle(Begin()))
@@ -129,12 +133,15 @@ class TickLoop:
                         todo = todo if barrier.ended else await self._wind_up(failure)
                     elif isinstance(effect, TickClosed):
                         await self._probe_at_edge(barrier.tick)
-                        if self._due(barrier.tick):
+                        moving = self._movable() if barrier.tick < barrier.ticks else []
+                        if moving or self._due(barrier.tick):
                             began_s = time.perf_counter()
                             await self._save_at_edge()
                             self._checkpoint_s = time.perf_counter() - began_s
                         if failure is None and (failure := await self._obey()) is not None:
                             todo = await self._wind_up(failure)
+                        elif moving and failure is None:
+                            raise Moving(moving)
                 event = await self._next(failure)
                 if not isinstance(event, Exception):
                     todo.extend(barrier.handle(event))

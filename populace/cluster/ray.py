@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
-import signal
-import socket
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +24,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from populace.budget.amounts import NOTHING, Amount
 from populace.budget.service import account_for
+from populace.cluster.agreement import Having, differences, what_is_here
 from populace.cluster.job import Job
 from populace.cluster.liveness import Liveness, aside, own_process
 from populace.cluster.ray_actors import (
@@ -39,6 +38,8 @@ from populace.cluster.ray_actors import (
     result,
     shard_name,
 )
+from populace.cluster.ray_connecting import connect, ports, take_signals_back
+from populace.cluster.ray_placing import Placing
 from populace.cluster.transport import Opened, Progress
 from populace.cluster.wire import (
     pack,
@@ -54,6 +55,7 @@ from populace.cluster.wire import (
 )
 from populace.core.errors import ActorLost, TransportError
 from populace.core.records import Counts, Position
+from populace.data.societies import Origin
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope, Frame, count_messages, unpack_frame
 from populace.kernel.events import RunDone, TickDone
@@ -74,6 +76,8 @@ _CLOSING_S: Final = 4.0
 """How long shards may take to close their gateways."""
 _ENDING_S: Final = 3.0
 """How long actors, or a Ray that was started here, may take to end."""
+_NAMED: Final = 5
+"""How many differences of a node an error names."""
 _SILENT_S: Final = 1.0
 """How long each of these may take once the shards did not answer in time: a signal ends a run all the same."""
 
@@ -92,6 +96,7 @@ class RayTransport:
         self._account_lost = False
         self._silent = False
         self._liveness: Liveness | None = None
+        self._placing = Placing()
         self._processes: list[psutil.Process] = []
 
     async def start(self, job: Job) -> Opened:
@@ -101,13 +106,13 @@ class RayTransport:
 
     async def _start(self, job: Job) -> Opened:
         if not ray.is_initialized():
-            await aside(_connect, patience_s=_CONNECTING_S, stays=True)
-            _take_signals_back()
+            await aside(connect, patience_s=_CONNECTING_S, stays=True)
+            take_signals_back()
             self._started_ray = True
             if "RAY_ADDRESS" not in os.environ:
                 self._processes = psutil.Process().children(recursive=True)
         if self._liveness is None:
-            self._liveness = Liveness(await aside(_ports, patience_s=_CONNECTING_S))
+            self._liveness = Liveness(await aside(ports, patience_s=_CONNECTING_S))
         here = ray.get_runtime_context().get_node_id()
         owner = msgspec.msgpack.encode(own_process(here))
         again = self._job is not None
@@ -117,9 +122,7 @@ class RayTransport:
         self.forms.join(job.forms)
         job = msgspec.structs.replace(job, forms=self.forms.learnt())
         packed = msgspec.msgpack.encode(job)
-        resources = await aside(ray.cluster_resources, patience_s=_CONNECTING_S)
-        share = min(1.0, 0.9 * float(resources.get("CPU", 1.0)) / (settings.shards + 1))
-        options = {"num_cpus": share, "max_restarts": 0, "max_task_retries": 0}
+        options: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
         if self._shards:
             await self._close_shards()
         if self._quota is not None:
@@ -131,33 +134,66 @@ class RayTransport:
             there = NodeAffinitySchedulingStrategy(here, soft=False)
             quota = {**options, "num_cpus": 0, "scheduling_strategy": there}
             self._quota = ray.remote(**quota)(QuotaActor).remote(packed, owner)
+        await self._place(settings.shards, again)
         # The world first: a shard is given its handle, which is another one where the world was lost.
         groups = {"control": CONTROLS, "hear": settings.shards}
-        worlds = ray.remote(concurrency_groups=groups, **options)(EnvironmentActor)
-        self._environment = await self._there(self._environment, worlds, (owner,), THE_WORLD, again)
+        where = await self._placing.world()
+        worlds = ray.remote(concurrency_groups=groups, **options, **where)(EnvironmentActor)
+        self._environment = await self._there(
+            self._environment,
+            lambda crowded: (worlds.options(num_cpus=0) if crowded else worlds).remote(owner),
+            THE_WORLD,
+            again,
+        )
         world = await self._result(self._environment.start.remote(packed, self._quota), THE_WORLD)
         parts = await self._result(self._environment.parts.remote(settings.shards), THE_WORLD)
-        kind = ray.remote(scheduling_strategy="SPREAD", max_concurrency=16, **options)(ShardActor)
-        self._shards = self._shards or [None] * settings.shards
+        await self._placing.take(settings.shards)
+        kind = ray.remote(max_concurrency=16, **options)(ShardActor)
         known = await asyncio.gather(
-            *(self._start_shard((index, owner), kind, again, packed, part) for index, part in enumerate(parts))
+            *(self._start_shard(index, owner, kind, again, packed, part) for index, part in enumerate(parts))
         )
+        await self._agree(job, packed)
         there = msgspec.msgpack.decode(world, type=Opened)
         return msgspec.structs.replace(
             there, fields=unpack_fields(there.fields), ties=unpack_tables(there.ties), on_record=known[0]
         )
 
-    async def _start_shard(
-        self, made_of: tuple[int, bytes], kind: Any, again: bool, job: bytes, part: Any
-    ) -> dict[int, int]:
-        index, _ = made_of
-        there = self._there(self._shards[index], kind, made_of, shard_name(index), again)
-        actor = self._shards[index] = await there
-        began = actor.start.remote(job, self._environment, self._quota, part)
-        known: dict[int, int] = await self._result(began, shard_name(index))
-        return known
+    async def _place(self, shards: int, again: bool) -> None:
+        """See what there is; the shards that have a better place now are ended, to be made anew there."""
+        moving = self._placing.better() if again else range(shards)
+        for index in moving if again else ():
+            if (actor := self._shards[index]) is not None:  # it may be lost already
+                ray.kill(actor)
+            self._shards[index] = None
+        if len(moving) == shards:
+            await self._placing.measure(shards)
+            self._shards = [None] * shards
 
-    async def _there(self, actor: Any, kind: Any, args: tuple[Any, ...], name: str, again: bool) -> Any:
+    async def _start_shard(self, index: int, owner: bytes, kind: Any, again: bool, job: bytes, part: Any) -> Any:
+        def make(crowded: bool) -> Any:
+            where = self._placing.crowded(index) if crowded else self._placing.shard(index)
+            return kind.options(**where).remote(index, owner)
+
+        room = partial(self._placing.has_room, index)
+        actor = self._shards[index] = await self._there(self._shards[index], make, shard_name(index), again, room)
+        began = actor.start.remote(job, self._environment, self._quota, part)
+        return await self._result(began, shard_name(index))
+
+    async def _agree(self, job: Job, packed: bytes) -> None:
+        """Raise TransportError, naming the node, where a shard's process has other programs than this one."""
+        ours = await asyncio.to_thread(what_is_here, Origin(job.origin, job.source))
+        asked = (self._result(one.having.remote(packed), shard_name(index)) for index, one in enumerate(self._shards))
+        for address, theirs in await asyncio.gather(*asked):
+            if found := differences(ours, msgspec.msgpack.decode(theirs, type=Having)):
+                more = f", and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+                raise TransportError(
+                    f"the node {address} has other programs than the driver: {'; '.join(found[:_NAMED])}{more}. A run "
+                    "is the same everywhere: use one image, or one environment, on all nodes."
+                )
+
+    async def _there(
+        self, actor: Any, make: Callable[[bool], Any], name: str, again: bool, room: Callable[[], Any] | None = None
+    ) -> Any:
         """The actor, or one in its place where it is lost. Raises TransportError where a run that goes back finds none.
 
         At first it may take its time: a cluster may have to grow. Where one that ran has gone with its node, and what
@@ -169,14 +205,15 @@ class RayTransport:
                     with suppress(ActorLost):
                         await self._result(actor.__ray_ready__.remote(), name)
                         return actor
-                actor = kind.remote(*args)
+                actor = make(False)
                 if again:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(_ROOM_S):
                             await self._result(actor.__ray_ready__.remote(), name)
                             return actor
-                    ray.kill(actor)
-                    actor = kind.options(num_cpus=0).remote(*args)
+                    if room is None or not await room():
+                        ray.kill(actor)
+                        actor = make(True)
                 await self._result(actor.__ray_ready__.remote(), name)
                 return actor
         except TimeoutError:
@@ -296,6 +333,10 @@ class RayTransport:
         await asyncio.gather(*calls)
         return True
 
+    def better_placed(self) -> list[str]:
+        """Shards that a node which joined has room for, and those on one that is to go."""
+        return [shard_name(index) for index in self._placing.better()]
+
     async def progress(self) -> Progress:
         """Sums over the shards."""
         asked = [self._result(actor.progress.remote(), shard_name(index)) for index, actor in enumerate(self._shards)]
@@ -319,6 +360,7 @@ class RayTransport:
                 self._silent = True
             except ray.exceptions.RayError:
                 pass
+            await self._placing.close()
             if self._liveness is not None:
                 await self._liveness.close()
             if self._started_ray:
@@ -382,56 +424,3 @@ class RayTransport:
         with suppress(TimeoutError, ray.exceptions.RayError):
             await aside(ray.kill, self._quota, patience_s=self._patience_s(_ENDING_S))
         self._quota = None
-
-
-def _connect() -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        if address := os.environ.get("RAY_ADDRESS"):
-            _knock(address)
-            ray.init(log_to_driver=False, configure_logging=False)
-        else:
-            # Without "local" Ray would join any other that runs on this machine.
-            ray.init("local", include_dashboard=False, log_to_driver=False, configure_logging=False)
-    except Exception as error:
-        address = os.environ.get("RAY_ADDRESS")
-        where = f"RAY_ADDRESS={address}" if address else "a Ray on this machine"
-        raise TransportError(
-            f"cannot reach {where}: {error}. Run `populace doctor`, or use --transport local."
-        ) from error
-
-
-def _ports() -> dict[str, tuple[str, int]]:
-    """What must be there for any call: Ray's control service, and its part on this machine."""
-    context = ray.get_runtime_context()
-    host, _, port = context.gcs_address.rpartition(":")
-    ports = {"Ray's control service": (host, int(port))}
-    for node in ray.nodes():
-        if node["NodeID"] == context.get_node_id():
-            ports["Ray's raylet on this machine"] = (node["NodeManagerAddress"], node["NodeManagerPort"])
-    return {name: at for name, at in ports.items() if _listens_now(*at)}
-
-
-def _listens_now(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port), timeout=5.0).close()
-    except OSError:  # behind a Ray client it may not be reached from here
-        return False
-    return True
-
-
-def _take_signals_back() -> None:
-    """Ray's core puts a handler of its own in the place of the process's, which ends it with a stack trace."""
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if (handler := signal.getsignal(number)) is not None:
-                signal.signal(number, handler)
-                signal.siginterrupt(number, False)
-
-
-def _knock(address: str) -> None:
-    """Raise OSError at once where nothing listens; Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=5.0).close()

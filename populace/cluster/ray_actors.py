@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from populace.budget.ledger import marker
 from populace.budget.service import AccountService, RemoteLink
+from populace.cluster.agreement import what_is_here
 from populace.cluster.host import ShardHost, build_host, split_parcels, tune_collector
 from populace.cluster.job import Built, Job, build_run
 from populace.cluster.liveness import Owner, end_with
@@ -46,6 +47,7 @@ from populace.core.claims import Claim, News
 from populace.core.errors import ActorLost, PopulaceError, StorageError, TransportError
 from populace.core.records import Answer, Counts, Look
 from populace.core.rounds import Contribution, Heard
+from populace.data.societies import Origin
 from populace.env.plain import Shown
 from populace.kernel.bus import unpack_frame
 from populace.kernel.environment import Environment
@@ -388,6 +390,11 @@ class ShardActor:
         await self._host.gateway.open()
         tune_collector()
         return on_record(pasts)
+
+    async def having(self, job: bytes) -> tuple[str, bytes]:
+        """The address of this node, and, packed, what this process has for the job; see `agreement`."""
+        read = msgspec.msgpack.decode(job, type=Job)
+        return ray.util.get_node_ip_address(), pack(what_is_here(Origin(read.origin, read.source)))
 
     async def restore(self, tick: int, state: bytes) -> None:
         """Put the shard, just started, where it stood."""

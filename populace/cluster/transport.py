@@ -119,6 +119,9 @@ class Transport(Protocol):
         Gives whether that is so. Raises StorageError.
         """
 
+    def better_placed(self) -> Sequence[str]:
+        """What would stand better elsewhere; a `start` called then moves it there."""
+
     async def progress(self) -> Progress:
         """How far the tick under way has come."""
 

@@ -11,6 +11,7 @@ PopulaceError
 │   └── BudgetSpent        the run reached its ceiling of money or tokens       (exit code 8)
 ├── TransportError         a shard, the environment service or Ray was lost      (exit code 5)
 │   ├── ActorLost          a shard, the world, the quota or what one sent was lost
+│   ├── Moving             no failure: at an edge, shards go on in another place
 │   └── StaleOrder         an order came late, to what has gone on since; nobody waits for a reply
 ├── BusError               a frame of messages that cannot be read
 ├── ConservationError      messages or asks do not add up: a bug in populace     (exit code 70)
@@ -100,6 +101,17 @@ class ActorLost(TransportError):
 
     def __str__(self) -> str:
         return f"{' and '.join(self.names)} was lost: {self.story}"
+
+
+class Moving(TransportError):
+    """No failure: at an edge where all is saved, `names` have a better place elsewhere, and the run goes on there."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(names)
+        self.names = names
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.names)}: moving to another place"
 
 
 class StaleOrder(TransportError):

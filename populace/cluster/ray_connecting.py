@@ -1,0 +1,105 @@
+"""Reaches a Ray: the one that RAY_ADDRESS names, or one that is started here; and what must be there for any call."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from typing import Any
+
+import ray
+
+from populace.core.errors import TransportError
+
+
+def connect() -> None:
+    """Join the Ray that RAY_ADDRESS names, from any of its nodes, or start one.
+
+    Raises TransportError, which says what stands in the way.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    quietly: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+    if address := os.environ.get("RAY_ADDRESS"):
+        _join(address, quietly)
+        return
+    try:
+        # Without "local" Ray would join any other that runs on this machine.
+        ray.init("local", include_dashboard=False, **quietly)
+    except Exception as error:
+        raise TransportError(
+            f"cannot start a Ray on this machine: {error}. Run `populace doctor`, or use --transport local."
+        ) from error
+
+
+def _join(address: str, quietly: dict[str, Any]) -> None:
+    try:
+        _knock(address)
+    except OSError as error:
+        raise TransportError(
+            f"cannot reach RAY_ADDRESS={address}: {error}. Nothing listens there: see that the cluster runs and that "
+            "its port is open from here, or use --transport local."
+        ) from error
+    try:
+        ray.init(**quietly, **_own_address(address))
+    except Exception as error:
+        tokens = (
+            "Something listens there, and does not take this driver: most often RAY_AUTH_MODE and RAY_AUTH_TOKEN (or "
+            "RAY_AUTH_TOKEN_PATH, or ~/.ray/auth_token), which must be the same for head, workers and driver."
+            if isinstance(error, ConnectionError)
+            else "Run `populace doctor`, or use --transport local."
+        )
+        raise TransportError(f"cannot join RAY_ADDRESS={address}: {str(error).rstrip('.')}. {tokens}") from error
+
+
+def _own_address(address: str) -> dict[str, str]:
+    """The address of this machine as the head sees it, by which Ray finds the node here; else it asks the internet."""
+    host = _host(address)
+    if not host or address.startswith("ray://"):
+        return {}
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        asked.connect((host, 9))  # no packet is sent
+        own = str(asked.getsockname()[0])
+    return {} if own.startswith("127.") or own == "::1" else {"_node_ip_address": own}
+
+
+def _host(address: str) -> str:
+    """The host of an address such as `10.0.0.1:6379`; '' where it names none."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    return host.strip("[]") if port.isdigit() else ""
+
+
+def ports() -> dict[str, tuple[str, int]]:
+    """What must be there for any call: Ray's control service, and its part on this machine."""
+    context = ray.get_runtime_context()
+    host, _, port = context.gcs_address.rpartition(":")
+    ports = {"Ray's control service": (host, int(port))}
+    for node in ray.nodes():
+        if node["NodeID"] == context.get_node_id():
+            ports["Ray's raylet on this machine"] = (node["NodeManagerAddress"], node["NodeManagerPort"])
+    return {name: at for name, at in ports.items() if _listens_now(*at)}
+
+
+def _listens_now(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=5.0).close()
+    except OSError:  # behind a Ray client it may not be reached from here
+        return False
+    return True
+
+
+def take_signals_back() -> None:
+    """Ray's core puts a handler of its own in the place of the process's, which ends it with a stack trace."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if (handler := signal.getsignal(number)) is not None:
+                signal.signal(number, handler)
+                signal.siginterrupt(number, False)
+
+
+def _knock(address: str) -> None:
+    """Raise OSError at once where nothing listens; Ray itself would try for minutes."""
+    if host := _host(address):
+        port = int(address.rpartition(":")[2])
+        socket.create_connection((host, port), timeout=5.0).close()
