@@ -105,7 +105,7 @@ class Coordinator:
         self._transport = transport
         file = self.course.file
         self._store = Store(out.resolve(), file.run, settings, remote, file.salvaged) if keeps else None
-        self._uploads = Uploads(mirror, transport, self._audience.note)
+        self._uploads = Uploads(mirror, transport, self._audience.note, settings.remote.upload_every_s)
         self._probe = probe
         self._saver = Saver(self._store, transport, self._uploads)
         self._comparison = Comparison(self.course, self._audience.note)
@@ -322,6 +322,7 @@ class Coordinator:
         parts, wall_s = (0, 0.0) if state is None else (state.parts, state.wall_s)
         fields = {"type": str, **society.fields} if society.types else society.fields
         tables = Tables(self.out, fields, self.settings.record, parts=parts, former_ticks=former_ticks)
+        self._uploads.go_on()
         self._standing = standing = Standing(self.out, job.agents, barrier, tables, first, wall_s)
         self._reached = barrier
         if state is None:

@@ -73,7 +73,7 @@ _CLOSING_S: Final = 5.0
 """How long a gateway of an attempt that is over may take to close."""
 
 
-CONTROLS: Final = 2
+CONTROLS: Final = 3
 """How many calls of the group `control` the world's process takes at once."""
 THE_WORLD: Final = "the world"
 THE_QUOTA: Final = "the quota"
@@ -253,6 +253,7 @@ class EnvironmentActor:
         out = [(frame.destination, ray.put(frame.pack())) for frame in done.frames]
         return pack(msgspec.structs.replace(done, frames=[])), out, pack(self._forms.learnt())
 
+    @_group("control")
     def upload(self) -> None:
         """Upload the world's journal so far, where the run's folder is remote."""
         if self._mirror is not None:

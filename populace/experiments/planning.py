@@ -119,7 +119,7 @@ def _arm(experiment: Experiment, name: str, arm: Arm, society: int) -> DesignedA
             raise experiment.wrong("arms", name, "levers", at, said=f"arm {name!r}: {error}") from None
     settings = dict(arm.settings) | ({} if arm.model is None else {"model.kind": arm.model})
     for key in settings:
-        if key.partition(".")[0] in ("seed", "ticks", "levers", "experiment", "arm", "checkpoint", "journal"):
+        if key.partition(".")[0] in ("seed", "ticks", "levers", "experiment", "arm", "checkpoint", "journal", "remote"):
             raise experiment.wrong(
                 "arms", name, "settings", said=f"arm {name!r}: {key} is the experiment's, not an arm's"
             )

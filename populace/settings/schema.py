@@ -320,6 +320,16 @@ class CheckpointSettings(_Section):
     kept_at: Annotated[tuple[Annotated[int, Field(gt=0, lt=2**31)], ...], Field(strict=False)] = ()
 
 
+class RemoteSettings(_Section):
+    """How a run works in a folder in an object store (`--out s3://...`); without one, this changes nothing.
+
+    Answers are uploaded every `upload_every_s` seconds beside the uploads behind checkpoints, so that a lost machine
+    loses at most those that came since. None: behind checkpoints only.
+    """
+
+    upload_every_s: PositiveFloat | None = 30.0
+
+
 class SurveySettings(_Section):
     """A survey that is asked while the run is played, before each tick of `at`; see `populace.probes.Survey`.
 
@@ -391,6 +401,7 @@ class Settings(_Section):
     limits: Annotated[LimitSettings, RESUME] = LimitSettings()
     record: Annotated[Record, FORK] = Record()
     checkpoint: Annotated[CheckpointSettings, RESUME] = CheckpointSettings()
+    remote: Annotated[RemoteSettings, RESUME] = RemoteSettings()
     journal: Annotated[Literal["process", "machine", "off"], RESUME] = "process"
     society: Annotated[dict[str, Any], FORK] = {}
     minds: Annotated[dict[str, Mind], FORK] = {}

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from support.mirrored import server  # noqa: F401 - a fixture
 from support.running import SOCIETIES, run_local
 from support.s3_server import ENVIRONMENT, Gate, S3Server
 
+from populace.store.journal.read import read_journal
 from populace.store.manifest import read_manifest
 from populace.store.remote.mirror import Mirror
 from populace.store.tables.tables import read_table
@@ -46,8 +48,10 @@ def populace(env: dict[str, str], cwd: Path, *arguments: str) -> subprocess.Comp
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=240, check=False)
 
 
-def killed(env: dict[str, str], cwd: Path, ticks: int, *arguments: str) -> None:
-    """Begin a run and kill it with SIGKILL, with all its children, in the tick after so many."""
+def killed(
+    env: dict[str, str], cwd: Path, ticks: int, *arguments: str, when: Callable[[], bool] = lambda: True
+) -> None:
+    """Begin a run and kill it with SIGKILL, with all its children, in a tick after so many in which `when` holds."""
     command = [sys.executable, "-m", "populace.cli", *arguments]
     with subprocess.Popen(
         command, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -56,7 +60,7 @@ def killed(env: dict[str, str], cwd: Path, ticks: int, *arguments: str) -> None:
         for line in process.stderr:
             event = json.loads(line) if line.startswith("{") else {"event": line}
             assert event["event"] != "end", "the run ended before it could be killed"
-            if event["event"] == "tick" and event["tick"] >= ticks:
+            if event["event"] == "tick" and event["tick"] >= ticks and when():
                 break
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -107,6 +111,46 @@ def test_killed_and_the_machine_lost_it_goes_on_from_the_store(
     replayed = populace(env, tmp_path, "replay", remote, "--shards", "3")
     assert replayed.returncode == 0, replayed.stderr
     assert "every trace hash agrees" in replayed.stdout
+
+
+def answers_of(folder: Path, attempt: int = 0) -> set[tuple[int, int, int]]:
+    """By whom and when the answers on record in a journal were asked for, that were paid for in an attempt."""
+    found = read_journal(folder) if folder.exists() else ()
+    return {(one.answer.tick, one.answer.agent, one.answer.nth) for one in found if one.attempt == attempt}
+
+
+@pytest.mark.parametrize("every_s", [0.1, 1e6], ids=["often", "never"])
+def test_a_lost_machine_loses_the_answers_since_the_last_upload(
+    server: S3Server, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch, every_s: float
+) -> None:
+    """No checkpoint was saved. The control uploads no answers in between: all are lost, and paid for twice."""
+    env, remote = environment(server, tmp_path), f"s3://bucket/runs/answers-{every_s:.0f}"
+    rare = ("--set", "checkpoint.every_ticks=1000", "--set", f"remote.upload_every_s={every_s}")
+    slow = ("--set", "model.latency.median_s=0.15", "--set", "model.latency.sigma=0.1")
+    under = f"{remote.removeprefix('s3:/')}/journal/"
+    uploaded = lambda: every_s > 1.0 or len(server.puts(under)) > 1  # noqa: E731
+    killed(
+        env, tmp_path, 2, "run", SOCIETIES, *ARGUMENTS, *rare, *slow, "--shards", "2", "--out", remote, when=uploaded
+    )
+    (staged,) = (tmp_path / "cache" / "runs").glob("*/journal")
+    given, there = answers_of(staged), answers_of(fetched(monkeypatch, env, remote, tmp_path / "first") / "journal")
+    assert there <= given
+    shutil.rmtree(tmp_path / "cache")
+    if every_s > 1.0:
+        assert given
+        assert not there
+        return
+    assert there
+    done = populace(env, tmp_path, "resume", remote)
+    assert done.returncode == 0, done.stderr
+    copy = fetched(monkeypatch, env, remote, tmp_path / "copy")
+    manifest, whole = read_manifest(copy), read_manifest(undisturbed)
+    assert manifest["trace_hashes"] == whole["trace_hashes"]
+    assert manifest["began_at_tick"] == 0
+    same_tables(copy, undisturbed)
+    asked, again = answers_of(undisturbed / "journal"), answers_of(copy / "journal", 1)
+    assert again == asked - there, "what had been uploaded is not paid for again, and all else is asked"
+    assert again & given == given - there
 
 
 def test_a_fork_of_a_run_in_the_store_pays_for_nothing_it_inherits(

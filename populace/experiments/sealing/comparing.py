@@ -25,7 +25,7 @@ CLOSE: Final = 1e-9
 """How far a figure may be from the sealed one, relative to it, where a sum came out otherwise on another processor."""
 _FREE: Final = (
     "budget", "endpoint", "checkpoint", "metrics_port", "metrics_host", "metrics_targets", "transport", "shards",
-    "journal", "record", "society", "levers", "limits", "log", "traces",
+    "journal", "record", "society", "levers", "limits", "log", "traces", "remote",
 )  # fmt: skip
 
 

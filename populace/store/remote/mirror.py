@@ -216,22 +216,26 @@ class Mirror:
                 return [name for name, new in zip(ordered, fetched, strict=True) if new]
         raise StorageError(f"{self.remote}: changes faster than it can be fetched. Try again once its run has ended.")
 
-    def push(self, *, without: Sequence[str] = (), patience_s: float | None = None) -> Pushed:
-        """Upload what is new or grew, but for `without`, then delete there what this mirror knew and is gone here.
+    def push(
+        self, *, only: Sequence[str] = ("*",), without: Sequence[str] = (), patience_s: float | None = None
+    ) -> Pushed:
+        """Upload what is new or grew, of `only` but for `without`, then delete there what it knew and is gone here.
 
         A store that fails for the moment is tried again for `patience_s`. Raises StorageError, naming the object; then
         what is here is whole, and the next push goes on from where this one came to.
         """
         with self._busy:
             self.store.patience_s = PATIENCE_S if patience_s is None else patience_s
-            return self._push(without)
+            return self._push(only, without)
 
-    def _push(self, without: Sequence[str]) -> Pushed:
-        sizes = {name: about for name, about in self._look_here().items() if not _fits(name, without)}
+    def _push(self, only: Sequence[str], without: Sequence[str]) -> Pushed:
+        here = self._look_here().items()
+        sizes = {name: about for name, about in here if _fits(name, only) and not _fits(name, without)}
         there = self.store.list()
         new = [name for name in sizes if not self._is_there(name, sizes[name], there.get(name))]
         new.sort(key=lambda name: (_stage(name), name))
-        gone = [name for name in self._known if name not in sizes and not (self.local / name).exists()]
+        known = [name for name in self._known if _fits(name, only)]
+        gone = [name for name in known if name not in sizes and not (self.local / name).exists()]
         gone.sort(key=lambda name: (_stage(name), name), reverse=True)
         with ThreadPoolExecutor(_THREADS) as pool:
             for stage, names in groupby(new, _stage):
