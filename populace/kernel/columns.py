@@ -79,21 +79,21 @@ def fits(column: Column, values: list[Any], containers: list[int]) -> bool:
 
     If not, they may still be what it declares: that has to be tried. What sets hold is left to `sorted_sets`.
     """
-    found = _kinds(values)
+    found = kinds_of(values)
     if not found <= column.kinds:
         return False
     if column.form is Form.SCALAR or found <= SCALARS:
         return True
     if column.form is Form.ANYTHING:
-        return _are_plain(values, containers)
+        return are_plain(values, containers)
     held = values if found.isdisjoint(SCALARS) else [one for one in values if type(one) not in SCALARS]
     if column.form is not Form.FROZENSET:
         note_shared(held, 1 if held is values else 2, containers)
     if column.is_set:
         return True
-    if not _kinds(_together(held)) <= column.inner:
+    if not kinds_of(_together(held)) <= column.inner:
         return False
-    return column.form is not Form.DICT or _kinds(_together(map(dict.values, held))) <= column.values
+    return column.form is not Form.DICT or kinds_of(_together(map(dict.values, held))) <= column.values
 
 
 def note_shared(held: list[Any], lists: int, containers: list[int]) -> None:
@@ -105,6 +105,11 @@ def note_shared(held: list[Any], lists: int, containers: list[int]) -> None:
     references = list(map(getrefcount, held))
     if references.count(alone) != len(held):
         containers += [id(one) for one, found in zip(held, references, strict=True) if found != alone]
+
+
+def stand_alone(held: list[Any]) -> bool:
+    """Whether nothing refers to each of these but its one place, and the list `held`."""
+    return list(map(getrefcount, held)).count(_REFERENCES + 1) == len(held)
 
 
 def sorted_sets(column: Column, values: list[Any]) -> list[Any] | None:
@@ -123,7 +128,7 @@ def sorted_sets(column: Column, values: list[Any]) -> list[Any] | None:
             lists = [one for one in found if type(one) is list]
     except TypeError:
         return None
-    return found if _kinds(_together(lists)) <= column.inner else None
+    return found if kinds_of(_together(lists)) <= column.inner else None
 
 
 def put_sets(
@@ -133,7 +138,7 @@ def put_sets(
 
     Where each stands `alone`, a set that is an `OrderedSet` stays the object that it was, and is filled again.
     """
-    if alone and _kinds(values) == {OrderedSet}:
+    if alone and kinds_of(values) == {OrderedSet}:
         for one, again in zip(values, elements, strict=True):
             one.clear()
             one.update(again)
@@ -144,7 +149,7 @@ def put_sets(
             put(agent, column.name, kind(again))
 
 
-def _kinds(values: Iterable[Any]) -> set[type]:
+def kinds_of(values: Iterable[Any]) -> set[type]:
     """The types of these values, which mostly is one: counting that is three times as fast as a set of all."""
     types = list(map(type, values))
     if types and types.count(types[0]) == len(types):
@@ -152,7 +157,7 @@ def _kinds(values: Iterable[Any]) -> set[type]:
     return set(types)
 
 
-def _are_plain(values: list[Any], containers: list[int]) -> bool:
+def are_plain(values: list[Any], containers: list[int]) -> bool:
     """Whether these are such values as MessagePack gives; level by level, deep down each container once."""
     known: set[int] = set()
     for level in count():
@@ -172,7 +177,7 @@ def _are_plain(values: list[Any], containers: list[int]) -> bool:
                 if level > _TREE:  # a list that holds itself has no end
                     held[:] = {id(one): one for one in held if id(one) not in known}.values()
                     known.update(map(id, held))
-        if dicts and not _kinds(_together(dicts)) <= _KEYS:
+        if dicts and not kinds_of(_together(dicts)) <= _KEYS:
             return False
         values = [*_together(map(dict.values, dicts)), *_together(lists)]
     raise AssertionError("unreachable")
@@ -180,20 +185,20 @@ def _are_plain(values: list[Any], containers: list[int]) -> bool:
 
 def _form_of(kind: Any) -> tuple[Form, frozenset[type], frozenset[type], frozenset[type]] | None:
     none: frozenset[type] = frozenset()
-    kind = _bare(kind)
+    kind = bare(kind)
     if isinstance(kind, _types.AnyType):
         return Form.ANYTHING, _ANYTHING, none, none
-    scalars = _scalars(kind)
+    scalars = scalars_of(kind)
     if scalars is not None:
         return Form.SCALAR, scalars, none, none
-    options = [_bare(one) for one in (kind.types if isinstance(kind, _types.UnionType) else (kind,))]
-    held = [one for one in options if _scalars(one) is None]
-    beside = none.union(*(_scalars(one) or none for one in options))
+    options = [bare(one) for one in (kind.types if isinstance(kind, _types.UnionType) else (kind,))]
+    held = [one for one in options if scalars_of(one) is None]
+    beside = none.union(*(scalars_of(one) or none for one in options))
     if len(held) != 1 or any(getattr(held[0], name, None) is not None for name in ("min_length", "max_length")):
         return None
     form: Form
     own: set[type]
-    inner, values = _scalars(getattr(held[0], "item_type", None)), none
+    inner, values = scalars_of(getattr(held[0], "item_type", None)), none
     match held[0]:
         case _types.ListType():
             form, own = Form.LIST, {list}
@@ -202,7 +207,7 @@ def _form_of(kind: Any) -> tuple[Form, frozenset[type], frozenset[type], frozens
         case _types.FrozenSetType():
             form, own = Form.FROZENSET, {frozenset, OrderedFrozenSet}
         case _types.DictType(key_type=key, value_type=value):
-            form, own, inner, values = Form.DICT, {dict}, _scalars(key), _scalars(value) or none
+            form, own, inner, values = Form.DICT, {dict}, scalars_of(key), scalars_of(value) or none
             if not values:
                 return None
         case _:
@@ -210,17 +215,18 @@ def _form_of(kind: Any) -> tuple[Form, frozenset[type], frozenset[type], frozens
     return None if inner is None else (form, beside | own, inner, values)
 
 
-def _bare(kind: Any) -> Any:
+def bare(kind: Any) -> Any:
+    """A type without what is said of it beside."""
     while isinstance(kind, _types.Metadata):
         kind = kind.type
     return kind
 
 
-def _scalars(kind: Any) -> frozenset[type] | None:
+def scalars_of(kind: Any) -> frozenset[type] | None:
     """The types of a scalar without constraints, or of several; None for all else."""
-    kind = _bare(kind)
+    kind = bare(kind)
     if isinstance(kind, _types.UnionType):
-        each = [_scalars(one) for one in kind.types]
+        each = [scalars_of(one) for one in kind.types]
         return None if None in each else frozenset().union(*(one or () for one in each))
     found = _SCALAR_TYPES.get(type(kind))
     if found is None or any(getattr(kind, name) is not None for name in getattr(kind, "__struct_fields__", ())):

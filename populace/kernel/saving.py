@@ -27,6 +27,7 @@ from populace.core.roster import Roster
 from populace.core.text import shown_value
 from populace.kernel.columns import SCALARS, Column, column_of, fits, put_sets, sorted_sets
 from populace.kernel.likeness import MUTABLE, all_alike, is_frozen, read_as
+from populace.kernel.nested import Check, check_of
 
 _NEXT: Final = (
     "A run is saved and resumed with agents as plain data: declare the field with the type that it holds, or keep in "
@@ -39,16 +40,25 @@ _types: Final = msgspec.inspect
 
 
 class _Field(NamedTuple):
-    """A field that is more than a scalar. `flat` holds scalars only; `sets` holds a set at any depth."""
+    """A field that is more than a scalar. `flat` holds scalars only; `sets` holds a set at any depth.
+
+    `check` says of values whether they need not be read back, where that can be told; `decode` reads back a list.
+    """
 
     name: str
     read: Callable[[Any], Any]
     flat: bool
     sets: bool
+    check: Check | None
+    decode: Callable[[bytes], list[Any]]
 
 
 _Sets = tuple[Column, list[Any], list[Any]]
 """A field with sets: the values of it that some agents hold, and their elements in order."""
+
+
+_Again = tuple[str, list[Any]]
+"""A field, and its values as they are read back."""
 
 
 class Examined(NamedTuple):
@@ -69,14 +79,16 @@ class Keeper:
         self._set = set_field if kind.__struct_config__.frozen else setattr
         self._decode = msgspec.msgpack.Decoder(kind).decode
         self._decode_all = msgspec.msgpack.Decoder(list[kind]).decode  # type: ignore[valid-type]
-        shapes = {one.name: _shape(one.type, ()) for one in fields}
         self._open = kind.__dictoffset__ != 0
-        self._readers = [attrgetter(name) for name in shapes]
-        self._held = [_Field(name, attrgetter(name), flat, sets) for name, (held, flat, sets) in shapes.items() if held]
+        self._readers = [attrgetter(one.name) for one in fields]
+        held = [_field(one, of.type) for one, of in zip(fields, msgspec.structs.fields(kind), strict=True)]
+        self._held = [one for one in held if one is not None]
         self._with_sets = [one for one in self._held if one.sets]
         columns = [column_of(one) for one in fields]
-        own = self._open or hasattr(kind, "__post_init__") or None in columns
+        own = self._open or hasattr(kind, "__post_init__")
         self._columns = None if own else [one for one in columns if one is not None]
+        flat = {one.name for one in columns if one is not None}
+        self._nested = [one for one in self._held if one.name not in flat]
 
     def read(self, packed: bytes) -> Agent:
         """An agent from what `pack_agent` gave. Raises msgspec.MsgspecError where it is none of this class."""
@@ -109,13 +121,14 @@ class Keeper:
         for start in range(0, len(agents), _CHUNK):
             part, mine = agents[start : start + _CHUNK], ids[start : start + _CHUNK]
             found: list[int] = []
-            ordered = self._as_declared(part, mine, found, rows if pack else None)
+            columns: list[_Again] = []
+            ordered = self._as_declared(part, mine, found, columns, rows if pack else None)
             if ordered is None:
                 found.clear()
                 columns = self._read_back(part, mine, found, rows)
-                read += [(part, name, column) for name, column in columns]
             else:
                 sets += [(column, part, values, elements) for column, values, elements in ordered]
+            read += [(part, name, column) for name, column in columns]
             containers += found
         return Examined(sets, read, containers, rows)
 
@@ -128,11 +141,17 @@ class Keeper:
                 put_sets(column, part, values, elements, self._set, alone=alone)
 
     def _as_declared(
-        self, agents: Sequence[Agent], ids: Sequence[int], containers: list[int], rows: list[bytes] | None
+        self,
+        agents: Sequence[Agent],
+        ids: Sequence[int],
+        containers: list[int],
+        again: list[_Again],
+        rows: list[bytes] | None,
     ) -> list[_Sets] | None:
-        """The sets of these agents, where all fields hold exactly what they declare.
+        """The sets of these agents, where all flat fields hold exactly what they declare.
 
-        None says that they must be read back. Notes the containers that may be shared, and what they are packed to.
+        None says that they must be read back. Notes the containers that may be shared, all other fields that had to be
+        read back, and what they are packed to.
         """
         if self._columns is None:
             return None
@@ -150,26 +169,57 @@ class Keeper:
                 values = elements
             if not column.always_saved:
                 saved.append(values)
+        stand_ins = [(column.name, values, elements) for column, values, elements in sets]
+        for field in self._nested:
+            values = list(map(field.read, agents))
+            if field.check is not None and field.check(values):
+                if rows is None:
+                    saved.append(list(map(field.read, agents)))
+                continue
+            values = list(map(field.read, agents))
+            found = self._field_again(field, values, agents, ids, containers)
+            again.append((field.name, found))
+            if field.sets:
+                stand_ins.append((field.name, values, found))
         try:
             if rows is None:
                 _encode(saved)
             else:
-                rows += self._pack(agents, sets)
+                rows += self._pack(agents, stand_ins)
         except _NOT_SAVED:
             self._explain(agents, ids)
         return sets
 
-    def _pack(self, agents: Sequence[Agent], sets: list[_Sets]) -> list[bytes]:
-        """What the agents are packed to once their sets are in order: those stand in for them meanwhile, as lists."""
-        if not (self._canonical and sets):
+    def _field_again(
+        self, field: _Field, values: list[Any], agents: Sequence[Agent], ids: Sequence[int], containers: list[int]
+    ) -> list[Any]:
+        """What these agents hold in a field once it is read back; notes the mutable containers in it now."""
+        try:
+            packed = list(map(_encode, values))
+            again = field.decode(b"".join((_array_of(len(packed)), *packed)))
+        except Exception:  # noqa: BLE001  # a class may check what it is made of, and raise anything
+            self._explain(agents, ids)
+        if self._canonical and field.sets:
+            again = list(map(order_sets, again))
+        repacked = list(map(_encode, again))
+        same = list(map(len, repacked)) == list(map(len, packed)) if field.sets else repacked == packed
+        if not (same and list(map(read_as, values)) == list(map(read_as, again))):
+            self._explain(agents, ids)
+        if not self._field_same(field, values, again, containers):
+            self._explain(agents, ids)
+        return again
+
+    def _pack(self, agents: Sequence[Agent], stand_ins: list[tuple[str, list[Any], list[Any]]]) -> list[bytes]:
+        """What the agents are packed to once their sets are in order: fields with sets hold stand-ins meanwhile."""
+        if not (self._canonical and stand_ins):
             return list(map(_encode, agents))
         try:
-            for column, _, elements in sets:
-                self._put(agents, column.name, elements)
+            for name, _, ordered in stand_ins:
+                self._put(agents, name, ordered)
             return list(map(_encode, agents))
         finally:
-            for column, values, _ in sets:
-                self._put(agents, column.name, values)
+            for name, values, _ in stand_ins:
+                self._put(agents, name, values)
 
     def _put(self, agents: Sequence[Agent], name: str, values: Sequence[Any]) -> None:
         put = self._set
@@ -203,17 +253,21 @@ class Keeper:
                     if read_as(was) is not read_as(now):
                         return False
         for field in self._held:
-            read = field.read
-            if field.flat:
-                containers.extend(id(value) for value in map(read, agents) if type(value) in MUTABLE)
-            elif not all_alike(list(map(read, agents)), list(map(read, again)), containers):
+            if not self._field_same(field, list(map(field.read, agents)), list(map(field.read, again)), containers):
                 return False
         return not self._open or not any(vars(agent) for agent in agents)
 
+    @staticmethod
+    def _field_same(field: _Field, was: list[Any], now: list[Any], containers: list[int]) -> bool:
+        if field.flat:
+            containers.extend(id(value) for value in was if type(value) in MUTABLE)
+            return True
+        return all_alike(was, now, containers)
+
     def _order_sets(self, agents: Sequence[Agent]) -> None:
-        for name, read, _, _ in self._with_sets:
+        for field in self._with_sets:
             for agent in agents:
-                self._set(agent, name, order_sets(read(agent)))
+                self._set(agent, field.name, order_sets(field.read(agent)))
 
     def _explain(self, agents: Sequence[Agent], ids: Sequence[int]) -> NoReturn:
         """Raise for the first agent that would come back as another."""
@@ -281,6 +335,15 @@ def check_saved(agent: Agent, id: int) -> None:  # noqa: A002
         raise NotKept(f"{kind.__name__}: agent {id} cannot be read back once it is saved: {error}. {_NEXT}") from None
     for difference in _differences(kind.__name__, agent, again):
         raise NotKept(f"{difference} (agent {id}). {_NEXT}")
+
+
+def _field(field: Any, declared: Any) -> _Field | None:
+    """A field of a class, as msgspec.inspect tells of it and as it is written; None for one that holds scalars."""
+    held, flat, sets = _shape(field.type, ())
+    if not held:
+        return None
+    check, decode = check_of(field.type), msgspec.msgpack.Decoder(list[declared]).decode
+    return _Field(field.name, attrgetter(field.name), flat, sets, check, decode)
 
 
 def _shape(kind: Any, inside: tuple[type, ...]) -> tuple[bool, bool, bool]:

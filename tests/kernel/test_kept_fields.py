@@ -56,6 +56,10 @@ class Big(Point, frozen=True):
     z: int = 3
 
 
+class Level(msgspec.Struct):
+    value: float
+
+
 WORDS = [f"w{i}" for i in range(12)]
 NUMBERS = [0, 8, 16, 3, 100, -5, 2**40, 7, 64, 128]
 
@@ -83,6 +87,8 @@ KINDS: list[tuple[Any, list[Any]]] = [
     (Note, [Note("a", {"x", "y", "z"}), Note("b")]),
     (Point, [Point(1), Big(1)]),
     (list[Note], [[Note("a", set(WORDS))], []]),
+    (dict[str, Level], [{"a": Level(0.5), "b": Level(1.0)}, {}, {"a": Level(1)}]),
+    (list[Point], [[Point(1), Point(2, 0.5)], [Big(1)], []]),
     (Decimal, [Decimal("1.10")]),
     (uuid.UUID, [uuid.UUID(int=5)]),
     (dt.datetime, [dt.datetime(2024, 5, 1, 3), dt.datetime(2024, 5, 1, 3, tzinfo=dt.UTC)]),  # noqa: DTZ001

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from populace.agents.mind.limits import clip, finite, within
+from populace.core.leaving import only_checks
 
 
 class Attitude(msgspec.Struct):
@@ -23,6 +24,7 @@ class Attitude(msgspec.Struct):
     remembers: int = 100
     arguments: list[str] = []
 
+    @only_checks
     def __post_init__(self) -> None:
         if (
             -1.0 <= self.position <= 1.0

@@ -8,6 +8,7 @@ import msgspec
 
 from populace.agents.mind.limits import clip, within
 from populace.core.draws import Stream
+from populace.core.leaving import only_checks
 
 Level = Literal["calm", "moderate", "intense"]
 LEVELS: Final[tuple[Level, ...]] = ("calm", "moderate", "intense")
@@ -27,6 +28,7 @@ class Emotion(msgspec.Struct):
     moderate: float = 1 / 3
     intense: float = 2 / 3
 
+    @only_checks
     def __post_init__(self) -> None:
         if (
             -1.0 <= self.valence <= 1.0
@@ -84,6 +86,7 @@ class Intensity(msgspec.Struct):
     up: float = 0.2
     down: float = 0.3
 
+    @only_checks
     def __post_init__(self) -> None:
         within("Intensity: up", self.up, 0.0, 1.0)
         within("Intensity: down", self.down, 0.0, 1.0)

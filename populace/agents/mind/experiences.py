@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.agents.mind.limits import finite
+from populace.core.leaving import only_checks
 
 
 class Experiences(msgspec.Struct):
@@ -24,6 +25,7 @@ class Experiences(msgspec.Struct):
     labels: list[str] = []
     features: bytes = b""
 
+    @only_checks
     def __post_init__(self) -> None:
         if self.most < 1 or not all(0.0 < one < float("inf") for one in self.scales):
             raise ValueError(f"Experiences: most={self.most} has to be at least 1, and scales={self.scales} above 0")

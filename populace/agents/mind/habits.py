@@ -9,6 +9,7 @@ import msgspec
 
 from populace.agents.mind.limits import finite, within
 from populace.core.draws import Stream
+from populace.core.leaving import only_checks
 
 
 class Habits(msgspec.Struct):
@@ -26,6 +27,7 @@ class Habits(msgspec.Struct):
     first: float = 0.0
     values: dict[str, float] = {}
 
+    @only_checks
     def __post_init__(self) -> None:
         within("Habits: rate", self.rate, 0.0, 1.0)
         within("Habits: adapt", self.adapt, 0.0, 1.0)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from populace.agents.mind import ranking, reflecting
 from populace.agents.mind.prompt import Count, estimate_tokens
+from populace.core.leaving import only_checks
 from populace.core.records import Abstained
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Memory(msgspec.Struct, omit_defaults=True):
     vectors: bytes = b""
     dimension: int = 0
 
+    @only_checks
     def __post_init__(self) -> None:
         """Raises ValueError for limits that hold nothing, and for a decay outside 0 to 1."""
         if self.max_entries < 1 or self.max_tokens < 1:

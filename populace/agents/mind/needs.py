@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from populace.agents.mind.limits import clip, within
+from populace.core.leaving import only_checks
 
 
 class Need(msgspec.Struct):
@@ -17,6 +18,7 @@ class Need(msgspec.Struct):
     fall_per_h: float = 0.0
     threshold: float = 0.3
 
+    @only_checks
     def __post_init__(self) -> None:
         if 0.0 <= self.level <= 1.0 and 0.0 <= self.threshold <= 1.0 and 0.0 <= self.fall_per_h < float("inf"):
             return

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from populace.agents.mind.limits import within
+from populace.core.leaving import leaves_alone, only_checks
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -19,6 +20,7 @@ class Step(msgspec.Struct, frozen=True):
     what: str
     where: str = ""
 
+    @only_checks
     def __post_init__(self) -> None:
         if 0.0 <= self.start < self.end <= 24.0:
             return
@@ -38,6 +40,10 @@ class Plan(msgspec.Struct):
 
     steps: list[Step] = []
 
+    def _in_order(self) -> bool:
+        return all(one.end <= other.start for one, other in pairwise(self.steps))
+
+    @leaves_alone(_in_order)
     def __post_init__(self) -> None:
         self.steps = sorted(self.steps, key=_start)
         for one, other in pairwise(self.steps):

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from populace.agents.mind.limits import clip, within
+from populace.core.leaving import only_checks
 
 _GRID: Final = 2.0**20
 
@@ -30,6 +31,7 @@ class Risk(msgspec.Struct):
     belief_in_warnings: float = 1.0
     wear: float = 0.2
 
+    @only_checks
     def __post_init__(self) -> None:
         names = ("probability", "severity", "threshold", "rate", "keep", "base", "belief_in_warnings", "wear")
         for name in names:

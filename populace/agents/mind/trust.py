@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from populace.agents.mind.limits import within
+from populace.core.leaving import only_checks
 
 
 class Trust(msgspec.Struct):
@@ -22,6 +23,7 @@ class Trust(msgspec.Struct):
     good: dict[str, float] = {}
     bad: dict[str, float] = {}
 
+    @only_checks
     def __post_init__(self) -> None:
         if not (self.a > 0.0 and self.b > 0.0) or self.most < 1:
             raise ValueError(f"Trust: a={self.a}, b={self.b} have to be above 0, and most={self.most} at least 1")
@@ -67,6 +69,7 @@ class DeltaTrust(msgspec.Struct):
     most: int = 150
     trust: dict[str, float] = {}
 
+    @only_checks
     def __post_init__(self) -> None:
         within("DeltaTrust: first", self.first, 0.0, 1.0)
         within("DeltaTrust: rate", self.rate, 0.0, 1.0)
