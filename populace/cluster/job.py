@@ -22,6 +22,7 @@ from populace.core.errors import PopulaceError, ScenarioError, SettingsError
 from populace.core.places import defined_at, raised_at
 from populace.core.records import DEFAULT_ROLE
 from populace.core.roster import ONE, Roster
+from populace.core.tables import PART_TABLES, TABLES
 from populace.core.trace import TRACE_VERSION
 from populace.data.societies import Origin, load_society, renew
 from populace.env import Opening, World
@@ -232,7 +233,7 @@ def build_run(job: Job) -> Built:
             world, society.outcomes, shards=settings.shards, frame_bytes=settings.bus.frame_bytes,
             attempt=job.attempt, levers=levers, membership=membership if settings.levers else None,
             record_actions=settings.record.actions, record_asks=settings.record.asks,
-            record_rounds=settings.record.rounds, trace_version=job.trace_version,
+            record_rounds=settings.record.rounds, part_tables=_part_tables(settings), trace_version=job.trace_version,
             scope=_scope(job, society, settings, world.actions, world.queries), eras=job.eras,
         )  # fmt: skip
 
@@ -284,6 +285,11 @@ def build_shard(job: Job, index: int, part: ShardPart) -> Shard:
             agents += _agents(society, of, part.columns[of], rows)
         types[of] = Hosted(kind, public_fields(kind), activation_of(society, of), columns)
     return Shard(plan, scope, agents, types, _levers(job, part.members, None), roster)
+
+
+def _part_tables(settings: Settings) -> tuple[str, ...]:
+    """The tables of parts that the settings have kept."""
+    return tuple(name for name in PART_TABLES if getattr(settings.record, str(TABLES[name].record)))
 
 
 def _scope(

@@ -20,7 +20,6 @@ from populace.cluster.world_host import WorldHost, build_world_host
 from populace.core.claims import Claim, News
 from populace.core.records import Answer, Counts, Look, Position
 from populace.core.rounds import Contribution, Heard
-from populace.env.network.part import Network
 from populace.env.plain import Shown
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope, Frame, count_messages
@@ -29,6 +28,7 @@ from populace.kernel.events import RunDone, TickDone
 from populace.kernel.packing import read_values
 from populace.kernel.peeking import Peeked, peek, present
 from populace.kernel.reports import WorldDone
+from populace.kernel.rows import part_rows
 from populace.kernel.snapshot import RunState, ShardState, split_mail
 from populace.models.dialect import EndpointForms
 from populace.store.journal.recording import Missed, join_positions, on_record, open_pasts
@@ -68,12 +68,8 @@ class _Door:
 def opened(environment: Environment) -> Opened:
     """What the coordinator is told of a world that was just built."""
     world = environment.world
-    ties = {
-        name: {"source": part.out.sources(), "target": part.out.targets, "weight": part.out.weights}
-        for name, part in world.parts.items()
-        if isinstance(part, Network) and part.edge_count
-    }
-    return Opened(world.rows_of(world.ids()), environment.measure(), ties=ties)
+    rows = part_rows(world, environment.part_tables, opening=True)
+    return Opened(world.rows_of(world.ids()), environment.measure(), rows=rows)
 
 
 class LocalTransport:

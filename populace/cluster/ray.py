@@ -155,7 +155,7 @@ class RayTransport:
         await self._agree(job, packed)
         there = msgspec.msgpack.decode(world, type=Opened)
         return msgspec.structs.replace(
-            there, fields=unpack_fields(there.fields), ties=unpack_tables(there.ties), on_record=known[0]
+            there, fields=unpack_fields(there.fields), rows=unpack_tables(there.rows), on_record=known[0]
         )
 
     async def _place(self, shards: int, again: bool) -> None:

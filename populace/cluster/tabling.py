@@ -70,9 +70,8 @@ def record_opening(tables: Tables, agents: int, opened: Opened) -> None:
     """The world before tick 0."""
     _record_agents(tables, 0, np.arange(agents, dtype=np.int32), opened.fields)
     _record_outcomes(tables, 0, opened.outcomes)
-    for part, edges in opened.ties.items():
-        count = len(edges["source"])
-        tables.add("ties", {"tick": np.zeros(count, np.int32), "part": [part] * count, **edges})
+    for name, rows in opened.rows.items():
+        tables.add(name, rows)
 
 
 def record_tick(

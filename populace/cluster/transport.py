@@ -25,7 +25,7 @@ from populace.store.journal.recording import Missed
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """The world before tick 0: all agents' rows in the table of agents, the outcomes, and the edges of networks.
+    """The world before tick 0: all agents' rows in the table of agents, the outcomes, and what parts give of tables.
 
     `on_record` says how many answers the run's own journal, as far as it was read, holds of each tick.
     """
@@ -33,7 +33,7 @@ class Opened(msgspec.Struct, frozen=True):
     fields: dict[str, Any]
     outcomes: dict[str, float]
     on_record: dict[int, int] = {}
-    ties: dict[str, TableRows] = {}
+    rows: dict[str, TableRows] = {}
 
 
 class Progress(msgspec.Struct):

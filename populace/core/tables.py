@@ -217,6 +217,38 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType({
         ),
         order=("tick",), identity=("source", "target"), late=1, record="ties", seldom=True,
     ),
+    "places": Table(
+        "a place of a city",
+        (
+            _TICK,
+            Column("part", "text", "the part that is the city"),
+            Column("place", "int32", "the place's id"),
+            Column("kind", "text", "its kind, such as home"),
+            Column("name", "text", "its name; null: none", "empty_is_null", nullable=True),
+            Column("x", "float64", "metres east"),
+            Column("y", "float64", "metres north"),
+            Column("block_m", "float64", "metres between two streets of a generated city; null: none are known",
+                   nullable=True),
+        ),
+        order=("tick", "place"), identity=("part", "place"), late=1, record="whereabouts", seldom=True,
+    ),
+    "whereabouts": Table(
+        "an agent that is elsewhere in a city than before, from a tick on",
+        (
+            Column("tick", "int32", "the first tick in which it is so; one on its way set out in the tick before"),
+            Column("part", "text", "the part that is the city"),
+            _ID,
+            Column("place", "int32", "where it is; null: at no place", "negative_is_null", nullable=True,
+                   compared=True, private=True),
+            Column("origin", "int32", "where it set out, or the place that turned it away; null: neither",
+                   "negative_is_null", nullable=True, private=True),
+            Column("to", "int32", "where it is going; null: it is on no way", "negative_is_null", nullable=True,
+                   compared=True, private=True),
+            Column("arrives", "int32", "the tick in which it will be there; null: it is on no way",
+                   "negative_is_null", nullable=True),
+        ),
+        order=("tick", "agent"), identity=("part", "agent"), late=1, record="whereabouts", seldom=True,
+    ),
     "levers": Table(
         "an agent touched by a lever",
         (
@@ -230,3 +262,6 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType({
         order=("tick", "agent"), identity=("agent",),
     ),
 })  # fmt: skip
+
+PART_TABLES: Final = ("ties", "places", "whereabouts")
+"""Tables of which parts of the world give the rows: see `populace.env.Part.table_rows`."""

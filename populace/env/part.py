@@ -293,6 +293,14 @@ class Part:
     def shrink(self, ids: NDArray[np.int32]) -> None:
         """Agents with these ids leave; called as `grow` is. What the part keeps by id stays where it is."""
 
+    def table_rows(self, opening: bool) -> Mapping[str, Mapping[str, Any]]:
+        """Rows for tables of the run (`populace.core.tables.PART_TABLES`), by table and column.
+
+        All that there is as the run begins (`opening`), and what a tick changed after its end, births and exits
+        included. `tick` and `part` are left out: they are added. It changes nothing.
+        """
+        return {}
+
     def set_parameter(self, name: str, value: Any) -> None:
         """Take a value of `settable`, at a tick's edge; also one that the attribute had before.
 

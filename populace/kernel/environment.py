@@ -53,7 +53,7 @@ from populace.kernel.packing import pack_values
 from populace.kernel.pulling import Pulling
 from populace.kernel.reports import Reports, WorldDone
 from populace.kernel.rounds import Rounds
-from populace.kernel.rows import action_rows, ask_rows, join, round_rows, turnover_rows
+from populace.kernel.rows import action_rows, ask_rows, join, part_rows, round_rows, turnover_rows
 from populace.kernel.sharing import Sharing
 from populace.kernel.snapshot import Era, scope_at
 from populace.kernel.surrogates import Surrogates
@@ -100,6 +100,7 @@ class Environment:
         record_actions: bool = False,
         record_asks: bool = False,
         record_rounds: bool = False,
+        part_tables: Collection[str] = (),
         trace_version: int = TRACE_VERSION,
         scope: Scope | None = None,
         eras: Sequence[Era] = (),
@@ -108,6 +109,7 @@ class Environment:
         self._record_actions = record_actions
         self._record_asks = record_asks
         self._record_rounds = record_rounds
+        self.part_tables = part_tables
         self._scope = scope
         self._eras = eras
         self._seed = 0 if scope is None else scope.seed
@@ -372,7 +374,7 @@ class Environment:
         agents = np.unique(np.concatenate((*changed, resolved.newborn))).astype(np.int32)
         refused = sorted((action.agent, action.nth, reason) for action, reason in resolved.refused)
         covered = [out.receiver.tolist(), out.bodies, refused, *([closing.seal] if closing.seal else [])]
-        rows = closing.rows
+        rows = closing.rows | part_rows(self.world, self.part_tables)
         if closing.touched:
             rows["levers"] = closing.touched
         if consulting is not None and consulting.asks:

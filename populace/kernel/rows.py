@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from populace.core.records import Answer, Ask
 from populace.core.roster import Roster
 from populace.core.tables import TABLES, TableRows
-from populace.env import Action
+from populace.env import Action, World
+from populace.env.guarding import guard
+from populace.env.part import Part
 from populace.kernel.bus import Frame, Mail, Outgoing
 from populace.kernel.rounds import Held
 
@@ -117,6 +119,20 @@ def turnover_rows(tick: int, born: NDArray[np.int32], left: NDArray[np.int32], r
         "type": [roster.names[at] for at in roster.types_of(agents).tolist()],
         "what": ["born"] * len(born) + ["left"] * len(left),
     }
+
+
+def part_rows(world: World, wanted: Collection[str], *, opening: bool = False) -> dict[str, TableRows]:
+    """What the parts of a world give of these tables, as it stands at the edge of its tick."""
+    found: dict[str, TableRows] = {}
+    for part in world.parts.values() if wanted else ():
+        if type(part).table_rows is Part.table_rows:
+            continue
+        for table, columns in guard(f"part '{part.name}', table_rows", part.table_rows, opening).items():
+            count = len(next(iter(columns.values())))
+            if table in wanted and count:
+                rows = {"tick": np.full(count, world.tick, np.int32), "part": [part.name] * count, **columns}
+                found[table] = join(found[table], rows) if table in found else rows
+    return found
 
 
 def round_rows(tick: int, held: Sequence[Held]) -> TableRows:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from populace.page.layout import laid_out
 from populace.page.rows import Rows
+from populace.page.town import Places, read_places
 
 MOST_SHOWN: Final = 30_000
 """Edges that are drawn; of more a sample is, the same each time."""
@@ -20,7 +21,7 @@ _CONTACT_ROWS: Final = 2_000_000
 PLANES: Final = (("x", "y"), ("lon", "lat"), ("longitude", "latitude"))
 """Pairs of public fields that say where an agent is."""
 
-Kind = Literal["places", "network", "contacts", "none"]
+Kind = Literal["city", "places", "network", "contacts", "none"]
 
 
 class Ties(msgspec.Struct, frozen=True):
@@ -45,6 +46,8 @@ class Map(msgspec.Struct, frozen=True):
     ties: Ties
     changes: bool = False
     """Whether ties come or go after the run's beginning."""
+    town: Places | None = None
+    """The places of a city: where agents are is in `populace.page.town` then, and `places` holds nothing."""
 
     def shown(self, tick: int) -> NDArray[np.int32]:
         """The edges to draw at a tick, of shape (n, 2)."""
@@ -67,6 +70,8 @@ def make_map(folder: Path, agents: int, fields: Sequence[str]) -> Map:
     there = (ties.source < agents) & (ties.target < agents)
     ties = Ties(ties.source[there], ties.target[there], ties.since[there], ties.until[there])
     changes = bool((ties.since > 0).any() or (ties.until < _FOREVER).any())
+    if (town := read_places(folder)) is not None:
+        return Map("city", np.zeros((agents, 2), np.float32), ties, changes, town)
     if plane_of(fields):
         return Map("places", np.zeros((agents, 2), np.float32), ties, changes)
     if not len(ties.source):

@@ -77,7 +77,7 @@ class Panel:
                 self._begin(rows, agents)
             elif rows.stamps[:known] != self._read or agents > self.agents:
                 raise Changed
-            self._gone = _exits(self.folder)
+            self._gone = exits_of(self.folder)
             fresh = set(rows.stamps[known:])
             todo = [group for group in rows.groups if group.stamp in fresh]
             for number, group in enumerate(todo):
@@ -192,7 +192,7 @@ class Panel:
         return self._numbers[text]
 
 
-def _exits(folder: Path) -> dict[int, list[int]]:
+def exits_of(folder: Path) -> dict[int, list[int]]:
     """Who has left, by the first tick in which it no longer lives."""
     gone: dict[int, list[int]] = {}
     rows = Rows(folder, "turnover")

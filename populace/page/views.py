@@ -18,6 +18,7 @@ from populace.page import messages, overview, person, posts, surveys
 from populace.page.network import plane_of
 from populace.page.panels import Panel
 from populace.page.shelf import NotThere
+from populace.page.town import SCALE, Places, Town, field_of, labels_of
 from populace.page.watched import Watched
 
 Number = Annotated[int, Meta(ge=0, le=2**53)]
@@ -25,7 +26,9 @@ Agent = Annotated[int, Meta(ge=-1, le=2**31)]
 Name = Annotated[str, Meta(max_length=300)]
 Some = Annotated[int, Meta(ge=1, le=200)]
 _FRAME_BYTES: Final = 2**20
-_FIELDS_SHOWN: Final = 8
+_NAMED: Final = 300
+"""Of a city of more places than this, none is named on the map."""
+_NAME_LETTERS: Final = 40
 MISSING: Final = 255
 """Stands for no value in a frame; 0 to 254 are from the field's least to its greatest value, or its labels."""
 
@@ -61,6 +64,13 @@ class OfFrames(msgspec.Struct, frozen=True):
     start: Number = 0
     count: Annotated[int, Meta(ge=1, le=1000)] = 1
     exact: bool = False
+
+
+class OfTicks(msgspec.Struct, frozen=True):
+    """`count` ticks from `start` on."""
+
+    start: Number = 0
+    count: Annotated[int, Meta(ge=1, le=1000)] = 1
 
 
 class AtTick(msgspec.Struct, frozen=True):
@@ -135,10 +145,12 @@ def _map(run: Watched, _: OfRun) -> Any:
     drawn = run.map()
     if drawn is None:
         return Preparing()
-    fields = run.fields
+    fields, town = run.fields, drawn.town
     return {
         "ready": True, "kind": drawn.kind, "agents": len(drawn.places), "edges": len(drawn.ties.source),
-        "fields": fields, "plane": plane_of(fields), "changes": drawn.changes,
+        "fields": fields if town is None else [field_of(town), *fields],
+        "plane": plane_of(fields) if town is None else None, "changes": drawn.changes,
+        "town": None if town is None else _about_town(town), "keeps_town": run.keeps_town,
     }  # fmt: skip
 
 
@@ -155,12 +167,45 @@ def _edges(run: Watched, at: AtTick) -> Any:
     return Columns(shown.astype("<i4").tobytes(), {"of": there})
 
 
+def _town(run: Watched, _: OfRun) -> Any:
+    drawn = run.map()
+    if drawn is None:
+        return Preparing()
+    if drawn.town is None:
+        raise NotThere("this run has no city on record")
+    xy = np.rint(np.column_stack((drawn.town.x, drawn.town.y)) * SCALE).astype("<i2")
+    return Columns(xy.tobytes() + drawn.town.kind.tobytes(), {"places": len(xy)})
+
+
+def _about_town(town: Places) -> dict[str, Any]:
+    few = len(town.names) <= _NAMED
+    return {
+        "part": town.part, "places": len(town.x), "kinds": town.kinds, "labels": labels_of(town), "scale": SCALE,
+        "block": town.block, "street": town.street,
+        "names": [one[:_NAME_LETTERS] for one in town.names] if few and any(town.names) else [],
+    }  # fmt: skip
+
+
+def _whereabouts(run: Watched, of: OfTicks) -> Any:
+    town = run.town()
+    if town is None:
+        return Preparing(run.share("."))
+    count = max(1, min(of.count, _FRAME_BYTES // max(1, 4 * town.agents)))
+    ticks = range(of.start, min(of.start + count, town.first + town.ticks) or of.start + 1)
+    data = b"".join(town.where(tick).astype("<i2").tobytes() for tick in ticks)
+    counts = [np.bincount(town.codes(tick), minlength=len(town.labels)).tolist() for tick in ticks]
+    about = {
+        "start": of.start, "count": len(ticks), "agents": town.agents, "ticks": town.ticks, "counts": counts,
+    }  # fmt: skip
+    return Columns(data, about)
+
+
 def _field(run: Watched, of: OfField) -> Any:
     panel = run.panel(of.field)
     return Preparing(run.share(of.field)) if panel is None else _about(panel)
 
 
-def _about(panel: Panel) -> dict[str, Any]:
+def _about(panel: Panel | Town) -> dict[str, Any]:
     return {
         "ready": True, "field": panel.field, "kind": panel.kind, "labels": panel.labels, "first": panel.first,
         "ticks": panel.ticks, "every": panel.every, "agents": panel.agents,
@@ -179,11 +224,11 @@ def _frames(run: Watched, of: OfFrames) -> Any:
     return Columns(b"".join(one.tobytes() for one in coded), {"start": of.start, "count": len(rows), **_range(panel)})
 
 
-def _range(panel: Panel) -> dict[str, Any]:
+def _range(panel: Panel | Town) -> dict[str, Any]:
     return {"low": _finite(panel.low), "high": _finite(panel.high), "agents": panel.agents, "ticks": panel.ticks}
 
 
-def _coded(panel: Panel, row: NDArray[np.float64]) -> NDArray[np.uint8]:
+def _coded(panel: Panel | Town, row: NDArray[np.float64]) -> NDArray[np.uint8]:
     low, high = panel.low, panel.high
     span = high - low
     if panel.kind == "text":
@@ -268,6 +313,8 @@ VIEWS: Final[dict[str, tuple[type[Any], Callable[[Watched, Any], Any]]]] = {
     "map": (OfRun, _map),
     "places": (OfRun, _places),
     "edges": (AtTick, _edges),
+    "town": (OfRun, _town),
+    "whereabouts": (OfTicks, _whereabouts),
     "field": (OfField, _field),
     "frames": (OfFrames, _frames),
     "messages": (Searched, _messages),

@@ -304,6 +304,7 @@ class Record(_Section):
     actions: bool = True
     rounds: bool = True
     ties: bool = True
+    whereabouts: bool = True
 
 
 class CheckpointSettings(_Section):

@@ -79,8 +79,8 @@ def test_they_cross_between_processes():
     edges = {
         "source": np.array([0, 5], np.int32), "target": np.array([5, 0], np.int32), "weight": np.array([1.0, np.pi])
     }  # fmt: skip
-    crossed = msgspec.msgpack.decode(pack(Opened({}, {}, ties={"network": edges})), type=Opened)
-    there = unpack_tables(crossed.ties)["network"]
+    crossed = msgspec.msgpack.decode(pack(Opened({}, {}, rows={"ties": edges})), type=Opened)
+    there = unpack_tables(crossed.rows)["ties"]
     assert all(np.array_equal(there[name], edges[name]) and there[name].dtype == edges[name].dtype for name in edges)
 
 
@@ -88,7 +88,7 @@ def test_control_a_transport_that_tells_of_no_ties_is_seen(scenario, tmp_path, m
     start = LocalTransport.start
 
     async def silent(self, job):
-        return msgspec.structs.replace(await start(self, job), ties={})
+        return msgspec.structs.replace(await start(self, job), rows={})
 
     monkeypatch.setattr(LocalTransport, "start", silent)
     run = populace.run(scenario, model="scripted", out=tmp_path / "run", quiet=True)

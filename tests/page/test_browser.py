@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from support.command import populace
 from support.paging import controlling, paged, until
+from support.streets import SOCIETY as STREET
 
 from populace.monitoring.progress_file import PROGRESS
 from populace.store.control import CONTROL, want
@@ -223,6 +224,36 @@ def test_a_killed_run_stays_as_it_was_through_a_refresh_and_a_new_server(begun, 
         tab.get_by_text("complete", exact=True).wait_for()
         curve.locator(".last", has_text="7.5").wait_for()
         tab.close()
+
+
+def test_a_city_is_a_map_that_moves_with_a_table_under_it(tmp_path, browser):
+    (tmp_path / "street.py").write_text(STREET, encoding="utf-8")
+    done = populace("run", "street.py", "--model", "scripted", "--out", "run", "--quiet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with paged(tmp_path / "run") as asked:
+        page, errors = browser.new_page(viewport={"width": 900, "height": 700}), []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.emulate_media(reduced_motion="reduce")
+        page.goto(f"{asked.url}#view=map")
+        page.locator("select#colour option").first.wait_for(state="attached")
+        assert page.locator("select#colour option").first.inner_text() == "city.kind"
+        page.select_option("select#colour", "status")
+        rows = page.locator("table", has=page.locator("caption", has_text="Residents at tick 12")).locator("tbody tr")
+        rows.first.wait_for()
+        slider, shots, counted = page.get_by_label("Tick", exact=True), set(), set()
+        for tick in ("0", "2", "5"):
+            slider.fill(tick)
+            page.get_by_text(f"Residents at tick {tick}").wait_for(state="attached")
+            page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            counted.add(tuple(page.locator("table").last.locator("td.n").all_inner_texts()))
+            shots.add(page.locator("canvas.all").screenshot())
+        assert len(shots) == 3, "residents are elsewhere"
+        assert len(counted) == 3
+        slider.fill("0")
+        page.get_by_role("button", name="Play").click()
+        page.get_by_text("tick 12", exact=True).wait_for()
+        page.get_by_text("Residents at tick 12").wait_for(state="attached")
+        assert errors == []
 
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(begun, browser):

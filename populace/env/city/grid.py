@@ -80,7 +80,9 @@ def grid_places(setup: Setup, name: str, *, kinds: Mapping[str, Kind], people_pe
         for what, values in rest.items():
             values += [getattr(about, what)] * count
     x, y, attraction = (np.concatenate(columns[one]) for one in ("x", "y", "attraction"))
-    return Places(labels, x, y, attraction=attraction, **rest, where="City.grid")
+    places = Places(labels, x, y, attraction=attraction, **rest, where="City.grid")
+    places.block_m = block_m
+    return places
 
 
 def assign(

@@ -282,6 +282,20 @@ class City(Measured):
         """Who leaves is nowhere."""
         self.trips.come_in(ids, np.full(len(ids), NONE, np.int32))
 
+    def table_rows(self, opening: bool) -> Mapping[str, Mapping[str, Any]]:
+        """Its places as the run begins, and where agents are: all then, later those who are elsewhere than before."""
+        people, places = self.people, self.places
+        who = np.arange(len(people), dtype=np.int32) if opening else self.trips.went()
+        where = {"agent": who, **{name: getattr(people, name)[who] for name in ("place", "origin", "to", "arrives")}}
+        if not opening:
+            return {"whereabouts": where}
+        ids, kinds = np.arange(len(places), dtype=np.int32), np.array(places.kinds)[places.kind]
+        about = {
+            "place": ids, "kind": kinds.tolist(), "name": list(places.names), "x": places.x, "y": places.y,
+            "block_m": [places.block_m] * len(ids),
+        }  # fmt: skip
+        return {"places": about, "whereabouts": where}
+
     def digest(self) -> bytes:
         """16 bytes over all that `state` gives. The first takes all agents; from then on those who moved."""
         return self.trips.digest(state_digest(self.days.state()))

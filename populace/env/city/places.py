@@ -31,8 +31,11 @@ class Places:
     and `y` are metres (float64); `capacity` how many may be inside (int32, `NO_LIMIT` for any number); `opens_s` and
     `closes_s` seconds since midnight (int32); `days` the weekdays as bits, Monday the lowest (uint8); `attraction` the
     weight of a place in a gravity choice (float64); `names` texts, "" for none. `hours` is the place's among
-    `patterns`, the different (opens_s, closes_s, days) there are.
+    `patterns`, the different (opens_s, closes_s, days) there are. `block_m` is how far apart the streets of a generated
+    city are, None where that is not known.
     """
+
+    block_m: float | None = None
 
     def __init__(
         self,

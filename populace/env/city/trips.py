@@ -90,6 +90,7 @@ class Trips:
         self._digests: tuple[RowDigests, RowDigests] | None = None
         self._touched: list[Int32] = []
         self._own: list[Int32] = []
+        self._went: list[Int32] = []
 
     def set_out(self, tick: int, agents: Int32, wishes: Wishes) -> None:
         """Let agents set out; those who cannot have a reason in `wishes`.
@@ -229,7 +230,7 @@ class Trips:
         if self._tick == tick:
             return
         city, people = self._city, self._city.people
-        self._tick = tick
+        self._tick, self._went = tick, []
         city.days.come_to(city.day(tick), len(city.world.ids()))
         self._seats = city.seats()
         due = self._due.pop(tick + 1, None)
@@ -292,6 +293,11 @@ class Trips:
         if len(who):
             self.present.move(who)
             self._touched.append(who)
+            self._went.append(who)
+
+    def went(self) -> Int32:
+        """Who is elsewhere, or on another way, since the tick that ended last: ids, sorted."""
+        return _distinct(self._went, len(self._city.people)) if self._went else np.empty(0, np.int32)
 
     def digest(self, days: bytes) -> bytes:
         """16 bytes over people and what is given."""

@@ -361,6 +361,12 @@ class Network(Part):
                 raise ValueError(f"the one argument is agent=..., an id from 0 to {self.size - 1}; got {one}")
         return asked
 
+    def table_rows(self, opening: bool) -> Mapping[str, Mapping[str, Any]]:
+        """Its edges as the run begins; what agents change of them later is on record as their actions."""
+        if not opening:
+            return {}
+        return {"ties": {"source": self.out.sources(), "target": self.out.targets, "weight": self.out.weights}}
+
     def state(self) -> dict[str, Any]:
         """The rows of edges."""
         return {"offsets": self._out.offsets, "targets": self._out.targets, "weights": self._out.weights}

@@ -4,9 +4,11 @@ import { ask, askColumns, askReady, pause } from "./api.js";
 import { css, NONE, palette } from "./colours.js";
 import { el, fill, number, table } from "./dom.js";
 import { Stage } from "./stage.js";
+import { openTown } from "./town.js";
 
 const KEPT_BYTES = 64 * 2 ** 20;
 const SOURCES = {
+  city: "Where the residents are at this tick, among the places of the city (squares).",
   network: "The network as it stood at this tick.", contacts: "Who has written to whom, up to this tick.",
   places: "Where agents are, by their own fields.", none: "This run has no ties on record.",
 };
@@ -22,7 +24,8 @@ export default {
     const play = el("button", { class: "main", "aria-pressed": "false" }, "Play"), at = el("span", { class: "at" }, "");
     const speed = el("select", { "aria-label": "Ticks a second" }, [2, 5, 10, 25].map((one) => el("option", { value: String(one), selected: one === 5 }, `${one}/s`)));
     const field = el("select", { id: "colour" }), legend = el("div", { class: "legend" }), counts = el("div", { class: "scroll" });
-    const chosen = el("div"), shown = el("p", { class: "soft small" });
+    const chosen = el("div"), shown = el("p", { class: "soft small" }), placed = el("div");
+    const ties = el("input", { type: "checkbox", id: "ties" }), tied = el("label", { class: "tick small soft", for: "ties", hidden: true }, ties, " ties among them");
     const number_ = el("input", { type: "number", min: "0", "aria-label": "Agent's number", placeholder: "number" });
     const stage = new Stage(canvas, (agent) => pick(agent));
     fill(main, el("div", { class: "map" },
@@ -32,9 +35,10 @@ export default {
       el("div", { class: "grid" },
         el("section", { class: "card" }, el("h2", {}, el("label", { for: "colour" }, "Colour")), field, legend),
         el("section", { class: "card" }, el("h2", {}, "Agent"), el("form", { class: "row", onsubmit: (event) => { event.preventDefault(); pick(Number(number_.value)); } }, number_, el("button", {}, "Find")), chosen),
-        el("section", { class: "card" }, el("h2", {}, "At this tick"), shown, el("details", { open: true }, el("summary", {}, "Values"), counts)))));
+        el("section", { class: "card" }, el("h2", {}, "At this tick"), shown, tied, el("details", { open: true }, el("summary", {}, "Values"), counts), placed))));
 
-    let about = null, drawn = null, tick = 0, playing = 0, frames = new Map(), held = 0, colours = [], wanted = 0, followed = true;
+    let about = null, drawn = null, tick = 0, playing = 0, frames = new Map(), held = 0, colours = [], wanted = 0, followed = true, town = null;
+    const latest = () => Math.max(about.first + about.ticks - 1, town?.last ?? 0);
 
     async function frame(of) {
       const key = Math.min(of, Math.max(0, about.first + about.ticks - 1));
@@ -53,21 +57,25 @@ export default {
     }
 
     async function positions(of) {
+      if (town) { const found = await town.whereabouts(of); located(found.counts, of); return found.places; }
       if (!drawn.plane) return null;
       const [x, y] = await Promise.all(drawn.plane.map((name) => askColumns("frames", { run, field: name, start: of, count: 1, exact: true }, signal)));
       if (!x || !y) return null;
       return flat(new Float32Array(x.data), new Float32Array(y.data), x.about, y.about, drawn.plane[0] !== "x");
     }
 
-    async function show(of) {
+    const ofTies = (of) => (town ? ties.checked : drawn.changes || drawn.kind === "contacts") ? askColumns("edges", { run, tick: of }, signal) : null;
+
+    async function show(of, within = 0) {
       const mine = ++wanted;
       tick = of;
       slider.value = String(of);
       fill(at, `tick ${number(of)}`);
-      const [codes, places, edges] = await Promise.all([frame(of), positions(of), drawn.changes || drawn.kind === "contacts" ? askColumns("edges", { run, tick: of }, signal) : null]);
+      const [codes, places, edges] = await Promise.all([frame(of), positions(of), ofTies(of)]);
       if (mine !== wanted) return;
-      if (places) stage.set({ places });
-      if (edges || places) stage.setEdges(edges ? new Int32Array(edges.data) : stage.edges);
+      if (places && town && !edges) stage.glide(places, within);
+      else if (places) stage.set({ places });
+      if (edges || places && !town) stage.setEdges(edges ? new Int32Array(edges.data) : stage.edges);
       if (edges) said(edges.about.of, edges.data.byteLength / 8);
       stage.set({ codes });
       if (codes) histogram(codes);
@@ -75,7 +83,15 @@ export default {
     }
 
     function said(of, seen) {
-      fill(shown, `${SOURCES[drawn.kind]} ${number(drawn.agents)} agents, ${number(of)} edges${seen < of ? `, ${number(seen)} of them drawn` : ""}.`);
+      fill(shown, `${SOURCES[drawn.kind]} ${number(drawn.agents)} agents, ${number(of)} edges${town && !ties.checked ? "" : seen < of ? `, ${number(seen)} of them drawn` : ""}.`,
+        drawn.keeps_town || town ? "" : " The run does not keep where residents of a city are: record.whereabouts is false.");
+    }
+
+    // How many are at which kind of place: what the canvas shows of a city, for who does not see it.
+    function located(much, of) {
+      if (about?.field === drawn.fields[0]) return fill(placed);
+      const rows = much.map((count, one) => [drawn.town.labels[one], number(count)]).filter((row, one) => one < drawn.town.kinds.length || much[one]);
+      return fill(placed, el("details", { open: true }, el("summary", {}, "Where they are"), table(`Residents at tick ${of}`, [["at", false], ["residents", true]], rows)));
     }
 
     function histogram(codes) {
@@ -107,7 +123,7 @@ export default {
       frames = new Map();
       held = 0;
       colours = palette(about);
-      const last = about.first + about.ticks - 1;
+      const last = latest();
       slider.max = String(last);
       stage.set({ colours });
       keys();
@@ -146,7 +162,7 @@ export default {
       if (tick >= Number(slider.max)) await show(0);
       while (mine === playing && tick < Number(slider.max)) {
         const began = performance.now();
-        await show(tick + 1);
+        await show(tick + 1, 1000 / Number(speed.value));
         await pause(Math.max(0, 1000 / Number(speed.value) - (performance.now() - began)));
       }
       if (mine === playing) stop();
@@ -156,15 +172,25 @@ export default {
     const swallow = (error) => { if (error.name !== "AbortError") { over.hidden = false; fill(over, error.message); } };
     play.addEventListener("click", () => { followed = false; play.getAttribute("aria-pressed") === "true" ? stop() : running().catch(swallow); });
     slider.addEventListener("input", () => { stop(); followed = slider.value === slider.max; show(Number(slider.value)).catch(swallow); });
+    ties.addEventListener("change", () => { if (!ties.checked) { stage.setEdges(new Int32Array(0)); said(drawn.edges, 0); } show(tick).catch(swallow); });
     field.addEventListener("change", () => { stop(); colour(field.value).catch(swallow); });
 
     (async () => {
       drawn = await askReady("map", { run }, { signal });
       fill(field, drawn.fields.map((name) => el("option", { value: name }, name)));
-      if (!drawn.plane) stage.set({ places: new Float32Array((await askColumns("places", { run }, signal)).data) });
-      const edges = await askColumns("edges", { run, tick: 0 }, signal);
-      stage.setEdges(new Int32Array(edges.data));
-      said(edges.about.of, edges.data.byteLength / 8);
+      if (drawn.town) {
+        fill(over, "Making the city ready …");
+        town = await openTown(run, drawn.town, drawn.agents, signal);
+        tied.hidden = !drawn.edges;
+        stage.set({ places: (await town.whereabouts(0)).places, below: town.below });
+        stage.tied();
+        said(drawn.edges, 0);
+      } else if (!drawn.plane) stage.set({ places: new Float32Array((await askColumns("places", { run }, signal)).data) });
+      if (!town) {
+        const edges = await askColumns("edges", { run, tick: 0 }, signal);
+        stage.setEdges(new Int32Array(edges.data));
+        said(edges.about.of, edges.data.byteLength / 8);
+      }
       const first = context.at.colour && drawn.fields.includes(context.at.colour) ? context.at.colour : drawn.fields.find((name) => !drawn.plane?.includes(name));
       if (!first) { fill(over, "Agents of this run have no public field to colour by."); return; }
       field.value = first;
@@ -175,12 +201,13 @@ export default {
       async seen() {
         if (!about) return;
         try {
+          if (town) await town.whereabouts(Number(slider.max) + 1);
           const fresh = await ask("field", { run, field: about.field }, signal);
-          if (!fresh.ready || fresh.ticks <= about.ticks && fresh.high === about.high && fresh.low === about.low) return;
+          if (!fresh.ready || fresh.ticks <= about.ticks && latest() <= Number(slider.max) && fresh.high === about.high && fresh.low === about.low) return;
           if (fresh.low !== about.low || fresh.high !== about.high || fresh.labels.length !== about.labels.length) { frames = new Map(); held = 0; }
           frames.delete(about.first + about.ticks - 1);
           about = fresh;
-          slider.max = String(about.first + about.ticks - 1);
+          slider.max = String(latest());
           keys();
           if (followed && play.getAttribute("aria-pressed") !== "true") await show(Number(slider.max));
         } catch (error) { swallow(error); }

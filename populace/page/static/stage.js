@@ -4,6 +4,7 @@ import { css } from "./colours.js";
 
 const A_PATH = 50; // ties a path: many short paths are drawn faster than a long one
 const MANY = 6000; // from so many on, points are squares written as pixels
+const GLIDING = 20000; // up to so many go from place to place; more are there at once
 
 export class Stage {
   constructor(canvas, picked) {
@@ -19,6 +20,9 @@ export class Stage {
     this.zoom = 1;
     this.middle = [0, 0];
     this.asked = 0;
+    this.gliding = 0;
+    this.below = null;
+    this.still = matchMedia("(prefers-reduced-motion: reduce)");
     this.sized = new ResizeObserver(() => this.resize());
     this.sized.observe(canvas);
     this.dark = matchMedia("(prefers-color-scheme: dark)");
@@ -31,6 +35,7 @@ export class Stage {
     this.sized.disconnect();
     this.dark.removeEventListener("change", this.toned);
     cancelAnimationFrame(this.asked);
+    cancelAnimationFrame(this.gliding);
   }
 
   resize() {
@@ -42,19 +47,40 @@ export class Stage {
     this.tied();
   }
 
-  set(given) { Object.assign(this, given); this.draw(); }
+  set(given) {
+    if (given.places) cancelAnimationFrame(this.gliding);
+    Object.assign(this, given);
+    this.draw();
+  }
+
+  // Has all go to these places, within so many milliseconds.
+  glide(places, ms) {
+    if (ms < 50 || this.still.matches || places.length !== this.places.length || places.length > 2 * GLIDING) return this.set({ places });
+    cancelAnimationFrame(this.gliding);
+    const from = this.places, began = performance.now();
+    const step = () => {
+      const share = Math.min(1, (performance.now() - began) / ms);
+      this.places = share >= 1 ? places : places.map((to, which) => (Number.isNaN(from[which]) ? to : from[which] + share * (to - from[which])));
+      this.now();
+      if (share < 1) this.gliding = requestAnimationFrame(step);
+    };
+    this.gliding = requestAnimationFrame(step);
+  }
 
   setEdges(edges) { this.edges = edges; this.tied(); }
 
-  at(agent) {
+  at(agent) { return this.point(this.places[2 * agent], this.places[2 * agent + 1]); }
+
+  point(x, y) {
     const half = (Math.min(this.width, this.height) / 2) * 0.93 * this.zoom;
-    return [this.width / 2 + (this.places[2 * agent] - this.middle[0]) * half, this.height / 2 + (this.places[2 * agent + 1] - this.middle[1]) * half];
+    return [this.width / 2 + (x - this.middle[0]) * half, this.height / 2 + (y - this.middle[1]) * half];
   }
 
   tied() {
     if (!this.width) return;
     const pen = this.ties.getContext("2d");
     pen.clearRect(0, 0, this.width, this.height);
+    this.below?.(pen, this);
     pen.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue("--edge").trim();
     const count = this.edges.length / 2;
     pen.lineWidth = this.ratio * (count > 8000 ? 0.6 : count > 1500 ? 0.9 : 1.4);
@@ -105,6 +131,7 @@ export class Stage {
       this.pen.beginPath();
       for (const agent of agents) {
         const [x, y] = this.at(agent);
+        if (Number.isNaN(x)) continue; // it is nowhere
         this.pen.moveTo(x + radius, y);
         this.pen.arc(x, y, radius, 0, 7);
       }
@@ -120,6 +147,7 @@ export class Stage {
     const half = (Math.min(this.width, this.height) / 2) * 0.93 * this.zoom, side = Math.max(1, Math.min(8, Math.round(this.ratio * Math.sqrt(this.zoom) * (count > 40000 ? 1.3 : 2.4))));
     const left = this.width / 2 - this.middle[0] * half, top = this.height / 2 - this.middle[1] * half;
     for (let agent = 0; agent < count; agent += 1) {
+      if (Number.isNaN(this.places[2 * agent])) continue;
       const x = (left + this.places[2 * agent] * half) | 0, y = (top + this.places[2 * agent + 1] * half) | 0;
       if (x < 0 || y < 0 || x + side > this.width || y + side > this.height) continue;
       const colour = packed[this.codes ? this.codes[agent] ?? 255 : 255] ?? packed[packed.length - 1];
