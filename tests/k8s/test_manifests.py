@@ -6,6 +6,7 @@ import asyncio
 import json
 import tomllib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ import yaml
 from support.manifests import K8S, OVERLAYS, clusters, documents, faults, pods, ray_pinned, schemas
 
 from populace.data.societies import find_society
+from populace.experiments.loading import find_experiment
+from populace.experiments.planning import plan
 from populace.settings import load_settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -40,7 +43,7 @@ def test_an_overlay_holds_to_the_schemas_of_kubernetes(overlay):
 
 def test_a_field_that_kubernetes_does_not_know_is_caught():
     kubernetes_validate = pytest.importorskip("kubernetes_validate")
-    job = one_of("experiment-pvc", "Job", "experiment")
+    job = one_of("seeds-pvc", "Job", "seeds")
     job["spec"]["backofLimitPerIndex"] = 1
     with pytest.raises(kubernetes_validate.ValidationError, match="backofLimitPerIndex"):
         kubernetes_validate.validate(job, KUBERNETES, strict=True)
@@ -53,7 +56,7 @@ def custom_faults(document: dict[str, Any]) -> list[str]:
     return [error.message for error in jsonschema.Draft202012Validator(schema).iter_errors(document)]
 
 
-@pytest.mark.parametrize("overlay", [one for one in OVERLAYS if one != "experiment-pvc"])
+@pytest.mark.parametrize("overlay", [one for one in OVERLAYS if one != "experiment-pvc"])  # which has none
 def test_custom_resources_hold_to_the_schemas_of_their_operators(overlay):
     found = [one for one in documents(overlay) if is_custom(one)]
     assert found
@@ -66,6 +69,12 @@ def test_custom_resources_hold_to_the_schemas_of_their_operators(overlay):
         ("RayJob", lambda s: s.update(backOffLimit=3), "backOffLimit"),
         ("RayJob", lambda s: s["rayClusterSpec"].pop("headGroupSpec"), "headGroupSpec"),
         ("PodMonitor", lambda s: s["podMetricsEndpoints"][0].update(every="5s"), "every"),
+        (
+            "PodMonitor",
+            lambda s: s["podMetricsEndpoints"][0]["relabelings"][0].update(source_labels=[]),
+            "source_labels",
+        ),
+        ("PrometheusRule", lambda s: s["groups"][0]["rules"][0].update(expression="1"), "expression"),
     ],
 )
 def test_a_field_that_an_operator_does_not_know_is_caught(kind, break_it, said):
@@ -91,6 +100,13 @@ def policy(objects: list[dict[str, Any]], name: str) -> dict[str, Any]:
 def of(kind: str, change: Callable[[dict[str, Any]], object]) -> Callable[[list[dict[str, Any]]], object]:
     """The change of the first object of this kind."""
     return lambda objects: change(next(one for one in objects if one["kind"] == kind))
+
+
+def of_job(name: str, change: Callable[[dict[str, Any]], object]) -> Callable[[list[dict[str, Any]]], object]:
+    """The change of the Job of this name."""
+    return lambda objects: change(
+        next(one for one in objects if (one["kind"], one["metadata"]["name"]) == ("Job", name))
+    )
 
 
 RULES: dict[str, tuple[str, Callable[[list[dict[str, Any]]], object]]] = {
@@ -135,15 +151,23 @@ RULES: dict[str, tuple[str, Callable[[list[dict[str, Any]]], object]]] = {
         "run-pvc",
         of("RayJob", lambda o: o["spec"].update(entrypoint=o["spec"]["entrypoint"].replace("--or-resume", ""))),
     ),
-    "Job/experiment: what is tried again": (
-        "experiment-pvc",
-        of("Job", lambda o: first_box(o)["args"].remove("--or-resume")),
+    "Job/seeds: what is tried again": (
+        "seeds-pvc",
+        of_job("seeds", lambda o: first_box(o)["args"].remove("--or-resume")),
     ),
     "its pods would share a folder": (
-        "experiment-pvc",
-        of("Job", lambda o: first_box(o).update(args=["run", "--out=$(OUT)", "--or-resume"])),
+        "seeds-pvc",
+        of_job("seeds", lambda o: first_box(o).update(args=["run", "--out=$(OUT)", "--or-resume"])),
     ),
-    "attempts may overlap": ("experiment-pvc", of("Job", lambda o: o["spec"].pop("podReplacementPolicy"))),
+    "Job/seeds: attempts may overlap": ("seeds-pvc", of_job("seeds", lambda o: o["spec"].pop("podReplacementPolicy"))),
+    "Job/experiment: attempts may overlap": (
+        "experiment-pvc",
+        of_job("experiment", lambda o: o["spec"].update(podReplacementPolicy="TerminatingOrFailed")),
+    ),
+    "what would fail again is tried again": (
+        "experiment-pvc",
+        of_job("experiment", lambda o: o["spec"]["podFailurePolicy"]["rules"][1]["onExitCodes"]["values"].remove(8)),
+    ),
     "nothing denies by default": (
         "run-pvc",
         lambda objects: policy(objects, "deny-all").update(egress=[{}]),
@@ -177,9 +201,14 @@ def test_what_breaks_a_rule_of_the_house_is_caught(said):
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlays_few_values_are_those_of_a_run(overlay, tmp_path):
     maps = {one["metadata"]["name"]: one["data"] for one in documents(overlay) if one["kind"] == "ConfigMap"}
-    (tmp_path / "study.toml").write_text(maps["study"]["study.toml"])
-    settings = load_settings(tmp_path / "study.toml")
-    find_society(maps["run"]["SOCIETY"])
+    if "EXPERIMENT" in maps["run"]:
+        file = tmp_path / Path(maps["run"]["EXPERIMENT"]).name
+        file.write_text(maps["study"][file.name])
+        settings = plan(find_experiment(str(file))).read_settings()
+    else:
+        (tmp_path / "study.toml").write_text(maps["study"]["study.toml"])
+        settings = load_settings(tmp_path / "study.toml")
+        find_society(maps["run"]["SOCIETY"])
     mounts = {mount["mountPath"] for document in documents(overlay) for _, pod in pods(document) for box in
               pod["spec"]["containers"] for mount in box.get("volumeMounts", [])}  # fmt: skip
     out = maps["run"]["OUT"]
@@ -190,11 +219,15 @@ def test_an_overlays_few_values_are_those_of_a_run(overlay, tmp_path):
     else:
         assert str(settings.endpoint.api_key_file).startswith("/var/run/secrets/populace/")
     assert settings.journal == ("process" if out.startswith("s3://") else "machine"), "a lost node loses no answer"
+    for place, pod in (one for document in documents(overlay) for one in pods(document)):
+        labels = pod["metadata"]["labels"]
+        if "seeds" in place:
+            assert (labels["populace/experiment"], labels["populace/arm"]) == (settings.experiment, settings.arm)
 
 
 def test_the_names_of_an_overlays_schemas_are_those_of_its_kinds():
     kinds = {one["kind"] for overlay in OVERLAYS for one in documents(overlay) if is_custom(one)}
-    assert kinds == {"RayJob", "RayCluster", "PodMonitor"}
+    assert kinds == {"RayJob", "RayCluster", "PodMonitor", "PrometheusRule"}
     assert {f"{kind}_v1.json" for kind in kinds} <= {path.name for path in schemas().iterdir()}
 
 
@@ -229,7 +262,10 @@ def _announce(api: Any) -> None:
     """The kinds of Ray and of the Prometheus operator, and the core ones, whose group kmock 0.8 names '/v1'."""
     verbs = {"get", "list", "create", "patch", "delete"}
     api.resources.load_bundled()
-    for group, kinds in (("ray.io", ("RayJob", "RayCluster")), ("monitoring.coreos.com", ("PodMonitor",))):
+    for group, kinds in (
+        ("ray.io", ("RayJob", "RayCluster")),
+        ("monitoring.coreos.com", ("PodMonitor", "PrometheusRule")),
+    ):
         for kind in kinds:
             named = {"kind": kind, "singular": kind.lower(), "namespaced": True, "verbs": verbs}
             api.resources[f"{group}/v1/{kind.lower()}s"] = named
@@ -243,7 +279,7 @@ def _announce(api: Any) -> None:
 
 def test_every_file_of_the_manifests_is_yaml_that_an_overlay_reads():
     used = {path.parent.name for path in K8S.rglob("kustomization.yaml")}
-    assert {"network", "run", "cluster", "model", "experiment", "pvc", "s3", "hosted-model", "metrics"} <= used
+    assert {"network", "run", "cluster", "model", "experiment", "seeds", "pvc", "s3", "hosted-model", "metrics"} <= used
     named: set[Any] = set()
     for path in K8S.rglob("kustomization.yaml"):
         told = yaml.safe_load(path.read_text())

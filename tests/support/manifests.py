@@ -20,6 +20,8 @@ OVERLAYS: Final = sorted(path.parent.name for path in K8S.glob("overlays/*/kusto
 PRIVATE: Final = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"}
 SECRETS: Final = ("model-key", "s3-credentials")
 """Made by hand, from files: they stand in no manifest."""
+IN_VAIN: Final = {2, 3, 8, 9, 10, 70}
+"""The exit codes after which another attempt comes to the same (docs/guides/resume.md)."""
 _KEY: Final = re.compile(r"(?i)key|token|secret|password")
 _KEY_FILES: Final = ("AWS_SHARED_CREDENTIALS_FILE",)
 
@@ -173,14 +175,23 @@ def _of_object(document: dict[str, Any], templates: list[tuple[str, dict[str, An
         yield f"{name}: what is tried again would begin anew"
     if kind == "RayJob" and "runtimeEnvYAML" in spec:
         yield f"{name}: a runtime environment is kept by Ray, and shown in its dashboard"
-    if kind == "Job" and spec.get("completionMode") == "Indexed":
-        words = spec["template"]["spec"]["containers"][0]["args"]
-        if "--or-resume" not in words:
-            yield f"{name}: what is tried again would begin anew"
-        if not any(word.startswith("--out=") and "$(JOB_COMPLETION_INDEX)" in word for word in words):
-            yield f"{name}: its pods would share a folder"
-        if spec.get("podReplacementPolicy") != "Failed":
-            yield f"{name}: attempts may overlap"
+    if kind == "Job" and "populace" in spec["template"]["spec"]["containers"][0]["image"]:
+        yield from _of_job(name, spec)
+
+
+def _of_job(name: str, spec: dict[str, Any]) -> Iterator[str]:
+    words = spec["template"]["spec"]["containers"][0]["args"]
+    if words[:2] != ["experiment", "run"] and "--or-resume" not in words:
+        yield f"{name}: what is tried again would begin anew"
+    if spec.get("completionMode") == "Indexed" and not any(
+        word.startswith("--out=") and "$(JOB_COMPLETION_INDEX)" in word for word in words
+    ):
+        yield f"{name}: its pods would share a folder"
+    if spec.get("podReplacementPolicy") != "Failed":
+        yield f"{name}: attempts may overlap"
+    codes = [set(rule["onExitCodes"]["values"]) for rule in spec["podFailurePolicy"]["rules"] if "onExitCodes" in rule]
+    if codes != [IN_VAIN]:
+        yield f"{name}: what would fail again is tried again"
 
 
 def _of_network(objects: list[dict[str, Any]]) -> Iterator[str]:
