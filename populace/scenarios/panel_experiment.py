@@ -1,4 +1,4 @@
-"""Generative Agent Simulations of 1,000 People (arXiv:2411.10109): what a twin is told of a person, and how near it comes.
+"""Generative Agent Simulations of 1,000 People (arXiv:2411.10109): what a twin is told, and how near it comes.
 
 `populace experiment run panel --model rules --out study`. 100 respondents are surveyed twice, two weeks apart, and a
 twin of each answers once; `--set agents.respondent=1000 --set agents.twin=1000` is the paper's size. Respondents answer

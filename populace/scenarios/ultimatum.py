@@ -1,4 +1,4 @@
-"""One of two proposes a split of ten dollars, the other takes it or neither gets anything: which offers are accepted?
+"""One of two proposes how to split ten dollars; the other takes what it is offered, or neither gets anything.
 
 After the ultimatum game of the Turing Experiments (arXiv:2208.10264), in which a model answers as many people, each
 with an offer that the experimenter sets. People are respondents of the American National Election Study 1996. Arms, by
@@ -39,7 +39,7 @@ class Dials(Parameters, frozen=True):
 
 
 class Person(Agent):
-    """`envy` and `guilt` are words for how it takes to having less, or more; `least` the least it says it would take."""
+    """`envy` and `guilt` say how it takes to having less, and more; `least` is the least it says it would take."""
 
     profile: str
     envy: Public[str]
@@ -56,12 +56,12 @@ class Person(Agent):
         async def move(now: dict[str, Any]) -> int | str | None:
             if now["stage"] == "offer":
                 if ctx.parameters.offer >= 0:
-                    return ctx.parameters.offer
+                    return int(ctx.parameters.offer)
                 said = await self.asked(ctx, "offer", rules.Amount)
-                return None if isinstance(said, Abstained) else said.dollars
+                return None if isinstance(said, Abstained) else int(said.dollars)
             offer = now["so_far"]["offer"][0]
             said = await self.asked(ctx, "answer", Choice("accept", "reject"), offer=offer, keeps=PIE - offer)
-            return said.label if isinstance(said, Chosen) else None
+            return str(said.label) if isinstance(said, Chosen) else None
 
         await play(ctx, move)
 
