@@ -117,7 +117,7 @@ class Crowd(Part):
         The indicator of Lorenz, Rauhut, Schweitzer and Helbing (2011), as a share of its maximum.
         """
         return _mean([
-            min(np.sum(one <= 0.0), np.sum(one >= 0.0)) / (len(one) / 2.0) for one in self._sessions()
+            min(1.0, min(np.sum(one <= 0.0), np.sum(one >= 0.0)) / (len(one) / 2.0)) for one in self._sessions()
         ])  # fmt: skip
 
 

@@ -5,10 +5,12 @@ twin of each answers once; `--set agents.respondent=1000 --set agents.twin=1000`
 by their own leanings whatever model twins have.
 """
 
+from typing import Literal
+
 from populace.experiments import Arm, Experiment, Outcome
 
 SOURCE = "arXiv:2411.10109, later version, as summaries have it; the first had 0.85 for interviews"
-MORE = {"persona": "up", "quarter": "up", "half": "up", "interview": "up"}
+MORE: dict[str, Literal["up", "down"]] = {"persona": "up", "quarter": "up", "half": "up", "interview": "up"}
 
 experiment = Experiment(
     "panel",

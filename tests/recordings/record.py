@@ -20,6 +20,7 @@ SIZES = {
     " --set limits.abstained=0.5",
     "citizen": "--agents 20 --ticks 24",
     "clinic": "--set agents.doctor=1 --set agents.patient=1 --ticks 1 --set society.questions=3",
+    "crowd": "--agents 3 --ticks 2 --set society.hears=mean --set society.session=3 --set limits.abstained=0.5",
     "debate": "--agents 4 --ticks 1 --set limits.abstained=0.5",
     "exchange": "--agents 6 --ticks 2",
     "games": "--agents 4 --ticks 2",
@@ -31,6 +32,7 @@ SIZES = {
     "panel": "--set agents.respondent=2 --set agents.twin=2",
     "polarization": "--agents 8 --ticks 3",
     "smalltown": "--agents 3 --ticks 2",
+    "ultimatum": "--agents 6 --ticks 2",
 }
 """Few agents and ticks, so that a recording takes a minute or two."""
 MACHINE = {"versions": {}, "wall_s": 0.0, "peak_rss_mb": 0.0}

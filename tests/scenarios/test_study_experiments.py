@@ -1,4 +1,4 @@
-"""The four studies after AgentSociety as experiments: designs that hold up, and one of them played small."""
+"""The studies that ship as experiments: designs that hold up."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from populace.experiments.checks import check_design
 from populace.experiments.loading import find_experiment
 from populace.experiments.planning import plan
 
-STUDIES = ("basic_income", "hurricane", "outrage", "polarization")
+STUDIES = ("basic_income", "crowd", "hurricane", "outrage", "panel", "polarization", "ultimatum")
 
 
-def test_the_four_studies_ship_as_experiments():
+def test_the_studies_ship_as_experiments():
     assert set(STUDIES) <= set(shipped_experiments())
 
 

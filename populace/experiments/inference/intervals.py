@@ -26,6 +26,9 @@ from populace.experiments.inference.resampling import (
 FEWEST_TO_RESAMPLE: Final = 5
 """Replicates below which a bootstrap of them says nothing: four take 35 different resamples."""
 
+_ROUNDING: Final = 1e-12
+"""Differences that are apart by no more than this share of the largest are one value: what is left is rounding."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -106,8 +109,8 @@ ENDS: Final[dict[str, Callable[..., Ends]]] = {
 def interval(differences: Any, method: str = "t", level: float = 0.95, draws: int = DRAWS, seed: int = 0) -> Interval:
     """The interval of the mean of paired differences (replicates,): 't', 'studentised', 'BCa' or 'percentile'.
 
-    Where all differences are equal it has no width. Raises ScenarioError for an unknown method, for fewer than two
-    replicates, and for fewer than five where they are to be resampled.
+    Where all differences are equal, but for rounding, it has no width. Raises ScenarioError for an unknown method, for
+    fewer than two replicates, and for fewer than five where they are to be resampled.
     """
     if method not in ENDS:
         raise ScenarioError(f"method={method!r}: an interval is made by {', '.join(ENDS)}")
@@ -117,5 +120,8 @@ def interval(differences: Any, method: str = "t", level: float = 0.95, draws: in
         raise ScenarioError(
             f"{len(columns)} replicates: resampling needs {FEWEST_TO_RESAMPLE} or more. Take method='t', or more runs"
         )
+    if np.ptp(columns) <= _ROUNDING * np.abs(columns).max():
+        mean = float(columns.mean())
+        return Interval(mean, mean, level, method)
     low, high = ENDS[method](columns, level) if method == "t" else ENDS[method](columns, level, draws, seed)
     return Interval(float(low[0]), float(high[0]), level, method)

@@ -82,6 +82,9 @@ def test_intervals_are_ordered_hold_the_mean_and_move_with_the_unit(values, meth
 def test_equal_differences_have_an_interval_without_width(method):
     made = inference.interval(np.full(6, 1.5), method)
     assert (made.low, made.high) == (1.5, 1.5)
+    rounded = inference.interval(np.full(20, 0.2) - 0.5, method)
+    assert rounded.low == rounded.high == pytest.approx(-0.3), "whose mean is not one of them, by rounding"
+    assert inference.interval([0.2, 0.2 + 1e-9, 0.2, 0.2, 0.2 + 1e-9], method).width > 0.0
 
 
 def test_sign_flips_are_scipys_exact_test_and_drawn_ones_come_near(random):
