@@ -16,6 +16,7 @@ process, so what the page itself takes on another core is left out, and what it 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -255,7 +256,8 @@ def _run(place: Path, name: str, watched: bool) -> float:
         def listen() -> None:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
             connection.request("GET", "/api/stream")
-            connection.getresponse().read()
+            with contextlib.suppress(http.client.IncompleteRead):  # the page ends while it streams
+                connection.getresponse().read()
 
         threading.Thread(target=listen, daemon=True).start()
     _, _, used = os.wait4(run.pid, 0)

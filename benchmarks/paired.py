@@ -8,7 +8,10 @@ to the end of the run, so other programs of the machine and start-up are left ou
 checkout is faster. The model is the scripted one: what is measured is the engine.
 
 `--metrics` has runs of this checkout with metrics on beside those without, and needs no other checkout: the ratio is
-the CPU time without over that with.
+the CPU time without over that with. Both are done by one process, since two processes of the same code differ by more
+than metrics cost. Beside the ratio stands what all calls of metrics took by a clock of their own, as a share of the
+run's CPU time: it can be trusted on a busy machine too. `--same` has the same runs on both sides: what it shows is how
+far the other ratios can be trusted.
 """
 
 from __future__ import annotations
@@ -112,9 +115,30 @@ RUNNER = """
 import builtins, gc, os, runpy, sys, time
 out = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
+
+
+def timed(does):
+    def does_so(*given, **named):
+        begun_s = time.thread_time()
+        try:
+            return does(*given, **named)
+        finally:
+            builtins.watched_s += time.thread_time() - begun_s
+    return does_so
+
+def watch():
+    # all that metrics do in the run's own thread; scrapes are answered in another
+    from populace.monitoring.metrics.observer import Metrics
+    for name in ("begin", "pulse", "tick", "end"):
+        setattr(Metrics, name, timed(getattr(Metrics, name)))
+
+watching = False
 for line in sys.stdin:
     sys.argv = ["populace", *line.split()]
-    builtins.begun_s, code = 0.0, 0
+    if "--metrics-port" in sys.argv and not watching:
+        watch()
+        watching = True
+    builtins.begun_s, builtins.watched_s, code = 0.0, 0.0, 0
     try:
         runpy.run_module("populace.cli", run_name="__main__", alter_sys=True)
     except SystemExit as end:
@@ -122,7 +146,7 @@ for line in sys.stdin:
     spent_s = time.process_time() - builtins.begun_s
     gc.unfreeze()
     gc.collect()
-    print(code, spent_s, file=out, flush=True)
+    print(code, spent_s, builtins.watched_s, file=out, flush=True)
 """
 
 
@@ -135,6 +159,7 @@ class Runner:
         self.checkout = checkout
         self.log = folder / "log.txt"
         self.runs = 0
+        self.watched: list[float] = []  # of the runs with metrics on, which share of the CPU time was theirs
         environment = {**os.environ, "PYTHONPATH": str(checkout), "PYTHONHASHSEED": "0"}
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -152,8 +177,10 @@ class Runner:
         stdin.write(command + "\n")
         stdin.flush()
         answer = stdout.readline().split()
-        if len(answer) != 2 or answer[0] != "0":
+        if len(answer) != 3 or answer[0] != "0":
             raise SystemExit(f"{self.checkout}: {command}\n{self.log.read_text()}")
+        if "--metrics-port" in arguments:
+            self.watched.append(float(answer[2]) / float(answer[1]))
         return float(answer[1])
 
     def close(self) -> None:
@@ -163,19 +190,23 @@ class Runner:
 
 def compare(
     row: Row, here: Path, other: Path, rounds: int, scale: float, own: tuple[str, ...] = ()
-) -> tuple[list[float], list[float]]:
-    """CPU seconds of the runs of either checkout, round by round; `own` are further arguments of those here."""
+) -> tuple[list[float], list[float], list[float]]:
+    """CPU seconds of the runs of either checkout, round by round, and the share of metrics in those that have them.
+
+    `own` are further arguments of the runs here.
+    """
     arguments = ("--agents", str(int(row.agents * scale)), "--ticks", str(row.ticks), *row.more)
     with tempfile.TemporaryDirectory() as folder:
         mine = Runner(here, Path(folder, "here"), row.source)
-        theirs = Runner(other, Path(folder, "there"), row.source)
-        spent: dict[Runner, list[float]] = {mine: [], theirs: []}
+        theirs = mine if other == here else Runner(other, Path(folder, "there"), row.source)
+        spent: dict[bool, list[float]] = {True: [], False: []}
         for turn in range(rounds + 1):
-            for runner in (mine, theirs) if turn % 2 else (theirs, mine):
-                spent[runner].append(runner.spent_s(*arguments, *(own if runner is mine else ())))
-        mine.close()
-        theirs.close()
-    return spent[mine][1:], spent[theirs][1:]
+            for is_mine in (True, False) if turn % 2 else (False, True):
+                runner, more = (mine, own) if is_mine else (theirs, ())
+                spent[is_mine].append(runner.spent_s(*arguments, *more))
+        for runner in {mine, theirs}:
+            runner.close()
+    return spent[True][1:], spent[False][1:], mine.watched[1:]
 
 
 def main() -> None:
@@ -183,24 +214,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("other", type=Path, nargs="?", help="another checkout, as it was before")
     parser.add_argument("--metrics", action="store_true", help="metrics on beside off, in this checkout")
+    parser.add_argument("--same", action="store_true", help="this checkout beside itself: the noise of the others")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", default="", help="rows whose names hold this")
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of agents")
     options = parser.parse_args()
     here = Path(__file__).resolve().parents[1]
-    if options.other is None and not options.metrics:
-        parser.error("name another checkout, or --metrics")
-    other, own = (here, ("--metrics-port", "0")) if options.metrics else (options.other.resolve(), ())
-    table = Table("row", "turns/s here", "turns/s there", "here / there, median", "least", "most")
+    if options.other is None and not options.metrics and not options.same:
+        parser.error("name another checkout, or --metrics, or --same")
+    other = here if options.metrics or options.same else options.other.resolve()
+    own = ("--metrics-port", "0") if options.metrics else ()
+    table = Table("row", "turns/s here", "turns/s there", "here / there, median", "least", "most", "metrics, % of CPU")
     for name, row in ROWS.items():
         if options.only not in name:
             continue
-        mine, theirs = compare(row, here, other, options.rounds, options.scale, own)
+        mine, theirs, watched = compare(row, here, other, options.rounds, options.scale, own)
         turns = int(row.agents * options.scale) * row.ticks
         ratios = sorted(before / now for now, before in zip(mine, theirs, strict=True))
         table.add_row(
             name, f"{turns / min(mine):,.0f}", f"{turns / min(theirs):,.0f}", f"{statistics.median(ratios):.2f}",
             f"{ratios[0]:.2f}", f"{ratios[-1]:.2f}",
+            f"{100 * statistics.median(watched):.2f} (at most {100 * max(watched):.2f})" if watched else "",
         )  # fmt: skip
     Console(width=110).print(table)
 
