@@ -23,6 +23,7 @@ from typing import Any
 import msgpack
 import numpy as np
 import ray
+from figures import figure
 from rich.console import Console
 from rich.table import Table
 
@@ -162,6 +163,7 @@ def measure(shards: list[Any], batch: int, ways: int, seconds: float) -> Table:
     way = "one way" if ways == 1 else "both ways"
     table = Table("what", "M messages/s", "best", "of the first row", title=f"{batch:,} messages a round, {way}")
     for name, median, best in measured:
+        figure(f"{name}, {way}", median / 1e6, "million messages/s", most=best / 1e6, least=median / 1e6)
         table.add_row(name, f"{median / 1e6:.2f}", f"{best / 1e6:.2f}", f"{median / first:.2f}")
     return table
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from figures import figure
 from rich.console import Console
 from rich.table import Table
 
@@ -92,6 +93,8 @@ def main() -> None:
     for name, whole in (("whole", True), ("what changed", False)):
         rows = measured(options.agents, options.share, options.ticks, whole=whole)
         written, state, took_s = zip(*rows, strict=True)
+        figure(f"a checkpoint of {options.agents:,}, {name}", statistics.median(took_s), "s")
+        figure(f"written of {options.agents:,}, {name}", statistics.median(written) / 1e6, "MB")
         table.add_row(
             name, f"{state[-1] / 1e6:.1f}", f"{statistics.median(written) / 1e6:.2f}", f"{max(written) / 1e6:.2f}",
             f"{statistics.median(took_s):.3f}",

@@ -17,6 +17,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from figures import figure
 from rich.console import Console
 from rich.table import Table
 
@@ -144,10 +145,12 @@ def main() -> None:
     table = Table("what", "seconds", title=f"{options.agents:,} agents, {options.posts:,} posts")
     for name, span_s in ranking_seconds(world, options.readers, options.rounds).items():
         table.add_row(f"ranking, {name}, {options.readers:,} readers", f"{span_s:.3f}")
+        figure(f"ranking, {name}, {options.readers:,} readers", span_s, "s")
     for sees in ("popularity", "engagement"):
         world.feed.set_parameter("sees", sees)
         for kind, span_s in tick_seconds(world, options.agents // 100, options.rounds).items():
             table.add_row(f"1 % active, seeing by {sees}: {kind}", f"{span_s:.3f}")
+            figure(f"a tick of {options.agents:,}, 1 % active, by {sees}: {kind}", span_s, "s")
     table.add_row("bytes an agent", f"{bytes_an_agent(world):.0f}")
     Console().print(table)
 

@@ -28,6 +28,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from figures import figure
 
 from populace.agents.answers import compile_answer
 from populace.cluster.coordinator import Coordinator
@@ -100,6 +101,10 @@ class _Server(asyncio.Protocol):
                 asyncio.get_running_loop().call_later(self.latency_s, self.transport.write, self.answer)
             else:
                 self.transport.write(self.answer)
+
+
+AIMS = {"engine, with limits": 0.80}  # of the bare loop, by CPU time
+AIM_OF_LEAST = 1.10
 
 
 def serve(pipe: Connection, latency_s: float) -> None:
@@ -297,6 +302,11 @@ def rows(url: str, calls: int, concurrency: int, rounds: int) -> None:
         pairs = zip(each["bare aiohttp loop"], found, strict=True)
         ratios = [bare_cpu / cpu for (_, bare_cpu), (_, cpu) in pairs]
         print(f"{name:22} {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+        if name != "bare aiohttp loop":
+            figure(
+                f"{name}, of the bare loop by CPU", statistics.median(ratios), "", least=min(ratios), most=max(ratios),
+                aim=AIMS.get(name),
+            )  # fmt: skip
 
 
 def delayed(url: str, rounds: int) -> None:
@@ -317,6 +327,10 @@ def delayed(url: str, rounds: int) -> None:
             best[name] = min(best.get(name, 9e9), took)
             gc.unfreeze()
     for name, took in best.items():
+        figure(
+            f"{name}, 200 ms a call, 256 at once", took / ideal, "of the least", up=False,
+            aim=AIM_OF_LEAST if name == "engine" else None,
+        )  # fmt: skip
         print(f"{name:22} {calls} calls of 200 ms, 256 at once: {took:.2f} s, {took / ideal:.3f} of the least")
     print(f"20,000 asks waiting on the throttle: {asyncio.run(waiting(url, 3.0)):.1%} of a core")
 
@@ -327,9 +341,10 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--no-delay", action="store_true", help="only against the server that answers at once")
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
-    for latency_s in (0.0, 0.2):
+    for latency_s in (0.0,) if options.no_delay else (0.0, 0.2):
         mine, theirs = context.Pipe()
         server = context.Process(target=serve, args=(theirs, latency_s), daemon=True)
         server.start()

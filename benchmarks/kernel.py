@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from clock import Clock
+from figures import figure
 from rich.console import Console
 from rich.table import Table
 
@@ -137,9 +138,13 @@ def main() -> None:
         off, off_median = spread(lambda kind=kind: turns_a_second(kind, *size, NOTHING), options.repeats)  # type: ignore[misc]
         on, on_median = spread(lambda kind=kind: turns_a_second(kind, *size, Record()), options.repeats)  # type: ignore[misc]
         table.add_row(kind, "off", f"{off:,.0f}", f"{off_median:,.0f}", f"{1e6 / off:.1f}", f"{AIMS[kind]:,}", "1")
+        figure(f"{kind} agents, tables off", off, "turns/s", aim=AIMS[kind], least=off_median, most=off)
+        figure(f"{kind} agents, tables on", on, "turns/s", least=on_median, most=on)
         table.add_row(kind, "on", f"{on:,.0f}", f"{on_median:,.0f}", f"{1e6 / on:.1f}", "", f"{on / off:.2f}")
     console.print(table)
-    console.print(f"Calibration: {calibration():.1f} million Python calls/s on this core.")
+    calls = calibration()
+    figure("this core", calls, "million Python calls/s")
+    console.print(f"Calibration: {calls:.1f} million Python calls/s on this core.")
     if options.profile:
         for kind in SOURCES:
             profile = cProfile.Profile()

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from figures import figure
 from rich.console import Console
 from rich.table import Table
 
@@ -104,7 +105,9 @@ def faculties(table: Table, rounds: int) -> None:
     def row(part: msgspec.Struct, what: str, turn: Callable[[], Any]) -> None:
         size = len(msgspec.msgpack.encode(part))
         name = type(part).__name__
-        table.add_row(name, what, f"{size:,}", f"{least_us(turn, rounds):.1f}")
+        took_us = least_us(turn, rounds)
+        figure(f"{name}: {what}", took_us, "us")
+        table.add_row(name, what, f"{size:,}", f"{took_us:.1f}")
         table.add_row(name, "keep", f"{size:,}", f"{least_us(kept(part), rounds):.1f}")
 
     row(needs, "pass_time, urgent, use", lambda: (needs.pass_time(1.0), needs.urgent(), needs.use("meal")))

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from figures import figure
 from rich.console import Console
 from rich.table import Table
 
@@ -143,7 +144,7 @@ VIEWS = {
     "messages, a word": {"text": "TAXES and"}, "messages, no find": {"text": "absent"},
     "messages of an agent": {"agent": 4321}, "asks of an agent": {"agent": 4321},
     "actions of an agent": {"agent": 4321},
-    "whole": {"table": "asks", "row": 123}, "agent": {"agent": 4321}, "series": {"agent": 4321, "field": "opinion"},
+    "whole": {"table": "asks", "row": 2}, "agent": {"agent": 4321}, "series": {"agent": 4321, "field": "opinion"},
     "posts, largest": {}, "posts, a word": {"text": "tick 77"}, "cascade": {"part": "feed", "post": 10}, "surveys": {},
 }  # fmt: skip
 
@@ -200,6 +201,9 @@ def views(folder: Path, rounds: int, console: Console) -> None:
         for name, all_of in took.items():
             ms = [f"{1000 * one:.0f}" for one in (all_of[0], statistics.median(all_of), max(all_of))]
             table.add_row(name, *ms, f"{sizes[name] / 1000:.0f}", f"{waited[name]:.1f}" if name in waited else "")
+        slowest = max((max(all_of), name) for name, all_of in took.items())
+        figure(f"the slowest view ({slowest[1]})", 1000 * slowest[0], "ms", aim=200.0, up=False)
+        figure("the page's server", page.most_bytes / 2**20, "MiB", aim=300.0, up=False)
         console.print(table)
         console.print(f"server's resident memory: {page.most_bytes / 2**20:.0f} MiB at most")
     finally:

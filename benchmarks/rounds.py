@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 from clock import Clock
+from figures import figure
 from rich.console import Console
 from rich.table import Table
 
@@ -132,6 +133,7 @@ def main() -> None:
     table = Table("what", "agents", "a tick", "a second, best", "median", "us each")
     for name, (_, agents, done, what) in kinds.items():
         median = statistics.median(figures[name])
+        figure(name, median, f"{what}/s", least=min(figures[name]), most=max(figures[name]))
         table.add_row(
             name,
             f"{agents:,}",

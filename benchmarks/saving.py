@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from figures import figure
 from rich.console import Console
 from rich.table import Table
 
@@ -132,6 +133,9 @@ def spent_s(source: str, agents: int, ticks: int) -> tuple[float, float]:
         shutil.rmtree(out)
 
 
+AIM_SHARE = 0.10  # of a turn
+
+
 def main() -> None:
     """Run all societies and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -145,6 +149,10 @@ def main() -> None:
         rounds = [spent_s(source, options.agents, options.ticks) for _ in range(options.rounds)]
         kept, rest = (1e6 * statistics.median(side) / turns for side in zip(*rounds, strict=True))
         shares = [mine / others for mine, others in rounds]
+        figure(
+            f"keeping {name}, of a turn", statistics.median(shares), "", aim=AIM_SHARE, up=False, least=min(shares),
+            most=max(shares),
+        )  # fmt: skip
         table.add_row(
             name, f"{kept:.2f}", f"{rest:.1f}", f"{statistics.median(shares):.3f}",
             f"{min(shares):.3f} to {max(shares):.3f}",

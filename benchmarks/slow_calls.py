@@ -17,6 +17,7 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from figures import figure
 from support.asking import asker, asking, here
 from support.misbehaving import DRIP, HANG, Act, Misbehaving, Seen, slow
 
@@ -59,6 +60,8 @@ def main() -> None:
             during, end = run(options, act)
             ratios.append(during / before)
             ends.append(end)
+        figure(f"calls that {name}: the others' turns longer", median(ratios) - 1, "", least=min(ratios) - 1,
+               most=max(ratios) - 1)  # fmt: skip
         print(
             f"{name}: the others' turns took {median(ratios) - 1:+.1%} longer ({min(ratios) - 1:+.1%} to "
             f"{max(ratios) - 1:+.1%}); the last slow call ended {max(ends) - DEADLINE_S:.3f} s after its deadline",

@@ -25,6 +25,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from figures import figure
+
 SHARDS = (1, 2, 8, 50)
 SOCIETY = """
 from populace import Agent, Context, Population, Public, Setup, Society, World
@@ -133,6 +135,7 @@ def main() -> None:
     print(f"{options.agents:,} agents     shards    once  a shard    whole  all here   (seconds)")
     for name, rows in figures.items():
         for shards, row in rows.items():
+            figure(f"ready, {options.agents:,} agents, {shards} shards, {name}", row[2], "s")
             print(f"{name:16} {shards:>6}  " + "  ".join(f"{value:7.2f}" for value in row))
     if "other" in figures:
         for shards, row in figures["here"].items():

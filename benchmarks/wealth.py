@@ -27,6 +27,7 @@ import tempfile
 from pathlib import Path
 
 from clock import Clock
+from figures import figure
 from rich.console import Console
 from rich.table import Table
 
@@ -164,8 +165,8 @@ def mesa_steps(python: str, kind: str, agents: int, ticks: int) -> tuple[float, 
     done = subprocess.run(
         [python, "-c", MESA, kind, str(agents), str(ticks)], capture_output=True, text=True, check=True
     )
-    figure, version = done.stdout.split()
-    return float(figure), version
+    steps, version = done.stdout.split()
+    return float(steps), version
 
 
 def main() -> None:
@@ -191,12 +192,13 @@ def main() -> None:
             rows.setdefault((kind, agents), []).append(steps_a_second(kind, agents, options.ticks))
         for kind in ("plain", "example"):
             try:
-                figure, version = mesa_steps(options.mesa, kind, options.agents, options.ticks)
+                steps, version = mesa_steps(options.mesa, kind, options.agents, options.ticks)
             except subprocess.CalledProcessError as error:
                 console.print(f"Mesa is left out: {error.stderr.strip().splitlines()[-1:]}. See --help for --mesa.")
                 break
-            rows.setdefault((f"Mesa, {kind}", options.agents), []).append(figure)
+            rows.setdefault((f"Mesa, {kind}", options.agents), []).append(steps)
     base = rows.get(("Mesa, plain", options.agents))
+    aims = {("columnar", options.many): 10.0, ("coroutine", options.agents): 1 / 3}
     table = Table(
         "agents", "number", "agent-steps/s, best", "median", "ns a step", "of Mesa, plain: median", "range",
         title=f"Boltzmann wealth, {options.ticks} ticks, {options.rounds} rounds, CPU time; Mesa {version}",
@@ -205,6 +207,12 @@ def main() -> None:
         ratios = [one / other for one, other in zip(figures, base, strict=True)] if base else []
         shown = (f"{statistics.median(ratios):.2f}", f"{min(ratios):.2f} to {max(ratios):.2f}") if ratios else ("", "")
         best, median = max(figures), statistics.median(figures)
+        figure(f"wealth, {kind}, {agents:,}", median, "agent-steps/s", least=min(figures), most=best)
+        if ratios and (kind, agents) in aims:
+            figure(
+                f"wealth, {kind}, {agents:,}, beside Mesa", statistics.median(ratios), "of Mesa, plain",
+                aim=aims[kind, agents], least=min(ratios), most=max(ratios),
+            )  # fmt: skip
         table.add_row(kind, f"{agents:,}", f"{best:,.0f}", f"{median:,.0f}", f"{1e9 / median:,.0f}", *shown)
     console.print(table)
 

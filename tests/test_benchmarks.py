@@ -1,0 +1,76 @@
+"""Every benchmark runs, as small as it goes, and hands figures over: that they run is held here, not how fast."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+QUICK = (
+    "kernel", "gateway", "memory", "startup", "saving", "column_saving", "coordinator", "rounds", "feed_ranking",
+    "minds", "wealth",
+)  # fmt: skip
+SLOW = ("bus", "slow_calls", "page")  # a Ray, deadlines, a page over a recorded run
+
+
+def gathered(out: Path, *names: str) -> tuple[subprocess.CompletedProcess[str], dict[str, list[float]]]:
+    """How the command over these benchmarks ended, and the figures of each."""
+    command = [sys.executable, str(BENCHMARKS / "all.py"), "--smoke", "--out", str(out), "--only", *names]
+    environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, env=environment)
+    found: dict[str, list[float]] = {}
+    for line in (out / "figures.jsonl").read_text().splitlines():
+        one = json.loads(line)
+        found.setdefault(one["benchmark"], []).append(one["value"])
+    return done, found
+
+
+def holds(out: Path, *names: str) -> None:
+    """All of them end well, with figures, a table and a picture."""
+    done, found = gathered(out, *names)
+    assert done.returncode == 0, done.stdout[-2000:] + "".join(
+        (out / f"{one}.txt").read_text()[-2000:] for one in names
+    )
+    assert set(found) == set(names)
+    table = (out / "figures.md").read_text()
+    assert all(f"| {one} |" in table for one in names)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_benchmark_runs(name: str, tmp_path: Path) -> None:
+    holds(tmp_path, name)
+
+
+@pytest.mark.scale
+@pytest.mark.parametrize("name", SLOW)
+def test_a_slow_benchmark_runs(name: str, tmp_path: Path) -> None:
+    holds(tmp_path, name)
+
+
+def test_all_benchmarks_of_the_command_are_tried() -> None:
+    listed = subprocess.run(
+        [sys.executable, "-c", "import all as them; print(*them.SCRIPTS)"], cwd=BENCHMARKS, text=True,
+        capture_output=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert {*listed} == {*QUICK, *SLOW}
+
+
+def test_a_benchmark_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+    for name in ("all", "figures", "coordinator"):
+        (tmp_path / f"{name}.py").write_text((BENCHMARKS / f"{name}.py").read_text())
+    (tmp_path / "minds.py").write_text("raise SystemExit('no such part')")
+    command = [sys.executable, "all.py", "--smoke", "--out", "out", "--only", "minds", "coordinator"]
+    environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)}
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False, env=environment
+    )
+    assert done.returncode == 1
+    assert "minds: 0 figures" in done.stdout
+    assert "FAILED" in done.stdout
+    assert "no such part" in (tmp_path / "out" / "minds.txt").read_text()
+    assert "coordinator" in (tmp_path / "out" / "figures.md").read_text()
