@@ -14,6 +14,7 @@ from scipy import stats
 
 from populace.experiments import inference
 from populace.experiments.inference.bands import band_of
+from populace.experiments.inference.effects import ENDLESS
 from populace.experiments.inference.intervals import ENDS, Ends
 from populace.experiments.inference.multiplicity import holm
 from populace.experiments.inference.sequential import bets, log_capital
@@ -69,6 +70,27 @@ def coverage(
 def by(method: str) -> Callable[[Floats, Floats], Ends]:
     """The ends that a method of the package gives to paired arms."""
     return lambda treated, control: ENDS[method](treated - control, 0.95)
+
+
+def quoted_ends(treated: Floats, control: Floats, level: float = 0.95) -> Ends:
+    """The ends that a report quotes, as `interval_of` does: studentised, or Student's where that has no ends."""
+    between = treated - control
+    (low, high), (low_t, high_t) = (ENDS[name](between, level) for name in ("studentised", "t"))
+    scale = np.maximum(np.abs(between.mean(axis=0)), high_t - low_t)
+    none = ~np.isfinite(high - low) | (high - low > ENDLESS * scale)
+    return np.where(none, low_t, low), np.where(none, high_t, high)
+
+
+@check("intervals of paired effects: coverage of what a report quotes")
+def quoted_coverage(full: bool) -> list[Verdict]:
+    """95 % intervals as reports quote them, from the fewest pairs that are resampled on."""
+    experiments = 10_000 if full else 1_000
+    verdicts = []
+    for replicates in (5, 8, 20):
+        found = coverage(quoted_ends, normal, experiments, replicates)
+        verdicts.append(Verdict(f"normal outcomes, {replicates} replicates", found, 0.95, 0.02, ASKED))
+    found = coverage(quoted_ends, skewed, experiments, 20)
+    return [*verdicts, Verdict("exponential outcomes, 20 replicates", found, 0.95, 0.02, ASKED)]
 
 
 @check("intervals of paired effects: coverage, normal outcomes")

@@ -206,7 +206,7 @@ class Built:
 def build_run(job: Job) -> Built:
     """The population, and the environment service with its world opened. Raises ScenarioError."""
     society, settings = job.society(), job.read_settings()
-    setup, people = _people(job)
+    setup, people = people_of(job)
     columns = {of: {**one.columns, **_defaults(society, of, one)} for of, one in people.items()}
     fields = {of: public_fields(kind) for of, kind in society.classes.items()}
     membership = Membership(settings.levers, columns, Roster(job.counts), settings.seed)
@@ -338,7 +338,7 @@ def _refuse_sets(society: Society) -> None:
         )
 
 
-def _people(job: Job) -> tuple[Setup, dict[str, Population]]:
+def people_of(job: Job) -> tuple[Setup, dict[str, Population]]:
     """What populations and world are made from, and the populations, of each type."""
     society, settings = job.society(), job.read_settings()
     parameters = society.with_parameters(settings.society)

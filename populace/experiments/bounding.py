@@ -16,7 +16,7 @@ import numpy as np
 from populace.core.errors import ScenarioError, SettingsError
 from populace.experiments.design import DesignedOutcome, DesignedScale, folder_of
 from populace.experiments.inference.bounds import Bounds, lee, worst_case
-from populace.experiments.values import Floats, series_of
+from populace.experiments.values import Floats, agents_scores, series_of
 from populace.store.folder import read_run_file
 from populace.store.tables.tables import panel, read_table
 
@@ -89,9 +89,7 @@ def _fields(run: Path) -> list[str]:
 def _values(run: Path, outcome: DesignedOutcome, of: str, tick: int) -> Floats:
     """An agent's value at the tick, (agents,): NaN for one who has none, or whose last ask before it abstained."""
     if outcome.scale is not None:
-        instrument = outcome.scale.made(of)
-        answers = {name: np.asarray(panel(run, name)[tick], np.float64) for name in instrument.item_names}
-        return np.asarray(instrument.score(answers)[of], np.float64)
+        return agents_scores(run, outcome, tick)
     values: Floats = panel(run, of)[tick].astype(np.float64)
     if not read_run_file(run).read_settings().record.asks:
         raise SettingsError("the runs keep no table of asks (record.asks), so who abstained is not known")

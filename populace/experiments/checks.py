@@ -22,9 +22,11 @@ from populace.cluster.job import plan_job
 from populace.core.errors import NoRule, RunFailed, ScenarioError, SettingsError
 from populace.core.records import EMBED_ROLE
 from populace.data.societies import load_society
+from populace.experiments.by_agent import People
 from populace.experiments.declared import Experiment
 from populace.experiments.design import Design, DesignedArm, folder_of
 from populace.experiments.fidelity import Touched, alike, touched
+from populace.experiments.looking import why_never
 from populace.experiments.playing import bare_settings, play, settings_of
 from populace.experiments.values import series_of
 from populace.runs.stop import Stop
@@ -50,6 +52,9 @@ def check_design(experiment: Experiment, design: Design) -> None:
         raise SettingsError(f"replicates are 1 or more, not {design.replicates}")
     for society in {id(one): one for one in map(load_society, design.societies)}.values():
         _check_outcomes(experiment, design, society)
+    _check_agents(experiment, design)
+    if said := why_never(design):
+        raise experiment.wrong("stopping", said=said)
     if design.read_settings().journal == "off":
         raise experiment.wrong("settings", said="journal = 'off': arms are forked from their control's journal")
     known: list[tuple[DesignedArm, Any]] = []
@@ -87,6 +92,25 @@ def _check_outcomes(experiment: Experiment, design: Design, society: Society) ->
             raise experiment.wrong(
                 *where, said=f"{society.name} has no outcome {one.name!r}; it has {', '.join(society.outcomes)}.{meant}"
             )
+
+
+def _check_agents(experiment: Experiment, design: Design) -> None:
+    """Raise ScenarioError for a field that agents have not, and for subgroups that the population does not make."""
+    fields = {name for origin in design.societies for name in load_society(origin).fields}
+    for at, one in enumerate(design.outcomes):
+        if one.each is not None and one.each.field not in fields:
+            said = f"outcome {one.name!r}: agents have no public field {one.each.field!r}. They have: "
+            raise experiment.wrong("outcomes", at, said=f"{said}{', '.join(sorted(fields)) or 'none'}")
+    people, control = People(design), design.arm(design.control)
+    named = [(("outcomes", at), name) for at, one in enumerate(design.outcomes) if one.each for name in one.each.only]
+    named += [(("subgroups", at), one.column) for at, one in enumerate(design.subgroups)]
+    for where, name in named:
+        try:
+            column = people.column(control, 0, name)
+            if where[0] == "subgroups":
+                design.subgroups[where[1]].grouped({0: column})
+        except ScenarioError as error:
+            raise experiment.wrong(*where, said=str(error)) from None
 
 
 def _check_horizon(experiment: Experiment, design: Design, arm: DesignedArm) -> None:

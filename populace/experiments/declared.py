@@ -25,6 +25,8 @@ from populace.agents.society import Society
 from populace.core.errors import ScenarioError
 from populace.experiments.audits.declared import GENERIC, Audit
 from populace.experiments.lines import Place, caller, line_of
+from populace.experiments.stopping import Stopping
+from populace.experiments.subgroups import Each, Subgroup
 
 if TYPE_CHECKING:
     from populace.experiments.results import Results
@@ -63,7 +65,8 @@ class Outcome:
     record before anything is run. It is read at tick `at` (that of the state before this tick; the last one without
     it), or as the `mean` over the ticks from the treatment on. With an `instrument` it is the mean over agents of their
     score on `scale`, from public fields that are called as its items are. `bounds` are those that it cannot leave: with
-    them an audit's sequence is of the mean difference, without them of its sign.
+    them an audit's sequence is of the mean difference, without them of its sign. `each` says what it is of each agent,
+    a public field or `Each`: the report then tells of subgroups, and of quantiles over agents.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Outcome:
     scale: str = ""
     about: str = ""
     bounds: tuple[float, float] | None = None
+    each: Each | str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,9 @@ class Experiment:
     `primary` the outcome that the question is decided by (the first). `parameters` and `settings` hold in all arms.
     `published` holds figures of others by outcome and arm, to stand beside these, with a 'source'. `accept` names
     findings of the dry pass that are meant: see `CHECKS`. `audits` are ways in which its claims have to hold, beside
-    those that need no declaration.
+    those that need no declaration. `subgroups` are columns of the population, or `Subgroup`s of them, by which is told
+    who gains and who loses: of outcomes that are declared for `each` agent, and of scores of instruments. With
+    `stopping` it goes on in batches until it is clear, and `replicates` are the most that it plays.
     """
 
     society: Society | str
@@ -108,6 +114,8 @@ class Experiment:
     published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     accept: Sequence[str] = ()
     audits: Sequence[Audit] = ()
+    subgroups: Sequence[Subgroup | str] = ()
+    stopping: Stopping | None = None
     place: Place = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -148,6 +156,7 @@ class Experiment:
         if self.replicates < 1:
             raise self.wrong("replicates", said=f"replicates are 1 or more, not {self.replicates}")
         self._check_audits()
+        self._check_subgroups()
         for one in self.accept:
             if one not in CHECKS:
                 raise self.wrong("accept", said=f"{one!r} is nothing that is checked: {', '.join(CHECKS)}")
@@ -166,6 +175,19 @@ class Experiment:
         for at, of in enumerate(self.measured):
             if of.bounds is not None and not of.bounds[0] < of.bounds[1]:
                 raise self.wrong("outcomes", at, "bounds", said=f"bounds {of.bounds}: the lower comes first")
+
+    def _check_subgroups(self) -> None:
+        if isinstance(self.subgroups, str) or not all(isinstance(one, Subgroup | str) for one in self.subgroups):
+            raise self.wrong("subgroups", said="subgroups=['income', Subgroup('party', names=('left', 'right')), ...]")
+        columns = [one if isinstance(one, str) else one.column for one in self.subgroups]
+        for at, column in enumerate(columns):
+            if columns.index(column) < at:
+                raise self.wrong("subgroups", at, said=f"subgroup {column!r} is named twice")
+        if columns and not any(one.each or one.instrument for one in self.measured):
+            raise self.wrong(
+                "subgroups",
+                said="no outcome says what it is of each agent: Outcome('mood', each='mood'), by a public field",
+            )
 
     def wrong(self, *path: str | int, said: str) -> ScenarioError:
         """The error to raise for something of it, with its line."""
@@ -189,13 +211,17 @@ class Experiment:
         model: str | None = None,
         settings: Mapping[str, Any] | None = None,
         jobs: int | None = None,
+        until: str | None = None,
         quiet: bool = False,
     ) -> Results:
         """Play all of it in the folder `out`, or go on with what stands there, and give the results.
 
-        `jobs` runs go side by side, each in a process of its own. Raises ScenarioError and SettingsError, naming the
+        `jobs` runs go side by side, each in a process of its own. `until` says when it has seen enough, as `--until`
+        does ("clear", "width=0.1"). Raises ScenarioError and SettingsError, naming the
         line, for what could show nothing, before any model is asked; and what ends a run early.
         """
         from populace.experiments.front import run_experiment
 
-        return run_experiment(self, out, replicates=replicates, model=model, settings=settings, jobs=jobs, quiet=quiet)
+        return run_experiment(
+            self, out, replicates=replicates, model=model, settings=settings, jobs=jobs, until=until, quiet=quiet
+        )

@@ -18,11 +18,14 @@ from populace.agents.probes.instrument import Instrument, Item, Scale
 from populace.core.errors import SettingsError
 from populace.data.societies import Origin
 from populace.experiments.audits.declared import DesignedAudit
+from populace.experiments.stopping import Stopping
+from populace.experiments.subgroups import Each, Subgroup
 from populace.files import write_whole
 from populace.settings import Settings
 
 FILE: Final = "experiment.json"
 VERSION: Final = 1
+_LATER: Final = {"subgroups", "each", "stopping"}
 
 
 class DesignedArm(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +80,7 @@ class DesignedOutcome(msgspec.Struct, frozen=True, kw_only=True):
     read: str = "end"
     scale: DesignedScale | None = None
     bounds: tuple[float, float] | None = None
+    each: Each | None = None
 
 
 class Design(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +107,8 @@ class Design(msgspec.Struct, frozen=True, kw_only=True):
     published: dict[str, Any] = {}
     accept: list[str] = []
     audits: list[DesignedAudit] = []
+    subgroups: list[Subgroup] = []
+    stopping: Stopping | None = None
     populace: str = ""
     made: str = ""
     version: int = VERSION
@@ -110,9 +116,15 @@ class Design(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def digest(self) -> str:
         """BLAKE2b-128 of what was registered, in hexadecimal digits: not audits, how many replicates, when, where."""
-        plain = msgspec.structs.replace(self, replicates=0, audits=[], made="", populace="")
+        rule = None if self.stopping is None else self.stopping.rule
+        plain = msgspec.structs.replace(self, replicates=0, audits=[], made="", populace="", stopping=rule)
         plain = msgspec.structs.replace(plain, settings={**plain.settings, "budget": None, "endpoint": None})
-        return blake2b(msgspec.json.encode(plain, order="deterministic"), digest_size=16).hexdigest()
+        data = msgspec.json.decode(msgspec.json.encode(plain, order="deterministic"))
+        for of in (data, *data["outcomes"]):  # what designs of before had no word for has no part in theirs
+            for key in _LATER & of.keys():
+                if not of[key]:
+                    del of[key]
+        return blake2b(msgspec.json.encode(data), digest_size=16).hexdigest()
 
     def arm(self, name: str) -> DesignedArm:
         """An arm by its name. Raises SettingsError, naming those there are."""
@@ -204,6 +216,9 @@ def read_design(folder: str | Path) -> Design:
 def differences(one: Design, other: Design) -> list[str]:
     """What two designs do not have in common, by name: replicates, audits, budget and endpoint may differ."""
     free = {"replicates", "audits", "made", "populace", "settings"}
+    one, other = (
+        of if of.stopping is None else msgspec.structs.replace(of, stopping=of.stopping.rule) for of in (one, other)
+    )
     found = [
         name for name in Design.__struct_fields__ if name not in free and getattr(one, name) != getattr(other, name)
     ]

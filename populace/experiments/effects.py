@@ -6,6 +6,7 @@ one has no value is left out as a pair, and counted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +19,7 @@ from populace.experiments.design import Design, DesignedOutcome
 from populace.experiments.failing import FailedRate, failed_rates
 from populace.experiments.inference.arrays import LEAST
 from populace.experiments.inference.bands import Band, band_of
-from populace.experiments.inference.effects import Effect, adjusted, as_rows, effect
+from populace.experiments.inference.effects import ENDLESS, Effect, adjusted, as_rows, effect, interval_of
 from populace.experiments.inference.intervals import FEWEST_TO_RESAMPLE, Interval
 from populace.experiments.values import Floats, value_of
 
@@ -26,12 +27,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from populace.experiments.bounding import Bounded
+    from populace.experiments.gains import Gains
+    from populace.experiments.looking import Looked
     from populace.experiments.results import Results
+    from populace.experiments.subgroups import Subgroup
 
 _ONE_VALUE: Final = 0.01
 """The share of a tick's resamples that may take one value only, where it is to have a band."""
-_ENDLESS: Final = 1e6
-"""Standard errors beyond which an end of a bootstrap is none: too few of the differences differ from each other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +58,9 @@ class Found:
     `clear` says that the interval leaves 0 out and that the p-value adjusted over all arms and outcomes is at most
     1 - level. `predicted` is 'up', 'down' or ''; `published` is the published figure of the arm less that of the
     control, None where either is missing. `left_out` lists replicates that have no value in one of the two arms.
-    `placebo` says that nothing but the placebo answered.
+    `placebo` says that nothing but the placebo answered. `anytime` says of an experiment that ends by what it shows
+    whether interval and adjusted p hold at every look; those of outcomes without bounds do not, and claim nothing. None
+    where the number of replicates is fixed.
     """
 
     effect: Effect
@@ -68,6 +72,7 @@ class Found:
     left_out: tuple[int, ...]
     course: Course
     placebo: bool = False
+    anytime: bool | None = None
 
     @property
     def arm(self) -> str:
@@ -83,11 +88,14 @@ class Found:
     def verdict(self) -> str:
         """`as predicted`, `against the prediction`, `not shown` or, where nothing was predicted, `clear`.
 
+        `no claim` where the experiment ended by what it showed, and the outcome has no interval that allows for that.
         What is not clear is not shown, whichever way the difference points. On the placebo it is `placebo`: what an arm
         does whatever is answered is no finding.
         """
         if self.placebo:
             return "placebo"
+        if self.anytime is False:
+            return "no claim"
         if not self.clear:
             return "not shown"
         if not self.predicted:
@@ -116,7 +124,9 @@ class Effects:
     """All arms against the control, on all outcomes, arms first as they were declared.
 
     `replicates` are those that are complete in every arm. `missing` says of what nothing can be said, and why.
-    `failures` are rates by arm and kind, `bounds` what effects lie between where arms fail differently.
+    `failures` are rates by arm and kind, `bounds` what effects lie between where arms fail differently. `gains` are
+    effects by subgroup and by quantile, None where no outcome says what it is of each agent. `looked` are the looks at
+    an experiment that goes on until it is clear, None where the number of replicates is fixed.
     """
 
     control: str
@@ -127,6 +137,8 @@ class Effects:
     missing: tuple[str, ...]
     failures: tuple[FailedRate, ...]
     bounds: tuple[Bounded, ...]
+    gains: Gains | None = None
+    looked: Looked | None = None
 
     def __str__(self) -> str:
         head = ("outcome", "arm", f"in {self.control}", "in the arm", "difference", "interval", "p (Holm)", "verdict")
@@ -184,13 +196,15 @@ class Effects:
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=names)
 
 
-def effects_of(results: Results, level: float = 0.95) -> Effects:
+def effects_of(results: Results, level: float = 0.95, subgroups: Sequence[Subgroup | str] | None = None) -> Effects:
     """The effects of an experiment, of the replicates that are complete in every arm.
 
-    The test is Student's paired one, adjusted by Holm over all arms and outcomes. Raises SettingsError where fewer than
-    two replicates are complete.
+    The test is Student's paired one, adjusted by Holm over all arms and outcomes. Of agents' own values the effects are
+    by the registered subgroups, or by these. Raises SettingsError where fewer than two replicates are complete.
     """
     from populace.experiments.bounding import bounds_of
+    from populace.experiments.gains import gains_of
+    from populace.experiments.looking import looked_at
 
     design, replicates = results.design, tuple(results.complete)
     if len(replicates) < LEAST:
@@ -223,25 +237,33 @@ def effects_of(results: Results, level: float = 0.95) -> Effects:
         replace(of, effect=one, clear=one.p_adjusted <= 1.0 - level and not of.interval.covers(0.0))
         for one, (_, of) in zip(adjusted([one for one, _ in made]), made, strict=True)
     )
+    looked = looked_at(results, level)
+    if looked is not None:
+        found = tuple(at_any_time(one, looked, level) for one in found)
     rates = failed_rates(results, level)
     differ = {one.arm for one in rates if one.p_adjusted <= 1.0 - level}
     bounds = bounds_of(results, sorted(differ), level) if differ else ()
-    return Effects(design.control, design.primary, level, replicates, found, tuple(missing), rates, bounds)
+    gains = gains_of(results, level, subgroups, claims=looked is None)
+    return Effects(
+        design.control, design.primary, level, replicates, found, tuple(missing), rates, bounds, gains, looked
+    )  # fmt: skip
+
+
+def at_any_time(one: Found, looked: Looked, level: float) -> Found:
+    """A finding of an experiment that ends by what it shows: what is claimed of it holds at every look."""
+    held = looked.now().get((one.arm, one.outcome))
+    if held is None:
+        return replace(one, effect=replace(one.effect, p_adjusted=float("nan")), clear=False, anytime=False)
+    low, high, p = held
+    interval = Interval(low, high, level, "anytime-valid")
+    clear = p <= 1.0 - level and not interval.covers(0.0)
+    return replace(one, effect=replace(one.effect, p_adjusted=p), interval=interval, clear=clear, anytime=True)
 
 
 def values_of(series: Floats, outcome: DesignedOutcome, design: Design) -> Floats:
     """What is compared of trajectories (replicates, ticks + 1): one number each, (replicates,)."""
     begins = min((one.treated_at or 0 for one in design.treatments), default=0)
     return np.array([value_of(one, outcome, begins) for one in series])
-
-
-def interval_of(one: Effect) -> Interval:
-    """The interval to quote: studentised where it has ends, else Student's."""
-    made = one.studentised
-    scale = max(abs(one.difference), one.t.width)
-    if made is None or not np.isfinite(made.width) or made.width > _ENDLESS * scale:
-        return one.t
-    return made
 
 
 def published_of(design: Design, arm: str, outcome: str) -> float | None:
@@ -270,7 +292,7 @@ def course_of(treated: Floats, control: Floats, level: float) -> Course:
         if banded.any():
             made: Band = band_of(between[:, banded], level)
             at = np.flatnonzero(whole)[banded]
-            if made.critical < _ENDLESS:
+            if made.critical < ENDLESS:
                 columns["low"][at], columns["high"][at] = made.low, made.high
     return Course(**columns)
 

@@ -17,6 +17,7 @@ from populace.experiments.conducting import Watcher, conduct_all
 from populace.experiments.declared import Experiment
 from populace.experiments.design import FILE, Design, differences, is_experiment, read_design, write_design
 from populace.experiments.loading import find_experiment
+from populace.experiments.looking import in_words, looked_at, next_replicates
 from populace.experiments.planning import plan
 from populace.experiments.progress import choose_display
 from populace.experiments.results import DRY, Results
@@ -41,6 +42,7 @@ def run_experiment(
     settings: Mapping[str, Any] | None = None,
     jobs: int | None = None,
     dry: bool = True,
+    until: str | None = None,
     quiet: bool = False,
 ) -> Results:
     """Play an experiment, or the one of a file or a name, in the folder `out`; see `Experiment.run`."""
@@ -49,7 +51,8 @@ def run_experiment(
     given = list((settings or {}).items())
 
     def work() -> Results:
-        return begin(declared, Path(out), given, display, stop, replicates=replicates, model=model, jobs=jobs, dry=dry)
+        ways: dict[str, Any] = {"replicates": replicates, "model": model, "jobs": jobs, "dry": dry, "until": until}
+        return begin(declared, Path(out), given, display, stop, **ways)
 
     try:
         return in_background(work, stop, lambda: display.note("stopping: what is committed is being saved"))
@@ -72,13 +75,14 @@ def begin(
     model: str | None = None,
     jobs: int | None = None,
     dry: bool = True,
+    until: str | None = None,
 ) -> Results:
     """Play an experiment in a folder: a new one, or one in which it stands, with as many replicates or fewer.
 
     What it could not show is an error before anything is asked, unless it is not to be played `dry` first. Raises what
     ends it early.
     """
-    design = plan(experiment, replicates=replicates, assignments=assignments, model=model)
+    design = plan(experiment, replicates=replicates, assignments=assignments, model=model, stopping=until)
     if is_experiment(out):
         design = _same(out, read_design(out), design)
     else:
@@ -120,7 +124,21 @@ def go_on(
 
 def _go(folder: Path, design: Design, watcher: Watcher, stop: Stop, jobs: int | None) -> Results:
     try:
-        conduct_all(Schedule(folder, design), jobs_of(design) if jobs is None else jobs, watcher, stop)
+        while True:
+            schedule = Schedule(folder, design)
+            conduct_all(schedule, jobs_of(design) if jobs is None else jobs, watcher, stop)
+            if design.stopping is None:
+                break
+            looked = looked_at(Results(folder))
+            more, why = next_replicates(looked, schedule)
+            design = msgspec.structs.replace(
+                design, replicates=more, stopping=msgspec.structs.replace(design.stopping, ended=why)
+            )
+            write_design(folder, design)
+            if looked is not None:
+                watcher.note(in_words(looked))
+            if why:
+                break
     except KeyboardInterrupt:
         ended = Interrupted("the experiment was interrupted; what its runs have committed is saved")
         raise _leading_on(ended, folder) from None
@@ -155,6 +173,12 @@ def _same(folder: Path, there: Design, asked: Design) -> Design:
             f"{folder / FILE}: holds another experiment than this one: {', '.join(other)} differ. Choose another "
             f"folder with --out, or go on with that one: populace resume {folder}"
         )
+    if asked.stopping is not None:
+        most = asked.stopping.most
+        if most < there.replicates:
+            raise SettingsError(f"{folder}: has {there.replicates} replicates already; at most {most} are asked for.")
+        asked = msgspec.structs.replace(asked, replicates=there.replicates)
     if asked.replicates < there.replicates:
         raise SettingsError(f"{folder}: has {there.replicates} replicates already; more can be asked for, not fewer.")
-    return msgspec.structs.replace(there, replicates=asked.replicates, settings=asked.settings, audits=asked.audits)
+    return msgspec.structs.replace(there, replicates=asked.replicates, settings=asked.settings, audits=asked.audits,
+                                   stopping=asked.stopping)  # fmt: skip

@@ -20,6 +20,8 @@ from populace.experiments.audits.declared import Audit, DesignedAudit, Perturbat
 from populace.experiments.declared import Arm, Experiment, Outcome
 from populace.experiments.design import Design, DesignedArm, DesignedOutcome, DesignedScale, plain_name
 from populace.experiments.randomised import lots_of, plain_lever
+from populace.experiments.stopping import Stopping, until
+from populace.experiments.subgroups import Each, Subgroup
 from populace.interventions.levers import label_of, parse_lever
 from populace.settings import Assignment, Settings, load_settings, may_change
 
@@ -32,8 +34,9 @@ def plan(
     replicates: int | None = None,
     assignments: Iterable[Assignment] = (),
     model: str | None = None,
+    stopping: str | None = None,
 ) -> Design:
-    """The design of an experiment, with these settings over its own.
+    """The design of an experiment, with these settings over its own, and a stopping rule as `--until` has it.
 
     Raises ScenarioError and SettingsError, naming the line, for what cannot be.
     """
@@ -54,6 +57,8 @@ def plan(
         for at, arm in enumerate(arms)
     ]
     name = experiment.name or society.name
+    many = experiment.replicates if replicates is None else replicates
+    rule = _stopping(experiment, many, stopping)
     return Design(
         name=name,
         society=society.name,
@@ -62,7 +67,7 @@ def plan(
         primary=experiment.primary or experiment.measured[0].name,
         arms=_forks(arms, experiment.compared_with, origins, base),
         outcomes=[_outcome(experiment, one) for one in experiment.measured],
-        replicates=experiment.replicates if replicates is None else replicates,
+        replicates=many if rule is None else min(rule.batch, many),
         seed=base.seed,
         ticks=ticks,
         agents=sum(counts_of(society, base.agents).values()),
@@ -72,6 +77,8 @@ def plan(
         published={key: dict(value) for key, value in experiment.published.items()},
         accept=list(experiment.accept),
         audits=[_audit(experiment, at, one, origins) for at, one in enumerate(experiment.audits)],
+        subgroups=[Subgroup(one) if isinstance(one, str) else one for one in experiment.subgroups],
+        stopping=rule,
         populace=version("populace"),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -164,6 +171,7 @@ def _outcome(experiment: Experiment, one: Outcome) -> DesignedOutcome:
         read=one.read,
         scale=None if one.instrument is None else _scale(experiment, one, one.instrument),
         bounds=None if one.bounds is None else (float(one.bounds[0]), float(one.bounds[1])),
+        each=Each(one.each) if isinstance(one.each, str) else one.each,
     )
 
 
@@ -184,6 +192,30 @@ def _audit(experiment: Experiment, at: int, one: Audit, origins: list[Origin]) -
         society=society, levers=levers,
         perturbation=Perturbation(reword=dict(one.reword), personas=dict(one.personas), shuffle=list(one.shuffle)),
     )  # fmt: skip
+
+
+def _stopping(experiment: Experiment, most: int, given: str | None) -> Stopping | None:
+    """The rule by which it stops, of an outcome whose range is known."""
+    if given is None and experiment.stopping is None:
+        return None
+    rule = experiment.stopping or Stopping()
+    try:
+        rule = rule if given is None else until(given, experiment.stopping)
+        rule.check()
+    except ScenarioError as error:
+        raise experiment.wrong("stopping", said=str(error)) from None
+    name = rule.outcome or experiment.primary or experiment.measured[0].name
+    names = [one.name for one in experiment.measured]
+    if name not in names:
+        raise experiment.wrong("stopping", said=f"{name!r} is no outcome of it; there are {', '.join(names)}")
+    at = names.index(name)
+    if experiment.measured[at].bounds is None:
+        said = (
+            f"outcome {name!r} has no bounds, and an interval that holds at every look needs the range that the "
+            f"outcome cannot leave, known beforehand: Outcome({name!r}, bounds=(low, high))"
+        )
+        raise experiment.wrong("outcomes", at, said=said)
+    return msgspec.structs.replace(rule, most=most, ended="")
 
 
 def _scale(experiment: Experiment, one: Outcome, instrument: Instrument) -> DesignedScale:

@@ -64,8 +64,9 @@ class _Standing(Silent):
 
     def begun(self, schedule: Schedule, jobs: int) -> None:
         """Take what is to be shown."""
+        if self.schedule is None:
+            self._began_s = time.monotonic()
         self.schedule, self.jobs = schedule, jobs
-        self._began_s = time.monotonic()
 
     @property
     def wall_s(self) -> float:
@@ -130,6 +131,9 @@ class Bar(_Standing):
     def begun(self, schedule: Schedule, jobs: int) -> None:
         """Draw the bar."""
         super().begun(schedule, jobs)
+        if self._live is not None:
+            self._redraw()
+            return
         design = schedule.design
         title = (
             f"{design.name}: {len(design.arms)} arms x {design.replicates} replicates, "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from populace.experiments.effects import Effects
+    from populace.experiments.subgroups import Subgroup
 
 DRY: Final = "dry.json"
 
@@ -155,15 +156,16 @@ class Results:
         """The differences of an arm and the control, replicate by replicate: float64 of (replicates,)."""
         return self.values(outcome, arm) - self.values(outcome, self.design.control)
 
-    def effects(self, level: float = 0.95) -> Effects:
+    def effects(self, level: float = 0.95, *, subgroups: Sequence[Subgroup | str] | None = None) -> Effects:
         """What each arm did to each outcome against the control: intervals, Holm, bands, failures; see `Effects`.
 
-        Of the replicates that are complete in every arm. Needs the extra `experiments`. Raises SettingsError where
-        fewer than two are.
+        Of the replicates that are complete in every arm. `gains` in it says who gains and who loses, by the subgroups
+        that are registered or by these, which are columns of the population. Needs the extra `experiments`. Raises
+        SettingsError where fewer than two replicates are complete.
         """
         from populace.experiments.effects import effects_of
 
-        return effects_of(self, level)
+        return effects_of(self, level, subgroups)
 
     def report(self, out: str | Path | None = None, level: float = 0.95) -> Path:
         """Write the report into the folder, or into `out`: report.html, report.md and figures/; gives the page's path.

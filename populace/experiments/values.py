@@ -42,6 +42,14 @@ def scores_of(run: Path, outcome: DesignedOutcome) -> Floats:
     return found
 
 
+def agents_scores(run: Path, outcome: DesignedOutcome, tick: int) -> Floats:
+    """Each agent's score on an instrument at a tick, (agents,): NaN for who has none."""
+    assert outcome.scale is not None
+    instrument = outcome.scale.made(outcome.name)
+    answers = {name: np.asarray(panel(run, name)[tick], np.float64) for name in instrument.item_names}
+    return np.asarray(instrument.score(answers)[outcome.name], np.float64)
+
+
 def value_of(series: Floats, outcome: DesignedOutcome, treated_at: int) -> float:
     """The one number of a series that is compared: at a tick, at the end, or the mean from the treatment on."""
     if outcome.at is not None:

@@ -6,7 +6,7 @@ transfers begin in month 96, and figures are of the last 24 months or of the las
 
 from typing import Any
 
-from populace.experiments import Arm, Experiment, Outcome
+from populace.experiments import Arm, Each, Experiment, Outcome, Subgroup
 
 
 def transfer(**how: str) -> list[dict[str, Any]]:
@@ -29,14 +29,15 @@ experiment = Experiment(
     control="none",
     outcomes=[
         Outcome("consumption_two_years", direction={"transfer": "up"}),
-        Outcome("distress", direction={"transfer": "down"}),
+        Outcome("distress", direction={"transfer": "down"}, bounds=(0, 30), each=Each("distress", missing=-1.0)),
         "output_two_years",
-        "hours",
+        Outcome("hours", bounds=(0, 300)),
         "price_index",
         "saving_rate",
-        "support",
+        Outcome("support", bounds=(0, 1)),
     ],
     primary="consumption_two_years",
+    subgroups=[Subgroup("wages_usd", parts=5, names=("poorest fifth", "second", "third", "fourth", "richest fifth"))],
     agents=100,
     ticks=120,
     replicates=20,

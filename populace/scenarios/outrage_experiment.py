@@ -25,10 +25,10 @@ experiment = Experiment(
     },
     control="inflammatory",
     outcomes=[
-        Outcome("reach", direction="down"),
+        Outcome("reach", direction="down", bounds=(0, 1)),
         Outcome("arousal_so_far", direction="down"),
         Outcome("messages", direction="down"),
-        Outcome("from_emotion", direction={"neutral": "down"}),
+        Outcome("from_emotion", direction={"neutral": "down"}, bounds=(0, 1)),
     ],
     primary="reach",
     agents=100,

@@ -34,7 +34,9 @@ PUBLIC = {
         "Recommender", "Resolved", "Round", "RowDigests", "Storm", "World", "action", "cohen_kappa", "query", "signal",
         "Talk", "Agreement", "Judgement", "judge", "judge_all",
     ],
-    "populace.experiments": ["Arm", "Audit", "Experiment", "Outcome", "Randomised", "doses", "factorial"],
+    "populace.experiments": [
+        "Arm", "Audit", "Each", "Experiment", "Outcome", "Randomised", "Stopping", "Subgroup", "doses", "factorial",
+    ],
     "populace.mind": [
         "Attitude", "Built", "DeltaTrust", "Dropped", "Emotion", "Experiences", "Habits", "Intensity", "Memory", "Need",
         "Needs", "Plan", "Prompt", "Recalled", "Risk", "Routine", "Step", "Trust", "estimate_tokens", "memory_rules",

@@ -18,6 +18,10 @@ def run(
     replicates: Annotated[int | None, typer.Option(min=1, help="How many replicates.")] = None,
     model: Annotated[str | None, typer.Option(help="embedded, openai, rules or scripted.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(help="Go on in batches until clear, width=0.1 or margin=0.05 (batch=10); --replicates at most."),
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Runs side by side; default: one a processor, one with embedded.")
     ] = None,
@@ -34,6 +38,7 @@ def run(
     declared = find_experiment(experiment)
     with conducted(sys.stderr, quiet=quiet) as (display, stop):
         results = begin(
-            declared, out, set_ or (), display, stop, replicates=replicates, model=model, jobs=jobs, dry=dry
-        )
+            declared, out, set_ or (), display, stop, replicates=replicates, model=model, jobs=jobs, dry=dry,
+            until=until,
+        )  # fmt: skip
     sys.stdout.write(f"{results!r}\n")

@@ -14,7 +14,13 @@ from populace.experiments.inference.intervals import Interval, interval
 from populace.experiments.inference.multiplicity import holm
 from populace.experiments.inference.power import Needed, needed, power_of, replicates_for
 from populace.experiments.inference.randomisation import sign_flip_p
-from populace.experiments.inference.sequential import ConfidenceSequence, Stopping, confidence_sequence, stop
+from populace.experiments.inference.sequential import (
+    ConfidenceSequence,
+    Stopped,
+    anytime_p,
+    confidence_sequence,
+    stop,
+)
 
 __all__ = [
     "Band",
@@ -28,7 +34,8 @@ __all__ = [
     "Interval",
     "Needed",
     "QuantileEffects",
-    "Stopping",
+    "Stopped",
+    "anytime_p",
     "as_rows",
     "band",
     "by_group",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -17,15 +17,19 @@ from populace.experiments.inference.multiplicity import holm
 from populace.experiments.inference.randomisation import sign_flip_p
 from populace.experiments.inference.resampling import DRAWS
 
+ENDLESS: Final = 1e6
+"""Standard errors beyond which an end of a bootstrap is none: too few of the differences differ from each other."""
+
 
 @dataclass(frozen=True)
 class Effect:
     """What one arm did to one outcome, against the control of the same replicates.
 
-    `difference` is the mean of treated less control, in the outcome's unit, with intervals (`studentised` and `bca`
-    are None below five replicates). `d_z` is that mean over the standard deviation of the differences, `hedges_g` over
-    that of the arms with Hedges' correction; `d_z` grows with the pairing, `hedges_g` does not, so it is the one to
-    compare with other studies. `p_t` and `p_sign_flip` are two-sided, `p_adjusted` is by Holm over the family.
+    `difference` is the mean of treated less control, in the outcome's unit, with intervals (`studentised` is None below
+    five replicates; `interval_of` says which to quote). `d_z` is that mean over the standard deviation of the
+    differences, `hedges_g` over that of the arms with Hedges' correction; `d_z` grows with the pairing, `hedges_g` does
+    not, so it is the one to compare with other studies. `p_t` and `p_sign_flip` are two-sided, `p_adjusted` is by Holm
+    over the family.
     `variance_ratio` is what the variance of the difference would be without pairing, over what it is: 4 means that
     unpaired runs would need about four times as many replicates. NaN stands for what cannot be had (0 over 0).
     """
@@ -38,7 +42,6 @@ class Effect:
     difference: float
     t: Interval
     studentised: Interval | None
-    bca: Interval | None
     d_z: float
     hedges_g: float
     p_t: float
@@ -67,7 +70,6 @@ def effect(
     same_shape(first, second, outcome)
     between = first - second
     enough = len(between) >= FEWEST_TO_RESAMPLE
-    made = {name: interval(between, name, level, draws, seed) for name in ("studentised", "BCa") if enough}
     p = paired_t_p(between)
     return Effect(
         arm=arm,
@@ -77,8 +79,7 @@ def effect(
         mean_control=float(second.mean()),
         difference=float(between.mean()),
         t=interval(between, "t", level),
-        studentised=made.get("studentised"),
-        bca=made.get("BCa"),
+        studentised=interval(between, "studentised", level, draws, seed) if enough else None,
         d_z=_over(between.mean(), between.std(ddof=1)),
         hedges_g=hedges_g(first, second),
         p_t=p,
@@ -122,6 +123,15 @@ def adjusted(effects: list[Effect], test: Literal["t", "sign_flip"] = "t") -> tu
     """The same effects with `p_adjusted` by Holm over all of them, of the test named."""
     p = holm([one.p_t if test == "t" else one.p_sign_flip for one in effects])
     return tuple(replace(one, p_adjusted=float(value)) for one, value in zip(effects, p, strict=True))
+
+
+def interval_of(one: Effect) -> Interval:
+    """The interval to quote: studentised where it has ends, else Student's."""
+    made = one.studentised
+    scale = max(abs(one.difference), one.t.width)
+    if made is None or not np.isfinite(made.width) or made.width > ENDLESS * scale:
+        return one.t
+    return made
 
 
 def paired_t_p(differences: Floats) -> float:

@@ -12,6 +12,7 @@ from populace.core.errors import ScenarioError
 from populace.experiments.inference.arrays import Floats, same_shape, trajectories
 from populace.experiments.inference.bands import Band, band_of
 from populace.experiments.inference.effects import Effect, adjusted, effect, paired_t_p
+from populace.experiments.inference.intervals import FEWEST_TO_RESAMPLE
 from populace.experiments.inference.multiplicity import holm
 from populace.experiments.inference.resampling import DRAWS
 
@@ -23,13 +24,15 @@ class GroupEffect:
     """The effect within one subgroup (its `outcome` is the group's name), and whether it is unlike the others'.
 
     `effect.p_adjusted` is by Holm over groups. `unlike_others` is the group's effect less the mean of the other
-    groups', `p_unlike` its p-value by Holm over groups: a difference between two groups is shown by this, and not by
-    one of them being significant (Gelman and Stern 2006, The American Statistician 60, 328-331).
+    groups', `p_unlike` its p-value by Holm over groups (`p_unlike_alone` before that): a difference between two groups
+    is shown by this, and not by one of them being significant (Gelman and Stern 2006, The American Statistician 60,
+    328-331).
     """
 
     effect: Effect
     unlike_others: float
     p_unlike: float
+    p_unlike_alone: float
 
 
 def by_group(
@@ -48,8 +51,11 @@ def by_group(
     between = _differences(treated, control)
     others = (between.sum(axis=1, keepdims=True) - between) / (between.shape[1] - 1)
     unlike = between - others
-    p = holm([paired_t_p(unlike[:, at]) for at in range(unlike.shape[1])])
-    return tuple(GroupEffect(one, float(unlike[:, at].mean()), float(p[at])) for at, one in enumerate(effects))
+    alone = [paired_t_p(unlike[:, at]) for at in range(unlike.shape[1])]
+    p = holm(alone)
+    return tuple(
+        GroupEffect(one, float(unlike[:, at].mean()), float(p[at]), alone[at]) for at, one in enumerate(effects)
+    )
 
 
 def _differences(treated: Mapping[str, Any], control: Mapping[str, Any]) -> Floats:
@@ -65,12 +71,12 @@ class QuantileEffects:
     """How far each quantile of agents' outcomes moves: `effects` by quantile, and a band that holds all at once.
 
     The quantile of the treated less that of the controls is what became of the distribution: agents may have changed
-    places in it. `effects[i].p_adjusted` is by Holm over quantiles.
+    places in it. `effects[i].p_adjusted` is by Holm over quantiles. Below five replicates there is no band.
     """
 
     quantiles: tuple[float, ...]
     effects: tuple[Effect, ...]
-    band: Band
+    band: Band | None
 
 
 def by_quantile(
@@ -83,15 +89,15 @@ def by_quantile(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> QuantileEffects:
-    """Effects on quantiles of agents' outcomes, arrays (replicates, agents), paired by replicate.
+    """Effects on quantiles of agents' outcomes, (replicates, agents) or a row a replicate, paired by replicate.
 
-    Raises ScenarioError for quantiles outside 0 to 1 and for arms that are not paired.
+    Agents without a value are NaN. Raises ScenarioError for quantiles outside 0 to 1, for arms that are not paired, and
+    for a replicate in which no agent has a value.
     """
-    first, second = trajectories(treated, "treated"), trajectories(control, "control")
-    same_shape(first[:, :1], second[:, :1])
     if not quantiles or not all(0.0 <= one <= 1.0 for one in quantiles):
         raise ScenarioError(f"quantiles={quantiles!r}: they lie between 0 and 1")
-    ours, theirs = (np.quantile(table, list(quantiles), axis=1).T for table in (first, second))
+    ours, theirs = (_quantiles(one, quantiles, what) for one, what in ((treated, "treated"), (control, "control")))
+    same_shape(ours, theirs)
     effects = adjusted(
         [
             effect(
@@ -100,4 +106,17 @@ def by_quantile(
             for at, one in enumerate(quantiles)
         ]
     )
-    return QuantileEffects(tuple(quantiles), effects, band_of(ours - theirs, level, draws, seed))
+    enough = len(ours) >= FEWEST_TO_RESAMPLE
+    return QuantileEffects(tuple(quantiles), effects, band_of(ours - theirs, level, draws, seed) if enough else None)
+
+
+def _quantiles(rows: Any, quantiles: Sequence[float], what: str) -> Floats:
+    """Quantiles over the agents of each replicate that have a value: (replicates, quantiles)."""
+    found = []
+    for at, row in enumerate(rows):
+        values = np.asarray(row, np.float64)
+        there = values[~np.isnan(values)]
+        if values.ndim != 1 or not len(there) or not np.isfinite(there).all():
+            raise ScenarioError(f"{what}: replicate {at} is no (agents,) of which some have a finite value")
+        found.append(np.quantile(there, list(quantiles)))
+    return trajectories(found, what)

@@ -34,7 +34,7 @@ class ConfidenceSequence:
 
 
 @dataclass(frozen=True)
-class Stopping:
+class Stopped:
     """Where a rule stopped: after `replicates` values, with the interval there and what it says.
 
     `verdict` is 'above' or 'below' (0), 'negligible' (the interval lies within the margin), or 'open' (not yet).
@@ -69,6 +69,22 @@ def confidence_sequence(values: Any, low: float, high: float, level: float = 0.9
     ends = sequence_ends(unit, level)
     lows, highs = (low + (high - low) * one[:, 0] for one in ends)
     return ConfidenceSequence(lows, highs, given.cumsum() / np.arange(1, len(given) + 1), level)
+
+
+def anytime_p(values: Any, low: float, high: float, level: float = 0.95) -> Floats:
+    """The p-value of a mean of 0 after each value, (looks,): it never grows, and holds at every look however one stops.
+
+    It is 2 over the most capital that a bet against 0 has had, with the bets of the confidence sequence of this level:
+    it is at most 1 - `level` exactly where that sequence leaves 0 out. Values and bounds are as for that.
+    """
+    given = np.asarray(values, dtype=np.float64)
+    unit = ((given - low) / (high - low))[:, None]
+    nothing = np.array([(0.0 - low) / (high - low)])
+    ways = (unit, nothing), (1.0 - unit, 1.0 - nothing)
+    sides = [log_capital(one, bets(one, level), mean, 1)[:, 0] for one, mean in ways]
+    most = np.maximum.accumulate(np.maximum(*sides))
+    p: Floats = np.minimum(1.0, 2.0 * np.exp(-most))
+    return p
 
 
 def bets(unit: Floats, level: float) -> Floats:
@@ -128,9 +144,7 @@ def _final(seen: Floats, placed: Floats, mean: Floats) -> Floats:
     return final
 
 
-def stop(
-    values: Any, low: float, high: float, *, margin: float = 0.0, level: float = 0.95, fewest: int = 2
-) -> Stopping:
+def stop(values: Any, low: float, high: float, *, margin: float = 0.0, level: float = 0.95, fewest: int = 2) -> Stopped:
     """The first look, from `fewest` on, at which the confidence sequence decides; the last one where none does.
 
     It decides where the interval leaves 0 out, or with a `margin` where it lies within plus and minus that margin. As
@@ -140,8 +154,8 @@ def stop(
     for look in range(max(fewest, 1) - 1, len(sequence.low)):
         verdict = _verdict(float(sequence.low[look]), float(sequence.high[look]), margin)
         if verdict != "open":
-            return Stopping(look + 1, float(sequence.low[look]), float(sequence.high[look]), verdict)
-    return Stopping(len(sequence.low), float(sequence.low[-1]), float(sequence.high[-1]), "open")
+            return Stopped(look + 1, float(sequence.low[look]), float(sequence.high[look]), verdict)
+    return Stopped(len(sequence.low), float(sequence.low[-1]), float(sequence.high[-1]), "open")
 
 
 def _verdict(low: float, high: float, margin: float) -> Literal["above", "below", "negligible", "open"]:

@@ -11,7 +11,7 @@ from populace.experiments.report.document import Block, Code, Document, Figure, 
 from populace.experiments.report.figures import inline
 from populace.experiments.report.style import STYLE
 
-_NUMBER: Final = re.compile(r"^(-|[<+-]?[\d.,]+(e[+-]?\d+)?( %| to .*| \(.*)?|-?infinite)$")
+_NUMBER: Final = re.compile(r"^(-|(< )?[+-]?[\d.,]+(e[+-]?\d+)?( %| to .*| \(.*)?|-?infinite)$")
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _KINDS: Final = {"differs": "Differs", "found": "Found", "whom": "For whom", "beware": "Beware"}
 

@@ -14,6 +14,9 @@ import numpy as np
 from populace.core.errors import SettingsError
 from populace.core.text import shown_line
 from populace.experiments.effects import Found
+from populace.experiments.gains import Gained, Quantiles
+from populace.experiments.inference.effects import ENDLESS
+from populace.experiments.looking import Looked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,6 +102,87 @@ def _forest_panel(axes: Axes, found: Sequence[Found], arms: Sequence[str]) -> No
     _plain(axes)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
+
+
+def gains(groups: Sequence[Gained], control: str, arms: Sequence[str], level: float) -> Drawn:
+    """Effects on one outcome by the groups of one column: a panel an arm, a row a group, one scale for all."""
+    by_arm = {arm: [one for one in groups if one.arm == arm] for arm in dict.fromkeys(one.arm for one in groups)}
+    heights = [0.3 * len(of) + 0.7 for of in by_arm.values()]
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(len(by_arm), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
+        for axes, (arm, of) in zip(panels, by_arm.items(), strict=True):
+            axes.axvline(0.0, color=CONTROL, linewidth=1.0, linestyle="--")
+            colour = colour_of(arms, arm)
+            for place, one in enumerate(of):
+                axes.plot([one.interval.low, one.interval.high], [place, place], color=colour, solid_capstyle="butt")
+                face, mark = colour if one.clear else PAPER, "D" if one.apart else "o"
+                axes.plot(one.effect.difference, place, mark, color=colour, markerfacecolor=face, markersize=7)
+            axes.set_yticks(range(len(of)), [label(one.group) for one in of])
+            axes.set_ylim(len(of) - 0.4, -0.6)
+            axes.margins(x=0.08)
+            axes.set_title(label(arm))
+            _plain(axes)
+            axes.tick_params(axis="y", length=0)
+            axes.spines["left"].set_visible(False)
+        panels[-1].set_xlabel(
+            f"{label(groups[0].outcome)}: difference from {label(control)}, {100 * level:g} % interval"
+        )
+
+    return drawn(draw, (8.6, sum(heights) + 0.5), f"gains {groups[0].outcome} {groups[0].column}")
+
+
+def quantiles(moved: Sequence[Quantiles], control: str, arms: Sequence[str], level: float) -> Drawn:
+    """How far each quantile of agents' outcomes moves, a panel an arm, within a band that holds all of them."""
+    columns = min(len(moved), 3)
+    rows = -(-len(moved) // columns)
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+        for axes, one in zip(panels, moved, strict=False):
+            colour, of = colour_of(arms, one.arm), one.found
+            axes.axhline(0.0, color=CONTROL, linewidth=1.0, linestyle="--")
+            moves = [effect.difference for effect in of.effects]
+            axes.plot(of.quantiles, moves, "o-", color=colour)
+            if of.band is not None and of.band.critical < ENDLESS:
+                axes.fill_between(of.quantiles, of.band.low, of.band.high, color=colour, alpha=0.16, linewidth=0.0)
+            axes.set_title(label(one.arm))
+            axes.set_xticks(of.quantiles)
+            _plain(axes)
+        for axes in panels[len(moved) :]:
+            axes.set_visible(False)
+        figure.supxlabel(f"quantile of agents' {label(moved[0].outcome)}", fontsize=9.5)
+        figure.supylabel(f"difference from {label(control)}, {100 * level:g} % band", fontsize=9.5)
+
+    return drawn(draw, (8.6, 0.7 + 2.3 * rows), f"quantiles {moved[0].outcome}")
+
+
+def sequences(looked: Looked, control: str, arms: Sequence[str], level: float) -> Drawn:
+    """The anytime-valid intervals of one outcome after each replicate, a panel an arm; dotted lines are looks."""
+    courses = [one for one in looked.courses if one.outcome == looked.outcome]
+    columns = min(len(courses), 3)
+    rows = -(-len(courses) // columns)
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+        for axes, one in zip(panels, courses, strict=False):
+            colour, sequence = colour_of(arms, one.arm), one.sequence
+            pairs = np.arange(1, len(sequence.low) + 1)
+            axes.axhline(0.0, color=CONTROL, linewidth=1.0, linestyle="--")
+            axes.fill_between(pairs, sequence.low, sequence.high, color=colour, alpha=0.16, linewidth=0.0, step="post")
+            axes.step(pairs, sequence.low, where="post", color=colour, linewidth=0.9)
+            axes.step(pairs, sequence.high, where="post", color=colour, linewidth=0.9)
+            axes.plot(pairs, sequence.estimates, color=colour)
+            for at in dict.fromkeys(look.replicates for look in looked.looks):
+                axes.axvline(at, color=INK, linewidth=0.7, linestyle=":", alpha=0.5)
+            axes.set_title(label(one.arm))
+            _plain(axes)
+        for axes in panels[len(courses) :]:
+            axes.set_visible(False)
+        figure.supxlabel("pairs", fontsize=9.5)
+        figure.supylabel(f"difference from {label(control)}, {100 * level:g} %", fontsize=9.5)
+
+    return drawn(draw, (8.6, 0.7 + 2.5 * rows), f"looks {looked.outcome}")
 
 
 def _plain(axes: Axes) -> None:

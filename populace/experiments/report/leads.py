@@ -9,6 +9,8 @@ from populace.experiments.effects import Effects
 from populace.experiments.report.document import Lead
 from populace.experiments.report.minds import claims_of, minds_of
 from populace.experiments.report.sections import audits_lead
+from populace.experiments.report.shown_gains import gains_lead
+from populace.experiments.report.shown_looks import looks_lead
 from populace.experiments.report.words import against, counted, finding, share, some
 from populace.experiments.results import Results
 
@@ -25,7 +27,7 @@ def leads_of(
         found += (
             _on_the_placebo(effects)
             if any(one.placebo for one in effects.found)
-            else [*_differs(effects), *_found(effects)]
+            else [*_differs(effects), *_found(results, effects)]
         )
     found.append(Lead("whom", _whom(results, effects, manifests)))
     found += [Lead("whom", text) for text in claims_of(manifests)]
@@ -46,7 +48,7 @@ def _on_the_placebo(effects: Effects) -> list[Lead]:
     return [Lead("found", f"{text}: {some(clear)}. Arms do this whatever is answered." if clear else f"{text}.")]
 
 
-def _found(effects: Effects) -> list[Lead]:
+def _found(results: Results, effects: Effects) -> list[Lead]:
     primary = [one for one in effects.found if one.outcome == effects.primary]
     said = [finding(one, effects.control, effects.level) for one in primary]
     other = [one for one in effects.found if one.outcome != effects.primary]
@@ -54,6 +56,8 @@ def _found(effects: Effects) -> list[Lead]:
     rest = [f"{one.arm!r} on {one.outcome!r}" for one in other if not one.clear]
     if rest:
         said.append(f"Not shown, which is not the same as absent: {some(rest)}.")
+    said += looks_lead(results, effects)
+    said += gains_lead(results, effects)
     return [Lead("found", text) for text in said]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from populace.experiments.design import folder_of
 from populace.experiments.inference.arrays import LEAST
-from populace.experiments.report import sections, shown_effects
+from populace.experiments.report import sections, shown_effects, shown_gains, shown_looks
 from populace.experiments.report.as_html import page_of
 from populace.experiments.report.as_markdown import markdown_of
 from populace.experiments.report.document import Document, Section
@@ -32,6 +32,8 @@ def report_of(results: Results, level: float = 0.95) -> Document:
     if effects is not None and effects.found:
         made += [shown_effects.trajectories(results, effects), shown_effects.effects_section(effects, design)]
     if effects is not None:
+        made.append(shown_looks.looks(results, effects))
+        made.append(shown_gains.gains(results, effects))
         made.append(shown_effects.failures(effects))
     made += [sections.audits(results), cost(manifests, effects), provenance(results, manifests)]
     leads = leads_of(results, effects, manifests)

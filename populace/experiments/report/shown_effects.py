@@ -7,12 +7,13 @@ from typing import Final
 
 import numpy as np
 
+from populace.experiments.bounding import Bounded
 from populace.experiments.design import Design
 from populace.experiments.effects import Effects, Found, figure_of
 from populace.experiments.inference.bounds import Bounds
 from populace.experiments.report import figures
 from populace.experiments.report.document import Block, Figure, Section, Table, Text
-from populace.experiments.report.words import chance, counted, number, share, signed, some, span
+from populace.experiments.report.words import counted, number, p_value, share, signed, some, span
 from populace.experiments.results import Results
 from populace.experiments.values import Floats
 
@@ -83,25 +84,32 @@ def effects_section(of: Effects, design: Design) -> Section:
         one for name in dict.fromkeys(one.outcome for one in of.found) for one in of.found if one.outcome == name
     ]
     text = (
-        f"Means of paired differences, with {100 * of.level:g} % intervals by the studentised bootstrap (Student's t "
-        "below five pairs, or where the bootstrap has no ends). p is of Student's paired test, adjusted by Holm over "
-        f"{counted(len(of.found), 'comparison')}. An effect is called clear where its interval leaves 0 out and the "
-        f"adjusted p is at most {1 - of.level:.2g}."
+        f"Means of paired differences. The experiment ended by what it showed (see Stopping), so intervals and p are "
+        f"anytime-valid, {100 * of.level:g} %, p adjusted by Holm over all arms and outcomes with bounds; of outcomes "
+        "without bounds the interval is of a fixed number of replicates and claims nothing. An effect is called clear "
+        f"where its interval leaves 0 out and the adjusted p is at most {1 - of.level:.2g}."
+        if of.looked is not None
+        else f"Means of paired differences, with {100 * of.level:g} % intervals by the studentised bootstrap "
+        "(Student's t below five pairs, or where the bootstrap has no ends). p is of Student's paired test, adjusted "
+        f"by Holm over {counted(len(of.found), 'comparison')}. An effect is called clear where its interval leaves 0 "
+        f"out and the adjusted p is at most {1 - of.level:.2g}."
     )
     clear = [f"{one.arm} on {one.outcome} {signed(one.effect.difference)}" for one in of.found if one.clear]
     alt = f"{counted(len(of.found), 'effect')} with intervals; clear of 0: {some(clear) or 'none'}."
     svg, png = figures.forest(of.found, design.control, [arm.name for arm in design.treatments], of.level)
     marks = "Filled marks are clear, hollow ones are not"
     marks += "; diamonds are published differences." if any(one.published is not None for one in of.found) else "."
-    columns = (
+    beside = {(one.arm, one.outcome): one for one in of.bounds}
+    columns: tuple[str, ...] = (
         "outcome: arm", f"in {design.control}", "in the arm", "difference", "interval", "p (Holm)", "predicted",
-        "published", "verdict",
+        "published", *(("bounds, since arms fail differently",) if beside else ()), "verdict",
     )  # fmt: skip
     rows = tuple(
         (
             f"{one.outcome}: {one.arm}", number(one.effect.mean_control), number(one.effect.mean_treated),
-            signed(one.effect.difference), span(one.interval), _p(one.effect.p_adjusted), one.predicted or "-",
-            "-" if one.published is None else signed(one.published), one.verdict,
+            signed(one.effect.difference), span(one.interval), p_value(one.effect.p_adjusted), one.predicted or "-",
+            "-" if one.published is None else signed(one.published),
+            *((_widest(beside.get((one.arm, one.outcome))),) if beside else ()), one.verdict,
         )
         for one in ordered
     )  # fmt: skip
@@ -122,14 +130,13 @@ def _sizes(found: Sequence[Found]) -> tuple[Block, ...]:
         "how many times as many replicates unpaired runs would need for the same standard error."
     )
     columns = (
-        "outcome: arm", "pairs", "d_z", "g", "variance ratio", "Student's t", "studentised", "BCa", "p (t)",
-        "p (sign flips)",
+        "outcome: arm", "pairs", "d_z", "g", "variance ratio", "Student's t", "studentised", "p (t)", "p (sign flips)",
     )  # fmt: skip
     rows = tuple(
         (
             f"{one.outcome}: {one.arm}", str(one.effect.replicates), number(one.effect.d_z),
             number(one.effect.hedges_g), number(one.effect.variance_ratio), span(one.effect.t),
-            span(one.effect.studentised), span(one.effect.bca), _p(one.effect.p_t), _p(one.effect.p_sign_flip),
+            span(one.effect.studentised), p_value(one.effect.p_t), p_value(one.effect.p_sign_flip),
         )
         for one in found
     )  # fmt: skip
@@ -143,10 +150,6 @@ def _sizes(found: Sequence[Found]) -> tuple[Block, ...]:
         table,
         Text(f"With {fewest} pairs p by sign flips cannot be lower than {floor:g}, whatever they show."),
     )
-
-
-def _p(value: float) -> str:
-    return chance(value).removeprefix("p ").removeprefix("= ")
 
 
 def published(design: Design, of: Effects) -> Table | None:
@@ -171,7 +174,7 @@ def failures(of: Effects) -> Section:
         (
             f"{one.kind}: {one.arm}", f"{one.failures:,} of {one.tried:,} {one.of}s", share(one.rate),
             "-" if one.arm == of.control else share(one.difference),
-            "-" if one.arm == of.control else _p(one.p_adjusted),
+            "-" if one.arm == of.control else p_value(one.p_adjusted),
         )
         for kind in dict.fromkeys(one.kind for one in of.failures) for one in of.failures if one.kind == kind
     )  # fmt: skip
@@ -191,6 +194,14 @@ def failures(of: Effects) -> Section:
                   for one in of.bounds),
         ))  # fmt: skip
     return Section("Failures", tuple(blocks))
+
+
+def _widest(one: Bounded | None) -> str:
+    """The interval of what an effect may be where arms fail differently, by the weakest assumption that there is."""
+    found = None if one is None else one.worst or one.trimmed
+    if one is None or found is None:
+        return "none" if one is not None else "-"
+    return f"{number(found.interval_low)} to {number(found.interval_high)} ({found.method})"
 
 
 def _bounds(one: Bounds | None) -> str:

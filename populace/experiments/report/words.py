@@ -26,8 +26,15 @@ def signed(value: float) -> str:
 
 
 def chance(p: float) -> str:
-    """A p-value: `p = 0.012`, `p < 0.001`."""
+    """A p-value: `p = 0.012`, `p < 0.001`; `no p` for none."""
+    if math.isnan(p):
+        return "no p"
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def p_value(p: float) -> str:
+    """A p-value in a table: `0.012`, `< 0.001`."""
+    return "-" if math.isnan(p) else chance(p).removeprefix("p ").removeprefix("= ")
 
 
 def span(interval: Interval | None) -> str:
@@ -56,8 +63,9 @@ def finding(one: Found, control: str, level: float) -> str:
     """A sentence on one effect: what was found, how sure, and whether it was expected."""
     of = one.effect
     alone = "" if one.clear or one.interval.covers(0.0) else " (which by itself leaves 0 out)"
+    valid = "anytime-valid " if one.anytime else ""
     evidence = (
-        f"{100 * level:g} % interval {span(one.interval)}{alone}, {chance(of.p_adjusted)} after Holm, "
+        f"{100 * level:g} % {valid}interval {span(one.interval)}{alone}, {chance(of.p_adjusted)} after Holm, "
         f"{counted(of.replicates, 'pair')}"
     )
     means = f"{number(of.mean_treated)} and {number(of.mean_control)}"
