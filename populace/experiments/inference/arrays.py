@@ -17,10 +17,18 @@ Summary = Literal["last", "mean"] | int
 LEAST: Final = 2
 """Replicates without which nothing can be said of how much they differ."""
 
+_ROUNDING: Final = 1e-12
+"""Values that are apart by no more than this share of the largest are one value: what is left is rounding."""
+
 _BY: Final[dict[str, Callable[[Floats], Floats]]] = {
     "last": lambda values: values[:, -1],
     "mean": lambda values: values.mean(axis=1),
 }
+
+
+def all_equal(values: Floats) -> bool:
+    """Whether values are one value, but for rounding."""
+    return bool(np.ptp(values) <= _ROUNDING * np.abs(values).max())
 
 
 def one_each(values: Any, what: str = "values", summary: Summary = "last") -> Floats:

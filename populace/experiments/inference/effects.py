@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from populace.core.errors import ScenarioError
-from populace.experiments.inference.arrays import Floats, Summary, one_each, same_shape
+from populace.experiments.inference.arrays import Floats, Summary, all_equal, one_each, same_shape
 from populace.experiments.inference.intervals import FEWEST_TO_RESAMPLE, Interval, interval
 from populace.experiments.inference.libraries import library
 from populace.experiments.inference.multiplicity import holm
@@ -136,9 +136,9 @@ def interval_of(one: Effect) -> Interval:
 
 def paired_t_p(differences: Floats) -> float:
     """The two-sided p-value of Student's paired test; where all differences are equal, that of the sign flips."""
+    if all_equal(differences):
+        return sign_flip_p(np.full_like(differences, differences[0]))
     error = differences.std(ddof=1) / math.sqrt(len(differences))
-    if error == 0.0:
-        return sign_flip_p(differences)
     return float(2.0 * library("scipy.stats").t.sf(abs(differences.mean() / error), len(differences) - 1))
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from populace.core.errors import ScenarioError
-from populace.experiments.inference.arrays import Floats, chance, one_each
+from populace.experiments.inference.arrays import Floats, all_equal, chance, one_each
 from populace.experiments.inference.libraries import library
 from populace.experiments.inference.resampling import (
     DRAWS,
@@ -25,9 +25,6 @@ from populace.experiments.inference.resampling import (
 
 FEWEST_TO_RESAMPLE: Final = 5
 """Replicates below which a bootstrap of them says nothing: four take 35 different resamples."""
-
-_ROUNDING: Final = 1e-12
-"""Differences that are apart by no more than this share of the largest are one value: what is left is rounding."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,7 @@ def interval(differences: Any, method: str = "t", level: float = 0.95, draws: in
         raise ScenarioError(
             f"{len(columns)} replicates: resampling needs {FEWEST_TO_RESAMPLE} or more. Take method='t', or more runs"
         )
-    if np.ptp(columns) <= _ROUNDING * np.abs(columns).max():
+    if all_equal(columns):
         mean = float(columns.mean())
         return Interval(mean, mean, level, method)
     low, high = ENDS[method](columns, level) if method == "t" else ENDS[method](columns, level, draws, seed)

@@ -141,6 +141,7 @@ def test_with_few_replicates_there_is_a_t_and_no_bootstrap():
     assert math.isnan(inference.as_rows((found,))[0]["studentised_low"])
     constant = inference.effect([1.0, 1.0], [0.0, 0.0])
     assert (constant.p_t, constant.d_z) == (0.5, math.inf)
+    assert inference.effect(np.full(5, 0.3), np.full(5, 0.5)).p_t == pytest.approx(2 / 2**5), "but for rounding"
 
 
 @pytest.mark.parametrize(
