@@ -38,7 +38,7 @@ from populace.cluster.ray_actors import (
     result,
     shard_name,
 )
-from populace.cluster.ray_connecting import connect, ports, take_signals_back
+from populace.cluster.ray_connecting import connect, ports, take_signals_back, unanswered
 from populace.cluster.ray_placing import Placing
 from populace.cluster.transport import Opened, Progress
 from populace.cluster.wire import (
@@ -106,7 +106,10 @@ class RayTransport:
 
     async def _start(self, job: Job) -> Opened:
         if not ray.is_initialized():
-            await aside(connect, patience_s=_CONNECTING_S, stays=True)
+            try:
+                await aside(connect, patience_s=_CONNECTING_S, stays=True)
+            except TimeoutError as error:
+                raise unanswered(_CONNECTING_S) from error
             take_signals_back()
             self._started_ray = True
             if "RAY_ADDRESS" not in os.environ:

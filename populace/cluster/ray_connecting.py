@@ -33,6 +33,16 @@ def connect() -> None:
         ) from error
 
 
+def unanswered(patience_s: float) -> TransportError:
+    """What to raise where `connect` has come to nothing in this time: Ray has limits of its own, and longer ones."""
+    address = os.environ.get("RAY_ADDRESS")
+    what = f"RAY_ADDRESS={address} was not joined" if address else "no Ray could be started on this machine"
+    return TransportError(
+        f"{what} within {patience_s:g} s, and Ray says nothing: most often a machine has too much to do, or a node of "
+        "the cluster does not answer. Try again, run `populace doctor`, or use --transport local."
+    )
+
+
 def _join(address: str, quietly: dict[str, Any]) -> None:
     try:
         _knock(address)

@@ -64,7 +64,8 @@ def test_each_alert_fires_where_it_should_and_nowhere_else():
         ("populace_breakers_open > 0", "populace_breakers_open > 2"),
         ("growth_per_hour > 0.25", "growth_per_hour > 0.5"),
         ("increase(populace_deaths_total[15m]) > 0", "increase(populace_deaths_total[15m]) > 5"),
-        ('up{job=~"(.+/)?populace"} < 1', 'up{job=~"(.+/)?populace"} < 0'),
+        ('expr: up{job=~"(.+/)?populace"} < 1', 'expr: up{job=~"(.+/)?populace"} < 0'),
+        ('max_over_time(up{job=~"(.+/)?populace"}[1d]) < 1', 'max_over_time(up{job=~"(.+/)?populace"}[1d]) < 0'),
     ],
 )
 def test_a_rule_that_is_wrong_fails_its_test(tmp_path, was, is_now):
