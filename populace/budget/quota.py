@@ -16,6 +16,10 @@ moment: leases begin one request's time apart at least. And with its lease each 
 a max-min fair part of the limit by what the shards ask for, what is left over shared equally; a shard whose part is
 still in the hands of others waits until they come again. So at every moment the paces add up to the limit at most.
 
+Where separate runs share the account (`populace.budget.shares`), `share` says what part of the rates is this run's
+for a while: what is yielded goes by it, and nothing is leased after its end. What had gathered above what the part
+allows is let go, so that what all runs have gathered is never more than what one that was alone could have.
+
 Money is lent from the run's `Allowance`, with the ceiling exact (see `populace.budget.amounts`).
 
 Attempts fence: when a shard is rebuilt, its new attempt's first Want ends the old one's holding, and whatever an
@@ -85,6 +89,8 @@ class Quota:
     """The state machine: `handle(want, now_s)` gives the lease. One instance stands for one account at a provider."""
 
     __slots__ = (
+        "_asked_at_s",
+        "_asked_leased",
         "_at_s",
         "_caps",
         "_held_until_s",
@@ -92,6 +98,7 @@ class Quota:
         "_pool",
         "_rates",
         "_slots",
+        "_until_s",
         "allowance",
         "leased",
         "limits",
@@ -101,13 +108,14 @@ class Quota:
         self.limits = limits
         self.allowance = Allowance() if allowance is None else allowance
         self.leased = [0, 0]
-        self._rates = (limits.requests_per_minute / 60.0, limits.tokens_per_minute / 60.0)
-        self._caps = tuple(rate * limits.burst_s for rate in self._rates)
+        self._set_rates((limits.requests_per_minute / 60.0, limits.tokens_per_minute / 60.0))
+        self._until_s = math.inf
         self._pool = [0.0, 0.0]
         self._holders: dict[int, _Holder] = {}
         self._at_s = -math.inf
         self._held_until_s = -math.inf
         self._slots: list[tuple[float, int]] = []
+        self._asked_leased, self._asked_at_s = (0, 0), -math.inf
 
     def handle(self, want: Want, now_s: float) -> Lease:
         """One exchange. Time that runs backwards is an error (ValueError), as is a Want with negative numbers."""
@@ -143,13 +151,64 @@ class Quota:
         if now_s < self._at_s:
             raise ValueError(f"the quota's clock ran back from {self._at_s} to {now_s}: give it one monotonic clock")
         since = max(self._at_s, self._held_until_s)
-        gone = max(0.0, now_s - since) if math.isfinite(since) else 0.0
+        gone = max(0.0, min(now_s, self._until_s) - since) if math.isfinite(since) else 0.0
         self._at_s = now_s
         for holder in self._holders.values():
             if now_s - holder.heard_s > self.limits.silent_s:
                 holder.wants = [0.0, 0.0]
                 holder.demand_per_s = 0.0
         self._share([rate * gone if math.isfinite(rate) else 0.0 for rate in self._rates])
+        if now_s >= self._until_s:
+            self._until_s = math.inf
+            self._set_rates(tuple(rate if math.isinf(rate) else 0.0 for rate in self._rates))
+            self._share([0.0, 0.0])
+
+    def share(self, per_s: tuple[float, float], now_s: float, until_s: float) -> None:
+        """From now on these are the rates, of requests and tokens a second, until `until_s`, and then none.
+
+        What is unlimited stays so. What was yielded at the former rates stays, as far as it may gather at these.
+        """
+        self.advance(now_s)
+        self._until_s = until_s
+        pairs = zip(self._rates, per_s, strict=True)
+        self._set_rates(tuple(rate if math.isinf(rate) else part for rate, part in pairs))
+        self.advance(now_s)
+        self._share([0.0, 0.0])
+
+    def asked(self, now_s: float) -> tuple[float, float]:
+        """How much of requests and tokens a second was leased since this was asked last, and is waited for now."""
+        gone_s = max(self.limits.again_s, now_s - self._asked_at_s)
+        waits = [math.fsum(holder.wants[kind] for holder in self._holders.values()) for kind in (0, 1)]
+        leased = [max(0, self.leased[kind] - self._asked_leased[kind]) for kind in (0, 1)]
+        self._asked_leased, self._asked_at_s = (self.leased[0], self.leased[1]), now_s
+        return (leased[0] + waits[0]) / gone_s, (leased[1] + waits[1]) / gone_s
+
+    @property
+    def rates_per_s(self) -> tuple[float, float]:
+        """Requests and tokens a second that the account yields now; infinite where they are not limited."""
+        return self._rates[0], self._rates[1]
+
+    @property
+    def owed_s(self) -> float:
+        """For how many seconds the rates must yield to make up for tokens that calls took beyond what they had paid."""
+        return max(
+            (-self._pool[kind] / rate for kind, rate in enumerate(self._rates) if self._pool[kind] < 0.0 < rate),
+            default=0.0,
+        )
+
+    @property
+    def is_short(self) -> bool:
+        """Whether somebody waits for more than has been yielded."""
+        return any(
+            holder.wants[kind] > 0.0
+            for holder in self._holders.values()
+            for kind, rate in enumerate(self._rates)
+            if math.isfinite(rate)
+        )
+
+    def _set_rates(self, rates: tuple[float, ...]) -> None:
+        self._rates = rates
+        self._caps = tuple(rate * self.limits.burst_s for rate in rates)
 
     def leave(self, shard: int, attempt: int) -> None:
         """A shard's attempt is known to be dead: give its share to the others at once, and fence it."""
@@ -210,7 +269,7 @@ class Quota:
         for kind, rate in enumerate(self._rates):
             wanted, head = holder.wants[kind], holder.heads[kind]
             have = wanted if math.isinf(rate) else holder.gathered[kind] + _TINY
-            ready = ready and have >= min(head, wanted)
+            ready = ready and rate > 0.0 and have >= min(head, wanted)
             amounts[kind] = int(min(have, wanted))
         if math.isfinite(pace_per_s):
             amounts[0] = min(amounts[0], max(1, math.ceil(pace_per_s * limits.lasts_s)))

@@ -8,8 +8,9 @@ leases back.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeAlias
 
 import msgspec
@@ -19,6 +20,8 @@ from populace.budget.amounts import NOTHING, UNLIMITED, Allowance, Amount, ceili
 from populace.budget.lease import Lease, Want
 from populace.budget.local_share import Buckets
 from populace.budget.quota import Limits, Quota
+from populace.budget.shares import Register, Terms
+from populace.budget.sharing import SharedWith, Sharing
 from populace.settings import Settings
 
 _PACK: Final = msgspec.msgpack.Encoder().encode
@@ -37,9 +40,18 @@ class AccountService:
     They lend money from one `allowance`, since the ceiling is the run's. `spent` is what the run had spent before: a
     resumed run goes on from there, under the same ceiling. `mark` is told what the run may have spent at most, before
     it may: from that, what a killed process spent is bounded.
+
+    `shared` are the accounts, by their numbers, that separate runs share, each with where they do. Such a service is
+    opened before its first exchange, and closed.
     """
 
-    def __init__(self, settings: Settings, spent: Amount = NOTHING, mark: Mark | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        spent: Amount = NOTHING,
+        mark: Mark | None = None,
+        shared: Mapping[int, tuple[Register, Terms]] | None = None,
+    ) -> None:
         budget = settings.budget
         self._whole = ceiling(budget.usd, budget.tokens)
         self._mark = mark
@@ -48,12 +60,44 @@ class AccountService:
             Quota(Limits(one.requests_per_minute, one.tokens_per_minute), self.allowance)
             for one in accounts_of(settings)
         ]
+        self._lock = threading.Lock()
+        self._sharing: Sharing | None = None
+        self._outage_s = settings.endpoint.outage_s
+        if shared:
+            at = settings.endpoint.share_limits or ""
+            parts = [(self._quotas[index], register, terms) for index, (register, terms) in shared.items()]
+            self._sharing = Sharing(at, parts, self._lock)
+
+    def open(self) -> None:
+        """Join the runs that share its accounts; blocks. Raises StorageError where that cannot be done."""
+        if self._sharing is not None:
+            self._sharing.open()
+
+    def close(self) -> None:
+        """Leave the runs that share its accounts; blocks for a moment. Nothing is leased afterwards."""
+        if self._sharing is not None:
+            self._sharing.close()
+
+    @property
+    def shared_with(self) -> SharedWith | None:
+        """Where the limits are shared, and with how many runs; None where they are this run's own."""
+        return None if self._sharing is None else self._sharing.shared_with
 
     def exchange(self, want: Want) -> Lease:
-        """One exchange. Raises what `mark` raises, and lends nothing then; IndexError for an account there is not."""
+        """One exchange. Raises what `mark` raises, and lends nothing then; IndexError for an account there is not.
+
+        Where accounts are shared, StorageError once that could not be done for `endpoint.outage_s`.
+        """
         if self._mark is not None and want.money != NOTHING:
             self._draw(self._mark, want.money + want.spent)
-        return self._quotas[want.account].handle(want, time.monotonic())
+        if self._sharing is None:
+            return self._quotas[want.account].handle(want, time.monotonic())
+        self._sharing.check(self._outage_s)
+        with self._lock:
+            now_s = time.monotonic()
+            lease = self._quotas[want.account].handle(want, now_s)
+            self._sharing.hurry(now_s)
+            return lease
 
     def exchange_packed(self, want: bytes) -> bytes:
         """One exchange in MessagePack. Raises msgspec.ValidationError for what is no want."""
@@ -84,10 +128,15 @@ def is_limited(settings: Settings, account: Account) -> bool:
     return account.is_limited or settings.budget.usd is not None or settings.budget.tokens is not None
 
 
-def account_for(settings: Settings, spent: Amount = NOTHING, mark: Mark | None = None) -> AccountService | None:
+def account_for(
+    settings: Settings,
+    spent: Amount = NOTHING,
+    mark: Mark | None = None,
+    shared: Mapping[int, tuple[Register, Terms]] | None = None,
+) -> AccountService | None:
     """The accounts of a run with these settings; None where nothing is limited, so that nobody has to ask."""
     limited = any(is_limited(settings, account) for account in accounts_of(settings))
-    return AccountService(settings, spent, mark) if limited else None
+    return AccountService(settings, spent, mark, shared) if limited else None
 
 
 class LocalLink:

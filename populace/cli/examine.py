@@ -14,10 +14,13 @@ from typing import Final
 import msgspec
 import psutil
 
+from populace.cluster.shared_limits import runs_at_work
+from populace.core.errors import PopulaceError
 from populace.core.records import DEFAULT_ROLE, EMBED_ROLE
 from populace.models.embedded.host import ModelHost
 from populace.models.keys import role_accesses
 from populace.models.probing import try_endpoint
+from populace.monitoring.pace import counted
 from populace.settings import Settings
 from populace.store.manifest import versions
 
@@ -49,6 +52,7 @@ async def examine(settings: Settings, *, ask: bool = False) -> list[Finding]:
         _disk(),
         await asyncio.to_thread(_ray),
         *await _model(settings, ask),
+        *await asyncio.to_thread(_shared_limits, settings),
     ]
 
 
@@ -82,6 +86,19 @@ def _ray() -> Finding:
         return Finding("Ray", False, reason[0], "check RAY_ADDRESS, or use --transport local")
     cpus, nodes = done.stdout.split()[-2:]
     return Finding("Ray", True, f"{cpus} CPUs on {nodes} node(s)")
+
+
+def _shared_limits(settings: Settings) -> list[Finding]:
+    at = settings.endpoint.share_limits
+    if at is None or settings.asks_nobody:
+        return []
+    try:
+        runs = runs_at_work(settings)
+    except (PopulaceError, ValueError) as error:
+        return [
+            Finding("shared limits", False, f"{at}: {error}", "set endpoint.share_limits to a place all runs reach")
+        ]
+    return [Finding("shared limits", True, f"at {at}, {counted(runs, 'run')} at work")]
 
 
 async def _model(settings: Settings, ask: bool) -> list[Finding]:

@@ -12,6 +12,7 @@ import msgspec
 
 from populace.agents.society import Society
 from populace.budget.amounts import NOTHING, Amount, pico_usd
+from populace.budget.sharing import SharedWith
 from populace.cluster.job import Job
 from populace.cluster.standing import Standing
 from populace.core.errors import BudgetSpent, Interrupted, PopulaceError, SettingsError, StorageError
@@ -198,8 +199,10 @@ class Closer:
         """What the run had spent before it was resumed, as far as its manifest says."""
         return spent_by(self._former)
 
-    def settle(self, manifest: dict[str, Any], spent: Amount | None, store: Store | None) -> None:
-        """Put into the manifest what is known once all is closed: what was booked, and the journal's lengths.
+    def settle(
+        self, manifest: dict[str, Any], spent: Amount | None, store: Store | None, shared: SharedWith | None = None
+    ) -> None:
+        """Put in what is known once all is closed: what was booked, the journal's lengths, who shared the limits.
 
         What the run's account has booked counts a call whose fate is unknown at its worst; a later attempt goes on from
         it, so that it is booked for all of the run. By its lengths a journal that has lost its end is known as such.
@@ -209,6 +212,8 @@ class Closer:
         late: dict[str, Any] = {}
         if spent is not None and self._settings.budget.is_bounded:
             late["booked"] = {"tokens": spent.tokens, "usd": spent.usd}
+        if shared is not None:
+            late["shared_limits"] = msgspec.to_builtins(shared)
         if store is not None:
             late["journal"] = lengths(store.journal)
         if late:

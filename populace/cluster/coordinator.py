@@ -64,6 +64,7 @@ from populace.store.graft import take_over
 from populace.store.journal.recording import billed_in, cost_of, spent_in
 from populace.store.journal.write import Policy
 from populace.store.manifest import peak_rss_mb
+from populace.store.register import named_whole
 from populace.store.remote.mirror import Mirror
 from populace.store.tables.tables import Tables
 from populace.store.trust import remember
@@ -177,7 +178,7 @@ class Coordinator:
             base_url = None if self.course.replay else await self._unless_stopped(host.open())
             if self._probe is not None and base_url is not None:
                 self._probe.base_url = base_url
-            bounded = booking.settings.model_dump_json()
+            bounded = named_whole(booking.settings).model_dump_json()
             spent = booking.spent.at_least(closer.spent_before)
             self._forms = read_endpoint_forms(self.out) if self.course.resumed else {}
             job = msgspec.structs.replace(
@@ -209,7 +210,8 @@ class Coordinator:
                 try:
                     await self._transport.close()
                     await asyncio.to_thread(booking.settle, self._transport.spent)
-                    closer.settle(manifest, self._transport.spent, self._store)
+                    transport = self._transport
+                    closer.settle(manifest, transport.spent, self._store, transport.shared_limits)
                 finally:
                     await host.close()
         try:

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from populace.budget.amounts import NOTHING, Amount
 from populace.budget.ledger import marker
-from populace.budget.service import AccountService, LocalLink, account_for
+from populace.budget.service import AccountService, LocalLink
+from populace.budget.sharing import SharedWith
 from populace.cluster.host import ShardHost, build_host, split_parcels
 from populace.cluster.job import Job, build_run
+from populace.cluster.shared_limits import shared_account
 from populace.cluster.transport import Opened, Progress
 from populace.cluster.world_host import WorldHost, build_world_host
 from populace.core.claims import Claim, News
@@ -79,6 +81,7 @@ class LocalTransport:
         self.hosts: list[ShardHost] = []
         self.account: AccountService | None = None
         self.spent: Amount = NOTHING
+        self.shared_limits: SharedWith | None = None
         self.forms = EndpointForms()
         self._world: WorldHost | None = None
         self._frame_bytes = 0
@@ -93,7 +96,9 @@ class LocalTransport:
         self._frame_bytes = settings.bus.frame_bytes
         # The journal of an attempt before knows nothing of the calls that were in flight; its account does.
         spent = job.spent.at_least(self.spent)
-        self.account = None if job.replay else account_for(settings, spent, marker(settings, job.run))
+        self.account = None
+        if not job.replay:
+            self.account = await asyncio.to_thread(shared_account, settings, spent, marker(settings, job.run))
         self.forms.join(job.forms)
         pasts = open_pasts(job.pasts)
         link = None if self.account is None else LocalLink(self.account)
@@ -212,6 +217,8 @@ class LocalTransport:
         self.hosts, self._world = [], None
         if self.account is not None:
             self.spent = self.account.spent
+            await asyncio.to_thread(self.account.close)
+            self.shared_limits = self.account.shared_with or self.shared_limits
 
 
 def add_progress(progress: Progress, host: ShardHost) -> None:

@@ -29,9 +29,10 @@ from populace.agents.probes.instrument import Instrument
 from populace.agents.probes.persona import Probe, facts_of
 from populace.agents.probes.survey import Survey, drawn
 from populace.agents.society import Society
-from populace.budget.service import LocalLink, account_for
+from populace.budget.service import LocalLink
 from populace.cluster.host import GRACE_S, let_end
 from populace.cluster.job import terms_of
+from populace.cluster.shared_limits import shared_account
 from populace.cluster.transport import Transport
 from populace.core.draws import Stream
 from populace.core.errors import NoRule, ScenarioError, SettingsError
@@ -318,7 +319,7 @@ class Prober:
     async def _put(self, asks: list[Ask], opened: list[OpenPast]) -> list[Answer]:
         settings, folder = self.settings, self.folder / JOURNAL
         host = None
-        account = account_for(settings, cost_of(spent_on(self.folder, self.run)))
+        account = await asyncio.to_thread(shared_account, settings, cost_of(spent_on(self.folder, self.run)))
         base_url = self.base_url
         if not self._hosted:
             host = ModelHost(settings)
@@ -341,6 +342,8 @@ class Prober:
                 await let_end(recording, GRACE_S)
                 await recording.close()
         finally:
+            if account is not None:
+                await asyncio.to_thread(account.close)
             if host is not None:
                 await host.close()
 

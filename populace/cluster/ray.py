@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from populace.budget.amounts import NOTHING, Amount
-from populace.budget.service import account_for
+from populace.budget.sharing import SharedWith
 from populace.cluster.agreement import Having, differences, what_is_here
 from populace.cluster.job import Job
 from populace.cluster.liveness import Liveness, aside, own_process
@@ -40,6 +40,7 @@ from populace.cluster.ray_actors import (
 )
 from populace.cluster.ray_connecting import connect, ports, take_signals_back, unanswered
 from populace.cluster.ray_placing import Placing
+from populace.cluster.shared_limits import needs_account
 from populace.cluster.transport import Opened, Progress
 from populace.cluster.wire import (
     pack,
@@ -53,7 +54,7 @@ from populace.cluster.wire import (
     unpack_tick,
     unpack_world,
 )
-from populace.core.errors import ActorLost, TransportError
+from populace.core.errors import ActorLost, SettingsError, TransportError
 from populace.core.records import Counts, Position
 from populace.data.societies import Origin
 from populace.kernel.barrier import ShardDone
@@ -65,6 +66,7 @@ from populace.kernel.reports import WorldDone
 from populace.kernel.snapshot import RunState, ShardState, pack_world_state, split_mail, unpack_world_state
 from populace.models.dialect import EndpointForms
 from populace.store.journal.recording import Missed, join_positions
+from populace.store.register import ON_RAY
 
 _CONNECTING_S: Final = 120.0
 """How long Ray may take to start, to say what there is, to take a frame."""
@@ -92,6 +94,8 @@ class RayTransport:
         self._job: Job | None = None
         self._started_ray = False
         self._spent = NOTHING
+        self._shares = False
+        self.shared_limits: SharedWith | None = None
         self.forms = EndpointForms()
         self._account_lost = False
         self._silent = False
@@ -132,11 +136,15 @@ class RayTransport:
             # The journal of an attempt before knows nothing of the calls that were lost in flight; its account does.
             await self._close_quota()
             packed = msgspec.msgpack.encode(msgspec.structs.replace(job, spent=job.spent.at_least(self._spent)))
-        if account_for(settings) is not None:
+        if needs_account(settings):
             # On the driver's machine, where the experiment's ledger is.
             there = NodeAffinitySchedulingStrategy(here, soft=False)
             quota = {**options, "num_cpus": 0, "scheduling_strategy": there}
             self._quota = ray.remote(**quota)(QuotaActor).remote(packed, owner)
+            if settings.endpoint.share_limits is not None:
+                self._refuse_alone(settings.endpoint.share_limits)
+                await self._result(self._quota.open.remote(), THE_QUOTA)
+                self._shares = True
         await self._place(settings.shards, again)
         # The world first: a shard is given its handle, which is another one where the world was lost.
         groups = {"control": CONTROLS, "hear": settings.shards}
@@ -160,6 +168,13 @@ class RayTransport:
         return msgspec.structs.replace(
             there, fields=unpack_fields(there.fields), rows=unpack_tables(there.rows), on_record=known[0]
         )
+
+    def _refuse_alone(self, share_limits: str) -> None:
+        if share_limits == ON_RAY and self._started_ray and "RAY_ADDRESS" not in os.environ:
+            raise SettingsError(
+                "endpoint.share_limits = 'ray' shares limits among the runs on one Ray cluster, and this run has "
+                "started a Ray for itself: set RAY_ADDRESS, or name a folder or an s3:// address."
+            )
 
     async def _place(self, shards: int, again: bool) -> None:
         """See what there is; the shards that have a better place now are ended, to be made anew there."""
@@ -424,6 +439,11 @@ class RayTransport:
             self._spent = msgspec.msgpack.decode(packed, type=Amount)
         except (TimeoutError, TransportError):
             self._account_lost = True
+        if self._shares:
+            with suppress(TimeoutError, TransportError):
+                asked = self._result(self._quota.close.remote(), THE_QUOTA)
+                packed = await asyncio.wait_for(asked, timeout=self._patience_s(_CLOSING_S))
+                self.shared_limits = msgspec.msgpack.decode(packed, type=SharedWith | None) or self.shared_limits
         with suppress(TimeoutError, ray.exceptions.RayError):
             await aside(ray.kill, self._quota, patience_s=self._patience_s(_ENDING_S))
         self._quota = None

@@ -24,6 +24,7 @@ from populace.cluster.host import ShardHost, build_host, split_parcels, tune_col
 from populace.cluster.job import Built, Job, build_run
 from populace.cluster.liveness import Owner, end_with
 from populace.cluster.local import add_progress, opened
+from populace.cluster.shared_limits import shared_account
 from populace.cluster.transport import Progress
 from populace.cluster.wire import (
     pack,
@@ -336,11 +337,28 @@ class QuotaActor:
         _end_with(owner)
         read = msgspec.msgpack.decode(job, type=Job)
         settings = read.read_settings()
-        self._account = AccountService(settings, read.spent, marker(settings, read.run))
+        self._make = partial(shared_account, settings, read.spent, marker(settings, read.run))
+        self._opened: AccountService | None = None
+
+    def open(self) -> None:
+        """Join the runs that share its accounts, where the settings say so."""
+        self._opened = self._make()
+
+    @property
+    def _account(self) -> AccountService:
+        if self._opened is None:
+            self.open()
+        assert self._opened is not None
+        return self._opened
 
     def exchange(self, want: bytes) -> bytes:
         """One exchange of a packed want for a packed lease."""
         return self._account.exchange_packed(want)
+
+    def close(self) -> bytes:
+        """Leave the runs that share its accounts; packed, with whom they were shared."""
+        self._account.close()
+        return pack(self._account.shared_with)
 
     def spent(self) -> bytes:
         """What the run has spent at most; packed."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.budget.amounts import Amount
+from populace.budget.sharing import SharedWith
 from populace.cluster.job import Job
 from populace.core.records import Counts, Position
 from populace.core.tables import TableRows
@@ -60,6 +61,10 @@ class Transport(Protocol):
     @property
     def spent(self) -> Amount | None:
         """What the model has cost the run, at most, once all is closed; None where the account was lost."""
+
+    @property
+    def shared_limits(self) -> SharedWith | None:
+        """Where the run shared its account's limits, and with how many, once all is closed; None where it did not."""
 
     @property
     def forms(self) -> EndpointForms:

@@ -141,15 +141,16 @@ class Schedule:
 
 
 def _shares(settings: Settings, jobs: int) -> list[Assignment]:
-    """Equal parts of what an account allows, so that all runs together keep to it."""
+    """Equal parts of what an account allows, so that all runs together keep to it; of rates only if none share them."""
     if jobs == 1:
         return []
+    shared = settings.endpoint.share_limits is not None
     found: list[Assignment] = []
     for at, endpoint in [("endpoint", settings.endpoint)] + [
         (f"model.roles.{name}.endpoint", role.endpoint) for name, role in settings.model.roles.items()
     ]:
         rates = {key: getattr(endpoint, key) for key in ("requests_per_minute", "tokens_per_minute")}
-        found += [(f"{at}.{key}", rate / jobs) for key, rate in rates.items() if rate is not None]
+        found += [(f"{at}.{key}", rate / jobs) for key, rate in rates.items() if rate is not None and not shared]
         if endpoint.concurrency is not None:
             found.append((f"{at}.concurrency", max(1, endpoint.concurrency // jobs)))
     return found

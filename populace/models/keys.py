@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
+import socket
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from populace.budget.accounts import accounts_of
 from populace.core.errors import ModelError, SettingsError
 from populace.models.safety import Secret, check_base_url, host_of
 from populace.settings import EndpointSettings, Settings
+
+_DIGEST_ROUNDS: Final = 200_000
+_DIGEST_BYTES: Final = 12
 
 
 class Access(NamedTuple):
@@ -93,3 +99,28 @@ def is_loopback(base_url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def account_names(settings: Settings) -> list[str]:
+    """A name for each account of a run (in the order of `accounts_of`), the same in every run on it; '' for no limit.
+
+    It is a digest of addresses and keys, slow to make (PBKDF2), so neither can be read or guessed from it. An address
+    on this machine is another one on each machine. Raises what `read_key` raises.
+    """
+    names = []
+    for account in accounts_of(settings):
+        role = account.roles[0]
+        limited = account.is_limited and settings.of_role(role).model.kind == "openai"
+        names.append(_digest(role_accesses(settings, role)) if limited else "")
+    return names
+
+
+def _digest(at: list[Access]) -> str:
+    parts = set()
+    for access in at:
+        local = is_loopback(access.base_url)
+        key = read_key(access, required=not local)
+        url = access.base_url.rstrip("/").lower()
+        parts.add("\n".join((url, socket.gethostname() if local else "", "" if key is None else key.reveal())))
+    text = "\n\n".join(sorted(parts)).encode()
+    return hashlib.pbkdf2_hmac("sha256", text, b"populace account", _DIGEST_ROUNDS, _DIGEST_BYTES).hex()

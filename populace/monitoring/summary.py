@@ -181,12 +181,22 @@ def _facts(manifest: Mapping[str, Any], out: Path | str) -> dict[str, str]:
     saved = manifest.get("saved") or {"calls": 0, "usd": 0.0}
     if saved["calls"]:
         facts["saved"] = f"{saved['calls']:,} calls ({money(saved['usd'])}) that the run before had paid for"
+    if shared := manifest.get("shared_limits"):
+        facts["limits"] = shared_text(shared)
     facts["memory"] = f"{manifest['peak_rss_mb']:,.0f} MB at most"
     facts["trace hash"] = str(manifest["trace_hash"])
     if manifest.get("world_hash"):
         facts["world hash"] = str(manifest["world_hash"])
     facts["tables"] = str(out)
     return facts
+
+
+def shared_text(shared: Mapping[str, Any]) -> str:
+    """Where a run shared its account's limits per minute, and with how many others at once."""
+    others = shared["runs"] - 1
+    beside = f"with up to {counted(others, 'other run')} at once" if others else "with no other run meanwhile"
+    apart = f"; {counted(shared['apart'], 'run')} named other limits for the account" if shared["apart"] else ""
+    return f"shared at {shared['at']}, {beside}{apart}"
 
 
 def _surrogate_text(came: Mapping[str, Any]) -> str:

@@ -53,10 +53,10 @@ from populace.settings.schema import (
     RoleEndpoint,
     RoleSettings,
     Settings,
-    SurveySettings,
     may_change,
     setting_of,
 )
+from populace.settings.surveys import SurveySettings
 
 __all__ = [
     "OPENAI",

@@ -10,11 +10,10 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin
 import pydantic
 from pydantic import ConfigDict, Discriminator, Field, NonNegativeFloat, PositiveFloat, Tag
 
-from populace.agents.probes.survey import Survey
-from populace.core.errors import ScenarioError
 from populace.core.records import DEFAULT_ROLE, ROLE_NAME
 from populace.interventions.levers import Lever
 from populace.settings.surrogate import SurrogateSettings
+from populace.settings.surveys import SurveySettings
 from populace.settings.watching import LogSettings, TraceSettings
 
 OPENAI: Final = "https://api.openai.com/v1"
@@ -204,6 +203,9 @@ class EndpointSettings(_Section):
     form that the model was tuned on in `model.prompt_form`. Concurrency then counts requests; every prompt counts as a
     request to the rates, and pays for itself. Where each agent has its own sample no seed is sent, since a request has
     only one.
+
+    With `share_limits` the rates bound all runs on the account that name the same place: a folder that their machines
+    share, an `s3://` address, or `ray`, the cluster of RAY_ADDRESS. See docs/guides/money.md.
     """
 
     base_url: str = OPENAI
@@ -217,6 +219,7 @@ class EndpointSettings(_Section):
     outage_s: PositiveFloat = 300.0
     batch_prompts: Annotated[Count, FORK] = 1
     replicas: Annotated[tuple[Replica, ...], Field(strict=False)] = ()
+    share_limits: str | None = None
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> EndpointSettings:
@@ -329,36 +332,6 @@ class RemoteSettings(_Section):
     """
 
     upload_every_s: PositiveFloat | None = 30.0
-
-
-class SurveySettings(_Section):
-    """A survey that is asked while the run is played, before each tick of `at`; see `populace.probes.Survey`.
-
-    `instrument` is the name of one that ships or a TOML file. It stands in no trace.
-    """
-
-    instrument: str
-    at: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(strict=False)]
-    sample: Annotated[tuple[int, ...], Field(strict=False)] | int | float | None = None
-    name: str = ""
-    type: str | None = None
-    shuffle: bool = False
-    weight: str | None = None
-    together: bool = False
-    model_role: str = ""
-
-    @pydantic.model_validator(mode="after")
-    def _fits_together(self) -> SurveySettings:
-        """What a survey refuses is refused here."""
-        try:
-            self.survey()
-        except ScenarioError as error:
-            raise ValueError(str(error)) from None
-        return self
-
-    def survey(self) -> Survey:
-        """The survey. Raises ScenarioError."""
-        return Survey(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
 class Settings(_Section):

@@ -30,6 +30,7 @@ from populace.store.checkpoint.generations import Checkpoints, latest
 from populace.store.journal.write import next_attempt
 from populace.store.kept import keep, kept_ticks
 from populace.store.place import check_new, remove_own
+from populace.store.register import named_whole
 from populace.store.remote.mirror import journal_place
 from populace.store.storage import make_folder
 from populace.store.tables.files import lost_parts
@@ -162,7 +163,7 @@ def kept_settings(settings: Settings) -> dict[str, Any]:
     if budget.ledger is not None:
         budget = budget.model_copy(update={"ledger": budget.ledger.absolute()})
         settings = settings.model_copy(update={"budget": budget})
-    return settings.model_dump(mode="json")
+    return named_whole(settings).model_dump(mode="json")
 
 
 def fingerprint(origin: Origin) -> str:

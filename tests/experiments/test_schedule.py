@@ -34,6 +34,12 @@ def test_runs_side_by_side_keep_to_one_quota(tmp_path, design):
     }  # fmt: skip
 
 
+def test_runs_that_share_their_limits_are_given_all_of_them(tmp_path):
+    shared = plan(find_experiment(SMALL), assignments=[*PAID, ("endpoint.share_limits", "limits")])
+    bounds = dict(Schedule(tmp_path, shared).bounds(3))
+    assert bounds.keys() == {"endpoint.concurrency"}
+
+
 def test_all_runs_keep_to_one_budget(tmp_path):
     price = ("budget.prices", {"m": {"usd_per_million_tokens_in": 1.0, "usd_per_million_tokens_out": 1.0}})
     bounded = plan(find_experiment(SMALL), assignments=[*PAID, price, ("budget.experiment_usd", 6.0)])

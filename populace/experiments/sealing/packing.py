@@ -35,7 +35,7 @@ _ENDED: Final = ("complete", "failed")
 _NOBODYS: Final[dict[str, Any]] = {"metrics_port": None, "metrics_targets": ""}
 _NOBODYS_IN: Final[dict[str, dict[str, Any]]] = {
     "budget": {"ledger": None},
-    "endpoint": {"api_key_file": None},
+    "endpoint": {"api_key_file": None, "share_limits": None},
     "model": {"cache": None},
     "log": {"file": ""},
     "traces": {"file": "", "endpoint": ""},

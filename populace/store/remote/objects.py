@@ -40,6 +40,9 @@ PATIENCE_S: Final = 60.0
 
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 5.0
+_SMALL_S: Final = 10.0
+"""How long a request for a small object may take."""
+_NOT_THAT: Final = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "OperationAborted", "409"})
 _MD5: Final = re.compile(r"[0-9a-f]{32}(-\d+)?")
 _AGAIN: Final = frozenset({"BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch"})
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
@@ -185,6 +188,47 @@ class ObjectStore:
         """Fetch an object into a file, verified, which may exist. Raises Missing where the object is gone."""
         return self._patiently(name, "fetched", lambda: self._get(name, path))
 
+    def read(self, name: str) -> tuple[bytes | None, str]:
+        """All of a small object, and its ETag in quotes; None and '' where there is none. S3 only."""
+        try:
+            return self._patiently(name, "fetched", lambda: self._read(name))
+        except Missing:
+            return None, ""
+
+    def replace(self, name: str, data: bytes, etag: str) -> bool:
+        """Put a small object in the place of the one with this ETag ('': of none), in one step; False for another.
+
+        False too where nobody knows whether it was this call that did it. S3 only, and stores that know `If-Match` and
+        `If-None-Match` in a PUT.
+        """
+        where = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+
+        def put() -> bool:
+            try:
+                self._call_s3("put_object", name, Body=data, **where)
+            except Exception as error:
+                if _code(error) in _NOT_THAT:
+                    return False
+                raise
+            return True
+
+        try:
+            return self._patiently(name, "written", put)
+        except Missing:  # it was deleted meanwhile
+            if etag:
+                return False
+            raise
+
+    def _read(self, name: str) -> tuple[bytes, str]:
+        from fsspec.asyn import sync
+
+        found = self._call_s3("get_object", name)
+        return sync(self._fs.loop, found["Body"].read, timeout=_SMALL_S), str(found["ETag"])
+
+    def _call_s3(self, method: str, name: str, **how: Any) -> Any:
+        bucket, _, key = self._path(name).partition("/")
+        return self._fs.call_s3(method, Bucket=bucket, Key=key, timeout=_SMALL_S, **how)
+
     def delete(self, names: Iterable[str]) -> None:
         """Delete objects; those that are gone are no error."""
         for name in names:
@@ -329,14 +373,20 @@ def _read(file: Any, path: Path, size: int) -> bytes:
     return data
 
 
+def _code(error: BaseException) -> str:
+    """S3's own code of an error; '' where there is none."""
+    for one in (error, error.__cause__):
+        if (response := getattr(one, "response", None)) is not None:
+            return str(response.get("Error", {}).get("Code", ""))
+    return ""
+
+
 def _is_final(error: Exception) -> bool:
     """Whether another try would end the same way."""
     if isinstance(error, _Garbled | TimeoutError | ConnectionError):
         return False
     if isinstance(error, OSError):
-        cause = error.__cause__
-        code = getattr(cause, "response", {}).get("Error", {}).get("Code", "") if cause is not None else ""
-        if code in _AGAIN:
+        if _code(error) in _AGAIN:
             return False
         final = (PermissionError, FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
         return isinstance(error, final) or error.errno in (errno.EINVAL, errno.EPERM, errno.ENOSYS)
