@@ -442,5 +442,9 @@ def _defaults(society: Society, of: str, people: Population) -> dict[str, list[A
     missing = [name for name in public_fields(society.classes[of]) if name not in people.columns]
     if not missing:
         return {}
-    agents = _agents(society, of, people.columns, range(len(people)))
-    return {name: [getattr(agent, name) for agent in agents] for name in missing}
+    kind = society.classes[of]
+    defaults = {one.name: one.default for one in msgspec.structs.fields(kind)}
+    if hasattr(kind, "__post_init__") or any(defaults[name] is msgspec.NODEFAULT for name in missing):
+        agents = _agents(society, of, people.columns, range(len(people)))
+        return {name: [getattr(agent, name) for agent in agents] for name in missing}
+    return {name: [defaults[name]] * len(people) for name in missing}

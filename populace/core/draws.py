@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, MutableSequence, Sequence
+from collections.abc import Callable, Iterable, MutableSequence, Sequence
 from hashlib import blake2b
 from statistics import NormalDist
 from typing import Final, TypeVar
@@ -29,6 +29,7 @@ WORLD: Final = -1
 _PERSON: Final = b"populace.draws1"
 _FIELDS: Final = struct.Struct("<Qqqq").pack
 _WORD: Final = struct.Struct("<Q").unpack_from
+_EIGHT_WORDS: Final = struct.Struct("<8Q").unpack
 _TWO_WORDS: Final = struct.Struct("<2Q").unpack
 _NORMAL: Final = NormalDist()
 _UNIT: Final = 2.0**-53
@@ -60,6 +61,10 @@ class Stream:
         self._block = 0
         self._at = 64
         self._digest = b""
+
+    def go_on(self, other: Stream) -> None:
+        """Stand where another stream of the same key stands."""
+        self._block, self._at, self._digest = other._block, other._at, other._digest
 
     def word(self) -> int:
         """The next 64 random bits, as an integer in [0, 2**64)."""
@@ -147,6 +152,35 @@ class Stream:
         return pool[:k]
 
 
+class LongStream(Stream):
+    """A stream of which very many numbers are drawn: the same ones, with eight words of a block read at once."""
+
+    __slots__ = ("_left", "before")
+
+    def __init__(self, seed: int, agent: int, tick: int, purpose: str) -> None:
+        super().__init__(seed, agent, tick, purpose)
+        self._left: list[int] = []
+        self.before: Callable[[], object] | None = None
+        """What is yet to draw from it, before anything that is asked for later does."""
+
+    def word(self) -> int:
+        """See `Stream.word`."""
+        left = self._left
+        if not left:
+            if self._at < 64:  # it goes on from another
+                return super().word()
+            message = _FIELDS(self._seed, self._agent, self._tick, self._block) + self._purpose
+            left += _EIGHT_WORDS(blake2b(message, digest_size=64, person=_PERSON).digest())
+            left.reverse()
+            self._block += 1
+        return left.pop()
+
+    def random(self) -> float:
+        """See `Stream.random`."""
+        left = self._left
+        return ((left.pop() if left else self.word()) >> 11) * _UNIT
+
+
 class Draws:
     """The draws of one agent (or of the world) in one tick: `ctx.draw("partner").choice(friends)`.
 
@@ -167,6 +201,17 @@ class Draws:
         if stream is None:
             stream = self._streams[purpose] = Stream(self._seed, self._agent, self._tick, purpose)
         return stream
+
+    def long(self, purpose: str) -> LongStream:
+        """The stream for this purpose, for very many draws; where it was named before it goes on."""
+        known = self._streams.get(purpose)
+        if isinstance(known, LongStream):
+            return known
+        made = LongStream(self._seed, self._agent, self._tick, purpose)
+        if known is not None:
+            made.go_on(known)
+        self._streams[purpose] = made
+        return made
 
     def column(self, purpose: str, ids: NDArray[np.integer]) -> NDArray[np.float64]:
         """One uniform in [0, 1) for each id; see `column`."""

@@ -295,15 +295,28 @@ def pack_world_state(state: dict[str, Any]) -> bytes:
     return _blocks_encode({name: (shape, bytes(data)) for name, (shape, data) in blocks.items()})
 
 
+def copied_world_state(state: dict[str, Any]) -> dict[str, Any]:
+    """What another process would read of a world's state, a block at a time. Raises StorageError as packing it does."""
+    blocks = {}
+    for name, block in flatten(_WORLD, state).items():
+        shape, data = encode_block(name, block)
+        blocks[name] = _read(shape, data)
+    copied: dict[str, Any] = unflatten(_WORLD, blocks)
+    return copied
+
+
 def unpack_world_state(packed: bytes) -> dict[str, Any]:
     """What `pack_world_state` packed."""
-    blocks = {}
-    for name, (shape, data) in _blocks_of(packed).items():
-        room = room_for(shape, len(data))
-        if isinstance(room, np.ndarray):
-            room.reshape(-1).view(np.uint8)[:] = np.frombuffer(data, np.uint8)
-        else:
-            room[:] = data
-        blocks[name] = decode_block(shape, room)
+    blocks = {name: _read(shape, data) for name, (shape, data) in _blocks_of(packed).items()}
     state: dict[str, Any] = unflatten(_WORLD, blocks)
     return state
+
+
+def _read(shape: Shape, data: bytes | memoryview) -> Any:
+    """A block in memory of its own."""
+    room = room_for(shape, len(data))
+    if isinstance(room, np.ndarray):
+        room.reshape(-1).view(np.uint8)[:] = np.frombuffer(data, np.uint8)
+    else:
+        room[:] = data
+    return decode_block(shape, room)

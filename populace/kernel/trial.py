@@ -11,6 +11,7 @@ from __future__ import annotations
 import dis
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from hashlib import blake2b
 from types import CellType, FunctionType, MethodType
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from populace.core.text import shown_value
 from populace.env import World
 from populace.env.part import Part, handlers
 from populace.kernel.blocks import encode_block
-from populace.kernel.snapshot import flatten, pack_world_state, unpack_world_state
+from populace.kernel.snapshot import copied_world_state, flatten
 
 SHOWN_AGENTS: Final = 256
 """To how many agents, evenly spread, two worlds are compared in what they show."""
@@ -75,9 +76,10 @@ def try_world(world: World, again: World) -> None:
     state = world.state()
     blocks = _blocks(world, state)
     try:
-        again.restore(unpack_world_state(pack_world_state(state)))
+        again.restore(copied_world_state(state))
     except StorageError as error:
         raise NotKept(f"the world cannot be saved: {error}") from None
+    del state
     for name, block in _blocks(again, again.state()).items():
         if blocks.get(name) != block:
             raise NotKept(f"{_named(name)} is another after `restore`. {_NEXT}")
@@ -109,13 +111,13 @@ def _compare(part: Part, again: Part) -> None:
 
 
 def _blocks(world: World, state: Mapping[str, Any]) -> dict[str, tuple[Any, bytes]]:
-    """The parts' states as bytes, by part and place."""
+    """Digests of the parts' states, by part and place: two copies of the largest would be most of a world."""
     found: dict[str, tuple[Any, bytes]] = {}
     for name in world.parts:
         try:
             for place, block in flatten(name, state["parts"][name]).items():
                 shape, data = encode_block(place, block)
-                found[place] = shape, bytes(data)
+                found[place] = shape, blake2b(data, digest_size=32).digest()
         except StorageError as error:
             code = getattr(type(world.parts[name]).state, "__code__", None)
             where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""

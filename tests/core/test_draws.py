@@ -93,6 +93,16 @@ def test_a_purpose_goes_on_and_is_independent_of_the_others() -> None:
     assert mixed_up == [alone.word(), Stream(7, 3, 5, "b").word(), alone.word()]
 
 
+@pytest.mark.parametrize("before", [0, 1, 7, 8, 9])
+def test_a_long_stream_is_the_stream_wherever_it_stands(before: int) -> None:
+    plain, long = Draws(3, 5, 2), Draws(3, 5, 2)
+    assert [long("p").word() for _ in range(before)] == [plain("p").word() for _ in range(before)]
+    stream = long.long("p")
+    assert [stream.random() for _ in range(20)] == [plain("p").random() for _ in range(20)]
+    assert [long("p").integer(10) for _ in range(20)] == [plain("p").integer(10) for _ in range(20)]
+    assert long.long("p") is stream
+
+
 @given(st.lists(st.integers(-1, 2**31 - 1), max_size=40), st.integers(0, 2**63 - 1), st.randoms())
 def test_a_column_does_not_depend_on_who_else_is_asked_for(ids: list[int], seed: int, random: object) -> None:
     everyone = column(seed, 3, "p", np.array(ids, np.int32))

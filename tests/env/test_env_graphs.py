@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 
 import igraph
 import numpy as np
 import pytest
-from support.env_support import Setup
+from support.env_support import Setup, opened
 
+from populace.core.draws import Draws
 from populace.core.errors import ScenarioError
 from populace.env import Network
 
@@ -50,8 +52,44 @@ def test_the_generator_of_igraph_is_left_as_it_was(kind: str):
     random.seed(5)
     expected = drawn()
     random.seed(5)
-    make(kind)
+    assert make(kind).edge_count
     assert drawn() == expected
+
+
+@pytest.mark.parametrize("kind", KINDS[:3])
+def test_graphs_of_one_stream_are_drawn_in_the_order_in_which_they_were_asked_for(kind: str):
+    setup = SimpleNamespace(agents=60, draw=Draws(7))
+    given = {"watts_strogatz": {"neighbours": 6, "rewire": 0.2}, "barabasi_albert": {"links": 3}}
+    blocks = {"sizes": [20, 40], "probabilities": [[0.4, 0.1], [0.1, 0.3]]}
+    one, other = (getattr(Network, kind)(setup, **given.get(kind, blocks)) for _ in range(2))
+    later, first = ends(other), ends(one)
+    assert first == ends(make(kind)) != later
+    assert ends(one) == first
+
+
+def test_a_graph_is_made_only_where_its_ties_are_asked_for(monkeypatch: pytest.MonkeyPatch):
+    def never(*_: object) -> None:
+        raise AssertionError("it was made")
+
+    state = make("watts_strogatz").state()
+    monkeypatch.setattr(igraph.Graph, "Watts_Strogatz", never)
+    network = make("watts_strogatz")
+    opened(60, network)
+    network.restore(state)
+    assert network.edge_count == 360
+    with pytest.raises(AssertionError):
+        make("watts_strogatz").state()
+
+
+def test_ties_in_both_directions_are_the_same_from_both_ends_until_one_is_cut():
+    network = make("watts_strogatz")
+    opened(60, network)
+    assert network.incoming is network.out
+    assert np.array_equal(network.out.reverse().targets, network.out.targets)
+    source, target = ends(network)[0]
+    network.set_parameter("cut", [(source, target)])
+    assert (source, target) not in ends(network)
+    assert source not in network.incoming.of(target)
 
 
 def test_a_golden_graph():

@@ -146,5 +146,7 @@ def test_arguments_that_cannot_be(given, values, message):
 
 def test_a_strength_that_leaves_too_few_pairs(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(homophily, "_TRIES", 300_000)
+    given = np.random.default_rng(1).random((2_000, 6))
+    network = Network.homophily(Setup(2_000), given, mean_degree=20, strength=400)
     with pytest.raises(ScenarioError, match="leaves too few likely pairs for mean_degree=20"):
-        Network.homophily(Setup(2_000), np.random.default_rng(1).random((2_000, 6)), mean_degree=20, strength=400)
+        network.state()

@@ -104,6 +104,25 @@ def _filled(old: NDArray[np.bool_], kept: NDArray[Any], new: NDArray[Any]) -> ND
     return column
 
 
+def unweighted(offsets: NDArray[np.int64], targets: NDArray[np.int32]) -> Csr:
+    """Rows of edges that all weigh 1.0, which takes no memory."""
+    return Csr(offsets, targets, _ones(len(targets)))
+
+
+def compact(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same weights, in no memory where all of them are 1.0."""
+    return _ones(len(weights)) if _is_one(weights) or bool((weights == 1.0).all()) else weights
+
+
+def _ones(length: int) -> NDArray[np.float64]:
+    return np.broadcast_to(np.float64(1.0), (length,))
+
+
+def _is_one(weights: NDArray[np.float64]) -> bool:
+    """Whether this is what `_ones` gives."""
+    return weights.strides == (0,) and len(weights) > 0 and weights[0] == 1.0
+
+
 def build(size: int, source: ArrayLike, target: ArrayLike, weight: ArrayLike | None, where: str) -> Csr:
     """Rows of these edges; weights are 1.0 where none are given.
 
@@ -111,12 +130,12 @@ def build(size: int, source: ArrayLike, target: ArrayLike, weight: ArrayLike | N
     size - 1, self loops, repeated edges, weights that are not finite, and columns of different lengths.
     """
     sources, targets = _ids(source, f"{where}, source"), _ids(target, f"{where}, target")
-    weights = np.ones(len(sources)) if weight is None else np.asarray(weight)
+    weights = _ones(len(sources)) if weight is None else np.asarray(weight)
     if weights.dtype.kind not in "fiu" and weights.size:
         raise ScenarioError(f"{where}: weights are numbers, got {weights.dtype}")
     if not len(sources) == len(targets) == len(weights):
         raise ScenarioError(f"{where}: {len(sources)} sources, {len(targets)} targets, {len(weights)} weights")
-    weights = weights.astype(np.float64)
+    weights = weights if weight is None else weights.astype(np.float64)
     for ids in (sources, targets):
         if bad := _first((ids < 0) | (ids >= size)):
             raise ScenarioError(f"{where}: edge {bad[0]} names agent {ids[bad[0]]}, but ids go from 0 to {size - 1}")
@@ -147,6 +166,8 @@ def _sort(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Keys source * size + target, ascending, and their weights."""
     keys = source.astype(np.int64) * size + target
+    if _is_one(weight):
+        return np.sort(keys, kind="stable"), weight
     order = np.argsort(keys, kind="stable")
     return keys[order], weight[order]
 

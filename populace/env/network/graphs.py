@@ -4,6 +4,9 @@ igraph has one global generator. Here it draws from a `Stream` while a graph is 
 default (Python's `random` module) afterwards. With one version of igraph, a seed gives the same graph on every run
 and machine; another version may give another graph, which is why a run's manifest names versions. The network's name
 is part of the key, so two networks of one world are drawn apart.
+
+What cannot be is refused at once; the graph itself is made when its ties are asked for, which they never are where a
+state is put in their place.
 """
 
 from __future__ import annotations
@@ -11,15 +14,22 @@ from __future__ import annotations
 import random as igraph_default
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from itertools import chain
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from populace.core.draws import Draws, Stream
+from populace.core.draws import Draws, LongStream
 from populace.core.errors import ScenarioError
+from populace.env.network.csr import Csr, build, unweighted
 
-Ends = tuple[NDArray[np.int64], NDArray[np.int64]]
+Ends: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
+Ties: TypeAlias = Callable[[], Csr]
+"""Makes the ties of a network, as rows."""
+
+_CHUNK = 4096
+"""Agents whose neighbours are asked for at once."""
 
 
 class Setup(Protocol):
@@ -37,7 +47,7 @@ class Setup(Protocol):
 class _Generator:
     """A keyed stream with the methods that igraph calls."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: LongStream) -> None:
         self.random = stream.random
         self.gauss = stream.normal
         self._stream = stream
@@ -52,7 +62,7 @@ class _Generator:
 
 
 @contextmanager
-def _drawing_from(stream: Stream) -> Iterator[None]:
+def _drawing_from(stream: LongStream) -> Iterator[None]:
     import igraph
 
     igraph.set_random_number_generator(_Generator(stream))
@@ -62,19 +72,67 @@ def _drawing_from(stream: Stream) -> Iterator[None]:
         igraph.set_random_number_generator(igraph_default)
 
 
-def _make(setup: Setup, name: str, generator: str, make: Callable[[], Any]) -> Ends:
-    import igraph
+class _Later:
+    """Makes a graph, once; one that draws from the same stream and was asked for before is made before."""
 
-    try:
-        with _drawing_from(setup.draw(f"{name}.{generator}")):
-            graph = make()
-    except igraph.InternalError as error:
-        raise ScenarioError(f"Network.{generator}: igraph says: {error}") from None
-    ends = np.array(graph.get_edgelist(), dtype=np.int64).reshape(-1, 2)
-    return ends[:, 0], ends[:, 1]
+    __slots__ = ("_generator", "_graph", "_make", "_stream")
+
+    def __init__(self, setup: Setup, name: str, generator: str, make: Callable[[], Any]) -> None:
+        stream = setup.draw.long(f"{name}.{generator}")
+        if stream.before is not None:
+            stream.before()
+        stream.before = self
+        self._generator, self._make, self._stream = generator, make, stream
+        self._graph: Any = None
+
+    def __call__(self) -> Any:
+        import igraph
+
+        if self._graph is None:
+            self._stream.before = None
+            try:
+                with _drawing_from(self._stream):
+                    self._graph = self._make()
+            except igraph.InternalError as error:
+                raise ScenarioError(f"Network.{self._generator}: igraph says: {error}") from None
+        return self._graph
 
 
-def watts_strogatz(setup: Setup, name: str, *, neighbours: int, rewire: float) -> Ends:
+def _ends(graph: Any) -> Ends:
+    edges = np.fromiter(chain.from_iterable(graph.get_edgelist()), np.int64).reshape(-1, 2)
+    return edges[:, 0], edges[:, 1]
+
+
+def _rows(graph: Any) -> Csr:
+    """The rows of an undirected graph, each tie in both directions; igraph gives neighbours in ascending order."""
+    size: int = graph.vcount()
+    degrees: list[int] = []
+    targets: list[NDArray[np.int32]] = []
+    for start in range(0, size, _CHUNK):
+        rows = list(map(graph.neighbors, range(start, min(size, start + _CHUNK))))
+        degrees += map(len, rows)
+        targets.append(np.fromiter(chain.from_iterable(rows), np.int32))
+    offsets = np.zeros(size + 1, np.int64)
+    np.cumsum(degrees, out=offsets[1:])
+    return unweighted(offsets, np.concatenate(targets))
+
+
+def mutual_ties(size: int, ends: Callable[[], Ends]) -> Ties:
+    """Ties whose ends are given once, in both directions."""
+
+    def ties() -> Csr:
+        one, other = ends()
+        return build(size, np.concatenate([one, other]), np.concatenate([other, one]), None, "Network")
+
+    return ties
+
+
+def one_way_ties(size: int, ends: Callable[[], Ends]) -> Ties:
+    """Ties as their ends are given."""
+    return lambda: build(size, *ends(), None, "Network")
+
+
+def watts_strogatz(setup: Setup, name: str, *, neighbours: int, rewire: float) -> Ties:
     """Ties of a small world: a ring with `neighbours` ties for each agent, rewired with probability `rewire`.
 
     Watts and Strogatz 1998, doi:10.1038/30918; igraph rewires both ends of a tie.
@@ -88,11 +146,12 @@ def watts_strogatz(setup: Setup, name: str, *, neighbours: int, rewire: float) -
         )
     if not 0 <= rewire <= 1:
         raise ScenarioError(f"Network.watts_strogatz: rewire={rewire} must be from 0 to 1")
-    make = igraph.Graph.Watts_Strogatz
-    return _make(setup, name, "watts_strogatz", lambda: make(1, setup.agents, neighbours // 2, rewire))
+    make, size = igraph.Graph.Watts_Strogatz, setup.agents
+    graph = _Later(setup, name, "watts_strogatz", lambda: make(1, size, neighbours // 2, rewire))
+    return lambda: _rows(graph())
 
 
-def barabasi_albert(setup: Setup, name: str, *, links: int) -> Ends:
+def barabasi_albert(setup: Setup, name: str, *, links: int) -> Callable[[], Ends]:
     """Ties from each newcomer to `links` earlier agents, drawn in proportion to the ties that these have.
 
     Barabasi and Albert 1999, doi:10.1126/science.286.5439.509. Each pair is (newcomer, earlier agent).
@@ -103,8 +162,9 @@ def barabasi_albert(setup: Setup, name: str, *, links: int) -> Ends:
         raise ScenarioError(
             f"Network.barabasi_albert: links={links} must be at least 1 and less than the {setup.agents} agents"
         )
-    make = igraph.Graph.Barabasi
-    return _make(setup, name, "barabasi_albert", lambda: make(setup.agents, links, directed=True, outpref=True))
+    make, size = igraph.Graph.Barabasi, setup.agents
+    graph = _Later(setup, name, "barabasi_albert", lambda: make(size, links, directed=True, outpref=True))
+    return lambda: _ends(graph())
 
 
 def stochastic_block(
@@ -115,7 +175,7 @@ def stochastic_block(
     blocks: ArrayLike | None,
     probabilities: ArrayLike,
     mutual: bool,
-) -> Ends:
+) -> Callable[[], Ends]:
     """Ties whose probability depends on the blocks of both ends; see `Network.stochastic_block`.
 
     Holland, Laskey and Leinhardt 1983, doi:10.1016/0378-8733(83)90021-7.
@@ -147,10 +207,16 @@ def stochastic_block(
         order = np.argsort(labels, kind="stable")
     if len(counts) != len(chances):
         raise ScenarioError(f"{where}: {len(counts)} blocks, but probabilities for {len(chances)}")
-    source, target = _make(
+    make, table, sizes_of = igraph.Graph.SBM, chances.tolist(), counts.tolist()
+    graph = _Later(
         setup,
         name,
         "stochastic_block",
-        lambda: igraph.Graph.SBM(pref_matrix=chances.tolist(), block_sizes=counts.tolist(), directed=not mutual),
+        lambda: make(pref_matrix=table, block_sizes=sizes_of, directed=not mutual),
     )
-    return order[source], order[target]
+
+    def ends() -> Ends:
+        source, target = _ends(graph())
+        return order[source], order[target]
+
+    return ends

@@ -19,7 +19,7 @@ probability rate / bound: so pairs come in proportion to their rates, and the fi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -93,8 +93,8 @@ def _scale(name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def homophily(
     setup: Setup, name: str, attributes: Mapping[str, ArrayLike] | ArrayLike, *, mean_degree: float, strength: float
-) -> Ends:
-    """The ties, each once; see the module. Raises ScenarioError for arguments that cannot be used."""
+) -> Callable[[], Ends]:
+    """What makes the ties, each once; see the module. Raises ScenarioError for arguments that cannot be used."""
     agents = setup.agents
     if not 0 <= strength < 500:
         raise ScenarioError(f"{_PAIR}: strength={strength} must be at least 0 and less than 500")
@@ -102,7 +102,8 @@ def homophily(
         raise ScenarioError(f"{_PAIR}: mean_degree={mean_degree} must be from 0 to {agents - 1}, the other agents")
     ties = round(mean_degree * agents / 2)
     traits = Traits(attributes, agents)
-    return (few if agents <= FEW else many)(traits, agents, ties, strength, setup.draw, f"{name}.homophily")
+    make, draw = few if agents <= FEW else many, setup.draw
+    return lambda: make(traits, agents, ties, strength, draw, f"{name}.homophily")
 
 
 def few(traits: Traits, agents: int, ties: int, strength: float, draw: Draws, purpose: str) -> Ends:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +13,7 @@ from populace.core.errors import ScenarioError
 from populace.env.digest import RowDigests, join_digests
 from populace.env.network import graphs, homophily
 from populace.env.network.assortativity import assortativity
-from populace.env.network.csr import Csr, build
+from populace.env.network.csr import Csr, build, compact
 from populace.env.network.graphs import Setup
 from populace.env.part import Batch, Opening, Part, action, query
 
@@ -35,7 +35,7 @@ class Network(Part):
 
     name = "network"
     settable: Mapping[str, Any] = {"frozen": bool, "cut": list[tuple[int, int]]}
-    unsaved = ("_in", "_edits", "_digests", "_standing")
+    unsaved = ("_in", "_edits", "_digests", "_standing", "_mutual", "_ties")
     frozen = False
     cut: Sequence[tuple[int, int]] = ()
 
@@ -56,7 +56,9 @@ class Network(Part):
         super().__init__(name)
         self._where = where
         self._given = (source, target, weight)
-        self._out = _EMPTY if size is None else build(size, source, target, weight, where)
+        self._ties: graphs.Ties | None = None
+        self._rows = _EMPTY if size is None else build(size, source, target, weight, where)
+        self._mutual: Csr | None = None
         self._in: Csr | None = None
         self._standing: tuple[Csr, Csr] | None = None
         self._size = size
@@ -70,8 +72,8 @@ class Network(Part):
         `neighbours` (even) is the mean degree; each tie is rewired, at both ends, with probability `rewire`. Watts
         and Strogatz 1998, doi:10.1038/30918.
         """
-        ends = graphs.watts_strogatz(setup, name or cls.name, neighbours=neighbours, rewire=rewire)
-        return cls._made(setup, ends, mutual=True, name=name)
+        ties = graphs.watts_strogatz(setup, name or cls.name, neighbours=neighbours, rewire=rewire)
+        return cls._tied(setup, ties, mutual=True, name=name)
 
     @classmethod
     def barabasi_albert(cls, setup: Setup, *, links: int, mutual: bool = True, name: str | None = None) -> Self:
@@ -146,11 +148,33 @@ class Network(Part):
         return cls(source, target, weight, size=setup.agents, name=name, where=where)
 
     @classmethod
-    def _made(cls, setup: Setup, ends: graphs.Ends, *, mutual: bool, name: str | None) -> Self:
-        one, other = ends
-        if mutual:
-            one, other = np.concatenate([one, other]), np.concatenate([other, one])
-        return cls(one, other, size=setup.agents, name=name)
+    def _made(cls, setup: Setup, ends: Callable[[], graphs.Ends], *, mutual: bool, name: str | None) -> Self:
+        ties = (graphs.mutual_ties if mutual else graphs.one_way_ties)(setup.agents, ends)
+        return cls._tied(setup, ties, mutual=mutual, name=name)
+
+    @classmethod
+    def _tied(cls, setup: Setup, ties: graphs.Ties, *, mutual: bool, name: str | None) -> Self:
+        made = cls((), (), size=setup.agents, name=name)
+
+        def first() -> Csr:
+            rows = ties()
+            made._mutual = rows if mutual else None
+            return rows
+
+        made._ties = first
+        return made
+
+    @property
+    def _out(self) -> Csr:
+        """The edges by source; ties that were not asked for yet are made first."""
+        if self._ties is not None:
+            ties, self._ties = self._ties, None
+            self._rows = ties()
+        return self._rows
+
+    @_out.setter
+    def _out(self, rows: Csr) -> None:
+        self._rows, self._ties = rows, None
 
     def open(self, opening: Opening) -> None:
         """Raises ScenarioError when the network was made for another number of agents, or names agents not there."""
@@ -164,7 +188,7 @@ class Network(Part):
     @property
     def size(self) -> int:
         """How many agents there are."""
-        return self._out.size
+        return self._out.size if self._size is None else self._size
 
     @property
     def edge_count(self) -> int:
@@ -187,7 +211,8 @@ class Network(Part):
     def incoming(self) -> Csr:
         """The edges by target, as of the start of the tick; read-only."""
         if self._in is None:
-            self._in = self.out.reverse()
+            out = self.out
+            self._in = out if out is self._mutual else out.reverse()
         return self._in
 
     def set_parameter(self, name: str, value: Any) -> None:
@@ -378,9 +403,9 @@ class Network(Part):
             raise ScenarioError(f"part '{self.name}' has {had} agents in the checkpoint, not {self.world.agents}")
         self._size = self.world.agents
         self._out = Csr(
-            np.array(state["offsets"], dtype=np.int64),
-            np.array(state["targets"], dtype=np.int32),
-            np.array(state["weights"], dtype=np.float64),
+            np.asarray(state["offsets"], dtype=np.int64),
+            np.asarray(state["targets"], dtype=np.int32),
+            compact(np.asarray(state["weights"], dtype=np.float64)),
         )
         self._in = None
         self._edits.clear()
