@@ -224,3 +224,15 @@ def test_what_cannot_be_remembered_is_named(call, says):
 def test_words_are_case_folded_and_signs_of_chinese_are_words():
     assert ranking.words_of("Straße, 3 Äpfel_x!") == ["strasse", "3", "äpfel", "x"]
     assert ranking.words_of("東京 tower") == ["東", "京", "tower"]
+
+
+@pytest.mark.parametrize("limit", ["_AT_ONCE", "_FEW"])
+@given(seed=st.integers(0, 2**32), many=st.integers(1, 40), k=st.integers(0, 45))
+def test_many_memories_are_ranked_as_few_are(limit: str, seed: int, many: int, k: int) -> None:
+    memory, noted = stream(seed, many)
+    query = f"{noted[0][1]} {noted[-1][1]} word99"
+    few = memory.retrieve(99, query, k, use=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranking, limit, 0)
+        assert memory.retrieve(99, query, k, use=False) == few
+    assert memory.retrieve(99, "...", k, use=False) == memory.retrieve(99, "", k, use=False)

@@ -57,9 +57,11 @@ class Attitude(msgspec.Struct):
         if not (-1.0 <= position <= 1.0 and 0.0 <= weight <= 1.0):
             within("Attitude.hear: position", position, -1.0, 1.0)
             within("Attitude.hear: weight", weight, 0.0, 1.0)
-        met = self.judge(position)
-        rate = self.rate if met == "accepted" else -self.repulsion if met == "rejected" else 0.0
-        return self._move(rate * weight * (position - self.position))
+        before = self.position
+        distance = abs(position - before)
+        rate = self.rate if distance <= self.acceptance else -self.repulsion if distance > self.rejection else 0.0
+        self.position = clip(before + rate * weight * (position - before), -1.0, 1.0)
+        return self.position - before
 
     def weigh(self, argument: str, strength: float, position: float | None = None) -> float:
         """Hear an argument, for (strength above 0) or against. Gives how far the own position moved: rate strength fit.

@@ -14,7 +14,7 @@ def within(what: str, value: float, low: float, high: float) -> float:
 
 def clip(value: float, low: float, high: float) -> float:
     """The nearest value from `low` to `high`."""
-    return min(max(value, low), high)
+    return low if value < low else min(value, high)
 
 
 def finite(what: str, value: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -29,8 +30,22 @@ _ROW: Final = np.dtype(
 )  # fmt: skip
 """A row without gaps: what stood in a gap would be no matter of the memory's, and yet part of what is saved."""
 _pack_row: Final = struct.Struct("<iidIIHHI").pack
+_UNPACK_ROW: Final = struct.Struct("<iidIIHHI").unpack_from
+_USED: Final = struct.Struct("<i")
 _MOST: Final = 65535
 _to_json: Final = msgspec.json.Encoder(order="deterministic").encode
+
+
+@lru_cache(maxsize=4_096)
+def _index(text: str) -> tuple[bytes, bytes, int]:
+    """The distinct words of a text as its row holds them, how often each stands in it, and how many words it has."""
+    words = ranking.words_of(text)
+    often: dict[int, int] = {}
+    for hashed in map(ranking.hash_word, words):
+        if hashed in often or len(often) < _MOST:
+            often[hashed] = often.get(hashed, 0) + 1
+    terms = np.fromiter(often, "<u4", len(often)).tobytes()
+    return terms, bytes([min(many, 255) for many in often.values()]), min(len(words), _MOST)
 
 
 class Recalled(msgspec.Struct, frozen=True):
@@ -132,17 +147,10 @@ class Memory(msgspec.Struct, omit_defaults=True):
                 f"Memory.note: a text of {tokens} tokens never fits max_tokens={self.max_tokens}: shorten it, or raise "
                 "the limit"
             )
-        words = ranking.words_of(text)
-        often: dict[int, int] = {}
-        for word in words:
-            hashed = ranking.hash_word(word)
-            if hashed in often or len(often) < _MOST:
-                often[hashed] = often.get(hashed, 0) + 1
-        self.rows += _pack_row(
-            now, now, float(importance), tokens, 0, len(often), min(len(words), _MOST), KINDS.index(kind)
-        )
-        self.terms += np.fromiter(often, "<u4", len(often)).tobytes()
-        self.counts += bytes([min(many, 255) for many in often.values()])
+        terms, counts, words = _index(text)
+        self.rows += _pack_row(now, now, float(importance), tokens, 0, len(counts), words, KINDS.index(kind))
+        self.terms += terms
+        self.counts += counts
         if self.dimension:
             self.vectors += bytes(self.dimension)
         self.texts.append(text)
@@ -179,26 +187,27 @@ class Memory(msgspec.Struct, omit_defaults=True):
         if vector is not None:
             relevance = ranking.to_unit(self._cosines(rows, vector))
         elif query:
-            hashed = [ranking.hash_word(word) for word in ranking.words_of(query)]
             terms, counts = np.frombuffer(self.terms, "<u4"), np.frombuffer(self.counts, np.uint8)
-            relevance = ranking.to_unit(ranking.bm25(hashed, terms, counts, rows["distinct"], rows["words"]))
+            scores = ranking.bm25(ranking.terms_of(query), terms, counts, rows["distinct"], rows["words"])
+            relevance = ranking.to_unit(scores)
         score = self.recency_weight * recency + self.importance_weight * weight + self.relevance_weight * relevance
         if kinds is KINDS:
             found = ranking.best(score, k)
         else:
             among = np.flatnonzero(np.isin(rows["kind"], [KINDS.index(kind) for kind in kinds]))
             found = among[ranking.best(score[among], k)] if len(among) else among
-        if use and len(found):
-            changed = rows.copy()
-            changed["used"][found] = now
-            self.rows = changed.tobytes()
-        here = rows[found]
-        parts = [one[found] for one in (recency, weight, relevance, score)]
-        columns = (here["tick"], here["importance"], here["kind"], *parts)
-        return [
-            self._recalled(at, *row)
-            for at, *row in zip(found.tolist(), *(one.tolist() for one in columns), strict=True)
-        ]
+        places, was = found.tolist(), self.rows
+        if use:
+            changed = bytearray(was)
+            for at in places:
+                _USED.pack_into(changed, at * _ROW.itemsize + 4, now)
+            self.rows = bytes(changed)
+        made: list[Recalled] = []
+        for at in places:
+            tick, _, importance, _, _, _, _, of = _UNPACK_ROW(was, at * _ROW.itemsize)
+            parts = recency.item(at), weight.item(at), relevance.item(at), score.item(at)
+            made.append(self._recalled(at, tick, importance, of, *parts))
+        return made
 
     def recent(self, n: int) -> list[str]:
         """The texts of the last `n` memories, oldest first."""

@@ -69,8 +69,10 @@ class Needs(msgspec.Struct):
 
     def use(self, source: str, times: float = 1.0) -> None:
         """Use a source so many times, or hours. Raises KeyError for no such source."""
+        needs = self.needs
         for name, amount in self.sources[source].items():
-            self.change(name, amount * times)
+            need = needs[name]
+            need.level = clip(need.level + amount * times, 0.0, 1.0)
 
     def gain(self, source: str, times: float = 1.0) -> float:
         """What a use would meet of all needs together: levels stop at 1, so who has eaten gains little by a meal."""

@@ -52,7 +52,10 @@ class Plan(msgspec.Struct):
 
     def at(self, hour: float) -> Step | None:
         """The step at an hour of the day; None where nothing is planned."""
-        return next((step for step in self.steps if step.start <= hour < step.end), None)
+        for step in self.steps:
+            if step.start <= hour < step.end:
+                return step
+        return None
 
     def after(self, hour: float) -> Step | None:
         """The next step that starts later than `hour`."""

@@ -22,6 +22,10 @@ Floats = NDArray[np.float64]
 _HAN: Final = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _WORD: Final = re.compile(rf"[{_HAN}]|[^\W_{_HAN}]+")
 _GRID: Final = 2.0**20
+_AT_ONCE: Final = 2**18
+"""So many comparisons of terms are made in one table."""
+_FEW: Final = 512
+"""Up to so many scores are sorted whole to find the best."""
 _EXACT_FLOAT32: Final = 2**24 // 127**2
 """Of so many products of two numbers of eight bits a float32 holds the sum exactly."""
 
@@ -29,6 +33,12 @@ _EXACT_FLOAT32: Final = 2**24 // 127**2
 def words_of(text: str) -> list[str]:
     """The words of a text, case folded; each sign of Chinese, Japanese and Korean writing is a word."""
     return _WORD.findall(text.casefold())
+
+
+@lru_cache(maxsize=4_096)
+def terms_of(text: str) -> tuple[int, ...]:
+    """The words of a text as the index holds them, each once, in the order in which they come."""
+    return tuple(dict.fromkeys(map(hash_word, words_of(text))))
 
 
 @lru_cache(maxsize=65_536)
@@ -56,23 +66,38 @@ def bm25(
     words each document has. Gives float64 of shape (n,).
     """
     n = len(distinct)
-    total = int(words.sum(dtype=np.int64))
-    found, factors = [], []
-    for term in dict.fromkeys(query):
-        places = (terms == term).nonzero()[0]
-        df = len(places)
-        if df:
-            found.append(places)
-            factors.append(round(math.log(1.0 + (n - df + 0.5) / (df + 0.5)) * _GRID) / _GRID * (k1 + 1.0))
-    if not found:
+    asked = np.array(list(dict.fromkeys(query)), terms.dtype)
+    which, places = _found(asked, terms)
+    if not len(places):
         return np.zeros(n)
-    places = np.concatenate(found)
+    total = int(words.sum(dtype=np.int64))
+    factors = np.array(
+        [_idf(n, df) * (k1 + 1.0) if df else 0.0 for df in np.bincount(which, minlength=len(asked)).tolist()]
+    )
     owners = np.repeat(np.arange(n), distinct)[places]
     often = counts[places].astype(np.float64)
     soft = k1 * (1.0 - b) + (k1 * b * n / total) * words
-    parts = np.repeat(factors, [len(one) for one in found]) * often / (often + soft[owners])
+    parts = factors[which] * often / (often + soft[owners])
     scores: Floats = np.bincount(owners, parts, minlength=n).astype(np.float64, copy=False)
     return scores
+
+
+def _found(asked: NDArray[Any], terms: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where these terms stand, one after the other, each in the order of its places: which one, and its place."""
+    if not len(terms) or not len(asked):
+        return np.zeros(0, np.intp), np.zeros(0, np.intp)
+    if len(asked) * len(terms) <= _AT_ONCE:
+        at = (asked[:, None] == terms).ravel().nonzero()[0]
+        which = at // len(terms)
+        return which, at - which * len(terms)
+    found = [(terms == term).nonzero()[0] for term in asked]
+    return np.repeat(np.arange(len(asked)), list(map(len, found))), np.concatenate(found)
+
+
+@lru_cache(maxsize=65_536)
+def _idf(n: int, df: int) -> float:
+    """The weight of a term that stands in `df` of `n` documents, on the grid."""
+    return round(math.log(1.0 + (n - df + 0.5) / (df + 0.5)) * _GRID) / _GRID
 
 
 def quantise(vectors: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
@@ -99,7 +124,7 @@ def powers(base: float, exponents: NDArray[Any]) -> Floats:
         return np.zeros(0)
     steps = exponents.astype(np.int64)
     low, high = _up_to(base, 255), _up_to(base, 256)[-1]
-    most = int(steps.max())
+    most = int(np.maximum.reduce(steps))
     found: Floats = low[steps] if most < 256 else low[steps & 255] * _up_to(high, most >> 8)[steps >> 8]
     return found
 
@@ -116,8 +141,8 @@ def _up_to(base: float, most: int) -> Floats:
 
 def to_unit(values: Floats) -> Floats:
     """Values stretched over 0 to 1; all 0 where they are equal."""
-    least = values.min()
-    span = values.max() - least
+    least = np.minimum.reduce(values)
+    span = np.maximum.reduce(values) - least
     found: Floats = (values - least) / span if span > 0.0 else np.zeros(len(values))
     return found
 
@@ -125,5 +150,7 @@ def to_unit(values: Floats) -> Floats:
 def best(scores: Floats, k: int) -> NDArray[np.intp]:
     """Places of the `k` highest scores, best first; of equals the later one."""
     n = len(scores)
+    if n <= _FEW:
+        return n - 1 - np.argsort(-scores[::-1], kind="stable")[: max(k, 0)]
     found = (np.arange(n) if not 0 < k < n else np.flatnonzero(scores >= np.partition(scores, n - k)[n - k]))[::-1]
     return found[np.argsort(-scores[found], kind="stable")][: max(k, 0)]

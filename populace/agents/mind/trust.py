@@ -82,9 +82,11 @@ class DeltaTrust(msgspec.Struct):
 
     def learn(self, source: int | str, outcome: float) -> None:
         """Meet an outcome, 0 to 1."""
-        before = self.of(source)
-        self.trust.pop(str(source), None)
-        self.trust[str(source)] = before + self.rate * (within("DeltaTrust.learn: outcome", outcome, 0.0, 1.0) - before)
+        if not 0.0 <= outcome <= 1.0:
+            within("DeltaTrust.learn: outcome", outcome, 0.0, 1.0)
+        name = str(source)
+        before = self.trust.pop(name, self.first)
+        self.trust[name] = before + self.rate * (outcome - before)
         if len(self.trust) > self.most:
             del self.trust[next(iter(self.trust))]
 
