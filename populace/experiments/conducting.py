@@ -14,8 +14,8 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from populace.core import errors
-from populace.core.errors import ActorLost, AskedToEnd, Diverged, Interrupted, PopulaceError, RunFailed, TransportError
-from populace.experiments.design import Task
+from populace.core.errors import ActorLost, AskedToEnd, Diverged, Interrupted, PopulaceError, TransportError
+from populace.experiments.design import Design, Task
 from populace.experiments.playing import play
 from populace.experiments.schedule import Ended, Schedule, ended
 from populace.experiments.worker import Order, Told
@@ -66,17 +66,19 @@ class _Here:
         self._watcher = watcher
         self._stop = stop
 
-    def run(self) -> RunFailed | AskedToEnd | None:
+    def run(self) -> PopulaceError | None:
         """Play all; gives the first failure of a run."""
-        first: RunFailed | AskedToEnd | None = None
+        first: PopulaceError | None = None
         while (task := self._schedule.next()) is not None:
             self._watcher.started(task)
             try:
                 manifest = play(
-                    self._schedule.folder, self._schedule.design, task, self._schedule.bounds(1),
+                    self._schedule.folder, self._schedule.design_of(task), task, self._schedule.bounds(1),
                     observers=[_Ticks(self._watcher, task)], stop=self._stop,
                 )  # fmt: skip
-            except (RunFailed, AskedToEnd) as error:
+            except PopulaceError as error:
+                if not self._schedule.forgives(error):
+                    raise
                 first = first or _of_run(task, error)
                 one = _failed(self._schedule.folder, task, error)
             else:
@@ -119,9 +121,9 @@ class _Pool:
         self._change = threading.Condition()
         self._processes: list[subprocess.Popen[str]] = []
         self._failure: BaseException | None = None
-        self._first: RunFailed | AskedToEnd | None = None
+        self._first: PopulaceError | None = None
 
-    def run(self) -> RunFailed | AskedToEnd | None:
+    def run(self) -> PopulaceError | None:
         """Play all; gives the first failure of a run. Raises what ends all of them."""
         threads = [threading.Thread(target=self._work, name=f"populace job {n}") for n in range(self._jobs)]
         for thread in threads:
@@ -155,9 +157,14 @@ class _Pool:
 
     def _work(self) -> None:
         try:
+            told: Design | None = None
             with self._process() as process:
                 while (order := self._next()) is not None:
-                    self._one(process, order)
+                    if order.design is told:  # it has that one
+                        self._one(process, msgspec.structs.replace(order, design=None))
+                    else:
+                        told = order.design
+                        self._one(process, order)
         except BaseException as error:  # noqa: BLE001  # the thread that waits raises it
             self._end(error)
 
@@ -192,7 +199,9 @@ class _Pool:
             while self._failure is None and not self._schedule.is_over:
                 if (task := self._schedule.next()) is not None:
                     self._watcher.started(task)
-                    return Order(task, [(one[0], one[1]) for one in self._schedule.bounds(self._jobs)])
+                    bounds = [(one[0], one[1]) for one in self._schedule.bounds(self._jobs)]
+                    design = self._schedule.design_of(task)
+                    return Order(task, bounds, None if design is self._schedule.design else design)
                 self._change.wait()
             self._change.notify_all()
             return None
@@ -219,7 +228,7 @@ class _Pool:
                         return self._has_ended(msgspec.convert(told.ended, Ended))
                     case "failed":
                         error = _error(told)
-                        if not isinstance(error, RunFailed | AskedToEnd):
+                        if not self._schedule.forgives(error):
                             self._schedule.give_up(task)
                             raise error
                         self._first = self._first or _of_run(task, error)
@@ -238,7 +247,7 @@ class _Pool:
         return TransportError(f"the process that played {task.run} ended (exit code {code}); give the experiment again")
 
 
-def _of_run(task: Task, error: RunFailed | AskedToEnd) -> RunFailed | AskedToEnd:
+def _of_run(task: Task, error: PopulaceError) -> PopulaceError:
     """The error; of a run that was asked to end it says which one that was."""
     return AskedToEnd(f"{task.run}: {error}; the other runs went on") if isinstance(error, AskedToEnd) else error
 

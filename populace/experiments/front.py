@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -16,6 +16,7 @@ from populace.experiments.checks import check_design, dry_pass
 from populace.experiments.conducting import Watcher, conduct_all
 from populace.experiments.declared import Experiment
 from populace.experiments.design import FILE, Design, differences, is_experiment, read_design, write_design
+from populace.experiments.ending import leading_on
 from populace.experiments.loading import find_experiment
 from populace.experiments.looking import in_words, looked_at, next_replicates
 from populace.experiments.planning import plan
@@ -29,8 +30,6 @@ from populace.settings import Assignment
 from populace.store.lock import held
 from populace.store.place import check_new
 from populace.store.storage import make_folder
-
-_ON: Final = "to go on: populace resume "
 
 
 def run_experiment(
@@ -141,19 +140,19 @@ def _go(folder: Path, design: Design, watcher: Watcher, stop: Stop, jobs: int | 
                 break
     except KeyboardInterrupt:
         ended = Interrupted("the experiment was interrupted; what its runs have committed is saved")
-        raise _leading_on(ended, folder) from None
+        raise leading_on(ended, _on(folder)) from None
     except PopulaceError as error:
-        raise _leading_on(error, folder)  # noqa: B904  # the same error
+        raise leading_on(error, _on(folder))  # noqa: B904  # the same error
     return Results(folder)
 
 
-def _leading_on(error: PopulaceError, folder: Path) -> PopulaceError:
-    """The error with a note of how the experiment goes on, in place of how one of its runs would by itself."""
-    notes: list[str] = getattr(error, "__notes__", [])
-    kept = [one for one in notes if not one.startswith(_ON)]
-    if isinstance(error, Interrupted) or kept != notes:
-        error.__notes__ = [*kept, f"{_ON}{shlex.quote(str(folder))}"]
-    return error
+def _on(folder: Path) -> str:
+    return f"populace resume {shlex.quote(str(folder))}"
+
+
+def jobs_for(folder: Path, jobs: int | None) -> int:
+    """How many runs go side by side of what is played on top of an experiment: so many, or as in the experiment."""
+    return jobs_of(read_design(folder)) if jobs is None else jobs
 
 
 def jobs_of(design: Design) -> int:

@@ -135,10 +135,7 @@ class Bar(_Standing):
             self._redraw()
             return
         design = schedule.design
-        title = (
-            f"{design.name}: {len(design.arms)} arms x {design.replicates} replicates, "
-            f"model {design.read_settings().model.label}, {jobs} at once"
-        )
+        title = f"{design.name}: {schedule.what}, model {design.read_settings().model.label}, {jobs} at once"
         self._console.print(Text(shown_line(title), style="bold"))
         self._live = Live(self._draw(), console=self._console, auto_refresh=False)
         self._live.start(refresh=True)

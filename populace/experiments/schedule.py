@@ -6,7 +6,7 @@ ended anywhere is gone on with by being given again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import msgspec
 
 from populace.budget.amounts import NOTHING
 from populace.budget.ledger import Ledger
+from populace.core.errors import AskedToEnd, PopulaceError, RunFailed
 from populace.experiments.design import Design, Task
 from populace.settings import Assignment, Settings
 from populace.store.manifest import is_complete, read_manifest
@@ -46,10 +47,10 @@ def ended(task: Task, manifest: Mapping[str, Any]) -> Ended:
 class Schedule:
     """The runs of an experiment in its folder: done, to be done, at work."""
 
-    def __init__(self, folder: Path, design: Design) -> None:
+    def __init__(self, folder: Path, design: Design, tasks: Iterable[Task] | None = None) -> None:
         self.folder = folder
         self.design = design
-        self.tasks = list(design.tasks())
+        self.tasks = list(design.tasks() if tasks is None else tasks)
         self.done: dict[str, Ended] = {}
         self.failed: dict[str, Ended] = {}
         self.at_work: set[str] = set()
@@ -59,10 +60,24 @@ class Schedule:
         self.before = frozenset(self.done)
         """The runs that were complete as it began."""
 
+    @property
+    def what(self) -> str:
+        """What it is, in words."""
+        return f"{len(self.design.arms)} arms x {self.design.replicates} replicates"
+
+    def design_of(self, task: Task) -> Design:  # of some schedules it goes by the run
+        """The design that a run is of."""
+        return self.design
+
+    def forgives(self, error: PopulaceError) -> bool:
+        """Whether a run that ends so ends alone, and the others go on."""
+        return isinstance(error, RunFailed | AskedToEnd)
+
     def next(self) -> Task | None:
         """A run that can be begun now; None where all that are left wait for others, or none is left."""
+        names = {task.run for task in self.tasks}
         for task in self.tasks:
-            if self._is_open(task) and (not task.parent or task.parent in self.done):
+            if self._is_open(task) and (task.parent in self.done or task.parent not in names):
                 self.at_work.add(task.run)
                 return task
         return None

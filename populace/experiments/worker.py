@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import msgspec
 
 from populace.core.errors import PopulaceError
-from populace.experiments.design import Task, read_design
+from populace.experiments.design import Design, Task, read_design
 from populace.experiments.playing import play
 from populace.experiments.schedule import ended
 from populace.monitoring.report import TickReport
@@ -23,10 +23,11 @@ from populace.runs.stop import Stop
 
 
 class Order(msgspec.Struct, frozen=True):
-    """A run to play, with the settings of this attempt."""
+    """A run to play, with the settings of this attempt; of the `design` that it comes with, or of the one before."""
 
     task: Task
     bounds: list[tuple[str, Any]]
+    design: Design | None = None
 
 
 class Told(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -77,6 +78,7 @@ def main() -> None:
 
     tell(Told("ready"))
     while (order := orders.get()) is not None:
+        design = order.design or design
         try:
             manifest = play(folder, design, order.task, order.bounds, observers=[_Telling(tell)], stop=stop)
             tell(Told("ended", ended=msgspec.to_builtins(ended(order.task, manifest))))

@@ -4,7 +4,7 @@
 waits for an account's third flagged message; cutting takes the tie that a flagged message went over.
 """
 
-from populace.experiments import Arm, Experiment, Outcome
+from populace.experiments import Arm, Audit, Experiment, Outcome
 
 SUSPEND = {
     "name": "suspension",
@@ -12,6 +12,7 @@ SUSPEND = {
     "set": {"world.moderation.suspended": "matching"},
 }
 CUT = {"name": "cutting", "at": 0, "set": {"world.moderation.cutting": True}}
+NOTICE = {"name": "notice", "at": 1, "send": {"to": [0], "body": "The library opens at nine."}}
 
 experiment = Experiment(
     "outrage",
@@ -31,6 +32,11 @@ experiment = Experiment(
         Outcome("from_emotion", direction={"neutral": "down"}, bounds=(0, 1)),
     ],
     primary="reach",
+    audits=[
+        Audit("less susceptible", parameters={"susceptibility": 0.4}, about="each message stirs a fifth less"),
+        Audit("sparser ties", parameters={"mean_degree": 6.0}, about="six ties a citizen and not eight"),
+        Audit("a notice", levers=[NOTICE], about="a message that stirs nobody, to one citizen"),
+    ],
     agents=100,
     ticks=30,
     replicates=20,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import typer
 
 from populace.cli.experiment.audit import audit
+from populace.cli.experiment.calibrate import calibrate
 from populace.cli.experiment.power import power
 from populace.cli.experiment.report import report
 from populace.cli.experiment.run import run
 from populace.cli.experiment.score import score
 from populace.cli.experiment.seal import seal
+from populace.cli.experiment.sensitivity import sensitivity
 from populace.cli.experiment.verify import verify
 
 group = typer.Typer(
@@ -19,7 +21,7 @@ group = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for _command in (run, power, audit, score, report, seal, verify):
+for _command in (run, power, audit, sensitivity, calibrate, score, report, seal, verify):
     group.command()(_command)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from populace.core.errors import Interrupted
+from populace.core.errors import Interrupted, PopulaceError
 
 if TYPE_CHECKING:
     from populace.experiments.progress import Silent
@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def conducted(stream: TextIO, *, quiet: bool) -> Iterator[tuple[Silent, Stop]]:
-    """A display on `stream`, and what ends the experiment: SIGINT and SIGTERM have its runs saved, and it can go on."""
+def conducted(stream: TextIO, *, quiet: bool, again: str = "") -> Iterator[tuple[Silent, Stop]]:
+    """A display on `stream`, and what ends the experiment: SIGINT and SIGTERM have its runs saved, and it can go on.
+
+    `again` is the command that goes on with it, where that is not `populace resume`.
+    """
+    from populace.experiments.ending import leading_on
     from populace.experiments.progress import choose_display
     from populace.runs.stop import Stop
 
@@ -25,7 +29,10 @@ def conducted(stream: TextIO, *, quiet: bool) -> Iterator[tuple[Silent, Stop]]:
     try:
         yield display, stop
     except KeyboardInterrupt:
-        raise Interrupted("the experiment was interrupted; what its runs have committed is saved") from None
+        ended = Interrupted("the experiment was interrupted; what its runs have committed is saved")
+        raise (leading_on(ended, again) if again else ended) from None
+    except PopulaceError as error:
+        raise leading_on(error, again) if again else error  # noqa: B904  # the same error
     finally:
         signal.signal(signal.SIGTERM, before)
         display.close()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-from populace.core.errors import PopulaceError, RunFailed, ScenarioError, SettingsError
+from populace.core.errors import AskedToEnd, PopulaceError, ScenarioError, SettingsError
 from populace.data.societies import load_society
 from populace.experiments.audits.arms import PLACE, Pair, chosen, generic_audits, settings_audit, with_audit
 from populace.experiments.audits.claims import (
@@ -18,23 +18,19 @@ from populace.experiments.audits.claims import (
     direction_of,
     fewest_to_decide,
     found_in,
-    status_of,
     tally,
 )
 from populace.experiments.audits.declared import DesignedAudit
+from populace.experiments.audits.lines import AuditSchedule, Claims, Line
 from populace.experiments.audits.record import Audited, AuditFound, ClaimAudited, Found, write_audits
 from populace.experiments.audits.shown import in_words
-from populace.experiments.design import Design, DesignedOutcome, Task, folder_of
-from populace.experiments.playing import play
+from populace.experiments.conducting import Watcher, conduct_all
+from populace.experiments.design import Design, DesignedOutcome
+from populace.experiments.progress import Silent
 from populace.experiments.results import Results
-from populace.experiments.schedule import Schedule
-from populace.experiments.values import Floats, series_of, value_of
 from populace.runs.stop import Stop
 from populace.store.lock import held
 from populace.store.storage import make_folder
-
-_ENOUGH: Final = 3
-"""Replicates that are all as they were, after which what goes by no word is not tried further."""
 
 
 def silent(_: str) -> None:
@@ -54,6 +50,8 @@ def audit(
     out: str | Path | None = None,
     anyway: bool = False,
     note: Callable[[str], None] = silent,
+    watcher: Watcher | None = None,
+    jobs: int = 1,
     stop: Stop | None = None,
 ) -> Audited:
     """Audit the claims of the experiment in `folder`: of each of the `arms` (all but the control) on one outcome.
@@ -62,9 +60,9 @@ def audit(
     key=value; of the others `only` names those that are played. Each goes on until the claim is decided in it, over at
     most so many `replicates` (those that are complete). `margin` is the difference that does not matter, for an outcome
     with bounds. What they come to is written to `audits.json`, and their runs to `audits/`, in the experiment's folder
-    or in `out`; what is there already is not played again. Raises SettingsError and ScenarioError for what cannot be
-    audited, and what ends a run early. Replicates that are too few to decide whatever they show are refused before
-    anything is played, unless it is to be played `anyway`.
+    or in `out`; what is there already is not played again. `jobs` runs go side by side, each in a process of its own.
+    Raises SettingsError and ScenarioError for what cannot be audited, and what ends a run early. Replicates that are
+    too few to decide whatever they show are refused before anything is played, unless it is to be played `anyway`.
     """
     place = Path(folder)
     results = Results(place)
@@ -84,23 +82,55 @@ def audit(
     target = place if out is None else Path(out)
     where = PLACE if out is None else str(target.resolve() / PLACE)
     make_folder(target)
+    begins = min((one.treated_at or 0 for one in design.treatments), default=0)
+    claims = Claims(place, of, list(seen), level, margin, begins, _goes_by_no_word(design))
     with held(place):
-        auditor = _Auditor(place, design, of, seen, level, margin, stop)
-        originals = {name: auditor.original(name) for name in names}
-        found: dict[str, list[AuditFound]] = {name: [] for name in names}
-        for one in audits:
-            for name, what in auditor.play_all(one, names, {n: originals[n][1] for n in names}, where):
-                note(f"{one.name}, {name}: {what.status}{f' ({what.why})' if what.why else ''}")
-                found[name].append(what)
-    claims = [_claim(of, name, *originals[name], found[name]) for name in names]
+        originals = {name: _original(claims, design, name) for name in names}
+        lines = [
+            line for one in audits
+            for line in _lines(claims, design, one, {name: originals[name][1] for name in names}, where)
+        ]  # fmt: skip
+        schedule = AuditSchedule(place, design, lines)
+        (place / where).mkdir(parents=True, exist_ok=True)
+        try:
+            conduct_all(schedule, jobs, watcher or Silent(), stop or Stop())
+        except PopulaceError as error:
+            if isinstance(error, AskedToEnd) or not schedule.failed or not schedule.forgives(error):
+                raise
+    found: dict[str, list[AuditFound]] = {name: [] for name in names}
+    for line in lines:
+        assert line.found is not None
+        found[line.arm].append(line.found)
+        note(f"{line.audit.name}, {line.arm}: {line.found.status}{f' ({line.found.why})' if line.found.why else ''}")
+    paid = {run: one for line in lines for run, one in line.paid.items()}
     audited = Audited(
-        experiment=design.name, model=sorted(auditor.models), level=level,
-        made=datetime.now(UTC).isoformat(timespec="seconds"), calls=sum(one[0] for one in auditor.paid.values()),
-        cost_usd=sum(one[1] for one in auditor.paid.values()), claims=claims,
+        experiment=design.name, model=sorted({one[2] for one in paid.values()}), level=level,
+        made=datetime.now(UTC).isoformat(timespec="seconds"), calls=sum(one[0] for one in paid.values()),
+        cost_usd=sum(one[1] for one in paid.values()),
+        claims=[_claim(of, name, *originals[name], found[name]) for name in names],
     )  # fmt: skip
     audited = in_words(audited)
     write_audits(target, audited)
     return audited
+
+
+def _original(claims: Claims, design: Design, arm: str) -> tuple[Found, Any]:
+    """What the experiment itself shows of an arm, and what is claimed: as declared, or else as found."""
+    whole = np.array([claims.difference(design, Pair(design.control, arm), one) for one in claims.seen])
+    found = found_in(whole, claims.of.bounds, margin=claims.margin, level=claims.level, to_the_end=True)
+    return found, claims.of.direction.get(arm) or direction_of(found)
+
+
+def _lines(claims: Claims, design: Design, audit: DesignedAudit, claimed: dict[str, Any], where: str) -> list[Line]:
+    """An audit of the claims on these arms; of one that cannot be played it says so."""
+    try:
+        derived, pairs = with_audit(design, audit, list(claimed), where)
+    except (ScenarioError, SettingsError) as error:
+        lines = [Line(claims, design, audit, arm, None, one) for arm, one in claimed.items()]
+        for line in lines:
+            line.fail(str(error))
+        return lines
+    return [Line(claims, derived, audit, arm, pairs[arm], one) for arm, one in claimed.items()]
 
 
 def _too_few(folder: Path, of: DesignedOutcome, replicates: int, margin: float, level: float) -> str:
@@ -131,114 +161,8 @@ def _claim(of: DesignedOutcome, arm: str, original: Found, claimed: Any, audits:
     )  # fmt: skip
 
 
-class _Auditor:
-    """Plays the runs of audits in an experiment's folder; `paid` has the calls and dollars of each run."""
-
-    def __init__(
-        self, folder: Path, design: Design, of: DesignedOutcome, seen: Sequence[int], level: float, margin: float,
-        stop: Stop | None,
-    ) -> None:  # fmt: skip
-        self.folder = folder
-        self.design = design
-        self.of = of
-        self.seen = seen
-        self.level = level
-        self.margin = margin
-        self.stop = stop
-        self.paid: dict[str, tuple[int, float]] = {}
-        self.models: set[str] = set()
-        self._begins = min((one.treated_at or 0 for one in design.treatments), default=0)
-        self._unread = _goes_by_no_word(design)
-        self._bounds = Schedule(folder, design).bounds(1)
-
-    def original(self, arm: str) -> tuple[Found, Any]:
-        """What the experiment itself shows of an arm, and what is claimed: as declared, or else as found."""
-        whole = np.array([self._difference(self.design, Pair(self.design.control, arm), one) for one in self.seen])
-        found = found_in(whole, self.of.bounds, margin=self.margin, level=self.level, to_the_end=True)
-        return found, self.of.direction.get(arm) or direction_of(found)
-
-    def play_all(
-        self, audit: DesignedAudit, arms: Sequence[str], claimed: dict[str, Any], where: str
-    ) -> list[tuple[str, AuditFound]]:
-        """An audit of the claims on these arms."""
-        try:
-            design, pairs = with_audit(self.design, audit, arms, where)
-            return [(arm, self._play(design, audit, arm, pairs[arm], claimed[arm])) for arm in arms]
-        except (ScenarioError, SettingsError, RunFailed) as error:
-            what = AuditFound(
-                name=audit.name, kind=audit.kind, about=audit.about, status="not done", why=_first_line(error)
-            )
-            return [(arm, what) for arm in arms]
-
-    def _play(self, design: Design, audit: DesignedAudit, arm: str, pair: Pair, claimed: Any) -> AuditFound:
-        """One audit of one claim: replicate by replicate, until it is decided."""
-        differences: list[float] = []
-        asks, anew, billed, usd, same = 0, 0, 0, 0.0, True
-        found = None
-        for replicate in self.seen:
-            for name in dict.fromkeys(pair):
-                if name == design.control:
-                    continue
-                ran = self._run(design, name, replicate)
-                asks += ran["asks"]["made"]
-                anew += ran["asks"]["made"] - ran["asks"]["replayed"]
-                billed += ran["calls_billed"]
-                usd += float(ran["cost_usd"])
-            same = same and self._same(design, pair, arm, replicate)
-            differences.append(self._difference(design, pair, replicate))
-            found = found_in(np.array(differences), self.of.bounds, margin=self.margin, level=self.level)
-            if found.verdict != "open" or (self._unread and same and len(differences) >= _ENOUGH):
-                break
-        assert found is not None
-        status, why = status_of(found, audit.kind, claimed), ""
-        if audit.kind == "perturbation":
-            if same and (self._unread or not anew or status == "open"):
-                status, why = "idle", "every run is as it was: what answers does not go by it"
-            elif claimed is None:
-                status, why = "open", "nothing is claimed: no direction was declared, and none was found"
-        return AuditFound(
-            name=audit.name, kind=audit.kind, about=audit.about, status=status, why=why, effect=found, asks=asks,
-            asked_anew=anew, calls=billed, cost_usd=usd,
-        )  # fmt: skip
-
-    def _run(self, design: Design, arm: str, replicate: int) -> dict[str, Any]:
-        of = design.arm(arm)
-        run = folder_of(of, replicate)
-        parent = folder_of(design.arm(of.base), replicate) if of.base else ""
-        (self.folder / run).parent.mkdir(parents=True, exist_ok=True)
-        task = Task(run, arm, replicate, design.seed + replicate, parent)
-        manifest = play(self.folder, design, task, self._bounds, stop=self.stop)
-        if manifest["status"] != "complete":
-            raise RunFailed(f"{run}: {manifest['error'] or manifest['status']}")
-        self.paid[run] = int(manifest["calls_billed"]), float(manifest["cost_usd"])
-        self.models.add(str(manifest["model"]))
-        return manifest
-
-    def _series(self, design: Design, arm: str, replicate: int) -> Floats:
-        return series_of(self.folder / folder_of(design.arm(arm), replicate), self.of)
-
-    def _difference(self, design: Design, pair: Pair, replicate: int) -> float:
-        treated, control = (
-            value_of(self._series(design, arm, replicate), self.of, self._begins)
-            for arm in (pair.treated, pair.control)
-        )
-        return treated - control
-
-    def _same(self, design: Design, pair: Pair, arm: str, replicate: int) -> bool:
-        """Whether outcomes are those of the experiment's own arms."""
-        couples = ((pair.control, design.control), (pair.treated, arm))
-        return all(
-            np.array_equal(self._series(design, one, replicate), self._series(design, other, replicate), equal_nan=True)
-            for one, other in couples
-        )
-
-
 def _goes_by_no_word(design: Design) -> bool:
     """Whether what answers reads no prompt: rules, and the placebo."""
     kind = design.read_settings().model.kind
     societies = [load_society(origin) for origin in design.societies]
     return kind == "rules" or (kind == "scripted" and not any(one.scripted for one in societies))
-
-
-def _first_line(error: PopulaceError) -> str:
-    return str(error).partition("\n")[0][:300]

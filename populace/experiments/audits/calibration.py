@@ -36,7 +36,8 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """What was found. `distance` is the root mean square distance of the best draw to the target, in its unit.
 
-    `kept` of the `draws` lie within the `tolerance`; `tied` has pairs of which only a combination is known.
+    `kept` of the `draws` lie within the `tolerance`; `tied` has pairs of which only a combination is known. `outcome`
+    and `target` say in words what was to be what.
     """
 
     parameters: list[Fitted]
@@ -45,13 +46,16 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     draws: int
     kept: int
     tied: list[tuple[str, str]]
+    outcome: str = ""
+    target: str = ""
 
     def of(self, parameter: str) -> Fitted:
         """What was found of one parameter."""
         return next(one for one in self.parameters if one.parameter == parameter)
 
     def __str__(self) -> str:
-        lines = [f"{self.kept} of {self.draws} draws lie within {self.tolerance:g} (the best at {self.distance:.3g})."]
+        lines = [f"{self.outcome}, to be {self.target}:"] if self.outcome else []
+        lines += [f"{self.kept} of {self.draws} draws lie within {self.tolerance:g} (the best at {self.distance:.3g})."]
         for one in self.parameters:
             said = "" if one.identified else ": not identified by this target"
             lines.append(f"{one.parameter} = {one.best:.4g}, from {one.low:.4g} to {one.high:.4g}{said}.")
@@ -67,18 +71,22 @@ def calibrate(
     tolerance: float,
     draws: int = 200,
     seed: int = 0,
+    prepare: Callable[[list[dict[str, float]]], None] | None = None,
 ) -> Calibration:
     """The parameters within `ranges` (low, high) at which `evaluate(parameters)` gives `target`, a number or a series.
 
     The `tolerance` is how far from the target still counts as it, in its unit: the target's own error, and what the
-    seeds of the society move. Raises ScenarioError where fewer than four draws come so near, since then nothing can be
-    said of what is open, and for values that are not finite or not of the target's length.
+    seeds of the society move. `prepare` is called with all draws before the first is worked out. Raises ScenarioError
+    where fewer than four draws come so near, since then nothing can be said of what is open, and for values that are
+    not finite or not of the target's length.
     """
     check_ranges(ranges)
     names, wanted = list(ranges), np.atleast_1d(np.asarray(target, np.float64))
     ends = np.array([ranges[name] for name in names], np.float64)
     unit = library("scipy.stats").qmc.LatinHypercube(len(names), rng=np.random.default_rng(seed)).random(draws)
     points = ends[:, 0] + unit * (ends[:, 1] - ends[:, 0])
+    if prepare is not None:
+        prepare([dict(zip(names, point.tolist(), strict=True)) for point in points])
     distances = np.zeros(draws)
     for at, point in enumerate(points):
         given = dict(zip(names, point.tolist(), strict=True))

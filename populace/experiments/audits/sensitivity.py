@@ -65,11 +65,13 @@ def sensitivity(
     samples: int = 64,
     seed: int = 0,
     outcome: str = "outcome",
+    prepare: Callable[[list[dict[str, float]]], None] | None = None,
 ) -> Sensitivity:
     """The sensitivity of `evaluate(parameters)` to parameters within their ranges (low, high).
 
     Sobol takes `samples` * (parameters + 2) points, and `samples` is a power of 2; Morris `samples` trajectories of
-    (parameters + 1) points. Raises ScenarioError for ranges that are none and for an outcome that is not finite.
+    (parameters + 1) points. `prepare` is called with all points before the first is worked out. Raises ScenarioError
+    for ranges that are none and for an outcome that is not finite.
     """
     check_ranges(ranges)
     if method == "sobol" and samples & (samples - 1):
@@ -81,6 +83,8 @@ def sensitivity(
         draw = library(f"SALib.sample.{method}").sample
         how = {"calc_second_order": False} if method == "sobol" else {"num_levels": LEVELS}
         points: Floats = np.asarray(draw(problem, samples, seed=seed, **how), np.float64)
+        if prepare is not None:
+            prepare([dict(zip(names, point.tolist(), strict=True)) for point in points])
         values = evaluated(evaluate, names, points)
         found = _analysed(problem, method, points, values, seed)
     return Sensitivity(

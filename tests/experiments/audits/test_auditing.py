@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 from support.audited_experiment import APPEAL, GREETING, REPLICATES, experiment
 from support.command import populace as command
-from support.experiments import run_here
+from support.experiments import Seen, run_here
 
-from populace.core.errors import ScenarioError, SettingsError
-from populace.experiments import Arm, Audit
+from populace.cli.experiment.shown import conducted
+from populace.core.errors import Interrupted, RunFailed, ScenarioError, SettingsError
+from populace.experiments import Arm, Audit, conducting
 from populace.experiments.audits.arms import settings_audit, with_audit
 from populace.experiments.audits.auditing import audit
 from populace.experiments.audits.claims import fewest_to_decide, found_in, status_of, tally
@@ -25,6 +27,7 @@ from populace.experiments.design import read_design
 from populace.experiments.report.leads import leads_of
 from populace.experiments.report.sections import audits as report_section
 from populace.experiments.results import Results
+from populace.runs.stop import Stop
 
 LEVEL = 0.7
 """Five replicates that agree decide at this level, ten at 0.95. Chance claims more often, but not with these seeds."""
@@ -180,20 +183,49 @@ def test_what_no_fork_can_change_is_played_by_itself(held):
 
 
 def test_the_command_tells_and_refuses(held, tmp_path):
-    run = command(
-        "experiment", "audit", str(held), "--only", "placebo lever", "--replicates", "2", "--anyway", cwd=tmp_path
-    )
+    given = ("experiment", "audit", str(held), "--only", "placebo lever", "--only", "other words")
+    run = command(*given, "--replicates", "2", "--anyway", "--jobs", "2", "--out", "here", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert "| placebo lever (control) | holds" in run.stdout
     assert "placebo lever, appeal: holds" in run.stderr
-    plain = json.loads((held / "audits.json").read_text())
+    (begun,) = [one for one in map(json.loads, run.stderr.splitlines()) if one["event"] == "begin"]
+    assert (begun["jobs"], begun["runs"]) == (2, 6), "one progress over all audits"
+    here = {one.name: one for one in read_audits(tmp_path / "here").claims[0].audits}
+    alone = audit(held, only=["placebo lever", "other words"], replicates=2, anyway=True, out=tmp_path / "alone")
+    assert here == {one.name: one for one in alone.claims[0].audits}, "side by side as one after another"
+    plain = json.loads((tmp_path / "here" / "audits.json").read_text())
     assert len(plain["columns"]) == len(plain["rows"][0])
+    shutil.copy(tmp_path / "here" / "audits.json", held)
     (section,) = [one for one in [report_section(Results(held))] if one is not None]
     assert "Under the controls no effect can be claimed" in str(section)
     assert plain["claims"][0]["audits"][0]["status"] == "holds"
     wrong = command("experiment", "audit", str(held), "--only", "placbo", cwd=tmp_path)
     assert wrong.returncode != 0
     assert "there is no such audit; there are option order" in wrong.stderr
+
+
+def test_an_audit_that_is_ended_says_how_all_of_it_goes_on(held, tmp_path):
+    stop, seen = Stop(), Seen()
+    seen.started = lambda task: stop()
+    with pytest.raises(Interrupted) as ended, conducted(io.StringIO(), quiet=True, again="populace experiment audit x"):
+        audit(held, only=["other words"], level=LEVEL, out=tmp_path / "ended", watcher=seen, stop=stop)
+    assert ended.value.__notes__ == ["to go on: populace experiment audit x"]
+    done = audit(held, only=["other words"], level=LEVEL, out=tmp_path / "ended")
+    assert found(done, "other words").effect is not None
+
+
+def test_a_run_that_fails_ends_its_audit_alone(held, tmp_path, monkeypatch):
+    as_it_is = conducting.play
+
+    def play(folder, design, task, *args, **ways):
+        if "other words" in task.arm:
+            raise RunFailed("too many turns failed")
+        return as_it_is(folder, design, task, *args, **ways)
+
+    monkeypatch.setattr(conducting, "play", play)
+    done = audit(held, only=["other words", "placebo lever"], level=LEVEL, out=tmp_path / "failing")
+    assert (found(done, "other words").status, found(done, "placebo lever").status) == ("not done", "holds")
+    assert "too many turns failed" in found(done, "other words").why
 
 
 def test_errors_name_what_is_wrong(held, tmp_path):

@@ -8,13 +8,15 @@ import msgspec
 import numpy as np
 import pytest
 from support.audited_experiment import experiment
+from support.command import populace as command
 from support.experiments import run_here
 
 from populace.core.errors import ScenarioError, SettingsError
-from populace.experiments.audits.calibration import calibrate
-from populace.experiments.audits.points import outcome_at, ranges_of, sensitivity_of
+from populace.experiments.audits.calibration import Calibration
+from populace.experiments.audits.points import Points, ranges_of, sensitivity_of
 from populace.experiments.audits.sensitivity import Sensitivity, sensitivity
 from populace.experiments.audits.shown import sensitivity_text
+from populace.experiments.audits.targets import target_of
 from populace.experiments.results import Results
 
 PI = (-math.pi, math.pi)
@@ -76,12 +78,48 @@ def test_a_society_is_played_at_points_and_shows_what_its_outcome_goes_by(tmp_pa
     assert found.of("step").spread == pytest.approx(0.0, abs=1e-9)
     assert msgspec.json.decode((out / "sensitivity.json").read_bytes(), type=Sensitivity) == found
     assert "| step | 0 to 4 |" in sensitivity_text(found)
-    fitted = calibrate(
-        outcome_at(out, ["step"], arm="appeal"), {"step": (0.0, 4.0)}, 2 * effect, tolerance=effect, draws=8
-    )
+    said = command(
+        "experiment", "calibrate", "town", "--vary", "step=0:4", "--target", str(2 * effect), "--tolerance",
+        str(effect), "--arm", "appeal", "--draws", "8", "--jobs", "2", cwd=tmp_path,
+    )  # fmt: skip
+    assert said.returncode == 0, said.stderr
+    assert "mood, appeal less control, to be" in said.stdout
+    fitted = msgspec.json.decode((out / "calibration.json").read_bytes(), type=Calibration)
     assert fitted.of("step").identified
     assert fitted.of("step").best == pytest.approx(2.0, abs=0.5)
+    assert said.stdout.strip() == str(fitted)
+    mood = Results(out).trajectories("mood", "control")[0]
+    (tmp_path / "mood.csv").write_text("tick,value\n" + "".join(f"{at},{one}\n" for at, one in enumerate(mood)))
+    series = target_of(str(tmp_path / "mood.csv"))
+    own = Points(out, ["step"], ticks=series.ticks)({"step": 1.0})
+    assert own.tolist() == pytest.approx(series.values), "at the society's own step the series is the control's"
+    with pytest.raises(SettingsError, match="'control' is the control"):
+        Points(out, ["step"], arm="control")
     with pytest.raises(SettingsError, match="is no parameter of citizens that is a number; there are step"):
         sensitivity_of(out, {"ballot": (0.0, 1.0)})
     with pytest.raises(SettingsError, match="NAME=low:high"):
         ranges_of(["step=2"])
+
+
+def test_what_is_aimed_at_is_a_number_a_series_or_what_people_showed(tmp_path):
+    assert target_of("0.5").values == [0.5]
+    people = target_of("people:default_of_insurance")
+    assert people.values == [pytest.approx(0.105)]
+    assert "Cai, de Janvry and Sadoulet" in people.told
+    path = tmp_path / "series.csv"
+    path.write_text("tick,value\n4,2.5\n0,1\n")
+    assert (target_of(str(path)).ticks, target_of(str(path)).values) == ([0, 4], [1.0, 2.5])
+    for text, said in (
+        ("tick,value\n1,x\n", r"series.csv:2: a line is a tick"), ("tick,value\n1,2\n1,3\n", "series.csv:3: a tick"),
+        ("tick,value\n", "has no line"),
+    ):  # fmt: skip
+        path.write_text(text)
+        with pytest.raises(SettingsError, match=said):
+            target_of(str(path))
+    for text, said in (
+        ("people:nobody", "there are callback_by_name"),
+        ("nan", "finite"),
+        ("gone.csv", "is no number"),
+    ):
+        with pytest.raises(SettingsError, match=said):
+            target_of(text)
