@@ -35,6 +35,7 @@ def survey(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help=QUIET)] = False,
 ) -> None:
     """Ask a survey of a run's agents as they stood before a tick, without a trace in the run."""
+    from populace.agents.probes.survey import Survey
     from populace.core.text import shown_text
     from populace.runs.probing import survey_run
     from populace.runs.result import Run
@@ -47,10 +48,10 @@ def survey(
             sys.stdout.write(f"no survey was asked yet: populace survey {run} --instrument cesd --at-tick 0\n")
         return
     with watched(quiet=quiet) as observers:
+        wanted = Survey(instrument, (), sample_of(sample), name, type_, shuffle, weight, together, model_role)
         asked = survey_run(
-            run, instrument, at_tick or None, set_ or (), sample=sample_of(sample), name=name, type=type_,
-            shuffle=shuffle, weight=weight, together=together, model_role=model_role, code=code_of(code),
-            trust=trusted(run, "survey", trust), observers=observers, model__kind=model,
+            run, wanted, at_tick or None, set_ or (), code=code_of(code), trust=trusted(run, "survey", trust),
+            observers=observers, model__kind=model,
         )  # fmt: skip
     sys.stdout.write(f"{shown_text(asked.text())}\n{asked.cost()}\ntable: {asked.path}\n")
 

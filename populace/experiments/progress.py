@@ -16,6 +16,7 @@ from rich.text import Text
 from populace.core.text import shown_json, shown_line, shown_text
 from populace.experiments.design import Task
 from populace.experiments.schedule import Ended, Schedule
+from populace.monitoring.live import AtFoot
 from populace.monitoring.pace import duration_text
 from populace.monitoring.progress import money
 
@@ -118,7 +119,7 @@ class Lines(_Standing):
             return
 
 
-class Bar(_Standing):
+class Bar(AtFoot, _Standing):
     """A bar over all runs, with what they cost and will cost below it."""
 
     def __init__(self, console: Console) -> None:
@@ -160,13 +161,6 @@ class Bar(_Standing):
     def note(self, text: str) -> None:
         """Show a line above the bar."""
         self._console.print(Text(shown_text(text), style="yellow"))
-
-    def close(self) -> None:
-        """Leave the bar as it stands."""
-        live, self._live = self._live, None
-        if live is not None:
-            live.update(self._draw(), refresh=True)
-            live.stop()
 
     def _redraw(self) -> None:
         if self._live is not None and self.wall_s - self._drawn_s >= _REDRAW_S:

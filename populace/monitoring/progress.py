@@ -19,6 +19,7 @@ from rich.text import Text
 
 from populace.core.records import Counts
 from populace.core.text import shown_json, shown_line, shown_text
+from populace.monitoring.live import AtFoot
 from populace.monitoring.pace import Pace, counted, duration_text, left_text
 from populace.monitoring.report import Pulse, TickReport
 
@@ -83,7 +84,7 @@ class _Progress:
         return max(0, self._notes - NOTES_SHOWN)
 
 
-class Bar(_Progress):
+class Bar(AtFoot, _Progress):
     """A bar on a terminal, with two lines of numbers below it. `close` gives the terminal back."""
 
     def __init__(self, console: Console) -> None:
@@ -127,13 +128,6 @@ class Bar(_Progress):
         self.close()
         if self._unshown:
             self._console.print(Text(f"{self._unshown:,} further lines were not shown.", style="yellow"))
-
-    def close(self) -> None:
-        """Leave the bar as it stands and give the terminal back; a second call does nothing."""
-        live, self._live = self._live, None
-        if live is not None:
-            live.update(self._draw(), refresh=True)
-            live.stop()
 
     def _redraw(self) -> None:
         if self._live is not None and (self._wall_s - self._drawn_s >= _REDRAW_S or self._tick == self._ticks):

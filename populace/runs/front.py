@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, Unpack
 import msgspec
 
 from populace.agents.probes.instrument import Instrument
-from populace.agents.probes.survey import Sample
+from populace.agents.probes.survey import Sample, Survey
 from populace.agents.society import Society
 from populace.core.errors import Interrupted, PopulaceError, ScenarioError
 from populace.data.from_python import origin_of
@@ -228,12 +228,11 @@ def survey(
     given twice is a retest. `populace.probes.Survey` says what the rest is. `model` and `settings` have another model
     answer than the run's. What is on record already costs nothing. Raises as `run` does.
     """
-    options: dict[str, Any] = {"sample": sample, "name": name, "type": type, "shuffle": shuffle, "weight": weight}
-    options |= {"together": together, "model_role": model_role, "code": code, "trust": trust, "model__kind": model}
+    wanted = Survey(instrument, (), sample, name, type, shuffle, weight, together, model_role)
     return _Played(quiet).work(
         lambda ways: survey_run(
-            _name(run), instrument, at_tick, _assignments(settings), observers=ways["observers"], stop=ways["stop"],
-            **options,
+            _name(run), wanted, at_tick, _assignments(settings), code=code, trust=trust, model__kind=model,
+            observers=ways["observers"], stop=ways["stop"],
         )
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ import asyncio
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -18,8 +18,7 @@ import msgspec
 
 from populace.agents.minds import MODEL, RULES, resolve_minds
 from populace.agents.probes import asking
-from populace.agents.probes.instrument import Instrument
-from populace.agents.probes.survey import Sample, Survey
+from populace.agents.probes.survey import Survey
 from populace.agents.society import Society
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
@@ -142,17 +141,10 @@ def stand(
 
 def survey_run(
     run: str | Path,
-    instrument: Instrument | str,
+    wanted: Survey,
     at_tick: int | Sequence[int] | None = None,
     assignments: Iterable[Assignment] = (),
     *,
-    sample: Sample = None,
-    name: str = "",
-    type: str | None = None,  # noqa: A002
-    shuffle: bool = False,
-    weight: str | None = None,
-    together: bool = False,
-    model_role: str = "",
     code: Code = "new",
     trust: bool = False,
     observers: Sequence[Observer] = (),
@@ -161,16 +153,12 @@ def survey_run(
 ) -> Surveyed:
     """Ask a survey of a run's agents before `at_tick`, or before each of several; None is the run's end.
 
-    See `populace.probes.Survey` for what it takes. Gives the survey as its table holds it, with all waves so far.
+    What is `wanted` says all but when. Gives the survey as its table holds it, with all waves so far.
     Raises SettingsError and ScenarioError for what cannot be asked, and what ends all asking of the model.
     """
     opened = open_run(run, assignments, code=code, trust=trust, **options)
     at = [opened.ticks] if at_tick is None else [at_tick] if isinstance(at_tick, int) else list(at_tick)
-    one = planned(
-        Survey(instrument, at, sample, name, type, shuffle, weight, together, model_role),
-        opened.society,
-        opened.settings,
-    )
+    one = planned(replace(wanted, at=at), opened.society, opened.settings)
     tally = Tally()
     for tick, repeat in one.survey.waves():
         standing = stand(opened, tick, survey=one, observers=observers, stop=stop)
