@@ -20,12 +20,19 @@ NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
 EXPERIMENT = ROOT / "docs" / "experiment-notebook.ipynb"
 
 
-@pytest.mark.parametrize("path", [NOTEBOOK, EXPERIMENT])
-def test_it_is_kept_without_outputs(path):
+def _code(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert not [cell for cell in cells if cell.outputs or cell.execution_count is not None]
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_one_is_kept_without_outputs_and_the_other_to_be_looked_at():
+    assert not [cell for cell in _code(NOTEBOOK) if cell.outputs or cell.execution_count is not None]
+    shown = {cell.id: cell.outputs for cell in _code(EXPERIMENT)}
+    assert all("image/png" in shown[cell][-1]["data"] for cell in ("forest", "course"))
+    assert not [cell for cell, outputs in shown.items() if any(one.output_type != "execute_result" for one in outputs)]
+    assert EXPERIMENT.stat().st_size < 300_000
+    assert "/tmp/" not in EXPERIMENT.read_text(encoding="utf-8"), "no folder of whoever executed it"
 
 
 @pytest.mark.timeout(240)
