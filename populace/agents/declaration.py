@@ -46,6 +46,11 @@ def check_society(society: Society) -> None:
     if isinstance(society.ticks, bool) or not isinstance(society.ticks, int) or not 1 <= society.ticks <= MOST:
         raise _wrong("ticks", society.ticks, f"a whole number from 1 to {MOST:,}")
     _check_surveys(society.surveys)
+    if isinstance(society.influence, str) or society.influence is None:
+        if society.influence == "":
+            raise _wrong("influence", society.influence, 'the name of a network: influence="network"')
+    else:
+        _check_function("influence", society.influence, ("world",))
     seconds = society.tick_seconds
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if not is_number or not math.isfinite(seconds) or seconds <= 0:

@@ -76,7 +76,11 @@ class Society:
     of `agent` is called "agent"), which model role answers asks that name none. `ticks` and `size` are what a run has
     unless its settings say otherwise. With types, `size` says how many there are of each, and `activation` may say of
     each when its agents are due (EveryTick() for those that it leaves out). `surveys` are asked between ticks, without
-    a trace in the run. Raises ScenarioError for what cannot be.
+    a trace in the run. `influence` declares who may influence whom from one tick to the next, by mail and by public
+    fields: the name of a network, in which those whom an agent follows influence it, or a function of the opened world
+    that gives two columns of ids, (influenced, by whom). Then an agent's turn begins as soon as its own and theirs of
+    the tick before have ended; a turn that sends to others or reads them fails, and ties of networks stay as they are.
+    Raises ScenarioError for what cannot be.
     """
 
     name: str
@@ -95,6 +99,7 @@ class Society:
     surveys: Sequence[Survey] = ()
     tick_seconds: float = 86_400.0
     about: str = ""
+    influence: str | Callable[[World], Any] | None = None
 
     def __post_init__(self) -> None:
         check_society(self)

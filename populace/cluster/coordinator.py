@@ -22,6 +22,7 @@ from populace.budget.amounts import NOTHING
 from populace.budget.ledger import Booking, reserve
 from populace.cluster.closing import Closer, barrier_at, going_on
 from populace.cluster.controlled import Controlled
+from populace.cluster.early import ticks_ahead
 from populace.cluster.host import GRACE_S
 from populace.cluster.job import Job, lever_notes, plan_job
 from populace.cluster.loop import TickLoop
@@ -174,6 +175,8 @@ class Coordinator:
                 closer.lever_notes = lever_notes(job)
                 for note in closer.lever_notes:
                     self._audience.note(note, private=True)
+                if why := ticks_ahead(society, self.settings, job.trace_version)[1]:
+                    self._audience.note(why)
                 booking = await asyncio.to_thread(reserve, self.settings, file.run, self.out)
             base_url = None if self.course.replay else await self._unless_stopped(host.open())
             if self._probe is not None and base_url is not None:

@@ -202,14 +202,19 @@ class ShardHost:
         self._listening: asyncio.Task[News] | None = None
         self._abandoned = False
         self._wound_down = False
+        self._left: deque[Effect] = deque()
+        """What is still to be carried out for ticks that are not open yet."""
 
     async def run_tick(self, tick: int, envelope: Envelope) -> TickDone:
         """Run one tick to its end; the envelope's parcels are frames.
 
         Raises ModelError when the model refuses for good, and Interrupted when the run ends meanwhile.
         """
-        self._answers.clear()
-        self._asked.clear()
+        if self.shard.ahead is None:
+            self._answers.clear()
+            self._asked.clear()
+        else:
+            self._asked = [asks for asks in self._asked if asks[0].tick >= tick]
         self._heard.clear()
         self.gateway.mark(tick)
         if self.meter is not None:
@@ -229,15 +234,19 @@ class ShardHost:
 
     async def _run_tick(self, tick: int, envelope: Envelope) -> TickDone:
         index = self.shard.plan.index
-        todo: deque[Effect] = deque(self.shard.handle(OpenTick(tick, envelope)))
+        todo, self._left = self._left, deque()
+        todo.extend(self.shard.handle(OpenTick(tick, envelope)))
         while True:
             while todo:
                 match todo.popleft():
                     case TickDone() as done:
+                        self._left = todo
                         done.counts.saved_calls, done.counts.saved_usd = self.gateway.take_saved()
                         return done
                     case AskModel(asks):
                         self._asked.append(asks)
+                        if asks[0].tick > tick:
+                            self.gateway.mark(asks[0].tick, early=True)
                         self.gateway.offer(asks, self._deliver)
                     case LookWorld(batch, looks):
                         reply = await self._world.look(looks)
@@ -334,9 +343,9 @@ class ShardHost:
         self.abandon()
         (done,) = self.shard.handle(EndRun(envelope, tick))
         assert isinstance(done, RunDone)
-        asked = {(ask.agent, ask.nth): ask for asks in self._asked for ask in asks}
+        asked = {(ask.agent, ask.tick, ask.nth): ask for asks in self._asked for ask in asks}
         for answer in self._answers:
-            ask = asked[answer.agent, answer.nth]
+            ask = asked[answer.agent, answer.tick, answer.nth]
             answer.model_role = ask.model_role
             done.counts.bill(answer, ask.purpose)
         self._answers = []

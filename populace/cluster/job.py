@@ -15,6 +15,7 @@ from populace.agents.population import Population, check_columns, make_agents, m
 from populace.agents.society import Setup, Society
 from populace.agents.types import activation_of, counts_of, split
 from populace.budget.amounts import NOTHING, Amount
+from populace.cluster.early import declared_influence, ticks_ahead
 from populace.cluster.parts import ShardPart, own_columns
 from populace.cluster.wire import pack
 from populace.core.draws import Draws
@@ -33,6 +34,7 @@ from populace.interventions.levers import SetLever, label_of
 from populace.interventions.resolve import check_ticks, resolve_levers
 from populace.kernel.barrier import MOST_TICKS
 from populace.kernel.environment import Environment
+from populace.kernel.influence import Influence
 from populace.kernel.plan import Hosted, ShardPlan
 from populace.kernel.shard import NOBODY, Shard
 from populace.kernel.snapshot import Era, Past
@@ -180,10 +182,16 @@ class Built:
     """A run's populations by type and its world, built once: its environment service, and what each shard is given."""
 
     def __init__(
-        self, environment: Environment, people: dict[str, Population], society: Society, members: list[Members]
+        self,
+        environment: Environment,
+        people: dict[str, Population],
+        society: Society,
+        members: list[Members],
+        influence: Influence | None = None,
     ) -> None:
         self.environment = environment
         self.people = people
+        self._influence = influence
         self._society = society
         self._members = members
 
@@ -200,6 +208,7 @@ class Built:
             observes=world.observes,
             rounds=[part.name for part in world.exchanging],
             members=self._members,
+            influence=self._influence,
         )
 
 
@@ -211,6 +220,8 @@ def build_run(job: Job) -> Built:
     fields = {of: public_fields(kind) for of, kind in society.classes.items()}
     membership = Membership(settings.levers, columns, Roster(job.counts), settings.seed)
     members = membership.at_start
+    ahead, _ = ticks_ahead(society, settings, job.trace_version)
+    influences: list[Influence | None] = []
 
     def anew() -> Environment:
         world = _world(society, setup, people)
@@ -229,6 +240,7 @@ def build_run(job: Job) -> Built:
             )
         )
         _refuse_blocks(levers, world)
+        influences.append(declared_influence(society, settings, world, ahead=ahead))
         return Environment(
             world, society.outcomes, shards=settings.shards, frame_bytes=settings.bus.frame_bytes,
             attempt=job.attempt, levers=levers, membership=membership if settings.levers else None,
@@ -246,7 +258,7 @@ def build_run(job: Job) -> Built:
     if job.trace_version > 1:
         environment.anew = anew
         environment.try_parts()
-    return Built(environment, people, society, members)
+    return Built(environment, people, society, members, influences[0])
 
 
 def build_shard(job: Job, index: int, part: ShardPart) -> Shard:
@@ -266,6 +278,9 @@ def build_shard(job: Job, index: int, part: ShardPart) -> Shard:
         saved=job.journal is not None,
         rounds=bool(part.rounds),
         trace_version=job.trace_version,
+        influence=part.influence,
+        ahead=ticks_ahead(society, settings, job.trace_version)[0],
+        ticks=job.ticks,
     )
     scope = _scope(job, society, settings, part.actions, part.queries, part.rounds)
     if job.trace_version > 1 and sys.flags.hash_randomization:

@@ -10,6 +10,7 @@ import msgspec
 from populace.agents.population import Population
 from populace.core.errors import ScenarioError
 from populace.interventions.groups import Members
+from populace.kernel.influence import Influence
 
 _SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -20,7 +21,7 @@ class ShardPart(msgspec.Struct, frozen=True):
     """A shard's part: the rows of its own agents, what the world takes and answers, whom the levers touch.
 
     `columns` are, by type, those that are fields of the agents; `rounds` are the parts that hold rounds within a tick;
-    `members` are each lever's.
+    `members` are each lever's. `influence` is what the society declares, None where it declares nothing.
     """
 
     columns: dict[str, dict[str, list[Any]]]
@@ -29,6 +30,7 @@ class ShardPart(msgspec.Struct, frozen=True):
     observes: bool
     rounds: list[str]
     members: list[Members]
+    influence: Influence | None = None
 
 
 def own_columns(

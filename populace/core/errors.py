@@ -230,5 +230,9 @@ class BadAsk(TurnError):
     """An ask that cannot be put to a model."""
 
 
+class OutsideInfluence(TurnError):
+    """A turn sent to, or read, an agent beyond what its society declares as influence."""
+
+
 class BadField(TurnError):
     """A public field holds a value of another type than it declares."""

@@ -210,6 +210,15 @@ class Levers:
         acts = [act for act in self._own if isinstance(act, SetAct)]
         return sorted({act.at for act in acts} | {act.until for act in acts if act.until is not None})
 
+    def acts_at(self, tick: int) -> bool:
+        """Whether levers do anything at the start of a tick, or keep back what is sent in the one before."""
+        return any(
+            act.at == tick
+            or (isinstance(act, HeldAct) and act.until == tick)
+            or (isinstance(act, BlockAct) and act.holds(tick - 1))
+            for act in self._acts
+        )
+
     def changes(
         self, tick: int, fields: Iterable[str], *, fired: bool = False
     ) -> list[tuple[Ids, dict[str, list[Any]]]]:

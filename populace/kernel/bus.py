@@ -373,6 +373,12 @@ class Inbox(Sequence[Message]):
         for sender, start, stop in zip(*mail.window(self._start, self._stop), strict=True):
             yield Message(sender, tick, unpack_body(body[start:stop]))
 
+    def packed(self) -> list[tuple[int, bytes]]:
+        """Senders and bodies as they came, nothing decoded."""
+        mail = self._mail
+        window = mail.window(self._start, self._stop)
+        return [(sender, mail.body[start:stop]) for sender, start, stop in zip(*window, strict=True)]
+
     @overload
     def __getitem__(self, at: int) -> Message: ...
     @overload

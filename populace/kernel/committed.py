@@ -67,6 +67,7 @@ class Ended:
         self._asked = self._contributed = 0
         self._asks: list[Ask] = []
         self._answers: list[Answer] = []
+        self._fresh: list[Turn] | None = None
 
     def __len__(self) -> int:
         return len(self._ids) + len(self._turns)
@@ -80,9 +81,20 @@ class Ended:
         if len(self._turns) >= STRIDE:
             self._put_down()
 
+    def take(self) -> list[Turn]:
+        """Put down all that have ended, and give those that have since the last time; from the first call on."""
+        if self._fresh is None:
+            self._fresh = []
+        if self._turns:
+            self._put_down()
+        fresh, self._fresh = self._fresh, []
+        return fresh
+
     def _put_down(self) -> None:
         turns = sorted(self._turns, key=_by_id)
         self._turns = []
+        if self._fresh is not None:
+            self._fresh += turns
         ids = [turn.id for turn in turns]
         reported, rows = self._fields.report(turns)
         self._ids += ids

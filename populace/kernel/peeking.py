@@ -42,5 +42,5 @@ def peek(shard: Shard, ids: Iterable[int]) -> dict[int, bytes]:
             if row is None:
                 continue
             agent = row
-        found[id] = pack_agent(agent, id)
+        found[id] = shard.row_at_edge(id) or pack_agent(agent, id)
     return found

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from populace.agents.activation import Activation
 from populace.agents.agent import Agent
 from populace.core.trace import TRACE_VERSION
+from populace.kernel.influence import Influence
 from populace.kernel.snapshot import Era
 
 
@@ -17,7 +18,8 @@ class ShardPlan(msgspec.Struct, frozen=True):
     """What a shard has to know besides its agents. `index` of `shards`; bounds are those of the settings.
 
     `trace_version` is the run's. In version 1 agents are only tried, and that where the run is `saved`; see
-    `kernel.saving`.
+    `kernel.saving`. `influence` is what the society declares, where it does; then turns may begin up to `ahead` ticks
+    before their tick is open (`kernel.ahead`), in a run of `ticks`.
     """
 
     index: int
@@ -33,6 +35,9 @@ class ShardPlan(msgspec.Struct, frozen=True):
     saved: bool = False
     rounds: bool = False
     trace_version: int = TRACE_VERSION
+    influence: Influence | None = None
+    ahead: int = 0
+    ticks: int = 0
 
 
 class Hosted(msgspec.Struct, frozen=True):

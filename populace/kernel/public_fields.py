@@ -32,6 +32,10 @@ class PublicFields:
         """The agent's values: a tuple in the order of the fields, or the value itself where there is one field."""
         return None if self._get is None else self._get(agent)
 
+    def named(self, agent: Agent) -> dict[str, Any]:
+        """The agent's values by name."""
+        return {name: getattr(agent, name) for name in self.types}
+
     def columns(self, turns: Sequence[Turn]) -> dict[str, list[Any]]:
         """The fields of the agents that took these turns, a column each.
 
@@ -95,6 +99,10 @@ class FieldsByType:
     def read(self, agent: Agent) -> Any:
         """See `PublicFields.read`."""
         return self._by_class[type(agent)].read(agent)
+
+    def named(self, agent: Agent) -> dict[str, Any]:
+        """See `PublicFields.named`."""
+        return self._by_class[type(agent)].named(agent)
 
     def report(self, turns: Sequence[Turn]) -> tuple[Reported, Iterable[tuple[Any, ...]]]:
         """See `PublicFields.report`."""

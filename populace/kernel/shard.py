@@ -26,6 +26,7 @@ from populace.core.roster import Roster
 from populace.core.tables import TableRows
 from populace.interventions.at_work import NO_LEVERS, Levers
 from populace.interventions.groups import Members
+from populace.kernel.ahead import Ahead, Means
 from populace.kernel.before import Before
 from populace.kernel.bus import (
     Envelope,
@@ -50,9 +51,11 @@ from populace.kernel.events import (
     EndRun,
     Event,
     HeardAnswers,
+    Looked,
     Observe,
     ObserveColumns,
     OpenTick,
+    Proceed,
     RunDone,
     SeenColumns,
     TickDone,
@@ -132,6 +135,8 @@ class Shard:
         self._before: Before | None = None
         self._rows: dict[int, bytes] = {}
         """What agents are packed to that changed since the last export or in the last tick, and not since then."""
+        self.ahead = self._look_ahead(0)
+        """The turns of ticks that are not open yet, where the society declares who may influence whom."""
 
     @property
     def turns_due(self) -> int:
@@ -188,12 +193,24 @@ class Shard:
                 if self._end is None:
                     self._end = self._end_run(event)
                 return [self._end]
+        if self.ahead is not None and isinstance(event, Answered | Looked | Proceed):
+            return self._go_on(self.ahead, event)
         if self.open is None:
             return []
         return self._end_of(self.open, self.open.handle(event))
 
+    def _go_on(self, ahead: Ahead, event: Answered | Looked | Proceed) -> list[Effect]:
+        """Go on with turns of the open tick and of ticks that are not open yet."""
+        effects = ahead.handle(event)
+        if self.open is None:
+            return effects + ahead.follow(None)
+        self.open.elsewhere = ahead.turns_alive
+        return self._end_of(self.open, effects + self.open.handle(event))
+
     def _end_of(self, tick: Tick, effects: list[Effect]) -> list[Effect]:
         """The effects, and the tick's end where all turns have ended."""
+        if self.ahead is not None:
+            effects += self.ahead.follow(tick)
         if tick.ended and self._columnar.ended:
             effects.append(self._close_tick(tick))
         return effects
@@ -236,6 +253,8 @@ class Shard:
         self._last = None
         if self._columnar and self.plan.saved:
             self._columnar.keep_before()
+        if self.ahead is not None:
+            self.ahead.refuse(tick, frames, event.envelope.edge)
         edge = unpack_edge(event.envelope.edge)
         born = self._pass_edge(tick, edge) if event.envelope.edge else []
         before = Before(tick, {}, self.timers.get(tick, []), born)
@@ -268,10 +287,23 @@ class Shard:
             counts.refused["retired"] = len(mail.retired)
         called = self._alone(mail.receivers), self._alone(timers)
         due: list[int] = np.unique(np.concatenate((*active, *called))).tolist()
+        opened, rows = None, dict[int, bytes]()
+        if self.ahead is not None:
+            opened, rows = self.ahead.open(tick, due, mail, counts)
         if self.plan.saved:
-            before.preserve(due, self.agents, self.plan.shards, self._rows)
+            before.agents.update(rows)
+            before.preserve([one for one in due if one not in rows], self.agents, self.plan.shards, self._rows)
             self._before = before
-        opened = Tick(
+        if opened is None:
+            opened = self._make_tick(scope, due, mail, counts)
+        opened.elsewhere = 0 if self.ahead is None else self.ahead.turns_alive
+        if scope.surrogate is not None:
+            opened.stand_ins = StandIns(scope.seed, self.roster, unpack_standing(edge.surrogates))
+        return opened
+
+    def _make_tick(self, scope: Scope, due: list[int], mail: Mail, counts: Counts) -> Tick:
+        plan = self.plan
+        made = Tick(
             scope,
             due,
             mail,
@@ -283,10 +315,39 @@ class Shard:
             fields=self._fields,
             keep_asks=plan.record_asks,
             counts=counts,
+            influence=plan.influence,
         )
-        if scope.surrogate is not None:
-            opened.stand_ins = StandIns(scope.seed, self.roster, unpack_standing(edge.surrogates))
-        return opened
+        if plan.ahead and self.ahead is not None:
+            self.ahead.follows(made)
+        return made
+
+    def _look_ahead(self, first: int) -> Ahead | None:
+        """What begins turns early, in a run that stands before tick `first`."""
+        plan, seed = self.plan, self._scope.seed
+        if plan.influence is None or not plan.ahead:
+            return None
+
+        def due(tick: int) -> NDArray[np.bool_]:
+            mask = np.zeros(self.roster.size, np.bool_)
+            for of, ids in self._own.items():
+                mask[ids[self.types[of].activation.due(seed, tick, ids)]] = True
+            return mask
+
+        def row(agent: int) -> bytes:
+            packed = self._rows.pop(agent, None)
+            return pack_agent(self.agents[agent // plan.shards], agent) if packed is None else packed
+
+        means = Means(
+            due=due,
+            fence=self.levers.acts_at,
+            make=lambda tick: self._make_tick(self._scope_of(tick), [], Mail([], plan.inbox_messages), Counts()),
+            mail=lambda frames: Mail(frames, plan.inbox_messages, seed),
+            keep=self._keep,
+            pack=row if plan.saved else None,
+            fields=self._fields.named,
+            timers=lambda tick: self.timers.get(tick, ()),
+        )
+        return Ahead(plan.influence, means, first=first, ticks=plan.ticks, most=plan.ahead, live_turns=plan.live_turns)
 
     def _pass_edge(self, tick: int, edge: Edge) -> list[int]:
         """Let agents be born and leave as `tick` begins, and fix the groups of levers; gives those born here."""
@@ -411,7 +472,8 @@ class Shard:
             learnt=[] if tick.stand_ins is None else tick.stand_ins.learnt,
         )
         check_sealed(tick.scope.parameters, self._sealed, f"a turn of tick {number}")
-        self._keep(tick.due)
+        if self.ahead is None:  # else each was as its turn ended
+            self._keep(tick.due)
         self._changed.update(tick.due)
         self.open = None
         self._last = done
@@ -439,6 +501,8 @@ class Shard:
             self.open = None
         elif self._last is not None and event.tick is not None and self._last.tick >= event.tick:
             counts.add(self._last.counts.spend())
+        if self.ahead is not None:
+            counts.add(self.ahead.drop())
         self._last = None
         expired = expired_rows(frames) if plan.record_messages else {}
         return RunDone(plan.index, counts, {"messages": expired} if expired else {}, plan.attempt)
@@ -459,7 +523,8 @@ class Shard:
             was, timers = before.agents, before.rewind(self.timers)
             ids = (ids | was.keys()) - set(before.born)
         rows = self._rows
-        packed = {one: was.get(one) or rows.get(one) or pack_agent(agents[one // shards], one) for one in sorted(ids)}
+        packed = {one: was.get(one) or self.row_at_edge(one) or rows.get(one) or pack_agent(agents[one // shards], one)
+                  for one in sorted(ids)}  # fmt: skip
         self._changed = set()
         if self._before is not None:
             self._rows = {one: rows[one] for one in self._before.agents if one in rows}
@@ -470,6 +535,10 @@ class Shard:
             np.array([one for _, one in pairs], np.int32),
             columns=self._columnar.state(before=before is not None),
         )
+
+    def row_at_edge(self, agent: int) -> bytes | None:
+        """An agent packed as of the edge of the tick that was opened last, or is next, where it has gone on since."""
+        return None if self.ahead is None else self.ahead.row(agent)
 
     def columnar_row(self, id: int) -> Agent | None:  # noqa: A002
         """A columnar agent as one of its class, made for whoever asks; None for one who is not there."""
@@ -509,6 +578,7 @@ class Shard:
         for at, agent in zip(state.timer_ticks.tolist(), state.timer_agents.tolist(), strict=True):
             self.timers.setdefault(at, []).append(agent)
         self.tick = tick - 1
+        self.ahead = self._look_ahead(tick)
 
     def validate(self) -> None:
         """Raise AssertionError where the shard's state contradicts itself; every test ends with it."""
@@ -516,4 +586,6 @@ class Shard:
         if self.open is not None:
             assert self.open.number == self.tick
             self.open.validate()
+        if self.ahead is not None:
+            self.ahead.validate()
         assert all(tick > self.tick for tick in self.timers), "a timer lies in the past"

@@ -5,12 +5,13 @@ Results may come in any order and in any grouping; what the tick comes to does n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Container, Sequence
+from typing import Any, Final, TypeAlias
 
 from populace.agents.agent import Agent
 from populace.agents.context import NOTHING, Scope
-from populace.core.records import Answer, Ask, Counts, Look
+from populace.core.errors import OutsideInfluence, ScenarioError
+from populace.core.records import Answer, Ask, Counts, Look, Message
 from populace.core.rounds import Closed, Contribution, Heard
 from populace.kernel.archetypes import Archetypes
 from populace.kernel.bus import Mail, unpack_body
@@ -29,6 +30,7 @@ from populace.kernel.events import (
     Seen,
     TellRounds,
 )
+from populace.kernel.influence import Influence
 from populace.kernel.public_fields import FieldsByType, PublicFields
 from populace.kernel.standing_in import StandIns
 from populace.kernel.turn import Turn, read_answer
@@ -38,6 +40,9 @@ LOOKS: Final = 2048
 
 _NOTHING_YET: Final = Heard(-1, -1, "failed")
 
+Overlay: TypeAlias = Callable[[int, Sequence[Look], Sequence[Any]], Sequence[Any]]
+"""Gives the replies to some looks as of the start of a tick, from those that the world gave."""
+
 
 class Tick:
     """Drives the turns of one tick, at most `live_turns` at once.
@@ -46,7 +51,10 @@ class Tick:
     read of their tick. Where they see something of the world, no turn begins before `Seen`, and where its parts hold
     `rounds`, none before `Attended`. Turns that wait in a round are alive beside the others: those of a group wait for
     one another, and all of them have to be there. With `keep_asks` what was asked is kept for the table. `counts` are
-    the tick's so far.
+    the tick's so far. Turns keep to `influence`, where there is one.
+
+    Of a tick that is not open yet turns may begin one by one (`begin`, see `kernel.ahead`): then it has nobody due and
+    no mail until `open`. `elsewhere` counts turns of the shard that are alive in other ticks.
     """
 
     def __init__(
@@ -63,12 +71,17 @@ class Tick:
         fields: PublicFields | FieldsByType,
         keep_asks: bool,
         counts: Counts,
+        influence: Influence | None = None,
     ) -> None:
         self.scope = scope
         self.due = due
+        self.elsewhere = 0
+        self.overlay: Overlay | None = None
         self.mail = mail
         self.counts = counts
-        self._finished = Ended(fields, keep_asks=keep_asks)
+        self.finished = Ended(fields, keep_asks=keep_asks)
+        self._todo = due
+        self._influence = influence
         self._agents = agents
         self._shards = shards
         self._live_turns = live_turns
@@ -84,6 +97,8 @@ class Tick:
         self._settled: list[tuple[Answer, str]] = []
         self._looks: list[Look] = []
         self._lookers: list[Turn] = []
+        self._looked: dict[int, list[Look]] = {}
+        """By batch, the looks themselves, where their replies are read as of another tick."""
         self._unattended = rounds and bool(due)
         self._members: frozenset[int] = frozenset()
         self._exchanging: dict[int, Turn] = {}
@@ -93,6 +108,8 @@ class Tick:
         self.stand_ins: StandIns | None = None
         self._ready: list[tuple[Turn, Answer, Any]] = []
         """Turns whose answer is there already."""
+        self._early = 0
+        """How many turns began before the tick was open."""
 
     @property
     def number(self) -> int:
@@ -102,17 +119,46 @@ class Tick:
     @property
     def ended(self) -> bool:
         """Whether all turns have ended."""
-        return len(self._finished) == len(self.due)
+        return len(self.finished) == len(self.due)
 
     @property
     def turns_ended(self) -> int:
         """How many turns have ended."""
-        return len(self._finished)
+        return len(self.finished)
+
+    @property
+    def turns_alive(self) -> int:
+        """How many turns have begun and not ended."""
+        return self._next + self._early - len(self.finished)
+
+    @property
+    def turns_to_begin(self) -> int:
+        """How many turns of the open tick are still to begin."""
+        return len(self._todo) - self._next
 
     @property
     def exchanging(self) -> bool:
         """Whether any turn waits in a round."""
         return bool(self._exchanging)
+
+    def begin(self, agent: int, inbox: Sequence[Message]) -> None:
+        """Begin the turn of an agent before the tick is open."""
+        self._early += 1
+        one = self._agents[agent // self._shards]
+        turn = Turn(one, agent, self.scope.tick, inbox, self._fields.read(one))
+        self._file(turn, turn.begin(self.scope, NOTHING))
+        if self._ready:
+            self._step_ready()
+
+    def number_batches(self, first: int) -> None:
+        """Number batches of looks from here on."""
+        self._batches = first
+
+    def open(self, due: list[int], begun: Container[int], mail: Mail, counts: Counts) -> None:
+        """The tick opens: these agents take a turn in it, and those who have `begun` do so already."""
+        counts.add(self.counts)
+        self.due, self.mail, self.counts = due, mail, counts
+        self._todo = [one for one in due if one not in begun]
 
     def handle(self, event: Event) -> list[Effect]:
         """Take what has come, begin turns while there is room; gives what all of them want to be asked.
@@ -129,7 +175,10 @@ class Tick:
                     self._settled.clear()
             case Looked(batch, values):
                 if batch in self._looking:
-                    for turn, value in zip(self._looking.pop(batch), values, strict=True):
+                    replies: Sequence[Any] = values
+                    if self.overlay is not None:
+                        replies = self.overlay(self.scope.tick, self._looked.pop(batch), values)
+                    for turn, value in zip(self._looking.pop(batch), replies, strict=True):
                         self._file(turn, turn.step(value))
             case Seen(values):
                 if self._blind:
@@ -149,12 +198,16 @@ class Tick:
         self._ready += answered
         return self._effects()
 
+    def go_on(self) -> list[Effect]:
+        """What the turns that have begun want to be asked."""
+        return self._effects()
+
     def _effects(self) -> list[Effect]:
         effects = [] if self._blind or self._unattended else self._go_on()
         if self._settled:  # what surrogates answered
             self.counts.settle(self._settled)
             self._settled.clear()
-        self._finished.put_down()
+        self.finished.put_down()
         return effects
 
     def _hear(self, heard: Heard) -> None:
@@ -189,7 +242,7 @@ class Tick:
         self._file(turn, turn.step(value))
 
     def _go_on(self) -> list[Effect]:
-        due, room = self.due, self._live_turns - sum(map(len, self._looking.values()))
+        due, room = self._todo, self._live_turns - self.elsewhere - sum(map(len, self._looking.values()))
         agents, shards, scope, inbox, seen = self._agents, self._shards, self.scope, self.mail.inbox, self._seen
         number, read = scope.tick, self._fields.read
         end = self._next if self._proceeding else min(len(due), self._next + STRIDE)
@@ -209,6 +262,8 @@ class Tick:
         if self._looks and (len(self._looks) >= LOOKS or not (more or self._proceeding)):
             self._batches += 1
             self._looking[self._batches] = self._lookers
+            if self.overlay is not None:
+                self._looked[self._batches] = self._looks
             effects.append(LookWorld(self._batches, self._looks))
             self._looks, self._lookers = [], []
         if self._asks:
@@ -227,7 +282,9 @@ class Tick:
     def _file(self, turn: Turn, effect: Ask | Look | Contribution | None) -> None:
         """Put a turn with those that wait for the same."""
         if effect is None:
-            self._finished.add(turn)
+            if self._influence is not None and turn.to and turn.failure is None:
+                self._keep_to(self._influence, turn)
+            self.finished.add(turn)
             if self._members and turn.id in self._members:
                 self._left.append(turn.id)
         elif type(effect) is Ask:
@@ -239,13 +296,35 @@ class Tick:
             self._waiting[turn.id] = turn
             self._asks.append(effect)
         elif type(effect) is Look:
+            if self._influence is not None and (why := self._influence.unread(effect)) is not None:
+                turn.close()
+                turn.fail(OutsideInfluence(why))
+                self._file(turn, None)
+                return
             self._lookers.append(turn)
             self._looks.append(effect)
         else:
             self._contribute(turn, effect)  # type: ignore[arg-type]
 
+    def _keep_to(self, influence: Influence, turn: Turn) -> None:
+        """Fail a turn that has sent to one whom it does not influence by the society's declaration."""
+        stray = influence.strays(turn.id, turn.to)
+        if stray is not None:
+            turn.fail(
+                OutsideInfluence(
+                    f"ctx.send: agent {turn.id} sends to agent {stray}, whom it does not influence by the society's "
+                    "declaration: send to those of whom Society(influence=...) says so, or declare more of them"
+                )
+            )
+
     def _join(self, turn: Turn, ask: Ask) -> None:
         """A turn asks together with others."""
+        if self.overlay is not None:
+            raise ScenarioError(
+                f"{type(turn.agent).__name__}: asks by archetype, which is an ask of everybody in the tick, and turns "
+                "of this run do not wait for everybody: ask without `archetype`, or run tick by tick with "
+                "`--set limits.ticks_ahead=0`."
+            )
         turn.joined += 1
         answered = self.archetypes.join(turn, ask)
         if answered is not None:
@@ -277,7 +356,7 @@ class Tick:
 
     def commit(self) -> Committed:
         """What the turns came to, once all have ended."""
-        return self._finished.commit()
+        return self.finished.commit()
 
     def drop(self) -> None:
         """End the turns that are alive; nothing is committed."""
@@ -293,6 +372,6 @@ class Tick:
 
     def validate(self) -> None:
         """Raise AssertionError where the tick's state contradicts itself."""
-        assert 0 <= self._next <= len(self.due)
+        assert 0 <= self._next <= len(self._todo)
         assert all(turn.coroutine is not None for turn in self._waiting.values())
-        assert len(self.live()) + len(self._finished) == self._next, "a turn was lost"
+        assert len(self.live()) + len(self.finished) == self._next + self._early, "a turn was lost"

@@ -291,11 +291,14 @@ class LimitSettings(_Section):
     `failed_turns` is the share of turns that may end in an exception, over the run so far: above it the run ends.
     `abstained` is the share of asks that may stay without an answer: above it a run continues to its end, and its
     manifest calls it invalid. `live_turns` is how many turns a shard keeps open at once while they wait for the model.
+    `ticks_ahead` is how many ticks beyond the open one turns may begin in, where the society declares who may influence
+    whom (`Society(influence=...)`); with 0 every tick waits for all of the one before.
     """
 
     failed_turns: Share = 0.05
     abstained: Share = 0.2
     live_turns: Count = 10_000
+    ticks_ahead: Annotated[int, Field(ge=0, lt=2**31), RESUME] = 16
 
 
 class Record(_Section):

@@ -59,6 +59,7 @@ WRONG: dict[str, list[Any]] = {
     "surveys": [None, 3, "cesd", Survey("cesd", at=[1]), ["cesd"], [None], {"cesd": [1]}, people],
     "tick_seconds": [0, -1.0, float("nan"), float("inf"), "60", None, True],
     "about": [None, 3],
+    "influence": ["", 3, ["network"], {"network": 1}, lambda: None, lambda a, b: None],
 }  # fmt: skip
 
 

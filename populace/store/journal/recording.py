@@ -103,7 +103,7 @@ class Recording:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._open = False
-        self._mark: tuple[int, Position] | None = None
+        self._marks: dict[int, Position] = {}
         self._unrecorded = Counts()
         self._asked_by_world: tuple[int, Counter[bytes]] = (-1, Counter())
 
@@ -163,10 +163,13 @@ class Recording:
         spent, self._unrecorded = self._unrecorded, Counts()
         return spent
 
-    def mark(self, tick: int) -> None:
-        """Note where the journal stands as `tick` is about to begin."""
-        if self.journal is not None:
-            self._mark = (tick, self.journal.position)
+    def mark(self, tick: int, *, early: bool = False) -> None:
+        """Note where the journal stands as `tick` is about to begin, or `early`, as the first turn of it is."""
+        if self.journal is None:
+            return
+        if not early:
+            self._marks = {at: position for at, position in self._marks.items() if at >= tick}
+        self._marks.setdefault(tick, self.journal.position)
 
     def positions(self, tick: int) -> list[Position]:
         """Sync the journal, and say up to where it and then those of former attempts are behind a checkpoint.
@@ -179,7 +182,8 @@ class Recording:
         if self.journal is None:
             return []
         self.journal.sync()
-        found = [self._mark[1] if self._mark is not None and self._mark[0] == tick else self.journal.position]
+        later = [one for one in self._marks if one >= tick]
+        found = [self._marks[min(later)] if later else self.journal.position]
         for past in self._pasts:
             if past.own:
                 found += past.ends if max(past.index.ticks(), default=-1) < tick else past.since

@@ -1,0 +1,351 @@
+"""Turns that begin before their tick is open, where a society declares who may influence whom. Pure.
+
+An agent's turn of a tick follows from what it did itself in the ticks before, and from those who may influence it: what
+they sent it, and the public fields of theirs that it reads. So once these and itself have ended the tick before, its
+turn may begin, whoever else still waits for the model. That is never a guess: what the turn is given is what it would
+have been given at the tick's opening, and that is checked when the tick opens. Ticks are closed in their order, and all
+that a turn has made takes effect with its tick; so trace, tables and outcomes are those of a run tick by tick.
+
+Agents change as their turns go on, so whoever begins a turn early is kept as it was before: what is saved or asked at a
+tick's edge finds every agent as of that edge.
+
+No turn passes a `fence`: a tick at whose edge levers act begins when it is opened, for all.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from populace.agents.agent import Agent
+from populace.core.draws import WORLD
+from populace.core.errors import ScenarioError, TransportError
+from populace.core.records import Counts, Look, Message
+from populace.kernel.bus import NO_MAIL, Frame, Inbox, Mail
+from populace.kernel.committed import STRIDE
+from populace.kernel.events import Answered, Effect, Looked, Proceed
+from populace.kernel.influence import FIELDS_OF, Influence
+from populace.kernel.tick import Tick
+from populace.kernel.turn import Turn
+
+Ids = NDArray[np.int32]
+
+_BATCHES: Final = 2**32
+"""Batches of looks of tick `t` are numbered from `t` times this on, so that a reply finds its tick."""
+_AS_IT_IS: Final = "run it tick by tick with `--set limits.ticks_ahead=0`, or leave Society(influence=...) out."
+
+
+class Means(msgspec.Struct, frozen=True):
+    """What turns that begin early need of their shard.
+
+    `due` masks the agents who are due in a tick by their activation; `fence` says at which ticks nobody begins early;
+    `make` makes a tick that is not open; `mail` puts what was sent in order; `keep` has agents hold what a checkpoint
+    would give back, once their turns have ended; `pack` packs an agent, where the run is saved; `fields` gives an
+    agent's public fields by name; `timers` are those set before.
+    """
+
+    due: Callable[[int], NDArray[np.bool_]]
+    fence: Callable[[int], bool]
+    make: Callable[[int], Tick]
+    mail: Callable[[Sequence[Frame]], Mail]
+    keep: Callable[[Sequence[int]], None]
+    pack: Callable[[int], bytes] | None
+    fields: Callable[[Agent], dict[str, Any]]
+    timers: Callable[[int], Iterable[int]]
+
+
+class Ahead:
+    """The turns of ticks that are not open yet: at most `most` ticks beyond the one that was opened last.
+
+    The run stands before tick `first` and has `ticks` of them; `live_turns` bounds the turns that are alive at once, in
+    all ticks.
+    """
+
+    def __init__(
+        self, influence: Influence, means: Means, *, first: int, ticks: int, most: int, live_turns: int
+    ) -> None:
+        self._means = means
+        self._ticks_of_run = ticks
+        self._most = most
+        self._live_turns = live_turns
+        self._onto = influence.reverse()
+        self._needs = (np.diff(influence.offsets) + 1).astype(np.int32)
+        self._weight: list[int] = np.diff(self._onto.offsets).tolist()
+        self._base = first - 1
+        """The tick that was opened last."""
+        self._limit = first - 1
+        """The last tick in which turns may begin now."""
+        self._done = np.full(influence.agents, first, np.int32)
+        """How many ticks each agent has behind it."""
+        self._lack: dict[int, NDArray[np.int32]] = {}
+        """By tick, how many of those who matter to each agent, itself among them, have not ended the tick before."""
+        self._held: dict[int, list[Ids]] = {}
+        """By tick beyond the limit, who could begin."""
+        self._ready: list[tuple[int, int, int]] = []
+        """Who begins next: a heap of ticks, the earliest first; then who matters to most others; then the agent."""
+        self._led: dict[int, Tick] = {}
+        self._given: dict[int, dict[int, Sequence[Message]]] = {}
+        """By tick, the inboxes with which turns began."""
+        self._rows: dict[int, dict[int, bytes]] = {}
+        """By tick, agents packed as they were before it."""
+        self._sent: dict[int, dict[int, list[tuple[int, int, bytes]]]] = {}
+        """By tick and receiver, what was sent: (sender, nth, body)."""
+        self._wakes: dict[int, set[int]] = {}
+        self._due: dict[int, NDArray[np.bool_]] = {}
+        self._shown: dict[int, list[tuple[int, dict[str, Any]]]] = {}
+        """By agent, its public fields after each tick that the world may not have closed."""
+        self._proceeding = False
+
+    def handle(self, event: Answered | Looked | Proceed) -> list[Effect]:
+        """Hand what has come to the turns of ticks that are not open; gives what they want to be asked."""
+        match event:
+            case Answered(answers):
+                effects: list[Effect] = []
+                for number in {one.tick for one in answers} & self._led.keys():
+                    effects += self._led[number].handle(event)
+                return effects
+            case Looked(batch, _):
+                led = self._led.get(batch // _BATCHES)
+                return [] if led is None else led.handle(event)
+        self._proceeding = False
+        return []
+
+    def follow(self, opened: Tick | None) -> list[Effect]:
+        """Go by the turns that have ended, in the open tick and beyond it: begin those that waited for nobody else."""
+        effects: list[Effect] = []
+        begun = 0
+        while True:
+            self._put_down(opened)
+            room = self._live_turns - self.turns_alive
+            room -= 0 if opened is None else opened.turns_alive + opened.turns_to_begin
+            batch = [] if begun >= STRIDE else self._begin(min(room, STRIDE))
+            if not batch:
+                break
+            begun += sum(n for _, n in batch)
+            for led, _ in batch:
+                effects += led.go_on()
+        if self._ready and begun >= STRIDE and not self._proceeding:
+            self._proceeding = True
+            effects.append(Proceed())
+        return effects
+
+    def open(self, tick: int, due: list[int], mail: Mail, counts: Counts) -> tuple[Tick | None, dict[int, bytes]]:
+        """A tick opens, in which these agents take a turn, with this mail.
+
+        Gives the tick where turns of it have begun already, and those who have, packed as they were before. Raises
+        TransportError where a turn has begun otherwise than it would begin now.
+        """
+        begun, rows = self._given.pop(tick, {}), self._rows.pop(tick, {})
+        self._check(tick, begun, due, mail)
+        led = self._led.pop(tick, None)
+        if led is not None:
+            led.open(due, begun, mail, counts)
+        self._base = tick
+        self._limit = self._last_to_begin(tick)
+        while self._ready and self._ready[0][0] <= tick:
+            heapq.heappop(self._ready)
+        for kept in (self._lack, self._held, self._due, self._wakes):
+            kept.pop(tick, None)
+        self._sent.pop(tick - 1, None)
+        for agent, shown in list(self._shown.items()):
+            self._shown[agent] = now = [one for one in shown if one[0] >= tick]
+            if not now:
+                del self._shown[agent]
+        self._complete(tick, np.setdiff1d(np.flatnonzero(self._done == tick), due).astype(np.int32))
+        for number in sorted(one for one in self._held if one <= self._limit):
+            for ids in self._held.pop(number):
+                for of, behind in self._reach(number, ids):
+                    self._complete(of, behind)
+        return led, rows
+
+    def follows(self, tick: Tick) -> None:
+        """Have a tick, newly made, tell of the turns that end in it, and read public fields as of its start."""
+        tick.finished.take()
+        tick.number_batches(tick.number * _BATCHES)
+        tick.overlay = self.overlay
+
+    def refuse(self, tick: int, frames: Sequence[Frame], edge: bytes) -> None:
+        """Raise ScenarioError where the world does at a tick's edge what turns cannot begin without."""
+        if any((frame.sender == WORLD).any() for frame in frames):
+            raise ScenarioError(
+                f"tick {tick}: a part of the world sends messages to agents, and where a society declares its "
+                f"influence no turn waits for the world: {_AS_IT_IS}"
+            )
+        if edge:
+            raise ScenarioError(
+                f"tick {tick}: agents are born or leave, and where a society declares its influence that stays as "
+                f"declared: {_AS_IT_IS}"
+            )
+
+    def row(self, agent: int) -> bytes | None:
+        """An agent packed as it was before the first of its turns that have begun early; None for one without any."""
+        return next((self._rows[at][agent] for at in sorted(self._rows) if agent in self._rows[at]), None)
+
+    def overlay(self, tick: int, looks: Sequence[Look], values: Sequence[Any]) -> Sequence[Any]:
+        """The world's replies with public fields as of the start of a tick, where the world is not there yet."""
+        for look, value in zip(looks, values, strict=True):
+            if look.query != FIELDS_OF or not isinstance(value, dict):
+                continue
+            for at, agent in enumerate(look.args["agents"]):
+                fields = next((known for of, known in reversed(self._shown.get(agent, [])) if of < tick), None)
+                if fields is not None:
+                    for name, column in value.items():
+                        column[at] = fields[name]
+        return values
+
+    def drop(self) -> Counts:
+        """End all turns that are alive; nothing is committed. Gives what was billed for them and those that ended."""
+        counts = Counts()
+        for led in self._led.values():
+            counts.add(led.counts.spend())
+            led.drop()
+        self._led = {}
+        return counts
+
+    @property
+    def turns_alive(self) -> int:
+        """How many turns of ticks that are not open wait for something."""
+        return sum(one.turns_alive for one in self._led.values())
+
+    def _last_to_begin(self, tick: int) -> int:
+        last = min(tick + self._most, self._ticks_of_run - 1)
+        return next((one - 1 for one in range(tick + 1, last + 1) if self._means.fence(one)), last)
+
+    def _put_down(self, opened: Tick | None) -> None:
+        """Take what turns that have ended made; who may go on then is made ready."""
+        for one in ([] if opened is None else [opened], list(self._led.values())):
+            for tick in one:
+                if turns := tick.finished.take():
+                    self._means.keep([turn.id for turn in turns])
+                    self._take(tick.number, turns)
+
+    def _take(self, tick: int, turns: Sequence[Turn]) -> None:
+        sent, size = self._sent.setdefault(tick, {}), len(self._done)
+        for turn in turns:
+            if fields := self._means.fields(turn.agent):
+                self._shown.setdefault(turn.id, []).append((tick, fields))
+            if turn.failure is not None:
+                continue
+            for nth, (to, body) in enumerate(zip(turn.to, turn.bodies, strict=True)):
+                if 0 <= to < size:
+                    sent.setdefault(to, []).append((turn.id, nth, body))
+            for wake in turn.wakes or ():
+                if wake < self._ticks_of_run:
+                    self._wakes_of(wake).add(turn.id)
+        self._complete(tick, np.array([turn.id for turn in turns], np.int32))
+
+    def _wakes_of(self, tick: int) -> set[int]:
+        known = self._wakes.get(tick)
+        if known is None:
+            known = self._wakes[tick] = set(self._means.timers(tick))
+        return known
+
+    def _complete(self, tick: int, ids: Ids) -> None:
+        """These agents have a tick behind them, and so have those who take no turn in the ticks after it."""
+        todo = deque([(tick, ids)])
+        while todo:
+            tick, ids = todo.popleft()
+            following = tick + 1
+            self._done[ids] = following
+            if not len(ids) or following >= self._ticks_of_run:
+                continue
+            lack = self._lack.get(following)
+            if lack is None:
+                lack = self._lack[following] = self._needs.copy()
+            touched = np.concatenate((_rows_of(self._onto, ids), ids))
+            if len(ids) == 1:  # nobody stands there twice
+                lack[touched] -= 1
+                free = touched[lack[touched] == 0]
+            else:
+                np.subtract.at(lack, touched, 1)
+                free = np.unique(touched[lack[touched] == 0])
+            if not len(free):
+                continue
+            if following > self._limit:
+                self._held.setdefault(following, []).append(free)
+            else:
+                todo.extend(self._reach(following, free))
+
+    def _reach(self, tick: int, ids: Ids) -> list[tuple[int, Ids]]:
+        """These agents have nobody left to wait for in a tick; gives those who take no turn in it, with its number."""
+        due = self._due.get(tick)
+        if due is None:
+            due = self._due[tick] = self._means.due(tick)
+        sent, wakes = self._sent.get(tick - 1, {}), self._wakes_of(tick)
+        idle: list[int] = []
+        for agent, active in zip(ids.tolist(), due[ids].tolist(), strict=True):
+            if active or agent in sent or agent in wakes:
+                heapq.heappush(self._ready, (tick, -self._weight[agent], agent))
+            else:
+                idle.append(agent)
+        return [(tick, np.array(idle, np.int32))] if idle else []
+
+    def _begin(self, room: int) -> list[tuple[Tick, int]]:
+        """Begin turns of the earliest tick in which any may begin, at most so many; gives the tick, and how many."""
+        if not self._ready or room <= 0:
+            return []
+        number, agents = self._ready[0][0], list[int]()
+        while self._ready and self._ready[0][0] == number and len(agents) < room:
+            agents.append(heapq.heappop(self._ready)[2])
+        led = self._led.get(number)
+        if led is None:
+            led = self._led[number] = self._means.make(number)
+        mail, given = self._mail_of(number, agents), self._given.setdefault(number, {})
+        rows, pack = self._rows.setdefault(number, {}), self._means.pack
+        for agent in agents:
+            if pack is not None:
+                rows[agent] = pack(agent)
+            inbox = given[agent] = NO_MAIL if mail is None else mail.inbox(agent)
+            led.begin(agent, inbox)
+        return [(led, len(agents))]
+
+    def _mail_of(self, tick: int, agents: Sequence[int]) -> Mail | None:
+        """What these agents read in a tick; None where nobody has sent them anything."""
+        boxes = self._sent.get(tick - 1, {})
+        rows = sorted((*one[:2], agent, one[2]) for agent in agents for one in boxes.pop(agent, ()))
+        if not rows:
+            return None
+        sender, nth, receiver = (np.array([row[at] for row in rows], np.int32) for at in range(3))
+        bodies = [row[3] for row in rows]
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum([len(body) for body in bodies], out=offsets[1:])
+        return self._means.mail([Frame(tick - 1, 0, 0, 0, sender, receiver, nth, offsets, b"".join(bodies))])
+
+    def _check(self, tick: int, begun: dict[int, Sequence[Message]], due: list[int], mail: Mail) -> None:
+        """Raise TransportError where turns that have begun have no place in the tick, or other mail."""
+        known = set(due)
+        for agent, inbox in begun.items():
+            if agent not in known or _packed(inbox) != _packed(mail.inbox(agent)):
+                raise TransportError(
+                    f"tick {tick}: the turn of agent {agent} began before it could know what it was to read. That is "
+                    "a bug in populace: please report it. The run can go on with `--set limits.ticks_ahead=0`."
+                )
+
+    def validate(self) -> None:
+        """Raise AssertionError where the state contradicts itself."""
+        assert all(self._base < number <= self._limit for number in self._led)
+        assert int(self._done.min(initial=self._ticks_of_run)) >= self._base
+        assert int(self._done.max(initial=0)) <= self._limit + 1
+        for led in self._led.values():
+            led.validate()
+
+
+def _packed(inbox: Sequence[Message]) -> list[tuple[int, bytes]]:
+    """An inbox as it came, nothing decoded."""
+    return inbox.packed() if isinstance(inbox, Inbox) else []
+
+
+def _rows_of(influence: Influence, ids: Ids) -> Ids:
+    """The rows of these agents, one after the other."""
+    if len(ids) == 1:
+        return influence.of(int(ids[0]))
+    starts = influence.offsets[ids]
+    counts = influence.offsets[ids + 1] - starts
+    places = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(int(counts.sum()))
+    return influence.by[places]
