@@ -105,16 +105,22 @@ class Ahead:
     def handle(self, event: Answered | Looked | Proceed) -> list[Effect]:
         """Hand what has come to the turns of ticks that are not open; gives what they want to be asked."""
         match event:
+            case Proceed():
+                self._proceeding = False
+                return []
+        effects: list[Effect] = []
+        for number in self.ticks_of(event) & self._led.keys():
+            effects += self._led[number].handle(event)
+        return effects
+
+    def ticks_of(self, event: Answered | Looked | Proceed) -> set[int]:
+        """To which ticks something that has come belongs; none that is known for what goes on with the open one."""
+        match event:
             case Answered(answers):
-                effects: list[Effect] = []
-                for number in {one.tick for one in answers} & self._led.keys():
-                    effects += self._led[number].handle(event)
-                return effects
+                return {one.tick for one in answers}
             case Looked(batch, _):
-                led = self._led.get(batch // _BATCHES)
-                return [] if led is None else led.handle(event)
-        self._proceeding = False
-        return []
+                return {batch // _BATCHES}
+        return set()
 
     def follow(self, opened: Tick | None) -> list[Effect]:
         """Go by the turns that have ended, in the open tick and beyond it: begin those that waited for nobody else."""
@@ -122,9 +128,11 @@ class Ahead:
         begun = 0
         while True:
             self._put_down(opened)
+            if not self._ready or begun >= STRIDE:
+                break
             room = self._live_turns - self.turns_alive
             room -= 0 if opened is None else opened.turns_alive + opened.turns_to_begin
-            batch = [] if begun >= STRIDE else self._begin(min(room, STRIDE))
+            batch = self._begin(min(room, STRIDE))
             if not batch:
                 break
             begun += sum(n for _, n in batch)
@@ -258,13 +266,7 @@ class Ahead:
             lack = self._lack.get(following)
             if lack is None:
                 lack = self._lack[following] = self._needs.copy()
-            touched = np.concatenate((_rows_of(self._onto, ids), ids))
-            if len(ids) == 1:  # nobody stands there twice
-                lack[touched] -= 1
-                free = touched[lack[touched] == 0]
-            else:
-                np.subtract.at(lack, touched, 1)
-                free = np.unique(touched[lack[touched] == 0])
+            free = _count_down(lack, self._onto, ids)
             if not len(free):
                 continue
             if following > self._limit:
@@ -341,10 +343,24 @@ def _packed(inbox: Sequence[Message]) -> list[tuple[int, bytes]]:
     return inbox.packed() if isinstance(inbox, Inbox) else []
 
 
+def _count_down(lack: Ids, onto: Influence, ids: Ids) -> Ids:
+    """Take one off for each of these agents, and for all whom they influence; gives who lack nobody any more."""
+    if len(ids) == 1:  # as most turns end
+        (one,) = ids.tolist()
+        free = []
+        for other in (*onto.of(one).tolist(), one):
+            left = lack[other] - 1
+            lack[other] = left
+            if not left:
+                free.append(other)
+        return np.array(free, np.int32)
+    touched = np.concatenate((_rows_of(onto, ids), ids))
+    np.subtract.at(lack, touched, 1)
+    return np.unique(touched[lack[touched] == 0])
+
+
 def _rows_of(influence: Influence, ids: Ids) -> Ids:
     """The rows of these agents, one after the other."""
-    if len(ids) == 1:
-        return influence.of(int(ids[0]))
     starts = influence.offsets[ids]
     counts = influence.offsets[ids + 1] - starts
     places = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(int(counts.sum()))

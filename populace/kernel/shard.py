@@ -204,7 +204,10 @@ class Shard:
         effects = ahead.handle(event)
         if self.open is None:
             return effects + ahead.follow(None)
-        self.open.elsewhere = ahead.turns_alive
+        if self.open.turns_to_begin:
+            self.open.elsewhere = ahead.turns_alive
+        elif self.open.number not in ahead.ticks_of(event):
+            return self._end_of(self.open, effects)
         return self._end_of(self.open, effects + self.open.handle(event))
 
     def _end_of(self, tick: Tick, effects: list[Effect]) -> list[Effect]:
