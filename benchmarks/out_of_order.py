@@ -1,6 +1,6 @@
 """How much sooner a run ends where turns wait for those who influence them alone: makespan beside the lower bound.
 
-    python benchmarks/out_of_order.py [--agents N] [--degree N] [--slots N] [--sigma F] [--ticks N] [--ahead N ...]
+    python benchmarks/out_of_order.py [--agents N] [--degree N] [--slots N] [--slow N] [--sigma F] [--ticks N]
 
 Agents are asked once a tick, and each of `--degree` others, drawn by lot, may influence it. Calls take a log-normal
 time with a median of 1 s, `--slots` of them at once; the call that is waited for longest in ticks goes first. The clock
@@ -23,7 +23,7 @@ import time
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -37,6 +37,9 @@ from populace.data.societies import find_society
 from populace.env import Network, World
 from populace.models.protocol import Deliver, Pressure
 from populace.settings import load_settings
+
+SLOWER: Final = 10.0
+"""How many times as long a slow endpoint takes."""
 
 
 class Dials(Parameters):
@@ -102,15 +105,19 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class Slots:
-    """A model that answers so many calls at once, each after a time drawn for its ask; the earliest tick goes first."""
+    """A model that answers so many calls at once, each after a time drawn for its ask; the earliest tick goes first.
+
+    The last `slow` of the slots are those of an endpoint that takes ten times as long.
+    """
 
     def __init__(self, slots: int, sigma: float, seed: int, slow: int = 0) -> None:
         self.failure: Exception | None = None
         self.slots = slots
-        self.free = slots
+        self.free = list(range(slots))
         self.sigma = sigma
         self.seed = seed
         self.took_s: dict[tuple[int, int], float] = {}
+        """What each call takes where nothing is slow."""
         self.slow = slow
         self._waiting: list[tuple[int, int, int, Ask, Deliver]] = []
         self._entries = count()
@@ -120,7 +127,7 @@ class Slots:
 
     def pressure(self) -> Pressure:
         """What waits and what is in flight."""
-        return Pressure(waiting=len(self._waiting), in_flight=self.slots - self.free)
+        return Pressure(waiting=len(self._waiting), in_flight=self.slots - len(self.free))
 
     def offer(self, asks: Sequence[Ask], deliver: Deliver) -> None:
         """Queue the asks."""
@@ -132,14 +139,15 @@ class Slots:
         loop = asyncio.get_running_loop()
         while self.free and self._waiting:
             *_, ask, deliver = heapq.heappop(self._waiting)
-            self.free -= 1
+            slot = heapq.heappop(self.free)
             draw = Stream(self.seed, ask.agent, ask.tick, "latency")
             took_s = math.exp(draw.normal(0.0, self.sigma))
             self.took_s[ask.agent, ask.tick] = took_s
-            loop.call_later(took_s, self._done, ask, deliver)
+            slow = slot >= self.slots - self.slow
+            loop.call_later(SLOWER * took_s if slow else took_s, self._done, slot, ask, deliver)
 
-    def _done(self, ask: Ask, deliver: Deliver) -> None:
-        self.free += 1
+    def _done(self, slot: int, ask: Ask, deliver: Deliver) -> None:
+        heapq.heappush(self.free, slot)
         deliver([Answer(ask.agent, ask.tick, ask.nth, "answered", "x" * (1 + ask.agent % 7), calls=1)])
         self._start()
 
@@ -153,7 +161,7 @@ class Slots:
         """Nothing."""
 
 
-def bound_s(took_s: dict[tuple[int, int], float], influences: list[list[int]], ticks: int, slots: int) -> float:
+def bound_s(took_s: dict[tuple[int, int], float], influences: list[list[int]], ticks: int, slots: float) -> float:
     """The longer of all calls' time over the slots, and the longest chain of turns that wait for one another."""
     through = [0.0] * len(influences)
     for tick in range(ticks):
@@ -167,7 +175,7 @@ def bound_s(took_s: dict[tuple[int, int], float], influences: list[list[int]], t
 
 def play(options: argparse.Namespace, ahead: int) -> tuple[float, float, float, str]:
     """One run: its makespan and its lower bound in virtual seconds, seconds of CPU, and its trace hash."""
-    model = Slots(options.slots, options.sigma, options.seed)
+    model = Slots(options.slots, options.sigma, options.seed, options.slow)
     host.build_gateway = lambda *_args, **_options: model  # type: ignore[assignment]
     settings = load_settings(
         model__kind="scripted", agents=options.agents, ticks=options.ticks, seed=options.seed, journal="off",
@@ -182,7 +190,8 @@ def play(options: argparse.Namespace, ahead: int) -> tuple[float, float, float, 
         makespan_s = runner.get_loop().time()
     made = _world(argparse.Namespace(agents=options.agents, parameters=Dials(options.degree), seed=options.seed), None)
     influences = [made.network.out.of(agent).tolist() for agent in range(options.agents)]
-    bound = bound_s(model.took_s, influences, options.ticks, options.slots)
+    rate = options.slots - options.slow + options.slow / SLOWER
+    bound = bound_s(model.took_s, influences, options.ticks, rate)
     return makespan_s, bound, cpu_s, manifest["trace_hash"]
 
 
@@ -192,6 +201,7 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=1000)
     parser.add_argument("--degree", type=int, default=4)
     parser.add_argument("--slots", type=int, default=256)
+    parser.add_argument("--slow", type=int, default=0, help="how many of the slots take ten times as long")
     parser.add_argument("--sigma", type=float, default=1.0)
     parser.add_argument("--ticks", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)

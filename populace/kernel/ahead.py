@@ -46,8 +46,8 @@ class Means(msgspec.Struct, frozen=True):
 
     `due` masks the agents who are due in a tick by their activation; `fence` says at which ticks nobody begins early;
     `make` makes a tick that is not open; `mail` puts what was sent in order; `keep` has agents hold what a checkpoint
-    would give back, once their turns have ended; `pack` packs an agent, where the run is saved; `fields` gives an
-    agent's public fields by name; `timers` are those set before.
+    would give back, once their turns have ended; `pack` packs an agent; `fields` gives an agent's public fields by
+    name; `timers` are those set before.
     """
 
     due: Callable[[int], NDArray[np.bool_]]
@@ -55,7 +55,7 @@ class Means(msgspec.Struct, frozen=True):
     make: Callable[[int], Tick]
     mail: Callable[[Sequence[Frame]], Mail]
     keep: Callable[[Sequence[int]], None]
-    pack: Callable[[int], bytes] | None
+    pack: Callable[[int], bytes]
     fields: Callable[[Agent], dict[str, Any]]
     timers: Callable[[int], Iterable[int]]
 
@@ -301,8 +301,7 @@ class Ahead:
         mail, given = self._mail_of(number, agents), self._given.setdefault(number, {})
         rows, pack = self._rows.setdefault(number, {}), self._means.pack
         for agent in agents:
-            if pack is not None:
-                rows[agent] = pack(agent)
+            rows[agent] = pack(agent)
             inbox = given[agent] = NO_MAIL if mail is None else mail.inbox(agent)
             led.begin(agent, inbox)
         return [(led, len(agents))]

@@ -40,7 +40,9 @@ class Influence(msgspec.Struct, frozen=True):
         return len(self.offsets) - 1
 
     def of(self, agent: int) -> NDArray[np.int32]:
-        """Who may influence an agent: ids, sorted; a view."""
+        """Who may influence an agent: ids, sorted; a view. Nobody influences who was born since."""
+        if agent >= self.agents:
+            return self.by[:0]
         return self.by[self.offsets[agent] : self.offsets[agent + 1]]
 
     def allows(self, agent: int, by: int) -> bool:

@@ -346,7 +346,7 @@ class Shard:
             make=lambda tick: self._make_tick(self._scope_of(tick), [], Mail([], plan.inbox_messages), Counts()),
             mail=lambda frames: Mail(frames, plan.inbox_messages, seed),
             keep=self._keep,
-            pack=row if plan.saved else None,
+            pack=row,
             fields=self._fields.named,
             timers=lambda tick: self.timers.get(tick, ()),
         )

@@ -6,11 +6,15 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from support.attempts import Counting, asked, go, go_until, same_tables
-from support.running import Shuffled, wrap_gateways
+from support.attempts import Counting, asked, go, same_tables
+from support.running import Shuffled, run_local, settings_of, wrap_gateways
 
-from populace.core.errors import PopulaceError, ScenarioError, SettingsError, TransportError
+from populace.cluster.coordinator import Coordinator
+from populace.cluster.local import LocalTransport
+from populace.core.errors import Interrupted, PopulaceError, ScenarioError, SettingsError, TransportError
+from populace.data.societies import find_society
 from populace.env import World
 from populace.kernel.ahead import Ahead
 from populace.kernel.shard import Shard
@@ -67,7 +71,7 @@ def ran_ahead(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 class Straggling(Counting):
-    """Some agents are answered only once nobody else has anything to do."""
+    """Some agents' asks, those of `whom`, are heard of only once nobody else has anything to do: `come` takes them."""
 
     def __init__(self, inner: Any) -> None:
         super().__init__(inner, [])
@@ -75,10 +79,16 @@ class Straggling(Counting):
         self.open_ = self.idle = 0
         self.passing = False
 
+    def whom(self, ask: Any) -> bool:
+        return bool(ask.agent % 6 == 0)
+
+    def come(self, ask: Any, deliver: Any) -> None:
+        self.inner.offer([ask], deliver)
+
     def offer(self, asks: Any, deliver: Any) -> None:
         self.idle = 0
-        self.late += [(ask, deliver) for ask in asks if ask.agent % 6 == 0]
-        prompt = [ask for ask in asks if ask.agent % 6]
+        self.late += [(ask, deliver) for ask in asks if self.whom(ask)]
+        prompt = [ask for ask in asks if not self.whom(ask)]
         self.open_ += len(prompt)
 
         def delivered(answers: Any) -> None:
@@ -90,18 +100,17 @@ class Straggling(Counting):
             self.inner.offer(prompt, delivered)
         if self.late and not self.passing:
             self.passing = True
-            asyncio.get_running_loop().call_soon(self.turn_by)
+            asyncio.get_running_loop().call_soon(self.pass_by)
 
-    def turn_by(self) -> None:
-        """A turn of the event loop has gone by."""
+    def pass_by(self) -> None:
+        """The event loop has gone round."""
         self.idle += 1
         if not self.open_ and self.idle > 30 and self.late:
-            ask, deliver = self.late.pop(0)
             self.idle = 0
-            self.inner.offer([ask], deliver)
+            self.come(*self.late.pop(0))
         self.passing = bool(self.late)
         if self.passing:
-            asyncio.get_running_loop().call_soon(self.turn_by)
+            asyncio.get_running_loop().call_soon(self.pass_by)
 
 
 def alike(one: dict[str, Any] | None, other: dict[str, Any]) -> None:
@@ -153,12 +162,55 @@ def test_control_public_fields_as_the_world_has_them_are_another_run(
     assert other["trace_hash"] != barrier[0]["trace_hash"]
 
 
-def held(out: Path, **options: Any) -> dict[str, Any]:
-    """A run that is stopped while one agent waits in tick 5 and others are ahead of it."""
-    return go_until(
-        out, NEIGHBOURS, lambda ask: ask.tick >= 5 and ask.agent == 6, 0, ticks=TICKS, checkpoint__every_ticks=2,
-        **options,
-    )  # fmt: skip
+class Looking:
+    """Looks at all agents at every edge."""
+
+    base_url = None
+
+    def __init__(self) -> None:
+        self.seen: dict[int, dict[int, bytes]] = {}
+
+    async def at(self, transport: Any, tick: int) -> None:
+        self.seen[tick] = (await transport.peek(np.arange(24, dtype=np.int32))).agents
+
+
+def looked(out: Path, **options: Any) -> dict[int, dict[int, bytes]]:
+    probe = Looking()
+    settings = settings_of(ticks=6, **options)
+    asyncio.run(Coordinator(find_society(NEIGHBOURS), settings, LocalTransport(), out, probe=probe).run())
+    return probe.seen
+
+
+def test_who_looks_at_agents_at_an_edge_sees_them_as_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ran_ahead: list[int]
+) -> None:
+    wrap_gateways(monkeypatch, Straggling)
+    before = looked(tmp_path / "barrier", **BARRIER)
+    assert looked(tmp_path / "saved") == before
+    assert looked(tmp_path / "unsaved", journal="off") == before
+    assert len(ran_ahead) > 50
+    monkeypatch.setattr(Shard, "row_at_edge", lambda *_: None)
+    assert looked(tmp_path / "control") != before
+
+
+def held(out: Path) -> dict[str, Any]:
+    """A run that is stopped while agent 6 waits in tick 5, or the first after it in which it asks, and all who can are
+    ahead of it."""
+    settings = settings_of(ticks=TICKS, checkpoint__every_ticks=2)
+    coordinator = Coordinator(find_society(NEIGHBOURS), settings, LocalTransport(), out)
+
+    class Holding(Straggling):
+        def whom(self, ask: Any) -> bool:
+            return bool(ask.tick >= 5 and ask.agent == 6)
+
+        def come(self, ask: Any, deliver: Any) -> None:
+            coordinator.stop()
+
+    with pytest.MonkeyPatch.context() as patch:
+        wrap_gateways(patch, Holding)
+        with pytest.raises(Interrupted):
+            asyncio.run(coordinator.run())
+    return read_manifest(out)
 
 
 def test_a_run_that_is_stopped_with_several_ticks_open_goes_on_and_pays_nothing_twice(
@@ -350,8 +402,6 @@ class Notes:
 def test_what_keeps_a_run_together_is_said(
     tmp_path: Path, options: dict[str, Any], why: str, monkeypatch: pytest.MonkeyPatch, ran_ahead: list[int]
 ) -> None:
-    from support.running import run_local
-
     notes = Notes()
     manifest = run_local(tmp_path, NEIGHBOURS, [notes], ticks=4, **options)
     assert manifest["status"] == "complete"
