@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from support import theorists
+from support import neighbours, theorists
 from support.command import populace
 from support.levers import ALL, RESIDENTS
 from support.running import SOCIETIES, run_local, settings_of
@@ -19,6 +19,7 @@ from populace.store.manifest import read_manifest
 from populace.store.tables.tables import read_table
 
 THEORISTS = str(theorists.__file__)
+NEIGHBOURS = str(neighbours.__file__)
 
 pytestmark = pytest.mark.ray
 
@@ -41,6 +42,17 @@ def test_invariant_1_ray_gives_the_trace_of_one_process(tmp_path, ray_cluster, s
     for key in ("messages", "asks", "actions", "turns", "turns_failed", "calls_billed"):
         assert there[key] == here[key], key
     for name in ("agents", "messages", "outcomes", "failures"):
+        assert read_table(tmp_path / "here", name).equals(read_table(tmp_path / "there", name)), name
+
+
+def test_turns_begin_early_on_ray_and_the_run_is_that_of_one_process_tick_by_tick(tmp_path, ray_cluster):
+    """In one shard: several wait for one another at every tick's end."""
+    latency = {"model__latency__median_s": 0.005, "model__latency__sigma": 1.0}
+    here = run_local(tmp_path / "here", NEIGHBOURS, limits__ticks_ahead=0)
+    there = run_on_ray(tmp_path / "there", NEIGHBOURS, **latency)
+    assert there["trace_hashes"] == here["trace_hashes"]
+    assert there["world_hashes"] == here["world_hashes"]
+    for name in ("agents", "messages", "outcomes", "failures", "actions"):
         assert read_table(tmp_path / "here", name).equals(read_table(tmp_path / "there", name)), name
 
 
