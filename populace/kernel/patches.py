@@ -24,11 +24,23 @@ def changed_rows(was: NDArray[Any], now: NDArray[Any]) -> Rows | None:
 
     Rows may have been added at the end.
     """
+    if was is now and is_frozen(now):
+        return np.zeros(0, np.uint32)
     before, size = len(was), len(now)
     if was.dtype != now.dtype or was.shape[1:] != now.shape[1:] or not 0 < before <= size < _MOST_ROWS:
         return None
     found = np.flatnonzero(_differ(_words(was), _words(now[:before]))).astype(np.uint32)
     return found if size == before else np.concatenate((found, np.arange(before, size, dtype=np.uint32)))
+
+
+def is_frozen(array: NDArray[Any]) -> bool:
+    """Whether nobody can write to an array: neither to it nor to the one that it is a view of."""
+    base = array
+    while isinstance(base, np.ndarray) and not base.flags.writeable:
+        if base.base is None:
+            return True
+        base = base.base
+    return False
 
 
 def _differ(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:

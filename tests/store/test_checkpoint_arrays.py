@@ -24,6 +24,7 @@ STEPS = st.lists(
         st.tuples(st.just("remove"), st.lists(st.integers(0, 60), min_size=1, max_size=3)),
         st.tuples(st.just("retype"), st.sampled_from(["<f8", "<i4", "|b1", "|u1"])),
         st.tuples(st.just("again"), st.just(0)),
+        st.tuples(st.just("freeze"), st.just(0)),
     ),
     min_size=3, max_size=14,
 )  # fmt: skip
@@ -38,6 +39,10 @@ def stepped(array: np.ndarray[Any, Any], step: tuple[str, Any]) -> np.ndarray[An
         return np.delete(array, [one for one in given_ if one < len(array)][: len(array) - 1], axis=0)
     if what == "retype":
         return np.nan_to_num(array).astype(given_)
+    if what == "freeze":
+        array = array.copy()
+        array.flags.writeable = False
+        return array
     array = array.copy()
     for at, value in given_ or ():
         if at < len(array) and (array.dtype.kind == "f" or VALUES[value] == VALUES[value]):
@@ -149,3 +154,29 @@ def test_a_patch_of_another_array_is_refused() -> None:
     with pytest.raises(ValueError, match="are no change of"):
         apply_patch(np.zeros(9), data)
     assert patches.patch_bytes(array, 2) == len(data)
+
+
+def test_an_array_that_nobody_can_change_is_not_copied_and_a_view_of_another_is(tmp_path: Path) -> None:
+    store = Checkpoints(tmp_path, run="r")
+    own = np.arange(100_000.0)
+    own.flags.writeable = False
+    base = np.arange(100_000.0)
+    view = base[:]
+    view.flags.writeable = False
+    assert patches.is_frozen(own)
+    assert not patches.is_frozen(view)
+    for tick in range(3):
+        store.save(tick, {"own": own, "view": view})
+        base[tick] = -1.0
+        found = latest(tmp_path)
+        assert found is not None
+        assert same(found.blocks["view"][:tick], np.full(tick, -1.0))
+
+
+def test_control_a_view_that_is_taken_for_its_own_array_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patches, "is_frozen", lambda array: not array.flags.writeable)
+    monkeypatch.setattr(generations, "is_frozen", lambda array: not array.flags.writeable)
+    with pytest.raises(AssertionError):
+        test_an_array_that_nobody_can_change_is_not_copied_and_a_view_of_another_is(tmp_path)

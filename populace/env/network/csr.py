@@ -91,7 +91,7 @@ class Csr:
         change = np.bincount(source[new], minlength=self.size) - np.bincount(source[dropped], minlength=self.size)
         offsets = self.offsets.copy()
         offsets[1:] += np.cumsum(change)
-        return Csr(offsets, _filled(old, targets, target[new]), _filled(old, weights, given[new]))
+        return Csr(frozen(offsets), frozen(_filled(old, targets, target[new])), _filled(old, weights, given[new]))
 
 
 def _filled(old: NDArray[np.bool_], kept: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
@@ -104,22 +104,29 @@ def _filled(old: NDArray[np.bool_], kept: NDArray[Any], new: NDArray[Any]) -> ND
     return column
 
 
+def frozen(column: NDArray[Any]) -> NDArray[Any]:
+    """The same column, which nobody can write to from now on: whoever keeps it need not copy it."""
+    column.flags.writeable = False
+    return column
+
+
 def unweighted(offsets: NDArray[np.int64], targets: NDArray[np.int32]) -> Csr:
     """Rows of edges that all weigh 1.0, which takes no memory."""
-    return Csr(offsets, targets, _ones(len(targets)))
+    return Csr(frozen(offsets), frozen(targets), ones(len(targets)))
 
 
 def compact(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """The same weights, in no memory where all of them are 1.0."""
-    return _ones(len(weights)) if _is_one(weights) or bool((weights == 1.0).all()) else weights
+    return ones(len(weights)) if is_one(weights) or bool((weights == 1.0).all()) else weights
 
 
-def _ones(length: int) -> NDArray[np.float64]:
+def ones(length: int) -> NDArray[np.float64]:
+    """Weights of 1.0, which take no memory."""
     return np.broadcast_to(np.float64(1.0), (length,))
 
 
-def _is_one(weights: NDArray[np.float64]) -> bool:
-    """Whether this is what `_ones` gives."""
+def is_one(weights: NDArray[np.float64]) -> bool:
+    """Whether this is what `ones` gives."""
     return weights.strides == (0,) and len(weights) > 0 and weights[0] == 1.0
 
 
@@ -130,7 +137,7 @@ def build(size: int, source: ArrayLike, target: ArrayLike, weight: ArrayLike | N
     size - 1, self loops, repeated edges, weights that are not finite, and columns of different lengths.
     """
     sources, targets = _ids(source, f"{where}, source"), _ids(target, f"{where}, target")
-    weights = _ones(len(sources)) if weight is None else np.asarray(weight)
+    weights = ones(len(sources)) if weight is None else np.asarray(weight)
     if weights.dtype.kind not in "fiu" and weights.size:
         raise ScenarioError(f"{where}: weights are numbers, got {weights.dtype}")
     if not len(sources) == len(targets) == len(weights):
@@ -166,7 +173,7 @@ def _sort(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Keys source * size + target, ascending, and their weights."""
     keys = source.astype(np.int64) * size + target
-    if _is_one(weight):
+    if is_one(weight):
         return np.sort(keys, kind="stable"), weight
     order = np.argsort(keys, kind="stable")
     return keys[order], weight[order]
@@ -176,4 +183,4 @@ def _from_keys(size: int, keys: NDArray[np.int64], weights: NDArray[np.float64])
     source, target = np.divmod(keys, size)
     offsets = np.zeros(size + 1, dtype=np.int64)
     np.cumsum(np.bincount(source, minlength=size), out=offsets[1:])
-    return Csr(offsets, target.astype(np.int32), weights)
+    return Csr(frozen(offsets), frozen(target.astype(np.int32)), weights)

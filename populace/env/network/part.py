@@ -13,7 +13,7 @@ from populace.core.errors import ScenarioError
 from populace.env.digest import RowDigests, join_digests
 from populace.env.network import graphs, homophily
 from populace.env.network.assortativity import assortativity
-from populace.env.network.csr import Csr, build, compact
+from populace.env.network.csr import Csr, build, compact, frozen, is_one, ones
 from populace.env.network.graphs import Setup
 from populace.env.part import Batch, Opening, Part, action, query
 
@@ -393,8 +393,13 @@ class Network(Part):
         return {"ties": {"source": self.out.sources(), "target": self.out.targets, "weight": self.out.weights}}
 
     def state(self) -> dict[str, Any]:
-        """The rows of edges."""
-        return {"offsets": self._out.offsets, "targets": self._out.targets, "weights": self._out.weights}
+        """The rows of edges; no weights where all are 1.0."""
+        weights = self._out.weights
+        return {
+            "offsets": self._out.offsets,
+            "targets": self._out.targets,
+            "weights": np.zeros(0) if is_one(weights) else weights,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take a state of the same number of agents."""
@@ -402,10 +407,10 @@ class Network(Part):
             had = len(state["offsets"]) - 1
             raise ScenarioError(f"part '{self.name}' has {had} agents in the checkpoint, not {self.world.agents}")
         self._size = self.world.agents
+        targets = _own(state["targets"], np.int32)
+        weights = np.array(state["weights"], np.float64)
         self._out = Csr(
-            np.asarray(state["offsets"], dtype=np.int64),
-            np.asarray(state["targets"], dtype=np.int32),
-            compact(np.asarray(state["weights"], dtype=np.float64)),
+            _own(state["offsets"], np.int64), targets, compact(weights) if len(weights) else ones(len(targets))
         )
         self._in = None
         self._edits.clear()
@@ -415,6 +420,12 @@ class Network(Part):
 _EMPTY = build(1, [], [], None, "Network")
 _HEAVIEST = 1e300
 _MOST_AGENTS = 2**31
+
+
+def _own(column: Any, dtype: Any) -> NDArray[Any]:
+    """A column that nobody writes to, copied where somebody might."""
+    given = np.asarray(column, dtype)
+    return given if not given.flags.writeable and given.flags.owndata else frozen(given.copy())
 
 
 def _arguments(args: dict[str, Any], needed: set[str], optional: set[str]) -> str:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from populace.core.errors import CheckpointDamaged, StorageError
 from populace.kernel.blocks import Block, Rows, Shape, encode_block, encode_rows, merge, pages
 from populace.kernel.patches import Rows as Changed
-from populace.kernel.patches import changed_rows, encode_patch, patch_bytes
+from populace.kernel.patches import changed_rows, encode_patch, is_frozen, patch_bytes
 from populace.store.checkpoint.file import (
     TEMPORARY,
     BlockEntry,
@@ -358,9 +358,13 @@ class _Line:
 
 
 def _kept_copy(kept: _Kept | None, array: NDArray[Any], rows: Changed | None) -> NDArray[Any]:
-    """A copy of the array, made from the one that is kept where that is less work."""
-    if kept is None or rows is None or kept.array is array or len(kept.array) != len(array):
-        return array if kept is not None and kept.array is array else array.copy()
+    """A copy of the array, made from the one that is kept where that is less work; itself if nobody can change it."""
+    if is_frozen(array):
+        return array
+    if kept is None or rows is None or len(kept.array) != len(array) or not kept.array.flags.writeable:
+        return array.copy()
+    if kept.array is array:
+        return array
     kept.array[rows] = array[rows]
     return kept.array
 
