@@ -66,6 +66,7 @@ from populace.store.journal.recording import billed_in, cost_of, spent_in
 from populace.store.journal.write import Policy
 from populace.store.manifest import peak_rss_mb
 from populace.store.register import named_whole
+from populace.store.remote.lease import fence_of
 from populace.store.remote.mirror import Mirror
 from populace.store.tables.tables import Tables
 from populace.store.trust import remember
@@ -309,7 +310,10 @@ class Coordinator:
                     spent += await asyncio.to_thread(spent_in, past, first)  # a state's total has the ticks before
             spent = spent.at_least(job.spent)
             job = msgspec.structs.replace(job, attempt=attempt, journal=store.journal_place, spent=spent)
-        job = msgspec.structs.replace(job, pasts=pasts, eras=course.file.eras, replay=course.replay)
+        lease = self._uploads.ticket
+        job = msgspec.structs.replace(job, pasts=pasts, eras=course.file.eras, replay=course.replay, lease=lease)
+        if self._probe is not None:
+            self._probe.fence = fence_of(lease)
         until = self.settings.until_interactions
         barrier = Barrier(self.settings.shards, job.ticks, first, job.attempt, until=until)
         opened = await self._unless_stopped(self._transport.start(job))
@@ -318,6 +322,8 @@ class Coordinator:
         self._audience.happened(Happening("attempt", tick=first, fields={"attempt": job.attempt, **known}))
         if job.attempt and not (self._taken_over and job.attempt == 1):
             self._audience.note(going_on(first, opened.on_record))
+        if store is not None:
+            await self._unless_stopped(self._transport.reach(store.checkpoints))
         if state is not None:
             mail, waiting = await self._unless_stopped(self._transport.restore(state))
             barrier.restore(state.hashes, state.total, mail, waiting, state.world_hashes, state.edge)
@@ -327,7 +333,7 @@ class Coordinator:
         parts, wall_s = (0, 0.0) if state is None else (state.parts, state.wall_s)
         fields = {"type": str, **society.fields} if society.types else society.fields
         tables = Tables(self.out, fields, self.settings.record, parts=parts, former_ticks=former_ticks)
-        self._uploads.go_on()
+        await self._uploads.go_on()
         self._standing = standing = Standing(self.out, job.agents, barrier, tables, first, wall_s)
         self._reached = barrier
         if state is None:
@@ -364,11 +370,15 @@ class Coordinator:
             await self._stopped.wait()
             loop.stop(Interrupted(_STOPPED))
 
-        stopping = asyncio.create_task(stop())
+        async def give_way() -> None:
+            loop.stop(await self._uploads.taken_over())
+
+        ending = [asyncio.create_task(stop()), asyncio.create_task(give_way())]
         try:
             await loop.run()
         finally:
-            stopping.cancel()
+            for one in ending:
+                one.cancel()
 
     def _at_edge(self) -> None:
         """After each tick: keep what was learnt, and tell at once of model roles that may have been misspelt."""

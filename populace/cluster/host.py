@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -27,6 +29,7 @@ from populace.core.errors import Interrupted
 from populace.core.records import Answer, Ask, Look, Position
 from populace.core.rounds import Contribution, Heard
 from populace.env.plain import Shown
+from populace.kernel.blocks import Block
 from populace.kernel.bus import Envelope, Frame
 from populace.kernel.events import (
     Answered,
@@ -61,7 +64,13 @@ from populace.models.dialect import EndpointForms
 from populace.models.dispatch.throttle import Link
 from populace.models.protocol import Gateway
 from populace.settings import Settings
+from populace.store.checkpoint.file import Author, Piece
+from populace.store.checkpoint.generations import Checkpoints
+from populace.store.checkpoint.pieces import shard_blocks
+from populace.store.checkpoint.reach import Probe
+from populace.store.checkpoint.reach import answer as answer_probe
 from populace.store.journal.recording import OpenPast, Recording
+from populace.store.remote.lease import fence_of
 
 POLL_S: Final = 0.02
 """How often a gateway that winds down is asked whether a call is still in flight."""
@@ -120,6 +129,25 @@ class WorldDoor(Protocol):
         """Tell what such asks were answered, which agents on other shards may wait for."""
 
 
+class PieceWriter:
+    """Writes what one host holds as pieces of generations, in the checkpoints' folder of a run, in one attempt."""
+
+    def __init__(self, job: Job, shard: int, checkpoints: Path) -> None:
+        self._author = Author(job.attempt, shard)
+        self._checkpoints = Checkpoints(checkpoints, run=job.run)
+        self._one = threading.Lock()
+
+    def __call__(self, number: int, tick: int, blocks: Mapping[str, Block], *, whole: bool) -> Piece:
+        """Write a piece of generation `number`; see `Checkpoints.write_piece`."""
+        with self._one:  # who waited for one may have given it up
+            return self._checkpoints.write_piece(self._author, number, tick, blocks, whole=whole)
+
+
+def piece_writer(job: Job, shard: int, probe: Probe) -> PieceWriter | None:
+    """What writes a host's pieces where the folder that was probed is reached from here; else None. See `reach`."""
+    return PieceWriter(job, shard, Path(probe.folder)) if answer_probe(probe, shard) else None
+
+
 def build_host(
     job: Job,
     index: int,
@@ -149,6 +177,7 @@ def build_stack(
 ) -> Recording:
     """The model stack of shard `index`, its journal outermost. `settings` are the job's, or a share of their own."""
     gateway: Gateway | None = None
+    fence = None if job.replay else fence_of(job.lease)
     if not job.replay:
         society = job.society()
         gateway = build_gateway(
@@ -160,8 +189,9 @@ def build_stack(
             shard=index,
             attempt=job.attempt,
             forms=forms,
+            fence=fence,
         )
-    return Recording(gateway, job_journal(job, index), pasts)
+    return Recording(gateway, job_journal(job, index), pasts, fence)
 
 
 async def let_end(gateway: Gateway, grace_s: float) -> None:
@@ -337,6 +367,11 @@ class ShardHost:
     def export(self, tick: int, *, whole: bool) -> tuple[ShardState, list[Position]]:
         """The shard's state before `tick`, and where the journal stands behind it. Raises StorageError."""
         return self.shard.export(whole=whole, tick=tick), self.gateway.positions(tick)
+
+    def write_piece(self, to: PieceWriter, tick: int, number: int, *, whole: bool) -> tuple[Piece, list[Position]]:
+        """The same, with the state written as a piece of generation `number`. Raises StorageError."""
+        state, positions = self.export(tick, whole=whole)
+        return to(number, tick, shard_blocks(state, whole=whole), whole=whole), positions
 
     def end(self, envelope: Envelope, tick: int) -> RunDone:
         """Close the shard's books, a tick still open being abandoned. What was billed since `tick` began counts."""

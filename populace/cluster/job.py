@@ -45,6 +45,7 @@ from populace.settings import Settings
 from populace.settings.minds import plain_minds, policy_of, with_minds
 from populace.store.journal.recording import open_journal
 from populace.store.journal.write import Journal
+from populace.store.remote.lease import Ticket
 
 _SKETCHED_AGENTS: Final = 100
 
@@ -56,7 +57,7 @@ class Job(msgspec.Struct, frozen=True):
     the model's key from its own environment. `attempt` counts the times that it was taken up; answers go to the folder
     `journal` under the name `run`, and are first looked up in `pasts`; a `replay` calls no model. `spent` is what the
     model had cost before. `eras` are those of a fork's past. `trace_version` is the run's, see `core.trace`. `forms` is
-    what has been learnt of the model's endpoints.
+    what has been learnt of the model's endpoints. `lease` is that under which it may ask, where its folder is remote.
     """
 
     origin: str
@@ -75,6 +76,7 @@ class Job(msgspec.Struct, frozen=True):
     replay: bool = False
     trace_version: int = TRACE_VERSION
     forms: dict[str, EndpointForm] = {}
+    lease: Ticket | None = None
 
     def society(self) -> Society:
         """The society. Raises ScenarioError."""

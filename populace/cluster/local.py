@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,10 +18,10 @@ from populace.budget.sharing import SharedWith
 from populace.cluster.host import ShardHost, build_host, split_parcels
 from populace.cluster.job import Job, build_run
 from populace.cluster.shared_limits import shared_account
-from populace.cluster.transport import Opened, Progress
+from populace.cluster.transport import Exported, Opened, Progress
 from populace.cluster.world_host import WorldHost, build_world_host
 from populace.core.claims import Claim, News
-from populace.core.records import Answer, Counts, Look, Position
+from populace.core.records import Answer, Counts, Look
 from populace.core.rounds import Contribution, Heard
 from populace.env.plain import Shown
 from populace.kernel.barrier import ShardDone
@@ -31,7 +32,7 @@ from populace.kernel.packing import read_values
 from populace.kernel.peeking import Peeked, peek, present
 from populace.kernel.reports import WorldDone
 from populace.kernel.rows import part_rows
-from populace.kernel.snapshot import RunState, ShardState, split_mail
+from populace.kernel.snapshot import RunState, split_mail
 from populace.models.dialect import EndpointForms
 from populace.store.journal.recording import Missed, join_positions, on_record, open_pasts
 
@@ -127,12 +128,15 @@ class LocalTransport:
             mail[frame.destination].append(frame)
         return mail, count_messages(frames)
 
-    async def export(self, tick: int, whole: bool) -> tuple[list[ShardState], dict[str, Any], list[Position]]:
+    async def reach(self, checkpoints: Path) -> None:
+        """One process writes all of a generation."""
+
+    async def export(self, tick: int, whole: bool, number: int) -> Exported:
         """The state of all."""
         assert self._world is not None
         shards, positions = zip(*(host.export(tick, whole=whole) for host in self.hosts), strict=True)
         joined = join_positions([*positions, self._world.positions(tick)])
-        return list(shards), self._world.environment.export(tick), joined
+        return Exported(list(shards), self._world.environment.export(tick), joined)
 
     async def present(self) -> dict[str, NDArray[np.int32]]:
         """Who lives."""

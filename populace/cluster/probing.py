@@ -46,7 +46,7 @@ from populace.kernel.saving import Keeper
 from populace.kernel.snapshot import Past
 from populace.kernel.turn import read_answer
 from populace.models.build import ModelHost, build_gateway
-from populace.models.protocol import Gateway
+from populace.models.protocol import Fence, Gateway
 from populace.settings import Settings
 from populace.settings.minds import plain_minds
 from populace.store.journal.recording import OpenPast, Recording, cost_of, open_journal, open_pasts
@@ -220,6 +220,7 @@ class Prober:
         self.folder = folder
         self.run = run
         self.base_url: str | None = None
+        self.fence: Fence | None = None
         self._hosted = hosted
         self._elsewhere = elsewhere
         self._parameters = society.with_parameters(settings.society)
@@ -329,12 +330,13 @@ class Prober:
             inner: Gateway = build_gateway(
                 settings, rules=self.society.rules, base_url=base_url,
                 link=None if account is None else LocalLink(account), attempt=attempt,
+                fence=self.fence,
             )  # fmt: skip
             journal = open_journal(
                 str(folder), run=self.run, shard=0, attempt=attempt,
                 policy="machine" if settings.journal == "machine" else "process",
             )  # fmt: skip
-            recording = Recording(inner, journal, opened)
+            recording = Recording(inner, journal, opened, self.fence)
             await recording.open()
             try:
                 return await _answered(recording, asks)

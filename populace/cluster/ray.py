@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -41,21 +42,22 @@ from populace.cluster.ray_actors import (
 from populace.cluster.ray_connecting import connect, ports, take_signals_back, unanswered
 from populace.cluster.ray_placing import Placing
 from populace.cluster.shared_limits import needs_account
-from populace.cluster.transport import Opened, Progress
+from populace.cluster.transport import Exported, Opened, Progress
 from populace.cluster.wire import (
     pack,
     pack_envelope,
     unpack_export,
     unpack_fields,
     unpack_forms,
+    unpack_piece,
     unpack_positions,
     unpack_run,
     unpack_tables,
     unpack_tick,
     unpack_world,
 )
-from populace.core.errors import ActorLost, SettingsError, TransportError
-from populace.core.records import Counts, Position
+from populace.core.errors import ActorLost, SettingsError, StorageError, TransportError
+from populace.core.records import Counts
 from populace.data.societies import Origin
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope, Frame, count_messages, unpack_frame
@@ -63,8 +65,9 @@ from populace.kernel.events import RunDone, TickDone
 from populace.kernel.packing import read_values
 from populace.kernel.peeking import Peeked
 from populace.kernel.reports import WorldDone
-from populace.kernel.snapshot import RunState, ShardState, pack_world_state, split_mail, unpack_world_state
+from populace.kernel.snapshot import RunState, pack_world_state, split_mail, unpack_world_state
 from populace.models.dialect import EndpointForms
+from populace.store.checkpoint.reach import answered, ask, withdraw
 from populace.store.journal.recording import Missed, join_positions
 from populace.store.register import ON_RAY
 
@@ -102,6 +105,8 @@ class RayTransport:
         self._liveness: Liveness | None = None
         self._placing = Placing()
         self._processes: list[psutil.Process] = []
+        self._writing: frozenset[int] = frozenset()
+        """Which hosts write pieces of checkpoints."""
 
     async def start(self, job: Job) -> Opened:
         """Connect to Ray, or start it (about ten seconds), make the actors that there are not, begin on all."""
@@ -267,15 +272,60 @@ class RayTransport:
             mail[frame.destination].append(await aside(ray.put, frame.pack(), patience_s=_CONNECTING_S))
         return mail, count_messages(frames)
 
-    async def export(self, tick: int, whole: bool) -> tuple[list[ShardState], dict[str, Any], list[Position]]:
-        """The state of all."""
-        asked = [self._environment.export.remote(tick), *(one.export.remote(tick, whole) for one in self._shards)]
-        names = [THE_WORLD, *map(shard_name, range(len(self._shards)))]
+    async def reach(self, checkpoints: Path) -> None:
+        """Ask each host whether it finds what is left in the folder here."""
+        self._writing = frozenset()
+        try:
+            probe = await asyncio.to_thread(ask, checkpoints)
+        except StorageError:
+            return  # a save will say so
+        try:
+            packed, hosts = pack(probe), self._hosts
+            said = await asyncio.gather(
+                *(self._result(actor.reach.remote(packed), name) for name, actor in hosts.values())
+            )
+            found = await asyncio.to_thread(
+                lambda: [who for who, yes in zip(hosts, said, strict=True) if yes and answered(probe, who)]
+            )
+            self._writing = frozenset(found)
+        finally:
+            await asyncio.to_thread(withdraw, probe)
+
+    @property
+    def _hosts(self) -> dict[int, tuple[str, Any]]:
+        """Name and actor of each shard, and of the world, whose number is one more than there are."""
+        shards = {index: (shard_name(index), actor) for index, actor in enumerate(self._shards)}
+        return {**shards, len(shards): (THE_WORLD, self._environment)}
+
+    async def export(self, tick: int, whole: bool, number: int) -> Exported:
+        """The state of all, of those that do not write it themselves."""
+        hosts, world = self._hosts, len(self._shards)
+
+        def begin(who: int) -> Any:
+            actor = hosts[who][1]
+            if who in self._writing:
+                return actor.write_piece.remote(tick, whole, number)
+            return actor.export.remote(tick) if who == world else actor.export.remote(tick, whole)
+
+        began = {who: begin(who) for who in hosts}
         with self._unless_given_up():
-            (world, at), *packed = await asyncio.gather(*map(self._result, asked, names))
-        read = [unpack_export(one) for one in packed]
-        positions = [*(position for _, position in read), unpack_positions(at)]
-        return [state for state, _ in read], unpack_world_state(world), join_positions(positions)
+            results = (self._result(began[who], hosts[who][0]) for who in hosts)
+            given: list[Any] = await asyncio.gather(*results, return_exceptions=True)
+        for failed in given:  # once all have ended: nobody writes any more
+            if isinstance(failed, BaseException):
+                raise failed
+        shards, of_world, positions, pieces = [], dict[str, Any](), [], []
+        for who, packed in zip(hosts, given, strict=True):
+            if who in self._writing:
+                piece, at = unpack_piece(packed)
+                pieces.append(piece)
+            elif who == world:
+                of_world, at = unpack_world_state(packed[0]), unpack_positions(packed[1])
+            else:
+                state, at = unpack_export(packed)
+                shards.append(state)
+            positions.append(at)
+        return Exported(shards, of_world, join_positions(positions), pieces)
 
     async def present(self) -> dict[str, NDArray[np.int32]]:
         """The world knows who lives."""

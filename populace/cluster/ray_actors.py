@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from populace.budget.ledger import marker
 from populace.budget.service import AccountService, RemoteLink
 from populace.cluster.agreement import what_is_here
-from populace.cluster.host import ShardHost, build_host, split_parcels, tune_collector
+from populace.cluster.host import PieceWriter, ShardHost, build_host, piece_writer, split_parcels, tune_collector
 from populace.cluster.job import Built, Job, build_run
 from populace.cluster.liveness import Owner, end_with
 from populace.cluster.local import add_progress, opened
@@ -56,6 +56,7 @@ from populace.kernel.peeking import peek, present
 from populace.kernel.snapshot import pack_world_state, unpack_world_state
 from populace.models.dialect import EndpointForms
 from populace.models.dispatch.throttle import Link
+from populace.store.checkpoint.reach import Probe
 from populace.store.journal.recording import OpenPast, on_record, open_pasts
 from populace.store.remote.mirror import Mirror, shard_mirror
 
@@ -152,6 +153,8 @@ class EnvironmentActor:
         self._built: Built | None = None
         self._forms = EndpointForms()
         self._mirror: Mirror | None = None
+        self._job: Job | None = None
+        self._writer: PieceWriter | None = None
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="populace world", daemon=True).start()
 
@@ -168,6 +171,7 @@ class EnvironmentActor:
         """Build the world; the packed `Opened`. `quota` is the run's `QuotaActor`; None where nothing is limited."""
         self.close()
         read = msgspec.msgpack.decode(job, type=Job)
+        self._job, self._writer = read, None
         self._frame_bytes = most_bytes(read)
         self._built = build_run(read)
         environment = self._built.environment
@@ -188,6 +192,18 @@ class EnvironmentActor:
     def restore(self, world: bytes) -> None:
         """Put the world, just started, where the run stood."""
         self._world.environment.restore(unpack_world_state(world))
+
+    def reach(self, probe: bytes) -> bool:
+        """Whether this process reaches the folder that was probed; see `store.checkpoint.reach`."""
+        assert self._job is not None
+        shards = self._job.read_settings().shards
+        self._writer = piece_writer(self._job, shards, msgspec.msgpack.decode(probe, type=Probe))
+        return self._writer is not None
+
+    def write_piece(self, tick: int, whole: bool, number: int) -> bytes:
+        """Write the world's state before a tick as a piece of a generation; packed, what it is, and positions."""
+        assert self._writer is not None
+        return pack(self._world.write_piece(self._writer, tick, number, whole=whole))
 
     def export(self, tick: int) -> tuple[bytes, bytes]:
         """The world's packed state before a tick, and how far its journal is behind it."""
@@ -391,6 +407,8 @@ class ShardActor:
         self._host: ShardHost | None = None
         self._forms = EndpointForms()
         self._mirror: Mirror | None = None
+        self._job: Job | None = None
+        self._writer: PieceWriter | None = None
 
     async def start(self, job: bytes, environment: Any, quota: Any, part: bytes) -> dict[int, int]:
         """Build the shard and open its gateway; of an attempt before, nothing goes on. See `Opened.on_record`.
@@ -399,6 +417,7 @@ class ShardActor:
         """
         await self.close()
         read = msgspec.msgpack.decode(job, type=Job)
+        self._job, self._writer = read, None
         self._frame_bytes = most_bytes(read)
         self._mirror = shard_mirror(read.journal, self._index)
         pasts = open_pasts(read.pasts)
@@ -419,6 +438,19 @@ class ShardActor:
         """Put the shard, just started, where it stood."""
         assert self._host is not None
         self._host.shard.restore(tick, unpack_shard_state(state))
+
+    async def reach(self, probe: bytes) -> bool:
+        """Whether this process reaches the folder that was probed; see `store.checkpoint.reach`."""
+        assert self._job is not None
+        left = msgspec.msgpack.decode(probe, type=Probe)
+        self._writer = await asyncio.to_thread(piece_writer, self._job, self._index, left)
+        return self._writer is not None
+
+    async def write_piece(self, tick: int, whole: bool, number: int) -> bytes:
+        """Write the shard's state before a tick as a piece of a generation; packed, what it is, and positions."""
+        assert self._host is not None
+        assert self._writer is not None
+        return pack(await asyncio.to_thread(self._host.write_piece, self._writer, tick, number, whole=whole))
 
     async def export(self, tick: int, whole: bool) -> bytes:
         """The shard's packed state before a tick, and how far the journal is behind it."""

@@ -1,4 +1,9 @@
-"""Saves a run at a tick's edge: the state of all shards and of the world, in a checkpoint. A shell."""
+"""Saves a run at a tick's edge: the state of all shards and of the world, in a checkpoint. A shell.
+
+Where the hosts of shards and of the world reach the run's folder, each writes what it holds as a piece of the
+generation itself, all at once, and what passes through here is the mail, the counts and the names of the pieces. The
+generation is there once its own file is, which is written last.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ from populace.core.records import Counts
 from populace.core.traffic import Upkeep
 from populace.kernel.columnar import join_columns
 from populace.kernel.snapshot import RunState, join_mail, join_shards
+from populace.store.checkpoint.pieces import NO_SHARD
 from populace.store.folder import Store
 
 
@@ -41,7 +47,8 @@ class Saver:
             return
         await self._uploads.settled()
         whole = store.whole or store.keeps(barrier.tick)
-        shards, world, positions = await self._transport.export(barrier.tick, whole)
+        exported = await self._transport.export(barrier.tick, whole, store.next_generation())
+        shards = exported.shards or [NO_SHARD]
         frames = await self._transport.collect([parcel for box in barrier.mail.values() for parcel in box])
         agents, timer_ticks, timer_agents = join_shards(shards)
         total = Counts()
@@ -54,18 +61,18 @@ class Saver:
             timer_ticks=timer_ticks,
             timer_agents=timer_agents,
             mail=join_mail(barrier.tick - 1, frames),
-            world=world,
+            world=exported.world,
             total=total,
             hashes=barrier.trace.ticks,
             world_hashes=barrier.world_trace.record,
-            positions=positions,
+            positions=exported.positions,
             parts=standing.tables.cut(barrier.tick),
             rows=standing.tables.rows,
             wall_s=standing.wall_s(),
             edge=barrier.edge,
             columns=join_columns([one.columns for one in shards]),
         )
-        await asyncio.to_thread(store.save, state)
+        await asyncio.to_thread(store.save, state, exported.pieces)
         self._saved = edge
         self.upkeep.checkpoints += 1
         self.upkeep.checkpoint_bytes = store.saved_bytes

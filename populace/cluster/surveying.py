@@ -16,6 +16,7 @@ from populace.cluster.probing import Planned, Prober, Tally, look, planned
 from populace.cluster.transport import Transport
 from populace.core.errors import ActorLost, PopulaceError, SettingsError
 from populace.kernel.snapshot import Past
+from populace.models.protocol import Fence
 from populace.monitoring.pace import counted
 from populace.monitoring.progress import money
 from populace.settings import Settings
@@ -28,6 +29,8 @@ class AtEdge(Protocol):
 
     base_url: str | None
     """Where the embedded model of the run is served."""
+    fence: Fence | None
+    """Whether a call may be begun now, where that may not be."""
 
     async def at(self, transport: Transport, tick: int) -> None:
         """Look at the run as it stands before `tick`. Raises ActorLost, and what is to end the run."""
@@ -37,6 +40,7 @@ class _NoProbes:
     """Asks nothing, whatever is declared."""
 
     base_url: str | None = None
+    fence: Fence | None = None
 
     async def at(self, transport: Transport, tick: int) -> None:
         """Nothing is asked."""
@@ -57,11 +61,12 @@ class Surveys:
         self._prober = prober
         self._note = note
         self.base_url: str | None = None
+        self.fence: Fence | None = None
 
     async def at(self, transport: Transport, tick: int) -> None:
         """Ask what is due. What goes wrong with it is noted, but for a loss of what carries the run."""
         for one, repeat in self._waves.get(tick, ()):
-            self._prober.base_url = self.base_url
+            self._prober.base_url, self._prober.fence = self.base_url, self.fence
             try:
                 standing = await look(transport, tick, None, one, self._prober.settings.seed)
                 replies, tally = await self._prober.wave(one, standing, repeat)

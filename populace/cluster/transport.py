@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -22,6 +23,7 @@ from populace.kernel.peeking import Peeked
 from populace.kernel.reports import WorldDone
 from populace.kernel.snapshot import RunState, ShardState
 from populace.models.dialect import EndpointForms
+from populace.store.checkpoint.file import Piece
 from populace.store.journal.recording import Missed
 
 
@@ -55,6 +57,18 @@ class Progress(msgspec.Struct):
         self.vitals += other.vitals
 
 
+class Exported(msgspec.Struct, frozen=True):
+    """A state as it was taken from its hosts: what some gave, and the pieces that the others have written.
+
+    `world` is empty where it is in a piece. `positions` are the journal's.
+    """
+
+    shards: list[ShardState]
+    world: dict[str, Any]
+    positions: list[Position]
+    pieces: list[Piece] = []
+
+
 class Transport(Protocol):
     """Carries shards and the environment service. The parcels in an envelope are opaque to the coordinator."""
 
@@ -86,8 +100,13 @@ class Transport(Protocol):
         Gives the parcels that wait for each shard, and how many messages they hold.
         """
 
-    async def export(self, tick: int, whole: bool) -> tuple[list[ShardState], dict[str, Any], list[Position]]:
+    async def reach(self, checkpoints: Path) -> None:
+        """Find out which hosts reach this folder, so that they write pieces of generations there themselves."""
+
+    async def export(self, tick: int, whole: bool, number: int) -> Exported:
         """Before `tick`: the shards' states, all of it or what changed, the world's, and positions in the journal.
+
+        Hosts that reach the checkpoints' folder write theirs as pieces of generation `number` there.
 
         Where the tick is open already it is abandoned, and the states are those before it began.
 

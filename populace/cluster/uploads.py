@@ -16,11 +16,13 @@ from typing import Final
 
 from populace.cluster.transport import Transport
 from populace.core.errors import StorageError, TransportError
+from populace.store.remote.lease import Ticket
 from populace.store.remote.mirror import JOURNALS, Mirror
 
 _PATIENCE_S: Final = 20.0
 _PATIENCE_AFTER_FAILURE_S: Final = 2.0
 _PATIENCE_AT_LAST_S: Final = 60.0
+_LEASE_POLL_S: Final = 0.25
 
 
 class Uploads:
@@ -43,8 +45,31 @@ class Uploads:
         if self._mirror is not None:
             await asyncio.to_thread(self._mirror.push)
 
-    def go_on(self) -> None:
+    @property
+    def ticket(self) -> Ticket | None:
+        """The lease under which the run may ask; None where its folder is here."""
+        return None if self._mirror is None or self._mirror.lease is None else self._mirror.lease.ticket
+
+    async def taken_over(self) -> StorageError:
+        """Wait until another run has taken over the remote folder; says meanwhile where asks wait for the lease."""
+        waiting = False
+        while True:
+            lease = None if self._mirror is None else self._mirror.lease
+            if lease is not None and lease.lost:
+                return StorageError(lease.lost)
+            if lease is not None and lease.holds() == waiting:
+                waiting = not waiting
+                self._note(
+                    f"nothing is asked until the run's lease can be renewed: {lease.trouble}"
+                    if waiting
+                    else "the lease is renewed, and the run goes on"
+                )
+            await asyncio.sleep(_LEASE_POLL_S)
+
+    async def go_on(self) -> None:
         """The shards are at work: from now on, upload what they put on record every so many seconds."""
+        if self._mirror is not None and self._mirror.lease is not None:
+            await asyncio.to_thread(self._mirror.lease.renew)  # those elsewhere ask once they have seen a renewal
         if self._mirror is not None and self._every_s is not None and self._answers is None:
             work = self._upload_answers(self._mirror, self._every_s)
             self._answers = asyncio.create_task(work, name="populace answers")

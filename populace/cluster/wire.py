@@ -21,6 +21,7 @@ from populace.kernel.reports import Reports, WorldDone
 from populace.kernel.snapshot import ShardState
 from populace.kernel.standing_in import Learnt
 from populace.models.dialect import EndpointForm
+from populace.store.checkpoint.file import Piece
 
 _encode: Final = msgspec.msgpack.Encoder(enc_hook=lambda value: _column(value)).encode
 _ARRAYS: Final = frozenset({"<i4", "<i8", "<f8", "|b1"})
@@ -84,6 +85,7 @@ _WORLD: Final = msgspec.msgpack.Decoder(WorldDone, dec_hook=_array)
 _RUN: Final = msgspec.msgpack.Decoder(RunDone, dec_hook=_array)
 _STATE: Final = msgspec.msgpack.Decoder(ShardState, dec_hook=_array)
 _EXPORT: Final = msgspec.msgpack.Decoder(tuple[ShardState, list[Position]], dec_hook=_array)
+_PIECE: Final = msgspec.msgpack.Decoder(tuple[Piece, list[Position]])
 _POSITIONS: Final = msgspec.msgpack.Decoder(list[Position])
 _PART: Final = msgspec.msgpack.Decoder(ShardPart, dec_hook=_array)
 _ENVELOPE: Final = msgspec.msgpack.Decoder(tuple[dict[int, int] | None, int, bytes])
@@ -124,6 +126,11 @@ def unpack_shard_state(packed: bytes) -> ShardState:
 def unpack_export(packed: bytes) -> tuple[ShardState, list[Position]]:
     """Read a shard's state and positions in the journal. Raises BusError when it is neither."""
     return _read(_EXPORT, packed)  # type: ignore[no-any-return]
+
+
+def unpack_piece(packed: bytes) -> tuple[Piece, list[Position]]:
+    """Read a piece of a checkpoint and positions in the journal. Raises BusError when it is neither."""
+    return _read(_PIECE, packed)  # type: ignore[no-any-return]
 
 
 def unpack_positions(packed: bytes) -> list[Position]:

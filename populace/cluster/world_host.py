@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from populace.cluster.host import GRACE_S, build_stack, let_end
+from populace.cluster.host import GRACE_S, PieceWriter, build_stack, let_end
 from populace.cluster.job import Job
 from populace.cluster.transport import Progress
 from populace.cluster.vitals import Meter
@@ -29,6 +29,8 @@ from populace.kernel.reports import WorldDone
 from populace.models.dialect import EndpointForms
 from populace.models.dispatch.throttle import Link
 from populace.models.protocol import Pressure
+from populace.store.checkpoint.file import Piece
+from populace.store.checkpoint.pieces import world_blocks
 from populace.store.journal.recording import Missed, OpenPast, Recording
 
 
@@ -190,6 +192,11 @@ class WorldHost:
     def positions(self, tick: int) -> list[Position]:
         """Where the world's journal stands behind a checkpoint before `tick`. Raises StorageError."""
         return [] if self.gateway is None else self.gateway.positions(tick)
+
+    def write_piece(self, to: PieceWriter, tick: int, number: int, *, whole: bool) -> tuple[Piece, list[Position]]:
+        """Write the world's state before `tick` as a piece of generation `number`. Raises StorageError."""
+        positions = self.positions(tick)
+        return to(number, tick, world_blocks(self.environment.export(tick)), whole=whole), positions
 
     def end(self, tick: int) -> Counts:
         """What was billed for ticks since `tick` began, which are not committed."""

@@ -58,7 +58,7 @@ def play(
     code = design.societies[arm.society]
     changes = [*_changes(design, base, arm), *bounds, ("arm", arm.name), ("checkpoint.kept_at", design.kept_at(arm))]
     going = fork_course(parent, arm.at_tick, changes, levers, code=code, anew=True)
-    with new_place(out) as place:
+    with new_place(out, say) as place:
         return conduct(going, place, say=say, observers=observers, stop=stop)
 
 

@@ -30,7 +30,7 @@ from populace.models.embedded.host import ModelHost, Probe
 from populace.models.history import History
 from populace.models.http import Http
 from populace.models.keys import Access, is_loopback, read_key, role_accesses
-from populace.models.protocol import Gateway
+from populace.models.protocol import Fence, Gateway
 from populace.models.role_model import RoleModel, Server
 from populace.models.scripted.gateway import AnswerFunction, Scripted
 from populace.models.scripted.rules import Rule, Rules
@@ -51,13 +51,14 @@ def build_gateway(
     shard: int = 0,
     attempt: int = 0,
     forms: EndpointForms | None = None,
+    fence: Fence | None = None,
 ) -> Gateway:
     """The gateway of one shard, to be opened in the process that uses it; it takes the asks of every model role.
 
     `scripted` is the society's own answer function, if it has one, and `rules` are its rules. `base_url` is where the
     run's `ModelHost` serves. `link` leads to the run's central quota; without one, this shard keeps to an equal part of
-    every limit itself. `forms` is what is known of the endpoints, and is added to. Raises SettingsError or ModelError
-    for settings that cannot work.
+    every limit itself. `forms` is what is known of the endpoints, and is added to. Where `fence` says no, no call is
+    begun. Raises SettingsError or ModelError for settings that cannot work.
     """
     check_model(settings)
     if base_url is None and any(settings.of_role(role).model.kind == "embedded" for role in roles_of(settings)):
@@ -74,7 +75,7 @@ def build_gateway(
             here.append((roles, _made_here(own, scripted, rules)))
         else:
             limiter = links.limiter(roles[0], len(asked))
-            asked.append((roles, _client(settings, roles, base_url, limiter, forms)))
+            asked.append((roles, _client(settings, roles, base_url, limiter, forms, fence)))
     if asked:
         # What no model said is neither kept nor shared.
         here.append(([role for roles, _ in asked for role in roles], _kept(settings, _joined(asked))))
@@ -125,7 +126,12 @@ def _made_here(settings: Settings, scripted: AnswerFunction | None, rules: Mappi
 
 
 def _client(
-    settings: Settings, roles: Sequence[str], base_url: str | None, limiter: Limiter | None, forms: EndpointForms
+    settings: Settings,
+    roles: Sequence[str],
+    base_url: str | None,
+    limiter: Limiter | None,
+    forms: EndpointForms,
+    fence: Fence | None,
 ) -> Client:
     """The client of these roles, whose endpoints are the same."""
     own = settings.of_role(roles[0])
@@ -139,7 +145,14 @@ def _client(
         permits = Concurrency(calls, start=min(calls, _START_PERMITS))
         lanes.append(Lane(http.base_url, permits, lane_breaker(len(at), settings.shards), access.weight))
     models = {role: _role_model(settings, role, at, https, forms) for role in roles}
-    return Client(models=models, lanes=lanes, outage_s=endpoint.outage_s, limiter=limiter, batch=endpoint.batch_prompts)
+    return Client(
+        models=models,
+        lanes=lanes,
+        outage_s=endpoint.outage_s,
+        limiter=limiter,
+        batch=endpoint.batch_prompts,
+        fence=fence,
+    )
 
 
 def _served_here(settings: Settings, base_url: str | None) -> Access:

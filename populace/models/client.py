@@ -36,7 +36,7 @@ from populace.models.dispatch.throttle import Limiter
 from populace.models.embeddings import MOST_TEXTS, embedding_request, read_embeddings
 from populace.models.endings import Ending, Exhausted, Fatal, Fault, Late, Limited, Refused, Rejected, Said, Unsupported
 from populace.models.http import Reply
-from populace.models.protocol import Deliver, Pressure
+from populace.models.protocol import Deliver, Fence, Pressure
 from populace.models.refusals import is_of_length, read_error
 from populace.models.role_model import RoleModel, Server, explain
 
@@ -62,6 +62,7 @@ class Client:
         outage_s: float,
         limiter: Limiter | None = None,
         batch: int = 1,
+        fence: Fence | None = None,
     ) -> None:
         self._models = dict(models)
         self._model = next(iter(self._models.values()))
@@ -82,6 +83,7 @@ class Client:
             pause_s=self._model.retry.pause_s,
             limiter=limiter,
             batches=Batches(batch, self._kind, self._filled),
+            fence=fence,
         )
 
     async def open(self) -> None:

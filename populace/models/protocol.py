@@ -18,6 +18,9 @@ from populace.core.traffic import EndpointLoad, Traffic
 Deliver: TypeAlias = Callable[[Sequence[Answer]], None]
 """Takes a batch of answers; called in the event loop's thread, possibly before `offer` returns."""
 
+Fence: TypeAlias = Callable[[], bool]
+"""Whether a call may be begun now; where not, what would be asked waits."""
+
 
 class Pressure(msgspec.Struct):
     """What a gateway has on its hands at this moment: all together, and by endpoint.

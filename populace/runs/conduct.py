@@ -60,6 +60,8 @@ def conduct(
     settings = going.settings
     own = watchers_of(settings, going.course.file.run, place.folder, say)
     watching = [*observers, *own]
+    if place.mirror is not None and place.mirror.lease is not None:
+        place.mirror.lease.keep_to(settings.remote.lease_s, alone=settings.transport == "local")
     transport = make_transport(settings)
     coordinator = Coordinator(going.origin, settings, transport, place.folder, watching, going.course, place.mirror)
     try:

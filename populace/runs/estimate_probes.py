@@ -24,6 +24,7 @@ from populace.cluster.transport import Transport
 from populace.core.draws import Stream
 from populace.core.errors import PopulaceError
 from populace.core.records import DEFAULT_ROLE
+from populace.models.protocol import Fence
 from populace.models.scripted.gateway import answer_writer
 from populace.monitoring.pace import counted
 from populace.monitoring.progress import money
@@ -64,6 +65,7 @@ class Sizing:
 
     def __init__(self, society: Society, settings: Settings, last: int, ticks: int) -> None:
         self.base_url: str | None = None
+        self.fence: Fence | None = None
         self.plans = declared(society, settings, lambda _: None, ticks)
         self.drafts: dict[str, list[Draft]] = {}
         self._prober = Prober(society, settings, Path(), "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -26,10 +26,10 @@ class Place(NamedTuple):
 
 
 @contextmanager
-def new_place(place: str | Path) -> Iterator[Place]:
+def new_place(place: str | Path, say: Callable[[str], None] = lambda _: None) -> Iterator[Place]:
     """A folder, or an address (s3://...), for a new run. Raises SettingsError where there is one."""
     if is_remote(place):
-        with Mirror(str(place)).held() as mirror:
+        with Mirror(str(place)).held() as mirror, mirror.owned(say):
             mirror.begin()
             yield Place(mirror.local, mirror)
         return
@@ -39,10 +39,10 @@ def new_place(place: str | Path) -> Iterator[Place]:
 
 
 @contextmanager
-def old_place(place: str | Path) -> Iterator[Place]:
+def old_place(place: str | Path, say: Callable[[str], None] = lambda _: None) -> Iterator[Place]:
     """The folder or address of a run that is to go on. Raises SettingsError where there is none."""
     if is_remote(place):
-        with Mirror(str(place)).held() as mirror:
+        with Mirror(str(place)).held() as mirror, mirror.owned(say):
             mirror.resume()
             yield Place(mirror.local, mirror)
         return

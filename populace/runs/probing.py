@@ -29,6 +29,7 @@ from populace.core.errors import Diverged, ScenarioError, SettingsError, Storage
 from populace.core.records import Abstained
 from populace.data.societies import load_society
 from populace.kernel.snapshot import RunState, from_blocks
+from populace.models.protocol import Fence
 from populace.monitoring.report import Observer
 from populace.runs.courses import Going, recorded_hashes, replay_course
 from populace.runs.stop import Stop, in_background
@@ -265,6 +266,7 @@ class _Looking:
         self._survey = survey
         self._seed = seed
         self.base_url: str | None = None
+        self.fence: Fence | None = None
         self.found: Standing | None = None
         self.failure: SettingsError | None = None
 

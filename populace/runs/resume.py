@@ -40,7 +40,7 @@ def resume_run(
     Gives the manifest; see `conduct` for the rest. Raises what ends a run early, and Untrusted for a run of
     somebody else, unless it is to be trusted.
     """
-    with old_place(run) as place:
+    with old_place(run, say) as place:
         check_trust(place.folder, "resume", trust=trust, named=place.name)
         going = resume_course(
             place.folder, assignments, anyway=anyway, salvage=salvage, settings=settings, society=society, **options
@@ -75,5 +75,5 @@ def resume_with_new_code(
             at_tick = replay_run(replay_course(folder), folder, Path(again)).ticks
     say(f"note: with the code as it is now the trace is the same for {counted(at_tick, 'tick')}; forked there")
     going = fork_course(run, at_tick, assignments, salvage=salvage, code=code, **options)
-    with new_place(out or folder_beside(run, "fork")) as place:
+    with new_place(out or folder_beside(run, "fork"), say) as place:
         return conduct(going, place, observers, ended, say, stop)

@@ -332,9 +332,14 @@ class RemoteSettings(_Section):
 
     Answers are uploaded every `upload_every_s` seconds beside the uploads behind checkpoints, so that a lost machine
     loses at most those that came since. None: behind checkpoints only.
+
+    One run at a time owns the folder, by a lease of `lease_s` seconds that it renews three times as often. A run that
+    cannot renew in time asks nothing from then on, until it can or another has taken over; whoever takes over one that
+    ended without a word waits for that time.
     """
 
     upload_every_s: PositiveFloat | None = 30.0
+    lease_s: Annotated[float, Field(ge=1.0)] = 60.0
 
 
 class Settings(_Section):

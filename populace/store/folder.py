@@ -26,7 +26,8 @@ from populace.kernel.blocks import Block
 from populace.kernel.snapshot import Era, Past, RunState, from_blocks, to_blocks
 from populace.models.dialect import EndpointForm
 from populace.settings import Settings, migrated
-from populace.store.checkpoint.generations import Checkpoints, latest
+from populace.store.checkpoint.file import Piece
+from populace.store.checkpoint.generations import Checkpoints, latest, load
 from populace.store.journal.write import next_attempt
 from populace.store.kept import keep, kept_ticks
 from populace.store.place import check_new, remove_own
@@ -304,9 +305,20 @@ class Store:
         return Past(self.journal_place, self.run, own=True, since=since, before=before, salvaged=self._salvaged)
 
     @property
+    def checkpoints(self) -> Path:
+        """The checkpoints' folder."""
+        return self.folder / CHECKPOINTS
+
+    @property
     def whole(self) -> bool:
         """Whether the next save must hold the whole state."""
         return self._checkpoints is None or self._checkpoints.whole
+
+    def next_generation(self) -> int:
+        """The number of the generation that `save` writes next. Raises StorageError."""
+        if self._checkpoints is None:
+            self._checkpoints = Checkpoints(self.checkpoints, run=self.run, keep=self._keep)
+        return self._checkpoints.next_number
 
     def due(self, tick: int) -> bool:
         """Whether enough ticks or seconds have passed since the last save, or a checkpoint is to be kept here."""
@@ -321,14 +333,20 @@ class Store:
         """Whether a checkpoint before `tick` is to be kept for good, and none is yet."""
         return tick in self._kept_at and tick not in kept_ticks(self.folder)
 
-    def save(self, state: RunState) -> None:
-        """Save a state. Raises StorageError; then the one before is as it was. May run in a thread."""
+    def save(self, state: RunState, pieces: Sequence[Piece] = ()) -> None:
+        """Save a state, or what is no part of the `pieces` that hosts have written of it.
+
+        Raises StorageError; then the one before is as it was. May run in a thread.
+        """
         began_s = time.monotonic()
         if self._checkpoints is None:
-            self._checkpoints = Checkpoints(self.folder / CHECKPOINTS, run=self.run, keep=self._keep)
+            self._checkpoints = Checkpoints(self.checkpoints, run=self.run, keep=self._keep)
         blocks: dict[str, Block] = to_blocks(state)
-        self.saved_bytes += self._checkpoints.save(state.tick, blocks).written_bytes
+        saved = self._checkpoints.save(state.tick, blocks, pieces=pieces)
+        self.saved_bytes += saved.written_bytes
         if self.keeps(state.tick):
+            if pieces:
+                blocks = to_blocks(from_blocks(state.tick, load(saved.path, run=self.run).blocks))
             self.saved_bytes += keep(self.folder, self.run, state.tick, blocks)
         self._last_tick, self._last_s = state.tick, time.monotonic()
         self._took_s = self._last_s - began_s

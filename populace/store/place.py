@@ -13,6 +13,7 @@ from typing import Final
 from populace.core.errors import SettingsError
 from populace.core.tables import TABLES
 from populace.files import naming
+from populace.store.checkpoint.reach import NAME as REACH
 
 _RUNS: Final = ("run.json", "manifest.json")
 _BEFORE: Final = (".lock", "run.json.part")
@@ -34,7 +35,9 @@ _NAMES: Final = frozenset(
     }
 )
 _PARTS: Final = re.compile(rf"(?:{'|'.join(TABLES)})(?:-\d{{6,}}\.parquet|\.parquet\.part)")
-_CHECKPOINTS: Final = re.compile(r"g\d{8,}-t\d{8,}\.checkpoint(?:\.part)?")
+_CHECKPOINTS: Final = re.compile(
+    rf"g\d{{8,}}-t\d{{8,}}(?:-a\d{{4,}}-s\d{{4,}})?\.checkpoint(?:\.part)?|{REACH.pattern}"
+)
 _SEGMENTS: Final = re.compile(r"s\d{4,}-a\d{4,}-\d{6,}\.journal")
 _SHOWN: Final = 5
 

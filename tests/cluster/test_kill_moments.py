@@ -74,6 +74,22 @@ def test_a_shard_on_ray_that_dies_between_answer_and_record(tmp_path, ray_cluste
     same_tables(tmp_path / "run", folder)
 
 
+@pytest.mark.ray
+def test_a_host_on_ray_that_dies_while_it_writes_its_piece_of_a_checkpoint(tmp_path, ray_cluster, undisturbed):
+    """All but the end of its second piece is written; the others' are whole, and no generation names them."""
+    whole, folder = undisturbed
+    scenario = armed_scenario(tmp_path / "traps")
+    set_trap(tmp_path / "traps", "saving", 2)
+    with Provider() as provider:
+        manifest, clock = run_on_ray(tmp_path / "run", provider, str(scenario), **options_of(provider))
+        assert provider.calls == whole["calls_billed"], "between two ticks no call is in flight"
+    assert (tmp_path / "traps" / "saving.done").exists()
+    assert manifest["attempt"] == 1
+    assert any(f"going back to tick {EVERY}" in note for note in clock.notes)
+    assert manifest["trace_hashes"] == whole["trace_hashes"]
+    same_tables(tmp_path / "run", folder)
+
+
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
     """A run that was interrupted in tick 5, and the calls made for it.

@@ -130,3 +130,34 @@ def test_ray_address_is_honoured_and_that_ray_is_left_running(tmp_path, ray_clus
     done = populace(*args[:-1], "b", cwd=tmp_path, RAY_ADDRESS="127.0.0.1:9")
     assert done.returncode == 5, done.stderr
     assert "RAY_ADDRESS=127.0.0.1:9" in done.stderr
+
+
+def test_all_hosts_that_reach_the_folder_write_their_pieces_and_no_other_does(tmp_path, ray_cluster, monkeypatch):
+    """Of a folder that is another machine's, only the probe is missing."""
+    from populace.store.checkpoint import reach
+    from populace.store.folder import Store
+
+    saved: list[list[int]] = []
+    save, ask = Store.save, reach.ask
+
+    def noted(self, state, pieces=()):
+        saved.append([piece.author.shard for piece in pieces])
+        assert bool(state.world) == (len(pieces) < 3), "the world's state came here"
+        save(self, state, pieces)
+
+    monkeypatch.setattr(Store, "save", noted)
+    near = run_on_ray(tmp_path / "near", shards=2, checkpoint__every_ticks=3)
+    assert saved
+    assert all(authors == [0, 1, 2] for authors in saved)
+    saved.clear()
+
+    def hidden(folder):
+        probe = ask(folder)
+        (folder / probe.name).unlink()
+        return probe
+
+    monkeypatch.setattr("populace.cluster.ray.ask", hidden)
+    far = run_on_ray(tmp_path / "far", shards=2, checkpoint__every_ticks=3)
+    assert saved
+    assert not any(saved)
+    assert near["trace_hashes"] == far["trace_hashes"]

@@ -66,8 +66,8 @@ class FallingSilent(LocalTransport):
     async def close_tick(self, tick: int, envelope: Any) -> Any:
         return await self._through("close_tick", tick, envelope, tick=tick)
 
-    async def export(self, tick: int, whole: bool) -> Any:
-        return await self._through("export", tick, whole, tick=tick)
+    async def export(self, tick: int, whole: bool, number: int) -> Any:
+        return await self._through("export", tick, whole, number, tick=tick)
 
     async def wind_down(self, grace_s: float) -> Any:
         return await self._through("wind_down", grace_s)

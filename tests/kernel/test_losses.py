@@ -85,8 +85,8 @@ class Lossy(LocalTransport):
     async def restore(self, state):
         return await self._call("restore", WORLD, lambda: super(Lossy, self).restore(state))
 
-    async def export(self, tick, whole):
-        return await self._call("export", WORLD, lambda: super(Lossy, self).export(tick, whole))
+    async def export(self, tick, whole, number):
+        return await self._call("export", WORLD, lambda: super(Lossy, self).export(tick, whole, number))
 
     async def open_tick(self, shard, tick, envelope):
         arrived = replace(envelope, parcels=self._carried(envelope.parcels))

@@ -348,3 +348,43 @@ def test_the_hosts_probe_finds_a_model_that_is_there_and_one_that_is_not() -> No
     assert "'c'" in other.found
     assert "a, b" in other.next_step
     assert asyncio.run(probed(sectioned(kind="scripted"))).ok
+
+
+def test_no_call_is_begun_while_the_fence_says_no() -> None:
+    """What waits in the queue waits on, and so does a second try; a call in flight ends."""
+    allowed = asyncio.Event()
+
+    async def session(server: Misbehaving, fenced: bool) -> tuple[int, int]:
+        fence = allowed.is_set if fenced else None
+        gateway = build_gateway(model(server, concurrency=1, retries=2), fence=fence)
+        await gateway.open()
+        got: list[Answer] = []
+
+        def deliver(batch: Any) -> None:
+            got.extend(batch)
+            if len(got) == 2:
+                allowed.clear()
+
+        allowed.set()
+        try:
+            gateway.offer([ask(agent) for agent in range(6)], deliver)
+            while len(got) < (2 if fenced else 6):
+                await asyncio.sleep(0.01)
+            for _ in range(20):  # long enough for the others, had they not to wait
+                await asyncio.sleep(0.01)
+            while gateway.pressure().in_flight:
+                await asyncio.sleep(0.01)
+            began = len(server.seen)
+            allowed.set()
+            while len(got) < 6:
+                await asyncio.sleep(0.01)
+            return began, len(server.seen)
+        finally:
+            await gateway.close()
+
+    with Misbehaving(base=slow(0.02)) as server:
+        began, all_of_them = asyncio.run(session(server, fenced=True))
+        assert began <= 3, "one may have been in flight"
+        assert all_of_them == 6
+    with Misbehaving(base=slow(0.02)) as server:
+        assert asyncio.run(session(server, fenced=False)) == (6, 6)

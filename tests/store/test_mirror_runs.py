@@ -19,6 +19,7 @@ from support.s3_server import ENVIRONMENT, Gate, S3Server
 
 from populace.store.journal.read import read_journal
 from populace.store.manifest import read_manifest
+from populace.store.remote.lease import OWNER
 from populace.store.remote.mirror import Mirror
 from populace.store.tables.tables import read_table
 
@@ -65,6 +66,14 @@ def killed(
         os.killpg(process.pid, signal.SIGKILL)
 
 
+def lost(monkeypatch: pytest.MonkeyPatch, env: dict[str, str], tmp_path: Path, remote: str) -> None:
+    """The machine is lost, and somebody who knows that spares whoever goes on the wait for its lease."""
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    shutil.rmtree(tmp_path / "cache")
+    Mirror(remote).store.delete([OWNER])
+
+
 def fetched(monkeypatch: pytest.MonkeyPatch, env: dict[str, str], remote: str, folder: Path) -> Path:
     for name, value in env.items():
         monkeypatch.setenv(name, value)
@@ -84,7 +93,7 @@ def test_killed_and_the_machine_lost_it_goes_on_from_the_store(
 ) -> None:
     env, remote = environment(server, tmp_path), "s3://bucket/runs/killed"
     killed(env, tmp_path, 5, "run", SOCIETIES, *ARGUMENTS, *SLOW, "--shards", "2", "--out", remote)
-    shutil.rmtree(tmp_path / "cache")
+    lost(monkeypatch, env, tmp_path, remote)
     done = populace(env, tmp_path, "resume", remote)
     assert done.returncode == 0, done.stderr
     assert remote in done.stdout
@@ -135,7 +144,7 @@ def test_a_lost_machine_loses_the_answers_since_the_last_upload(
     (staged,) = (tmp_path / "cache" / "runs").glob("*/journal")
     given, there = answers_of(staged), answers_of(fetched(monkeypatch, env, remote, tmp_path / "first") / "journal")
     assert there <= given
-    shutil.rmtree(tmp_path / "cache")
+    lost(monkeypatch, env, tmp_path, remote)
     if every_s > 1.0:
         assert given
         assert not there

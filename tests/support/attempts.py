@@ -111,14 +111,15 @@ def asked(monkeypatch) -> list:
     return found
 
 
-def go(out: Path, *, stop_at: int | None = None, going=None, scenario: str = SOCIETIES, **options):
+def go(out: Path, *, stop_at: int | None = None, going=None, scenario: str = SOCIETIES, transport=None, **options):
     """Run, go on or fork; None where it was stopped."""
+    transport = transport or LocalTransport()
     observers = [Stopper(-1 if stop_at is None else stop_at)]
     if going is None:
         settings = settings_of(**{"ticks": TICKS, **options})
-        coordinator = Coordinator(find_society(scenario), settings, LocalTransport(), out, observers)
+        coordinator = Coordinator(find_society(scenario), settings, transport, out, observers)
     else:
-        coordinator = Coordinator(going.origin, going.settings, LocalTransport(), out, observers, going.course)
+        coordinator = Coordinator(going.origin, going.settings, transport, out, observers, going.course)
     observers[0].coordinator = coordinator
     try:
         return asyncio.run(coordinator.run())

@@ -29,7 +29,7 @@ from populace.models.dispatch.lanes import Lane, Lanes, Queued
 from populace.models.dispatch.retry import Pending
 from populace.models.dispatch.throttle import Limiter
 from populace.models.endings import Ending, Fault, Late, Limited, endpoint_works
-from populace.models.protocol import Pressure
+from populace.models.protocol import Fence, Pressure
 
 _IDLE_S: Final = 0.25
 _SPARE_S: Final = 0.02
@@ -67,7 +67,7 @@ class Dispatcher:
     outcome, the lane, and whether it was a breaker's probe. `pause_s` says for how long an endpoint is left alone that
     refused an ask's call by a rate limit, from how many refusals came before and what it asked for. `stop` is called
     with a reason and a detail when no further call will be made: 'budget', 'attempt', 'outage', 'account' (the quota
-    is lost), 'bug'.
+    is lost), 'bug'. Where `fence` says no, no call is begun.
     """
 
     def __init__(
@@ -81,7 +81,9 @@ class Dispatcher:
         pause_s: Callable[[Pending, int, float | None], float],
         limiter: Limiter | None = None,
         batches: Batches | None = None,
+        fence: Fence | None = None,
     ) -> None:
+        self._fence = fence
         self._call = call
         self._done = done
         self._stop = stop
@@ -219,6 +221,8 @@ class Dispatcher:
     def _begin(self, passed: bool = False) -> _Begun | None:
         """Take what may start a call now; None when nothing may. `passed`: the throttler has let it pass already."""
         assert self._loop is not None
+        if self._fence is not None and not self._fence():
+            return None
         now_s = self._loop.time()
         choice = self._lanes.next(now_s)
         if choice is None:
@@ -288,6 +292,9 @@ class Dispatcher:
                 await self._idle(limiter)
             else:
                 await self._wake.wait()
+            return False
+        if self._fence is not None and not self._fence():
+            await self._woken(_IDLE_S)
             return False
         choice = self._lanes.next(now_s)
         if choice is None:

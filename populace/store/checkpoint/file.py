@@ -8,6 +8,11 @@ again. The trailer holds where the contents stand, the length of the file, and a
 these numbers; since the parts of a file and its contents fill it without a gap, every byte of it is under a digest.
 
 A file is written under a temporary name, synced and then renamed, so a file with a final name was once whole.
+
+Hosts of shards and of the world that reach the folder write what they hold themselves, a *piece* each, as a file of the
+same form; the generation's own file names them all, by length and seal, and is written once they are there. So a
+generation without one of its pieces is damaged, and pieces without it are nothing. A piece's name says in which attempt
+it was written and by whom: one that comes late, from an attempt that is over, takes nobody's place.
 """
 
 from __future__ import annotations
@@ -36,6 +41,8 @@ STATE_BYTES: Final = 64 * 2**30
 TEMPORARY: Final = ".part"
 _TRAILER: Final = struct.Struct("<QQQ16s")
 _NAME: Final = re.compile(r"g(\d{8,})-t(\d{8,})\.checkpoint")
+_ANY_NAME: Final = re.compile(r"g\d{8,}-t\d{8,}(?:-a\d{4,}-s\d{4,})?\.checkpoint")
+PIECES: Final = "g*-t*-a*-s*.checkpoint"
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
@@ -60,13 +67,41 @@ class BlockEntry(msgspec.Struct, frozen=True):
     levels: tuple[int, ...] = ()
 
 
-class Contents(msgspec.Struct, frozen=True):
-    """What a generation holds."""
+class Author(msgspec.Struct, frozen=True, array_like=True):
+    """Who wrote a piece: a shard (the world is one more than there are), in an attempt."""
+
+    attempt: int
+    shard: int
+
+
+class Piece(msgspec.Struct, frozen=True, array_like=True):
+    """A piece of a generation, as whoever wrote it reports it: its file, the file's length in bytes and its seal.
+
+    `files` are those that it refers to besides, which its author wrote for earlier generations.
+    """
+
+    author: Author
+    file: str
+    length: int
+    seal: bytes
+    files: tuple[str, ...]
+
+
+class Contents(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a generation holds, or a piece of one, which has an `author`."""
 
     run: str
     tick: int
     number: int
     blocks: dict[str, BlockEntry]
+    pieces: tuple[Piece, ...] = ()
+    author: Author | None = None
+
+    @property
+    def files(self) -> set[str]:
+        """The files that it needs besides its own."""
+        named = {part.file for entry in self.blocks.values() for part in entry.parts}
+        return named.union(*({one.file, *one.files} for one in self.pieces))
 
 
 _contents_of: Final = msgspec.msgpack.Decoder(Contents).decode
@@ -77,9 +112,10 @@ def digest(data: bytes | bytearray | memoryview) -> bytes:
     return blake2b(data, digest_size=16).digest()
 
 
-def file_name(number: int, tick: int) -> str:
-    """The name of a generation's file."""
-    return f"g{number:08}-t{tick:08}.checkpoint"
+def file_name(number: int, tick: int, author: Author | None = None) -> str:
+    """The name of a generation's file, or of a piece of one: pieces stand before it in the order of names."""
+    whose = "" if author is None else f"-a{author.attempt:04}-s{author.shard:04}"
+    return f"g{number:08}-t{tick:08}{whose}.checkpoint"
 
 
 def generations(folder: Path) -> dict[int, Path]:
@@ -94,8 +130,8 @@ def generations(folder: Path) -> dict[int, Path]:
 class GenerationWriter:
     """Writes one generation aside; `finish` gives it its name. Leaving without `finish` leaves no trace."""
 
-    def __init__(self, folder: Path, number: int, tick: int) -> None:
-        self.path = folder / file_name(number, tick)
+    def __init__(self, folder: Path, number: int, tick: int, author: Author | None = None) -> None:
+        self.path = folder / file_name(number, tick, author)
         self._aside = folder / (self.path.name + TEMPORARY)
         self.written = 0
         remove_file(self._aside)
@@ -108,8 +144,8 @@ class GenerationWriter:
         self._write(data)
         return part
 
-    def finish(self, contents: Contents) -> None:
-        """Write contents and trailer, sync, and rename. Raises StorageError, DiskFull among them."""
+    def finish(self, contents: Contents) -> bytes:
+        """Write contents and trailer, sync, and rename; gives the seal. Raises StorageError, DiskFull among them."""
         data = _encode(contents)
         if len(data) > CONTENTS_BYTES:
             raise StorageError(
@@ -118,11 +154,13 @@ class GenerationWriter:
         offset = self.written
         self._write(data)
         total = offset + len(data) + _TRAILER.size
-        self._write(_TRAILER.pack(offset, len(data), total, _seal(data, offset, total)))
+        seal = _seal(data, offset, total)
+        self._write(_TRAILER.pack(offset, len(data), total, seal))
         with naming(self.path, "written"):
             os.fsync(self._descriptor)
             self._aside.rename(self.path)
         sync_folder(self.path.parent)
+        return seal
 
     def close(self) -> None:
         """Close the file, and delete it where it did not get its name."""
@@ -145,8 +183,11 @@ def _seal(contents: bytes, offset: int, total: int) -> bytes:
     return digest(b"".join((MAGIC, contents, struct.pack("<QQQ", offset, len(contents), total))))
 
 
-def read_contents(path: Path) -> Contents:
-    """A generation's contents, checked against the trailer. Raises CheckpointDamaged, StorageError."""
+def read_contents(path: Path, piece: Piece | None = None) -> Contents:
+    """The contents of a generation, or of a piece of one, checked against the trailer, and that against `piece`.
+
+    Raises CheckpointDamaged, StorageError.
+    """
     with naming(path, "read"), path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size < len(MAGIC) + _TRAILER.size:
@@ -160,11 +201,13 @@ def read_contents(path: Path) -> Contents:
         data = file.read(length)
     if magic != MAGIC or seal != _seal(data, offset, total):
         raise _damage(path, f"its table of contents does not fit its checksum, or it does not begin with {MAGIC!r}")
+    if piece is not None and (size, seal) != (piece.length, piece.seal):
+        raise _damage(path, "it is not the piece that the generation names")
     try:
         contents: Contents = _contents_of(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _damage(path, f"its table of contents cannot be read: {error}") from error
-    if path.name != file_name(contents.number, contents.tick):
+    if path.name != file_name(contents.number, contents.tick, contents.author):
         raise _damage(path, f"it is generation {contents.number} of tick {contents.tick}, under another's name")
     parts = {part for entry in contents.blocks.values() for part in entry.parts}
     own = sorted((part.offset, part.length) for part in parts if part.file == path.name)
@@ -180,10 +223,24 @@ def read_contents(path: Path) -> Contents:
     return contents
 
 
+def read_pieces(folder: Path, of: Contents) -> list[Contents]:
+    """The contents of a generation's pieces. Raises CheckpointDamaged where one is missing or another's."""
+    found = []
+    for piece in of.pieces:
+        path = folder / piece.file
+        if piece.file != file_name(of.number, of.tick, piece.author) or not path.exists():
+            raise _damage(path, "it is missing, and its generation names it")
+        contents = read_contents(path, piece)
+        if contents.run != of.run:
+            raise _damage(path, f"it is of run {contents.run}, not of {of.run}")
+        found.append(contents)
+    return found
+
+
 def read_part(folder: Path, part: Extent, make_room: Callable[[int], Any] = bytearray) -> Any:
     """A part's bytes, checked, in the buffer that `make_room` gives for its length. Raises CheckpointDamaged."""
     path = folder / part.file
-    if not _NAME.fullmatch(part.file) or not path.exists():
+    if not _ANY_NAME.fullmatch(part.file) or not path.exists():
         raise _damage(path, "it is missing, and a later generation refers to it")
     with naming(path, "read"), path.open("rb", buffering=0) as file:
         if part.offset + part.length > os.fstat(file.fileno()).st_size:

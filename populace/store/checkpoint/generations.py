@@ -8,7 +8,8 @@ A large array (agents in columns, a part's state) is a base and the rows that ch
 So a save's cost follows activity: each changed row is written a few times altogether, whatever the population; but
 arrays are read through, and one copy of each is kept, to find which rows these are.
 
-Nothing is referred to but what this process wrote itself: the first two saves of a process are whole.
+Nothing is referred to but what this process wrote itself: the first two saves of a process are whole. Where hosts
+write pieces of a generation themselves (`write_piece`), each keeps lines of its own.
 """
 
 from __future__ import annotations
@@ -26,19 +27,25 @@ from populace.kernel.blocks import Block, Rows, Shape, encode_block, encode_rows
 from populace.kernel.patches import Rows as Changed
 from populace.kernel.patches import changed_rows, encode_patch, is_frozen, patch_bytes
 from populace.store.checkpoint.file import (
+    PIECES,
     TEMPORARY,
+    Author,
     BlockEntry,
     Contents,
     Extent,
     GenerationWriter,
+    Piece,
     digest,
+    file_name,
     generations,
     read_contents,
     read_entry,
     read_part,
+    read_pieces,
     read_rows,
 )
-from populace.store.storage import make_folder, remove_file, unreadable
+from populace.store.checkpoint.pieces import join_blocks
+from populace.store.storage import make_folder, naming, remove_file, unreadable
 
 _FANOUT: Final = 8
 _DEAD_SHARE: Final = 0.5
@@ -60,12 +67,16 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
 
 class Saved(msgspec.Struct, frozen=True):
-    """What a save did: `written_bytes` is the new file's length, `state_bytes` what the state takes in parts."""
+    """What a save did: `written_bytes` is the new files' length, `state_bytes` what the state takes in parts.
+
+    The latter is that of the generation's own file, without its pieces. `seal` is the own file's.
+    """
 
     number: int
     path: Path
     written_bytes: int
     state_bytes: int
+    seal: bytes = b""
 
 
 def load(path: Path, *, run: str | None = None) -> Checkpoint:
@@ -73,8 +84,11 @@ def load(path: Path, *, run: str | None = None) -> Checkpoint:
     contents = read_contents(path)
     if run is not None and contents.run != run:
         raise StorageError(f"{path}: is of run {contents.run}, not of {run}. Check the run's folder.")
-    blocks = {name: read_entry(path.parent, name, entry) for name, entry in contents.blocks.items()}
-    return Checkpoint(contents.run, contents.tick, contents.number, path, blocks)
+    blocks, *pieces = (
+        {name: read_entry(path.parent, name, entry) for name, entry in one.blocks.items()}
+        for one in (contents, *read_pieces(path.parent, contents))
+    )
+    return Checkpoint(contents.run, contents.tick, contents.number, path, join_blocks(blocks, pieces))
 
 
 def latest(folder: Path, *, run: str | None = None) -> Checkpoint | None:
@@ -104,9 +118,10 @@ def latest(folder: Path, *, run: str | None = None) -> Checkpoint | None:
 def check(path: Path) -> Contents:
     """Check every byte of a generation without keeping it. Raises CheckpointDamaged, StorageError."""
     contents = read_contents(path)
-    for entry in contents.blocks.values():
-        for part in entry.parts:
-            read_part(path.parent, part)
+    for one in (contents, *read_pieces(path.parent, contents)):
+        for entry in one.blocks.values():
+            for part in entry.parts:
+                read_part(path.parent, part)
     return contents
 
 
@@ -136,8 +151,28 @@ class Checkpoints:
         """Whether the next save must give the whole state: no name in `unchanged`, every `Rows` with `whole`."""
         return self._number is None
 
-    def save(self, tick: int, blocks: Mapping[str, Block], *, unchanged: Collection[str] = ()) -> Saved:
+    @property
+    def next_number(self) -> int:
+        """The number of the generation that is saved next. Raises StorageError where another process saves, too."""
+        on_disk = max(generations(self.folder), default=0)
+        if self._number not in (None, on_disk):
+            raise StorageError(
+                f"{self.folder}: generation {on_disk} was written by another process; this one wrote {self._number} "
+                "last. Only one may save: end the other."
+            )
+        return on_disk + 1
+
+    def save(
+        self,
+        tick: int,
+        blocks: Mapping[str, Block],
+        *,
+        unchanged: Collection[str] = (),
+        pieces: Collection[Piece] = (),
+    ) -> Saved:
         """Write a generation; when this returns, it is on the disk and older ones may have been deleted.
+
+        `pieces` are those that were written for this generation, by its number; all are there before it is.
 
         The state is `blocks` and, as they were in the save before, the blocks named in `unchanged`. A block that is
         given and is equal to what stands already is found by its digest and not written again.
@@ -151,32 +186,62 @@ class Checkpoints:
         both = sorted(set(unchanged) & set(blocks))
         if both:
             raise ValueError(f"blocks {both} are given and named as unchanged at once")
-        on_disk = max(generations(self.folder), default=0)
-        if self._number not in (None, on_disk):
-            raise StorageError(
-                f"{self.folder}: generation {on_disk} was written by another process; this one wrote {self._number} "
-                "last. Only one may save: end the other."
-            )
-        number = on_disk + 1
+        number = self.next_number
         try:
-            saved = self._save(number, tick, blocks, unchanged)
+            self._check_pieces(number, tick, pieces)
+            saved = self._save(number, tick, blocks, unchanged, pieces)
             self._prune()
         except BaseException:
             self._forget()
             raise
         return saved
 
-    def _save(self, number: int, tick: int, blocks: Mapping[str, Block], unchanged: Collection[str]) -> Saved:
-        writer = GenerationWriter(self.folder, number, tick)
+    def write_piece(self, author: Author, number: int, tick: int, blocks: Mapping[str, Block], *, whole: bool) -> Piece:
+        """Write a piece of generation `number`; when this returns, it is on the disk, and nothing was deleted.
+
+        Unless it is `whole`, rows are those that changed since the piece before. Raises StorageError as `save` does.
+        """
+        if whole:
+            self._forget()
+        try:
+            saved = self._save(number, tick, blocks, (), author=author)
+        except BaseException:
+            self._forget()
+            raise
+        needed = self._contents[number].files - {saved.path.name}
+        return Piece(author, saved.path.name, saved.written_bytes, saved.seal, tuple(sorted(needed)))
+
+    def _check_pieces(self, number: int, tick: int, pieces: Collection[Piece]) -> None:
+        """Raise StorageError where a piece is not here as its author reports it."""
+        for one in pieces:
+            path = self.folder / one.file
+            with naming(path, "read"):
+                size = path.stat().st_size
+            if one.file != file_name(number, tick, one.author) or size != one.length:
+                raise StorageError(
+                    f"{path}: is not the piece of generation {number} that shard {one.author.shard} reports, of "
+                    f"{one.length} bytes. Let nothing else write there."
+                )
+
+    def _save(
+        self,
+        number: int,
+        tick: int,
+        blocks: Mapping[str, Block],
+        unchanged: Collection[str],
+        pieces: Collection[Piece] = (),
+        author: Author | None = None,
+    ) -> Saved:
+        writer = GenerationWriter(self.folder, number, tick, author)
         try:
             before = self._contents.get(number - 1)
             mine = self._contents.get(number - 2)
             line = _Line(self.folder, writer, before, mine, self._part_bytes, self._deltas, self._arrays)
             entries = {name: line.keep(name) for name in unchanged}
             entries.update((name, line.add(name, block)) for name, block in blocks.items())
-            contents = Contents(self._run, tick, number, line.gather(entries))
+            contents = Contents(self._run, tick, number, line.gather(entries), tuple(pieces), author)
             part_bytes = writer.written
-            writer.finish(contents)
+            seal = writer.finish(contents)
         finally:
             writer.close()
         self._number = number
@@ -186,7 +251,8 @@ class Checkpoints:
         self._deltas = line.deltas
         self._arrays = line.arrays
         state = sum(part.length for entry in contents.blocks.values() for part in entry.parts)
-        return Saved(number, writer.path, writer.written, state)
+        written = writer.written + sum(one.length for one in pieces)
+        return Saved(number, writer.path, written, state, seal)
 
     def _forget(self) -> None:
         self._number = None
@@ -210,10 +276,11 @@ class Checkpoints:
             if contents is not None:
                 good += 1
                 kept.add(path.name)
-                kept.update(part.file for entry in contents.blocks.values() for part in entry.parts)
+                kept.update(contents.files)
         if good < self._keep:
             return
-        for path in [*found.values(), *self.folder.glob(f"*.checkpoint{TEMPORARY}")]:
+        stray = (path for pattern in (f"*.checkpoint{TEMPORARY}", PIECES) for path in self.folder.glob(pattern))
+        for path in [*found.values(), *stray]:
             if path.name not in kept:
                 remove_file(path)
                 self._part_bytes.pop(path.name, None)

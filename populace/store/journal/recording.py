@@ -21,7 +21,7 @@ from populace.core.errors import StorageError
 from populace.core.records import Answer, Ask, Counts, Position
 from populace.core.traffic import Traffic
 from populace.kernel.snapshot import Past
-from populace.models.protocol import Deliver, Gateway, Pressure
+from populace.models.protocol import Deliver, Fence, Gateway, Pressure
 from populace.store.journal.index import JournalIndex
 from populace.store.journal.read import Report, read_journal
 from populace.store.journal.write import SEGMENT_BYTES, Journal
@@ -85,15 +85,28 @@ def open_journal(place: str, *, run: str, shard: int, attempt: int, policy: Lite
     )
 
 
+_FENCED_S = 0.1
+"""How often asks that are kept back look whether they may be put."""
+
+
 class Recording:
     """A gateway that looks asks up in `pasts` and puts what `inner` answers into `journal`.
 
     Without `inner` it is a replay: an ask that is not on record abstains as 'unrecorded', and stands in `missed`.
-    Without `journal` nothing is put on record.
+    Without `journal` nothing is put on record. While `fence` says no, what is not on record waits.
     """
 
-    def __init__(self, inner: Gateway | None, journal: Journal | None, pasts: Sequence[OpenPast] = ()) -> None:
+    def __init__(
+        self,
+        inner: Gateway | None,
+        journal: Journal | None,
+        pasts: Sequence[OpenPast] = (),
+        fence: Fence | None = None,
+    ) -> None:
         self.inner = inner
+        self._fence = fence
+        self._held: list[tuple[Sequence[Ask], Deliver]] = []
+        self._holding: asyncio.Task[None] | None = None
         self.journal = journal
         self.missed: list[Missed] = []
         self._saved = (0, 0.0)
@@ -122,7 +135,8 @@ class Recording:
 
     def pressure(self) -> Pressure:
         """What is inside; answers that wait for the disk count as waiting."""
-        pressure = Pressure(waiting=sum(len(batch[1]) for batch in self._queue))
+        held = sum(len(asks) for asks, _ in self._held)
+        pressure = Pressure(waiting=sum(len(batch[1]) for batch in self._queue) + held)
         if self.journal is not None:
             pressure.traffic = Traffic(journal_bytes=self.journal.written_bytes)
         if self.inner is not None:
@@ -191,6 +205,10 @@ class Recording:
 
     def wind_down(self) -> None:
         """Ask nothing further; what is in flight may end, and is put on record."""
+        self._fence = None
+        held, self._held = self._held, []
+        for asks, deliver in held:
+            deliver([Answer(ask.agent, ask.tick, ask.nth, "abstained", reason="interrupted") for ask in asks])
         if self.inner is not None:
             self.inner.wind_down()
 
@@ -202,6 +220,8 @@ class Recording:
     async def close(self) -> None:
         """Close what is inside, put down what it still answers, close the journal."""
         self._open = False
+        if self._holding is not None:
+            self._holding.cancel()
         if self.inner is not None:
             await self.inner.close()
         self._wake.set()
@@ -248,11 +268,29 @@ class Recording:
                 self.missed.append(Missed(ask, next((one.key for one in found if one is not None), None)))
             deliver([Answer(ask.agent, ask.tick, ask.nth, "abstained", reason="unrecorded") for ask in asks])
             return
+        if self._fence is not None and (self._held or not self._fence()):
+            self._held.append((asks, deliver))
+            if self._holding is None or self._holding.done():
+                self._holding = asyncio.get_running_loop().create_task(self._hold(self._fence), name="populace fence")
+            return
+        self._put_to(self.inner, asks, deliver)
+
+    async def _hold(self, fence: Fence) -> None:
+        """Keep asks back until a call may be begun again."""
+        while self._held:
+            if not fence():
+                await asyncio.sleep(_FENCED_S)
+                continue
+            asks, deliver = self._held.pop(0)
+            assert self.inner is not None
+            self._put_to(self.inner, asks, deliver)
+
+    def _put_to(self, inner: Gateway, asks: Sequence[Ask], deliver: Deliver) -> None:
         if self.journal is None:
-            self.inner.offer(asks, deliver)
+            inner.offer(asks, deliver)
             return
         known: dict[tuple[int, int], Ask] = {}
-        self.inner.offer(asks, lambda answers: self._arrived(answers, asks, known, deliver))
+        inner.offer(asks, lambda answers: self._arrived(answers, asks, known, deliver))
 
     def _arrived(
         self, answers: Sequence[Answer], asks: Sequence[Ask], known: dict[tuple[int, int], Ask], deliver: Deliver

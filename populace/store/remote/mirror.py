@@ -8,7 +8,7 @@ there is uploaded, again at each push (S3 cannot append); one that has ended goe
 
 On a cluster each shard writes its journal in its own process, on its own machine: it has a mirror of its own, which
 includes nothing else. Two runs at once in one remote folder are refused on one machine; on two machines, at the next
-push, where something that this mirror had put was put by another.
+push, where something that this mirror had put was put by another; a run owns its folder by a lease besides (`lease`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -32,6 +32,7 @@ import msgspec
 from populace.core.errors import SettingsError, StorageError
 from populace.files import cache_folder
 from populace.store.lock import is_locked, lock_soon
+from populace.store.remote.lease import OWNER, Lease, lease_store
 from populace.store.remote.objects import PATIENCE_S, Missing, Object, ObjectStore, check_address, checksums, endpoint
 from populace.store.storage import make_folder, naming
 
@@ -136,6 +137,8 @@ class Mirror:
         self._busy = threading.Lock()
         self._known: dict[str, _Known] = {}
         self._lock: int | None = None
+        self.lease: Lease | None = None
+        """What makes sure that nobody else works there, while a run does; see `owned`."""
 
     @property
     def lock_file(self) -> Path:
@@ -165,6 +168,25 @@ class Mirror:
         finally:
             self._lock = None
             os.close(descriptor)
+
+    @contextmanager
+    def owned(self, say: Callable[[str], None] = lambda _: None) -> Iterator[Mirror]:
+        """Own the remote folder while the staging folder is held. Raises StorageError where another run is at work.
+
+        The last owner that had the same staging folder is gone: it held that.
+        """
+        lease, last = Lease(lease_store(self.remote)), self.local.with_name(f"{self.local.name}.owner")
+        with naming(last, "read"):
+            dead = last.read_text() if last.exists() else ""
+        lease.take(dead, say)
+        try:
+            with naming(last, "written"):
+                last.write_text(lease.holder)
+            self.lease = lease
+            yield self
+        finally:
+            self.lease = None
+            lease.release()
 
     def holds_run(self) -> bool:
         """Whether a run stands there, or here where it was not uploaded to its end. Raises StorageError."""
@@ -203,7 +225,8 @@ class Mirror:
         make_folder(self.local)
         with self._busy, self._alone():
             for _ in range(_LISTINGS):
-                there = {name: at for name, at in self.store.list().items() if _fits(name, patterns or ("*",))}
+                wanted = {name: at for name, at in self.store.list().items() if _fits(name, patterns or ("*",))}
+                there = {name: at for name, at in wanted.items() if name != OWNER}
                 if "run.json" in there:
                     self._same_run()
                 # The other way round than a push: whatever a checkpoint refers to was there before it.
@@ -224,6 +247,8 @@ class Mirror:
         A store that fails for the moment is tried again for `patience_s`. Raises StorageError, naming the object; then
         what is here is whole, and the next push goes on from where this one came to.
         """
+        if self.lease is not None:
+            self.lease.check()
         with self._busy:
             self.store.patience_s = PATIENCE_S if patience_s is None else patience_s
             return self._push(only, without)
@@ -292,7 +317,7 @@ class Mirror:
     def _mine(self, name: str) -> bool:
         hidden = any(step.startswith(".") for step in name.split("/"))
         unfinished = name.endswith((".part", ".aside", ".tmp"))
-        return not hidden and not unfinished and _fits(name, self.include)
+        return not hidden and not unfinished and name != OWNER and _fits(name, self.include)
 
     def _is_there(self, name: str, here: tuple[int, int], there: Object | None) -> bool:
         """Whether a file needs no upload. Raises StorageError where another run writes the same object."""

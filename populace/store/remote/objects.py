@@ -45,6 +45,7 @@ _SMALL_S: Final = 10.0
 _NOT_THAT: Final = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "OperationAborted", "409"})
 _MD5: Final = re.compile(r"[0-9a-f]{32}(-\d+)?")
 _AGAIN: Final = frozenset({"BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch"})
+_UNKNOWN: Final = frozenset({"NotImplemented", "501"})
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _S3: Final = ("s3", "s3a")
 
@@ -54,6 +55,16 @@ class Object(msgspec.Struct, frozen=True):
 
     size: int
     etag: str
+
+
+class Put(msgspec.Struct, frozen=True):
+    """What became of a conditional put: the new ETag, or None where another object stands there.
+
+    `heeded`: whether the store is one that heeds conditions.
+    """
+
+    etag: str | None
+    heeded: bool = True
 
 
 class Missing(StorageError):
@@ -229,6 +240,51 @@ class ObjectStore:
         bucket, _, key = self._path(name).partition("/")
         return self._fs.call_s3(method, Bucket=bucket, Key=key, timeout=_SMALL_S, **how)
 
+    def find(self, name: str) -> tuple[bytes, str] | None:
+        """A small object's bytes and its ETag; None where there is none."""
+
+        def once() -> tuple[bytes, str]:
+            self._fs.invalidate_cache()
+            before, data = _object(self._fs.info(self._path(name))), self._fs.cat_file(self._path(name))
+            if before != _object(self._fs.info(self._path(name))):
+                raise _Garbled("it changed while it was read")
+            return data, before.etag
+
+        try:
+            return self._patiently(name, "read", once)
+        except Missing:
+            if self.address.startswith("s3:"):
+                self.list()  # raises where the bucket is what is missing
+            return None
+
+    def put_if(self, name: str, data: bytes, etag: str | None) -> Put:
+        """Put a small object in the place of that with this ETag, or of none (None).
+
+        A store other than S3 knows no conditions: it is looked first, which does not hold against others.
+        """
+        return self._patiently(name, "uploaded", lambda: self._put_if(name, data, etag))
+
+    def _put_if(self, name: str, data: bytes, etag: str | None) -> Put:
+        target = self._path(name)
+        if not self._whole_puts:
+            self._fs.invalidate_cache()
+            there = _object(self._fs.info(target)).etag if self._fs.exists(target) else None
+            if there != etag:
+                return Put(None, heeded=False)
+            self._fs.pipe_file(target, data)
+            return Put(_object(self._fs.info(target)).etag, heeded=False)
+        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+        try:
+            given = self._fs.pipe_file(target, data, **condition)
+        except Exception as error:
+            code = _code(error)
+            if code in _NOT_THAT or (etag is not None and code in ("NoSuchKey", "404")):
+                return Put(None)
+            if code in _UNKNOWN:
+                return Put(str(self._fs.pipe_file(target, data).get("ETag", "")).strip('"'), heeded=False)
+            raise
+        return Put(str(given["ETag"]).strip('"'))
+
     def delete(self, names: Iterable[str]) -> None:
         """Delete objects; those that are gone are no error."""
         for name in names:
@@ -374,8 +430,8 @@ def _read(file: Any, path: Path, size: int) -> bytes:
 
 
 def _code(error: BaseException) -> str:
-    """S3's own code of an error; '' where there is none."""
-    for one in (error, error.__cause__):
+    """What S3 calls an error; '' for another."""
+    for one in (error, error.__cause__, error.__context__):
         if (response := getattr(one, "response", None)) is not None:
             return str(response.get("Error", {}).get("Code", ""))
     return ""
