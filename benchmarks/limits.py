@@ -4,7 +4,10 @@
 
 The server (tests/misbehaving.py) holds two token buckets of one second's worth, and answers 429 beyond them. Printed:
 requests refused, and the share of the quota used after the first second, for a central quota and for equal shares; and
-for a central quota whose shards ask in turn: one at a time, for half a second each.
+for a central quota whose shards ask in turn: one at a time, for half a second each. Then the same for three separate
+runs, each with a quota of its own: that share the limits in a folder, that have a third of them each, that have all.
+The first of them has as much to ask as the others together, and the second is killed half-way (it asks no more, and
+does not leave).
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import argparse
 import asyncio
 import math
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -23,11 +27,13 @@ from support.misbehaving import Misbehaving, RateLimit, slow
 from support.sections import sectioned
 
 from populace.agents.answers import compile_answer
-from populace.budget.service import LocalLink, account_for
+from populace.budget.service import AccountService, LocalLink, account_for
+from populace.cluster.shared_limits import shared_account
 from populace.core.records import Ask
 from populace.models.build import build_gateway
 
 SWITCH_S = 0.5
+RUNS = 3
 
 
 def ask(agent: int, words: int) -> Ask:
@@ -96,6 +102,48 @@ async def switch(server: Misbehaving, options: argparse.Namespace) -> None:
     print(f"{'in turn':14} {passed} requests passed, {refused} refused; used {passed / agent:.1%} of the requests")
 
 
+async def separate(server: Misbehaving, options: argparse.Namespace, how: str) -> None:
+    """Three runs, each with its own account as in a process of its own; the second ends without leaving."""
+    part = 3 if how == "a third each" else 1
+    limits = {"requests_per_minute": options.requests / part, "tokens_per_minute": options.tokens / part}
+    with tempfile.TemporaryDirectory() as folder:
+        settings = sectioned(
+            kind="openai", name="test-model", base_url=server.base_url, seed=1, shards=1, **limits,
+            share_limits=folder if how == "shared" else None,
+        )  # fmt: skip
+        accounts: list[AccountService] = []
+        gateways: list[Any] = []
+        for _ in range(RUNS):
+            account = await asyncio.to_thread(shared_account, settings)
+            assert account is not None
+            accounts.append(account)
+            gateways.append(build_gateway(settings, link=LocalLink(account)))
+            await gateways[-1].open()
+        began = time.monotonic()
+        worth = int(options.requests / 60 * options.seconds)
+        for nth, gateway in enumerate(gateways):
+            count = 2 * worth if nth == 0 else worth
+            gateway.offer([ask(nth * 10**6 + n, options.words) for n in range(count)], lambda _answers: None)
+        await asyncio.sleep(options.seconds / 2)
+        gateways[1].dispatcher.drain()
+        if accounts[1]._sharing is not None:
+            accounts[1]._sharing._ended.set()  # its thread renews nothing more, as if it had been killed
+        await asyncio.sleep(began + options.seconds - time.monotonic())
+        for gateway in gateways:
+            await gateway.close()
+        for account in accounts:
+            account.close()
+    seen = [one for one in server.seen if one.arrived_s < began + options.seconds]
+    passed = sum(not one.limited for one in seen)
+    minutes = options.seconds / 60
+    used = (server.billed.tokens_in + server.billed.tokens_out) / (options.tokens * minutes)
+    print(
+        f"three runs, {how + ':':13} {passed} requests passed, {len(seen) - passed} refused "
+        f"({(len(seen) - passed) / max(1, len(seen)):.2%}); used {passed / (options.requests * minutes):.1%} of the "
+        f"requests, {used:.1%} of the tokens"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=70.0)
@@ -110,6 +158,9 @@ def main() -> None:
             asyncio.run(run(server, options, central))
     with Misbehaving(limit=RateLimit(options.requests, math.inf), base=slow(0.05)) as server:
         asyncio.run(switch(server, options))
+    for how in ("shared", "a third each", "all each"):
+        with Misbehaving(limit=RateLimit(options.requests, options.tokens), base=slow(0.05)) as server:
+            asyncio.run(separate(server, options, how))
 
 
 if __name__ == "__main__":
