@@ -398,7 +398,7 @@ class Network(Part):
         return {
             "offsets": self._out.offsets,
             "targets": self._out.targets,
-            "weights": np.zeros(0) if is_one(weights) else weights,
+            "weights": np.zeros(0) if is_one(compact(weights)) else weights,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
