@@ -17,20 +17,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from populace.agents.probes.instrument import Instrument
 from populace.agents.society import Society
 from populace.core.errors import ScenarioError
 from populace.experiments.audits.declared import GENERIC, Audit
 from populace.experiments.lines import Place, caller, line_of
+from populace.experiments.soundness import shown_path, what_is_wrong
 from populace.experiments.stopping import Stopping
 from populace.experiments.subgroups import Each, Subgroup
 
 if TYPE_CHECKING:
     from populace.experiments.results import Results
 
+MOST_NAME: Final = 100
+"""How many characters an experiment's name and an arm's may have."""
 Direction: TypeAlias = Literal["up", "down"]
 CHECKS = ("idle_lever", "alike", "still_outcome")
 """What a dry pass may find and `accept` may let pass: levers that act on nobody, arms whose runs are those of another,
@@ -130,9 +134,15 @@ class Experiment:
         """Raise ScenarioError, naming the line, for what no experiment can be."""
         if not isinstance(self.society, Society | str):
             raise self.wrong(said="a society is a Society, or the name of where one is")
+        if not isinstance(self.name, str) or len(self.name) > MOST_NAME:
+            raise self.wrong("name", said=f"an experiment's name is a text of at most {MOST_NAME} characters")
         if not isinstance(self.arms, Mapping) or len(self.arms) < 2:
             raise self.wrong("arms", said="an experiment compares two arms or more: arms={'control': Arm(), ...}")
         for name, arm in self.arms.items():
+            if not isinstance(name, str) or len(name) > MOST_NAME:
+                raise self.wrong(
+                    "arms", said=f"an arm's name is a text of at most {MOST_NAME} characters, not {name!r}"
+                )
             if not isinstance(arm, Arm):
                 raise self.wrong("arms", name, said=f"arm {name!r} has to be an Arm(...), not a {type(arm).__name__}")
         if not self.outcomes or isinstance(self.outcomes, str):
@@ -146,6 +156,7 @@ class Experiment:
         if self.primary and self.primary not in names:
             raise self.wrong("primary", said=f"{self.primary!r} is no outcome of it; there are {', '.join(names)}")
         for at, outcome in enumerate(self.measured):
+            self._check_read(at, outcome)
             given = outcome.direction if isinstance(outcome.direction, Mapping) else {}
             for of in given:
                 if of not in self.arms or of == self.compared_with:
@@ -153,10 +164,11 @@ class Experiment:
                     raise self.wrong(
                         "outcomes", at, "direction", said=f"a direction is of an arm against the control: {there}"
                     )
-        if self.replicates < 1:
-            raise self.wrong("replicates", said=f"replicates are 1 or more, not {self.replicates}")
+        if type(self.replicates) is not int or self.replicates < 1:
+            raise self.wrong("replicates", said=f"replicates are 1 or more, a whole number, not {self.replicates!r}")
         self._check_audits()
         self._check_subgroups()
+        self._check_stopping()
         for one in self.accept:
             if one not in CHECKS:
                 raise self.wrong("accept", said=f"{one!r} is nothing that is checked: {', '.join(CHECKS)}")
@@ -172,17 +184,60 @@ class Experiment:
                 raise self.wrong("audits", at, said=f"audit {one.name!r} changes nothing: give it reword={{...}}")
             if one.levers and (one.reword or one.personas or one.parameters or one.settings or one.shuffle):
                 raise self.wrong("audits", at, said=f"audit {one.name!r}: placebo levers stand alone")
-        for at, of in enumerate(self.measured):
-            if of.bounds is not None and not of.bounds[0] < of.bounds[1]:
-                raise self.wrong("outcomes", at, "bounds", said=f"bounds {of.bounds}: the lower comes first")
+
+    def _check_read(self, at: int, one: Outcome) -> None:
+        """Raise ScenarioError for an outcome that is read in no way that there is."""
+        given = one.direction.values() if isinstance(one.direction, Mapping) else (one.direction,)
+        for of in given:
+            if of not in (None, "up", "down"):
+                raise self.wrong("outcomes", at, "direction", said=f"a direction is 'up' or 'down', not {of!r}")
+        if one.read not in ("end", "mean"):
+            raise self.wrong(
+                "outcomes", at, "read", said=f"an outcome is read at the 'end' or as the 'mean', not {one.read!r}"
+            )
+        if one.each is not None and not isinstance(one.each, str):
+            self._check_struct(one.each, Each, "outcomes", at, "each")
+        if one.bounds is None:
+            return
+        ends = one.bounds if isinstance(one.bounds, Sequence) else ()
+        if len(ends) != 2 or not all(isinstance(end, int | float) and isfinite(end) for end in ends):
+            said = (
+                f"bounds {one.bounds!r}: two numbers, such as (0, 1), that the outcome cannot leave; without any, none"
+            )
+            raise self.wrong("outcomes", at, "bounds", said=said)
+        if not ends[0] < ends[1]:
+            raise self.wrong("outcomes", at, "bounds", said=f"bounds {one.bounds}: the lower comes first")
+
+    def _check_stopping(self) -> None:
+        if self.stopping is not None:
+            self._check_struct(self.stopping, Stopping, "stopping")
+
+    def _check_struct(self, value: Any, kind: type[Each | Subgroup | Stopping], *path: str | int) -> None:
+        """Raise ScenarioError for what is no `kind`, or holds what cannot be written down."""
+        if not isinstance(value, kind):
+            raise self.wrong(*path, said=f"has to be a {kind.__name__}(...), not a {type(value).__name__}")
+        found = what_is_wrong(value)
+        if found is not None:
+            raise self.wrong(*path, said=f"{kind.__name__}, {shown_path(found[0]) or 'all of it'}: {found[1]}")
+        try:
+            value.check()
+        except ScenarioError as error:
+            raise self.wrong(*path, said=str(error)) from None
 
     def _check_subgroups(self) -> None:
-        if isinstance(self.subgroups, str) or not all(isinstance(one, Subgroup | str) for one in self.subgroups):
+        given = self.subgroups
+        if (
+            not isinstance(given, Sequence)
+            or isinstance(given, str)
+            or not all(isinstance(one, Subgroup | str) for one in given)
+        ):
             raise self.wrong("subgroups", said="subgroups=['income', Subgroup('party', names=('left', 'right')), ...]")
         columns = [one if isinstance(one, str) else one.column for one in self.subgroups]
         for at, column in enumerate(columns):
             if columns.index(column) < at:
                 raise self.wrong("subgroups", at, said=f"subgroup {column!r} is named twice")
+            if isinstance(given[at], Subgroup):
+                self._check_struct(given[at], Subgroup, "subgroups", at)
         if columns and not any(one.each or one.instrument for one in self.measured):
             raise self.wrong(
                 "subgroups",

@@ -20,6 +20,7 @@ from populace.experiments.audits.declared import Audit, DesignedAudit, Perturbat
 from populace.experiments.declared import Arm, Experiment, Outcome
 from populace.experiments.design import Design, DesignedArm, DesignedOutcome, DesignedScale, plain_name
 from populace.experiments.randomised import lots_of, plain_lever
+from populace.experiments.soundness import shown_path, what_is_wrong
 from populace.experiments.stopping import Stopping, until
 from populace.experiments.subgroups import Each, Subgroup
 from populace.interventions.levers import label_of, parse_lever
@@ -59,7 +60,7 @@ def plan(
     name = experiment.name or society.name
     many = experiment.replicates if replicates is None else replicates
     rule = _stopping(experiment, many, stopping)
-    return Design(
+    design = Design(
         name=name,
         society=society.name,
         question=experiment.question,
@@ -82,6 +83,21 @@ def plan(
         populace=version("populace"),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+    return _as_written(experiment, design)
+
+
+def _as_written(experiment: Experiment, design: Design) -> Design:
+    """The design as it will be read again, so that its digest is one (1 is 1.0, a list a tuple).
+
+    Raises ScenarioError for what experiment.json could not hold: else nothing that was paid for could be read.
+    """
+    found = what_is_wrong(design)
+    if found is not None:
+        path = list(found[0])
+        if path[0:1] == ["arms"] and len(path) > 1:
+            path[1] = design.arms[int(path[1])].name
+        raise experiment.wrong(*path, said=f"{shown_path(tuple(path)) or 'the design'}: {found[1]}")
+    return msgspec.json.decode(msgspec.json.encode(design), type=Design)
 
 
 def _origin_of(society: Society) -> Origin:
@@ -96,7 +112,7 @@ def _origin_of(society: Society) -> Origin:
 
 def _settings(experiment: Experiment, assignments: Iterable[Assignment], model: str | None) -> Settings:
     """What the experiment says of every run, and over that what its caller says."""
-    agents = experiment.agents if isinstance(experiment.agents, int | None) else dict(experiment.agents)
+    agents = dict(experiment.agents) if isinstance(experiment.agents, Mapping) else experiment.agents
     own = {"agents": agents, "ticks": experiment.ticks, "seed": experiment.seed, "model.kind": experiment.model}
     given: list[Assignment] = [(key, value) for key, value in own.items() if value is not None]
     given += experiment.settings.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -42,8 +43,8 @@ class Stopping(msgspec.Struct, frozen=True, kw_only=True):
         """Raise ScenarioError for what is no rule."""
         if self.batch < 1:
             raise ScenarioError(f"batch={self.batch}: a batch is of 1 replicate or more")
-        if (self.width is not None and not self.width > 0.0) or not self.margin >= 0.0:
-            raise ScenarioError(f"width={self.width}, margin={self.margin}: in the outcome's unit, above 0")
+        if (self.width is not None and not 0.0 < self.width < inf) or not 0.0 <= self.margin < inf:
+            raise ScenarioError(f"width={self.width}, margin={self.margin}: in the outcome's unit, above 0 and finite")
         if not 0.5 <= self.level < 1.0:
             raise ScenarioError(f"level={self.level}: it lies between 0.5 and 1, such as 0.95")
 

@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 MOST_VALUES: Final = 8
 """A column with more values than these is cut, by itself where its values are numbers."""
 PARTS: Final = 4
+MOST_PARTS: Final = 100
 
 
 class Each(msgspec.Struct, frozen=True):
@@ -33,6 +34,13 @@ class Each(msgspec.Struct, frozen=True):
     by: float = 0.0
     missing: float | None = None
     only: dict[str, Any] = {}
+
+    def check(self) -> None:
+        """Raise ScenarioError for what can be read of no agent."""
+        if self.by < 0.0 or (self.by and self.read not in ("rose", "fell")):
+            raise ScenarioError(
+                f"by={self.by:g}: more than how much it rose or fell, 0 or above, with read='rose' or read='fell'"
+            )
 
     def of(self, now: Any, start: Any) -> Floats:
         """Agents' values (agents,) of their field now and before tick 0; NaN for those who have none."""
@@ -77,13 +85,29 @@ class Subgroup(msgspec.Struct, frozen=True):
     parts: int = 0
     names: tuple[str, ...] = ()
 
+    def check(self) -> None:
+        """Raise ScenarioError for what makes no groups, whatever the column holds."""
+        of, cuts = f"subgroup {self.column!r}", self.cuts
+        if cuts and self.parts:
+            raise ScenarioError(f"{of}: cuts or parts, not both")
+        if any(not low < high for low, high in itertools.pairwise(cuts)):
+            raise ScenarioError(f"{of}: cuts={tuple(cuts)}: each cut lies above the one before")
+        if self.parts and not 2 <= self.parts <= MOST_PARTS:
+            raise ScenarioError(f"{of}: parts={self.parts}: from 2 to {MOST_PARTS}")
+        if len(set(self.names)) < len(self.names) or not all(self.names):
+            raise ScenarioError(f"{of}: names={tuple(self.names)}: each group has a name of its own")
+
     def grouped(self, columns: Mapping[Any, Sequence[Any]]) -> tuple[tuple[str, ...], dict[Any, NDArray[np.int64]]]:
         """The groups' names, and for each column (one a run) the group of each agent: -1 for one who has no value.
 
         Cuts into parts are made of all columns together. Raises ScenarioError for values that make no groups.
         """
-        every = [one for column in columns.values() for one in column if _is_there(one)]
-        values = sorted(set(every), key=lambda one: (str(type(one)), one))
+        self.check()
+        try:
+            every = [one for column in columns.values() for one in column if _is_there(one)]
+            values = sorted(set(every), key=lambda one: (str(type(one)), one))
+        except (TypeError, ValueError):
+            raise ScenarioError(f"subgroup {self.column!r}: what the column holds are no groups") from None
         numbers = all(isinstance(one, int | float) for one in values)
         cuts, parts = self.cuts, self.parts or (PARTS if len(values) > MOST_VALUES else 0)
         if (cuts or parts) and not numbers:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from support.command import populace as command
 from support.experiments import Seen, changed, line_of, run_here
 
 from populace.core.errors import ScenarioError
+from populace.experiments import Arm, Each, Experiment, Outcome, Stopping, Subgroup
+from populace.experiments.design import read_design, write_design
+from populace.experiments.planning import plan
 
 SILENCED = '{"at": 3, "block": {"sender": {"share": 0.3}}}'
 OUTCOMES = '[Outcome("spread", direction={"silenced": "up"}), "mean", "heard"]'
@@ -141,3 +146,72 @@ def test_a_society_that_fails_in_the_dry_pass_is_named_with_its_arm(tmp_path):
         run_here(file, tmp_path / "out", settings=PAID)
     line = line_of(file, '"moved": Arm')
     assert str(caught.value).startswith(f"{file}:{line}: ")
+
+
+ODD = {
+    "a stopping rule that is none": (lambda: {"stopping": {"batch": 2}}, r"has to be a Stopping\(...\), not a dict"),
+    "half a replicate a batch": (lambda: {"stopping": Stopping(batch=2.5)}, "Stopping, batch: Expected int"),
+    "a margin without end": (lambda: {"stopping": Stopping(margin=math.inf)}, "margin: inf is no finite number"),
+    "a width in words": (lambda: {"stopping": Stopping(width="x")}, "Stopping, width: Expected float"),
+    "bounds without end": (lambda: outcome(bounds=(0, math.inf)), r"bounds \(0, inf\): two numbers"),
+    "one bound": (lambda: outcome(bounds=(0,)), "two numbers"),
+    "bounds in words": (lambda: outcome(bounds="ab"), "two numbers"),
+    "a direction of no kind": (lambda: outcome(direction={"open": "sideways"}), "'up' or 'down', not 'sideways'"),
+    "read in no way": (lambda: outcome(read="last"), "not 'last'"),
+    "a tick between two": (lambda: outcome(at=1.5), r"outcomes\[0\].at: Expected int"),
+    "each that is none": (lambda: outcome(each=3), "has to be a Each"),
+    "each read in no way": (lambda: outcome(each=Each("attitude", read="moved")), "Each, read: Invalid enum value"),
+    "each by less than nothing": (lambda: outcome(each=Each("attitude", read="rose", by=-1.0)), "by=-1: more than"),
+    "each by more of what has none": (lambda: outcome(each=Each("attitude", by=1.0)), "with read='rose'"),
+    "a distance from nothing": (lambda: outcome(each=Each("attitude", distance_from=math.nan)), "nan is no finite"),
+    "subgroups that are none": (lambda: {"subgroups": None}, "subgroups=\\['income'"),
+    "cuts that go down": (lambda: grouped(cuts=(50, 30)), "each cut lies above"),
+    "a cut at nothing": (lambda: grouped(cuts=(math.nan,)), r"cuts\[0\]: nan is no finite number"),
+    "one cut, not in a row": (lambda: grouped(cuts=40), "Subgroup, cuts: Expected array"),
+    "fewer parts than none": (lambda: grouped(parts=-1), "parts=-1: from 2 to 100"),
+    "more parts than memory": (lambda: grouped(parts=10**9), "from 2 to 100"),
+    "cuts and parts": (lambda: grouped(cuts=(40,), parts=2), "cuts or parts, not both"),
+    "one name for two groups": (lambda: grouped(cuts=(40,), names=("a", "a")), "a name of its own"),
+    "replicates in words": (lambda: {"replicates": "3"}, "a whole number, not '3'"),
+    "a number for an arm": (lambda: {"arms": {1: Arm(), 2: Arm()}}, "an arm's name is a text"),
+    "a name without end": (lambda: {"name": "x" * 101}, "at most 100 characters"),
+    "a parameter of nothing": (
+        lambda: {"arms": {"control": Arm(), "open": Arm(parameters={"openness": math.nan})}},
+        "arms.open.parameters.openness: nan is no finite number",
+    ),
+    "a figure without end": (lambda: {"published": {"variance": {"open": math.inf}}}, "published.variance.open: inf"),
+}  # fmt: skip
+
+
+def outcome(**given):
+    return {"outcomes": [Outcome("variance", **given)]}
+
+
+def grouped(**given):
+    return outcome(each="attitude") | {"subgroups": [Subgroup("age", **given)]}
+
+
+def planned(**given):
+    arms = {"control": Arm(), "open": Arm(parameters={"openness": 0.9})}
+    given = {"arms": arms, "outcomes": ["variance"], "agents": 8, "ticks": 2} | given
+    return plan(Experiment("polarization", **given))
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_what_could_not_be_written_down_and_read_again_is_refused_with_its_line(case):
+    """Each was an error of Python's, or was written to experiment.json so that nothing could read it any more."""
+    given, said = ODD[case]
+    with pytest.raises(ScenarioError, match=said) as caught:
+        planned(**given())
+    assert str(caught.value).startswith(f"{__file__}:")
+
+
+def test_what_is_refused_has_neighbours_that_are_written_and_read_again(tmp_path):
+    design = planned(
+        outcomes=[Outcome("variance", bounds=(0, 25), each=Each("attitude", read="rose", by=1))],
+        subgroups=[Subgroup("age", cuts=[30, 50], names=["young", "<b>\u202e", "old"]), Subgroup("income", parts=100)],
+        stopping=Stopping(batch=2, width=1, margin=0), name="x" * 100,
+    )  # fmt: skip
+    write_design(tmp_path, design)
+    assert read_design(tmp_path) == design
+    assert read_design(tmp_path).digest == design.digest  # else the same file would be another experiment
