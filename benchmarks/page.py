@@ -6,7 +6,8 @@ Run it as `python benchmarks/page.py [--agents N] [--ticks N] [--rounds N] [--fo
 three ties an agent, messages of one in ten agents a tick, posts or shares and asks of one in a hundred. It then serves
 it in a process of its own and asks each view over HTTP, `--rounds` times in turn: the first answers are those of a page
 that has just begun. What is made ready in the background (a field over all ticks, the layout, the feed) is timed until
-it is ready; a view says at once that it is not. Memory is the resident memory of the server's process, the greatest
+it is ready; a view says at once that it is not. Then the same agents are residents of a city, and its map is asked.
+Memory is the resident memory of the server's process, the greatest
 value seen.
 
 `cost` plays a run with a page that listens to it and one without in turn, in pairs; time is the CPU time of the run's
@@ -146,7 +147,55 @@ VIEWS = {
     "actions of an agent": {"agent": 4321},
     "whole": {"table": "asks", "row": 2}, "agent": {"agent": 4321}, "series": {"agent": 4321, "field": "opinion"},
     "posts, largest": {}, "posts, a word": {"text": "tick 77"}, "cascade": {"part": "feed", "post": 10}, "surveys": {},
+    "minds": {},
 }  # fmt: skip
+
+
+TOWN_VIEWS = {
+    "map": {}, "town": {}, "whereabouts, one tick": {"start": 150},
+    "whereabouts, 24 ticks": {"start": 100, "count": 24},
+    "field": {"field": "city.kind"}, "frames, one tick": {"field": "city.kind", "start": 150},
+    "series": {"agent": 4321, "field": "city.kind"},
+}  # fmt: skip
+
+
+def settled(folder: Path, agents: int, ticks: int) -> None:
+    """Make the agents of a recorded run residents of a generated city; one in ten goes somewhere in each tick."""
+    import numpy as np
+
+    from populace.core.draws import Draws
+    from populace.env import City, Opening, World
+    from populace.env.acts import Acting, Acts
+    from populace.kernel.rows import part_rows
+    from populace.settings import Record
+    from populace.store.tables.tables import Tables
+
+    class Setup:
+        draw = Draws(7)
+
+    Setup.agents = agents
+    world = World(City.grid(Setup))
+    world.open(Opening(agents=agents, seed=7, tick_seconds=3600.0, parameters=None, columns={}, draw=Draws(7)))
+    beside = folder.with_name("beside")
+    tables, wanted = Tables(beside, {}, Record()), ("places", "whereabouts")
+    draw = np.random.default_rng(8)
+    for name, rows in part_rows(world, wanted, opening=True).items():
+        tables.add(name, rows)
+    for _ in range(ticks):
+        who = np.sort(draw.choice(agents, agents // 10, replace=False)).astype(np.int32)
+        place = draw.integers(0, len(world.city.places), len(who))
+        acts = Acts("city.go", who, np.zeros(len(who), np.int32), {"place": place}, {"mode": "car"})
+        world.finish(world.apply(Acting([], [acts])))
+        for name, rows in part_rows(world, wanted).items():
+            tables.add(name, rows)
+    tables.close(ticks, complete=True)
+    town = folder.with_name("town")
+    town.mkdir()
+    for path in folder.glob("*"):
+        if path.is_file():
+            os.link(path, town / path.name)
+    for name in wanted:
+        (beside / f"{name}.parquet").rename(town / f"{name}.parquet")
 
 
 class Served:
@@ -179,14 +228,14 @@ class Served:
         self.process.wait()
 
 
-def views(folder: Path, rounds: int, console: Console) -> None:
+def views(folder: Path, rounds: int, console: Console, asked: dict[str, dict[str, Any]]) -> None:
     page = Served(folder)
     try:
-        took: dict[str, list[float]] = {name: [] for name in VIEWS}
+        took: dict[str, list[float]] = {name: [] for name in asked}
         waited: dict[str, float] = {}
         sizes: dict[str, int] = {}
         for number in range(rounds):
-            for name, given in VIEWS.items():
+            for name, given in asked.items():
                 began = time.perf_counter()
                 took_s, ready, size = page.ask(name.partition(",")[0].partition(" of ")[0], given)
                 took[name].append(took_s)
@@ -284,7 +333,10 @@ def main() -> None:
             folder = options.folder or Path(place) / "large"
             if not folder.exists():
                 recorded(folder, options.agents, options.ticks)
-            views(folder, options.rounds, console)
+            views(folder, options.rounds, console, VIEWS)
+            if not folder.with_name("town").exists():
+                settled(folder, options.agents, options.ticks)
+            views(folder.with_name("town"), options.rounds, console, TOWN_VIEWS)
     if options.only != "views":
         cost(options.rounds, console)
 

@@ -21,7 +21,7 @@ _WIDTH: Final = 60
 
 
 def watch(
-    run: Annotated[Path, typer.Argument(help="The folder of a run, of an experiment, or of runs.")],
+    run: Annotated[str, typer.Argument(help="The folder of a run, of an experiment, or of runs; or a run's address.")],
     page: Annotated[
         bool | None,
         typer.Option(
@@ -56,10 +56,13 @@ def watch(
     """
     if control and page is False:
         raise typer.BadParameter("it is the page that controls: leave out --plain", param_hint="--control")
+    from populace.store.remote.mirror import SHOWN, local_folder
+
+    place = local_folder(run, SHOWN)
     if page if page is not None else control or sys.stdout.isatty():
-        _serve(run, host, port, name or [], control)
+        _serve(place, host, port, name or [], control)
     else:
-        _follow(run, every_s)
+        _follow(place, every_s)
 
 
 def _serve(place: Path, host: str, port: int | None, names: list[str], control: bool) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from populace.agents.probes import asking
 from populace.agents.society import Society
 from populace.budget.amounts import NOTHING
 from populace.budget.ledger import Booking, reserve
@@ -53,6 +54,7 @@ from populace.models.embedded.host import ModelHost
 from populace.monitoring.report import Audience, Happening, Observer
 from populace.monitoring.summary import unset_role
 from populace.settings import Settings
+from populace.settings.minds import plain_minds, purpose_notes
 from populace.store.folder import (
     Course,
     Store,
@@ -73,6 +75,8 @@ from populace.store.trust import remember
 
 T = TypeVar("T")
 
+_SILENT: Final = frozenset({100, 1_000, 10_000, 100_000, 1_000_000})
+"""So many ticks without an interaction are told of, where interactions are to end the run."""
 DEATHS: Final = 3
 """How often one shard, or the world, may be lost before the run ends."""
 
@@ -178,6 +182,9 @@ class Coordinator:
                     self._audience.note(note, private=True)
                 if why := ticks_ahead(society, self.settings, job.trace_version)[1]:
                     self._audience.note(why)
+                minds, probes = plain_minds(self.settings), (asking.PURPOSE, asking.INTERVIEW)
+                for note in purpose_notes(society.classes, minds, society.rules, probes):
+                    self._audience.note(note)
                 booking = await asyncio.to_thread(reserve, self.settings, file.run, self.out)
             base_url = None if self.course.replay else await self._unless_stopped(host.open())
             if self._probe is not None and base_url is not None:
@@ -388,6 +395,12 @@ class Coordinator:
             self._unset.add(role)
             if others := named.keys() - asked:
                 self._audience.note(unset_role(role, others))
+        until, reached = self.settings.until_interactions, self._reached
+        if until is not None and reached is not None and not reached.total.interactions and reached.tick in _SILENT:
+            self._audience.note(
+                f"{reached.tick:,} ticks, and no message was delivered and no action applied: until_interactions = "
+                f"{until:,} is not coming nearer. Ctrl-C ends the run; --ticks N bounds it."
+            )
 
     def _keep_forms(self) -> None:
         """Keep what was learnt of the endpoints since the last time: a later attempt begins with it."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from operator import index
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -60,6 +61,7 @@ _PATIENCE_S: Final = 60.0
 """How long probes of one run wait for one another."""
 _AGAIN_S: Final = 0.02
 _SLOTS: Final = 2**20
+_IDS_NAMED: Final = 10
 """How many asks of an agent in a tick a journal can tell apart."""
 
 
@@ -181,12 +183,22 @@ def check_rules(society: Society, settings: Settings, types: Iterable[str], role
 
 
 async def look(
-    transport: Transport, tick: int, agents: Iterable[int] | None, survey: Planned | None, seed: int
+    transport: Transport,
+    tick: int,
+    agents: Iterable[int] | None,
+    survey: Planned | None,
+    seed: int,
+    strict: bool = False,
 ) -> Standing:
-    """The agents that a survey asks, or those that are named, as they stand before `tick`."""
+    """The agents that a survey asks, or those that are named, as they stand before `tick`.
+
+    Where it is `strict`, SettingsError names agents of the survey's sample that never were, or are of another type.
+    """
     there = await transport.present()
     if survey is not None:
         of = survey.survey.type
+        if strict:
+            _check_named(survey.survey, survey.name, Standing(tick, there, Peeked({}, {})))
         everybody = np.sort(np.concatenate([ids for name, ids in there.items() if of in (None, name)]))
         chosen = drawn(survey.survey.sample, everybody, survey.name, seed)
         if not len(chosen):
@@ -197,6 +209,31 @@ async def look(
     for agent in () if survey is not None else chosen.tolist():
         standing.type_of(agent)
     return Standing(tick, there, await transport.peek(chosen))
+
+
+def _check_named(survey: Survey, name: str, standing: Standing) -> None:
+    """Raise SettingsError for agents that a survey names and that never were by then, or are of another type.
+
+    Who has left is left out of a wave, and no mistake.
+    """
+    if survey.sample is None or isinstance(survey.sample, float | int):
+        return
+    last = max((int(ids[-1]) for ids in standing.there.values() if len(ids)), default=-1)
+    named = sorted({index(one) for one in survey.sample})
+    unknown = [one for one in named if not 0 <= one <= last]
+    if unknown:
+        raise SettingsError(
+            f"survey {name!r}: sample names {_ids(unknown)}, and before tick {standing.tick} ids go from 0 to {last}"
+        )
+    others = [one for of, ids in standing.there.items() if survey.type not in (None, of) for one in ids.tolist()]
+    if wrong := sorted(set(named) & set(others)):
+        raise SettingsError(f"survey {name!r}: sample names {_ids(wrong)}, of another type than {survey.type!r}")
+
+
+def _ids(agents: Sequence[int]) -> str:
+    shown = ", ".join(map(str, agents[:_IDS_NAMED]))
+    more = f" and {len(agents) - _IDS_NAMED} more" if len(agents) > _IDS_NAMED else ""
+    return f"agent{'s' if len(agents) > 1 else ''} {shown}{more}"
 
 
 class Prober:

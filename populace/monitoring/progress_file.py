@@ -176,6 +176,12 @@ def first_and_last(folder: Path, tail_bytes: int = 65_536) -> tuple[Told | None,
     return found[0], found[1]
 
 
+def goes_on(folder: Path) -> bool:
+    """Whether a run has told nothing of an end since it began, or went on, the last time."""
+    last = first_and_last(folder)[1]
+    return last is not None and last.event != "end"
+
+
 class ProgressReader:
     """Reads `progress.jsonl` as it grows: `more` gives the lines since the last call, whole ones only.
 

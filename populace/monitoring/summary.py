@@ -32,6 +32,10 @@ PLACEBO_CAVEAT: Final = (
     "The answers were drawn by lot to fit their types and no model was asked: this run is a placebo, and says nothing "
     "about people. What it shows owes nothing to what was asked."
 )
+SURVEY_PLACEBO_CAVEAT: Final = (
+    "The survey's answers were drawn by lot to fit their types and no model was asked: this survey is a placebo, and "
+    "says nothing about people or about the run's agents."
+)
 RULES_CAVEAT: Final = (
     "The answers came from the society's own rules and no model was asked: what this run shows is what the theory in "
     "them says, and nothing about models or people."
@@ -105,12 +109,19 @@ def caveats(manifest: Mapping[str, Any]) -> list[str]:
     elif asks["abstained"] * 10 > ended:
         share = 100 * asks["abstained"] / ended
         found.append(f"{share:.0f}% of the asks have no answer: see reason and detail in asks.parquet.")
+    until, came = manifest["settings"].get("until_interactions"), _interactions(manifest)
+    if until is not None and came < until:
+        found.append(f"It ended after {came:,} of the {until:,} interactions that were to end it.")
     found += manifest.get("lever_notes", ())
     if lost := manifest.get("salvaged"):
         found.append(f"Of a damaged journal ({', '.join(lost)}) a part is lost: a replay may find no answer there.")
     if manifest.get("turns_failed"):
         found.append(f"{counted(manifest['turns_failed'], 'turn')} ended by an exception: see failures.parquet.")
     return found
+
+
+def _interactions(manifest: Mapping[str, Any]) -> int:
+    return int(manifest["messages"]["delivered"]) + int(manifest.get("actions", {}).get("applied", 0))
 
 
 _CAVEATS: Final[Mapping[str, str]] = {

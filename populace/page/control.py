@@ -22,6 +22,7 @@ from msgspec import Meta
 
 from populace.core.errors import SettingsError
 from populace.core.records import Abstained
+from populace.page.minds import find_mind
 from populace.page.overview import status_of
 from populace.page.shelf import Shelf
 from populace.runs.place import folder_beside
@@ -53,12 +54,16 @@ class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Interview(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Ask an agent as it stood before a tick (None: the last on record), after these questions and answers."""
+    """Ask an agent as it stood before a tick (None: the last on record), after these questions and answers.
+
+    `mind` is a name of `populace.page.minds.minds_of`: who answers.
+    """
 
     agent: Annotated[int, Meta(ge=0, le=2**31)]
     question: Said
     run: str = ""
     tick: Tick | None = None
+    mind: Annotated[str, Meta(max_length=100)] = ""
     transcript: Annotated[list[tuple[Said, Annotated[str, Meta(max_length=100_000)]]], Meta(max_length=50)] = []
 
 
@@ -96,8 +101,11 @@ class Control:
     def interview(self, asked: Interview) -> dict[str, Any]:
         """The agent's answer, or why there is none. Blocks. Raises what `populace.runs.probing.answer` does."""
         folder = self._shelf.folder(asked.run)
+        who = find_mind(folder, asked.mind)
         with self._interviewing:
-            said = answer(folder, asked.agent, asked.tick, asked.question, asked.transcript)
+            said = answer(
+                folder, asked.agent, asked.tick, asked.question, asked.transcript, model=who.kind, mind=who.mind
+            )
         return {"abstained": said.reason} if isinstance(said, Abstained) else {"answer": said}
 
     def fork(self, asked: Fork) -> dict[str, Any]:

@@ -6,6 +6,7 @@ all arms: while an experiment is at work they are what it has come to so far, an
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import msgspec
 import numpy as np
 
 from populace.core.errors import PopulaceError, ScenarioError
-from populace.experiments.design import FILE, DesignedArm, DesignedOutcome, folder_of, is_experiment
+from populace.experiments.design import FILE, Design, DesignedArm, DesignedOutcome, folder_of, is_experiment
 from populace.experiments.inference.effects import Effect, adjusted, effect
 from populace.experiments.results import Results
 from populace.experiments.values import series_of
@@ -28,6 +29,7 @@ from populace.store.manifest import MANIFEST, is_placebo
 _MOST_LINES: Final = 20
 _MOST_POINTS: Final = 300
 _LETTERS: Final = 2000
+_MOST_CHANGES: Final = 60
 FEWEST: Final = 2
 """So many replicates a difference needs, to have an interval."""
 
@@ -75,7 +77,7 @@ class Experiment:
         arms = [
             {
                 "name": arm.name, "about": arm.about[:_LETTERS], "base": arm.base, "at_tick": arm.at_tick,
-                "levers": [msgspec.json.encode(lever).decode()[:300] for lever in arm.levers][:20],
+                "changes": changes_of(arm, design),
                 "runs": [runs[folder_of(arm, r)] for r in range(design.replicates)],
             }
             for arm in design.arms
@@ -154,6 +156,46 @@ class Experiment:
                 except PopulaceError as error:  # a library that is not here, say: it is the same for all
                     return [], str(error)
         return list(adjusted(found)) if found else [], "; ".join(why)[:_LETTERS]
+
+
+def changes_of(arm: DesignedArm, design: Design) -> list[dict[str, str]]:
+    """What an arm changes of the control, as `kind` and `text`: levers, parameters, settings (a model, say), texts.
+
+    A parameter or setting that the control has otherwise stands with what it is there.
+    """
+    control = design.arm(design.control)
+    usual = {"parameter": {**design.settings.get("society", {}), **control.parameters}, "setting": control.settings}
+    found = [("lever", _json(lever)) for lever in arm.levers]
+    for kind, own in (("parameter", arm.parameters), ("setting", arm.settings)):
+        for name, value in own.items():
+            was = usual[kind].get(name, _of(design.settings, name) if kind == "setting" else None)
+            if arm.name == control.name or was != value:
+                told = "" if arm.name == control.name or was is None else f" (the control: {_json(was)})"
+                found.append((kind, f"{name} = {_json(value)}{told}"))
+    found += [("text", line) for line in _reworded(arm, control, design)]
+    return [{"kind": kind, "text": text[:_LETTERS]} for kind, text in found[:_MOST_CHANGES]]
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _of(settings: dict[str, Any], name: str) -> Any:
+    """What settings of all runs say under a dotted name; None where they do not."""
+    found: Any = settings
+    for step in name.split("."):
+        found = found.get(step) if isinstance(found, dict) else None
+    return found
+
+
+def _reworded(arm: DesignedArm, control: DesignedArm, design: Design) -> list[str]:
+    """Lines that an arm's society has and the control's has not ("+"), and the other way round ("-")."""
+    one, other = design.societies[control.society], design.societies[arm.society]
+    if one == other:
+        return []
+    lines = difflib.unified_diff((one.source or "").splitlines(), (other.source or "").splitlines(), n=0, lineterm="")
+    found = [line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---") and line[1:].strip()]
+    return found or [f"another society: {other.name}"]
 
 
 def _plain(one: Effect, results: Results) -> dict[str, Any]:

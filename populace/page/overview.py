@@ -14,11 +14,11 @@ from populace.monitoring.minds import mind_of
 from populace.page.history import History
 from populace.page.panels import fields_of
 from populace.page.rows import Rows
+from populace.runs.result import run_status
 from populace.settings import Settings
 from populace.store.control import Done, controlled, wanted
 from populace.store.folder import RunFile, read_run_file
-from populace.store.lock import is_held
-from populace.store.manifest import MANIFEST, read_manifest
+from populace.store.manifest import read_manifest
 
 _FAILURES: Final = 12
 _FAILURE_ROWS: Final = 20_000
@@ -88,10 +88,8 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 
 def status_of(folder: Path) -> str:
     """What a run is at, as `Run.status` has it."""
-    if is_held(folder):
-        return "at work"
     try:
-        return str(read_manifest(folder)["status"]) if (folder / MANIFEST).exists() else "killed"
+        return run_status(folder)
     except PopulaceError:
         return "unreadable"
 

@@ -54,6 +54,29 @@ def _metadata(stamp: Stamp) -> Any:
     return metadata
 
 
+@lru_cache(maxsize=512)
+def _places(stamp: Stamp) -> dict[str, int]:
+    """Where each column stands in a file."""
+    return {name: at for at, name in enumerate(_metadata(stamp).schema.to_arrow_schema().names)}
+
+
+@lru_cache(maxsize=2048)
+def _ranges(stamp: Stamp, column: str) -> list[tuple[Any, Any] | None]:
+    """The least and the greatest value of a column in each row group of a file; None where it does not say."""
+    metadata, place = _metadata(stamp), _places(stamp).get(column)
+    if place is None:
+        return [None] * metadata.num_row_groups
+    known = [metadata.row_group(number).column(place).statistics for number in range(metadata.num_row_groups)]
+    return [(one.min, one.max) if one is not None and one.has_min_max else None for one in known]
+
+
+@lru_cache(maxsize=512)
+def _counts(stamp: Stamp) -> list[int]:
+    """How many rows each row group of a file has."""
+    metadata = _metadata(stamp)
+    return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+
+
 def stamps(folder: Path, name: str) -> list[Stamp]:
     """The files that hold a table now, in order; none where there is no such table."""
     for _ in range(_TRIES):
@@ -76,7 +99,7 @@ class Rows:
             self.stamps = stamps(folder, name)
             try:
                 self.groups = list(self._all())
-                self.names: list[str] = _metadata(self.stamps[-1]).schema.to_arrow_schema().names if self.stamps else []
+                self.names: list[str] = list(_places(self.stamps[-1])) if self.stamps else []
             except FileNotFoundError:
                 if attempt == _TRIES - 1:
                     raise StorageError(f"{folder}: the table {name} goes while it is read. Look again.") from None
@@ -90,21 +113,13 @@ class Rows:
     def _all(self) -> Iterator[Group]:
         first = 0
         for stamp in self.stamps:
-            metadata = _metadata(stamp)
-            for number in range(metadata.num_row_groups):
-                rows = metadata.row_group(number).num_rows
+            for number, rows in enumerate(_counts(stamp)):
                 yield Group(stamp, number, first, rows)
                 first += rows
 
     def range_of(self, group: Group, column: str) -> tuple[Any, Any] | None:
         """The least and the greatest value of a column in a row group; None where its file does not say."""
-        metadata = _metadata(group.stamp)
-        try:
-            place = metadata.schema.to_arrow_schema().names.index(column)
-        except ValueError:
-            return None
-        known = metadata.row_group(group.number).column(place).statistics
-        return (known.min, known.max) if known is not None and known.has_min_max else None
+        return _ranges(group.stamp, column)[group.number]
 
     def may_hold(self, group: Group, column: str, low: float, high: float) -> bool:
         """Whether a row group may hold a value from `low` to `high`."""

@@ -37,9 +37,11 @@ def scan(
     """Rows that match, before the row `before`: at most `want` of them, and what there was time for.
 
     `match` is given the columns `by` of a row group and gives a mask over it; groups of which `may_hold` is false are
-    not read. At least one group is read, so that to go on always comes to an end.
+    not read. At least one group is read, so that to go on always comes to an end; another one only where there is time
+    for one that takes as long as the longest so far.
     """
-    until_s = time.monotonic() + budget_s
+    began_s = time.monotonic()
+    until_s, longest_s = began_s + budget_s, 0.0
     found: list[dict[str, Any]] = []
     for group in reversed(rows.groups):
         if (before is not None and group.first >= before) or not may_hold(group):
@@ -53,7 +55,9 @@ def scan(
             found += [{"row": group.first + int(at), **one} for at, one in zip(newest, taken, strict=True)]
         if len(found) >= want and (len(there) > len(newest) or group.first > 0):
             return Found(found, found[-1]["row"])
-        if time.monotonic() > until_s and group.first > 0:
+        now_s = time.monotonic()
+        longest_s, began_s = max(longest_s, now_s - began_s), now_s
+        if now_s + longest_s > until_s and group.first > 0:
             return Found(found, group.first)
     return Found(found, None)
 

@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from populace.page import messages, overview, person, posts, surveys
+from populace.page import messages, minds, overview, person, posts, surveys
 from populace.page.network import plane_of
 from populace.page.panels import Panel
 from populace.page.shelf import NotThere
@@ -300,6 +300,10 @@ def _cascade(run: Watched, of: OfPost) -> Any:
     return {"ready": True, **posts.cascade(feeds[of.part], of.post)}
 
 
+def _minds(run: Watched, _: OfRun) -> Any:
+    return {"minds": [{"name": one.name, "about": one.about} for one in minds.minds_of(run.folder)]}
+
+
 def _surveys(run: Watched, _: OfRun) -> Any:
     return {"surveys": surveys.surveys(run.folder)}
 
@@ -325,6 +329,7 @@ VIEWS: Final[dict[str, tuple[type[Any], Callable[[Watched, Any], Any]]]] = {
     "series": (OfSeries, _series),
     "posts": (Listing, _posts),
     "cascade": (OfPost, _cascade),
+    "minds": (OfRun, _minds),
     "surveys": (OfRun, _surveys),
     "survey": (OfSurvey, _survey),
 }

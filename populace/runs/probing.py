@@ -74,13 +74,14 @@ def open_run(
     code: Code = "new",
     trust: bool = False,
     what: str = "survey",
+    mind: str = "",
     **options: Any,
 ) -> Opened:
     """A run, to be probed by its own settings with some changed (another model, say).
 
     A model that the options choose answers for all types, also for those whose mind is another in the run, unless the
-    assignments say otherwise. Its code is that of now, or that on record; either has to give the trace that is on
-    record. Raises SettingsError
+    assignments say otherwise; so does a `mind` (model, rules, or a model role). Its code is that of now, or that on
+    record; either has to give the trace that is on record. Raises SettingsError
     where there is nothing to recompute, Untrusted for a run of somebody else, and ScenarioError.
     """
     folder = local_folder(run, RECORD)
@@ -91,9 +92,11 @@ def open_run(
     file = read_run_file(folder)
     society = load_society(going.origin)
     own = file.read_settings()
-    if options.get("model__kind") is not None:
-        roles = {name: one for name, one in own.model.roles.items() if name != RULES or one.kind != RULES}
-        minds = resolve_minds(society.classes, dict.fromkeys(society.classes, MODEL))
+    mind = MODEL if options.get("model__kind") is not None else mind
+    if mind:
+        ruled = mind == RULES
+        roles = {name: one for name, one in own.model.roles.items() if ruled or name != RULES or one.kind != RULES}
+        minds = resolve_minds(society.classes, dict.fromkeys(society.classes, mind))
         own = own.model_copy(update={"minds": minds, "model": own.model.model_copy(update={"roles": roles})})
     settings = with_minds(revise_settings(own, assignments, **options), society.classes)
     prober = Prober(society, settings, probes_of(folder), file.run, parents_probes(file))
@@ -216,17 +219,21 @@ def interview_run(
     trust: bool = False,
     observers: Sequence[Observer] = (),
     stop: Stop | None = None,
+    mind: str = "",
     **options: Any,
 ) -> Interview:
-    """Open a conversation with an agent as it stood before a tick (None: at the run's end). Raises as `survey_run`."""
-    opened = open_run(run, assignments, code=code, trust=trust, what="interview", **options)
+    """Open a conversation with an agent as it stood before a tick (None: at the run's end). Raises as `survey_run`.
+
+    A `mind` (model, rules, or a model role) answers in place of the agent's own.
+    """
+    opened = open_run(run, assignments, code=code, trust=trust, what="interview", mind=mind, **options)
     standing = stand(opened, at_tick, [agent], observers=observers, stop=stop)
     check_rules(opened.society, opened.settings, [standing.type_of(agent)], "", asking.INTERVIEW)
     return Interview(agent, standing.tick, opened.prober, standing)
 
 
 _MOST_KEPT: Final = 64
-_kept: dict[tuple[str, str, int, int, str | None], Interview] = {}
+_kept: dict[tuple[str, str, int, int, str | None, str], Interview] = {}
 """Agents that were interviewed in this process, as they stood, so that they are not recomputed for each question."""
 
 
@@ -238,19 +245,20 @@ def answer(
     transcript: Transcript = (),
     *,
     model: str | None = None,
+    mind: str = "",
     trust: bool = False,
 ) -> str | Abstained:
     """An agent's answer to one question, after these: for a page that holds an interview and keeps its own transcript.
 
-    `model` is a kind of model that is to answer in place of the agent's own mind.
+    `model` is a kind of model that is to answer in place of the agent's own mind, `mind` one of the run's minds.
     It blocks, and must not be called where an event loop runs: call it in a thread. Raises as `interview_run` does.
     """
     folder = Path(run).resolve()
     tick = len(recorded_hashes(folder)) if at_tick is None else at_tick
-    key = (str(folder), read_run_file(folder).run, agent, tick, model)
+    key = (str(folder), read_run_file(folder).run, agent, tick, model, mind)
     interview = _kept.get(key)
     if interview is None:
-        interview = interview_run(folder, agent, tick, trust=trust, model__kind=model)
+        interview = interview_run(folder, agent, tick, trust=trust, mind=mind, model__kind=model)
         if len(_kept) >= _MOST_KEPT:
             del _kept[next(iter(_kept))]
         _kept[key] = interview
@@ -275,7 +283,7 @@ class _Looking:
         if tick != self._tick or self.found is not None:
             return
         try:
-            self.found = await look(transport, tick, self._agents, self._survey, self._seed)
+            self.found = await look(transport, tick, self._agents, self._survey, self._seed, strict=True)
         except SettingsError as error:
             self.failure = error
 

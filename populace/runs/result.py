@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from populace.core.errors import SettingsError
 from populace.core.text import shown_line
+from populace.monitoring.progress_file import goes_on
 from populace.store.folder import RUN_FILE, read_run_file
 from populace.store.lock import is_held
 from populace.store.manifest import MANIFEST, read_manifest
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from populace.runs.surveyed import Surveyed
+
+
+def run_status(folder: Path) -> str:
+    """What a run is at; see `Run.status`. Raises SettingsError for a manifest that cannot be read.
+
+    One that went on after it had ended early has that end's manifest: it was killed since, unless it tells of an end.
+    """
+    if is_held(folder):
+        return "at work"
+    if not (folder / MANIFEST).exists():
+        return "killed"
+    said = str(read_manifest(folder)["status"])
+    return "killed" if said != "complete" and goes_on(folder) else said
 
 
 class Run:
@@ -39,9 +53,7 @@ class Run:
     @property
     def status(self) -> str:
         """`complete`, `interrupted`, `budget` or `failed` as it ended; `at work`; or `killed` before it could say."""
-        if is_held(self.folder):
-            return "at work"
-        return str(self.manifest["status"]) if (self.folder / MANIFEST).exists() else "killed"
+        return run_status(self.folder)
 
     @property
     def manifest(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from populace.cluster.probing import Tally
 from populace.core.errors import SettingsError
 from populace.monitoring.pace import counted
 from populace.monitoring.progress import money
-from populace.monitoring.summary import PLACEBO_CAVEAT
+from populace.monitoring.summary import PLACEBO_CAVEAT, SURVEY_PLACEBO_CAVEAT
 from populace.runs.shown import Shown
 from populace.store.manifest import is_placebo
 from populace.store.probes import probes_of, read_survey, table_path
@@ -36,7 +36,8 @@ class Surveyed(Shown):
 
     def __init__(self, run: Path, name: str, tally: Tally | None = None, *, placebo: bool = False) -> None:
         self.name = name
-        self.placebo = placebo or is_placebo(run)
+        self._of_placebo = is_placebo(run)
+        self.placebo = placebo or self._of_placebo
         self.tally = Tally() if tally is None else tally
         self.path = table_path(probes_of(run), name)
         asked = read_survey(probes_of(run), name)
@@ -128,7 +129,7 @@ class Surveyed(Shown):
                 cut = self._over(name, there)
                 lines.append(f"  {name:<{width}}  mean {mean:.4g}{spread}, {len(there)} scored{cut}")
             lines += self._counted(wave) if not means else []
-        lines += [PLACEBO_CAVEAT] if self.placebo else []
+        lines += [PLACEBO_CAVEAT] if self._of_placebo else [SURVEY_PLACEBO_CAVEAT] if self.placebo else []
         return "\n".join(lines)
 
     def _over(self, name: str, values: Floats) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 
 from populace.agents.agent import Agent
 from populace.agents.columnar import ColumnarAgent
-from populace.agents.minds import KINDS, RULES, SURROGATE, named_minds, resolve_minds
+from populace.agents.minds import KINDS, OTHERWISE, RULES, SURROGATE, named_minds, resolve_minds
 from populace.agents.surrogate.policy import Policy
 from populace.core.errors import SettingsError
 from populace.settings.schema import RoleSettings, Settings
@@ -45,6 +46,31 @@ def with_minds(settings: Settings, classes: Mapping[str, type[Agent]]) -> Settin
             update={"model": settings.model.model_copy(update={"roles": {**roles, RULES: own}})}
         )
     return settings.model_copy(update={"minds": minds})
+
+
+def purpose_notes(
+    classes: Mapping[str, type[Agent]],
+    minds: Mapping[str, Mapping[str, str]],
+    rules: Collection[str],
+    probes: Collection[str],
+) -> list[str]:
+    """What to tell of purposes that minds name and that look misspelt: none of a rule, a probe or what a class says.
+
+    Purposes are texts that turns make, so that one that is not known here may be asked for all the same.
+    """
+    found = []
+    for of, by_purpose in minds.items():
+        known = {*rules, *resolve_minds(classes, {}).get(of, {})} - {OTHERWISE}
+        for purpose, mind in by_purpose.items():
+            if purpose == OTHERWISE or purpose in known or purpose in probes:
+                continue
+            if not known and mind != RULES:
+                continue
+            near = get_close_matches(purpose, sorted(known), 1, 0.5)
+            meant = f" Is {near[0]!r} meant?" if near else f" Known are: {', '.join(sorted(known))}." if known else ""
+            what = "has no rule, and rules are to answer it" if mind == RULES else "is one that nothing here names"
+            found.append(f"minds.{of}.{purpose} = {mind!r}: the purpose {purpose!r} {what}.{meant}")
+    return found
 
 
 def plain_minds(settings: Settings) -> dict[str, dict[str, str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,19 +21,20 @@ from populace.store.storage import make_folder, naming
 LOCK: Final = ".lock"
 _TRIES: Final = 5
 _WAIT_S: Final = 0.02
+_HOLDER_BYTES: Final = 300
 
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Keep a run's folder for this process; folders that are made for it and stay empty go again.
 
-    Raises StorageError, naming the process, where another one works in it.
+    Raises StorageError, naming the process and its host, where another one works in it.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     descriptor = _locked(folder)
     try:
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        os.pwrite(descriptor, f"{os.getpid()} on {socket.gethostname()}".encode(), 0)
         yield
     finally:
         with contextlib.suppress(OSError):
@@ -81,7 +83,7 @@ def _locked(folder: Path) -> int:
                 raise
             continue  # who made it has removed it meanwhile
         if not lock_soon(descriptor):
-            holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+            holder = os.pread(descriptor, _HOLDER_BYTES, 0).decode(errors="replace").strip()
             os.close(descriptor)
             raise StorageError(
                 f"{folder}: process {holder or '(unknown)'} is at work in it. Wait for it or end it; `populace fork` "

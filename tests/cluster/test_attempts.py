@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from socket import gethostname
 
 import pytest
 from support.attempts import TICKS, go, same_tables
@@ -160,7 +161,7 @@ def test_two_processes_do_not_work_in_one_folder(tmp_path):
         for command in (("resume", "run"), ("run", "polarization", "--out", "run")):
             second = populace(*command, cwd=tmp_path)
             assert second.returncode == StorageError.exit_code, second.stderr
-            assert f"process {first.pid} is at work in it" in second.stderr
+            assert f"process {first.pid} on {gethostname()} is at work in it" in second.stderr
         assert next_attempt(tmp_path / "run" / "journal") <= 2, "nobody but the first has begun another life"
         forked = populace("fork", "run", "--at-tick", "2", "--ticks", "4", cwd=tmp_path)
         assert forked.returncode == 0, forked.stderr

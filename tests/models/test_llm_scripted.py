@@ -137,6 +137,7 @@ def test_a_function_of_the_users_gives_typed_values() -> None:
         (lambda _ask, _draw: 1 / 0, "error", "ZeroDivisionError"),
         (lambda _ask, _draw: "maybe", "schema", "maybe"),
         (lambda _ask, _draw: object(), "error", "TypeError"),
+        (lambda _ask, _draw: "half a pair: \ud800", "error", "UnicodeEncodeError"),
     ],
 )
 def test_what_goes_wrong_in_the_function_is_told_of_it_by_file_and_line(function: Any, reason: str, words: str) -> None:

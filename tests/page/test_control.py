@@ -16,6 +16,7 @@ from support.command import populace as command
 from support.paging import controlling, paged, token_of, until
 
 import populace
+from populace.monitoring.progress_file import PROGRESS
 from populace.page.control import ACTIONS, Action, Control, Interview
 from populace.page.shelf import Shelf
 from populace.store.control import CONTROL, CONTROLLED
@@ -94,6 +95,9 @@ def test_a_run_is_paused_interviewed_forked_gone_on_with_and_is_what_it_would_ha
         )
         assert again[0] == 200
         assert page.act("interview", token, agent=99, question="Who?")[0] == 409
+        status, said = page.act("interview", token, agent=1, question="Who?", mind="gpt")
+        assert status == 409
+        assert "no model or mind 'gpt'" in said["error"]
 
         status, said = page.act("fork", token, at_tick=4, lever='set={"society.step"=5.0}')
         assert status == 409, "what is not on record cannot be forked"
@@ -119,6 +123,22 @@ def test_a_run_is_paused_interviewed_forked_gone_on_with_and_is_what_it_would_ha
         assert not path.is_file() or token.encode() not in path.read_bytes(), path
 
 
+def test_who_answers_an_interview_is_chosen_among_what_the_run_knows(tmp_path):
+    file = Path(__file__).parent.parent / "support" / "respondents.py"
+    models = {"model": {"kind": "rules", "roles": {"judge": {"kind": "scripted", "name": "stern"}}}}
+    populace.run(file, seed=3, ticks=1, quiet=True, settings=models, out=tmp_path / "run")
+    with paged(tmp_path / "run", controlling) as page:
+        minds = page.get("minds")["minds"]
+        assert [one["name"] for one in minds] == ["", "judge", "rules", "embedded", "scripted"]
+        asked = {"agent": 1, "question": "How are you?"}
+        tried = ("", "rules", "judge", "scripted")
+        given = {one: page.act("interview", token_of(page), mind=one, **asked) for one in tried}
+    assert {status for status, _ in given.values()} == {200}, given
+    said = {one: answer["answer"] for one, (_, answer) in given.items()}
+    assert said[""] == said["rules"]
+    assert said[""] not in (said["judge"], said["scripted"])
+
+
 def test_a_run_is_ended_at_its_edge_and_can_be_gone_on_with(begun):
     run, folder = begun
     with paged(folder.parent, controlling) as page:
@@ -130,8 +150,13 @@ def test_a_run_is_ended_at_its_edge_and_can_be_gone_on_with(begun):
         status, said = page.act("wish", token_of(page), run="run", wish="go")
         assert status == 409
         assert "only one that is at work" in said["error"]
+        assert populace.load(folder).status == "interrupted"
+        with (folder / PROGRESS).open("ab") as file:  # as a process does that goes on with it, and is killed
+            file.write(b'{"event":"begin","at_s":1.0,"ticks":5}\n')
+        assert page.get("overview", run="run")["status"] == populace.load(folder).status == "killed"
     done = command("resume", "run", cwd=folder.parent, GO=str(folder.parent / "go"))
     assert done.returncode == 0, done.stderr
+    assert populace.load(folder).status == "complete"
 
 
 def test_a_run_that_was_killed_while_paused_is_shown_so_and_goes_on(begun):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -9,8 +10,11 @@ import pytest
 from support.experiments import SMALL, run_here
 from support.paging import paged
 
+from populace.data.societies import Origin
+from populace.experiments.design import Design, DesignedArm
 from populace.experiments.inference import compare
 from populace.experiments.results import Results
+from populace.page.experiment import changes_of
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +62,40 @@ def test_arms_curves_and_differences_are_those_of_the_results(folder):
     assert {(one["arm"], one["predicted"]) for one in seen["effects"] if one["outcome"] == "spread"} >= {
         ("silenced", "up")
     }
+
+
+def test_each_arm_says_what_it_changes(folder):
+    with paged(folder) as page:
+        arms = {one["name"]: one["changes"] for one in page.get("experiment", name="small")["arms"]}
+    design = Results(folder).design
+    for arm in design.arms:
+        levers = [one["text"] for one in arms[arm.name] if one["kind"] == "lever"]
+        assert [json.loads(one) for one in levers] == arm.levers
+    assert arms["silenced"], "the treatment changes something"
+    own = {(one["kind"], one["text"]) for one in arms["moved"]}
+    for name, value in design.arm("moved").parameters.items():
+        assert any(kind == "parameter" and text.startswith(f"{name} = {json.dumps(value)}") for kind, text in own)
+
+
+def test_a_models_name_a_parameter_and_another_prompt_are_said_with_what_the_control_has():
+    societies = [Origin("a.py", "ASK = 'Do you agree?'\nx = 1"), Origin("a.py", "ASK = 'Do you really?'\nx = 1")]
+    arms = [
+        DesignedArm(name="plain", folder="plain"),
+        DesignedArm(
+            name="other", folder="other", society=1, parameters={"fee": 2.0, "same": 1},
+            settings={"model.name": "large", "model.temperature": 0.0},
+        ),
+    ]  # fmt: skip
+    design = Design(
+        name="d", society="a.py", question="", control="plain", primary="x", arms=arms, outcomes=[], replicates=1,
+        seed=0, ticks=1, agents=2, societies=societies,
+        settings={"model": {"name": "small", "temperature": 0.0}, "society": {"fee": 1.0, "same": 1}},
+    )  # fmt: skip
+    assert changes_of(arms[0], design) == []
+    assert [(one["kind"], one["text"]) for one in changes_of(arms[1], design)] == [
+        ("parameter", "fee = 2.0 (the control: 1.0)"), ("setting", 'model.name = "large" (the control: "small")'),
+        ("text", "-ASK = 'Do you agree?'"), ("text", "+ASK = 'Do you really?'"),
+    ]  # fmt: skip
 
 
 def test_control_other_values_are_other_differences(folder, monkeypatch):

@@ -429,7 +429,7 @@ def test_a_model_at_an_endpoint_is_told_of_the_agent_and_answers_by_the_kind_of_
         ({"instrument": "bfi10"}, "have no text"),
         ({"at_tick": TICKS + 1}, f"--at-tick {TICKS + 1}.*from 0 to {TICKS}"),
         ({"at_tick": -1}, "from 0"),
-        ({"sample": [400]}, "nobody of its sample"),
+        ({"sample": [1, 400, -2]}, "sample names agents -2, 400, and before tick"),
         ({"weight": "wait"}, "no field of Respondent.*weight"),
         ({"type": "firm"}, "no type of agents 'firm'"),
         ({"model": "gpt"}, "gpt"),

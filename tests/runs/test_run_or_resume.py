@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import pytest
@@ -85,7 +86,9 @@ def test_of_two_that_overlap_one_works_and_the_other_is_refused(tmp_path, undist
         until_s = time.monotonic() + 60
         while not (tmp_path / "run" / "run.json").exists() and time.monotonic() < until_s:
             time.sleep(0.02)
-        with pytest.raises(StorageError, match=f"process {first.process.pid} is at work in it") as refused:
+        with pytest.raises(
+            StorageError, match=f"process {first.process.pid} on {gethostname()} is at work in it"
+        ) as refused:
             run_or_resume(SOCIETIES, settings_of(**options_of(provider, **SMALL)), tmp_path / "run")
         assert refused.value.exit_code == 6
         assert first.wait() == 0, first.errors

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support import mixed
 from support.attempts import asked, go, same_tables
-from support.running import settings_of
+from support.running import run_local, settings_of
 
 from populace import Agent
 from populace.agents import context
@@ -20,7 +20,7 @@ from populace.runs.courses import fork_course, replay_course, resume_course
 from populace.runs.estimate import play
 from populace.runs.replay import replay_run
 from populace.settings import load_settings, revise_settings
-from populace.settings.minds import switched, with_minds
+from populace.settings.minds import purpose_notes, switched, with_minds
 from populace.store.tables.tables import read_table
 
 __all__ = ["asked"]
@@ -200,3 +200,35 @@ def test_control_an_ask_that_goes_by_no_mind_asks_the_model(tmp_path, monkeypatc
     monkeypatch.setattr(context, "mind_of", lambda *_: "model")
     go(tmp_path, scenario=MIXED)
     assert {role for _, _, role in by_mind(tmp_path)} == {None}
+
+
+def test_a_purpose_that_looks_misspelt_is_told_of_as_the_run_begins() -> None:
+    classes, rules, some = {"citizen": Agent, "officer": Agent}, ("vote", "interview"), {"officer": {"x": "model"}}
+    minds = {"citizen": {"": "model", "vot": "rules", "vote": "rules", "survey": "judge"}}
+    assert purpose_notes(classes, minds, rules, ("survey",)) == [
+        "minds.citizen.vot = 'rules': the purpose 'vot' has no rule, and rules are to answer it. Is 'vote' meant?"
+    ]
+    assert "nothing here names. Known are: interview, vote." in purpose_notes(classes, some, rules, ())[0]
+    assert purpose_notes(classes, some, (), ()) == [], "where nothing is known nothing is misspelt"
+
+
+def test_a_misspelt_purpose_is_noted_before_the_first_tick(tmp_path) -> None:
+    heard: list[tuple[str, int]] = []
+
+    class Hearing:
+        ticks = 0
+
+        def begin(self, *_: object) -> None: ...
+        def pulse(self, _: object) -> None: ...
+        def end(self, *_: object) -> None: ...
+
+        def note(self, text: str) -> None:
+            heard.append((text, self.ticks))
+
+        def tick(self, _: object) -> None:
+            self.ticks += 1
+
+    run_local(tmp_path / "run", MIXED, [Hearing()], ticks=1, minds={"officer": {"patrul": "rules"}})
+    assert [
+        tick for text, tick in heard if "minds.officer.patrul = 'rules': the purpose 'patrul' has no rule" in text
+    ] == [0]

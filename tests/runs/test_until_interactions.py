@@ -14,6 +14,7 @@ from populace.core.errors import SettingsError
 from populace.core.records import Counts
 from populace.data.societies import find_society, load_society
 from populace.kernel.barrier import Barrier
+from populace.monitoring.summary import caveats
 from populace.runs.courses import resume_course
 from populace.runs.estimate import expect
 from populace.store.manifest import read_manifest
@@ -128,3 +129,36 @@ def test_a_plan_of_ticks_is_known_once_anything_happened():
     barrier.tick, barrier.total.delivered = 3, 30
     assert barrier.planned == 10
     assert Barrier(1, 7).planned == Barrier(1, 7, until=5).planned == 7
+
+
+SILENT = """
+from populace import Agent, Population, Public, Society
+
+class Hermit(Agent):
+    said: Public[int] = 0
+
+    async def turn(self, ctx):
+        ctx.wake_at(ctx.tick + 500)
+
+society = Society(name="hermits", agent=Hermit, size=2,
+                  population=lambda setup: Population({"said": [0] * setup.agents}))
+"""
+
+
+@pytest.mark.parametrize("talks", [False, True])
+def test_a_run_that_never_comes_nearer_to_its_end_says_so(tmp_path, talks):
+    source = (
+        SILENT.replace("ctx.wake_at(", "ctx.send(0, 1) if ctx.tick == 0 else None; ctx.wake_at(") if talks else SILENT
+    )
+    (tmp_path / "hermits.py").write_text(source, encoding="utf-8")
+    heard: list[str] = []
+    watching = Watching()
+    watching.note = heard.append  # type: ignore[method-assign]
+    manifest = run_local(
+        tmp_path / "run", str(tmp_path / "hermits.py"), [watching], agents=2, ticks=120, until_interactions=50
+    )
+    assert manifest["ticks"] == 120
+    told = [one for one in heard if "until_interactions = 50 is not coming nearer" in one]
+    assert [one.startswith("100 ticks, and no message") for one in told] == ([] if talks else [True])
+    came = 2 if talks else 0
+    assert f"It ended after {came} of the 50 interactions that were to end it." in caveats(manifest)

@@ -163,6 +163,7 @@ class Scripted:
                     return self._wrong(ask, "error", f"no reason to abstain is called {value.reason!r}: {known}")
                 return _abstained(ask, value.reason, value.detail)
             text = encode(ask.spec, value)
+            text.encode()  # half a pair of surrogates is no text that can be kept
         except Exception as error:  # noqa: BLE001 - whatever the user's function raises ends this ask only
             return self._wrong(ask, "error", f"{type(error).__name__}: {error}", error)
         try:

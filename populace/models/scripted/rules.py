@@ -60,6 +60,7 @@ class Rules:
             return value
         try:
             text = encode(ask.spec, value)
+            text.encode()  # half a pair of surrogates is no text that can be kept
             ask.read(text)
         except Exception as error:
             shown = repr(value)

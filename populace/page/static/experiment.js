@@ -22,6 +22,12 @@ function interval(one, most) {
   return canvas;
 }
 
+// What an arm changes: a line each; of many, the rest behind a summary.
+function changed(all) {
+  const line = (one) => el("div", { class: "small" }, el("span", { class: "soft" }, `${one.kind} `), el("code", {}, one.text));
+  return [...all.slice(0, 5).map(line), all.length > 5 ? el("details", {}, el("summary", {}, `${all.length - 5} more`), all.slice(5).map(line)) : null];
+}
+
 export default {
   title: "Experiment",
   ofPlace: true,
@@ -42,9 +48,9 @@ export default {
         el("p", { class: "soft" }, `${number(seen.complete)} of ${number(seen.replicates)} replicates done in all ${seen.arms.length} arms; ${number(seen.agents)} agents, ${number(seen.ticks)} ticks. Primary outcome: ${seen.primary}.`));
       const dot = (one, replicate) => one.run === null ? el("span", { class: "small soft" }, `${replicate}: to come`)
         : el("a", { class: "small", href: `#${new URLSearchParams({ run: one.run, view: "overview" })}` }, `${replicate}: ${one.status === "complete" ? "done" : `${one.status}, tick ${one.tick}`}`);
-      fill(arms, el("h2", {}, "Arms"), table("Arms and their runs", [["arm", false], ["what", false], ["done", true], ["replicates", false]], seen.arms.map((arm) => [
+      fill(arms, el("h2", {}, "Arms"), table("Arms and their runs", [["arm", false], ["what it changes", false], ["done", true], ["replicates", false]], seen.arms.map((arm) => [
         el("span", {}, key(seen, arm.name), " ", arm.name),
-        el("div", {}, arm.name === seen.control ? "the control" : arm.base ? `forked from ${arm.base} before tick ${arm.at_tick}` : "begun by itself", arm.about ? el("div", { class: "soft small" }, arm.about) : null, arm.levers.map((one) => el("div", { class: "soft small" }, one))),
+        el("div", {}, arm.name === seen.control ? "the control" : arm.base ? `forked from ${arm.base} before tick ${arm.at_tick}` : "begun by itself", arm.about ? el("div", { class: "soft small" }, arm.about) : null, changed(arm.changes)),
         `${arm.runs.filter((one) => one.status === "complete").length} of ${arm.runs.length}`,
         el("details", { open: arm.runs.length <= 8 }, el("summary", {}, "runs"), el("div", { class: "row" }, arm.runs.map(dot)))])));
     }

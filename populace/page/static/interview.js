@@ -1,6 +1,6 @@
 // A conversation with an agent as it stood at a tick's edge. It changes nothing of the run.
 
-import { act } from "./api.js";
+import { act, ask as get } from "./api.js";
 import { el, fill } from "./dom.js";
 
 // The card of an interview: what was asked goes with each next question, so that the agent knows it.
@@ -9,17 +9,20 @@ export function interview(context, agent) {
   const tick = el("input", { type: "number", min: "0", "aria-label": "As it stood before tick", placeholder: "the last" });
   const question = el("input", { type: "search", maxlength: "4000", "aria-label": "Question", placeholder: "Ask this agent something" });
   const button = el("button", { class: "main" }, "Ask");
+  const mind = el("select", { "aria-label": "Who answers" }, el("option", { value: "" }, "as in the run"));
   let left = false;
-  tick.addEventListener("change", () => { transcript.length = 0; said.replaceChildren(); });
+  for (const one of [tick, mind]) one.addEventListener("change", () => { transcript.length = 0; said.replaceChildren(); });
+  get("minds", { run: context.run }).then(({ minds }) => fill(mind, minds.map((one) => el("option", { value: one.name }, one.about))))
+    .catch(() => { /* who answers in the run is there to choose */ });
 
   async function ask(event) {
     event.preventDefault();
     const asked = question.value.trim();
     if (!asked || button.disabled) return;
-    button.disabled = tick.disabled = true;
+    button.disabled = tick.disabled = mind.disabled = true;
     fill(status, "The run is recomputed from its record up to there, then the agent is asked …");
     try {
-      const given = { run: context.run, agent, question: asked, transcript, tick: tick.value === "" ? null : Number(tick.value) };
+      const given = { run: context.run, agent, question: asked, transcript, mind: mind.value, tick: tick.value === "" ? null : Number(tick.value) };
       const found = await act("interview", given);
       if (left) return;
       const answer = found.answer ?? `No answer: ${found.abstained}`;
@@ -28,14 +31,14 @@ export function interview(context, agent) {
       question.value = "";
       fill(status, "");
     } catch (error) { fill(status, el("span", { class: "bad" }, error.message)); }
-    button.disabled = tick.disabled = false;
+    button.disabled = tick.disabled = mind.disabled = false;
     question.focus();
   }
 
   return {
     node: el("section", { class: "card", "aria-label": "Interview" }, el("h2", {}, "Interview"),
-      el("p", { class: "soft small" }, "The agent answers as it stood before a tick, to the run's model. The answers are kept beside the run and change nothing of it."),
-      el("form", { class: "row", onsubmit: ask }, el("label", { class: "small soft" }, "before tick ", tick), question, button), status, said),
+      el("p", { class: "soft small" }, "The agent answers as it stood before a tick. The answers are kept beside the run and change nothing of it."),
+      el("form", { class: "row", onsubmit: ask }, el("label", { class: "small soft" }, "before tick ", tick), el("label", { class: "small soft" }, "answered by ", mind), question, button), status, said),
     close() { left = true; },
   };
 }

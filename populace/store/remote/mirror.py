@@ -31,6 +31,7 @@ import msgspec
 
 from populace.core.errors import SettingsError, StorageError
 from populace.files import cache_folder
+from populace.store.control import CONTROL
 from populace.store.lock import is_locked, lock_soon
 from populace.store.remote.lease import OWNER, Lease, lease_store
 from populace.store.remote.objects import PATIENCE_S, Missing, Object, ObjectStore, check_address, checksums, endpoint
@@ -43,6 +44,9 @@ RECORD: Final = (
     "run.json", "manifest.json", "endpoints.json", "progress.jsonl", "journal/*", "checkpoints/*", "parts/*"
 )  # fmt: skip
 """What resume, replay and fork read of a run, and what it goes on telling: all but its finished tables."""
+
+SHOWN: Final = (*RECORD, "*.parquet", "probes/*", "controlled.json")
+"""What a page shows of a run."""
 
 _JOURNAL: Final = "/journal"
 JOURNALS: Final = ("journal/*",)
@@ -317,7 +321,9 @@ class Mirror:
     def _mine(self, name: str) -> bool:
         hidden = any(step.startswith(".") for step in name.split("/"))
         unfinished = name.endswith((".part", ".aside", ".tmp"))
-        return not hidden and not unfinished and name != OWNER and _fits(name, self.include)
+        # What is asked of the run is asked here, where it works, and goes once it is done.
+        own = name in (OWNER, CONTROL)
+        return not hidden and not unfinished and not own and _fits(name, self.include)
 
     def _is_there(self, name: str, here: tuple[int, int], there: Object | None) -> bool:
         """Whether a file needs no upload. Raises StorageError where another run writes the same object."""
