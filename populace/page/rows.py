@@ -91,6 +91,11 @@ def stamps(folder: Path, name: str) -> list[Stamp]:
     return []
 
 
+def warm() -> None:
+    """Have pyarrow load what it loads as it gives the first array: some tenths of a second that no answer waits for."""
+    pa.chunked_array([[0]]).to_numpy()
+
+
 class Rows:
     """A table of a run as it stands now. `names` are its columns. Raises StorageError for a damaged file."""
 

@@ -27,6 +27,7 @@ from populace.page.experiment import Experiment, experiments_of
 from populace.page.lineage import compared, family
 from populace.page.overview import overview
 from populace.page.prepared import Prepared
+from populace.page.rows import warm
 from populace.page.shelf import NotThere, Shelf
 from populace.page.views import VIEWS, Columns, Preparing
 from populace.page.watched import Watched
@@ -112,6 +113,7 @@ class Page:
                 "--port, or 0 to have a free one picked."
             ) from None
         self.port = int(self._runner.addresses[0][1])
+        self._background.submit(warm)
 
     async def close(self) -> None:
         """Stop listening, and let go of all that was made ready; a second call does nothing."""

@@ -45,8 +45,8 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a process is at work in a run's folder."""
-    return is_locked(folder / LOCK)
+    """Whether a process is at work in a run's folder; that of a remote run is locked beside it (`store.remote`)."""
+    return is_locked(folder / LOCK) or is_locked(folder.with_name(f"{folder.name}.lock"))
 
 
 def is_locked(path: Path) -> bool:

@@ -168,8 +168,9 @@ def test_all_hosts_that_reach_the_folder_write_their_pieces_and_no_other_does(tm
 class ByThePage:
     """Asks a run by the page's actions to pause as tick 2 ends, to go on once it has, and to end as tick 4 ends."""
 
-    def __init__(self, page) -> None:
-        self.page, self.notes, self.statuses = page, [], []
+    def __init__(self, serve) -> None:
+        self.serve, self.page = serve, None
+        self.statuses: list[int] = []
 
     def begin(self, *_: object) -> None: ...
     def end(self, *_: object) -> None: ...
@@ -179,32 +180,24 @@ class ByThePage:
         self.statuses.append(self.page.act("wish", token_of(self.page), wish=wish)[0])
 
     def note(self, text: str) -> None:
-        self.notes.append(text)
         if text.startswith("paused"):
             self.paused_at = self.page.get("overview")["paused_at"]
             self.wish("go")
 
     def tick(self, report) -> None:
+        self.page = self.page or self.serve()
         if report.tick in (2, 4):
             self.wish({2: "pause", 4: "stop"}[report.tick])
 
 
 def test_the_page_pauses_and_ends_a_run_on_ray_at_its_edges(tmp_path, ray_cluster):
     here = run_local(tmp_path / "here", ticks=6)
-    asked: list[ByThePage] = []
-
-    class Late:
-        """A page can show a run once its folder is there."""
-
-        def __getattr__(self, name):
-            if not asked and name in ("tick", "note"):
-                asked.append(ByThePage(stack.enter_context(paged(tmp_path / "there", controlling))))
-            return getattr(asked[0], name) if asked else lambda *_: None
-
-    with ExitStack() as stack, pytest.raises(Interrupted, match="asked to end before tick 4"):
-        run_on_ray(tmp_path / "there", shards=2, ticks=6, observers=[Late()])
-    assert asked[0].statuses == [200, 200, 200]
-    assert asked[0].paused_at == 2
+    with ExitStack() as stack:
+        asking = ByThePage(lambda: stack.enter_context(paged(tmp_path / "there", controlling)))
+        with pytest.raises(Interrupted, match="asked to end before tick 4"):
+            run_on_ray(tmp_path / "there", shards=2, ticks=6, observers=[asking])
+    assert asking.statuses == [200, 200, 200]
+    assert asking.paused_at == 2
     manifest = read_manifest(tmp_path / "there")
     assert [(one["wish"], one["tick"]) for one in manifest["controlled"]] == [("pause", 2), ("go", 2), ("stop", 4)]
     assert manifest["trace_hashes"] == here["trace_hashes"][:4]
