@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from support import neighbours, theorists
 from support.command import populace
 from support.levers import ALL, RESIDENTS
-from support.paging import controlling, paged, token_of
 from support.running import SOCIETIES, run_local, settings_of
 
 from populace.cluster.coordinator import Coordinator
-from populace.core.errors import Interrupted, ScenarioError, TransportError
+from populace.core.errors import ScenarioError, TransportError
 from populace.data.societies import find_society
 from populace.interventions.levers import parse_lever
 from populace.store.manifest import read_manifest
