@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from operator import index
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -33,6 +32,7 @@ from populace.agents.society import Society
 from populace.budget.service import LocalLink
 from populace.cluster.host import GRACE_S, let_end
 from populace.cluster.job import terms_of
+from populace.cluster.sampled import check_named
 from populace.cluster.shared_limits import shared_account
 from populace.cluster.transport import Transport
 from populace.core.draws import Stream
@@ -61,7 +61,6 @@ _PATIENCE_S: Final = 60.0
 """How long probes of one run wait for one another."""
 _AGAIN_S: Final = 0.02
 _SLOTS: Final = 2**20
-_IDS_NAMED: Final = 10
 """How many asks of an agent in a tick a journal can tell apart."""
 
 
@@ -198,7 +197,7 @@ async def look(
     if survey is not None:
         of = survey.survey.type
         if strict:
-            _check_named(survey.survey, survey.name, Standing(tick, there, Peeked({}, {})))
+            check_named(survey.survey, survey.name, tick, there)
         everybody = np.sort(np.concatenate([ids for name, ids in there.items() if of in (None, name)]))
         chosen = drawn(survey.survey.sample, everybody, survey.name, seed)
         if not len(chosen):
@@ -209,31 +208,6 @@ async def look(
     for agent in () if survey is not None else chosen.tolist():
         standing.type_of(agent)
     return Standing(tick, there, await transport.peek(chosen))
-
-
-def _check_named(survey: Survey, name: str, standing: Standing) -> None:
-    """Raise SettingsError for agents that a survey names and that never were by then, or are of another type.
-
-    Who has left is left out of a wave, and no mistake.
-    """
-    if survey.sample is None or isinstance(survey.sample, float | int):
-        return
-    last = max((int(ids[-1]) for ids in standing.there.values() if len(ids)), default=-1)
-    named = sorted({index(one) for one in survey.sample})
-    unknown = [one for one in named if not 0 <= one <= last]
-    if unknown:
-        raise SettingsError(
-            f"survey {name!r}: sample names {_ids(unknown)}, and before tick {standing.tick} ids go from 0 to {last}"
-        )
-    others = [one for of, ids in standing.there.items() if survey.type not in (None, of) for one in ids.tolist()]
-    if wrong := sorted(set(named) & set(others)):
-        raise SettingsError(f"survey {name!r}: sample names {_ids(wrong)}, of another type than {survey.type!r}")
-
-
-def _ids(agents: Sequence[int]) -> str:
-    shown = ", ".join(map(str, agents[:_IDS_NAMED]))
-    more = f" and {len(agents) - _IDS_NAMED} more" if len(agents) > _IDS_NAMED else ""
-    return f"agent{'s' if len(agents) > 1 else ''} {shown}{more}"
 
 
 class Prober:
