@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 from support.mirrored import server  # noqa: F401 - a fixture
+from support.paging import controlling, paged, token_of, until
 from support.running import SOCIETIES, run_local
 from support.s3_server import ENVIRONMENT, Gate, S3Server
 
 from populace.store.journal.read import read_journal
 from populace.store.manifest import read_manifest
 from populace.store.remote.lease import OWNER
-from populace.store.remote.mirror import Mirror
+from populace.store.remote.mirror import SHOWN, Mirror, local_folder
 from populace.store.tables.tables import read_table
 
 pytest.importorskip("s3fs")
@@ -29,6 +30,7 @@ ARGUMENTS = (
     "--set", "checkpoint.every_ticks=1",
 )  # fmt: skip
 SLOW = ("--set", "model.latency.median_s=0.02", "--set", "model.latency.sigma=0.1")
+SLOWER = ("--set", "model.latency.median_s=0.4", "--set", "model.latency.sigma=0.1")
 SECRET = ENVIRONMENT["AWS_SECRET_ACCESS_KEY"]
 
 
@@ -274,3 +276,39 @@ def test_shards_upload_their_own_journals(
     assert {path.name[:11] for path in (copy / "journal").iterdir()} == {
         f"s000{shard}-a000{attempt}" for shard in range(2) for attempt in range(2)
     }
+
+
+def test_the_page_pauses_and_ends_a_run_whose_folder_is_in_the_store(
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path
+) -> None:
+    """On the machine where it runs, by its address: it is asked in the folder here, and nothing of that goes up."""
+    remote, env = "s3://bucket/controlled", environment(server, tmp_path)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    command = [sys.executable, "-m", "populace.cli", "run", SOCIETIES, *ARGUMENTS, *SLOWER, "--out", remote]
+    with subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as run:
+        try:
+            assert run.stderr is not None
+            assert b'"begin"' in run.stderr.readline()
+            folder = local_folder(remote, SHOWN)
+            with paged(folder, controlling) as page:
+                token = token_of(page)
+                assert page.get("overview")["status"] == "at work"
+                assert until(lambda: page.get("overview")["tick"])
+                assert page.act("wish", token, wish="pause")[0] == 200
+                assert until(lambda: page.get("overview")["paused_at"] is not None)
+                at = page.get("overview")["paused_at"]
+                assert at > 0
+                assert "control.json" not in Mirror(remote).store.list()
+                assert page.act("wish", token, wish="stop")[0] == 200
+                run.stderr.read()
+                assert run.wait(120) == 130
+        finally:
+            run.kill()
+    fetched = Mirror(remote, tmp_path / "fetched")
+    fetched.pull()
+    manifest = read_manifest(fetched.local)
+    assert [(one["wish"], one["tick"]) for one in manifest["controlled"]] == [("pause", at), ("stop", at)]
+    assert manifest["trace_hashes"] == read_manifest(undisturbed)["trace_hashes"][:at]
+    shown = populace(env, tmp_path, "watch", remote, "--plain")
+    assert "interrupted" in shown.stdout + shown.stderr
