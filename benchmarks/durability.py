@@ -32,7 +32,9 @@ from rich.table import Table
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.host import tune_collector
 from populace.cluster.local import LocalTransport
-from populace.core.records import Answer
+from populace.cluster.saver import Saver
+from populace.cluster.standing import Standing
+from populace.core.records import Answer, Counts
 from populace.data.societies import Origin
 from populace.kernel.blocks import Rows
 from populace.runs.courses import replay_course
@@ -248,17 +250,18 @@ society = Society(name="sparse", agent=Dormant, activation=OneInAHundred(),
 """
 
 
-class Timed(Coordinator):
-    """Notes for each checkpoint how long it took, and how many bytes it wrote."""
+def timed(saver: Saver, folder: Path, saves: list[tuple[float, int]]) -> None:
+    """Have it noted for each checkpoint how long it took, and how many bytes it wrote."""
+    save = saver.save
 
-    saves: list[tuple[float, int]]
-
-    async def _save(self) -> None:
-        began_s = time.perf_counter()
-        await super()._save()
+    async def noted(standing: Standing, unrecorded: Counts) -> None:
+        began_s, before = time.perf_counter(), set((folder / "checkpoints").glob("*"))
+        await save(standing, unrecorded)
         took_s = time.perf_counter() - began_s
-        newest = max((self.out / "checkpoints").iterdir())
-        self.saves.append((took_s, newest.stat().st_size))
+        if new := set((folder / "checkpoints").glob("*")) - before:
+            saves.append((took_s, max(new).stat().st_size))
+
+    saver.save = noted  # type: ignore[method-assign]
 
 
 def saved_runs(parent: Path | None) -> Table:
@@ -275,12 +278,13 @@ def saved_runs(parent: Path | None) -> Table:
         settings = Settings(
             agents=AGENTS, ticks=42, seed=1, model={"kind": "scripted"}, checkpoint={"every_ticks": 1}, record=record
         )  # type: ignore[arg-type]
-        run = Timed(Origin("sparse", SPARSE), settings, LocalTransport(), folder)
-        run.saves = []
+        run = Coordinator(Origin("sparse", SPARSE), settings, LocalTransport(), folder)
+        saves: list[tuple[float, int]] = []
+        timed(run._saver, folder, saves)
         tune_collector()
         asyncio.run(run.run())
-    first_s, first_bytes = run.saves[0]
-    second, later = run.saves[1], run.saves[2:]
+    first_s, first_bytes = saves[0]
+    second, later = saves[1], saves[2:]
     times, sizes = zip(*later, strict=True)
     for name, spent, size in (
         ("first, whole", first_s, first_bytes),

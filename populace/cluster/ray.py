@@ -28,17 +28,8 @@ from populace.budget.sharing import SharedWith
 from populace.cluster.agreement import Having, differences, what_is_here
 from populace.cluster.job import Job
 from populace.cluster.liveness import Liveness, aside, own_process
-from populace.cluster.ray_actors import (
-    CONTROLS,
-    THE_QUOTA,
-    THE_WORLD,
-    EnvironmentActor,
-    QuotaActor,
-    ShardActor,
-    most_bytes,
-    result,
-    shard_name,
-)
+from populace.cluster.ray_actors import CONTROLS, EnvironmentActor, QuotaActor, ShardActor, most_bytes
+from populace.cluster.ray_calls import THE_QUOTA, THE_WORLD, result, shard_name
 from populace.cluster.ray_connecting import connect, ports, take_signals_back, unanswered
 from populace.cluster.ray_placing import Placing
 from populace.cluster.shared_limits import needs_account

@@ -18,12 +18,13 @@ import ray
 from numpy.typing import NDArray
 
 from populace.budget.ledger import marker
-from populace.budget.service import AccountService, RemoteLink
+from populace.budget.service import AccountService
 from populace.cluster.agreement import what_is_here
 from populace.cluster.host import PieceWriter, ShardHost, build_host, piece_writer, split_parcels, tune_collector
 from populace.cluster.job import Built, Job, build_run
 from populace.cluster.liveness import Owner, end_with
 from populace.cluster.local import add_progress, opened
+from populace.cluster.ray_calls import THE_WORLD, link_to, result
 from populace.cluster.shared_limits import shared_account
 from populace.cluster.transport import Progress
 from populace.cluster.wire import (
@@ -45,7 +46,7 @@ from populace.cluster.wire import (
 )
 from populace.cluster.world_host import WorldHost, build_world_host
 from populace.core.claims import Claim, News
-from populace.core.errors import ActorLost, PopulaceError, StorageError, TransportError
+from populace.core.errors import StorageError
 from populace.core.records import Answer, Counts, Look
 from populace.core.rounds import Contribution, Heard
 from populace.data.societies import Origin
@@ -67,44 +68,12 @@ _FRAME_SLACK: Final = 4
 """A packed frame holds columns besides bodies, and a body may exceed `frame_bytes` by one message."""
 
 
-QUOTA_S: Final = 10.0
-"""How long an exchange with the account may take before it is sent again."""
-
-
 _CLOSING_S: Final = 5.0
 """How long a gateway of an attempt that is over may take to close."""
 
 
 CONTROLS: Final = 3
 """How many calls of the group `control` the world's process takes at once."""
-THE_WORLD: Final = "the world"
-THE_QUOTA: Final = "the quota"
-
-
-def shard_name(index: int) -> str:
-    """A shard, as errors name it."""
-    return f"shard {index}"
-
-
-async def result(reference: Any, name: str) -> Any:
-    """What a call of `name` gave. An error of populace's own comes out as itself; a lost actor as ActorLost."""
-    try:
-        return await reference
-    except ray.exceptions.RayTaskError as error:
-        cause = getattr(error, "cause", None)
-        if isinstance(cause, PopulaceError):
-            raise cause from None
-        if isinstance(cause, ray.exceptions.RayError) and not isinstance(cause, ray.exceptions.RayTaskError):
-            raise ActorLost([name], first_line(cause)) from error
-        raise TransportError(f"{name} failed: {cause!r}\n{error}") from error
-    except ray.exceptions.RayError as error:
-        raise ActorLost([name], first_line(error)) from error
-
-
-def first_line(error: Exception) -> str:
-    """What Ray says in its first lines; the rest is its own troubleshooting."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:2])[:500] or type(error).__name__
 
 
 def most_bytes(job: Job) -> int:
@@ -179,7 +148,7 @@ class EnvironmentActor:
         asks = bool(environment.world.consulting)
         self._mirror = shard_mirror(read.journal, read.read_settings().shards) if asks else None
         pasts = open_pasts(read.pasts) if asks else []
-        link = None if quota is None else _link(quota)
+        link = None if quota is None else link_to(quota)
         self._host = self._wait_for(_opened_host(read, environment, link, pasts, self._forms))
         return pack(opened(environment))
 
@@ -381,22 +350,6 @@ class QuotaActor:
         return pack(self._account.spent)
 
 
-def _link(quota: Any) -> RemoteLink:
-    """A shard's way to the `QuotaActor`."""
-
-    async def call(want: bytes) -> bytes:
-        try:
-            async with asyncio.timeout(QUOTA_S):
-                lease: bytes = await quota.exchange.remote(want)
-                return lease
-        except (ray.exceptions.RayTaskError, ray.exceptions.ActorDiedError) as error:
-            raise ActorLost([THE_QUOTA], first_line(error)) from error
-        except ray.exceptions.RayError as error:
-            raise OSError(f"the account of the run's limits does not answer: {error}") from error
-
-    return RemoteLink(call)
-
-
 class ShardActor:
     """A shard in a process of its own, on that process's event loop."""
 
@@ -421,7 +374,7 @@ class ShardActor:
         self._frame_bytes = most_bytes(read)
         self._mirror = shard_mirror(read.journal, self._index)
         pasts = open_pasts(read.pasts)
-        link = None if quota is None else _link(quota)
+        link = None if quota is None else link_to(quota)
         self._forms.join(read.forms)
         door = _Door(environment, read.attempt)
         self._host = build_host(read, self._index, unpack_part(part), door, link, pasts, self._forms)
