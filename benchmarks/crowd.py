@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
+from figures import figure
 from rich.console import Console
 from rich.table import Table
 
@@ -148,6 +149,8 @@ def main() -> None:
         rounds = [run(source, agents, more) for _ in range(options.rounds)]
         middle: list[Any] = [statistics.median(column) for column in zip(*rounds, strict=True)]
         held = middle[3]
+        figure(f"{agents:,}{', dormant' if source is DORMANT else ''}: ready", middle[0], "s")
+        figure(f"{agents:,}{', dormant' if source is DORMANT else ''}: a tick, 1 % active", middle[1], "s")
         table.add_row(
             f"{agents:,}" + (", dormant" if source is DORMANT else ""), f"{middle[0]:.1f}", f"{middle[1]:.2f}",
             f"{middle[2]:.2f}", f"{held / 1e6:,.0f}", f"{(held - base.held_bytes) / (agents - 1_000):,.0f}",

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import figure
 from gateway import SOCIETY, Clock, serve
 from rich.console import Console
 from rich.table import Table
@@ -292,6 +293,7 @@ def saved_runs(parent: Path | None) -> Table:
         (f"1 % active, median of {len(later)}", float(np.median(times)), int(np.median(sizes))),
         ("1 % active, worst", max(times), max(sizes)),
     ):
+        figure(f"a checkpoint of {AGENTS:,}: {name}", spent * 1e3, "ms")
         table.add_row(name, f"{spent * 1e3:.1f}", str(size), f"{spent / first_s:.1%}", f"{size / first_bytes:.1%}")
     return table
 

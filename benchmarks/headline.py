@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from figures import figure
 from rich.console import Console
 from rich.table import Table
 
@@ -148,6 +149,9 @@ def main() -> None:
         show(options, told, wall_s, watched, stages_s, folder_bytes(out))
 
 
+AIM_S, AIM_GIB = 240.0, 3.0
+
+
 def show(
     options: argparse.Namespace,
     told: dict[str, Any],
@@ -185,6 +189,11 @@ def show(
     ]  # fmt: skip
     for row in rows:
         table.add_row(*row)
+    figure(f"citizen, {GOAL:,} interactions, projected", long_s, "s", aim=AIM_S, up=False)
+    figure("citizen, an interaction", 1e6 * (whole_s - begun_s) / interactions, "us of CPU")
+    figure(
+        f"citizen, {options.agents:,} agents, memory in all", watched.pss_bytes / 2**30, "GiB", aim=AIM_GIB, up=False
+    )
     Console(width=130).print(table)
 
 

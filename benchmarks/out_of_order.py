@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from figures import figure
 
 import populace.cluster.host as host
 from populace import Agent, Context, Parameters, Population, Society
@@ -195,6 +196,9 @@ def play(options: argparse.Namespace, ahead: int) -> tuple[float, float, float, 
     return makespan_s, bound, cpu_s, manifest["trace_hash"]
 
 
+AIM_OF_BOUND = 1.10
+
+
 def main() -> None:
     """Play the runs and print them."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -213,6 +217,11 @@ def main() -> None:
         makespan_s, bound, cpu_s, trace = play(options, ahead)
         hashes.add(trace)
         barrier_s = makespan_s if not ahead else barrier_s
+        of_bound = makespan_s / bound
+        figure(
+            f"makespan, {options.slots} slots, {ahead} ticks ahead", of_bound, "of the bound", up=False,
+            aim=AIM_OF_BOUND if ahead and ahead == max(options.ahead) else None,
+        )  # fmt: skip
         faster = f"{barrier_s / makespan_s:5.2f} times the barrier" if ahead and barrier_s else ""
         print(f"ahead {ahead:3}: {makespan_s:8.1f} s, {makespan_s / bound:5.3f} of the bound {bound:7.1f} s; "
               f"{cpu_s:5.1f} s of CPU {faster}")  # fmt: skip

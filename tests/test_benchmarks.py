@@ -13,9 +13,9 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 QUICK = (
     "kernel", "gateway", "memory", "startup", "saving", "column_saving", "coordinator", "rounds", "feed_ranking",
-    "minds", "wealth",
+    "minds", "wealth", "out_of_order", "headline",
 )  # fmt: skip
-SLOW = ("bus", "slow_calls", "page")  # a Ray, deadlines, a page over a recorded run
+SLOW = ("crowd", "bus", "slow_calls", "page")  # many agents, a Ray, deadlines, a page over a recorded run
 
 
 def gathered(out: Path, *names: str) -> tuple[subprocess.CompletedProcess[str], dict[str, list[float]]]:
