@@ -35,6 +35,8 @@ _IDLE_PART: Final = 0.05
 _MORE: Final = 1.25
 """How much more than it used a run asks for, so that it can grow."""
 _MOST_MEMBERS: Final = 10_000
+_LONGEST_S: Final = 86_400.0
+"""Longer than any run holds a part, however many there are: who waited for more would wait for ever."""
 
 Rates = tuple[float, float]
 """Requests and tokens a second; 0.0 where they are not limited."""
@@ -216,6 +218,8 @@ def _check(shared: Shared) -> None:
         numbers = (*one.limits, *one.wants, *one.holds, one.lasts_s)
         if not all(0.0 <= number < math.inf for number in numbers):
             raise ValueError("a negative rate")
+        if one.lasts_s > _LONGEST_S:
+            raise ValueError(f"a part that is held for {one.lasts_s:.3g} s")
 
 
 def _pack(members: list[Member]) -> bytes:

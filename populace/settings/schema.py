@@ -219,7 +219,7 @@ class EndpointSettings(_Section):
     outage_s: PositiveFloat = 300.0
     batch_prompts: Annotated[Count, FORK] = 1
     replicas: Annotated[tuple[Replica, ...], Field(strict=False)] = ()
-    share_limits: str | None = None
+    share_limits: Annotated[str, Field(min_length=1)] | None = None
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> EndpointSettings:

@@ -14,7 +14,9 @@ from populace.budget import shares
 from populace.budget.amounts import Amount
 from populace.budget.lease import Want
 from populace.budget.quota import Quota
-from populace.budget.shares import GUARD_S, Share, read_members
+from populace.budget.shares import GUARD_S, Share, Terms, read_members
+from populace.core.errors import SettingsError
+from populace.settings import load_settings
 
 ROUNDING = 1e-9
 
@@ -180,14 +182,28 @@ def test_a_run_whose_entry_was_removed_takes_no_more_than_it_had():
 
 
 def test_a_text_that_is_none_is_refused():
-    for text in (b"{}", b"nonsense", b'{"version": 9, "members": []}', read_version_one(-1.0)):
+    for text in (
+        b"{}",
+        b"nonsense",
+        b'{"version": 9, "members": []}',
+        read_version_one(-1.0),
+        read_version_one(1.0, 1e30),
+    ):
         with pytest.raises(ValueError, match="holds something else than the runs that share a limit"):
             share("a").plan(text, RATES, 0.0)
-    assert len(read_members(read_version_one(1.0))) == 1
+    assert len(read_members(read_version_one(1.0, Terms(3.0, 0.2).lasts_s(10_000)))) == 1
 
 
-def read_version_one(holds: float) -> bytes:
-    member = f'{{"name": "x", "nth": 1, "limits": [10, 0], "wants": [1, 0], "holds": [{holds}, 0], "lasts_s": 3}}'
+def test_a_place_without_a_name_is_no_place():
+    """An empty one would have been the folder in which the command is given."""
+    with pytest.raises(SettingsError, match=r"endpoint\.share_limits"):
+        load_settings(endpoint__share_limits="", endpoint__requests_per_minute=60)
+
+
+def read_version_one(holds: float, lasts_s: float = 3.0) -> bytes:
+    member = (
+        f'{{"name": "x", "nth": 1, "limits": [10, 0], "wants": [1, 0], "holds": [{holds}, 0], "lasts_s": {lasts_s}}}'
+    )
     return f'{{"version": 1, "members": [{member}]}}'.encode()
 
 
