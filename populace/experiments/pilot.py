@@ -11,6 +11,7 @@ from populace.core.errors import SettingsError
 from populace.core.text import shown_line
 from populace.experiments.inference.arrays import LEAST
 from populace.experiments.inference.power import Needed, needed, power_of
+from populace.experiments.inference.sequential import looks_to_clear
 
 if TYPE_CHECKING:
     from populace.experiments.results import Results
@@ -20,7 +21,11 @@ _STEPS: Final = (5, 10, 15, 20, 30, 40, 60, 80, 120, 160, 240, 320, 500, 1000)
 
 @dataclass(frozen=True)
 class Plan:
-    """What an arm needs. `curve` is (replicates, power, power to be safe), `tests` how many comparisons."""
+    """What an arm needs. `curve` is (replicates, power, power to be safe), `tests` how many comparisons.
+
+    Where the experiment has a stopping rule (`stops`) and the outcome bounds, `sequential` are the replicates at which
+    it is clear by that rule's intervals in half of the cases and in 80 of a hundred, None for more than a thousand.
+    """
 
     arm: str
     control: str
@@ -28,6 +33,8 @@ class Plan:
     tests: int
     needed: Needed
     curve: tuple[tuple[int, float, float], ...]
+    stops: bool = False
+    sequential: tuple[int | None, int | None] | None = None
 
 
 def plan_from(
@@ -45,7 +52,7 @@ def plan_from(
     Raises SettingsError for an arm or outcome that it has not, and where fewer than two pairs have values.
     """
     design = results.design
-    design.outcome(outcome)
+    bounds = design.outcome(outcome).bounds
     arms = [one.name for one in design.treatments] if arm is None else [design.arm(arm).name]
     if arm == design.control:
         raise SettingsError(f"{arm!r} is the control; others are compared with it")
@@ -59,7 +66,13 @@ def plan_from(
                 f"{results.name}: {len(pairs)} pairs of {name!r} have a value of {outcome!r}, and a pilot needs {LEAST}"
             )
         made = needed(pairs, difference, power=power, level=level, tests=wanted)
-        plans.append(Plan(name, design.control, outcome, wanted, made, _curve(made, wanted)))
+        rule = design.stopping is not None
+        looks: tuple[int | None, int | None] | None = None
+        if rule and bounds is not None:
+            width, many = bounds[1] - bounds[0], sum(one.bounds is not None for one in design.outcomes)
+            held = len(design.treatments) * many if tests is None else tests
+            looks = looks_to_clear(pairs, difference, -width, width, level=level, tests=held)
+        plans.append(Plan(name, design.control, outcome, wanted, made, _curve(made, wanted), rule, looks))
     return plans
 
 
@@ -84,11 +97,27 @@ def told(plan: Plan) -> str:
         f"{_many(made.replicates)}, if pairs differ as they do in the pilot ({spread});",
         f"{_many(made.safe_replicates)} to be safe: {safe}.",
         f"{made.pilot} pairs would find a difference of {made.detectable:.3g}.",
+        *_by_the_rule(plan),
         "",
         "replicates  power  power to be safe",
         *(f"{n:>10}  {one:>5.2f}  {cautious:>16.2f}" for n, one, cautious in plan.curve),
     ]
     return "\n".join(map(shown_line, lines))
+
+
+def _by_the_rule(plan: Plan) -> list[str]:
+    """What holds instead where the experiment claims by intervals that hold at every look."""
+    if not plan.stops:
+        return []
+    fixed = "All of this is for a number that is fixed beforehand. This experiment stops when it is clear, and"
+    if plan.sequential is None:
+        return [fixed, f"claims nothing of {plan.outcome!r}, for which no bounds are declared."]
+    half, more = ("over 1,000" if one is None else f"{one:,}" for one in plan.sequential)
+    return [
+        fixed,
+        f"claims by intervals that hold at every look: with its bounds that takes {half} replicates in half of the",
+        f"cases, {more} in 80 of a hundred.",
+    ]
 
 
 def _many(replicates: int | None) -> str:

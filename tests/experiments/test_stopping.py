@@ -19,6 +19,7 @@ from populace.experiments.design import read_design, write_design
 from populace.experiments.front import go_on
 from populace.experiments.loading import find_experiment
 from populace.experiments.looking import looked_at, next_replicates
+from populace.experiments.pilot import plan_from, told
 from populace.experiments.planning import plan
 from populace.experiments.report.made import report_of
 from populace.experiments.results import Results
@@ -197,3 +198,28 @@ def test_stopping_by_what_is_seen_errs_seldom_and_by_a_plain_t_often():
         sequence = inference.confidence_sequence(one, -2.0, 2.0)
         out = (sequence.low > 0.0) | (sequence.high < 0.0)
         assert ((inference.anytime_p(one, -2.0, 2.0) <= 0.05) == out).all(), "p and interval say the same at every look"
+
+
+def test_power_counts_by_the_rule_where_there_is_one_and_finds_what_the_experiment_finds(clear):
+    results = clear[0]
+    pairs = results.paired("mean", "moved")
+    (planned,) = plan_from(results, "mean", float(pairs.mean()))
+    half, more = planned.sequential
+    assert half <= more <= results.design.replicates  # it was clear at this look
+    assert planned.needed.replicates < half
+    assert "intervals that hold at every look" in told(planned)
+    (unbounded,) = plan_from(results, "heard", 1.0)
+    assert "claims nothing of 'heard'" in told(unbounded)
+
+
+def test_how_many_looks_it_takes_goes_by_effect_and_bounds():
+    def looks(effect, width=1.0):
+        return inference.looks_to_clear(draws, effect, -width, width, most=120)
+
+    draws = np.random.default_rng(3).normal(0.0, 0.05, size=30)
+    assert inference.looks_to_clear(np.ones(4), 1.0, -1.0, 1.0, most=120) == (10, 10)  # as many as can decide at best
+    half, more = looks(0.2)
+    assert looks(0.1)[0] > half > looks(0.2, width=0.5)[0]
+    assert looks(0.0) == (None, None)
+    fresh = np.random.default_rng(4).normal(0.2, 0.05, size=(30, more))
+    assert np.mean([inference.anytime_p(one, -1.0, 1.0)[-1] <= 0.05 for one in fresh]) > 0.6

@@ -19,6 +19,7 @@ from populace.experiments.inference.sequential import (
     Stopped,
     anytime_p,
     confidence_sequence,
+    looks_to_clear,
     stop,
 )
 
@@ -47,6 +48,7 @@ __all__ = [
     "holm",
     "interval",
     "lee",
+    "looks_to_clear",
     "needed",
     "one_each",
     "power_of",

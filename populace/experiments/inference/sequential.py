@@ -77,12 +77,33 @@ def anytime_p(values: Any, low: float, high: float, level: float = 0.95) -> Floa
     It is 2 over the most capital that a bet against 0 has had, with the bets of the confidence sequence of this level:
     it is at most 1 - `level` exactly where that sequence leaves 0 out. Values and bounds are as for that.
     """
-    given = np.asarray(values, dtype=np.float64)
-    unit = ((given - low) / (high - low))[:, None]
-    nothing = np.array([(0.0 - low) / (high - low)])
+    return _anytime_p(np.asarray(values, dtype=np.float64)[:, None], low, high, level)[:, 0]
+
+
+def looks_to_clear(
+    pilot: Any, difference: float, low: float, high: float, *, level: float = 0.95, tests: int = 1, most: int = 1000
+) -> tuple[int | None, int | None]:
+    """After how many looks p is at most (1 - level) / tests: in half of the series, and in 80 of a hundred.
+
+    The 200 series are drawn, with replacement, from the pilot's pairs, moved so that their mean is `difference` and
+    kept within the bounds. None where `most` looks do not do. The draws are the same each time.
+    """
+    pairs = np.asarray(pilot, dtype=np.float64)
+    moved = np.clip(pairs - pairs.mean() + difference, low, high)
+    drawn = np.random.default_rng(0).choice(moved, size=(most, 200))
+    clear = _anytime_p(drawn, low, high, level) <= (1.0 - level) / tests
+    first = np.sort(np.where(clear.any(axis=0), clear.argmax(axis=0) + 1, most + 1))
+    half, more = (int(first[at]) for at in (99, 159))
+    return (half if half <= most else None), (more if more <= most else None)
+
+
+def _anytime_p(given: Floats, low: float, high: float, level: float) -> Floats:
+    """`anytime_p` of columns (looks, columns)."""
+    unit = (given - low) / (high - low)
+    nothing = np.full(given.shape[1], (0.0 - low) / (high - low))
     ways = (unit, nothing), (1.0 - unit, 1.0 - nothing)
-    sides = [log_capital(one, bets(one, level), mean, 1)[:, 0] for one, mean in ways]
-    most = np.maximum.accumulate(np.maximum(*sides))
+    sides = [log_capital(one, bets(one, level), mean, 1) for one, mean in ways]
+    most = np.maximum.accumulate(np.maximum(*sides), axis=0)
     p: Floats = np.minimum(1.0, 2.0 * np.exp(-most))
     return p
 
