@@ -7,10 +7,12 @@ one. Shell: files.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +21,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from populace.core.errors import StorageError
 from populace.page.panels import MOST_BYTES, Changed, exits_of
 from populace.page.rows import Group, Rows, Stamp
 from populace.page.shelf import NotThere
@@ -31,6 +34,8 @@ _EVEN: Final = (0.7548776662466927, 0.5698402909980532)
 _WAYS: Final = ("on the way", "turned away", "nowhere")
 _COLUMNS: Final = ("tick", "part", "agent", "place", "origin", "to", "arrives")
 _MOST_KINDS: Final = 250
+MOST_AGENTS: Final = 50_000_000
+"""For more there is no memory; so many stand in a damaged table rather than in a city."""
 _CROWD: Final = 400
 """So many at a place take all the room that a crowd gets."""
 SCALE: Final = _FULL / 1.15
@@ -60,15 +65,34 @@ def read_places(folder: Path) -> Places | None:
     rows = Rows(folder, "places")
     if not len(rows):
         return None
+    with _as_written(folder, "places"):
+        return _read_places(rows)
+
+
+@contextlib.contextmanager
+def _as_written(folder: Path, table: str) -> Iterator[None]:
+    """What comes of a table that holds something else than a run writes (another's, a damaged one) names it."""
+    try:
+        yield
+    except (IndexError, KeyError, ValueError, OverflowError) as error:
+        raise StorageError(
+            f"{folder / table}: does not go with this run's other tables ({error}). Put a good copy back."
+        ) from None
+
+
+def _read_places(rows: Rows) -> Places:
     tables = [rows.read(group, ("part", "place", "kind", "name", "x", "y", "block_m")) for group in rows.groups]
     part = tables[0].column("part")[0].as_py()
     tables = [table.filter(pc.equal(table.column("part"), part)) for table in tables]
     number: dict[str, int] = {}
     kinds = [number.setdefault(one, min(len(number), _MOST_KINDS)) for table in tables for one in _texts(table, "kind")]
     x, y = (np.concatenate([table.column(name).to_numpy() for table in tables]) for name in ("x", "y"))
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError("a place that is nowhere")
     middle = (x.max() + x.min()) / 2.0, (y.max() + y.min()) / 2.0
     reach = max(float(np.abs(x - middle[0]).max()), float(np.abs(y - middle[1]).max()), 1e-9)
     block_m = tables[0].column("block_m")[0].as_py() or 0.0
+    block_m = block_m if np.isfinite(block_m) else 0.0
     first = [np.ceil((at - reach) / block_m) * block_m if block_m else 0.0 for at in (middle[0], -middle[1])]
     return Places(
         part, (x - middle[0]) / reach, -(y - middle[1]) / reach, np.array(kinds, np.uint8),
@@ -116,6 +140,8 @@ class Town:
             known = [one for one in self._read if one.path.name.startswith("whereabouts")]
             agents = int((rows.extremes("agent") or (0, -1))[1]) + 1
             last = max(int(one[1]) for one in (rows.extremes("tick"), ends.extremes("tick"), (0, self._at)) if one)
+            if agents > MOST_AGENTS:
+                raise StorageError(f"{self.folder}: {agents:,} residents; a page shows {MOST_AGENTS:,} at most.")
             if self._file < 0:
                 self._begin(agents, last + 1)
             elif rows.stamps[: len(known)] != known or agents > self.agents:
@@ -123,11 +149,12 @@ class Town:
             self._gone = exits_of(self.folder)
             fresh = set(rows.stamps[len(known) :])
             todo = [group for group in rows.groups if group.stamp in fresh]
-            for number, group in enumerate(todo):
-                self._take(rows, group)
-                self.share = (number + 1) / (len(todo) + 1)
-            self._forward(last)
-            self._write()
+            with _as_written(self.folder, "whereabouts"):
+                for number, group in enumerate(todo):
+                    self._take(rows, group)
+                    self.share = (number + 1) / (len(todo) + 1)
+                self._forward(last)
+                self._write()
             self._read = seen
 
     def close(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -12,6 +14,7 @@ from support.paging import Asked, paged
 from support.streets import AGENTS, SOCIETY, TICKS
 
 import populace
+from populace.core.errors import StorageError
 from populace.env.city.trips import Trips
 from populace.page.town import Town, read_places
 from populace.store.tables.tables import read_table
@@ -135,3 +138,30 @@ def test_control_a_resident_who_is_not_told_of_is_seen_elsewhere(place, tmp_path
     town = Town(tmp_path / "still", read_places(tmp_path / "still"), tmp_path)
     town.update()
     assert {town.labels[int(one)] for one in town.row(5)} == {"home"}
+
+
+def first(value):
+    def change(table, column):
+        at = table.schema.get_field_index(column)
+        values = [value, *table.column(column).to_pylist()[1:]]
+        return table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "change", "said"),
+    [
+        ("places", "x", lambda table, _: table.slice(0, 1), "whereabouts: does not go with this run's other tables"),
+        ("places", "kind", lambda table, column: table.drop_columns([column]), "places: does not go with"),
+        ("places", "x", first(float("nan")), "places: does not go with .*a place that is nowhere"),
+        ("whereabouts", "agent", first(2**31 - 1), "2,147,483,648 residents; a page shows 50,000,000 at most"),
+    ],
+)
+def test_tables_that_do_not_go_together_are_named(place, tmp_path, name, column, change, said):
+    """Each was an error of the server's own that named nothing; the last one took all memory."""
+    shutil.copytree(place / "one", tmp_path / "one")
+    table = pq.read_table(tmp_path / "one" / f"{name}.parquet")
+    pq.write_table(change(table, column), tmp_path / "one" / f"{name}.parquet")
+    with pytest.raises(StorageError, match=said):
+        Town(tmp_path / "one", read_places(tmp_path / "one"), tmp_path).update()
