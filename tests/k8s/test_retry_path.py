@@ -7,6 +7,7 @@ import shlex
 import shutil
 import time
 from pathlib import Path
+from socket import gethostname
 from string import Template
 from typing import Any
 
@@ -133,7 +134,7 @@ def test_attempts_that_are_killed_and_that_overlap_come_to_one_run(tmp_path, und
         overlapping = CliRunner().invoke(app, command).exception
         assert isinstance(overlapping, StorageError), overlapping
         assert overlapping.exit_code == 6
-        assert f"process {second.process.pid} is at work in it" in str(overlapping)
+        assert f"process {second.process.pid} on {gethostname()} is at work in it" in str(overlapping)
         provider.shut = False
         assert second.wait(300) == 0, second.errors
         judge(out, provider, undisturbed)
