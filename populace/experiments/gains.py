@@ -21,7 +21,7 @@ from populace.experiments.inference.effects import Effect, as_rows, interval_of
 from populace.experiments.inference.heterogeneity import GroupEffect, QuantileEffects, by_group, by_quantile
 from populace.experiments.inference.intervals import Interval
 from populace.experiments.inference.multiplicity import holm
-from populace.experiments.subgroups import Floats, Subgroup
+from populace.experiments.subgroups import Floats, Subgroup, named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,21 +132,21 @@ def gains_of(
 ) -> Gains | None:
     """Who gains and who loses, of the replicates that are complete in every arm; by the registered subgroups, or these.
 
-    None where no outcome says what it is of each agent.
+    None where no outcome says what it is of each agent. Raises SettingsError for what are no subgroups.
     """
     design, replicates = results.design, results.complete
+    asked = design.subgroups if subgroups is None else named(subgroups)
     outcomes = [one for one in design.outcomes if one.each is not None or one.scale is not None]
     if not outcomes or len(replicates) < LEAST:
         return None
-    named = design.subgroups if subgroups is None else [Subgroup(o) if isinstance(o, str) else o for o in subgroups]
     maker = _Maker(Agents(results), replicates, level, claims=claims)
     for arm in (one.name for one in design.treatments):
         for outcome in outcomes:
-            for subgroup in named:
+            for subgroup in asked:
                 maker.by_groups(arm, outcome, subgroup)
             maker.by_quantiles(arm, outcome)
             maker.within_its_runs(arm, outcome)
-    return maker.made(registered=subgroups is None or [*named] == design.subgroups)
+    return maker.made(registered=subgroups is None or asked == design.subgroups)
 
 
 class _Maker:

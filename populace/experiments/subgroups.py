@@ -10,8 +10,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from populace.core.errors import ScenarioError
+from populace.core.errors import ScenarioError, SettingsError
 from populace.core.text import shown_line
+from populace.experiments.soundness import shown_path, what_is_wrong
 
 Floats = NDArray[np.float64]
 MOST_VALUES: Final = 8
@@ -131,6 +132,25 @@ class Subgroup(msgspec.Struct, frozen=True):
             )
             for key, column in columns.items()
         }  # fmt: skip
+
+
+def named(given: Any) -> list[Subgroup]:
+    """Subgroups as a caller gives them, by column or as `Subgroup`s. Raises SettingsError for what are none."""
+    if (
+        isinstance(given, str)
+        or not isinstance(given, Sequence)
+        or not all(isinstance(o, Subgroup | str) for o in given)
+    ):
+        raise SettingsError(
+            f"subgroups={given!r}: a list of columns and Subgroups, such as ['age', Subgroup('income')]"
+        )
+    found = [Subgroup(one) if isinstance(one, str) else one for one in given]
+    for at, one in enumerate(found):
+        if wrong := what_is_wrong(one):
+            raise SettingsError(f"subgroups[{at}], {shown_path(wrong[0])}: {wrong[1]}")
+        if one.column in [other.column for other in found[:at]]:
+            raise SettingsError(f"subgroup {one.column!r} is named twice, so each of its groups would be tested twice")
+    return found
 
 
 def _is_there(value: Any) -> bool:

@@ -19,10 +19,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from populace.core.errors import StorageError
 from populace.page.rows import Group, Rows, Stamp
 from populace.page.shelf import NotThere
 
 MOST_BYTES: Final = 2 * 2**30
+MOST_AGENTS: Final = 50_000_000
+"""For more there is no memory; so many stand in a damaged table rather than in a run."""
 MOST_LABELS: Final = 200
 """Of a field of texts with more different ones than this, all others are one."""
 OTHERS: Final = "others"
@@ -73,6 +76,8 @@ class Panel:
             known = len(self._read)
             extremes = rows.extremes("agent")
             agents = int(extremes[1]) + 1 if extremes else 0
+            if agents > MOST_AGENTS:
+                raise StorageError(f"{self.folder}: {agents:,} agents; a page shows {MOST_AGENTS:,} at most.")
             if self._file < 0:
                 self._begin(rows, agents)
             elif rows.stamps[:known] != self._read or agents > self.agents:

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from populace.core.errors import StorageError
-from populace.page.panels import MOST_BYTES, Changed, exits_of
+from populace.page.panels import MOST_AGENTS, MOST_BYTES, Changed, exits_of
 from populace.page.rows import Group, Rows, Stamp
 from populace.page.shelf import NotThere
 
@@ -34,8 +34,6 @@ _EVEN: Final = (0.7548776662466927, 0.5698402909980532)
 _WAYS: Final = ("on the way", "turned away", "nowhere")
 _COLUMNS: Final = ("tick", "part", "agent", "place", "origin", "to", "arrives")
 _MOST_KINDS: Final = 250
-MOST_AGENTS: Final = 50_000_000
-"""For more there is no memory; so many stand in a damaged table rather than in a city."""
 _CROWD: Final = 400
 """So many at a place take all the room that a crowd gets."""
 SCALE: Final = _FULL / 1.15

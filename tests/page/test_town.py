@@ -16,6 +16,7 @@ from support.streets import AGENTS, SOCIETY, TICKS
 import populace
 from populace.core.errors import StorageError
 from populace.env.city.trips import Trips
+from populace.page.panels import Panel
 from populace.page.town import Town, read_places
 from populace.store.tables.tables import read_table
 
@@ -165,3 +166,11 @@ def test_tables_that_do_not_go_together_are_named(place, tmp_path, name, column,
     pq.write_table(change(table, column), tmp_path / "one" / f"{name}.parquet")
     with pytest.raises(StorageError, match=said):
         Town(tmp_path / "one", read_places(tmp_path / "one"), tmp_path).update()
+
+
+def test_a_field_of_more_agents_than_can_be_is_refused(place, tmp_path):
+    shutil.copytree(place / "one", tmp_path / "one")
+    file = tmp_path / "one" / "agents.parquet"
+    pq.write_table(first(2**31 - 1)(pq.read_table(file), "agent"), file)
+    with pytest.raises(StorageError, match="2,147,483,648 agents; a page shows"):
+        Panel(tmp_path / "one", "x_m", tmp_path).update()
