@@ -182,7 +182,7 @@ export default {
         fill(over, "Making the city ready …");
         town = await openTown(run, drawn.town, drawn.agents, signal);
         tied.hidden = !drawn.edges;
-        stage.set({ places: (await town.whereabouts(0)).places, below: town.below });
+        stage.set({ places: (await town.whereabouts(0)).places, below: town.below, fills: 0.84 }); // a crowd stands about its place, up to 1.15 out
         stage.tied();
         said(drawn.edges, 0);
       } else if (!drawn.plane) stage.set({ places: new Float32Array((await askColumns("places", { run }, signal)).data) });

@@ -18,6 +18,7 @@ export class Stage {
     this.colours = [];
     this.chosen = -1;
     this.zoom = 1;
+    this.fills = 0.93; // of the canvas, by what lies between -1 and 1
     this.middle = [0, 0];
     this.asked = 0;
     this.gliding = 0;
@@ -72,7 +73,7 @@ export class Stage {
   at(agent) { return this.point(this.places[2 * agent], this.places[2 * agent + 1]); }
 
   point(x, y) {
-    const half = (Math.min(this.width, this.height) / 2) * 0.93 * this.zoom;
+    const half = (Math.min(this.width, this.height) / 2) * this.fills * this.zoom;
     return [this.width / 2 + (x - this.middle[0]) * half, this.height / 2 + (y - this.middle[1]) * half];
   }
 
@@ -144,7 +145,7 @@ export class Stage {
     const pen = this.dots.getContext("2d"), image = pen.createImageData(this.width, this.height);
     const pixels = new Uint32Array(image.data.buffer);
     const packed = Uint32Array.from(this.colours.length ? this.colours : [[150, 156, 168]], ([red, green, blue]) => (255 << 24) | (blue << 16) | (green << 8) | red);
-    const half = (Math.min(this.width, this.height) / 2) * 0.93 * this.zoom, side = Math.max(1, Math.min(8, Math.round(this.ratio * Math.sqrt(this.zoom) * (count > 40000 ? 1.3 : 2.4))));
+    const half = (Math.min(this.width, this.height) / 2) * this.fills * this.zoom, side = Math.max(1, Math.min(8, Math.round(this.ratio * Math.sqrt(this.zoom) * (count > 40000 ? 1.3 : 2.4))));
     const left = this.width / 2 - this.middle[0] * half, top = this.height / 2 - this.middle[1] * half;
     for (let agent = 0; agent < count; agent += 1) {
       if (Number.isNaN(this.places[2 * agent])) continue;
@@ -168,7 +169,7 @@ export class Stage {
 
   move(zoom, dx = 0, dy = 0) {
     this.zoom = Math.max(0.5, Math.min(60, this.zoom * zoom));
-    const half = (Math.min(this.canvas.clientWidth, this.canvas.clientHeight) / 2) * 0.93 * this.zoom;
+    const half = (Math.min(this.canvas.clientWidth, this.canvas.clientHeight) / 2) * this.fills * this.zoom;
     this.middle = [this.middle[0] - dx / half, this.middle[1] - dy / half];
     if (this.zoom <= 0.5) this.middle = [0, 0];
     this.tied();
