@@ -57,11 +57,11 @@ export default {
     }
 
     async function positions(of) {
-      if (town) { const found = await town.whereabouts(of); located(found.counts, of); return found.places; }
-      if (!drawn.plane) return null;
+      if (town) return town.whereabouts(of);
+      if (!drawn.plane) return {};
       const [x, y] = await Promise.all(drawn.plane.map((name) => askColumns("frames", { run, field: name, start: of, count: 1, exact: true }, signal)));
-      if (!x || !y) return null;
-      return flat(new Float32Array(x.data), new Float32Array(y.data), x.about, y.about, drawn.plane[0] !== "x");
+      if (!x || !y) return {};
+      return { places: flat(new Float32Array(x.data), new Float32Array(y.data), x.about, y.about, drawn.plane[0] !== "x") };
     }
 
     const ofTies = (of) => (town ? ties.checked : drawn.changes || drawn.kind === "contacts") ? askColumns("edges", { run, tick: of }, signal) : null;
@@ -71,8 +71,9 @@ export default {
       tick = of;
       slider.value = String(of);
       fill(at, `tick ${number(of)}`);
-      const [codes, places, edges] = await Promise.all([frame(of), positions(of), ofTies(of)]);
+      const [codes, { places, counts }, edges] = await Promise.all([frame(of), positions(of), ofTies(of)]);
       if (mine !== wanted) return;
+      if (counts) located(counts, of);
       if (places && town && !edges) stage.glide(places, within);
       else if (places) stage.set({ places });
       if (edges || places && !town) stage.setEdges(edges ? new Int32Array(edges.data) : stage.edges);
