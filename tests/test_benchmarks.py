@@ -74,3 +74,21 @@ def test_a_benchmark_that_fails_is_named_and_the_others_go_on(tmp_path: Path) ->
     assert "FAILED" in done.stdout
     assert "no such part" in (tmp_path / "out" / "minds.txt").read_text()
     assert "coordinator" in (tmp_path / "out" / "figures.md").read_text()
+
+
+def test_a_rival_that_fails_is_shown_and_the_others_are_measured(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "rivals.py"), "--agents", "4", "--ticks", "2", "--rounds", "1"]
+    command += ["--oasis", str(tmp_path / "none"), "--concordia", sys.executable]
+    places = os.pathsep.join(str(one) for one in (BENCHMARKS, BENCHMARKS.parent))
+    environment = {**os.environ, "PYTHONPATH": places, "POPULACE_FIGURES": str(tmp_path / "figures.jsonl")}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, env=environment)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "oasis failed: " in done.stdout
+    assert "No module named 'concordia'" in done.stdout
+    found = {
+        one["what"]: one["value"] for one in map(json.loads, (tmp_path / "figures.jsonl").read_text().splitlines())
+    }
+    assert found.keys() == {
+        f"{name}, {what} a decision" for name in ("bare aiohttp loop", "populace") for what in ("CPU", "calls")
+    }
+    assert found["populace, calls a decision"] == found["bare aiohttp loop, calls a decision"] == 1.0
