@@ -4,16 +4,16 @@
         [--agents 100] [--ticks 4] [--at-once 32] [--rounds 3]
 
 Each option is a Python that has the framework (`python -m venv V && V/bin/pip install mesa-llm`, then
-`--mesa-llm V/bin/python`; the packages are mesa-llm, agentscope, gdm-concordia and camel-oasis). The work of all: in
-each tick each agent decides once between `a` and `b` from about 200 tokens, its profile and what it last saw, with
-at most `--at-once` decisions under way. One server on loopback answers every request at once with `a` and counts them.
+`--mesa-llm V/bin/python`; the packages are mesa-llm, agentscope, gdm-concordia[openai] and camel-oasis with mcp<2). The
+work of all: in each tick each agent decides once between `a` and `b` from about 200 tokens, its profile and what it
+last saw, with at most `--at-once` decisions under way. One server on loopback answers every request at once with `a`
+and counts them.
 
 Every kind, populace and a bare aiohttp loop among them, is a process of its own in each round, one after another. CPU
 and wall are of the ticks after the first, so that start-up is left out; CPU is of the process with its children.
 Memory is what a further agent adds to the process: what it holds after the last tick, less what it holds so with a
-quarter of the agents (run once more for that, in the first round). `calls` are the
-requests that a decision took, as the server counted them. An error of a framework is shown, and so is an answer that
-is not `a`. Linux only.
+quarter of the agents (run once more for that, in the end). `calls` are the requests that a decision took, as the
+server counted them. An error of a framework is shown, and so is an answer that is not `a`. Linux only.
 
 The frameworks do different things for a decision, by their own defaults, which are left as they are: see `DOES`.
 """
@@ -170,10 +170,14 @@ def main() -> None:
         for name, (python, program) in kinds.items():
             found = measured(python, program, url, options.agents, options.ticks, options.at_once)
             rows[name].append(found)
-            said = found.get("failed") or f"{found['cpu_ms']:.2f} ms of CPU a decision, {found['errors']} errors"
+            said = found.get("failed") or (
+                f"a decision: {found['cpu_ms']:.2f} ms of CPU, {found['wall_ms']:.2f} of wall, {found['calls']:.2f} "
+                f"calls; {found['errors']} errors"
+            )
             console.print(f"round {number + 1}, {name}: {said}", markup=False)
-            if number == 0 and "failed" not in rows[name][0]:
-                fewer[name] = measured(python, program, url, few, options.ticks, options.at_once)
+    for name, (python, program) in kinds.items():
+        if "failed" not in rows[name][0]:
+            fewer[name] = measured(python, program, url, few, options.ticks, options.at_once)
     server.terminate()
     server.join()
     console.print(table(rows, fewer, options))
