@@ -76,6 +76,7 @@ def test_a_benchmark_that_fails_is_named_and_the_others_go_on(tmp_path: Path) ->
     assert "coordinator" in (tmp_path / "out" / "figures.md").read_text()
 
 
+@pytest.mark.scale
 def test_a_rival_that_fails_is_shown_and_the_others_are_measured(tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / "rivals.py"), "--agents", "4", "--ticks", "2", "--rounds", "1"]
     command += ["--oasis", str(tmp_path / "none"), "--concordia", sys.executable]
