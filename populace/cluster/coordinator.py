@@ -329,8 +329,6 @@ class Coordinator:
         self._audience.happened(Happening("attempt", tick=first, fields={"attempt": job.attempt, **known}))
         if job.attempt and not (self._taken_over and job.attempt == 1):
             self._audience.note(going_on(first, opened.on_record))
-        if store is not None:
-            await self._unless_stopped(self._transport.reach(store.checkpoints))
         if state is not None:
             mail, waiting = await self._unless_stopped(self._transport.restore(state))
             barrier.restore(state.hashes, state.total, mail, waiting, state.world_hashes, state.edge)
@@ -345,6 +343,8 @@ class Coordinator:
         self._reached = barrier
         if state is None:
             record_opening(tables, job.agents, opened)
+        if store is not None:
+            await self._unless_stopped(self._transport.reach(store.checkpoints))
         await self._drive(standing, society.tick_seconds)
 
     async def _drive(self, standing: Standing, tick_seconds: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,9 @@ class LocalTransport:
         spent = job.spent.at_least(self.spent)
         self.account = None
         if not job.replay:
-            self.account = await asyncio.to_thread(shared_account, settings, spent, marker(settings, job.run))
+            make = partial(shared_account, settings, spent, marker(settings, job.run))
+            shares = settings.endpoint.share_limits is not None
+            self.account = await asyncio.to_thread(make) if shares else make()
         self.forms.join(job.forms)
         pasts = open_pasts(job.pasts)
         link = None if self.account is None else LocalLink(self.account)

@@ -62,7 +62,7 @@ class Stream:
         self._at = 64
         self._digest = b""
 
-    def go_on(self, other: Stream) -> None:
+    def stand_by(self, other: Stream) -> None:
         """Stand where another stream of the same key stands."""
         self._block, self._at, self._digest = other._block, other._at, other._digest
 
@@ -209,7 +209,7 @@ class Draws:
             return known
         made = LongStream(self._seed, self._agent, self._tick, purpose)
         if known is not None:
-            made.go_on(known)
+            made.stand_by(known)
         self._streams[purpose] = made
         return made
 

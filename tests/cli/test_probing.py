@@ -12,7 +12,7 @@ from populace.cli.app import app
 from populace.cli.interview import hold, typed
 from populace.core.errors import SettingsError
 from populace.core.records import Abstained
-from populace.monitoring.summary import PLACEBO_CAVEAT
+from populace.monitoring.summary import SURVEY_PLACEBO_CAVEAT
 
 FILE = str(Path(__file__).parent.parent / "support" / "respondents.py")
 
@@ -38,7 +38,7 @@ def test_a_survey_prints_scores_costs_and_its_table_and_a_run_what_was_asked(run
     lines = first.splitlines()
     assert lines[0] == "cesd10, wave 0 before tick 2: 3 agents"
     assert lines[1].startswith("  depression  mean ")
-    assert lines[2] == PLACEBO_CAVEAT
+    assert lines[2] == SURVEY_PLACEBO_CAVEAT
     assert lines[3] == "30 asks; 30 calls, $0"
     assert lines[4] == f"table: {Path(run) / 'probes' / 'cesd10.parquet'}"
     assert "30 asks; no call: all of it was on record" in said(capsys, *command)
@@ -50,7 +50,7 @@ def test_a_survey_prints_scores_costs_and_its_table_and_a_run_what_was_asked(run
     [
         (("--instrument", "cesdd"), "Is 'cesd' meant"),
         (("--instrument", "cesd", "--sample", "some"), "--sample some: is a share"),
-        (("--instrument", "cesd", "--sample", "70,71"), "nobody of its sample"),
+        (("--instrument", "cesd", "--sample", "70,71"), "sample names agents 70, 71"),
         (("--instrument", "cesd", "--at-tick", "7"), "--at-tick 7.*from 0 to 6"),
         (("--instrument", "cesd", "--code", "old"), "--code old"),
     ],

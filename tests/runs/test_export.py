@@ -76,7 +76,8 @@ def test_every_column_of_text_is_private_or_a_name_or_a_known_word():
     open_to_all = {
         "messages.fate", "asks.purpose", "asks.model_role", "asks.settled", "asks.reason", "asks.reading",
         "asks.left_out", "asks.for_type", "actions.kind", "actions.fate", "rounds.part", "outcomes.name",
-        "turnover.type", "turnover.what", "ties.part", "surrogates.type", "surrogates.purpose",
+        "turnover.type", "turnover.what", "ties.part", "surrogates.type", "surrogates.purpose", "places.part",
+        "places.kind", "places.name", "whereabouts.part",
     }  # fmt: skip
     texts = {
         f"{name}.{one.name}" for name, table in TABLES.items() for one in table.columns

