@@ -151,12 +151,12 @@ def test_runs_that_failed_are_sealed_as_they_are(tmp_path):
 
 
 def test_modules_beside_a_society_are_found_through_others_and_installed_ones_are_not(tmp_path):
-    (tmp_path / "one.py").write_text("import two.inner\n")
-    (tmp_path / "two").mkdir()
-    (tmp_path / "two" / "__init__.py").write_text("")
-    (tmp_path / "two" / "inner.py").write_text("")
+    (tmp_path / "lies_one.py").write_text("import lies_two.inner\n")
+    (tmp_path / "lies_two").mkdir()
+    (tmp_path / "lies_two" / "__init__.py").write_text("")
+    (tmp_path / "lies_two" / "inner.py").write_text("")
     (tmp_path / "json.py").write_text("")
-    origin = Origin(str(tmp_path / "society.py"), "import json\nfrom one import x\nimport nowhere\n")
-    assert modules_beside(origin) == ["one.py", "two/__init__.py", "two/inner.py"]
+    origin = Origin(str(tmp_path / "society.py"), "import json\nfrom lies_one import x\nimport nowhere\n")
+    assert modules_beside(origin) == ["lies_one.py", "lies_two/__init__.py", "lies_two/inner.py"]
     with pytest.raises(SettingsError, match="is a module of a package"):
         modules_beside(Origin("somebody.society", "import json"))
