@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import math
 from bisect import insort
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -45,6 +46,22 @@ _AGAIN_SOON_S: Final = 0.02
 _AGAIN_PACED_S: Final = 0.02
 _ENOUGH: Final = 0.5
 """The part of its fair pace that a shard begins with, sooner than wait for the rest."""
+
+
+def fair_part(limit: float, asks: float, asking: Iterable[float]) -> float:
+    """The max-min fair part of one who asks for `asks`, and an equal part of what nobody asks for.
+
+    `asking` is what all ask for who are to have of the limit, that one among them; one at least.
+    """
+    wanting = sorted(asking)
+    left, level = limit, math.inf
+    for nth, one in enumerate(wanting):
+        equal = left / (len(wanting) - nth)
+        if one > equal:
+            left, level = 0.0, equal
+            break
+        left -= one
+    return min(asks, level) + left / len(wanting)
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -250,15 +267,8 @@ class Quota:
             return rate
         others = [one for one in self._holders.values() if one is not holder]
         free = rate - math.fsum(one.pace_per_s for one in others if one.paced_until_s > now_s)
-        wanting = sorted(one.demand_per_s for one in (*others, holder) if one.demand_per_s > 0.0)
-        left, level = rate, math.inf
-        for nth, demand in enumerate(wanting):
-            equal = left / (len(wanting) - nth)
-            if demand > equal:
-                left, level = 0.0, equal
-                break
-            left -= demand
-        fair = min(holder.demand_per_s, level) + left / len(wanting)
+        wanting = [one.demand_per_s for one in (*others, holder) if one.demand_per_s > 0.0]
+        fair = fair_part(rate, holder.demand_per_s, wanting)
         return 0.0 if free < _ENOUGH * min(fair, holder.demand_per_s) else min(free, fair)
 
     def _grant(self, holder: _Holder, want: Want, now_s: float) -> Lease:

@@ -25,6 +25,8 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
+from populace.budget.quota import fair_part
+
 VERSION: Final = 1
 GUARD_S: Final = 1.0
 """How much earlier a run lets go of its part than others may take it: what shards were leased of it ends meanwhile."""
@@ -154,7 +156,7 @@ class Share:
                 continue
             least = _IDLE_PART * limit / self._members
             asks[kind] = min(limit, max(_MORE * wants[kind], least))
-            fair[kind] = _fair(limit, asks[kind], [one.wants[kind] for one in alike])
+            fair[kind] = fair_part(limit, asks[kind], [asks[kind], *(one.wants[kind] for one in alike)])
             free = limit - math.fsum(one.holds[kind] for one in alike)
             holds[kind] = max(0.0, min(free, fair[kind]))
             if lost:  # somebody removed this run's entry, and maybe others': they come back before anybody takes more
@@ -224,16 +226,3 @@ def _check(shared: Shared) -> None:
 
 def _pack(members: list[Member]) -> bytes:
     return msgspec.json.encode(Shared(VERSION, members))
-
-
-def _fair(limit: float, asks: float, others: list[float]) -> float:
-    """The max-min fair part of who asks for `asks` among others, and an equal part of what nobody asks for."""
-    asking = sorted([asks, *others])
-    left, level = limit, math.inf
-    for nth, one in enumerate(asking):
-        equal = left / (len(asking) - nth)
-        if one > equal:
-            left, level = 0.0, equal
-            break
-        left -= one
-    return min(asks, level) + left / len(asking)
