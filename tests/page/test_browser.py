@@ -262,9 +262,17 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(begun, browser):
     assert run.wait(60) == 0
     with paged(Path(folder), controlling) as page:
         tab = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme="dark")
-        for view in ("overview", "map", "messages", "agents", "lineage", "control"):
+        last = {
+            "overview": ".uplot",
+            "map": ".legend",
+            "messages": "li",
+            "agents": "select",
+            "lineage": ".tree",
+            "control": "button",
+        }
+        for view, part in last.items():
             tab.goto(f"{page.url}#view={view}")
-            tab.locator("main > *").first.wait_for(state="attached")
+            tab.locator(f"main {part}").first.wait_for(state="attached")
             tab.wait_for_load_state("networkidle")
             assert tab.evaluate("document.documentElement.scrollWidth") <= 360, view
         assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(16, 20, 28)"

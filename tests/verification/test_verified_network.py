@@ -10,7 +10,7 @@ def test_control_attachment_without_preference_is_found(monkeypatch):
     def anybody(setup, name, *, links):
         draw = np.random.default_rng(setup.seed)
         made = [(new, old) for new in range(links, setup.agents) for old in draw.choice(new, links, replace=False)]
-        return np.array(made).T
+        return lambda: np.array(made).T
 
     monkeypatch.setattr(graphs, "barabasi_albert", anybody)
     assert not all(one.holds for one in degrees(full=False)[:2])
