@@ -54,6 +54,7 @@ SCRIPTS = {
     "wealth": Script("--many 500000 --ticks 5 --rounds 2", "--agents 200 --many 1000 --ticks 2 --rounds 1"),
     "out_of_order": Script("--ahead 0 16 --ticks 15", "--agents 40 --slots 8 --ticks 3 --ahead 0 4"),
     "headline": Script("--agents 2000 --interactions 300000", "--agents 40 --interactions 300 --transport local"),
+    "scaling": Script("--agents 1000 --ticks 24", "--only feed --agents 60 --ticks 9"),
     "crowd": Script("--agents 200000 --dormant 0", "--agents 20000 --dormant 0"),
     "slow_calls": Script("--repeats 1", "--agents 10 --asks 3 --repeats 1"),
     "page": Script(

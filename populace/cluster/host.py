@@ -25,9 +25,10 @@ from populace.cluster.parts import ShardPart
 from populace.cluster.vitals import Meter
 from populace.core.claims import Claim, News
 from populace.core.draws import WORLD
-from populace.core.errors import Interrupted
+from populace.core.errors import Interrupted, StaleOrder
 from populace.core.records import Answer, Ask, Look, Position
 from populace.core.rounds import Contribution, Heard
+from populace.core.tables import TableRows
 from populace.env.plain import Shown
 from populace.kernel.blocks import Block
 from populace.kernel.bus import Envelope, Frame
@@ -319,6 +320,12 @@ class ShardHost:
             if self._abandoned:
                 raise Interrupted(f"shard {index}: tick {tick} was abandoned")
             todo.extend(self._take_answers())
+
+    def settle(self, tick: int) -> dict[str, TableRows]:
+        """Do what a tick that has ended has left to be done; its rows for tables. See `Shard.settle`."""
+        if tick != self.shard.tick or self.shard.open is not None:
+            raise StaleOrder(f"shard {self.shard.plan.index}: tick {tick} is to be settled, not {self.shard.tick}")
+        return self.shard.settle()
 
     def _has_news(self) -> bool:
         """Whether answers have come, or something of rounds."""

@@ -24,6 +24,7 @@ from populace.cluster.world_host import WorldHost, build_world_host
 from populace.core.claims import Claim, News
 from populace.core.records import Answer, Counts, Look
 from populace.core.rounds import Contribution, Heard
+from populace.core.tables import TableRows
 from populace.env.plain import Shown
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope, Frame, count_messages
@@ -172,6 +173,10 @@ class LocalTransport:
         out, bare = split_parcels(done, lambda frame: frame, lambda reports, frames: (reports, frames))
         event = ShardDone(shard, done.attempt, tick, done.agents, done.digests, done.counts, out, done.sent, done.sums)
         return event, bare
+
+    async def settle(self, shard: int, tick: int) -> dict[str, TableRows]:
+        """At once."""
+        return self.hosts[shard].settle(tick)
 
     async def close_tick(self, tick: int, envelope: Envelope) -> tuple[WorldDone, list[tuple[int, Any]]]:
         """End the tick in the world."""

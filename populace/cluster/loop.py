@@ -13,6 +13,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from populace.cluster.controlled import Controlled
 from populace.cluster.host import GRACE_S
 from populace.cluster.standing import Comparison, Standing
@@ -99,7 +101,7 @@ class TickLoop:
         self._events: asyncio.Queue[Event | Exception] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._hurry = asyncio.Event()
-        self._done = _Tick()
+        self._done = _Tick(standing.barrier.shards)
         self._failed = FailureNotes()
         self._ended: list[RunDone] = []
 
@@ -266,7 +268,7 @@ class TickLoop:
         match effect:
             case Open():
                 if effect.shard == 0:
-                    self._done = _Tick()
+                    self._done = _Tick(self._standing.barrier.shards)
                 self._spawn(self._open(effect))
             case Resolve():
                 self._done.stage("turns")
@@ -292,11 +294,14 @@ class TickLoop:
 
     async def _open(self, order: Open) -> None:
         event, part = await self._transport.open_tick(order.shard, order.tick, order.envelope)
-        self._done.parts.append(part)
+        done = self._done
         self._events.put_nowait(event)
+        rows = await self._transport.settle(order.shard, order.tick)
+        done.settled(msgspec.structs.replace(part, rows=rows))
 
     async def _resolve(self, order: Resolve) -> None:
         done, out = await self._transport.close_tick(order.tick, order.envelope)
+        await self._done.whole.wait()
         self._done.world = done
         closed = WorldClosed(done.tick, done.digest, done.counts, out, done.sent, done.attempt, done.parts, done.edge)
         self._events.put_nowait(closed)
@@ -384,11 +389,20 @@ def _most_often(parts: Sequence[TickDone]) -> str:
 class _Tick:
     """What the tick under way has come to so far, and what its stages took."""
 
-    def __init__(self) -> None:
+    def __init__(self, shards: int) -> None:
         self.parts: list[TickDone] = []
+        self.whole = asyncio.Event()
+        """Every shard has settled it."""
+        self._shards = shards
         self.world: WorldDone | None = None
         self.stages_s: dict[str, float] = {}
         self._stage_began_s = time.perf_counter()
+
+    def settled(self, part: TickDone) -> None:
+        """A shard has settled it."""
+        self.parts.append(part)
+        if len(self.parts) == self._shards:
+            self.whole.set()
 
     def shard_stages(self) -> dict[str, float]:
         """What the stages took, with those of the shards' turns where they were measured.

@@ -42,6 +42,7 @@ from populace.cluster.wire import (
     unpack_forms,
     unpack_piece,
     unpack_positions,
+    unpack_rows,
     unpack_run,
     unpack_tables,
     unpack_tick,
@@ -49,6 +50,7 @@ from populace.cluster.wire import (
 )
 from populace.core.errors import ActorLost, SettingsError, StorageError, TransportError
 from populace.core.records import Counts
+from populace.core.tables import TableRows
 from populace.data.societies import Origin
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope, Frame, count_messages, unpack_frame
@@ -351,6 +353,10 @@ class RayTransport:
         done = unpack_tick(packed)
         event = ShardDone(shard, done.attempt, tick, done.agents, done.digests, done.counts, out, done.sent, done.sums)
         return event, done
+
+    async def settle(self, shard: int, tick: int) -> dict[str, TableRows]:
+        """The shard's actor does it."""
+        return unpack_rows(await self._result(self._shards[shard].settle.remote(tick), shard_name(shard)))
 
     async def close_tick(self, tick: int, envelope: Envelope) -> tuple[WorldDone, list[tuple[int, Any]]]:
         """End the tick on the environment's actor."""

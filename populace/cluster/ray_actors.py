@@ -436,6 +436,11 @@ class ShardActor:
         )
         return pack(bare), out, pack(self._forms.learnt())
 
+    async def settle(self, tick: int) -> bytes:
+        """Do what a tick that has ended has left to be done; packed, its rows for tables."""
+        assert self._host is not None
+        return pack(self._host.settle(tick))
+
     async def wind_down(self, grace_s: float) -> bytes:
         """Begin no further call, let those in flight end; packed, what is not on record of them cost."""
         if self._host is None:

@@ -123,7 +123,13 @@ class Transport(Protocol):
         """The frames in these parcels from shard to shard."""
 
     async def open_tick(self, shard: int, tick: int, envelope: Envelope) -> tuple[ShardDone, TickDone]:
-        """Run a shard's tick; the TickDone comes without frames and fields, which travel as parcels."""
+        """Run a shard's tick; the TickDone comes without frames and fields, which travel as parcels, and rows."""
+
+    async def settle(self, shard: int, tick: int) -> dict[str, TableRows]:
+        """Have a shard do what the tick has left to be done, while the world ends it; gives its rows for tables.
+
+        Raises ScenarioError for an agent that a resumed run would have otherwise.
+        """
 
     async def close_tick(self, tick: int, envelope: Envelope) -> tuple[WorldDone, list[tuple[int, Any]]]:
         """Let the world end the tick; the WorldDone comes without frames, which travel as parcels, by shard."""

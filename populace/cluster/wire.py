@@ -82,6 +82,7 @@ def pack(value: Any) -> bytes:
 
 _TICK: Final = msgspec.msgpack.Decoder(TickDone, dec_hook=_array)
 _WORLD: Final = msgspec.msgpack.Decoder(WorldDone, dec_hook=_array)
+_ROWS: Final = msgspec.msgpack.Decoder(dict[str, TableRows])
 _RUN: Final = msgspec.msgpack.Decoder(RunDone, dec_hook=_array)
 _STATE: Final = msgspec.msgpack.Decoder(ShardState, dec_hook=_array)
 _EXPORT: Final = msgspec.msgpack.Decoder(tuple[ShardState, list[Position]], dec_hook=_array)
@@ -102,8 +103,12 @@ _LOOKS: Final = msgspec.msgpack.Decoder(list[Look])
 
 def unpack_tick(packed: bytes) -> TickDone:
     """Read a TickDone. Raises BusError when it is not one."""
-    done: TickDone = _read(_TICK, packed)
-    return msgspec.structs.replace(done, rows=_rows(done.rows))
+    return _read(_TICK, packed)  # type: ignore[no-any-return]
+
+
+def unpack_rows(packed: bytes) -> dict[str, TableRows]:
+    """Read rows of tables. Raises BusError when they are none."""
+    return _rows(_read(_ROWS, packed))
 
 
 def unpack_world(packed: bytes) -> WorldDone:

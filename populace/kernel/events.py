@@ -164,10 +164,10 @@ class TickDone(msgspec.Struct, frozen=True):
 
     `agents` (int32, sorted) are those that took a turn, and `digests` has 16 bytes for each, BLAKE2b over what the
     turn committed. `fields` are the public fields of `agents`, as in `Reports`. `frames` go to shards and to the world,
-    and `sent` says how many messages they take to each. `attempt` is the shard's that says so. `rows` are
-    for the tables that are recorded, by name; of levers, those that blocked messages. Of columnar types, by name,
-    `whole` has their actions and fields, and `sums` how many turns they took with the digest of all of them. `learnt`
-    is what surrogates go by. The host adds `vitals`, where they are measured.
+    and `sent` says how many messages they take to each. `attempt` is the shard's that says so. Of columnar
+    types, by name, `whole` has their actions and fields, and `sums` how many turns they took with the digest of all of
+    them. `learnt` is what surrogates go by. The host adds `vitals`, where they are measured, and, once the shard has
+    settled the tick (`Shard.settle`), the `rows` for the tables that are recorded, by name.
     """
 
     tick: int
@@ -178,7 +178,7 @@ class TickDone(msgspec.Struct, frozen=True):
     frames: list[Frame]
     counts: Counts
     failures: list[Failure]
-    rows: dict[str, TableRows]
+    rows: dict[str, TableRows] = {}
     sent: dict[int, int] = {}
     attempt: int = 0
     whole: dict[str, Whole] = {}

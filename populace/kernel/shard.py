@@ -63,8 +63,9 @@ from populace.kernel.events import (
 from populace.kernel.joint import answered, share, to_claim
 from populace.kernel.plan import Hosted, ShardPlan
 from populace.kernel.public_fields import FieldsByType, PublicFields
-from populace.kernel.rows import ask_rows, blocked_rows, expired_rows, join, message_rows, unknown_rows
+from populace.kernel.rows import expired_rows
 from populace.kernel.saving import Keeper, Keepers, pack_agent
+from populace.kernel.settling import Unsettled
 from populace.kernel.snapshot import ShardState, scope_at
 from populace.kernel.standing_in import StandIns, unpack_standing
 from populace.kernel.tick import Tick
@@ -133,6 +134,8 @@ class Shard:
         self._touched: set[int] = set()
         self._changed: set[int] = set()
         self._before: Before | None = None
+        self._unsettled: Unsettled | None = None
+        self._settled: dict[str, TableRows] = {}
         self._rows: dict[int, bytes] = {}
         """What agents are packed to that changed since the last export or in the last tick, and not since then."""
         self.ahead = self._look_ahead(0)
@@ -174,6 +177,7 @@ class Shard:
                 self._check_attempt(f"tick {event.tick} was opened", event.envelope)
                 if self._heard(event.tick):
                     return [self._last] if self._last is not None and self._last.tick == event.tick else []
+                self.settle()
                 self.open = self._open_tick(event)
                 effects: list[Effect] = []
                 if self._columnar and not (self.plan.observes and self._columnar.turns_due):
@@ -452,11 +456,6 @@ class Shard:
             counts.refused["blocked"] = len(blocked.sender)
         if len(unknown.sender):
             counts.refused["unknown_recipient"] = len(unknown.sender)
-        rows: dict[str, TableRows] = {"levers": blocked_by} if blocked_by else {}
-        if plan.record_messages:
-            rows["messages"] = message_rows(tick.mail, number, join(unknown_rows(unknown), blocked_rows(blocked)))
-        if came.asks:
-            rows["asks"] = ask_rows(came.asks, came.answers)
         frames = self._route(out, plan.index)
         done = TickDone(
             tick=number,
@@ -467,7 +466,6 @@ class Shard:
             frames=frames,
             counts=counts,
             failures=came.failures,
-            rows=rows,
             sent=count_messages(frames),
             attempt=plan.attempt,
             whole={} if taken is None else taken.whole,
@@ -475,12 +473,24 @@ class Shard:
             learnt=[] if tick.stand_ins is None else tick.stand_ins.learnt,
         )
         check_sealed(tick.scope.parameters, self._sealed, f"a turn of tick {number}")
-        if self.ahead is None:  # else each was as its turn ended
-            self._keep(tick.due)
         self._changed.update(tick.due)
         self.open = None
         self._last = done
+        self._unsettled = Unsettled(tick, came, unknown, blocked, blocked_by)
         return done
+
+    def settle(self) -> dict[str, TableRows]:
+        """Do what the tick that was closed last has left to be done; gives its rows for tables, by name.
+
+        That is what nobody waits for once its `TickDone` is on its way: agents come to hold what a resumed run would,
+        and rows are made. A second call does nothing, and gives the same; opening a tick and an export begin with it.
+        Raises ScenarioError for an agent that a resumed run would have otherwise.
+        """
+        if (left := self._unsettled) is not None:
+            if self.ahead is None:  # else each was as its turn ended
+                self._keep(left.tick.due)
+            self._settled, self._unsettled = left.rows(messages=self.plan.record_messages), None
+        return self._settled
 
     def _keep(self, ids: Sequence[int]) -> None:
         """Have these agents hold what a resumed run would. Raises ScenarioError for one that it would change."""
@@ -516,6 +526,7 @@ class Shard:
         That is before `tick`: the next one, or in a run that is saved the one that was opened last, which is then
         abandoned.
         """
+        self.settle()
         before = self._before if tick is not None and tick == self.tick else None
         assert before is not None or self.open is None, "a shard is exported between two ticks"
         self._touched |= self._changed

@@ -81,7 +81,7 @@ def disordered(shard: Shard, tick: int, data: st.DataObject) -> TickDone:
                     assert not looks
                     for event in (Answered(old), Looked(1, [0.0]), Seen([{}])):
                         assert send(shard, event) == [], "late events change nothing"
-                    return effect
+                    return msgspec.structs.replace(effect, rows=shard.settle())
                 case Observe(agents):
                     assert send(shard, Answered([stray(tick)])) == [], "no turn begins before the world is seen"
                     effects = send(shard, Seen([{"me": agent} for agent in agents.tolist()]))

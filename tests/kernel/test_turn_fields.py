@@ -120,4 +120,4 @@ def test_answers_arrive_typed_or_as_abstained() -> None:
     assert heard[0] == Number(3)
     assert [one.reason for one in heard[1:]] == ["schema"] * 5
     assert (done.counts.answered, done.counts.abstained, done.counts.calls) == (1, {"schema": 5}, 6)
-    assert msgspec.msgpack.encode(done.rows["asks"]["answer"])
+    assert msgspec.msgpack.encode(shard.settle()["asks"]["answer"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from populace.agents.activation import Activation, EveryTick
@@ -85,7 +86,7 @@ def run_tick(
         match effect:
             case TickDone():
                 assert not todo
-                return effect
+                return msgspec.structs.replace(effect, rows=shard.settle())
             case AskModel(asks):
                 todo += send(shard, Answered([answer(ask) for ask in asks]))
             case LookWorld(batch, looks):

@@ -1,0 +1,152 @@
+"""What a second shard gives: turns a second in one process, on one shard of Ray and on two, and where the time goes.
+
+    python benchmarks/scaling.py [--only citizen feed] [--agents 2000] [--ticks 48] [--rounds 1]
+
+Whole runs of the command line, journal, checkpoints, tables and metrics on: the `citizen` on its rules (network, city
+and economy), and a rule society with a network and a feed. Turns a second are of wall time from the end of the first
+tick on, the best of the rounds; below them the wall of the ticks by stage ('observe' and 'exchange' lie within
+'turns'), the share of a tick that is the world's alone ('resolve'), and CPU seconds of the processes since the first
+tick. The hashes of all runs of a society must be one. Where other programs take the cores, two shards cannot show what
+they give. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from figures import figure
+from headline import Watched, has_begun
+from rich.console import Console
+from rich.table import Table
+
+FEED = """
+from populace import Agent, Population, Public, Society, World
+from populace.env import Feed, Network
+
+class User(Agent):
+    seen: Public[int] = 0
+
+    async def turn(self, ctx):
+        posts = await ctx.look("feed.from_followed", n=5)
+        self.seen += len(posts)
+        if ctx.draw("post").bernoulli(0.2):
+            ctx.act("feed.post", text=f"a post of {ctx.id}")
+        for post in posts[:2]:
+            ctx.act("feed.like", post=post["id"])
+
+society = Society(name="feed", agent=User, population=lambda setup: Population({"seen": [0] * setup.agents}),
+                  world=lambda setup, people: World(Network.watts_strogatz(setup, neighbours=10, rewire=0.1), Feed()))
+"""
+HOSTS = {"one process": (1, "local"), "one Ray shard": (1, "ray"), "two Ray shards": (2, "ray")}
+AIMS = {"one Ray shard": 1.7, "one process": 1.4}
+SERIAL_AIM = 0.15
+SAMPLE_S = 0.2
+
+
+class Ran(NamedTuple):
+    """A run: turns a second, the seconds of its stages and of its ticks, CPU seconds by process, its hash."""
+
+    turns_per_s: float
+    stages_s: dict[str, float]
+    ticks_s: float
+    cpu_s: dict[str, float]
+    trace_hash: str
+
+
+def run(society: str, host: str, agents: int, ticks: int) -> Ran:
+    """One run of the command line."""
+    shards, transport = HOSTS[host]
+    with tempfile.TemporaryDirectory(prefix="scaling") as name:
+        folder = Path(name)
+        out, source = folder / "out", folder / "feed_of_rules.py"
+        source.write_text(FEED)
+        what = ["citizen", "--model", "rules"] if society == "citizen" else [str(source)]
+        command = [
+            sys.executable, "-m", "populace.cli", "run", *what, "--agents", str(agents), "--ticks", str(ticks),
+            "--shards", str(shards), "--transport", transport, "--metrics-port", "0",
+            "--log", str(folder / "log.jsonl"), "--out", str(out),
+        ]  # fmt: skip
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), "PYTHONHASHSEED": "0"}
+        begun_cpu_s: dict[str, float] | None = None
+        with (folder / "said.txt").open("w") as said:
+            process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
+            watched = Watched(process.pid)
+            while process.poll() is None:
+                watched.sample()
+                if begun_cpu_s is None and has_begun(out):
+                    begun_cpu_s = watched.cpu_s()
+                time.sleep(SAMPLE_S)
+        if process.returncode:
+            raise SystemExit((folder / "said.txt").read_text()[-4000:])
+        ended = [one for one in lines(out / "progress.jsonl") if one["event"] == "tick"]
+        stages_s: dict[str, float] = {}
+        for line in lines(folder / "log.jsonl"):
+            if line.get("tick", 0) > 1 or "stages_s" not in line:
+                for stage, took_s in line.get("stages_s", {}).items():
+                    stages_s[stage] = stages_s.get(stage, 0.0) + took_s
+        ticks_s = ended[-1]["wall_s"] - ended[0]["wall_s"]
+        before_s = begun_cpu_s or {}
+        cpu_s = {kind: spent_s - before_s.get(kind, 0.0) for kind, spent_s in watched.cpu_s().items()}
+        told: dict[str, Any] = json.loads((out / "manifest.json").read_text())
+        return Ran(
+            (ended[-1]["turns"] - ended[0]["turns"]) / ticks_s,
+            stages_s,
+            ticks_s,
+            {kind: spent_s for kind, spent_s in cpu_s.items() if spent_s >= 0.05},
+            told["trace_hash"],
+        )
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file of JSON."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def main() -> None:
+    """Run them in turns and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=("citizen", "feed"), default=("citizen", "feed"))
+    parser.add_argument("--agents", type=int, default=2_000)
+    parser.add_argument("--ticks", type=int, default=48, help="of the citizen; the society with a feed has a third")
+    parser.add_argument("--rounds", type=int, default=1)
+    options = parser.parse_args()
+    console = Console(width=150)
+    for society in options.only:
+        ticks = options.ticks if society == "citizen" else max(3, options.ticks // 3)
+        best: dict[str, Ran] = {}
+        for _ in range(options.rounds):
+            for host in HOSTS:
+                ran = run(society, host, options.agents, ticks)
+                if host not in best or ran.turns_per_s > best[host].turns_per_s:
+                    best[host] = ran
+        hashes = {ran.trace_hash for ran in best.values()}
+        if len(hashes) > 1:
+            raise SystemExit(f"{society}: the runs differ: {sorted(hashes)}")
+        load = " ".join(f"{one:.1f}" for one in os.getloadavg())
+        title = f"{society}, {options.agents:,} agents, {ticks} ticks, {os.cpu_count()} cores, load {load}"
+        table = Table("host", "turns/s", "ticks, s", "by stage, s", "of it resolve", "CPU, s", title=title)
+        for host, ran in best.items():
+            stages = ", ".join(f"{name} {took_s:.2f}" for name, took_s in ran.stages_s.items())
+            cpu = ", ".join(f"{kind} {spent_s:.1f}" for kind, spent_s in ran.cpu_s.items())
+            serial = ran.stages_s.get("resolve", 0.0) / ran.ticks_s
+            table.add_row(host, f"{ran.turns_per_s:,.0f}", f"{ran.ticks_s:.1f}", stages, f"{serial:.0%}", cpu)
+        console.print(table)
+        two = best["two Ray shards"]
+        for host, aim in AIMS.items():
+            times = two.turns_per_s / best[host].turns_per_s
+            figure(f"{society}, two Ray shards, of {host}", times, "", aim=aim)
+            console.print(f"{society}: two Ray shards are {times:.2f} times {host} (aim {aim})", highlight=False)
+        resolve = two.stages_s.get("resolve", 0.0) / two.ticks_s
+        figure(f"{society}, two Ray shards, the world alone, of a tick", resolve, "", aim=SERIAL_AIM, up=False)
+
+
+if __name__ == "__main__":
+    main()
