@@ -56,7 +56,7 @@ from populace.kernel.events import (
     TellRounds,
     TickDone,
 )
-from populace.kernel.packing import read_values
+from populace.kernel.packing import read_seen, read_values
 from populace.kernel.reports import Reports
 from populace.kernel.shard import Shard
 from populace.kernel.snapshot import ShardState
@@ -103,7 +103,7 @@ def tuned_collector() -> Iterator[None]:
 
 
 class WorldDoor(Protocol):
-    """How a shard reaches the environment service; replies are packed (`read_values` reads them)."""
+    """How a shard reaches the environment service; replies are packed (`kernel.packing` reads them)."""
 
     async def observe(self, agents: NDArray[np.int32]) -> bytes:
         """What each of these agents sees."""
@@ -286,7 +286,7 @@ class ShardHost:
                         asked_s = time.perf_counter()
                         reply = await self._world.observe(agents)
                         self._observe_s += time.perf_counter() - asked_s
-                        todo.extend(self.shard.handle(Seen(read_values(reply))))
+                        todo.extend(self.shard.handle(Seen(read_seen(reply))))
                     case ObserveColumns(agents):
                         asked_s = time.perf_counter()
                         shown = await self._world.observe_columns(agents)

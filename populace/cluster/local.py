@@ -30,7 +30,7 @@ from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope, Frame, count_messages
 from populace.kernel.environment import Environment
 from populace.kernel.events import RunDone, TickDone
-from populace.kernel.packing import read_values
+from populace.kernel.packing import read_seen
 from populace.kernel.peeking import Peeked, peek, present
 from populace.kernel.reports import WorldDone
 from populace.kernel.rows import part_rows
@@ -154,7 +154,7 @@ class LocalTransport:
         found = {one: packed for host in self.hosts for one, packed in peek(host.shard, ids).items()}
         if not environment.world.observes:
             return Peeked(found, {})
-        seen = read_values(environment.observe(agents, environment.attempt))
+        seen = read_seen(environment.observe(agents, environment.attempt))
         return Peeked(found, dict(zip(ids, seen, strict=True)))
 
     async def collect(self, parcels: list[Frame]) -> list[Frame]:

@@ -55,7 +55,7 @@ from populace.data.societies import Origin
 from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope, Frame, count_messages, unpack_frame
 from populace.kernel.events import RunDone, TickDone
-from populace.kernel.packing import read_values
+from populace.kernel.packing import read_seen
 from populace.kernel.peeking import Peeked
 from populace.kernel.reports import WorldDone
 from populace.kernel.snapshot import RunState, pack_world_state, split_mail, unpack_world_state
@@ -335,7 +335,7 @@ class RayTransport:
         found = {
             agent: row for one in packed for agent, row in msgspec.msgpack.decode(one, type=dict[int, bytes]).items()
         }
-        return Peeked(found, dict(zip(agents.tolist(), read_values(seen), strict=True)) if seen else {})
+        return Peeked(found, dict(zip(agents.tolist(), read_seen(seen), strict=True)) if seen else {})
 
     async def collect(self, parcels: list[Any]) -> list[Frame]:
         """Fetch the frames from where they are."""

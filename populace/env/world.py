@@ -209,11 +209,15 @@ class World:
     def observe(self, agents: Sequence[int] | NDArray[np.integer]) -> list[dict[str, Any]]:
         """What each of `agents` sees of the snapshot, as one plain dict an agent with keys 'part.column'."""
         ids = np.asarray(agents, dtype=np.int32)
-        columns = {name: plain_column(at, values, len(ids)) for name, at, values in self._shown(ids)}
+        columns = self.observe_plain(ids)
         if not columns:
             return [{} for _ in range(len(ids))]
         keys = tuple(columns)
         return [dict(zip(keys, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def observe_plain(self, agents: NDArray[np.int32]) -> dict[str, list[Any]]:
+        """What each of `agents` sees, by 'part.column': lists of plain values, one an agent."""
+        return {name: plain_column(at, values, len(agents)) for name, at, values in self._shown(agents)}
 
     def observe_columns(self, agents: NDArray[np.int32]) -> Shown:
         """What each of `agents` sees, as columns: arrays of int64, float64 or bool where numbers are, else lists."""

@@ -49,7 +49,7 @@ from populace.kernel.consulting import Consulting
 from populace.kernel.edge import Edge, pack_edge, packed_firings, packed_groups, told
 from populace.kernel.events import AskModel
 from populace.kernel.order import fair_actions, fair_places
-from populace.kernel.packing import pack_values
+from populace.kernel.packing import pack_seen, pack_values
 from populace.kernel.pulling import Pulling
 from populace.kernel.reports import Reports, WorldDone
 from populace.kernel.rounds import Rounds
@@ -196,9 +196,9 @@ class Environment:
             self._warned[said] = f"{said}; at tick {self.world.tick} it is {value:g}"
 
     def observe(self, agents: NDArray[np.int32], attempt: int = 0) -> bytes:
-        """What each of these agents sees, packed (`read_values`). Raises StaleOrder for a shard of another attempt."""
+        """What each of these agents sees, packed (`read_seen`). Raises StaleOrder for a shard of another attempt."""
         self._check_attempt("what agents see was asked", attempt)
-        return pack_values("what the parts show agents", [(True, seen) for seen in self.world.observe(agents)])
+        return pack_seen(len(agents), self.world.observe_plain(agents))
 
     def observe_columns(self, agents: NDArray[np.int32], attempt: int = 0) -> Shown:
         """What these agents see as columns; arrays are copies, read-only. Raises StaleOrder as `observe` does."""

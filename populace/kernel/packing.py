@@ -27,6 +27,30 @@ def pack_values(what: str, values: list[tuple[bool, Any]]) -> bytes:
         raise ScenarioError(f"{what}: {unwritten(error)}") from None
 
 
+def pack_seen(agents: int, columns: dict[str, list[Any]]) -> bytes:
+    """What so many agents see, by column, packed (`read_seen`). Raises ScenarioError for what cannot be written.
+
+    By column, since whoever packs is one for all shards: rows are made by each shard, of what it reads.
+    """
+    try:
+        return _pack((agents, list(columns), list(columns.values())))
+    except (OverflowError, UnicodeError):
+        for name, column in columns.items():
+            try:
+                _pack(column)
+            except (OverflowError, UnicodeError) as error:
+                raise ScenarioError(f"what the parts show agents, {name!r}: {unwritten(error)}") from None
+        raise
+
+
+def read_seen(packed: bytes) -> list[dict[str, Any]]:
+    """What `pack_seen` packed: a dict for each agent, plain values by 'part.column'."""
+    agents, names, columns = _unpack(packed)
+    if not names:
+        return [{} for _ in range(agents)]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
 def read_values(packed: bytes) -> list[Any]:
-    """What `observe` and `look` packed: plain values, and a LookupError in place of one that could not be had."""
+    """What `look` packed: plain values, and a LookupError in place of one that could not be had."""
     return [value if good else LookupError(value) for good, value in _unpack(packed)]

@@ -22,7 +22,7 @@ from populace.env import Part, World, query
 from populace.kernel.bus import Mail, gather, route
 from populace.kernel.environment import Environment
 from populace.kernel.order import fair_actions
-from populace.kernel.packing import read_values
+from populace.kernel.packing import read_seen, read_values
 from populace.kernel.reports import Reports
 
 """(agent, amount), in each agent's own order."""
@@ -86,7 +86,7 @@ def test_an_action_that_the_world_does_not_have_is_refused_and_counted() -> None
 
 def test_what_the_world_shows_is_a_copy_of_plain_data() -> None:
     one = environment()
-    seen = read_values(one.observe(np.array([1, 4], np.int32)))
+    seen = read_seen(one.observe(np.array([1, 4], np.int32)))
     assert seen == [{"fund.tick": 0, "fund.inner": {"paid": [1, 2]}, "fund.me": agent} for agent in (1, 4)]
     assert type(seen[0]["fund.me"]) is int
     seen[0]["fund.inner"]["paid"].append("changed by a turn")
@@ -94,7 +94,7 @@ def test_what_the_world_shows_is_a_copy_of_plain_data() -> None:
     held["paid"].append("changed by a turn")
     assert one.world.fund.inner == {"paid": [1, 2]}
     assert seen[1]["fund.inner"] == {"paid": [1, 2]}
-    assert read_values(one.observe(np.empty(0, np.int32))) == []
+    assert read_seen(one.observe(np.empty(0, np.int32))) == []
 
 
 def test_looks_keep_their_places_and_a_bad_one_fails_alone() -> None:

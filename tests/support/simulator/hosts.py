@@ -39,7 +39,7 @@ from populace.kernel.events import (
     TellRounds,
     TickDone,
 )
-from populace.kernel.packing import read_values
+from populace.kernel.packing import read_seen, read_values
 from populace.kernel.reports import Reports
 from populace.kernel.snapshot import pack_world_state, unpack_world_state
 from support.environments import handed
@@ -317,7 +317,7 @@ class ShardProcess(Hosted):
         events: list[Any]
         match effect:
             case Observe():
-                events = [Seen(read_values(message.values))]
+                events = [Seen(read_seen(message.values))]
             case ObserveColumns():
                 events = [SeenColumns(message.values)]
             case LookWorld():
