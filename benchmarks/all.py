@@ -52,6 +52,9 @@ SCRIPTS = {
     ),
     "minds": Script("--rounds 100", "--rounds 2"),
     "wealth": Script("--many 500000 --ticks 5 --rounds 2", "--agents 200 --many 1000 --ticks 2 --rounds 1"),
+    "mesa_models": Script(
+        "--agents 1000 --many 20000 --ticks 20 --rounds 2", "--agents 100 --many 400 --ticks 2 --rounds 1"
+    ),
     "out_of_order": Script("--ahead 0 16 --ticks 15", "--agents 40 --slots 8 --ticks 3 --ahead 0 4"),
     "headline": Script("--agents 2000 --interactions 300000", "--agents 40 --interactions 300 --transport local"),
     "scaling": Script("--agents 1000 --ticks 24", "--only feed --agents 60 --ticks 9"),

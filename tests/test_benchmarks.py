@@ -13,7 +13,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 QUICK = (
     "kernel", "gateway", "memory", "startup", "saving", "column_saving", "coordinator", "rounds", "feed_ranking",
-    "minds", "wealth", "out_of_order", "headline",
+    "minds", "wealth", "mesa_models", "out_of_order", "headline",
 )  # fmt: skip
 SLOW = ("crowd", "scaling", "bus", "slow_calls", "page")  # many agents, a Ray, deadlines, a page over a recorded run
 

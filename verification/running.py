@@ -34,12 +34,15 @@ def ran(
 ) -> Iterator[populace.Run]:
     """A run of a society by the name of its file, which no model is asked in; gone once the block is left.
 
-    `record` is what is kept of agents ("changed", or "none" where outcomes say all).
+    Of a file with several, `name` is as in "flocking:each"; it is `society` that is run else. `record` is what is kept
+    of agents ("changed", or "none" where outcomes say all).
     """
     settings = {"record.messages": False, "record.asks": False, "record.actions": False, "record.agents": record}
+    file, _, variable = name.partition(":")
+    scenario = f"{SOCIETIES / file}.py:{variable or 'society'}"
     with tempfile.TemporaryDirectory(prefix="populace-verification-") as folder:
         run = populace.run(
-            SOCIETIES / f"{name}.py", agents=agents, ticks=ticks, seed=seed, parameters=parameters,
+            scenario, agents=agents, ticks=ticks, seed=seed, parameters=parameters,
             model="scripted", settings=settings, out=Path(folder) / "run", quiet=True,
         )  # fmt: skip
         if run.manifest["turns_failed"]:

@@ -1,7 +1,8 @@
 """Schelling's neighbourhoods (1971), doi:10.1080/0022250X.1971.9989794, by the rule of Mesa's example.
 
 In each tick all who have too few like neighbours move to a free cell, by lot, one after another in random order.
-Whether somebody has too few is as the tick begins.
+Whether somebody has too few is as the tick begins. Residents decide in columns (`society`) or each for itself (`each`),
+and come to the same.
 """
 
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from populace import ColumnarAgent, Parameters, Population, Society, World
+from populace import Agent, ColumnarAgent, Parameters, Population, Society, World
 from populace.env import Batch, Opening, Part, action
 
 
@@ -27,27 +28,29 @@ class Neighbourhoods(Parameters):
 class Grid(Part):
     """Who lives where. A cell has up to eight neighbours; at the edges fewer."""
 
+    unsaved = ("_like",)
+
     def open(self, opening: Opening) -> None:
         """Everybody in a cell of its own, by lot, and of one of two kinds, by a coin."""
         side = self.world.parameters.side
         cells = np.argsort(opening.draw.column("grid.cells", np.arange(side * side)), kind="stable")
         self.cell = cells[: opening.agents].astype(np.int64)
         self.kind = (opening.draw.column("grid.kind", np.arange(opening.agents)) < 0.5).astype(np.int64)
+        self._like: NDArray[np.float64] | None = None
 
     def like(self) -> NDArray[np.float64]:
         """Each agent's share of like ones among its neighbours; NaN where it has none."""
-        side = self.world.parameters.side
-        counts = np.zeros((2, side + 2, side + 2), np.int64)
-        rows, columns = self.cell // side + 1, self.cell % side + 1
-        counts[self.kind, rows, columns] = 1
-        near = np.zeros((2, len(self.cell)), np.int64)
-        for down in (-1, 0, 1):
-            for right in (-1, 0, 1):
-                if down or right:
-                    near += counts[:, rows + down, columns + right]
-        own = near[self.kind, np.arange(len(self.cell))]
-        with np.errstate(invalid="ignore"):
-            return np.asarray(own / near.sum(axis=0))
+        if self._like is None:
+            side = self.world.parameters.side
+            there = np.zeros((2, side + 2, side + 2), np.int8)
+            there[self.kind, self.cell // side + 1, self.cell % side + 1] = 1
+            rows = there[:, :-2] + there[:, 1:-1] + there[:, 2:]
+            near = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:] - there[:, 1:-1, 1:-1]
+            near = near.reshape(2, -1)
+            own = near[self.kind, self.cell]
+            with np.errstate(invalid="ignore"):
+                self._like = own / (own + near[1 - self.kind, self.cell]).astype(np.float64)
+        return self._like
 
     def observe(self, tick: int, agents: NDArray[np.int32]) -> dict[str, Any]:
         """The share of like neighbours, 0 for who has none, as in Mesa."""
@@ -55,12 +58,18 @@ class Grid(Part):
 
     @action
     def move(self, tick: int, batch: Batch) -> None:
-        """To a free cell, by lot, one after another."""
-        free = np.setdiff1d(np.arange(self.world.parameters.side**2), self.cell)
-        lot = self.world.draw("grid.move")
-        for agent in batch.agents.tolist():
-            place = lot.integer(len(free))
-            self.cell[agent], free[place] = free[place], self.cell[agent]
+        """To a free cell, by lot, one after another; whoever moves leaves a cell that the next may move to."""
+        taken = np.zeros(self.world.parameters.side**2, np.bool_)
+        taken[self.cell] = True
+        free = np.flatnonzero(~taken)
+        if not len(free):
+            return
+        places = (self.world.draw.column("grid.move", batch.agents) * len(free)).astype(np.int64)
+        cells, left = self.cell[batch.agents].tolist(), free.tolist()
+        for at, place in enumerate(places.tolist()):
+            cells[at], left[place] = left[place], cells[at]
+        self.cell[batch.agents] = cells
+        self._like = None
 
     def state(self) -> dict[str, Any]:
         """All of it."""
@@ -69,6 +78,7 @@ class Grid(Part):
     def restore(self, state: dict[str, Any]) -> None:
         """All of it."""
         self.cell, self.kind = state["cell"].copy(), state["kind"].copy()
+        self._like = None
 
 
 class Resident(ColumnarAgent):
@@ -80,16 +90,30 @@ class Resident(ColumnarAgent):
             ctx.act("grid.move", who=ctx.seen["grid.like"] < ctx.parameters.wanted)
 
 
-society = Society(
-    name="segregation",
-    agent=Resident,
-    population=lambda setup: Population.of_defaults(setup.agents),
-    world=lambda setup, people: World(Grid()),
-    parameters=Neighbourhoods(),
-    outcomes={
-        "like": lambda world: float(np.nanmean(world.grid.like())),
-        "happy": lambda world: float((np.nan_to_num(world.grid.like()) >= world.parameters.wanted).mean()),
-    },
-    size=320,
-    ticks=20,
-)
+class Neighbour(Agent):
+    """Moves when it has too few like neighbours, as a turn of its own."""
+
+    async def turn(self, ctx: Any) -> None:
+        """Act, where it is unhappy."""
+        if ctx.seen["grid.like"] < ctx.parameters.wanted and ctx.parameters.goes == "free":
+            ctx.act("grid.move")
+
+
+def _society(name: str, agent: type[Agent]) -> Society:
+    return Society(
+        name=name,
+        agent=agent,
+        population=lambda setup: Population.of_defaults(setup.agents),
+        world=lambda setup, people: World(Grid()),
+        parameters=Neighbourhoods(),
+        outcomes={
+            "like": lambda world: float(np.nanmean(world.grid.like())),
+            "happy": lambda world: float((np.nan_to_num(world.grid.like()) >= world.parameters.wanted).mean()),
+        },
+        size=320,
+        ticks=20,
+    )
+
+
+society = _society("segregation", Resident)
+each = _society("segregation, each for itself", Neighbour)
