@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.command import ended
 from support.mirrored import server  # noqa: F401 - a fixture
 from support.paging import controlling, paged, token_of, until
 from support.running import SOCIETIES, run_local
@@ -43,12 +44,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def environment(server: S3Server, tmp_path: Path, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    kept["PYTHONHASHSEED"] = "0"
     return {**kept, **ENVIRONMENT, "AWS_ENDPOINT_URL_S3": server.url, "POPULACE_CACHE": str(tmp_path / "cache"), **more}
 
 
 def populace(env: dict[str, str], cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "populace.cli", *arguments]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=240, check=False)
+    return ended(*arguments, cwd=cwd, env=env)
 
 
 def killed(

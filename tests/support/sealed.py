@@ -18,6 +18,7 @@ from populace.experiments.sealing.listed import SEAL, Member, Seal, decoded, enc
 from populace.store.journal.read import read_journal
 from populace.store.journal.write import Journal
 from populace.testing import FakeEndpoint
+from support.command import ended
 from support.experiments import changed, run_here
 
 KEY = "canary-8c1e5b7d90aa41"
@@ -120,6 +121,5 @@ def as_another_user(*args: str, cwd: Path, home: Path) -> subprocess.CompletedPr
     """Run the command line with another home, without anything of the author's environment, and no key."""
     home.mkdir(exist_ok=True)
     kept = ("PATH", "PYTHONPATH", "LANG", "LD_LIBRARY_PATH", "TMPDIR")
-    env = {name: os.environ[name] for name in kept if name in os.environ} | {"HOME": str(home)}
-    command = [sys.executable, "-m", "populace.cli", *args]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=240, check=False)
+    env = {name: os.environ[name] for name in kept if name in os.environ}
+    return ended(*args, cwd=cwd, env={**env, "HOME": str(home), "PYTHONHASHSEED": "0"})
