@@ -105,6 +105,10 @@ def tuned_collector() -> Iterator[None]:
 class WorldDoor(Protocol):
     """How a shard reaches the environment service; replies are packed (`kernel.packing` reads them)."""
 
+    @property
+    def far(self) -> bool:
+        """Whether a reply takes its time, as from another process: turns are taken meanwhile."""
+
     async def observe(self, agents: NDArray[np.int32]) -> bytes:
         """What each of these agents sees."""
 
@@ -231,6 +235,8 @@ class ShardHost:
         self._arrived = asyncio.Event()
         self._heard: list[Heard] = []
         self._listening: asyncio.Task[News] | None = None
+        self._looking: dict[int, asyncio.Task[bytes]] = {}
+        """Looks that the world has yet to answer, by batch."""
         self._abandoned = False
         self._wound_down = False
         self._left: deque[Effect] = deque()
@@ -262,6 +268,9 @@ class ShardHost:
             if self._listening is not None:
                 self._listening.cancel()
                 self._listening = None
+            for looking in self._looking.values():
+                looking.cancel()
+            self._looking.clear()
 
     async def _run_tick(self, tick: int, envelope: Envelope) -> TickDone:
         index = self.shard.plan.index
@@ -279,6 +288,8 @@ class ShardHost:
                         if asks[0].tick > tick:
                             self.gateway.mark(asks[0].tick, early=True)
                         self.gateway.offer(asks, self._deliver)
+                    case LookWorld(batch, looks) if self._world.far and self.shard.ahead is None:
+                        self._look(batch, looks)
                     case LookWorld(batch, looks):
                         reply = await self._world.look(looks)
                         todo.extend(self.shard.handle(Looked(batch, read_values(reply))))
@@ -298,7 +309,7 @@ class ShardHost:
                     case TellRounds(said, left):
                         self._heard += await self._world.tell(index, tick, said, left)
                     case Proceed() as proceed:
-                        if self._asked:
+                        if self._asked or self._looking:
                             await asyncio.sleep(0)  # calls go out while further turns begin
                             if self._abandoned:
                                 raise Interrupted(f"shard {index}: tick {tick} was abandoned")
@@ -328,8 +339,21 @@ class ShardHost:
         return self.shard.settle()
 
     def _has_news(self) -> bool:
-        """Whether answers have come, or something of rounds."""
-        return bool(self._answers or self._heard or (self._listening is not None and self._listening.done()))
+        """Whether answers have come, the replies to looks, or something of rounds."""
+        listening = self._listening is not None and self._listening.done()
+        return bool(self._answers or self._heard or listening or any(task.done() for task in self._looking.values()))
+
+    def _look(self, batch: int, looks: Sequence[Look]) -> None:
+        """Put looks to the world, and go on with other turns."""
+        self._looking[batch] = task = asyncio.create_task(self._world.look(looks), name="populace look")
+        task.add_done_callback(lambda _: self._arrived.set())
+
+    def _take_replies(self) -> list[Effect]:
+        """Hand over the replies to looks that have come. Raises what became of the world."""
+        effects: list[Effect] = []
+        for batch in [batch for batch, task in self._looking.items() if task.done()]:
+            effects += self.shard.handle(Looked(batch, read_values(self._looking.pop(batch).result())))
+        return effects
 
     def _listen(self, tick: int) -> None:
         """Where turns wait in rounds, or for what another shard asks, have the news come."""
@@ -401,7 +425,9 @@ class ShardHost:
         if self.gateway.failure is not None:
             raise self.gateway.failure
         answers, self._answers = self._answers, []
-        effects = self.shard.handle(Answered(answers)) if answers else []
+        effects = self._take_replies() if self._looking else []
+        if answers:
+            effects += self.shard.handle(Answered(answers))
         news = self._take_news()
         if news.heard:
             effects += self.shard.handle(HeardRounds(news.heard))

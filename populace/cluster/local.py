@@ -40,6 +40,8 @@ from populace.store.journal.recording import Missed, join_positions, on_record, 
 
 
 class _Door:
+    far = False
+
     def __init__(self, host: WorldHost, attempt: int = 0) -> None:
         self._host = host
         self._environment = host.environment

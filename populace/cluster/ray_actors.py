@@ -278,6 +278,8 @@ class EnvironmentActor:
 
 
 class _Door:
+    far = True
+
     def __init__(self, environment: Any, attempt: int) -> None:
         self._environment = environment
         self._attempt = attempt
