@@ -81,6 +81,13 @@ society = Society(name="feed", agent=User, population=lambda setup: begun(Popula
                   world=lambda setup, people: World(Network.watts_strogatz(setup, neighbours=10, rewire=0.1), Feed()))
 """
 
+CITIZEN = """
+from dataclasses import replace
+from populace.scenarios import citizen
+
+society = replace(citizen.society, population=lambda setup: begun(citizen.society.population(setup)))
+"""
+
 OFF = ("--set", "record.agents=none", "--set", "record.messages=false", "--set", "record.asks=false",
        "--set", "record.actions=false")  # fmt: skip
 
@@ -101,6 +108,7 @@ ROWS = {
     "asking agents, no tables": Row(ASKING, 10_000, 11, OFF),
     "asking agents, tables": Row(ASKING, 10_000, 11),
     "network and feed": Row(FEED, 3_000, 11),
+    "citizens on their rules": Row(CITIZEN, 1_000, 30, ("--model", "rules")),
 }
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from populace.agents.mind import ranking
+from populace.agents.mind import few, ranking
+from populace.agents.mind.memory import KINDS
 from populace.core.draws import Stream
 from populace.mind import Memory
 
@@ -81,24 +82,60 @@ def check_against_textbook(seed: int, many: int) -> None:
             used[one.at] = now
 
 
-@given(seed=st.integers(0, 2**32), many=st.integers(1, 60))
+@given(seed=st.integers(0, 2**32), many=st.integers(1, 2 * few.MOST))
 @settings(max_examples=30, deadline=None)
 def test_what_is_found_is_what_the_formula_says(seed, many):
     check_against_textbook(seed, many)
 
 
+@pytest.mark.parametrize("way", [few, ranking])
 @pytest.mark.parametrize("broken", ["length", "recency", "ends"])
-def test_control_a_broken_ranking_is_seen(monkeypatch, broken):
+def test_control_a_broken_ranking_is_seen(monkeypatch, way, broken):
+    many = few.MOST // 2 if way is few else 2 * few.MOST
+    check_against_textbook(3, many)
     if broken == "length":
-        right = ranking.bm25
-        monkeypatch.setattr(ranking, "bm25", lambda *args: right(*args, b=0.0))
+        right = way.bm25
+        monkeypatch.setattr(way, "bm25", lambda *args: right(*args, b=0.0))
     elif broken == "recency":
-        monkeypatch.setattr(ranking, "powers", lambda base, ages: np.ones(len(ages)))
+        monkeypatch.setattr(way, "powers", lambda base, ages: np.ones(len(ages)))
+    elif way is few:
+        monkeypatch.setattr(few, "bisect_right", lambda ends, place: 0)
     else:
         repeat = np.repeat
         monkeypatch.setattr(np, "repeat", lambda of, times: repeat(of, times) * (np.asarray(of).dtype.kind != "i"))
     with pytest.raises(AssertionError):
-        check_against_textbook(3, 40)
+        check_against_textbook(3, many)
+
+
+def found_either_way(seed: int, many: int, turns: int) -> tuple[list, list]:
+    """What is found by NumPy and by Python's floats in the same memory, over several turns."""
+    either = []
+    for most in (0, many):
+        memory, noted = stream(seed, many, decay=0.97, relevance_weight=2.0)
+        draw, now, found = Stream(seed, 1, 0, "queries"), noted[-1][0], []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(few, "MOST", most)
+            for turn in range(turns):
+                now += 150 * draw.integer(4)
+                query = " ".join(draw.choice(VOCABULARY) for _ in range(draw.integer(6)))
+                kinds = KINDS if turn % 3 else ("event", "plan")
+                found.append(memory.retrieve(now, query, draw.integer(12), kinds=kinds, use=turn % 2 == 0))
+        either.append((found, memory))
+    return either[0], either[1]
+
+
+@given(seed=st.integers(0, 2**32), many=st.integers(1, few.MOST))
+@settings(max_examples=30, deadline=None)
+def test_few_memories_are_ranked_as_many_are_to_the_bit(seed, many):
+    (by_numpy, one), (by_floats, other) = found_either_way(seed, many, 6)
+    assert msgspec.msgpack.encode(by_numpy) == msgspec.msgpack.encode(by_floats)
+    assert msgspec.msgpack.encode(one) == msgspec.msgpack.encode(other)
+
+
+def test_control_sums_in_another_order_are_other_sums(monkeypatch):
+    right = few.bm25
+    monkeypatch.setattr(few, "bm25", lambda query, *rest: right(np.sort(query), *rest))
+    assert any(found_either_way(seed, 40, 6)[0][0] != found_either_way(seed, 40, 6)[1][0] for seed in range(10))
 
 
 @given(st.lists(st.integers(0, 300_000), min_size=1, max_size=30), st.floats(0.001, 1.0))

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from populace.agents.mind import ranking, reflecting
+from populace.agents.mind import few, ranking, reflecting
 from populace.agents.mind.prompt import Count, estimate_tokens
 from populace.core.leaving import only_checks
 from populace.core.records import Abstained
@@ -31,6 +31,7 @@ _ROW: Final = np.dtype(
 """A row without gaps: what stood in a gap would be no matter of the memory's, and yet part of what is saved."""
 _pack_row: Final = struct.Struct("<iidIIHHI").pack
 _UNPACK_ROW: Final = struct.Struct("<iidIIHHI").unpack_from
+_EACH_ROW: Final = struct.Struct("<iidIIHHI").iter_unpack
 _USED: Final = struct.Struct("<i")
 _MOST: Final = 65535
 _to_json: Final = msgspec.json.Encoder(order="deterministic").encode
@@ -178,25 +179,14 @@ class Memory(msgspec.Struct, omit_defaults=True):
         of the texts, or with `vector` (float, of `dimension`) the cosine with theirs. With `use`, those found count as
         used now. `kinds` are those that are looked at.
         """
-        rows = self._rows()
-        if not len(rows) or k < 1:
+        if not self.texts or k < 1:
             return []
-        recency = ranking.to_unit(ranking.powers(self.decay, np.maximum(now - rows["used"], 0)))
-        weight = ranking.to_unit(rows["importance"])
-        relevance = np.zeros(len(rows))
-        if vector is not None:
-            relevance = ranking.to_unit(self._cosines(rows, vector))
-        elif query:
-            terms, counts = np.frombuffer(self.terms, "<u4"), np.frombuffer(self.counts, np.uint8)
-            scores = ranking.bm25(ranking.terms_of(query), terms, counts, rows["distinct"], rows["words"])
-            relevance = ranking.to_unit(scores)
-        score = self.recency_weight * recency + self.importance_weight * weight + self.relevance_weight * relevance
-        if kinds is KINDS:
-            found = ranking.best(score, k)
+        was = self.rows
+        parts: Sequence[Sequence[float] | ranking.Floats]
+        if vector is None and len(self.texts) <= few.MOST:
+            places, *parts = self._among_few(now, query, k, kinds)
         else:
-            among = np.flatnonzero(np.isin(rows["kind"], [KINDS.index(kind) for kind in kinds]))
-            found = among[ranking.best(score[among], k)] if len(among) else among
-        places, was = found.tolist(), self.rows
+            places, *parts = self._among_many(now, query, k, vector, kinds)
         if use:
             changed = bytearray(was)
             for at in places:
@@ -205,8 +195,7 @@ class Memory(msgspec.Struct, omit_defaults=True):
         made: list[Recalled] = []
         for at in places:
             tick, _, importance, _, _, _, _, of = _UNPACK_ROW(was, at * _ROW.itemsize)
-            parts = recency.item(at), weight.item(at), relevance.item(at), score.item(at)
-            made.append(self._recalled(at, tick, importance, of, *parts))
+            made.append(self._recalled(at, tick, importance, of, *[float(part[at]) for part in parts]))
         return made
 
     def recent(self, n: int) -> list[str]:
@@ -285,6 +274,46 @@ class Memory(msgspec.Struct, omit_defaults=True):
         """Places of memories that have no vector yet."""
         missing: list[int] = np.flatnonzero(self._rows()["square"] == 0).tolist()
         return missing
+
+    def _among_many(
+        self, now: int, query: str, k: int, vector: Any, kinds: Sequence[Kind]
+    ) -> tuple[list[int], ranking.Floats, ranking.Floats, ranking.Floats, ranking.Floats]:
+        """The places of the best; recency, weight, relevance and score of all."""
+        rows = self._rows()
+        recency = ranking.to_unit(ranking.powers(self.decay, np.maximum(now - rows["used"], 0)))
+        weight = ranking.to_unit(rows["importance"])
+        relevance = np.zeros(len(rows))
+        if vector is not None:
+            relevance = ranking.to_unit(self._cosines(rows, vector))
+        elif query:
+            terms, counts = np.frombuffer(self.terms, "<u4"), np.frombuffer(self.counts, np.uint8)
+            scores = ranking.bm25(ranking.terms_of(query), terms, counts, rows["distinct"], rows["words"])
+            relevance = ranking.to_unit(scores)
+        score = self.recency_weight * recency + self.importance_weight * weight + self.relevance_weight * relevance
+        if kinds is KINDS:
+            found = ranking.best(score, k)
+        else:
+            among = np.flatnonzero(np.isin(rows["kind"], [KINDS.index(kind) for kind in kinds]))
+            found = among[ranking.best(score[among], k)] if len(among) else among
+        return found.tolist(), recency, weight, relevance, score
+
+    def _among_few(
+        self, now: int, query: str, k: int, kinds: Sequence[Kind]
+    ) -> tuple[list[int], Sequence[float], Sequence[float], Sequence[float], Sequence[float]]:
+        """The same of a few memories, by words, and without NumPy."""
+        _, used, importance, _, _, distinct, words, of = zip(*_EACH_ROW(self.rows), strict=True)
+        recency = few.to_unit(few.powers(self.decay, [now - one if one < now else 0 for one in used]))
+        weight = few.to_unit(importance)
+        relevance: Sequence[float] = [0.0] * len(used)
+        if query:
+            relevance = few.to_unit(few.bm25(few.asked_for(query), self.terms, self.counts, distinct, words))
+        a, b, c = self.recency_weight, self.importance_weight, self.relevance_weight
+        score = [a * one + b * two + c * three for one, two, three in zip(recency, weight, relevance, strict=True)]
+        among: Sequence[int] = range(len(used))
+        if kinds is not KINDS:
+            wanted = {KINDS.index(kind) for kind in kinds}
+            among = [at for at, one in enumerate(of) if one in wanted]
+        return few.best(score, k, among), recency, weight, relevance, score
 
     def _rows(self) -> NDArray[Any]:
         return np.frombuffer(self.rows, _ROW)

@@ -67,12 +67,12 @@ def bm25(
     """
     n = len(distinct)
     asked = np.array(list(dict.fromkeys(query)), terms.dtype)
-    which, places = _found(asked, terms)
+    which, places = found(asked, terms)
     if not len(places):
         return np.zeros(n)
     total = int(words.sum(dtype=np.int64))
     factors = np.array(
-        [_idf(n, df) * (k1 + 1.0) if df else 0.0 for df in np.bincount(which, minlength=len(asked)).tolist()]
+        [idf(n, df) * (k1 + 1.0) if df else 0.0 for df in np.bincount(which, minlength=len(asked)).tolist()]
     )
     owners = np.repeat(np.arange(n), distinct)[places]
     often = counts[places].astype(np.float64)
@@ -82,7 +82,7 @@ def bm25(
     return scores
 
 
-def _found(asked: NDArray[Any], terms: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def found(asked: NDArray[Any], terms: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Where these terms stand, one after the other, each in the order of its places: which one, and its place."""
     if not len(terms) or not len(asked):
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
@@ -95,7 +95,7 @@ def _found(asked: NDArray[Any], terms: NDArray[Any]) -> tuple[NDArray[np.intp], 
 
 
 @lru_cache(maxsize=65_536)
-def _idf(n: int, df: int) -> float:
+def idf(n: int, df: int) -> float:
     """The weight of a term that stands in `df` of `n` documents, on the grid."""
     return round(math.log(1.0 + (n - df + 0.5) / (df + 0.5)) * _GRID) / _GRID
 
@@ -123,14 +123,14 @@ def powers(base: float, exponents: NDArray[Any]) -> Floats:
     if not len(exponents):
         return np.zeros(0)
     steps = exponents.astype(np.int64)
-    low, high = _up_to(base, 255), _up_to(base, 256)[-1]
+    low, high = up_to(base, 255), up_to(base, 256)[-1]
     most = int(np.maximum.reduce(steps))
-    found: Floats = low[steps] if most < 256 else low[steps & 255] * _up_to(high, most >> 8)[steps >> 8]
+    found: Floats = low[steps] if most < 256 else low[steps & 255] * up_to(high, most >> 8)[steps >> 8]
     return found
 
 
 @lru_cache(maxsize=256)
-def _up_to(base: float, most: int) -> Floats:
+def up_to(base: float, most: int) -> Floats:
     """Powers 0 to `most`, one after the other."""
     found: Floats = np.full(most + 1, base)
     found[0] = 1.0
