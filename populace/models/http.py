@@ -4,6 +4,10 @@ One session a process. Redirects are off, answers are read up to 4 MiB (after de
 large as the concurrency, so that no call waits for a connection while its deadline runs. Names that resolve to
 link-local or metadata addresses are not connected to, and before a connection is used its peer's address is checked.
 
+A request differs from the one before in its body, so it is written to a connection of the session's connector as it
+is, and aiohttp's parser reads the answer: `ClientSession.request`, which makes all of a request anew, costs more than
+all else that a decision does. What is rare goes that way: a proxy, GET.
+
 HTTP_PROXY, HTTPS_PROXY and NO_PROXY of the environment hold, read once when the session opens; what is on this machine
 is never asked through a proxy. A proxy resolves names for itself, so a name is resolved here as well where it can be.
 """
@@ -11,14 +15,19 @@ is never asked through a proxy. A proxy resolves names for itself, so a name is 
 from __future__ import annotations
 
 import asyncio
+import inspect
+import re
 import socket
 import urllib.request
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import aiohttp
 import aiohttp.abc
+import aiohttp.client_proto
+import aiohttp.connector
+import aiohttp.http
 import yarl
 
 from populace.models.endings import Fatal, Fault, Late, Rejected
@@ -28,6 +37,7 @@ from populace.models.safety import Secret, check_base_url, host_of, refusal_of_a
 MAX_BODY_BYTES: Final = 4 * 2**20
 
 _KEEP_ALIVE_S: Final = 30.0
+_LINE_BYTES: Final = 65536
 _RESOLVE_S: Final = 3.0
 """How long to wait for a name that a proxy will resolve anyway."""
 _AUTHORITY: Final = (
@@ -42,6 +52,27 @@ class Reply(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class _Answer(NamedTuple):
+    """An answer whose body is to be read; then it is at its `end`, or `drop`ped with its connection."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: aiohttp.StreamReader
+    end: Callable[[], object]
+    drop: Callable[[], object]
+
+
+class _Prepared(NamedTuple):
+    """A request that can be posted again and again: what the connector goes by, and all before the body's length."""
+
+    request: aiohttp.ClientRequest
+    head: bytes
+
+
+_PARSER: Final[dict[str, Any]] = {"read_until_eof": True, "auto_decompress": True, "max_line_size": _LINE_BYTES}
+_HEAD: Final = re.compile(rb"[^\r\n\0]+(?:\r\n[^\r\n\0]+)*")
 
 
 class Http:
@@ -66,7 +97,11 @@ class Http:
         self._connections = connections
         self._timeout_s = timeout_s
         self._urls: dict[str, yarl.URL] = {}
+        self._prepared: dict[str, _Prepared | None] = {}
         self._session: aiohttp.ClientSession | None = None
+        self._connector: aiohttp.TCPConnector | None = None
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=None)
+        self._proxied = False
         self._refused = ""
         self._deadlines = _Deadlines(timeout_s)
 
@@ -79,14 +114,15 @@ class Http:
         resolver = _Resolver(aiohttp.ThreadedResolver())
         if proxy is not None:
             self._refused = await _refused_behind_proxy(resolver, host_of(self.base_url))
-        connector = _Connector(limit=self._connections, keepalive_timeout=_KEEP_ALIVE_S, resolver=resolver)
+        self._proxied = proxy is not None
+        self._connector = _Connector(limit=self._connections, keepalive_timeout=_KEEP_ALIVE_S, resolver=resolver)
         self._session = aiohttp.ClientSession(
-            connector=connector,
+            connector=self._connector,
             headers=headers,
             proxy=proxy,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+            timeout=self._timeout,
             cookie_jar=aiohttp.DummyCookieJar(),
-            max_line_size=65536,
+            max_line_size=_LINE_BYTES,
         )
 
     async def close(self) -> None:
@@ -94,7 +130,8 @@ class Http:
         self._deadlines.close()
         if self._session is not None:
             await self._session.close()
-            self._session = None
+            self._session = self._connector = None
+            self._prepared.clear()
 
     def scrub(self, text: str) -> str:
         """`text` without the key, should a server have echoed it."""
@@ -122,24 +159,29 @@ class Http:
         begun = False
         task = self._deadlines.begin()
         try:
-            response = await self._session.request(method, url, data=body, allow_redirects=False)
+            prepared = None if body is None else self._prepared_for(path, url)
+            if prepared is None or body is None:
+                answer = await self._by_session(self._session, method, url, body)
+            else:
+                answer = await self._write(prepared, body)
             try:
-                begun = response.status < 300
-                if 300 <= response.status < 400:
-                    to = self.scrub(response.headers.get("Location", "nowhere"))[:200]
+                begun = answer.status < 300
+                if 300 <= answer.status < 400:
+                    to = self.scrub(answer.headers.get("Location", "nowhere"))[:200]
+                    answer.end()
                     return Rejected(
-                        f"{url} answered with a redirect ({response.status} to {to}), which is not followed",
-                        status=response.status,
+                        f"{url} answered with a redirect ({answer.status} to {to}), which is not followed",
+                        status=answer.status,
                     )
-                content = await _read(response)
+                content = await _read(answer)
             except BaseException:
-                response.close()
+                answer.drop()
                 raise
             if content is None:
-                response.close()
+                answer.drop()
                 return Rejected(f"the answer is larger than {MAX_BODY_BYTES} bytes", billed=begun)
-            response.release()
-            return Reply(response.status, response.headers, self._scrub_body(content))
+            answer.end()
+            return Reply(answer.status, answer.headers, self._scrub_body(content))
         except asyncio.CancelledError:
             if self._deadlines.passed(task):
                 return Late(f"no whole answer within {self._timeout_s:g} s")
@@ -152,6 +194,69 @@ class Http:
             return Fault(self.scrub(f"{type(error).__name__}: {error}"), billed=begun)
         finally:
             self._deadlines.end(task)
+
+    async def _by_session(
+        self, session: aiohttp.ClientSession, method: str, url: yarl.URL, body: bytes | None
+    ) -> _Answer:
+        response = await session.request(method, url, data=body, allow_redirects=False)
+        return _Answer(response.status, response.headers, response.content, response.release, response.close)
+
+    def _prepared_for(self, path: str, url: yarl.URL) -> _Prepared | None:
+        """What is the same of all requests to a path; None where the session has to make each."""
+        if path not in self._prepared:
+            self._prepared[path] = None if self._proxied else _prepare(url, self._session)
+        return self._prepared[path]
+
+    async def _write(self, prepared: _Prepared, body: bytes) -> _Answer:
+        """Post a prepared request, and read until the answer's body begins. Raises as `ClientSession.request` does."""
+        assert self._connector is not None
+        request, head = prepared
+        connection = await self._connector.connect(request, [], self._timeout)
+        try:
+            protocol, transport = _open_ends(connection)
+            protocol.set_response_params(**_PARSER)
+            transport.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
+            message, content = await protocol.read()
+            while 100 <= message.code < 200 and message.code != 101:
+                message, content = await protocol.read()
+        except aiohttp.http.HttpProcessingError as error:
+            connection.close()
+            raise aiohttp.ClientResponseError(
+                request.request_info, (), status=error.code, message=error.message, headers=error.headers
+            ) from error
+        except BaseException:
+            connection.close()
+            raise
+
+        def end() -> None:
+            if transport.get_write_buffer_size():  # answered before it had all: the rest of this may not begin the next
+                connection.close()
+            else:
+                connection.release()
+
+        return _Answer(message.code, message.headers, content, end, connection.close)
+
+
+def _open_ends(connection: aiohttp.connector.Connection) -> tuple[aiohttp.client_proto.ResponseHandler, Any]:
+    """A connection's protocol and transport. Raises ClientConnectionResetError where it is closed."""
+    protocol, transport = connection.protocol, connection.transport
+    if protocol is None or transport is None or transport.is_closing():
+        raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
+    return protocol, transport
+
+
+def _prepare(url: yarl.URL, session: aiohttp.ClientSession | None) -> _Prepared | None:
+    """A request as the session would make it, but for its body; None where this aiohttp can't be used so."""
+    known = inspect.signature(aiohttp.client_proto.ResponseHandler.set_response_params).parameters
+    if session is None or not known.keys() >= _PARSER.keys():
+        return None
+    request = aiohttp.ClientRequest("POST", url, headers=session.headers, loop=asyncio.get_running_loop())
+    lines = [f"POST {url.raw_path_qs} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in request.headers.items() if name.lower() != "content-length"]
+    head = "\r\n".join(lines).encode()
+    if not _HEAD.fullmatch(head):
+        return None  # a line break in a header: the session says so
+    return _Prepared(request, head + b"\r\nContent-Length: ")
 
 
 class _Deadlines:
@@ -200,12 +305,12 @@ class _Deadlines:
                 task.cancel()
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes | None:
+async def _read(answer: _Answer) -> bytes | None:
     """The body, or None when it is too large. Most bodies come in one piece."""
-    length = response.content_length
-    if length is not None and length > MAX_BODY_BYTES:
+    length = answer.headers.get("Content-Length", "")
+    if length.isdecimal() and int(length) > MAX_BODY_BYTES:
         return None
-    content = response.content
+    content = answer.content
     data = await content.readany()
     if content.at_eof():
         return data if len(data) <= MAX_BODY_BYTES else None
