@@ -37,6 +37,7 @@ _to_json: Final = msgspec.json.Encoder().encode
 def _prompt_texts(prompts: Iterable[Sequence[Sequence[str]] | str]) -> list[str]:
     """Each prompt as `json.dumps` would write it with its letters kept as they are, at a fraction of its time."""
     begins: dict[str, str] = {}
+    shared: dict[str, str] = {}
     texts = []
     for messages in prompts:
         if isinstance(messages, str):
@@ -47,7 +48,11 @@ def _prompt_texts(prompts: Iterable[Sequence[Sequence[str]] | str]) -> list[str]
             begin = begins.get(role)
             if begin is None:
                 begin = begins[role] = f'{{"role": {encode_basestring(role)}, "content": '
-            said.append(f"{begin}{encode_basestring(content)}}}")
+            if role == "system":  # many agents have the same
+                quoted = shared.get(content) or shared.setdefault(content, encode_basestring(content))
+            else:
+                quoted = encode_basestring(content)
+            said.append(f"{begin}{quoted}}}")
         texts.append(f"[{', '.join(said)}]")
     return texts
 
