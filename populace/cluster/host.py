@@ -78,6 +78,10 @@ POLL_S: Final = 0.02
 GRACE_S: Final = 3.0
 """How long calls in flight may take to end when a signal ends the run, or when it goes back after a loss."""
 
+SELDOM: Final = (200_000, 20, 20)
+"""The collector's thresholds while a run goes on."""
+_FROZEN_BY_PYTHON: Final = gc.get_freeze_count()
+
 
 def tune_collector() -> None:
     """Have Python's cyclic garbage collector run seldom, and never over what is there now.
@@ -87,18 +91,26 @@ def tune_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(200_000, 20, 20)
+    gc.set_threshold(*SELDOM)
 
 
 @contextmanager
 def tuned_collector() -> Iterator[None]:
-    """The same for as long as a run lasts, in a process that has other work too."""
-    before = gc.get_threshold()
-    tune_collector()
+    """The same for as long as a run lasts, in a process that has other work too.
+
+    Where that has frozen what it holds, nothing is frozen beside it: Python would thaw both together.
+    """
+    before, frozen = gc.get_threshold(), gc.get_freeze_count() > _FROZEN_BY_PYTHON
+    if frozen:
+        gc.collect()
+        gc.set_threshold(*SELDOM)
+    else:
+        tune_collector()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if not frozen:
+            gc.unfreeze()
         gc.set_threshold(*before)
 
 
