@@ -40,7 +40,7 @@ class Script(NamedTuple):
 SCRIPTS = {
     "kernel": Script("--repeats 3", "--agents 300 --ticks 3 --repeats 1"),
     "gateway": Script("--calls 2000 --rounds 3", "--calls 100 --concurrency 8 --rounds 1 --no-delay"),
-    "memory": Script("--agents 50000", "--agents 2000"),
+    "memory": Script("--agents 50000", "--agents 300"),
     "bus": Script("--batches 10000 --seconds 0.5", "--batches 1000 --seconds 0.01"),
     "startup": Script("--agents 50000", "--agents 500"),
     "saving": Script("--agents 2000 --rounds 3", "--agents 100 --ticks 3 --rounds 1"),
