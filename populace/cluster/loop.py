@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +19,7 @@ import msgspec
 from populace.cluster.controlled import Controlled
 from populace.cluster.host import GRACE_S
 from populace.cluster.standing import Comparison, Standing
-from populace.cluster.tabling import FailureNotes, failed_turns, record_expired, record_tick
+from populace.cluster.tabling import FailureNotes, failed_turns, record_expired, record_tick, tick_notes
 from populace.cluster.transport import Transport
 from populace.core.errors import (
     Diverged,
@@ -103,6 +104,10 @@ class TickLoop:
         self._hurry = asyncio.Event()
         self._done = _Tick(standing.barrier.shards)
         self._failed = FailureNotes()
+        self._recording: asyncio.Task[None] | None = None
+        self._to_record: Callable[[], None] | None = None
+        """Puts the rows of the tick that was committed last into tables: while the next one's turns are taken."""
+        self._waited_s = 0.0
         self._ended: list[RunDone] = []
 
     def stop(self, why: PopulaceError) -> None:
@@ -124,11 +129,14 @@ class TickLoop:
                 while todo:
                     effect = todo.popleft()
                     if isinstance(effect, Finished):
+                        await self._recorded()
                         record_expired(self._standing.tables, self._ended)
                         self._tick_report(barrier.tick, effect.counts, again=True)
                         if failure is not None:
                             raise failure
                         return
+                    if isinstance(effect, TickClosed):
+                        await self._resolved()
                     error = self._carry_out(effect)
                     if error is not None and failure is None:
                         failure = error
@@ -144,6 +152,7 @@ class TickLoop:
                             todo = await self._wind_up(failure)
                         elif moving and failure is None:
                             raise Moving(moving)
+                self._record()  # what follows is begun: nobody waits for this
                 event = await self._next(failure)
                 if not isinstance(event, Exception):
                     todo.extend(barrier.handle(event))
@@ -156,12 +165,15 @@ class TickLoop:
                     raise failure or event
         finally:
             pulse.cancel()
+            with contextlib.suppress(PopulaceError):  # what ends the run is told already, or is this
+                await self._recorded()
             self._cancel_tasks()
 
     async def _probe_at_edge(self, tick: int) -> None:
         """Let probes look at the run before `tick`; given up once a signal ends it, since they change nothing of it."""
         if self._probe is None or self._hurry.is_set():
             return
+        await self._recorded()
         probing = asyncio.ensure_future(self._probe(tick))
         hurry = asyncio.create_task(self._hurry.wait())
         try:
@@ -186,6 +198,7 @@ class TickLoop:
 
     async def _save_at_edge(self) -> None:
         """Save; once a signal ends the run it may take little time more, as whoever is asked may never answer."""
+        await self._recorded()
         saving = asyncio.ensure_future(self._save(Counts()))
         hurry = asyncio.create_task(self._hurry.wait())
         try:
@@ -218,6 +231,7 @@ class TickLoop:
     async def _wind_up(self, failure: Exception) -> deque[Effect]:
         """End early: what is left to do once the calls in flight have ended and the last whole tick is saved."""
         await self._let_the_world_close()
+        await self._recorded()
         self._cancel_tasks()
         unrecorded = await self._wind_down(GRACE_S if isinstance(failure, Interrupted) else _LONG_GRACE_S)
         if unrecorded is None:
@@ -243,6 +257,7 @@ class TickLoop:
             if isinstance(event, WorldClosed):
                 for effect in self._standing.barrier.handle(event):
                     if isinstance(effect, TickClosed):
+                        await self._resolved()
                         self._carry_out(effect)
 
     async def _wind_down(self, grace_s: float) -> Counts | None:
@@ -274,7 +289,6 @@ class TickLoop:
                 self._done.stage("turns")
                 self._spawn(self._resolve(effect), "populace world")
             case TickClosed(tick, counts):
-                self._done.stage("resolve")
                 return self._closed(tick, counts)
             case End():
                 self._spawn(self._end(effect))
@@ -312,17 +326,18 @@ class TickLoop:
         self._events.put_nowait(ShardEnded(done.shard, done.counts, done.attempt))
 
     def _closed(self, tick: int, counts: Counts) -> PopulaceError | None:
-        """Record a committed tick, tell of it, and say whether the run has failed."""
+        """Tell of a committed tick, have its rows put into tables soon, and say whether the run has failed."""
         barrier, done = self._standing.barrier, self._done
         assert done.world is not None
         parts = sorted(done.parts, key=lambda part: part.shard)
-        for text in record_tick(self._standing.tables, tick, parts, done.world, self._failed):
+        self._to_record = partial(record_tick, self._standing.tables, tick, parts, done.world)
+        for text in tick_notes(tick, parts, done.world, self._failed):
             self._audience.note(text, private=True)
         for what in failed_turns(tick, parts):
             self._audience.happened(what)
         if (diverged := self._comparison.check(tick, barrier)) is not None:
-            return diverged  # once its rows, and at the run's end the messages in flight, are there to be compared
-        done.stage("record")
+            return diverged
+        done.stages_s["record"], self._waited_s = self._waited_s, 0.0
         self._tick_report(tick + 1, counts)
         self._at_edge()
         total = barrier.total
@@ -333,6 +348,27 @@ class TickLoop:
                 f"{self._standing.out}."
             )
         return None
+
+    async def _resolved(self) -> None:
+        """The world has closed a tick: before it is told of, the rows of the one before it are in the tables."""
+        self._done.stage("resolve")
+        await self._recorded()
+
+    def _record(self) -> None:
+        """Begin to put the rows of the tick that was committed last into tables, in a thread."""
+        if self._to_record is not None:
+            record, self._to_record = self._to_record, None
+            self._recording = asyncio.create_task(asyncio.to_thread(record), name="populace record")
+
+    async def _recorded(self) -> None:
+        """Wait until the rows of all ticks that are committed are in the tables. Raises StorageError."""
+        began_s = time.perf_counter()
+        self._record()
+        if (recording := self._recording) is not None:
+            await asyncio.wait([recording])  # whoever is cancelled here cancels no thread at work
+            self._recording = None
+            self._waited_s += time.perf_counter() - began_s
+            recording.result()
 
     def _tick_report(self, tick: int, counts: Counts, *, again: bool = False) -> None:
         """Tell of a tick; `again`: of the last one, whose stages were told."""

@@ -74,20 +74,24 @@ def record_opening(tables: Tables, agents: int, opened: Opened) -> None:
         tables.add(name, rows)
 
 
-def record_tick(
-    tables: Tables, tick: int, parts: Sequence[TickDone], world: WorldDone, failed: FailureNotes
-) -> list[str]:
-    """A committed tick: what the shards' turns came to (sorted by shard), and the world after it; gives what to say."""
+def tick_notes(tick: int, parts: Sequence[TickDone], world: WorldDone, failed: FailureNotes) -> list[str]:
+    """What to say of a committed tick: of turns that failed, and of what the world warns of."""
+    return [*failed.notes(tick, _failures(parts)), *world.warnings]
+
+
+def _failures(parts: Sequence[TickDone]) -> list[Failure]:
+    return sorted((one for part in parts for one in part.failures), key=lambda one: one.agent)
+
+
+def record_tick(tables: Tables, tick: int, parts: Sequence[TickDone], world: WorldDone) -> None:
+    """A committed tick: what the shards' turns came to (sorted by shard), and the world after it."""
     _record_rows(tables, [world.rows, *(part.rows for part in parts)])
     _record_agents(tables, tick + 1, world.changed, world.fields)
     _record_outcomes(tables, tick + 1, world.outcomes)
-    failures = [failure for part in parts for failure in part.failures]
-    if failures:
-        failures.sort(key=lambda failure: failure.agent)
+    if failures := _failures(parts):
         names = ("tick", "agent", "error", "story")
         rows = [(one.tick, one.agent, str(one), one.story) for one in failures]
         tables.add("failures", dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
-    return [*failed.notes(tick, failures), *world.warnings]
 
 
 def record_expired(tables: Tables, ended: Sequence[RunDone]) -> None:
