@@ -22,6 +22,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -220,15 +221,17 @@ class Clock:
             self.took = now[0] - self.began[0], now[1] - self.began[1]
 
 
-async def engine(url: str, todo: list[Ask], concurrency: int, **throttle: float) -> tuple[float, float]:
+async def engine(
+    url: str, todo: list[Ask], concurrency: int, ticks: int = TICKS, **throttle: float
+) -> tuple[float, float]:
     """A whole run that makes as many decisions after its first tick as there are asks; seconds of wall and of CPU."""
     clock = Clock()
     with tempfile.TemporaryDirectory() as out:
         settings = asking(url, concurrency=concurrency, **throttle)
-        settings = settings.model_copy(update={"agents": len(todo) // (TICKS - 1), "ticks": TICKS})
+        settings = settings.model_copy(update={"agents": len(todo) // (ticks - 1), "ticks": ticks})
         run = Coordinator(Origin("deciders", SOCIETY), settings, LocalTransport(), Path(out) / "run", [clock])
         await run.run()
-    assert clock.decisions == len(todo) // (TICKS - 1) * (TICKS - 1), clock.decisions
+    assert clock.decisions == len(todo) // (ticks - 1) * (ticks - 1), clock.decisions
     each = len(todo) / clock.decisions
     return clock.took[0] * each, clock.took[1] * each
 
@@ -313,11 +316,13 @@ def delayed(url: str, rounds: int) -> None:
     """Calls that take 200 ms, 256 at once: the least is calls / 256 * 0.2 s.
 
     The bare loop and the gateway open their connections in the time that is measured; the engine has its from the
-    first tick. Each of the engine's ticks holds seven whole rounds of 256, and ends when its last call does.
+    first tick. Each of the engine's three ticks holds seven whole rounds of 256, and ends when its last call does; of
+    its many ticks each holds one round, so all that a tick's end takes comes to a round's 200 ms.
     """
     calls, concurrency, latency_s = 256 * 21, 256, 0.2
     ideal = calls / concurrency * latency_s
     kinds: list[tuple[str, Any]] = [("bare aiohttp loop", bare), ("gateway", ours), ("engine", engine)]
+    kinds.append(("engine, many ticks", partial(engine, ticks=1 + calls // concurrency)))
     best: dict[str, float] = {}
     for _ in range(rounds):
         for name, run in kinds:
@@ -331,7 +336,7 @@ def delayed(url: str, rounds: int) -> None:
             f"{name}, 200 ms a call, 256 at once", took / ideal, "of the least", up=False,
             aim=AIM_OF_LEAST if name == "engine" else None,
         )  # fmt: skip
-        print(f"{name:22} {calls} calls of 200 ms, 256 at once: {took:.2f} s, {took / ideal:.3f} of the least")
+        print(f"{name:22} {calls:,} calls of 200 ms, 256 at once: {took:.2f} s, {took / ideal:.3f} of the least")
     print(f"20,000 asks waiting on the throttle: {asyncio.run(waiting(url, 3.0)):.1%} of a core")
 
 
