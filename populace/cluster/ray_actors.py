@@ -150,6 +150,7 @@ class EnvironmentActor:
         pasts = open_pasts(read.pasts) if asks else []
         link = None if quota is None else link_to(quota)
         self._host = self._wait_for(_opened_host(read, environment, link, pasts, self._forms))
+        tune_collector()
         return pack(opened(environment))
 
     def parts(self, shards: int) -> list[Any]:
