@@ -32,11 +32,13 @@ at = [0, 10, 20]
 sample = 0.1
 ```
 
-`schema` holds the model, `load` reads it, `moved` knows where settings stood in older versions.
+`schema` holds the model, `load` reads it, `paths` knows what stands where, `moved` where settings stood in older
+versions.
 """
 
 from populace.settings.load import Assignment, changed_keys, load_settings, revise_settings, with_levers
 from populace.settings.moved import migrated
+from populace.settings.paths import may_change
 from populace.settings.schema import (
     OPENAI,
     Budget,
@@ -53,7 +55,6 @@ from populace.settings.schema import (
     RoleEndpoint,
     RoleSettings,
     Settings,
-    may_change,
     setting_of,
 )
 from populace.settings.surveys import SurveySettings

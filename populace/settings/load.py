@@ -23,7 +23,8 @@ from populace.interventions.levers import (
     unknown_key,
 )
 from populace.settings.moved import moved_to
-from populace.settings.schema import Model, Settings, keys_of
+from populace.settings.paths import keys_of
+from populace.settings.schema import Model, Settings
 
 _NAMES: Final = re.compile(r'(?:^|\.)(?:"([^"]*)"|([^".]*))')
 _OPTIONS: Final = {"model.kind": "model", "log.file": "log"}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, Literal
 
 import pydantic
 from pydantic import ConfigDict, Discriminator, Field, NonNegativeFloat, PositiveFloat, Tag
@@ -446,46 +446,8 @@ class Settings(_Section):
         return {"text": form, "choice": form} if self.model.choice_probabilities else {"text": form}
 
 
-def may_change(key: str, on: Literal["resume", "fork"]) -> bool:
-    """Whether the setting 'section.key' may change when a run is resumed, or in a fork of it."""
-    mark = next((mark for mark in reversed([*_marks(key.split("."))])), None)
-    return mark is not None and (mark == RESUME or on == "fork")
-
-
 def setting_of(role: str, name: str) -> str:
     """Where a setting of the model stands for a role: 'name' or 'endpoint' or 'endpoint.base_url'."""
     if role != DEFAULT_ROLE:
         return f"model.roles.{role}.{name}"
     return name if name.partition(".")[0] == "endpoint" else f"model.{name}"
-
-
-def keys_of(path: list[str]) -> list[str]:
-    """The keys that there are in the section at this path, in order; none where it is no section."""
-    model: Any = Settings
-    for step in path:
-        model = _inside(model, step)
-    return sorted(getattr(model, "model_fields", {}))
-
-
-def _marks(path: list[str]) -> Iterator[MayChange]:
-    """The marks that a setting stands under, the outermost first."""
-    model: Any = Settings
-    for step in path:
-        if get_origin(model) is dict:
-            model = get_args(model)[1]
-            continue
-        field = getattr(model, "model_fields", {}).get(step)
-        if field is None:
-            return
-        yield from (mark for mark in field.metadata if isinstance(mark, MayChange))
-        model = field.annotation
-
-
-def _inside(model: Any, step: str) -> Any:
-    """What stands under a key of a section, a table or a list."""
-    if get_origin(model) is dict:
-        return get_args(model)[1]
-    if get_origin(model) is tuple:
-        return get_args(model)[0]
-    field = getattr(model, "model_fields", {}).get(step)
-    return None if field is None else field.annotation

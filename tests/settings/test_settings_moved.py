@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from populace.core.errors import SettingsError
 from populace.settings import Settings, load_settings, may_change, migrated
 from populace.settings.moved import MOVED, moved_to
-from populace.settings.schema import RESUME, keys_of
+from populace.settings.paths import keys_of
+from populace.settings.schema import RESUME
 from populace.store.folder import read_run_file
 
 RECORDING = Path(__file__).parents[1] / "recordings" / "polarization"
