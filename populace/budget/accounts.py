@@ -47,6 +47,15 @@ def accounts_of(settings: Settings) -> list[Account]:
     return accounts
 
 
+def batch_account(settings: Settings) -> int | None:
+    """The number of the account from which calls in batches are paid, behind all others; None where none go so.
+
+    It has no rates: endpoints bound batches apart.
+    """
+    batches = any(settings.of_role(role).in_batches for role in roles_of(settings))
+    return len(accounts_of(settings)) if batches else None
+
+
 def _identity(own: Settings) -> Hashable:
     """What an account is known by, from the settings of one of its roles."""
     endpoint = own.endpoint

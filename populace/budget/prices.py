@@ -15,12 +15,16 @@ _MOST_BESIDES: Final = 1_000_000
 """Tokens that a text itself does not explain: a template, a schema, reasoning. About the longest context there is."""
 
 
-def rate_of(settings: Settings) -> Rate:
-    """The price of a run's model, looked up in the price table by the model's label; nothing where none is known."""
+def rate_of(settings: Settings, *, direct: bool = False) -> Rate:
+    """The price of a run's model, looked up in the price table by the model's label; nothing where none is known.
+
+    Where its calls go in batches it is the price in these, unless it is asked for `direct` ones.
+    """
     price = settings.budget.prices.get(settings.model.label)
     if price is None:
         return Rate()
-    return Rate.of(price.usd_per_million_tokens_in, price.usd_per_million_tokens_out)
+    part = settings.endpoint.batches.price_factor if settings.in_batches and not direct else 1.0
+    return Rate.of(part * price.usd_per_million_tokens_in, part * price.usd_per_million_tokens_out)
 
 
 def credible(told: int, characters: int) -> tuple[int, bool]:

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from populace.budget.accounts import Account, accounts_of
+from populace.budget.accounts import Account, accounts_of, batch_account
 from populace.budget.amounts import NOTHING, UNLIMITED, Allowance, Amount, ceiling
 from populace.budget.lease import Lease, Want
 from populace.budget.local_share import Buckets
@@ -35,7 +35,7 @@ _LEASE: Final = msgspec.msgpack.Decoder(Lease)
 
 
 class AccountService:
-    """The quotas of a run with these settings, one for each account (`accounts_of`), on this process's monotonic clock.
+    """The quotas of a run with these settings, one an account (and `batch_account`), on this process's monotonic clock.
 
     They lend money from one `allowance`, since the ceiling is the run's. `spent` is what the run had spent before: a
     resumed run goes on from there, under the same ceiling. `mark` is told what the run may have spent at most, before
@@ -60,6 +60,8 @@ class AccountService:
             Quota(Limits(one.requests_per_minute, one.tokens_per_minute), self.allowance)
             for one in accounts_of(settings)
         ]
+        if batch_account(settings) is not None:
+            self._quotas.append(Quota(Limits(), self.allowance))
         self._lock = threading.Lock()
         self._sharing: Sharing | None = None
         self._outage_s = settings.endpoint.outage_s

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from populace.cluster.job import Job, build_shard, job_journal
+from populace.cluster.job import Job, build_shard, job_batches, job_journal
 from populace.cluster.parts import ShardPart
 from populace.cluster.vitals import Meter
 from populace.core.claims import Claim, News
@@ -207,6 +207,7 @@ def build_stack(
             attempt=job.attempt,
             forms=forms,
             fence=fence,
+            batches=job_batches(job, index),
         )
     return Recording(gateway, job_journal(job, index), pasts, fence)
 

@@ -39,10 +39,12 @@ from populace.kernel.plan import Hosted, ShardPlan
 from populace.kernel.shard import NOBODY, Shard
 from populace.kernel.snapshot import Era, Past
 from populace.kernel.trial import kept_copy
+from populace.models.batch_record import BatchLog, Unkept
 from populace.models.build import check_model
 from populace.models.dialect import EndpointForm
 from populace.settings import Settings
 from populace.settings.minds import plain_minds, policy_of, with_minds
+from populace.store.journal.batches import KeptBatches
 from populace.store.journal.recording import open_journal
 from populace.store.journal.write import Journal
 from populace.store.remote.lease import Ticket
@@ -178,6 +180,14 @@ def job_journal(job: Job, shard: int) -> Journal | None:
     if job.journal is None or policy == "off":
         return None
     return open_journal(job.journal, run=job.run, shard=shard, attempt=job.attempt, policy=policy)
+
+
+def job_batches(job: Job, shard: int) -> BatchLog:
+    """Where a shard of this job writes down which batches are out: nowhere, where it keeps no journal."""
+    writer = f"s{shard:04}-a{job.attempt:04}"
+    if job.journal is None or job.read_settings().journal == "off":
+        return Unkept(job.run, writer)
+    return KeptBatches(job.journal, run=job.run, shard=shard, attempt=job.attempt)
 
 
 class Built:

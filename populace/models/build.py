@@ -5,24 +5,31 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TypeAlias
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
-from populace.budget.accounts import accounts_of, roles_of
+from populace.budget.accounts import accounts_of, batch_account, roles_of
 from populace.budget.amounts import Allowance, Rate, ceiling
 from populace.budget.lease import Purse
 from populace.budget.prices import rate_of
 from populace.budget.service import OwnShare, is_limited
 from populace.core.errors import ModelError, SettingsError
 from populace.core.records import DEFAULT_ROLE, EMBED_ROLE
+from populace.models.batch_chat import Chat, Times
+from populace.models.batch_http import BatchApi
+from populace.models.batch_purse import BatchPurse
+from populace.models.batch_record import BatchLog, BatchRecord
+from populace.models.batching import Batching
 from populace.models.by_role import ByRole
 from populace.models.cache.answers import Cache
 from populace.models.cache.layer import Cached
-from populace.models.chat import LLAMA, OPENAI, Writer
+from populace.models.chat import LLAMA, OPENAI, Mode, Writer
 from populace.models.client import Client
 from populace.models.completions import Prompts
 from populace.models.dialect import EndpointForms
 from populace.models.dispatch.backoff import Backoff
 from populace.models.dispatch.concurrency import Concurrency
+from populace.models.dispatch.dispatcher import Dispatcher
 from populace.models.dispatch.lanes import Lane, lane_breaker
 from populace.models.dispatch.retry import Retry
 from populace.models.dispatch.throttle import Limiter, Link
@@ -52,13 +59,15 @@ def build_gateway(
     attempt: int = 0,
     forms: EndpointForms | None = None,
     fence: Fence | None = None,
+    batches: BatchLog | None = None,
 ) -> Gateway:
     """The gateway of one shard, to be opened in the process that uses it; it takes the asks of every model role.
 
     `scripted` is the society's own answer function, if it has one, and `rules` are its rules. `base_url` is where the
     run's `ModelHost` serves. `link` leads to the run's central quota; without one, this shard keeps to an equal part of
     every limit itself. `forms` is what is known of the endpoints, and is added to. Where `fence` says no, no call is
-    begun. Raises SettingsError or ModelError for settings that cannot work.
+    begun. `batches` is where it is written down which batches are out; without it every ask is put directly. Raises
+    SettingsError or ModelError for settings that cannot work.
     """
     check_model(settings)
     if base_url is None and any(settings.of_role(role).model.kind == "embedded" for role in roles_of(settings)):
@@ -66,7 +75,7 @@ def build_gateway(
     forms = EndpointForms() if forms is None else forms
     groups = sharing(settings)
     # Each dispatcher is a shard of its own to the quotas, whichever account it spends from.
-    links = _Links(settings, link, shard * len(groups), attempt)
+    links = _Links(settings, link, shard * len(groups) * (1 if batch_account(settings) is None else 2), attempt)
     here: list[_Part] = []
     asked: list[_Part] = []
     for roles in groups:
@@ -75,7 +84,12 @@ def build_gateway(
             here.append((roles, _made_here(own, scripted, rules)))
         else:
             limiter = links.limiter(roles[0], len(asked))
-            asked.append((roles, _client(settings, roles, base_url, limiter, forms, fence)))
+            batching = None
+            if batches is not None and own.in_batches:
+                record = BatchRecord(batches, own.endpoint.base_url.rstrip("/"), len(asked))
+                purse = links.batch_purse(own, len(groups) + len(asked))
+                batching = _Batched(own, record, purse, fence)
+            asked.append((roles, _client(settings, roles, base_url, limiter, forms, fence, batching)))
     if asked:
         # What no model said is neither kept nor shared.
         here.append(([role for roles, _ in asked for role in roles], _kept(settings, _joined(asked))))
@@ -132,6 +146,7 @@ def _client(
     limiter: Limiter | None,
     forms: EndpointForms,
     fence: Fence | None,
+    batched: _Batched | None = None,
 ) -> Client:
     """The client of these roles, whose endpoints are the same."""
     own = settings.of_role(roles[0])
@@ -144,7 +159,7 @@ def _client(
         https.append(http)
         permits = Concurrency(calls, start=min(calls, _START_PERMITS))
         lanes.append(Lane(http.base_url, permits, lane_breaker(len(at), settings.shards), access.weight))
-    models = {role: _role_model(settings, role, at, https, forms) for role in roles}
+    models = {role: _role_model(settings, role, at, https, forms, batched=batched is not None) for role in roles}
     return Client(
         models=models,
         lanes=lanes,
@@ -152,7 +167,27 @@ def _client(
         limiter=limiter,
         batch=endpoint.batch_prompts,
         fence=fence,
+        batching=None if batched is None else partial(batched.over, https[0]),
+        weighs=batched is not None and batched.purse is not None,
     )
+
+
+class _Batched(NamedTuple):
+    """What the chats of a client go in batches with."""
+
+    settings: Settings
+    record: BatchRecord
+    purse: BatchPurse | None
+    fence: Fence | None
+
+    def over(self, http: Http, direct: Dispatcher, chat: Chat) -> Batching:
+        """What puts batches before a dispatcher."""
+        model, endpoint = self.settings.model, self.settings.endpoint
+        return Batching(
+            direct, chat, api=BatchApi(http), record=self.record, terms=endpoint.batches,
+            times=Times(endpoint.timeout_s, endpoint.outage_s), sampling=model.sampling, seed=self.settings.seed,
+            purse=self.purse, fence=self.fence,
+        )  # fmt: skip
 
 
 def _served_here(settings: Settings, base_url: str | None) -> Access:
@@ -162,7 +197,7 @@ def _served_here(settings: Settings, base_url: str | None) -> Access:
 
 
 def _role_model(
-    settings: Settings, role: str, at: Sequence[Access], https: Sequence[Http], forms: EndpointForms
+    settings: Settings, role: str, at: Sequence[Access], https: Sequence[Http], forms: EndpointForms, *, batched: bool
 ) -> RoleModel:
     """The model of a role as it is asked over these connections."""
     own = settings.of_role(role)
@@ -176,9 +211,11 @@ def _role_model(
     prompts = None
     if own.forms:
         prompts = Prompts(model.label, model.prompt_form, seed & 0x7FFF_FFFF if model.sampling == "shared" else None)
-    retry = Retry(seed, endpoint.retries, model.repairs, rate_of(own), Backoff(), model.sampling, model.lenient)
+    rate = rate_of(own, direct=True)
+    retry = Retry(seed, endpoint.retries, model.repairs, rate, Backoff(), model.sampling, model.lenient)
     labels = model.choice_probabilities if model.choice_probabilities is not None else embedded
-    return RoleModel(role, model.label, tuple(servers), retry, "labels" if labels else "schema", prompts)
+    mode: Mode = "labels" if labels else "schema"
+    return RoleModel(role, model.label, tuple(servers), retry, mode, prompts, rate_of(own) if batched else None)
 
 
 def check_model(settings: Settings) -> None:
@@ -235,6 +272,7 @@ class _Links:
             else link
             for one in self._accounts
         ]
+        self._batch_link: Link = OwnShare(math.inf, math.inf, allowance) if link is None else link
 
     def limiter(self, role: str, nth: int) -> Limiter | None:
         """What the `nth` of the shard's dispatchers may spend, of the account of this role; None for no limit."""
@@ -242,3 +280,11 @@ class _Links:
         if not is_limited(self._settings, self._accounts[index]):
             return None
         return Limiter(Purse(self._first + nth, self._attempt, account=index), self._links[index])
+
+    def batch_purse(self, own: Settings, nth: int) -> BatchPurse | None:
+        """What calls in batches are paid from, for the `nth` that spends; None where nothing bounds them."""
+        index = batch_account(self._settings)
+        if index is None or (own.budget.usd is None and own.budget.tokens is None):
+            return None
+        purse = Purse(self._first + nth, self._attempt, account=index)
+        return BatchPurse(Limiter(purse, self._batch_link), own.endpoint.outage_s)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -25,6 +25,8 @@ from populace.budget.prices import tokens_of
 from populace.core.errors import ActorLost, BudgetSpent, ModelError
 from populace.core.records import Answer, Ask, Reason
 from populace.core.text import without_texts
+from populace.models.batch_chat import Chat
+from populace.models.batching import Batching
 from populace.models.cache.keys import model_seed
 from populace.models.chat import Mode, read_completion
 from populace.models.completions import Prompts, prompt_of, read_completions
@@ -51,7 +53,8 @@ class Client:
     """A gateway that asks one or more endpoints, for one model role or several whose calls share what bounds them.
 
     `models` holds the model of each role; every one has a server for each of `lanes`, in their order. A role that does
-    not stand there is the first one's.
+    not stand there is the first one's. `batching` puts batches before the dispatcher, for chats; with `weighs` calls
+    are paid for, whatever `limiter` is.
     """
 
     def __init__(
@@ -63,18 +66,21 @@ class Client:
         limiter: Limiter | None = None,
         batch: int = 1,
         fence: Fence | None = None,
+        batching: Callable[[Dispatcher, Chat], Batching] | None = None,
+        weighs: bool = False,
     ) -> None:
         self._models = dict(models)
         self._model = next(iter(self._models.values()))
         self._servers = self._model.servers
         self._outage_s = outage_s
-        self._limiter = limiter
+        self._weighs = limiter is not None or weighs
         self._batch = batch
         self._failure: Exception | None = None
         self._trouble = ""
         self._winding_down = False
         self._closed = False
-        self.dispatcher = Dispatcher(
+        self.dispatcher: Dispatcher | Batching
+        direct = Dispatcher(
             call=self._call,
             done=self._conclude,
             stop=self._stop,
@@ -85,6 +91,10 @@ class Client:
             batches=Batches(batch, self._kind, self._filled),
             fence=fence,
         )
+        self.dispatcher = direct
+        if batching is not None:
+            chat = Chat(self._written, self._begun, self._read, self._conclude, self._stop, self._fail, self._label)
+            self.dispatcher = batching(direct, chat)
 
     async def open(self) -> None:
         """Make the sessions and start the dispatcher; nothing is sent."""
@@ -143,8 +153,9 @@ class Client:
                 mode = "embedding"
             case _:
                 mode = "schema"
-        pending = Pending(ask, deliver, mode, model.retry.rate)
-        if self._limiter is not None:
+        rate = model.retry.rate if model.batch_rate is None or mode == "embedding" else model.batch_rate
+        pending = Pending(ask, deliver, mode, rate)
+        if self._weighs:
             self._weigh(pending)
         return pending
 
@@ -171,20 +182,38 @@ class Client:
             return await self._embed(batch, lane, server, model.label)
         if prompts is not None and pending.mode != "schema":
             return await self._complete(batch, lane, server, prompts)
-        ask = pending.ask
-        seed = model_seed(model.retry.sampling, model.retry.seed, ask, pending.repairs)
-        if pending.mode == "labels" and not server.writer.form.logprobs:
-            pending.mode = "schema"
-        pending.form = server.writer.form_of(ask)
-        server.history.begun(_kinds(pending), _name(pending))
-        reply = await server.http.post(_CHAT, server.writer.request(ask, pending.mode, seed, pending.more))
+        reply = await server.http.post(_CHAT, self._written(pending, server))
         if not isinstance(reply, Reply):
             return (reply,)
         if (outcome := self._look_at(reply, lane, server, pending.estimate)) is not None:
             return (outcome,)
-        sent = sum(len(content) for _, content in ask.messages)
-        labels = ask.spec.labels if pending.mode == "labels" else ()
-        return (read_completion(reply.body, labels, sent, reply.headers.get("Content-Type", "")),)
+        return (self._read(pending, reply.body, reply.headers.get("Content-Type", "")),)
+
+    def _written(self, pending: Pending, server: Server | None = None) -> bytes:
+        """The body of an ask's next chat, which is put now."""
+        ask, model = pending.ask, self._of(pending.ask)
+        writer = (model.servers[0] if server is None else server).writer
+        if pending.mode == "labels" and not writer.form.logprobs:
+            pending.mode = "schema"
+        pending.form = writer.form_of(ask)
+        self._begun(pending, server)
+        seed = model_seed(model.retry.sampling, model.retry.seed, ask, pending.repairs)
+        return writer.request(ask, pending.mode, seed, pending.more)
+
+    def _begun(self, pending: Pending, server: Server | None = None) -> None:
+        """An ask is put."""
+        server = self._of(pending.ask).servers[0] if server is None else server
+        server.history.begun(_kinds(pending), _name(pending))
+
+    def _read(self, pending: Pending, body: bytes, content_type: str = "") -> Ending:
+        """Read the body of a chat's 200."""
+        sent = sum(len(content) for _, content in pending.ask.messages)
+        labels = pending.ask.spec.labels if pending.mode == "labels" else ()
+        return read_completion(body, labels, sent, content_type)
+
+    def _label(self, pending: Pending) -> str:
+        """The name of the model that an ask is put to."""
+        return self._of(pending.ask).label
 
     async def _complete(self, batch: list[Pending], lane: Lane, server: Server, prompts: Prompts) -> Sequence[Ending]:
         """One request for several asks of the same kind."""
@@ -335,7 +364,7 @@ class Client:
         if self._failure is not None or self._winding_down:
             self._abstain([pending], *_reason(self._failure))
             return
-        if self._limiter is not None:
+        if self._weighs:
             self._weigh(pending)
         self.dispatcher.traffic.retried(why)
         self.dispatcher.put(pending, after_s)

@@ -64,9 +64,10 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Late(msgspec.Struct, frozen=True):
-    """The deadline passed; another try would be as late."""
+    """The deadline passed; another try would be as late. `billed` is False where no answer was begun."""
 
     detail: str
+    billed: bool = True
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -90,11 +91,12 @@ class Fatal(msgspec.Struct, frozen=True):
     """No call at all will succeed: `kind` says why, for the one who has to say what to do about it.
 
     `key`, `model`, `quota`: the endpoint says so. `refused`: all it was asked so far was refused alike. `tokens`: all
-    answers so far were used up before they began. `status` is HTTP's; `parameter` the one that is refused, if one is.
-    `plain` is True where the endpoint says in words what is wrong, and False where only a status tells.
+    answers so far were used up before they began. `batches`: it takes none, or not as they are sent. `status` is
+    HTTP's; `parameter` the one that is refused, if one is. `plain` is True where the endpoint says in words what is
+    wrong, and False where only a status tells.
     """
 
-    kind: Literal["key", "model", "quota", "refused", "tokens", "address", "certificate"]
+    kind: Literal["key", "model", "quota", "refused", "tokens", "address", "certificate", "batches"]
     detail: str
     status: int = 0
     parameter: str = ""
@@ -113,6 +115,6 @@ def tokens_used(outcome: Ending) -> tuple[int, int] | None:
     """(in, out) tokens of a call as the endpoint counts them; None where it does not say, (0, 0) where none."""
     if isinstance(outcome, Said | Refused | Exhausted):
         return (outcome.tokens_in, outcome.tokens_out) if outcome.counted else None
-    if isinstance(outcome, Late) or (isinstance(outcome, Fault | Rejected) and outcome.billed):
+    if isinstance(outcome, Late | Fault | Rejected) and outcome.billed:
         return None
     return 0, 0

@@ -149,6 +149,42 @@ class Http:
         """Get `path`."""
         return self._request("GET", path, None)
 
+    async def transfer(
+        self, method: str, path: str, body: bytes | None, content_type: str, *, most_bytes: int = MAX_BODY_BYTES
+    ) -> Reply | Fault | Late | Rejected | Fatal:
+        """Send or fetch what may be long; what comes is read up to `most_bytes`.
+
+        What is sent has a deadline that grows with its length; in what comes no pause may be as long as `timeout_s`.
+        """
+        assert self._session is not None, "open() comes first"
+        url = yarl.URL(self.base_url + path)
+        if self._refused:
+            return Fatal("address", self._refused)
+        total_s = None if body is None else self._timeout_s + len(body) / _SLOWEST_BYTES_PER_S
+        timeout = aiohttp.ClientTimeout(
+            total=total_s, sock_connect=self._timeout_s, sock_read=total_s or self._timeout_s
+        )
+        headers = {"Content-Type": content_type} if content_type else None
+        try:
+            async with self._session.request(
+                method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+            ) as response:
+                if 300 <= response.status < 400:
+                    return Rejected(f"{url} answered with a redirect, which is not followed", status=response.status)
+                parts, size = [], 0
+                async for part in response.content.iter_any():
+                    parts.append(part)
+                    size += len(part)
+                    if size > most_bytes:
+                        return Rejected(f"the answer is larger than {most_bytes} bytes")
+                return Reply(response.status, response.headers, self._scrub_body(b"".join(parts)))
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # a timeout is an OSError
+            if (refused := _refusal_in(error)) is not None:
+                return Fatal("address", str(refused))
+            if isinstance(error, aiohttp.ClientConnectorCertificateError):
+                return Fatal("certificate", f"{error.certificate_error}. {_AUTHORITY}")
+            return Fault(self.scrub(f"{type(error).__name__}: {error}"), billed=True)
+
     async def _request(self, method: str, path: str, body: bytes | None) -> Reply | Fault | Late | Rejected | Fatal:
         assert self._session is not None, "open() comes first"
         url = self._urls.get(path)
@@ -394,3 +430,7 @@ class _Resolver(aiohttp.abc.AbstractResolver):
 
     async def close(self) -> None:
         await self._inner.close()
+
+
+_SLOWEST_BYTES_PER_S: Final = 100_000.0
+"""How slow the way up may be for a long body to arrive before its deadline."""

@@ -17,6 +17,7 @@ from populace.agents.answers import AnswerSpec, Choice, Chosen, compile_answer
 from populace.agents.embedding import EMBEDDING, read_vectors
 from populace.core.errors import PopulaceError
 from populace.core.records import Ask
+from populace.models.batch_http import BatchApi
 from populace.models.chat import OPENAI, Mode, Writer, read_completion
 from populace.models.dispatch.backoff import Backoff, asked_wait_s, never_fits, rate_headers
 from populace.models.embeddings import embedding_request, read_embeddings
@@ -100,6 +101,8 @@ class _Trying:
         trials.append(await self._try_schema())
         trials.append(await self._try_choice())
         trials.append(await self._try_seed())
+        if self._endpoint.batches.on:
+            trials.append(await self._try_batches())
         return trials + self._told()
 
     async def embeddings(self) -> list[Trial]:
@@ -188,6 +191,13 @@ class _Trying:
         if texts[0] == texts[1]:
             return Trial("seed", True, "The same seed gives the same text.")
         return Trial("seed", True, "The same seed gives different texts. A replay goes by the record, not by the seed.")
+
+    async def _try_batches(self) -> Trial:
+        """Whether it has batches. None is sent, since that takes hours."""
+        said = await BatchApi(self._http).offered()
+        if said is None:
+            return Trial("batches", True, "It takes batches; whether of this model, the first one tells.")
+        return Trial("batches", False, f"{getattr(said, 'detail', '')}", "Set endpoint.batches.on = false.")
 
     def _limits(self) -> Trial:
         limits = rate_headers(self._headers)

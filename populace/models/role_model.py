@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from populace.budget.amounts import Rate
 from populace.core.records import EMBED_ROLE
 from populace.models.chat import Mode, Writer
 from populace.models.completions import Prompts
@@ -31,7 +32,7 @@ class Server(NamedTuple):
 
 
 class RoleModel(NamedTuple):
-    """A model as it is asked for one role.
+    """A model as it is asked for one role; chats in batches cost `batch_rate`, where they go so.
 
     `servers` serve it, in the order of the client's lanes. `choice_mode` says whether choices are read from the
     probabilities of labels. With `prompts`, text and labels are asked for as raw prompts.
@@ -43,6 +44,7 @@ class RoleModel(NamedTuple):
     retry: Retry
     choice_mode: Mode
     prompts: Prompts | None = None
+    batch_rate: Rate | None = None
 
 
 def explain(fatal: Fatal, model: RoleModel, server: Server, asked: str) -> str:
@@ -74,6 +76,11 @@ def _explained(fatal: Fatal, model: RoleModel, server: Server) -> str:
             return f"{url}: its certificate could not be verified: {detail}."
         case "quota":
             return f"{url} has no quota left for this key ({detail}). Add credit, or use another key, and resume."
+        case "batches":
+            return (
+                f"{url} does not take batches as they are sent ({detail}). Nothing was billed for it. Put right what "
+                "it names, or ask directly, at the full price: endpoint.batches.on = false."
+            )
         case "tokens":
             return (
                 f"{url} has answered no ask of a kind, since {detail}. A run keeps "

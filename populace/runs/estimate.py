@@ -256,7 +256,8 @@ def play(
 
 
 def pilot_settings(settings: Settings, agents: int | dict[str, int], ticks: int, scripted: bool) -> Settings:
-    """The settings of a pilot: one shard, no cache (it would hide costs), no journal, no levers, asks recorded."""
+    """The settings of a pilot: one shard, no cache (it would hide costs), no batches, no journal, no levers."""
+    settings = settings.all_direct()
     model: dict[str, Any] = {"cache": None}
     changes: dict[str, Any] = {}
     if scripted or settings.asks_nobody:
@@ -394,6 +395,11 @@ def _notes(settings: Settings, pilot: Pilot, guess: Estimate) -> list[str]:
                 "A scripted pilot knows no latency: the time leaves the model out but for its limits per minute. Set "
                 "model.latency.median_s to what the endpoint takes, or play the pilot with the model."
             )
+    if settings != settings.all_direct():
+        notes.append(
+            "Asks go in batches, and the wall time is that of direct calls. A tick waits for as many batches as a turn "
+            "asks one after another, each of minutes to a day: see docs/models.md."
+        )
     if pilot.abstained * 10 > pilot.asks:
         notes.append(f"{pilot.abstained:,} of the pilot's {pilot.asks:,} asks have no answer: see to that first.")
     if pilot.by_world:

@@ -111,7 +111,7 @@ def _expected(
     own = settings.of_role(drafts[0].role or DEFAULT_ROLE)
     each_in = fmean(estimate_tokens("".join(text for _, text in draft.messages)) for draft in drafts)
     each_out = fmean(_least(draft) for draft in drafts)
-    rate = rate_of(own)
+    rate = rate_of(own, direct=True)
     usd_in, usd_out = rate.pico_usd_in / PICO_USD, rate.pico_usd_out / PICO_USD
     tokens_in, low, high = asks * each_in, asks * each_out, asks * max(each_out, own.model.max_tokens)
     return asks, tokens_in, low, high, tokens_in * usd_in + low * usd_out, tokens_in * usd_in + high * usd_out

@@ -36,6 +36,7 @@ sample = 0.1
 versions.
 """
 
+from populace.settings.batching import BatchSettings
 from populace.settings.load import Assignment, changed_keys, load_settings, revise_settings, with_levers
 from populace.settings.moved import migrated
 from populace.settings.paths import may_change
@@ -62,6 +63,7 @@ from populace.settings.surveys import SurveySettings
 __all__ = [
     "OPENAI",
     "Assignment",
+    "BatchSettings",
     "Budget",
     "Bus",
     "CheckpointSettings",

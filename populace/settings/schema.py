@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Discriminator, Field, NonNegativeFloat, Positiv
 
 from populace.core.records import DEFAULT_ROLE, ROLE_NAME
 from populace.interventions.levers import Lever
+from populace.settings.batching import BatchSettings
 from populace.settings.surrogate import SurrogateSettings
 from populace.settings.surveys import SurveySettings
 from populace.settings.watching import LogSettings, TraceSettings
@@ -106,6 +107,7 @@ class RoleEndpoint(_Section):
     outage_s: PositiveFloat | None = None
     batch_prompts: Annotated[Count | None, FORK] = None
     replicas: Annotated[tuple[Replica, ...] | None, Field(strict=False)] = None
+    batches: BatchSettings | None = None
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> RoleEndpoint:
@@ -206,6 +208,8 @@ class EndpointSettings(_Section):
 
     With `share_limits` the rates bound all runs on the account that name the same place: a folder that their machines
     share, an `s3://` address, or `ray`, the cluster of RAY_ADDRESS. See docs/guides/money.md.
+
+    `batches` says whether asks are put in batches, at a lower price and within hours: see `BatchSettings`.
     """
 
     base_url: str = OPENAI
@@ -220,6 +224,7 @@ class EndpointSettings(_Section):
     batch_prompts: Annotated[Count, FORK] = 1
     replicas: Annotated[tuple[Replica, ...], Field(strict=False)] = ()
     share_limits: Annotated[str, Field(min_length=1)] | None = None
+    batches: BatchSettings = BatchSettings()
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> EndpointSettings:
@@ -393,13 +398,18 @@ class Settings(_Section):
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Settings:
-        """Many prompts in a request need a server of one's own."""
+        """Many prompts in a request need a server of one's own; batches have one endpoint, and chats in them."""
         for role in (DEFAULT_ROLE, *self.model.roles):
             own, at = self.of_role(role), setting_of(role, "endpoint")
             if own.endpoint.batch_prompts > 1 and own.model.kind == "openai" and OPENAI in own.endpoint.urls:
                 raise ValueError(
                     f"{at}.batch_prompts = {own.endpoint.batch_prompts} is for servers of your own, and {OPENAI} is "
                     f"none: set {at}.base_url"
+                )
+            if own.endpoint.batches.on and (own.endpoint.replicas or own.endpoint.batch_prompts > 1):
+                raise ValueError(
+                    f"{at}.batches.on goes with neither replicas nor batch_prompts: a batch is one endpoint's, and its "
+                    f"requests are chats. Set {at}.base_url, and {at}.batch_prompts = 1"
                 )
         return self
 
@@ -431,6 +441,21 @@ class Settings(_Section):
     def is_measured(self) -> bool:
         """Whether shards count what goes to the model and how they fare, for whoever watches."""
         return self.shows_metrics or bool(self.log.file) or self.traces.wanted
+
+    @property
+    def in_batches(self) -> bool:
+        """Whether asks of `[model]` go in batches."""
+        return self.endpoint.batches.on and self.model.kind == "openai"
+
+    def all_direct(self) -> Settings:
+        """These settings with no ask in a batch, of whatever role."""
+        off: dict[str, Any] = {"batches": BatchSettings()}
+        roles = {
+            role: own.model_copy(update={"endpoint": own.endpoint.model_copy(update=off)})
+            for role, own in self.model.roles.items()
+        }
+        endpoint, model = self.endpoint.model_copy(update=off), self.model.model_copy(update={"roles": roles})
+        return self.model_copy(update={"endpoint": endpoint, "model": model})
 
     @property
     def asks_nobody(self) -> bool:

@@ -172,6 +172,7 @@ class FakeEndpoint:
         app.router.add_post("/v1/chat/completions", self._handle)
         app.router.add_post("/v1/completions", self._handle)
         app.router.add_post("/v1/embeddings", self._handle)
+        self._more_routes(app)
         app.router.add_route("*", "/elsewhere/{rest:.*}", self._elsewhere)
         runner = web.AppRunner(
             app,
@@ -195,6 +196,9 @@ class FakeEndpoint:
         finally:
             await runner.cleanup()
             await asyncio.sleep(0.02)  # what it closed ends there too
+
+    def _more_routes(self, app: web.Application) -> None:
+        """Whatever else an endpoint serves."""
 
     async def _models(self, request: web.Request) -> web.Response:
         if not self._authorized(request):

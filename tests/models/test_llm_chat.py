@@ -198,7 +198,7 @@ RETRY = Retry(seed=7, retries=2, repairs=1, rate=Rate.of(1.0, 2.0))
 
 
 def pending_ask(answer: Any = str, mode: Any = "text") -> Pending:
-    return Pending(ask(answer), lambda _answers: None, mode)
+    return Pending(ask(answer), lambda _answers: None, mode, RETRY.rate)
 
 
 def test_faults_are_tried_again_so_often_and_no_more() -> None:

@@ -45,7 +45,8 @@ class Pending(msgspec.Struct):
     `failed_at` is the number of the endpoint that failed it last, -1 for none; `alone` keeps it out of requests that
     carry several prompts; `form` is how its last request was put. `limits` is how often a rate limit refused it,
     `limited_since_s` when that was first; `denied_at` is how many answers its endpoint had given when it first denied
-    this ask its key, its model or its address. `queued_at_s` is when it last began to wait for a call.
+    this ask its key, its model or its address. `queued_at_s` is when it last began to wait for a call; `in_batches` is
+    how often it was put into a batch.
     """
 
     ask: Ask
@@ -74,6 +75,7 @@ class Pending(msgspec.Struct):
     cut: bool = False
     reading: Reading = ""
     queued_at_s: float = 0.0
+    in_batches: int = 0
 
     def answered(self, text: str) -> Answer:
         """The ask's answer."""
@@ -146,7 +148,8 @@ class Retry(msgspec.Struct, frozen=True):
                 pending.reasoning = outcome.reasoning
                 return pending.abstained("error", outcome.detail)
             case Late():
-                self.bill_unknown(pending)
+                if outcome.billed:
+                    self.bill_unknown(pending)
                 if probe and elsewhere and pending.tries < self.retries:
                     pending.tries += 1
                     return Again(0.0)
@@ -224,7 +227,7 @@ class Retry(msgspec.Struct, frozen=True):
         self._bill(pending, Said("", tokens_of(sent), most_out, counted=False))
 
     def _bill(self, pending: Pending, outcome: Said | Refused | Exhausted) -> None:
-        cost = self.rate.cost(outcome.tokens_in, outcome.tokens_out)
+        cost = pending.rate.cost(outcome.tokens_in, outcome.tokens_out)
         pending.calls += 1
         pending.tokens_in += outcome.tokens_in
         pending.tokens_out += outcome.tokens_out
