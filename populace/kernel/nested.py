@@ -76,24 +76,31 @@ def _optional(kind: Any, inside: tuple[type, ...]) -> Check | None:
     return check
 
 
+def _listed(kind: Any) -> Callable[[Any], Any]:
+    """What makes of values at a place what their check takes: scalars are gone through once, as they come."""
+    return list if scalars_of(kind) is None else iter
+
+
 def _list(item: Any, inside: tuple[type, ...]) -> Check | None:
     inner = check_of(item, inside)
     if inner is None:
         return None
-    return lambda values: kinds_of(values) <= {list} and stand_alone(values) and inner(list(_together(values)))
+    listed = _listed(item)
+    return lambda values: kinds_of(values) <= {list} and stand_alone(values) and inner(listed(_together(values)))
 
 
 def _dict(kind: Any, inside: tuple[type, ...]) -> Check | None:
     keys, inner = scalars_of(kind.key_type), check_of(kind.value_type, inside)
     if keys is None or inner is None:
         return None
+    listed = _listed(kind.value_type)
 
     def check(values: list[Any]) -> bool:
         return (
             kinds_of(values) <= {dict}
             and stand_alone(values)
             and kinds_of(_together(values)) <= keys
-            and inner(list(_together(map(dict.values, values))))
+            and inner(listed(_together(map(dict.values, values))))
         )
 
     return check
@@ -120,18 +127,18 @@ def _struct(kind: Any, inside: tuple[type, ...]) -> Check | None:
     leaves = left_alone_where(cls)
     if cls.__dictoffset__ or (leaves is None and hasattr(cls, "__post_init__")):
         return None
-    checks: list[tuple[Callable[[Any], Any], Check]] = []
+    checks: list[tuple[Callable[[Any], Any], Check, Callable[[Any], Any]]] = []
     for field in kind.fields:
         inner = check_of(field.type, inside)
         if inner is None:
             return None
-        checks.append((attrgetter(field.name), inner))
+        checks.append((attrgetter(field.name), inner, _listed(field.type)))
 
     def check(values: list[Any]) -> bool:
         if not (kinds_of(values) <= {cls} and stand_alone(values)):
             return False
-        for read, inner in checks:
-            if not inner(list(map(read, values))):
+        for read, inner, listed in checks:
+            if not inner(listed(map(read, values))):
                 return False
         if leaves is None:
             return True

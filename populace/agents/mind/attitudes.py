@@ -60,8 +60,9 @@ class Attitude(msgspec.Struct):
         before = self.position
         distance = abs(position - before)
         rate = self.rate if distance <= self.acceptance else -self.repulsion if distance > self.rejection else 0.0
-        self.position = clip(before + rate * weight * (position - before), -1.0, 1.0)
-        return self.position - before
+        now = before + rate * weight * (position - before)
+        self.position = now = -1.0 if now < -1.0 else 1.0 if now > 1.0 else now  # noqa: FURB136  # `clip`, once for each message
+        return now - before
 
     def weigh(self, argument: str, strength: float, position: float | None = None) -> float:
         """Hear an argument, for (strength above 0) or against. Gives how far the own position moved: rate strength fit.

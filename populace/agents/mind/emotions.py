@@ -53,8 +53,12 @@ class Emotion(msgspec.Struct):
             within("Emotion.feel: valence", valence, -1.0, 1.0)
             within("Emotion.feel: arousal", arousal, 0.0, 1.0)
             within("Emotion.feel: weight", weight, 0.0, 1.0)
-        self.valence = clip(self.valence + weight * (valence - self.valence), -1.0, 1.0)
-        self.arousal = clip(self.arousal + weight * (arousal - self.arousal), 0.0, 1.0)
+        met, stirred = (
+            self.valence + weight * (valence - self.valence),
+            self.arousal + weight * (arousal - self.arousal),
+        )
+        self.valence = -1.0 if met < -1.0 else 1.0 if met > 1.0 else met  # noqa: FURB136  # `clip`, for each message
+        self.arousal = 0.0 if stirred < 0.0 else 1.0 if stirred > 1.0 else stirred  # noqa: FURB136
 
     def pass_tick(self, ticks: int = 1) -> None:
         """Let a tick pass, or several at once."""

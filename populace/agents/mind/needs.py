@@ -72,7 +72,8 @@ class Needs(msgspec.Struct):
         needs = self.needs
         for name, amount in self.sources[source].items():
             need = needs[name]
-            need.level = clip(need.level + amount * times, 0.0, 1.0)
+            level = need.level + amount * times
+            need.level = 0.0 if level < 0.0 else 1.0 if level > 1.0 else level  # noqa: FURB136  # `clip`, in every turn
 
     def gain(self, source: str, times: float = 1.0) -> float:
         """What a use would meet of all needs together: levels stop at 1, so who has eaten gains little by a meal."""

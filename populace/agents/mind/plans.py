@@ -41,7 +41,12 @@ class Plan(msgspec.Struct):
     steps: list[Step] = []
 
     def _in_order(self) -> bool:
-        return all(one.end <= other.start for one, other in pairwise(self.steps))
+        ended = -1.0
+        for one in self.steps:
+            if not ended <= one.start:
+                return False
+            ended = one.end
+        return True
 
     @leaves_alone(_in_order)
     def __post_init__(self) -> None:
