@@ -18,7 +18,7 @@ import msgspec
 
 from populace.agents.answers import compile_answer, content_key, unusable
 from populace.agents.embedding import EMBEDDING, Vectors
-from populace.agents.facts import fill
+from populace.agents.facts import SHARED_FIRST, fill, shared_first
 from populace.agents.minds import ARCHETYPES, MODEL, SURROGATE, Minds, mind_of
 from populace.agents.surrogate.policy import Policy
 from populace.core.draws import WORLD, Draws
@@ -260,11 +260,6 @@ class Context:
             said = _conversation(prompt, messages, system, purpose)
         told, surrogate = "", False
         try:
-            if facts is not None:
-                texts, told = fill([content for _, content in said], facts)
-                said = tuple([(role, text) for (role, _), text in zip(said, texts, strict=True)])
-            if system:
-                said = (("system", system), *said)
             if isinstance(answer, _NO_TYPES):
                 raise BadAsk(unusable(f"a {type(answer).__name__}"))
             spec = compile_answer(answer)
@@ -286,6 +281,14 @@ class Context:
             tokens = terms.max_tokens if max_tokens is None else max_tokens
             heat = terms.temperature if temperature is None else temperature
             form = terms.forms.get(spec.kind, "") if terms.forms else ""
+            if facts is not None:
+                templates = [content for _, content in said]
+                if form.endswith(SHARED_FIRST) and messages is None:
+                    templates = [shared_first(templates[0])]
+                texts, told = fill(templates, facts)
+                said = tuple([(role, text) for (role, _), text in zip(said, texts, strict=True)])
+            if system:
+                said = (("system", system), *said)
             ruled = (purpose, told) if terms.by_rules else None
             key = content_key(terms.model, said, spec, tokens, heat, form, ruled)
         except _NOT_PLAIN as error:

@@ -18,6 +18,9 @@ import msgspec
 
 from populace.core.errors import BadAsk
 
+SHARED_FIRST: Final = ", shared first"
+"""At the end of the form of asks whose templates `shared_first` puts in another order."""
+
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _to_text: Final = json.JSONEncoder(ensure_ascii=False).encode
 _TO_JSON: Final = msgspec.json.Encoder(order="deterministic").encode
@@ -57,6 +60,20 @@ def fill(templates: Sequence[str], facts: Mapping[str, Any]) -> tuple[list[str],
     shown = {name: _shown(value) for name, value in given.items()}
     texts = ["".join([text + shown[name] if name else text for text, name in pieces]) for pieces in parsed]
     return texts, _TO_JSON(given).decode()
+
+
+@lru_cache(maxsize=1024)
+def shared_first(template: str) -> str:
+    """A template with the lines that come after its last fact, which all agents share, before all others.
+
+    So what a server keeps of one prompt serves the next one up to its first fact. Lines between facts stay where they
+    are, since they may be about what is beside them. A template that ends with a fact, or has none, stays as it is.
+    """
+    last = max((found.end() for found in _TOKEN.finditer(template) if found[1]), default=0)
+    end = template.find("\n", last)
+    if not last or end < 0 or not template[end:].strip():
+        return template
+    return f"{template[end:].strip()}\n\n{template[:end].strip()}"
 
 
 @lru_cache(maxsize=1024)

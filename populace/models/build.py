@@ -206,10 +206,11 @@ def _role_model(
     servers = []
     for access, http in zip(at, https, strict=True):
         known = None if embedded else forms.at(http.base_url, "" if model.label == usual else model.label)
-        writer = Writer(model.label, LLAMA if embedded else OPENAI, known)
+        shared_first = model.prompt_order == "shared_first"
+        writer = Writer(model.label, LLAMA if embedded else OPENAI, known, shared_first=shared_first)
         servers.append(Server(http, writer, access.key_source, access.setting, History()))
     prompts = None
-    if own.forms:
+    if own.writes_prompts:
         prompts = Prompts(model.label, model.prompt_form, seed & 0x7FFF_FFFF if model.sampling == "shared" else None)
     rate = rate_of(own, direct=True)
     retry = Retry(seed, endpoint.retries, model.repairs, rate, Backoff(), model.sampling, model.lenient)

@@ -55,11 +55,15 @@ class Writer:
     """Writes requests; what does not depend on the agent is written once for each kind of ask.
 
     `known` is how the endpoint takes them, as far as that is known, and is added to here; a schema of its own that it
-    refuses is written in another way without changing the others.
+    refuses is written in another way without changing the others. With `shared_first` a schema in words stands with
+    what the system says, which agents share, and not behind what the user says.
     """
 
-    def __init__(self, model: str, dialect: Dialect, known: EndpointForm | None = None) -> None:
+    def __init__(
+        self, model: str, dialect: Dialect, known: EndpointForm | None = None, *, shared_first: bool = False
+    ) -> None:
         self.dialect = dialect
+        self._shared_first = shared_first
         self._known = EndpointForm() if known is None else known
         self._head = b'{"model":' + _TO_JSON(model) + b',"messages":'
         self._tails: dict[tuple[bytes, Mode, int, float, Form], bytes] = {}
@@ -78,7 +82,7 @@ class Writer:
         form = self.form_of(ask)
         said = ask.messages
         if mode == "schema" and form.response_format != "json_schema" and not self.dialect.grammar:
-            said = with_schema(said, ask.spec.schema)
+            said = with_schema(said, ask.spec.schema, shared_first=self._shared_first)
         turns = [_Turn(role, content) for role, content in said]
         turns += [_Turn(role, content) for role, content in more]
         tail = self._known_tail(ask, mode, form)
@@ -146,9 +150,13 @@ class Writer:
         return b"," + _TO_JSON(fields)[1:-1]
 
 
-def with_schema(messages: Turns, schema: Mapping[str, Any]) -> Turns:
-    """The messages with a schema at the end of the last one that the user says."""
+def with_schema(messages: Turns, schema: Mapping[str, Any], *, shared_first: bool = False) -> Turns:
+    """The messages with a schema at the end of the last one that the user says, or of what the system says first."""
     asked = f"{_WITH_SCHEMA}{_TO_JSON(schema).decode()}"
+    if shared_first:
+        if messages and messages[0][0] == "system":
+            return (("system", messages[0][1] + asked), *messages[1:])
+        return (("system", asked.strip()), *messages)
     at = max((place for place, (role, _) in enumerate(messages) if role == "user"), default=-1)
     if at < 0:
         return (*messages, ("user", asked.strip()))

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 import pydantic
 from pydantic import ConfigDict, Discriminator, Field, NonNegativeFloat, PositiveFloat, Tag
 
+from populace.agents.facts import SHARED_FIRST
 from populace.core.records import DEFAULT_ROLE, ROLE_NAME
 from populace.interventions.levers import Lever
 from populace.settings.batching import BatchSettings
@@ -35,6 +36,7 @@ File = Annotated[Path, Field(strict=False)]
 Label = Annotated[str, Field(max_length=100)]
 Kind = Literal["embedded", "openai", "rules", "scripted"]
 PromptForm = Literal["plain", "chatml", "llama3"]
+PromptOrder = Literal["written", "shared_first"]
 RoleName = Annotated[str, Field(pattern=ROLE_NAME)]
 
 
@@ -129,6 +131,7 @@ class RoleSettings(_Section):
     repairs: Annotated[int | None, Field(ge=0, le=2), RESUME] = None
     choice_probabilities: bool | None = None
     prompt_form: PromptForm | None = None
+    prompt_order: PromptOrder | None = None
     lenient: Annotated[bool | None, RESUME] = None
     endpoint: Annotated[RoleEndpoint, RESUME] = RoleEndpoint()
 
@@ -149,6 +152,11 @@ class Model(_Section):
     `prompt_form` (`plain`, `chatml` or `llama3`) says how messages are written where no chat template is applied: in
     requests of many prompts (`endpoint.batch_prompts`). It stands in the asks' content keys.
 
+    `prompt_order = "shared_first"` puts what agents share before what is each one's own, so that a server that keeps
+    the beginnings of prompts works less: of a template with facts the lines behind the last fact come first, and a
+    schema in words stands with what the system says. They are other prompts, with other content keys, and may get other
+    answers.
+
     `roles` holds models for asks that name a role, `ctx.ask(..., model_role="judge")`: see `RoleSettings`.
     """
 
@@ -161,6 +169,7 @@ class Model(_Section):
     choice_probabilities: bool | None = None
     sampling: Literal["own", "shared"] = "own"
     prompt_form: PromptForm = "plain"
+    prompt_order: PromptOrder = "written"
     lenient: Annotated[bool, RESUME] = True
     cache: Annotated[File | None, RESUME] = None
     threads: Annotated[Count | None, RESUME] = None
@@ -463,12 +472,20 @@ class Settings(_Section):
         return all(self.of_role(role).model.asks_nobody for role in (DEFAULT_ROLE, *self.model.roles))
 
     @property
+    def writes_prompts(self) -> bool:
+        """Whether several prompts go into one request, and so are written here and not by a chat template."""
+        return self.endpoint.batch_prompts > 1 and self.model.kind == "openai"
+
+    @property
     def forms(self) -> dict[str, str]:
-        """How asks of a kind of answer ('text', 'choice', 'json') are put, where that is not as a chat."""
-        if self.endpoint.batch_prompts == 1 or self.model.kind != "openai":
-            return {}
-        form = f"completions/{self.model.prompt_form}"
-        return {"text": form, "choice": form} if self.model.choice_probabilities else {"text": form}
+        """How asks of a kind of answer ('text', 'choice', 'json') are put, where that is not as a chat, as written."""
+        forms = dict.fromkeys(("text", "choice", "json"), "")
+        if self.writes_prompts:
+            forms["text"] = f"completions/{self.model.prompt_form}"
+            forms["choice"] = forms["text"] if self.model.choice_probabilities else ""
+        if self.model.prompt_order == "shared_first":
+            forms = {kind: form + SHARED_FIRST for kind, form in forms.items()}
+        return {kind: form for kind, form in forms.items() if form}
 
 
 def setting_of(role: str, name: str) -> str:
