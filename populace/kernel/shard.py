@@ -26,7 +26,7 @@ from populace.core.roster import Roster
 from populace.core.tables import TableRows
 from populace.interventions.at_work import NO_LEVERS, Levers
 from populace.interventions.groups import Members
-from populace.kernel.ahead import Ahead, Means
+from populace.kernel.ahead import Ahead
 from populace.kernel.before import Before
 from populace.kernel.bus import (
     Envelope,
@@ -34,14 +34,10 @@ from populace.kernel.bus import (
     Mail,
     Outgoing,
     check_complete,
-    count_messages,
     distinct,
-    gather,
-    route,
-    split,
 )
 from populace.kernel.column_turns import Type
-from populace.kernel.columnar import ColumnarTypes, merge
+from populace.kernel.columnar import ColumnarTypes
 from populace.kernel.edge import Edge, dealt, unpack_edge
 from populace.kernel.events import (
     Answered,
@@ -61,6 +57,7 @@ from populace.kernel.events import (
     TickDone,
 )
 from populace.kernel.joint import answered, share, to_claim
+from populace.kernel.looking_ahead import due_in, look_ahead
 from populace.kernel.plan import Hosted, ShardPlan
 from populace.kernel.public_fields import FieldsByType, PublicFields
 from populace.kernel.rows import expired_rows
@@ -69,6 +66,7 @@ from populace.kernel.settling import Unsettled
 from populace.kernel.snapshot import ShardState, scope_at
 from populace.kernel.standing_in import StandIns, unpack_standing
 from populace.kernel.tick import Tick
+from populace.kernel.tick_end import routed, tick_done
 
 NOBODY: Final = Agent()
 """Stands for an agent who has left, and for one of a columnar type."""
@@ -330,31 +328,23 @@ class Shard:
 
     def _look_ahead(self, first: int) -> Ahead | None:
         """What begins turns early, in a run that stands before tick `first`."""
-        plan, seed = self.plan, self._scope.seed
-        if plan.influence is None or not plan.ahead:
-            return None
-
-        def due(tick: int) -> NDArray[np.bool_]:
-            mask = np.zeros(self.roster.size, np.bool_)
-            for of, ids in self._own.items():
-                mask[ids[self.types[of].activation.due(seed, tick, ids)]] = True
-            return mask
 
         def row(agent: int) -> bytes:
             packed = self._rows.pop(agent, None)
-            return pack_agent(self.agents[agent // plan.shards], agent) if packed is None else packed
+            return pack_agent(self.agents[agent // self.plan.shards], agent) if packed is None else packed
 
-        means = Means(
-            due=due,
+        return look_ahead(
+            self.plan,
+            first,
+            seed=self._scope.seed,
+            due=lambda tick: due_in(self.types, self._own, self._scope.seed, tick, self.roster.size),
             fence=self.levers.acts_at,
-            make=lambda tick: self._make_tick(self._scope_of(tick), [], Mail([], plan.inbox_messages), Counts()),
-            mail=lambda frames: Mail(frames, plan.inbox_messages, seed),
+            make=lambda tick, mail: self._make_tick(self._scope_of(tick), [], mail, Counts()),
             keep=self._keep,
             pack=row,
             fields=self._fields.named,
             timers=lambda tick: self.timers.get(tick, ()),
         )
-        return Ahead(plan.influence, means, first=first, ticks=plan.ticks, most=plan.ahead, live_turns=plan.live_turns)
 
     def _pass_edge(self, tick: int, edge: Edge) -> list[int]:
         """Let agents be born and leave as `tick` begins, and fix the groups of levers; gives those born here."""
@@ -415,68 +405,21 @@ class Shard:
         frames: list[Frame] = []
         for to, nth, body in levers.mail(tick, plan.index, plan.shards):
             out = Outgoing(tick - 1, np.full(len(to), WORLD, np.int32), to, nth, [body] * len(to))
-            frames += self._route(out, WORLD)
+            frames += routed(plan, out, WORLD)
         return frames
 
-    def _route(self, out: Outgoing, source: int) -> list[Frame]:
-        plan = self.plan
-        return route(out, source=source, shards=plan.shards, attempt=plan.attempt, frame_bytes=plan.frame_bytes)
-
     def _close_tick(self, tick: Tick) -> TickDone:
-        plan, counts, number = self.plan, tick.counts, tick.number
-        came = tick.commit()
-        taken = self._columnar.commit(number) if self._columnar else None
-        woken = [(wake, [agent]) for wake, agent in came.wakes]
-        woken += [(wake, ids.tolist()) for wake, ids in taken.wakes] if taken else []
+        columnar = self._columnar or None
+        done, woken, self._unsettled = tick_done(self.plan, tick, columnar, self.levers, self.roster.size)
         for wake, ids in woken:
             self.timers.setdefault(wake, []).extend(ids)
         if self._before is not None:
             for wake, ids in woken:
                 self._before.wakes[wake] = self._before.wakes.get(wake, 0) + len(ids)
-        sent = gather(number, came.sent)
-        if taken is not None:
-            sent = merge(sent, taken.sent)
-        out, unknown = split(sent, (sent.receiver >= WORLD) & (sent.receiver < self.roster.size))
-        allowed, blocked_by = np.ones(len(out.sender), np.bool_), TableRows()
-        if self.levers:
-            hit, blocked_by = self.levers.blocked(number, out.sender, out.receiver)
-            allowed = ~hit
-        out, blocked = split(out, allowed)
-        counts.turns = len(came.agents)
-        counts.turns_failed = len(came.failures)
-        counts.asked += came.asked
-        counts.said = came.contributed
-        counts.acted = int((out.receiver == WORLD).sum())
-        sent_out = len(out.sender) - counts.acted
-        if taken is not None:
-            counts.turns += taken.turns
-            counts.acted += taken.acted
-        counts.sent += sent_out + len(unknown.sender) + len(blocked.sender)
-        if len(blocked.sender):
-            counts.refused["blocked"] = len(blocked.sender)
-        if len(unknown.sender):
-            counts.refused["unknown_recipient"] = len(unknown.sender)
-        frames = self._route(out, plan.index)
-        done = TickDone(
-            tick=number,
-            shard=plan.index,
-            agents=came.agents,
-            digests=came.digests,
-            fields=came.fields,
-            frames=frames,
-            counts=counts,
-            failures=came.failures,
-            sent=count_messages(frames),
-            attempt=plan.attempt,
-            whole={} if taken is None else taken.whole,
-            sums={} if taken is None else taken.sums,
-            learnt=[] if tick.stand_ins is None else tick.stand_ins.learnt,
-        )
-        check_sealed(tick.scope.parameters, self._sealed, f"a turn of tick {number}")
+        check_sealed(tick.scope.parameters, self._sealed, f"a turn of tick {tick.number}")
         self._changed.update(tick.due)
         self.open = None
         self._last = done
-        self._unsettled = Unsettled(tick, came, unknown, blocked, blocked_by)
         return done
 
     def settle(self) -> dict[str, TableRows]:

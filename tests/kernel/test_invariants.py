@@ -13,7 +13,7 @@ from support.running import SOCIETIES, Shuffled, run_local, wrap_gateways
 
 from populace.core.errors import ConservationError
 from populace.core.records import Answer, Counts
-from populace.kernel import bus, committed, environment, shard, tick
+from populace.kernel import bus, committed, environment, tick, tick_end
 from populace.store.tables.tables import read_table
 
 
@@ -124,7 +124,7 @@ def test_invariant_5_everything_is_accounted_for(tmp_path):
 
 def test_control_a_lost_message_is_noticed(tmp_path, monkeypatch):
     route = bus.route
-    monkeypatch.setattr(shard, "route", lambda out, **how: route(out, **how)[:-1])
+    monkeypatch.setattr(tick_end, "route", lambda out, **how: route(out, **how)[:-1])
     with pytest.raises(ConservationError, match="messages were sent"):
         run_local(tmp_path, shards=2)
 

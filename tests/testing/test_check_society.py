@@ -8,7 +8,7 @@ import pytest
 from support.villages import AGENTS, FILE, IMPORTS, KNOBS, OUTCOMES, SOCIETY
 
 from populace.core.errors import ScenarioError, SettingsError
-from populace.kernel import bus, shard
+from populace.kernel import bus, tick_end
 from populace.testing import InvariantBroken, check_society
 
 HEARD = "        self.heard = self.heard or bool(ctx.inbox)\n"
@@ -135,7 +135,7 @@ def test_a_part_whose_state_is_a_variable_of_the_module_is_caught_at_the_resume(
 
 def test_a_lost_message_is_caught(society, monkeypatch):
     route = bus.route
-    monkeypatch.setattr(shard, "route", lambda out, **how: route(out, **how)[:-1])
+    monkeypatch.setattr(tick_end, "route", lambda out, **how: route(out, **how)[:-1])
     with pytest.raises(InvariantBroken, match=r"'conservation' \(on 2 shards\)"):
         check_society(society(FILE), shards=(2,))
 

@@ -1,0 +1,54 @@
+"""What a shard gives turns that begin before their tick is open (`kernel.ahead`). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from populace.agents.agent import Agent
+from populace.kernel.ahead import Ahead, Means
+from populace.kernel.bus import Mail
+from populace.kernel.plan import Hosted, ShardPlan
+from populace.kernel.tick import Tick
+
+
+def due_in(
+    types: Mapping[str, Hosted], own: Mapping[str, NDArray[np.int32]], seed: int, tick: int, size: int
+) -> NDArray[np.bool_]:
+    """Which of `size` agents are due in a tick by the activation of their type, of a shard's `own`, by type."""
+    mask = np.zeros(size, np.bool_)
+    for of, ids in own.items():
+        mask[ids[types[of].activation.due(seed, tick, ids)]] = True
+    return mask
+
+
+def look_ahead(
+    plan: ShardPlan,
+    first: int,
+    *,
+    seed: int,
+    due: Callable[[int], NDArray[np.bool_]],
+    fence: Callable[[int], bool],
+    make: Callable[[int, Mail], Tick],
+    keep: Callable[[Sequence[int]], None],
+    pack: Callable[[int], bytes],
+    fields: Callable[[Agent], dict[str, Any]],
+    timers: Callable[[int], Iterable[int]],
+) -> Ahead | None:
+    """What begins a shard's turns early, in a run that stands before tick `first`; None where it goes tick by tick."""
+    if plan.influence is None or not plan.ahead:
+        return None
+    means = Means(
+        due=due,
+        fence=fence,
+        make=lambda tick: make(tick, Mail([], plan.inbox_messages)),
+        mail=lambda frames: Mail(frames, plan.inbox_messages, seed),
+        keep=keep,
+        pack=pack,
+        fields=fields,
+        timers=timers,
+    )
+    return Ahead(plan.influence, means, first=first, ticks=plan.ticks, most=plan.ahead, live_turns=plan.live_turns)
