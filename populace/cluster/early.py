@@ -28,8 +28,6 @@ def ticks_ahead(society: Society, settings: Settings, trace_version: int) -> tup
 def _kept_together_by(society: Society, settings: Settings, trace_version: int) -> str:
     if trace_version < 2:
         return "it is of an older populace"
-    if settings.shards > 1:
-        return f"it has {settings.shards} shards, and turns begin early within one (`--shards 1`)"
     if settings.until_interactions is not None:
         return "interactions end it (`until_interactions`), so nobody knows which tick is its last"
     for at, lever in enumerate(settings.levers):

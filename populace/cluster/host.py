@@ -25,7 +25,7 @@ from populace.cluster.parts import ShardPart
 from populace.cluster.vitals import Meter
 from populace.core.claims import Claim, News
 from populace.core.draws import WORLD
-from populace.core.errors import Interrupted, StaleOrder
+from populace.core.errors import Interrupted, StaleOrder, TransportError
 from populace.core.records import Answer, Ask, Look, Position
 from populace.core.rounds import Contribution, Heard
 from populace.core.tables import TableRows
@@ -43,6 +43,7 @@ from populace.kernel.events import (
     EndRun,
     HeardAnswers,
     HeardRounds,
+    HeardShards,
     Looked,
     LookWorld,
     Observe,
@@ -54,8 +55,10 @@ from populace.kernel.events import (
     SeenColumns,
     TellAnswers,
     TellRounds,
+    TellShards,
     TickDone,
 )
+from populace.kernel.notices import Notice
 from populace.kernel.packing import read_seen, read_values
 from populace.kernel.reports import Reports
 from populace.kernel.shard import Shard
@@ -144,6 +147,16 @@ class WorldDoor(Protocol):
 
     async def tell_answers(self, tick: int, answers: Sequence[Answer]) -> None:
         """Tell what such asks were answered, which agents on other shards may wait for."""
+
+
+class Peers(Protocol):
+    """How a shard reaches the others."""
+
+    gap_s: float
+    """How long it waits between two calls to the same one: what is told meanwhile goes together."""
+
+    async def tell(self, shard: int, notices: list[Notice]) -> None:
+        """Hand another shard these notices. Raises TransportError."""
 
 
 class PieceWriter:
@@ -254,12 +267,21 @@ class ShardHost:
         self._wound_down = False
         self._left: deque[Effect] = deque()
         """What is still to be carried out for ticks that are not open yet."""
+        self.peers: Peers | None = None
+        self._notices: list[Notice] = []
+        """What has come from other shards."""
+        self._untold: dict[int, list[Notice]] = {}
+        self._telling: dict[int, asyncio.Task[None]] = {}
+        self._between: asyncio.Task[TickDone | None] | None = None
+        """Goes on with ticks that are not open yet, while none is."""
+        self._opening = False
 
     async def run_tick(self, tick: int, envelope: Envelope) -> TickDone:
         """Run one tick to its end; the envelope's parcels are frames.
 
         Raises ModelError when the model refuses for good, and Interrupted when the run ends meanwhile.
         """
+        await self.stand_still()
         if self.shard.ahead is None:
             self._answers.clear()
             self._asked.clear()
@@ -271,12 +293,16 @@ class ShardHost:
             self.meter.begin()
         began_s, self._observe_s = time.perf_counter(), 0.0
         try:
-            done = await self._run_tick(tick, envelope)
-            if self.meter is None:
-                return done
-            done.counts.traffic = self.meter.take_traffic()
-            self.meter.ticked(time.perf_counter() - began_s, self._observe_s)
-            return msgspec.structs.replace(done, vitals=self.meter.read())
+            todo, self._left = self._left, deque()
+            todo.extend(self.shard.handle(OpenTick(tick, envelope)))
+            done = await self._drive(tick, todo)
+            assert done is not None
+            if self.meter is not None:
+                done.counts.traffic = self.meter.take_traffic()
+                self.meter.ticked(time.perf_counter() - began_s, self._observe_s)
+                done = msgspec.structs.replace(done, vitals=self.meter.read())
+            self.go_on()
+            return done
         finally:
             if self._listening is not None:
                 self._listening.cancel()
@@ -285,12 +311,31 @@ class ShardHost:
                 looking.cancel()
             self._looking.clear()
 
-    async def _run_tick(self, tick: int, envelope: Envelope) -> TickDone:
+    async def stand_still(self) -> None:
+        """Between two ticks, begin nothing until `go_on`. Raises what ended the turns of ticks that are not open."""
+        between, self._between = self._between, None
+        if between is not None:
+            self._opening = True
+            self._arrived.set()
+            try:
+                await between
+            finally:
+                self._opening = False
+
+    def go_on(self) -> None:
+        """Between two ticks, go on with turns of ticks that are not open yet."""
+        if self.shard.ahead is not None and not self._abandoned and self._between is None:
+            todo, self._left = self._left, deque()
+            self._between = asyncio.create_task(self._drive(self.shard.tick, todo, between=True), name="populace ahead")
+
+    async def _drive(self, tick: int, todo: deque[Effect], *, between: bool = False) -> TickDone | None:
+        """Carry out what is to be done and what follows from it until the tick ends, or another one is to be opened."""
         index = self.shard.plan.index
-        todo, self._left = self._left, deque()
-        todo.extend(self.shard.handle(OpenTick(tick, envelope)))
         while True:
             while todo:
+                if between and self._ends(between):
+                    self._left = todo
+                    return None
                 match todo.popleft():
                     case TickDone() as done:
                         self._left = todo
@@ -305,6 +350,8 @@ class ShardHost:
                         self._look(batch, looks)
                     case LookWorld(batch, looks):
                         reply = await self._world.look(looks)
+                        if self._abandoned:
+                            continue
                         todo.extend(self.shard.handle(Looked(batch, read_values(reply))))
                     case Observe(agents):
                         asked_s = time.perf_counter()
@@ -321,11 +368,13 @@ class ShardHost:
                         todo.extend(self.shard.handle(Attended(members)))
                     case TellRounds(said, left):
                         self._heard += await self._world.tell(index, tick, said, left)
+                    case TellShards(notices):
+                        self._tell(notices)
                     case Proceed() as proceed:
                         if self._asked or self._looking:
                             await asyncio.sleep(0)  # calls go out while further turns begin
                             if self._abandoned:
-                                raise Interrupted(f"shard {index}: tick {tick} was abandoned")
+                                continue
                         todo.extend(self.shard.handle(proceed))
                     case ClaimAsks(claims):
                         mine = await self._world.claim(index, tick, claims)
@@ -333,15 +382,18 @@ class ShardHost:
                         todo.extend(self.shard.handle(Claimed(mine, of)))
                     case TellAnswers(answers):
                         await self._world.tell_answers(tick, answers)
-                if self._has_news():
+                if self._has_news() and not self._abandoned:
                     todo.extend(self._take_answers())
-            self._listen(tick)
-            if not self._has_news():
+            if not between:
+                self._listen(tick)
+            if self._has_news():
+                await asyncio.sleep(0)
+            elif not self._ends(between):
                 self._arrived.clear()
                 await self._arrived.wait()
-            else:
-                await asyncio.sleep(0)
-            if self._abandoned:
+            if self._ends(between):
+                if between:
+                    return None
                 raise Interrupted(f"shard {index}: tick {tick} was abandoned")
             todo.extend(self._take_answers())
 
@@ -351,10 +403,40 @@ class ShardHost:
             raise StaleOrder(f"shard {self.shard.plan.index}: tick {tick} is to be settled, not {self.shard.tick}")
         return self.shard.settle()
 
+    def _ends(self, between: bool) -> bool:
+        """Whether nothing is to go on: the attempt is over, or, between two ticks, one is to be opened."""
+        return self._abandoned or (between and self._opening)
+
+    def hear(self, notices: Sequence[Notice]) -> None:
+        """Take what another shard tells."""
+        self._notices += notices
+        self._arrived.set()
+
+    def _tell(self, notices: Sequence[Notice]) -> None:
+        """Have other shards told; while one is, what comes meanwhile waits, and goes together."""
+        if self.peers is None:
+            return
+        for one in notices:
+            self._untold.setdefault(one.destination, []).append(one)
+            if one.destination not in self._telling:
+                telling = self._tell_shard(self.peers, one.destination)
+                self._telling[one.destination] = asyncio.create_task(telling, name="populace notices")
+
+    async def _tell_shard(self, peers: Peers, shard: int) -> None:
+        try:
+            while (notices := self._untold.pop(shard, None)) and not self._abandoned:
+                await peers.tell(shard, notices)
+                await asyncio.sleep(peers.gap_s)
+        except TransportError:  # whoever opens ticks there hears of it too, and what is lost here is known then
+            self._untold.pop(shard, None)
+        finally:
+            del self._telling[shard]
+
     def _has_news(self) -> bool:
-        """Whether answers have come, the replies to looks, or something of rounds."""
+        """Whether answers have come, the replies to looks, or something of rounds or of other shards."""
         listening = self._listening is not None and self._listening.done()
-        return bool(self._answers or self._heard or listening or any(task.done() for task in self._looking.values()))
+        came = self._answers or self._heard or self._notices or listening
+        return bool(came or any(task.done() for task in self._looking.values()))
 
     def _look(self, batch: int, looks: Sequence[Look]) -> None:
         """Put looks to the world, and go on with other turns."""
@@ -406,6 +488,8 @@ class ShardHost:
             self.meter.close()
         if not self._wound_down:
             await self.wind_down(GRACE_S)
+        with contextlib.suppress(Exception):  # nothing is to go on
+            await self.stand_still()
         await self.gateway.close()
 
     def export(self, tick: int, *, whole: bool) -> tuple[ShardState, list[Position]]:
@@ -441,6 +525,9 @@ class ShardHost:
         effects = self._take_replies() if self._looking else []
         if answers:
             effects += self.shard.handle(Answered(answers))
+        if self._notices:
+            notices, self._notices = self._notices, []
+            effects += self.shard.handle(HeardShards(notices))
         news = self._take_news()
         if news.heard:
             effects += self.shard.handle(HeardRounds(news.heard))

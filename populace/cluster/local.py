@@ -30,6 +30,7 @@ from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope, Frame, count_messages
 from populace.kernel.environment import Environment
 from populace.kernel.events import RunDone, TickDone
+from populace.kernel.notices import Notice
 from populace.kernel.packing import read_seen
 from populace.kernel.peeking import Peeked, peek, present
 from populace.kernel.reports import WorldDone
@@ -70,6 +71,18 @@ class _Door:
 
     async def tell_answers(self, tick: int, answers: Sequence[Answer]) -> None:
         self._host.tell_answers(tick, answers, self._attempt)
+
+
+class _Peers:
+    """The shards of a run in one process."""
+
+    gap_s = 0.0
+
+    def __init__(self, hosts: Sequence[ShardHost]) -> None:
+        self._hosts = hosts
+
+    async def tell(self, shard: int, notices: list[Notice]) -> None:
+        self._hosts[shard].hear(notices)
 
 
 def opened(environment: Environment) -> Opened:
@@ -118,6 +131,9 @@ class LocalTransport:
             host = build_host(job, index, part, door, link, pasts, self.forms)
             await host.gateway.open()
             self.hosts.append(host)
+        peers = _Peers(self.hosts)
+        for host in self.hosts:
+            host.peers = peers
         return msgspec.structs.replace(opened(environment), on_record=on_record(pasts))
 
     async def restore(self, state: RunState) -> tuple[dict[int, list[Frame]], dict[int, int]]:

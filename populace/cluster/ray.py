@@ -26,6 +26,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from populace.budget.amounts import NOTHING, Amount
 from populace.budget.sharing import SharedWith
 from populace.cluster.agreement import Having, differences, what_is_here
+from populace.cluster.early import ticks_ahead
 from populace.cluster.job import Job
 from populace.cluster.liveness import Liveness, aside, own_process
 from populace.cluster.ray_actors import CONTROLS, EnvironmentActor, QuotaActor, ShardActor, most_bytes
@@ -162,6 +163,9 @@ class RayTransport:
             *(self._start_shard(index, owner, kind, again, packed, part) for index, part in enumerate(parts))
         )
         await self._agree(job, packed)
+        if ticks_ahead(job.society(), settings, job.trace_version)[0]:
+            meeting = (one.meet.remote(self._shards) for one in self._shards)
+            await asyncio.gather(*(self._result(one, shard_name(index)) for index, one in enumerate(meeting)))
         there = msgspec.msgpack.decode(world, type=Opened)
         return msgspec.structs.replace(
             there, fields=unpack_fields(there.fields), rows=unpack_tables(there.rows), on_record=known[0]

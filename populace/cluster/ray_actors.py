@@ -24,7 +24,7 @@ from populace.cluster.host import PieceWriter, ShardHost, build_host, piece_writ
 from populace.cluster.job import Built, Job, build_run
 from populace.cluster.liveness import Owner, end_with
 from populace.cluster.local import add_progress, opened
-from populace.cluster.ray_calls import THE_WORLD, link_to, result
+from populace.cluster.ray_calls import THE_WORLD, link_to, result, shard_name
 from populace.cluster.shared_limits import shared_account
 from populace.cluster.transport import Progress
 from populace.cluster.wire import (
@@ -38,6 +38,7 @@ from populace.cluster.wire import (
     unpack_identities,
     unpack_looks,
     unpack_news,
+    unpack_notices,
     unpack_parcel,
     unpack_part,
     unpack_said,
@@ -53,6 +54,7 @@ from populace.data.societies import Origin
 from populace.env.plain import Shown
 from populace.kernel.bus import unpack_frame
 from populace.kernel.environment import Environment
+from populace.kernel.notices import Notice
 from populace.kernel.peeking import peek, present
 from populace.kernel.snapshot import pack_world_state, unpack_world_state
 from populace.models.dialect import EndpointForms
@@ -71,6 +73,9 @@ _FRAME_SLACK: Final = 4
 _CLOSING_S: Final = 5.0
 """How long a gateway of an attempt that is over may take to close."""
 
+
+_GAP_S: Final = 0.005
+"""How long a shard waits between two calls that tell another one of turns that have ended: a call costs about 1 ms."""
 
 CONTROLS: Final = 3
 """How many calls of the group `control` the world's process takes at once."""
@@ -318,6 +323,18 @@ class _Door:
         await result(self._environment.tell_answers.remote(tick, pack(answers), self._attempt), THE_WORLD)
 
 
+class _Peers:
+    """The other shards of a run, by index, as this one reaches them."""
+
+    gap_s = _GAP_S
+
+    def __init__(self, shards: Sequence[Any]) -> None:
+        self._shards = shards
+
+    async def tell(self, shard: int, notices: list[Notice]) -> None:
+        await result(self._shards[shard].hear.remote(pack(notices)), shard_name(shard))
+
+
 class QuotaActor:
     """The run's account with its model's provider, in a process of its own."""
 
@@ -385,6 +402,16 @@ class ShardActor:
         tune_collector()
         return on_record(pasts)
 
+    async def meet(self, shards: list[Any]) -> None:
+        """The run's shards, this one among them, all of which have started."""
+        assert self._host is not None
+        self._host.peers = _Peers(shards)
+
+    async def hear(self, notices: bytes) -> None:
+        """Packed, what another shard tells of turns that have ended."""
+        if self._host is not None:
+            self._host.hear(unpack_notices(notices))
+
     async def having(self, job: bytes) -> tuple[str, bytes]:
         """The address of this node, and, packed, what this process has for the job; see `agreement`."""
         read = msgspec.msgpack.decode(job, type=Job)
@@ -406,12 +433,20 @@ class ShardActor:
         """Write the shard's state before a tick as a piece of a generation; packed, what it is, and positions."""
         assert self._host is not None
         assert self._writer is not None
-        return pack(await asyncio.to_thread(self._host.write_piece, self._writer, tick, number, whole=whole))
+        await self._host.stand_still()
+        try:
+            return pack(await asyncio.to_thread(self._host.write_piece, self._writer, tick, number, whole=whole))
+        finally:
+            self._host.go_on()
 
     async def export(self, tick: int, whole: bool) -> bytes:
         """The shard's packed state before a tick, and how far the journal is behind it."""
         assert self._host is not None
-        return pack(await asyncio.to_thread(self._host.export, tick, whole=whole))
+        await self._host.stand_still()
+        try:
+            return pack(await asyncio.to_thread(self._host.export, tick, whole=whole))
+        finally:
+            self._host.go_on()
 
     async def peek(self, agents: bytes) -> bytes:
         """Packed, those of these agents (int32) that stand here, as they stand between two ticks."""

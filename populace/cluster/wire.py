@@ -17,6 +17,7 @@ from populace.env.plain import Shown
 from populace.kernel.bus import Envelope, Frame, unpack_frame
 from populace.kernel.columnar import Whole
 from populace.kernel.events import RunDone, TickDone
+from populace.kernel.notices import Notice
 from populace.kernel.reports import Reports, WorldDone
 from populace.kernel.snapshot import ShardState
 from populace.kernel.standing_in import Learnt
@@ -98,6 +99,7 @@ _CLAIMS: Final = msgspec.msgpack.Decoder(list[Claim])
 _IDENTITIES: Final = msgspec.msgpack.Decoder(list[tuple[int, int]])
 _ANSWERS: Final = msgspec.msgpack.Decoder(list[Answer])
 _SHOWN: Final = msgspec.msgpack.Decoder(dict[str, dict[str, Any] | list[Any]])
+_NOTICES: Final = msgspec.msgpack.Decoder(list[Notice])
 _LOOKS: Final = msgspec.msgpack.Decoder(list[Look])
 
 
@@ -115,6 +117,11 @@ def unpack_world(packed: bytes) -> WorldDone:
     """Read a WorldDone. Raises BusError when it is not one."""
     done: WorldDone = _read(_WORLD, packed)
     return msgspec.structs.replace(done, rows=_rows(done.rows), fields=_columns(done.fields))
+
+
+def unpack_notices(packed: bytes) -> list[Notice]:
+    """Read what a shard tells another. Raises BusError when it is something else."""
+    return _read(_NOTICES, packed)  # type: ignore[no-any-return]
 
 
 def unpack_run(packed: bytes) -> RunDone:

@@ -10,6 +10,9 @@ Agents change as their turns go on, so whoever begins a turn early is kept as it
 tick's edge finds every agent as of that edge.
 
 No turn passes a `fence`: a tick at whose edge levers act begins when it is opened, for all.
+
+Shards tell one another who has a tick behind it (`kernel.notices`). What has not been heard of by the time a tick opens
+is known then anyway.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -29,8 +33,10 @@ from populace.core.errors import ScenarioError, TransportError
 from populace.core.records import Counts, Look, Message
 from populace.kernel.bus import NO_MAIL, Frame, Inbox, Mail
 from populace.kernel.committed import STRIDE
-from populace.kernel.events import Answered, Effect, Looked, Proceed
+from populace.kernel.events import Answered, Effect, HeardShards, Looked, Proceed, TellShards
 from populace.kernel.influence import FIELDS_OF, Influence
+from populace.kernel.notices import Heard, Outbox
+from populace.kernel.plan import ShardPlan
 from populace.kernel.tick import Tick
 from populace.kernel.turn import Turn
 
@@ -38,6 +44,8 @@ Ids = NDArray[np.int32]
 
 _BATCHES: Final = 2**32
 """Batches of looks of tick `t` are numbered from `t` times this on, so that a reply finds its tick."""
+_NEVER: Final = 2**30
+"""How many those lack who begin elsewhere."""
 _AS_IT_IS: Final = "run it tick by tick with `--set limits.ticks_ahead=0`, or leave Society(influence=...) out."
 
 
@@ -61,28 +69,33 @@ class Means(msgspec.Struct, frozen=True):
 
 
 class Ahead:
-    """The turns of ticks that are not open yet: at most `most` ticks beyond the one that was opened last.
+    """The turns of a shard of ticks that are not open yet: at most `plan.ahead` beyond the one that was opened last.
 
-    The run stands before tick `first` and has `ticks` of them; `live_turns` bounds the turns that are alive at once, in
-    all ticks.
+    The run stands before tick `first`; `plan.live_turns` bounds the turns that are alive at once, in all ticks.
     """
 
-    def __init__(
-        self, influence: Influence, means: Means, *, first: int, ticks: int, most: int, live_turns: int
-    ) -> None:
+    def __init__(self, influence: Influence, plan: ShardPlan, means: Means, *, first: int) -> None:
         self._means = means
-        self._ticks_of_run = ticks
-        self._most = most
-        self._live_turns = live_turns
-        self._onto = influence.reverse()
+        self._ticks_of_run = plan.ticks
+        self._most = plan.ahead
+        self._live_turns = plan.live_turns
+        self._index, self._shards = plan.index, plan.shards
+        self._onto = influence.reverse(plan.index, plan.shards)
+        """By agent, those on this shard whom it may influence."""
         self._needs = (np.diff(influence.offsets) + 1).astype(np.int32)
-        self._weight: list[int] = np.diff(self._onto.offsets).tolist()
+        self._weight: list[int] = np.bincount(influence.by, minlength=influence.agents).tolist()
         self._base = first - 1
         """The tick that was opened last."""
         self._limit = first - 1
         """The last tick in which turns may begin now."""
         self._done = np.full(influence.agents, first, np.int32)
-        """How many ticks each agent has behind it."""
+        """How many ticks each agent of this shard has behind it; -1 for the others."""
+        self._outbox: Outbox | None = None
+        self._heard = Heard(plan.index, plan.attempt)
+        if plan.shards > 1:
+            elsewhere = np.arange(influence.agents) % plan.shards != plan.index
+            self._done[elsewhere], self._needs[elsewhere] = -1, _NEVER
+            self._outbox = Outbox(influence, plan.index, plan.shards, plan.attempt)
         self._lack: dict[int, NDArray[np.int32]] = {}
         """By tick, how many of those who matter to each agent, itself among them, have not ended the tick before."""
         self._held: dict[int, list[Ids]] = {}
@@ -102,18 +115,21 @@ class Ahead:
         """By agent, its public fields after each tick that the world may not have closed."""
         self._proceeding = False
 
-    def handle(self, event: Answered | Looked | Proceed) -> list[Effect]:
+    def handle(self, event: Answered | Looked | Proceed | HeardShards) -> list[Effect]:
         """Hand what has come to the turns of ticks that are not open; gives what they want to be asked."""
         match event:
             case Proceed():
                 self._proceeding = False
+                return []
+            case HeardShards():
+                self._hear(event)
                 return []
         effects: list[Effect] = []
         for number in self.ticks_of(event) & self._led.keys():
             effects += self._led[number].handle(event)
         return effects
 
-    def ticks_of(self, event: Answered | Looked | Proceed) -> set[int]:
+    def ticks_of(self, event: Answered | Looked | Proceed | HeardShards) -> set[int]:
         """To which ticks something that has come belongs; none that is known for what goes on with the open one."""
         match event:
             case Answered(answers):
@@ -141,6 +157,8 @@ class Ahead:
         if self._ready and begun >= STRIDE and not self._proceeding:
             self._proceeding = True
             effects.append(Proceed())
+        if self._outbox is not None and (notices := self._outbox.take()):
+            effects.append(TellShards(notices))
         return effects
 
     def open(self, tick: int, due: list[int], mail: Mail, counts: Counts) -> tuple[Tick | None, dict[int, bytes]]:
@@ -168,8 +186,8 @@ class Ahead:
         self._complete(tick, np.setdiff1d(np.flatnonzero(self._done == tick), due).astype(np.int32))
         for number in sorted(one for one in self._held if one <= self._limit):
             for ids in self._held.pop(number):
-                for of, behind in self._reach(number, ids):
-                    self._complete(of, behind)
+                for of, idle in self._reach(number, ids):
+                    self._complete(of, idle)
         return led, rows
 
     def follows(self, tick: Tick) -> None:
@@ -213,7 +231,7 @@ class Ahead:
         for led in self._led.values():
             counts.add(led.counts.spend())
             led.drop()
-        self._led = {}
+        self._led, self._ready = {}, []
         return counts
 
     @property
@@ -234,19 +252,42 @@ class Ahead:
                     self._take(tick.number, turns)
 
     def _take(self, tick: int, turns: Sequence[Turn]) -> None:
-        sent, size = self._sent.setdefault(tick, {}), len(self._done)
+        sent, size, outbox = self._sent.setdefault(tick, {}), len(self._done), self._outbox
+        index, shards = self._index, self._shards
         for turn in turns:
             if fields := self._means.fields(turn.agent):
                 self._shown.setdefault(turn.id, []).append((tick, fields))
+                if outbox is not None:
+                    outbox.show(tick, turn.id, fields)
             if turn.failure is not None:
                 continue
             for nth, (to, body) in enumerate(zip(turn.to, turn.bodies, strict=True)):
-                if 0 <= to < size:
+                if not 0 <= to < size:
+                    continue
+                if outbox is None or to % shards == index:
                     sent.setdefault(to, []).append((turn.id, nth, body))
+                else:
+                    outbox.say(tick, turn.id, nth, to, body)
             for wake in turn.wakes or ():
                 if wake < self._ticks_of_run:
                     self._wakes_of(wake).add(turn.id)
         self._complete(tick, np.array([turn.id for turn in turns], np.int32))
+
+    def _hear(self, event: HeardShards) -> None:
+        """Take what others tell; of ticks that are closed all is known already."""
+        for notice in self._heard.new(event.notices):
+            for tick, agent, fields in notice.shown:
+                if tick >= self._base:
+                    self._shown.setdefault(agent, []).append((tick, fields))
+                    self._shown[agent].sort(key=itemgetter(0))
+            for one in notice.said:
+                if one.tick >= self._base:
+                    sent = self._sent.setdefault(one.tick, {})
+                    sent.setdefault(one.receiver, []).append((one.sender, one.nth, one.body))
+            for tick, ids in notice.ids():
+                if tick >= self._base:
+                    for of, idle in self._release(tick + 1, ids):
+                        self._complete(of, idle)
 
     def _wakes_of(self, tick: int) -> set[int]:
         known = self._wakes.get(tick)
@@ -259,20 +300,25 @@ class Ahead:
         todo = deque([(tick, ids)])
         while todo:
             tick, ids = todo.popleft()
-            following = tick + 1
-            self._done[ids] = following
-            if not len(ids) or following >= self._ticks_of_run:
-                continue
-            lack = self._lack.get(following)
-            if lack is None:
-                lack = self._lack[following] = self._needs.copy()
-            free = _count_down(lack, self._onto, ids)
-            if not len(free):
-                continue
-            if following > self._limit:
-                self._held.setdefault(following, []).append(free)
-            else:
-                todo.extend(self._reach(following, free))
+            self._done[ids] = tick + 1
+            if self._outbox is not None:
+                self._outbox.end(tick, ids)
+            todo.extend(self._release(tick + 1, ids))
+
+    def _release(self, tick: int, ids: Ids) -> list[tuple[int, Ids]]:
+        """Nobody waits for these agents any more before a tick; gives who takes no turn in it, with its number."""
+        if not len(ids) or tick >= self._ticks_of_run:
+            return []
+        lack = self._lack.get(tick)
+        if lack is None:
+            lack = self._lack[tick] = self._needs.copy()
+        free = _count_down(lack, self._onto, ids)
+        if not len(free):
+            return []
+        if tick > self._limit:
+            self._held.setdefault(tick, []).append(free)
+            return []
+        return self._reach(tick, free)
 
     def _reach(self, tick: int, ids: Ids) -> list[tuple[int, Ids]]:
         """These agents have nobody left to wait for in a tick; gives those who take no turn in it, with its number."""
@@ -331,7 +377,8 @@ class Ahead:
     def validate(self) -> None:
         """Raise AssertionError where the state contradicts itself."""
         assert all(self._base < number <= self._limit for number in self._led)
-        assert int(self._done.min(initial=self._ticks_of_run)) >= self._base
+        own = self._done[self._index :: self._shards]
+        assert int(own.min(initial=self._ticks_of_run)) >= self._base
         assert int(self._done.max(initial=0)) <= self._limit + 1
         for led in self._led.values():
             led.validate()

@@ -16,6 +16,7 @@ from populace.core.traffic import Vitals
 from populace.env.plain import Shown
 from populace.kernel.bus import Envelope, Frame
 from populace.kernel.columnar import Whole
+from populace.kernel.notices import Notice
 from populace.kernel.standing_in import Learnt
 from populace.kernel.turn import Failure
 
@@ -77,6 +78,12 @@ class Answered(msgspec.Struct, frozen=True):
     answers: list[Answer]
 
 
+class HeardShards(msgspec.Struct, frozen=True):
+    """Event: what other shards tell of turns that have ended, in any order."""
+
+    notices: list[Notice]
+
+
 class Proceed(msgspec.Struct, frozen=True):
     """Effect and event: there are more turns to begin; hand it back once the other effects have been carried out.
 
@@ -104,6 +111,7 @@ Event: TypeAlias = (
     | Claimed
     | HeardAnswers
     | Answered
+    | HeardShards
     | Proceed
     | EndRun
 )
@@ -150,6 +158,12 @@ class TellAnswers(msgspec.Struct, frozen=True):
     """Effect: tell the world what the asks that this shard has claimed were answered."""
 
     answers: list[Answer]
+
+
+class TellShards(msgspec.Struct, frozen=True):
+    """Effect: tell other shards of turns that have ended, each its own. What gets lost only has turns begin later."""
+
+    notices: list[Notice]
 
 
 class LookWorld(msgspec.Struct, frozen=True):
@@ -205,6 +219,7 @@ Effect: TypeAlias = (
     | TellRounds
     | ClaimAsks
     | TellAnswers
+    | TellShards
     | Proceed
     | TickDone
     | RunDone

@@ -53,10 +53,13 @@ class Influence(msgspec.Struct, frozen=True):
         at = int(np.searchsorted(others, by))
         return at < len(others) and int(others[at]) == by
 
-    def reverse(self) -> Influence:
-        """By agent, those whom it may influence."""
-        agents = np.repeat(np.arange(self.agents, dtype=np.int32), np.diff(self.offsets))
-        return influence_of(self.agents, self.by, agents)
+    def reverse(self, index: int = 0, shards: int = 1) -> Influence:
+        """By agent, those whom it may influence, of those on shard `index` of `shards`."""
+        agents, by = np.repeat(np.arange(self.agents, dtype=np.int32), np.diff(self.offsets)), self.by
+        if shards > 1:
+            mine = agents % shards == index
+            agents, by = agents[mine], by[mine]
+        return influence_of(self.agents, by, agents)
 
     def strays(self, sender: int, receivers: Sequence[int]) -> int | None:
         """The first of a turn's receivers whom its sender may not influence; None where there is none.

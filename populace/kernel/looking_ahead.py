@@ -51,4 +51,4 @@ def look_ahead(
         fields=fields,
         timers=timers,
     )
-    return Ahead(plan.influence, means, first=first, ticks=plan.ticks, most=plan.ahead, live_turns=plan.live_turns)
+    return Ahead(plan.influence, plan, means, first=first)

@@ -47,6 +47,7 @@ from populace.kernel.events import (
     EndRun,
     Event,
     HeardAnswers,
+    HeardShards,
     Looked,
     Observe,
     ObserveColumns,
@@ -195,13 +196,13 @@ class Shard:
                 if self._end is None:
                     self._end = self._end_run(event)
                 return [self._end]
-        if self.ahead is not None and isinstance(event, Answered | Looked | Proceed):
+        if self.ahead is not None and isinstance(event, Answered | Looked | Proceed | HeardShards):
             return self._go_on(self.ahead, event)
         if self.open is None:
             return []
         return self._end_of(self.open, self.open.handle(event))
 
-    def _go_on(self, ahead: Ahead, event: Answered | Looked | Proceed) -> list[Effect]:
+    def _go_on(self, ahead: Ahead, event: Answered | Looked | Proceed | HeardShards) -> list[Effect]:
         """Go on with turns of the open tick and of ticks that are not open yet."""
         effects = ahead.handle(event)
         if self.open is None:

@@ -17,6 +17,7 @@ from populace.core.errors import Interrupted, PopulaceError, ScenarioError, Sett
 from populace.data.societies import find_society
 from populace.env import World
 from populace.kernel.ahead import Ahead
+from populace.kernel.notices import Outbox
 from populace.kernel.shard import Shard
 from populace.runs.courses import fork_course, replay_course, resume_course
 from populace.store.journal.recording import Recording
@@ -119,23 +120,25 @@ def alike(one: dict[str, Any] | None, other: dict[str, Any]) -> None:
         assert one.get(key) == other.get(key), key
 
 
+@pytest.mark.parametrize("shards", [1, 2, 3])
 def test_a_run_is_what_it_is_tick_by_tick(
-    tmp_path: Path, barrier: Any, ran_ahead: list[int], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, barrier: Any, ran_ahead: list[int], monkeypatch: pytest.MonkeyPatch, shards: int
 ) -> None:
     manifest, folder = barrier
     wrap_gateways(monkeypatch, Straggling)
-    alike(run(tmp_path / "far"), manifest)
+    alike(run(tmp_path / "far", shards=shards), manifest)
     assert len(ran_ahead) > 50
     assert max(ran_ahead) >= 2
     same_tables(tmp_path / "far", folder)
     ran_ahead.clear()
-    alike(run(tmp_path / "near", limits__ticks_ahead=1, limits__live_turns=5), manifest)
+    alike(run(tmp_path / "near", limits__ticks_ahead=1, limits__live_turns=5, shards=shards), manifest)
     assert set(ran_ahead) == {1}
     same_tables(tmp_path / "near", folder)
 
 
+@pytest.mark.parametrize("shards", [1, 2])
 def test_control_turns_that_begin_before_one_of_those_who_influence_them(
-    tmp_path: Path, barrier: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, barrier: Any, monkeypatch: pytest.MonkeyPatch, shards: int
 ) -> None:
     """That is seen when the tick opens; were it not, the run would be another."""
     init = Ahead.__init__
@@ -146,11 +149,49 @@ def test_control_turns_that_begin_before_one_of_those_who_influence_them(
 
     monkeypatch.setattr(Ahead, "__init__", hasty)
     with pytest.raises(TransportError, match="began before it could know"):
-        run(tmp_path / "seen")
+        run(tmp_path / "seen", shards=shards)
     monkeypatch.setattr(Ahead, "_check", lambda *_: None)
-    other = run(tmp_path / "unseen")
+    other = run(tmp_path / "unseen", shards=shards)
     assert other is not None
     assert other["trace_hash"] != barrier[0]["trace_hash"]
+
+
+@pytest.mark.parametrize("kept_back", ["say", "show"])
+def test_control_notices_without_what_those_who_are_through_sent_or_show(
+    tmp_path: Path, barrier: Any, monkeypatch: pytest.MonkeyPatch, kept_back: str
+) -> None:
+    """Mail is checked as a tick opens; fields that are read are not, and the run is another."""
+    monkeypatch.setattr(Outbox, kept_back, lambda *_: None)
+    wrap_gateways(monkeypatch, Straggling)
+    if kept_back == "say":
+        with pytest.raises(TransportError, match="began before it could know"):
+            run(tmp_path, shards=2)
+        return
+    other = run(tmp_path, shards=2)
+    assert other is not None
+    assert other["trace_hash"] != barrier[0]["trace_hash"]
+
+
+class Deaf(LocalTransport):
+    """Shards hear nothing of one another before a tick's end."""
+
+    async def start(self, job: Any) -> Any:
+        opened = await super().start(job)
+        for host in self.hosts:
+            host.peers = None
+        return opened
+
+
+def test_what_shards_tell_is_what_has_turns_begin_early(
+    tmp_path: Path, barrier: Any, monkeypatch: pytest.MonkeyPatch, ran_ahead: list[int]
+) -> None:
+    """Where nothing of it arrives, the run is the same, and fewer are ahead."""
+    wrap_gateways(monkeypatch, Straggling)
+    alike(run(tmp_path / "told", shards=2), barrier[0])
+    told = len(ran_ahead)
+    ran_ahead.clear()
+    alike(run(tmp_path / "untold", shards=2, transport=Deaf()), barrier[0])
+    assert len(ran_ahead) < told / 2
 
 
 def test_control_public_fields_as_the_world_has_them_are_another_run(
@@ -188,15 +229,16 @@ def test_who_looks_at_agents_at_an_edge_sees_them_as_of_it(
     before = looked(tmp_path / "barrier", **BARRIER)
     assert looked(tmp_path / "saved") == before
     assert looked(tmp_path / "unsaved", journal="off") == before
+    assert looked(tmp_path / "spread", shards=3) == before
     assert len(ran_ahead) > 50
     monkeypatch.setattr(Shard, "row_at_edge", lambda *_: None)
     assert looked(tmp_path / "control") != before
 
 
-def held(out: Path) -> dict[str, Any]:
+def held(out: Path, shards: int = 1) -> dict[str, Any]:
     """A run that is stopped while agent 6 waits in tick 5, or the first after it in which it asks, and all who can are
     ahead of it."""
-    settings = settings_of(ticks=TICKS, checkpoint__every_ticks=2)
+    settings = settings_of(ticks=TICKS, checkpoint__every_ticks=2, shards=shards)
     coordinator = Coordinator(find_society(NEIGHBOURS), settings, LocalTransport(), out)
 
     class Holding(Straggling):
@@ -213,10 +255,11 @@ def held(out: Path) -> dict[str, Any]:
     return read_manifest(out)
 
 
+@pytest.mark.parametrize("shards", [1, 2])
 def test_a_run_that_is_stopped_with_several_ticks_open_goes_on_and_pays_nothing_twice(
-    tmp_path: Path, barrier: Any, asked: list[Any], ran_ahead: list[int]
+    tmp_path: Path, barrier: Any, asked: list[Any], ran_ahead: list[int], shards: int
 ) -> None:
-    stopped = held(tmp_path)
+    stopped = held(tmp_path, shards)
     assert stopped["status"] == "interrupted"
     assert max(ran_ahead) > 1
     ahead = [one for one in asked if one[1] > stopped["ticks"]]
@@ -282,10 +325,12 @@ def test_control_a_journal_marked_when_ticks_open_is_paid_for_twice(
     assert len(asked) > len(set(asked))
 
 
-@pytest.mark.parametrize("ahead", [0, 16])
-def test_forks_with_levers_of_every_kind(tmp_path: Path, barrier: Any, ahead: int, ran_ahead: list[int]) -> None:
+@pytest.mark.parametrize(("ahead", "shards"), [(0, 1), (16, 1), (16, 2)])
+def test_forks_with_levers_of_every_kind(
+    tmp_path: Path, barrier: Any, ahead: int, shards: int, ran_ahead: list[int]
+) -> None:
     """From tick 0 and from a state that was kept while agents had gone on; levers' ticks begin for all at once."""
-    parent = run(tmp_path / "parent", checkpoint__kept_at=[4], limits__ticks_ahead=ahead)
+    parent = run(tmp_path / "parent", checkpoint__kept_at=[4], limits__ticks_ahead=ahead, shards=shards)
     alike(parent, barrier[0])
     going = fork_course(tmp_path / "parent", 5, [f"limits.ticks_ahead={ahead}"], LEVERS)
     fork = go(tmp_path / "fork", going=going)
@@ -390,7 +435,6 @@ class Notes:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"shards": 2}, "it has 2 shards"),
         ({"until_interactions": 90}, "interactions end it"),
         (
             {"levers": [{"at": 1, "when": {"agents": {"mood": {"min": 9}}}, "block": {"sender": "matching"}}]},

@@ -48,11 +48,11 @@ def test_invariant_1_ray_gives_the_trace_of_one_process(tmp_path, ray_cluster, s
         assert read_table(tmp_path / "here", name).equals(read_table(tmp_path / "there", name)), name
 
 
-def test_turns_begin_early_on_ray_and_the_run_is_that_of_one_process_tick_by_tick(tmp_path, ray_cluster):
-    """In one shard: several wait for one another at every tick's end."""
+@pytest.mark.parametrize("shards", [1, 2])
+def test_turns_begin_early_on_ray_and_the_run_is_that_of_one_process_tick_by_tick(tmp_path, ray_cluster, shards):
     latency = {"model__latency__median_s": 0.005, "model__latency__sigma": 1.0}
     here = run_local(tmp_path / "here", NEIGHBOURS, limits__ticks_ahead=0)
-    there = run_on_ray(tmp_path / "there", NEIGHBOURS, **latency)
+    there = run_on_ray(tmp_path / "there", NEIGHBOURS, shards=shards, checkpoint__every_ticks=3, **latency)
     assert there["trace_hashes"] == here["trace_hashes"]
     assert there["world_hashes"] == here["world_hashes"]
     for name in ("agents", "messages", "outcomes", "failures", "actions"):
