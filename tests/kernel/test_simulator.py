@@ -21,7 +21,9 @@ from support.simulator.universe import Faults
 from populace.core.errors import PopulaceError
 from populace.interventions.at_work import Levers
 from populace.kernel import environment, shard
+from populace.kernel.ahead import Ahead
 from populace.kernel.bus import Frame
+from populace.kernel.notices import Heard
 from populace.kernel.rounds import Rounds
 from populace.kernel.sharing import Sharing
 from populace.kernel.snapshot import ShardState
@@ -104,6 +106,60 @@ def test_seeds_with_levers_and_their_control(monkeypatch: pytest.MonkeyPatch, le
         done.clear()
         failed += wrong([seed])
     assert failed > 5
+
+
+@pytest.fixture
+def ahead(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Members hear of those beside them alone, and begin turns early: by how many ticks, each."""
+    monkeypatch.setattr(society, "NEARBY", True)
+    undisturbed.cache_clear()
+    barrier = undisturbed(1)
+    monkeypatch.setattr(society, "AHEAD", 3)
+    undisturbed.cache_clear()
+    base = undisturbed()
+    assert (base.hashes, base.total) == (barrier.hashes, barrier.total)
+    found: list[int] = []
+    begin = Ahead._begin
+
+    def noting(self: Ahead, room: int) -> Any:
+        begun = begin(self, room)
+        found.extend(led.number - self._base for led, n in begun for _ in range(n))
+        return begun
+
+    monkeypatch.setattr(Ahead, "_begin", noting)
+    yield found
+    undisturbed.cache_clear()
+
+
+def test_seeds_of_turns_out_of_order(ahead: list[int]) -> None:
+    """Notices are lost, doubled and late as all else, and whoever crashes had turns of several ticks open."""
+    assert undisturbed(1).hashes == undisturbed(5).hashes
+    ahead.clear()
+    seeds = cases(300, 60)
+    ended = outcomes(map(faults_of, range(seeds)))
+    assert ended["same hash, nobody lost"] > seeds / 10
+    assert ended["same hash after 2 recoveries"] > seeds / 30
+    assert ended.total() == seeds
+    assert len(ahead) > 20 * seeds
+    assert max(ahead) >= 2
+
+
+def test_control_turns_out_of_order_that_wait_for_one_too_few(
+    monkeypatch: pytest.MonkeyPatch, ahead: list[int]
+) -> None:
+    init = Ahead.__init__
+
+    def hasty(self: Ahead, *args: Any, **options: Any) -> None:
+        init(self, *args, **options)
+        self._needs[self._needs > 1] -= 1
+
+    monkeypatch.setattr(Ahead, "__init__", hasty)
+    assert wrong(range(20)) > 10
+
+
+def test_control_notices_that_count_each_time_they_come(monkeypatch: pytest.MonkeyPatch, ahead: list[int]) -> None:
+    monkeypatch.setattr(Heard, "new", lambda _self, notices: notices)
+    assert wrong(range(40)) > 0
 
 
 @pytest.fixture

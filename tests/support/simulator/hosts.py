@@ -26,6 +26,7 @@ from populace.kernel.events import (
     EndRun,
     HeardAnswers,
     HeardRounds,
+    HeardShards,
     Looked,
     LookWorld,
     Observe,
@@ -37,8 +38,10 @@ from populace.kernel.events import (
     SeenColumns,
     TellAnswers,
     TellRounds,
+    TellShards,
     TickDone,
 )
+from populace.kernel.notices import Notice
 from populace.kernel.packing import read_seen, read_values
 from populace.kernel.reports import Reports
 from populace.kernel.snapshot import pack_world_state, unpack_world_state
@@ -264,6 +267,9 @@ class ShardProcess(Hosted):
                         self._ask(ask)
                 case Observe() | ObserveColumns() | LookWorld() | Attend() | TellRounds() | ClaimAsks() | TellAnswers():
                     self._begin_call(effect)
+                case TellShards(notices):
+                    for one in notices:
+                        self.post(name(one.destination), one)
                 case Proceed():
                     self.effects(self.shard.handle(effect))
                 case TickDone():
@@ -311,6 +317,9 @@ class ShardProcess(Hosted):
         self.later(self.universe.PATIENCE, self._call, call, tick, tries + 1)
 
     def hear(self, message: Any) -> None:
+        if isinstance(message, Notice):
+            self.effects(self.shard.handle(HeardShards([message])))
+            return
         if not isinstance(message, Reply) or message.caller != self.life or message.id not in self._calls:
             return
         effect = self._calls.pop(message.id)

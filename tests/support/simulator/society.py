@@ -25,6 +25,7 @@ from populace.interventions.groups import Membership
 from populace.interventions.levers import parse_lever
 from populace.interventions.resolve import resolve_levers
 from populace.kernel.environment import Environment
+from populace.kernel.influence import influence_of
 from populace.kernel.plan import Hosted, ShardPlan
 from populace.kernel.shard import NOBODY, Shard
 from support.env_support import opened
@@ -47,7 +48,8 @@ class Member(Agent):
         for message in ctx.inbox:
             self._fold(message.sender, message.tick, message.body)
             self.heard = [*self.heard[-3:], message.sender]
-        self._fold(ctx.seen["fund.total"], ctx.seen["fund.mine"])
+        if not NEARBY:
+            self._fold(ctx.seen["fund.total"], ctx.seen["fund.mine"])
         if draw.bernoulli(0.7):
             answer = await ctx.ask(f"first {self.chain}", str, purpose="first")
             self._fold(str(answer))
@@ -55,14 +57,19 @@ class Member(Agent):
             facts = {"third": (self.chain + ctx.id) % 3}
             self._fold(str(await ctx.ask("all of {third}", facts=facts, purpose="together", archetype=True)))
         if draw.bernoulli(0.4):
-            self._fold(await ctx.look("fund.paid_by", of=draw.integer(AGENTS)))
+            of = draw.integer(AGENTS)
+            if NEARBY:
+                self._fold(await ctx.look("columns.of", agents=[ctx.id, *beside(ctx.id)], fields=["chain"]))
+            else:
+                self._fold(await ctx.look("fund.paid_by", of=of))
         if TALKING:
             await self._talk(ctx)
         if draw.bernoulli(0.3):
             answer = await ctx.ask(f"second {self.chain}", str, purpose="second")
             self._fold("nothing" if isinstance(answer, Abstained) else answer)
         for _ in range(draw.integer(3)):
-            ctx.send(draw.integer(AGENTS + 1), self.chain)
+            to = draw.integer(AGENTS + 1)
+            ctx.send((ctx.id - (1, 4)[to % 2]) % AGENTS if NEARBY else to, self.chain)
         if draw.bernoulli(0.6):
             ctx.act("fund.pay", amount=self.chain % 7)
         if draw.bernoulli(0.3):
@@ -137,6 +144,19 @@ class Fund(Part):
         self.order = state["order"]
 
 
+class Till(Fund):
+    """Takes what is paid, and shows, writes and thanks nobody."""
+
+    name = "fund"
+    observe = Part.observe
+    advance = Part.advance
+
+    @action
+    def pay(self, tick: int, batch: Batch) -> None:
+        for _ in super().pay(tick, batch):
+            pass
+
+
 class Table(Part):
     """Tables of three, drawn anew in each tick; what was said there is judged by the model as the tick ends."""
 
@@ -179,8 +199,22 @@ TALKING = False
 CROWDED = False
 """Whether there is a `Crowd` beside the members; a test may have one."""
 
+NEARBY = False
+"""Whether members hear of those `beside` them alone; a test may have them do so."""
+
+AHEAD = 0
+"""How many ticks beyond the open one turns may begin in, where members hear of those beside them alone."""
+
 LEVERS = NO_LEVERS
 """What intervenes; a test may put `pulled()` here."""
+
+
+def beside(agent: int) -> list[int]:
+    """Who may influence a member."""
+    return [(agent + 1) % AGENTS, (agent + 4) % AGENTS]
+
+
+TIES = [(agent, other) for agent in range(AGENTS) for other in beside(agent)]
 
 
 def pulled() -> Levers:
@@ -208,7 +242,8 @@ def _counts() -> dict[str, int]:
 
 
 def make_environment(shards: int, attempt: int) -> Environment:
-    parts = (Fund(), Table()) if TALKING else (Fund(),)
+    fund = Till() if NEARBY else Fund()
+    parts = (fund, Table()) if TALKING else (fund,)
     columns: Any = {"chain": [1] * AGENTS}
     fields: Any = public_fields(Member)
     if CROWDED:
@@ -225,14 +260,16 @@ def make_environment(shards: int, attempt: int) -> Environment:
 def _scope() -> Scope:
     """What turns, and parts that ask, read of the run."""
     rounds = frozenset({"table"}) if TALKING else frozenset()
-    return make_scope(sum(_counts().values()), actions=frozenset({"fund.pay"}), queries=frozenset({"fund.paid_by"}),
+    queries = frozenset({"fund.paid_by", "columns.of"})
+    return make_scope(sum(_counts().values()), actions=frozenset({"fund.pay"}), queries=queries,
                       rounds=rounds, roster=Roster(_counts()))  # fmt: skip
 
 
 def make_shard(index: int, shards: int, attempt: int) -> Shard:
     plan = ShardPlan(
-        index=index, shards=shards, attempt=attempt, observes=True, live_turns=3, inbox_messages=5,
-        frame_bytes=FRAME_BYTES, record_messages=True, record_asks=True, rounds=TALKING,
+        index=index, shards=shards, attempt=attempt, observes=not NEARBY, live_turns=3, inbox_messages=5,
+        frame_bytes=FRAME_BYTES, record_messages=True, record_asks=True, rounds=TALKING, ticks=TICKS, ahead=AHEAD,
+        influence=influence_of(AGENTS, *zip(*TIES, strict=True)) if NEARBY else None,
     )  # fmt: skip
     roster = Roster(_counts())
     agents = [Member() if one < AGENTS else NOBODY for one in range(index, roster.size, shards)]
