@@ -37,7 +37,7 @@ from populace.kernel.events import Answered, Effect, HeardShards, Looked, Procee
 from populace.kernel.influence import FIELDS_OF, Influence
 from populace.kernel.notices import Heard, Outbox
 from populace.kernel.plan import ShardPlan
-from populace.kernel.tick import Tick
+from populace.kernel.tick import Known, Tick
 from populace.kernel.turn import Turn
 
 Ids = NDArray[np.int32]
@@ -194,7 +194,7 @@ class Ahead:
         """Have a tick, newly made, tell of the turns that end in it, and read public fields as of its start."""
         tick.finished.take()
         tick.number_batches(tick.number * _BATCHES)
-        tick.overlay = self.overlay
+        tick.known = self.known
 
     def refuse(self, tick: int, frames: Sequence[Frame], edge: bytes) -> None:
         """Raise ScenarioError where the world does at a tick's edge what turns cannot begin without."""
@@ -213,17 +213,22 @@ class Ahead:
         """An agent packed as it was before the first of its turns that have begun early; None for one without any."""
         return next((self._rows[at][agent] for at in sorted(self._rows) if agent in self._rows[at]), None)
 
-    def overlay(self, tick: int, looks: Sequence[Look], values: Sequence[Any]) -> Sequence[Any]:
-        """The world's replies with public fields as of the start of a tick, where the world is not there yet."""
-        for look, value in zip(looks, values, strict=True):
-            if look.query != FIELDS_OF or not isinstance(value, dict):
-                continue
-            for at, agent in enumerate(look.args["agents"]):
-                fields = next((known for of, known in reversed(self._shown.get(agent, [])) if of < tick), None)
-                if fields is not None:
-                    for name, column in value.items():
-                        column[at] = fields[name]
-        return values
+    def known(self, tick: int, looks: Sequence[Look]) -> list[Known]:
+        """What these looks are to read of public fields as of the start of a tick, where the world is not there yet.
+
+        It is known when they are put: while the world's reply is on its way, the world goes on.
+        """
+        found = []
+        for row, look in enumerate(looks):
+            named = look.args.get("agents") if look.query == FIELDS_OF else None
+            for at, agent in enumerate(named if isinstance(named, list) else ()):
+                if type(agent) is not int:
+                    continue
+                for of, fields in reversed(self._shown.get(agent, ())):
+                    if of < tick:
+                        found.append((row, at, fields))
+                        break
+        return found
 
     def drop(self) -> Counts:
         """End all turns that are alive; nothing is committed. Gives what was billed for them and those that ended."""

@@ -40,8 +40,8 @@ LOOKS: Final = 2048
 
 _NOTHING_YET: Final = Heard(-1, -1, "failed")
 
-Overlay: TypeAlias = Callable[[int, Sequence[Look], Sequence[Any]], Sequence[Any]]
-"""Gives the replies to some looks as of the start of a tick, from those that the world gave."""
+Known: TypeAlias = tuple[int, int, dict[str, Any]]
+"""Which look of some, which of the agents that it names, and that agent's public fields as of the start of a tick."""
 
 
 class Tick:
@@ -76,7 +76,8 @@ class Tick:
         self.scope = scope
         self.due = due
         self.elsewhere = 0
-        self.overlay: Overlay | None = None
+        self.known: Callable[[int, Sequence[Look]], list[Known]] | None = None
+        """Gives what looks are to read otherwise than the world may have it."""
         self.mail = mail
         self.counts = counts
         self.finished = Ended(fields, keep_asks=keep_asks)
@@ -97,8 +98,8 @@ class Tick:
         self._settled: list[tuple[Answer, str]] = []
         self._looks: list[Look] = []
         self._lookers: list[Turn] = []
-        self._looked: dict[int, list[Look]] = {}
-        """By batch, the looks themselves, where their replies are read as of another tick."""
+        self._known: dict[int, list[Known]] = {}
+        """By batch of looks, what is read as of the tick's start, whatever the world replies."""
         self._unattended = rounds and bool(due)
         self._members: frozenset[int] = frozenset()
         self._exchanging: dict[int, Turn] = {}
@@ -175,10 +176,11 @@ class Tick:
                     self._settled.clear()
             case Looked(batch, values):
                 if batch in self._looking:
-                    replies: Sequence[Any] = values
-                    if self.overlay is not None:
-                        replies = self.overlay(self.scope.tick, self._looked.pop(batch), values)
-                    for turn, value in zip(self._looking.pop(batch), replies, strict=True):
+                    for row, at, fields in self._known.pop(batch, ()):
+                        if isinstance(values[row], dict):
+                            for name, column in values[row].items():
+                                column[at] = fields[name]
+                    for turn, value in zip(self._looking.pop(batch), values, strict=True):
                         self._file(turn, turn.step(value))
             case Seen(values):
                 if self._blind:
@@ -262,8 +264,8 @@ class Tick:
         if self._looks and (len(self._looks) >= LOOKS or not (more or self._proceeding)):
             self._batches += 1
             self._looking[self._batches] = self._lookers
-            if self.overlay is not None:
-                self._looked[self._batches] = self._looks
+            if self.known is not None and (known := self.known(self.scope.tick, self._looks)):
+                self._known[self._batches] = known
             effects.append(LookWorld(self._batches, self._looks))
             self._looks, self._lookers = [], []
         if self._asks:
@@ -319,7 +321,7 @@ class Tick:
 
     def _join(self, turn: Turn, ask: Ask) -> None:
         """A turn asks together with others."""
-        if self.overlay is not None:
+        if self.known is not None:
             raise ScenarioError(
                 f"{type(turn.agent).__name__}: asks by archetype, which is an ask of everybody in the tick, and turns "
                 "of this run do not wait for everybody: ask without `archetype`, or run tick by tick with "
