@@ -1,6 +1,7 @@
 """How much sooner a run ends where turns wait for those who influence them alone: makespan beside the lower bound.
 
     python benchmarks/out_of_order.py [--agents N] [--degree N] [--slots N] [--slow N] [--sigma F] [--ticks N]
+        [--shards N]
 
 Agents are asked once a tick, and each of `--degree` others, drawn by lot, may influence it. Calls take a log-normal
 time with a median of 1 s, `--slots` of them at once; the call that is waited for longest in ticks goes first. The clock
@@ -180,8 +181,8 @@ def play(options: argparse.Namespace, ahead: int) -> tuple[float, float, float, 
     host.build_gateway = lambda *_args, **_options: model  # type: ignore[assignment]
     settings = load_settings(
         model__kind="scripted", agents=options.agents, ticks=options.ticks, seed=options.seed, journal="off",
-        limits__ticks_ahead=ahead, society__degree=options.degree, record__messages=False, record__asks=False,
-        record__actions=False, record__ties=False,
+        limits__ticks_ahead=ahead, shards=options.shards, society__degree=options.degree, record__messages=False,
+        record__asks=False, record__actions=False, record__ties=False,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=VirtualLoop) as runner:
         coordinator = Coordinator(find_society(__file__), settings, LocalTransport(), Path(folder))
@@ -208,6 +209,7 @@ def main() -> None:
     parser.add_argument("--slow", type=int, default=0, help="how many of the slots take ten times as long")
     parser.add_argument("--sigma", type=float, default=1.0)
     parser.add_argument("--ticks", type=int, default=30)
+    parser.add_argument("--shards", type=int, default=1, help="in one process, with the slots in common")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--ahead", type=int, nargs="+", default=[0, 2, 4, 8, 16])
     options = parser.parse_args()

@@ -250,11 +250,10 @@ class Ahead:
 
     def _put_down(self, opened: Tick | None) -> None:
         """Take what turns that have ended made; who may go on then is made ready."""
-        for one in ([] if opened is None else [opened], list(self._led.values())):
-            for tick in one:
-                if turns := tick.finished.take():
-                    self._means.keep([turn.id for turn in turns])
-                    self._take(tick.number, turns)
+        for tick in [*([] if opened is None else [opened]), *self._led.values()]:
+            if tick.finished.any_fresh and (turns := tick.finished.take()):
+                self._means.keep([turn.id for turn in turns])
+                self._take(tick.number, turns)
 
     def _take(self, tick: int, turns: Sequence[Turn]) -> None:
         sent, size, outbox = self._sent.setdefault(tick, {}), len(self._done), self._outbox

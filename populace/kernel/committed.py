@@ -81,6 +81,11 @@ class Ended:
         if len(self._turns) >= STRIDE:
             self._put_down()
 
+    @property
+    def any_fresh(self) -> bool:
+        """Whether any turn has ended since the last `take`."""
+        return bool(self._turns or self._fresh)
+
     def take(self) -> list[Turn]:
         """Put down all that have ended, and give those that have since the last time; from the first call on."""
         if self._fresh is None:

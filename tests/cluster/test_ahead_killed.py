@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import math
 import random
 import re
@@ -28,35 +30,46 @@ GOSSIPS = str(Path(__file__).parent.parent / "support" / "gossips.py")
 AGENTS, TICKS = 24, 8
 CALLS = AGENTS * TICKS
 BARRIER = {"limits__ticks_ahead": 0}
-MEDIAN_S, SIGMA, LONGEST_S = 0.02, 1.0, 0.5
+MEDIAN_S, SIGMA, LONGEST_S, PATIENCE_S = 0.02, 1.0, 0.3, 60.0
 
 
 class Uneven(Provider):
     """Answers after log-normal times, drawn from the call's content, and knows of which ticks calls are open.
 
-    It strikes only where calls of `ticks` ticks are.
+    The first call of agent 0 in tick `holding` is answered once one has arrived of a tick that is two later, or after a
+    long time; it strikes only while calls that far apart are open.
     """
 
-    def __init__(self, *args: Any, ticks: int = 1, **options: Any) -> None:
+    def __init__(self, *args: Any, holding: int = -1, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.ticks = ticks
+        self.holding = holding
         self.open_ticks: Counter[int] = Counter()
-        self.most_ticks = 0
-        self.struck_at: list[int] = []
+        self.spread = 0
+        self.most_spread = 0
+        self.released = asyncio.Event()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        tick = int(re.search(r"tick (\d+):", await request.text()).group(1))  # type: ignore[union-attr]
+        found = re.search(r"tick (\d+): agent (\d+),", await request.text())
+        assert found is not None
+        tick, agent = map(int, found.groups())
         self.open_ticks[tick] += 1
-        self.most_ticks = max(self.most_ticks, len(+self.open_ticks))
+        self.spread = tick - min(+self.open_ticks)
+        self.most_spread = max(self.most_spread, self.spread)
         try:
-            return await super()._handle(request)
+            response = await super()._handle(request)
+            if (tick, agent) == (self.holding, 0):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.released.wait(), PATIENCE_S)
+            return response
         finally:
             self.open_ticks[tick] -= 1
 
     def _act_on(self, seen: Seen) -> Act:
-        if self.planned and seen.nth >= self.planned[0][0] and len(+self.open_ticks) >= self.ticks:
-            self.struck_at.append(len(+self.open_ticks))
-            self._strike(self.planned[0][1])
+        if self.spread >= 2:
+            if self.planned and seen.nth >= self.planned[0][0]:
+                self._strike(self.planned[0][1])
+            if not self.planned:
+                self.released.set()
         share = (int.from_bytes(name_of(seen)[:4], "big") + 0.5) / 2**32
         latency_s = MEDIAN_S * math.exp(SIGMA * NormalDist().inv_cdf(share))
         return Act(latency_s=min(self.stretch * latency_s, LONGEST_S))
@@ -73,7 +86,7 @@ def barrier(tmp_path_factory: Any) -> tuple[dict[str, Any], Path]:
     out = tmp_path_factory.mktemp("barrier")
     with Uneven() as provider:
         manifest = run_here(out, GOSSIPS, **options(provider, **BARRIER))
-        assert provider.most_ticks == 1
+        assert provider.most_spread == 0
         assert provider.calls == CALLS
     return manifest, out
 
@@ -90,9 +103,9 @@ def same(out: Path, barrier: tuple[dict[str, Any], Path]) -> None:
 def test_calls_of_several_ticks_are_open_at_once_and_the_run_is_the_same(
     tmp_path: Path, barrier: Any, shards: int
 ) -> None:
-    with Uneven() as provider:
+    with Uneven(holding=1) as provider:
         run_here(tmp_path, GOSSIPS, **options(provider, shards=shards))
-        assert provider.most_ticks >= 3
+        assert provider.most_spread >= 2, "calls of a tick were open while one of two ticks before was"
         assert provider.calls == CALLS
     same(tmp_path, barrier)
 
@@ -113,19 +126,16 @@ def test_control_turns_that_begin_one_dependency_early_are_caught(
     assert other["trace_hash"] != barrier[0]["trace_hash"]
 
 
-def ended_elsewhere(
-    out: Path, cwd: Path, how: signal.Signals, shards: int, nth: int = 70, stretch: float = 1.0
-) -> tuple[Uneven, int]:
+def ended_elsewhere(out: Path, cwd: Path, how: signal.Signals, shards: int, nth: int = 70) -> tuple[Uneven, int]:
     """A run of the command line that a signal ends while calls of several ticks are open, and is then resumed here."""
-    with Uneven([(nth, "the driver")], stretch, how, ticks=3) as provider:
+    with Uneven([(nth, "the driver")], how=how, holding=nth // AGENTS) as provider:
         args = ["run", GOSSIPS, "--out", str(out), "--seed", "7", "--set", "limits.failed_turns=1.0"]
         for key, value in options(provider, shards=shards).items():
             args += ["--set", f"{key.replace('__', '.')}={value}"]
         command = Command(*args, cwd=cwd)
         provider.victims = lambda _: ([command.process.pid], [])
         code = command.wait()
-        assert provider.struck_at, command.errors
-        assert provider.struck_at[-1] >= 3
+        assert provider.done, command.errors
         if how == signal.SIGKILL:
             assert code == -9
             assert not (out / "manifest.json").exists()
@@ -167,9 +177,9 @@ def test_an_interrupt_closes_all_open_ticks_and_what_is_saved_can_be_forked(tmp_
 
 @pytest.mark.ray
 def test_a_shard_on_ray_that_is_killed_with_several_ticks_open(tmp_path: Path, ray_cluster: Any, barrier: Any) -> None:
-    with Uneven([(70, "shard 1")], ticks=2) as provider:
+    with Uneven([(70, "shard 1")], holding=2) as provider:
         manifest, _ = run_on_ray(tmp_path / "run", provider, GOSSIPS, **options(provider, shards=2))
-        assert provider.struck_at[-1] >= 2
+        assert provider.done
         assert provider.calls - CALLS == len(provider.twice()) <= provider.done[0].slots
     assert manifest["attempt"] == 1
     same(tmp_path / "run", barrier)
@@ -181,7 +191,7 @@ def test_a_shard_on_ray_that_is_killed_with_several_ticks_open(tmp_path: Path, r
 def test_kills_by_seed(tmp_path: Path, barrier: Any, seed: int) -> None:
     draw = random.Random(seed)
     provider, _ = ended_elsewhere(
-        tmp_path / "run", tmp_path, signal.SIGKILL, draw.choice((1, 2, 3)), draw.randrange(10, CALLS - 60)
+        tmp_path / "run", tmp_path, signal.SIGKILL, draw.choice((1, 2, 3)), draw.randrange(10, CALLS - 72)
     )
     same(tmp_path / "run", barrier)
     assert provider.calls - CALLS == len(provider.twice()) <= provider.done[0].slots
