@@ -14,6 +14,7 @@ from populace.agents.facts import SHARED_FIRST
 from populace.core.records import DEFAULT_ROLE, ROLE_NAME
 from populace.interventions.levers import Lever
 from populace.settings.batching import BatchSettings
+from populace.settings.rates import RequestRate, TokenRate
 from populace.settings.surrogate import SurrogateSettings
 from populace.settings.surveys import SurveySettings
 from populace.settings.watching import LogSettings, TraceSettings
@@ -102,8 +103,8 @@ class RoleEndpoint(_Section):
     api_key_env: str | None = None
     api_key_file: File | None = None
     concurrency: Count | None = None
-    requests_per_minute: PositiveFloat | None = None
-    tokens_per_minute: PositiveFloat | None = None
+    requests_per_minute: RequestRate | None = None
+    tokens_per_minute: TokenRate | None = None
     timeout_s: PositiveFloat | None = None
     retries: Annotated[int, Field(ge=0, le=1000)] | None = None
     outage_s: PositiveFloat | None = None
@@ -225,8 +226,8 @@ class EndpointSettings(_Section):
     api_key_env: str = "OPENAI_API_KEY"
     api_key_file: File | None = None
     concurrency: Count = 64
-    requests_per_minute: PositiveFloat | None = None
-    tokens_per_minute: PositiveFloat | None = None
+    requests_per_minute: RequestRate | None = None
+    tokens_per_minute: TokenRate | None = None
     timeout_s: PositiveFloat = 60.0
     retries: Annotated[int, Field(ge=0, le=1000)] = 3
     outage_s: PositiveFloat = 300.0

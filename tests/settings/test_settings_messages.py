@@ -21,6 +21,16 @@ WRONG = [
     ("model.max_token=3", ["unknown key 'model.max_token'", "Is 'max_tokens' meant?", "context_tokens"]),
     ("modl.name=3", ["unknown key 'modl'", "Is 'model' meant?"]),
     ("limits.failed_turns=2", ["'limits.failed_turns' = 2", "less than or equal to 1"]),
+    (
+        "endpoint.requests_per_minute=1e-300",
+        ["endpoint.requests_per_minute", "1e-300 a minute is less than one request"],
+    ),
+    (
+        "endpoint.requests_per_minute=0.0006",
+        ["endpoint.requests_per_minute", "0.0006 a minute is less than one request"],
+    ),
+    ("endpoint.tokens_per_minute=0.9", ["endpoint.tokens_per_minute", "0.9 a minute is less than one token"]),
+    ("model.roles.judge.endpoint.requests_per_minute=1e-9", ["requests_per_minute", "less than one request a day"]),
     ('journal="offf"', ["'journal' = \"offf\"", "'process', 'machine' or 'off'"]),
     ("society=3", ["'society' = 3", "a table"]),
     ("endpoint.replicas=[{weight=1}]", ["'endpoint.replicas.0.base_url' is missing"]),
