@@ -31,6 +31,9 @@ def resume(
     salvage: Annotated[
         bool, typer.Option(help="Go on without what a damaged journal has lost, and say what that is.")
     ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="An experiment's runs side by side; default: as experiment run.")
+    ] = None,
     trust: Annotated[bool, typer.Option(help="Run the code of a run that was not made here by you.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help=QUIET)] = False,
 ) -> None:
@@ -41,8 +44,10 @@ def resume(
     if is_experiment(run):
         if code != "recorded" or out is not None or salvage or anyway:
             raise SettingsError(f"{run}: is an experiment: it goes on as it was begun, by its recorded code")
-        _resume_experiment(run, set_ or (), trust=trust, quiet=quiet)
+        _resume_experiment(run, set_ or (), jobs=jobs, trust=trust, quiet=quiet)
         return
+    if jobs is not None:
+        raise SettingsError(f"{run}: is a run; --jobs is how many of an experiment's runs go side by side")
     if code not in ("recorded", "new"):
         raise SettingsError(f"--code {code}: is recorded (the code that the run was begun with) or new (as it is now)")
     if code == "new":
@@ -61,7 +66,7 @@ def resume(
         )  # fmt: skip
 
 
-def _resume_experiment(folder: str, assignments: Sequence[str], *, trust: bool, quiet: bool) -> None:
+def _resume_experiment(folder: str, assignments: Sequence[str], *, jobs: int | None, trust: bool, quiet: bool) -> None:
     """Go on with the experiment in a folder. Raises Untrusted where its code is somebody else's."""
     from populace.cli.experiment.shown import conducted
     from populace.experiments.front import go_on
@@ -69,5 +74,5 @@ def _resume_experiment(folder: str, assignments: Sequence[str], *, trust: bool, 
 
     check_trusted(Path(folder), trust=trust)
     with conducted(sys.stderr, quiet=quiet) as (display, stop):
-        results = go_on(Path(folder), display, stop, assignments=assignments)
+        results = go_on(Path(folder), display, stop, assignments=assignments, jobs=jobs)
     sys.stdout.write(f"{results!r}\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 from support.command import populace as command
 from support.experiments import SMALL, Seen, changed, run_here
+from typer.testing import CliRunner
 
 import populace
+from populace.cli.app import app
 from populace.core.errors import AskedToEnd, Interrupted, RunFailed, SettingsError
 from populace.experiments import design as designs
-from populace.experiments import playing
+from populace.experiments import front, playing
 from populace.experiments.design import read_design
 from populace.experiments.playing import settings_of
 from populace.experiments.schedule import Schedule
@@ -221,10 +224,24 @@ def test_the_command_runs_resumes_and_watches(ran, tmp_path):
     done = command("watch", "out", cwd=tmp_path)
     assert done.returncode == 1
     assert json.loads(done.stdout)["status"] == "unfinished"
-    done = command("resume", "out", cwd=tmp_path)
+    done = command("resume", "out", "--jobs", "3", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert json.loads(done.stderr.splitlines()[0])["jobs"] == 1, "no more than there are runs to play"
     assert hashes(tmp_path / "out").items() <= hashes(ran.folder).items()
     assert command("watch", "out", cwd=tmp_path).returncode == 0
+
+
+def test_jobs_are_of_experiments_only_and_are_handed_on(ran, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(front, "go_on", lambda *_, jobs, **__: asked.append(jobs))
+    shutil.copytree(ran.folder, tmp_path / "out")
+    for given in (["--jobs", "2"], []):
+        done = CliRunner().invoke(app, ["resume", str(tmp_path / "out"), "--trust", *given])
+        assert done.exit_code == 0, done.output
+    assert asked == [2, None]
+    refused = CliRunner().invoke(app, ["resume", str(tmp_path / "out" / "open-000"), "--jobs", "2"])
+    assert isinstance(refused.exception, SettingsError)
+    assert "--jobs is how many of an experiment's runs" in str(refused.exception)
 
 
 def test_what_somebody_else_wrote_is_not_gone_on_with(ran, tmp_path):
