@@ -51,8 +51,8 @@ class Population:
     @classmethod
     def of_defaults(cls, size: int) -> Population:
         """So many rows without a column: all fields have their defaults."""
-        made = cls({"": range(size)}, extra=[""])
-        made.columns, made.extra = {}, frozenset()
+        made = cls({"": range(min(size, 1))})
+        made.columns, made.size = {}, size
         return made
 
     @classmethod

@@ -343,6 +343,7 @@ class Coordinator:
         self._reached = barrier
         if state is None:
             record_opening(tables, job.agents, opened)
+        del opened  # its rows may be many
         if store is not None:
             await self._unless_stopped(self._transport.reach(store.checkpoints))
         await self._drive(standing, society.tick_seconds)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
+import sys
 import threading
 import time
 from collections import deque
@@ -95,6 +97,16 @@ def tune_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*SELDOM)
+
+
+def let_go() -> None:
+    """Give back to the machine what building a run left behind.
+
+    glibc keeps what is freed between what is not: of a large network and its agents as much as they take.
+    """
+    gc.collect()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None:
+        trim(0)
 
 
 @contextmanager

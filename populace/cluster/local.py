@@ -16,7 +16,7 @@ from populace.budget.amounts import NOTHING, Amount
 from populace.budget.ledger import marker
 from populace.budget.service import AccountService, LocalLink
 from populace.budget.sharing import SharedWith
-from populace.cluster.host import ShardHost, build_host, split_parcels
+from populace.cluster.host import ShardHost, build_host, let_go, split_parcels
 from populace.cluster.job import Job, build_run
 from populace.cluster.shared_limits import shared_account
 from populace.cluster.transport import Exported, Opened, Progress
@@ -134,6 +134,7 @@ class LocalTransport:
         peers = _Peers(self.hosts)
         for host in self.hosts:
             host.peers = peers
+        let_go()
         return msgspec.structs.replace(opened(environment), on_record=on_record(pasts))
 
     async def restore(self, state: RunState) -> tuple[dict[int, list[Frame]], dict[int, int]]:

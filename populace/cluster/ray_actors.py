@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 from populace.budget.ledger import marker
 from populace.budget.service import AccountService
 from populace.cluster.agreement import what_is_here
-from populace.cluster.host import PieceWriter, ShardHost, build_host, piece_writer, split_parcels, tune_collector
+from populace.cluster.host import (
+    PieceWriter,
+    ShardHost,
+    build_host,
+    let_go,
+    piece_writer,
+    split_parcels,
+    tune_collector,
+)
 from populace.cluster.job import Built, Job, build_run
 from populace.cluster.liveness import Owner, end_with
 from populace.cluster.local import add_progress, opened
@@ -162,7 +170,9 @@ class EnvironmentActor:
         """References to what each shard is given of population and world, packed."""
         assert self._built is not None
         built, self._built = self._built, None  # the population is held no longer than it takes
-        return [ray.put(pack(built.part(index, shards))) for index in range(shards)]
+        given = [ray.put(pack(built.part(index, shards))) for index in range(shards)]
+        let_go()
+        return given
 
     def restore(self, world: bytes) -> None:
         """Put the world, just started, where the run stood."""

@@ -36,6 +36,8 @@ class _Array(msgspec.Struct, frozen=True, tag="array", tag_field="is"):
 
 def _column(value: Any) -> Any:
     if isinstance(value, np.ndarray):
+        if value.dtype == object:
+            return value.tolist()
         mask = np.ma.getmaskarray(value).tobytes() if isinstance(value, np.ma.MaskedArray) else b""
         return _Array(value.dtype.newbyteorder("<").str, np.ascontiguousarray(value).tobytes(), mask)
     if isinstance(value, np.generic):

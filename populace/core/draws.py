@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Iterable, MutableSequence, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from hashlib import blake2b
+from itertools import chain, repeat
 from statistics import NormalDist
 from typing import Final, TypeVar
 
@@ -29,7 +30,6 @@ WORLD: Final = -1
 _PERSON: Final = b"populace.draws1"
 _FIELDS: Final = struct.Struct("<Qqqq").pack
 _WORD: Final = struct.Struct("<Q").unpack_from
-_EIGHT_WORDS: Final = struct.Struct("<8Q").unpack
 _TWO_WORDS: Final = struct.Struct("<2Q").unpack
 _NORMAL: Final = NormalDist()
 _UNIT: Final = 2.0**-53
@@ -153,32 +153,34 @@ class Stream:
 
 
 class LongStream(Stream):
-    """A stream of which very many numbers are drawn: the same ones, with eight words of a block read at once."""
+    """A stream of which very many numbers are drawn: the same ones, from many blocks that are hashed at once."""
 
-    __slots__ = ("_left", "before")
+    __slots__ = ("_next", "before")
 
     def __init__(self, seed: int, agent: int, tick: int, purpose: str) -> None:
         super().__init__(seed, agent, tick, purpose)
-        self._left: list[int] = []
+        self._next = chain.from_iterable(self._chunks()).__next__
         self.before: Callable[[], object] | None = None
         """What is yet to draw from it, before anything that is asked for later does."""
 
+    def _chunks(self) -> Iterator[Sequence[int]]:
+        """The words from where the stream stands, in chunks that grow."""
+        yield [_WORD(self._digest, at)[0] for at in range(self._at, 64, 8)]  # it goes on from another
+        key, block = _FIELDS(self._seed, self._agent, self._tick, 0)[:-8], self._block
+        for blocks in chain((1, 8, 64), repeat(512)):
+            numbers = np.arange(block, block + blocks, dtype="<i8").tobytes()
+            messages = [key + numbers[at : at + 8] + self._purpose for at in range(0, 8 * blocks, 8)]
+            digests = b"".join([blake2b(one, digest_size=64, person=_PERSON).digest() for one in messages])
+            block += blocks
+            yield struct.unpack(f"<{8 * blocks}Q", digests)
+
     def word(self) -> int:
         """See `Stream.word`."""
-        left = self._left
-        if not left:
-            if self._at < 64:  # it goes on from another
-                return super().word()
-            message = _FIELDS(self._seed, self._agent, self._tick, self._block) + self._purpose
-            left += _EIGHT_WORDS(blake2b(message, digest_size=64, person=_PERSON).digest())
-            left.reverse()
-            self._block += 1
-        return left.pop()
+        return self._next()
 
     def random(self) -> float:
         """See `Stream.random`."""
-        left = self._left
-        return ((left.pop() if left else self.word()) >> 11) * _UNIT
+        return (self._next() >> 11) * _UNIT
 
 
 class Draws:

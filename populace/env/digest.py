@@ -82,6 +82,14 @@ class RowDigests:
             part = slice(start, start + _CHUNK)
             self._total += self.rows(index[part], *(column[part] for column in values)).sum(axis=1, dtype=np.uint64)
 
+    def total(self) -> Words:
+        """What the digests of all rows add up to, two words; for `add_total` of a table with the same columns."""
+        return self._total.copy()
+
+    def add_total(self, total: Words) -> None:
+        """Rows whose digests add up to this are there now."""
+        self._total += total
+
     def remove(self, index: NDArray[np.integer], *values: NDArray[Any]) -> None:
         """These rows, which had these values, are gone."""
         self._total -= self.rows(index, *values).sum(axis=1, dtype=np.uint64)
@@ -90,9 +98,10 @@ class RowDigests:
         """The rows' digests, (2, n)."""
         mixed = (_index(index) * self._spread) + self._start
         if values:
-            given = np.empty((2, len(values), len(index)), np.uint64)
+            alike = len(index) > 0 and all(column.strides == (0,) for column in values)
+            given = np.empty((2, len(values), 1 if alike else len(index)), np.uint64)
             for at, column in enumerate(values):
-                given[:, at] = column_words(column)
+                given[:, at] = column_words(column[:1] if alike else column)
             given += self._add
             given *= self._times
             given ^= given >> _HALF

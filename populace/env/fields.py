@@ -72,7 +72,7 @@ class Fields(Part):
                     raise ScenarioError(f"public field '{name}': its type is float, int, bool or str, not {kind!r}")
                 if name not in given.get(of, ()):
                     raise ScenarioError(f"public field '{name}': the opening has no initial values for it")
-                now[of][name] = _column(name, kind, given[of][name], len(self.roster.members(of))).copy()
+                now[of][name] = _column(name, kind, given[of][name], len(self.roster.members(of)))
         self._take(now, {of: {name: one.copy() for name, one in columns.items()} for of, columns in now.items()})
 
     @property
@@ -151,6 +151,7 @@ class Fields(Part):
                 if self._digests:
                     self._digests[self._key(of, name)].put(self.roster.places(own), own, new)
                     self._start_digests[self._key(of, name)].add(own, new)
+            self._start[of] = _sealed(self._start[of])
         self._show()
         return ids
 
@@ -299,17 +300,17 @@ class Fields(Part):
         now, start = (
             {
                 of: {
-                    name: _column(name, kind, given[key][of][name], len(self.roster.members(of))).copy()
+                    name: read(name, kind, given[key][of][name], len(self.roster.members(of)))
                     for name, kind in fields.items()
                 }
                 for of, fields in self._types.items()
             }
-            for key in ("now", "start")
+            for key, read in (("now", _column), ("start", _start_column))
         )
         self._take(now, start)
 
     def _take(self, now: dict[str, Columns], start: dict[str, Columns]) -> None:
-        self._now, self._start = now, start
+        self._now, self._start = now, {of: _sealed(columns) for of, columns in start.items()}
         self._digests, self._start_digests = {}, {}
         self._show()
 
@@ -383,6 +384,14 @@ def _column(name: str, kind: type, values: Sequence[Any] | NDArray[Any], size: i
     return given.astype(_DTYPES[kind])
 
 
+def _start_column(name: str, kind: type, values: Sequence[Any] | NDArray[Any], size: int) -> NDArray[Any]:
+    """The same; an array that nobody can write to stands for itself."""
+    column = values if isinstance(values, np.ndarray) and values.shape == (size,) else None
+    if column is None or column.dtype != _DTYPES[kind] or column.flags.writeable or column.base is not None:
+        return _column(name, kind, values, size)
+    return column
+
+
 def _join(digests: Mapping[str, RowDigests]) -> bytes:
     return join_digests(*(digests[key].digest() for key in sorted(digests)))
 
@@ -392,7 +401,17 @@ def _shown(column: NDArray[Any]) -> Any:
 
 
 def _plain(columns: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    return {name: column.tolist() if column.dtype == object else column.copy() for name, column in columns.items()}
+    return {
+        name: column.tolist() if column.dtype == object else column.copy() if column.flags.writeable else column
+        for name, column in columns.items()
+    }
+
+
+def _sealed(columns: Columns) -> Columns:
+    """Columns that nobody can write to from now on, but for those of str: whoever keeps them need not copy them."""
+    for column in columns.values():
+        column.flags.writeable = column.dtype == object
+    return columns
 
 
 def _read_only(values: NDArray[Any]) -> NDArray[Any]:

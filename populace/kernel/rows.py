@@ -130,7 +130,8 @@ def part_rows(world: World, wanted: Collection[str], *, opening: bool = False) -
         for table, columns in guard(f"part '{part.name}', table_rows", part.table_rows, opening).items():
             count = len(next(iter(columns.values())))
             if table in wanted and count:
-                rows = {"tick": np.full(count, world.tick, np.int32), "part": [part.name] * count, **columns}
+                tick, name = np.array(world.tick, np.int32), np.array(part.name, object)
+                rows = {"tick": np.broadcast_to(tick, count), "part": np.broadcast_to(name, count), **columns}
                 found[table] = join(found[table], rows) if table in found else rows
     return found
 

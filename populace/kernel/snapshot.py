@@ -24,6 +24,7 @@ from populace.core.trace import WorldHashes
 from populace.env.fields import Fields
 from populace.kernel.blocks import Block, Rows, Shape, decode_block, encode_block, room_for
 from populace.kernel.bus import Frame, Outgoing, route
+from populace.kernel.patches import is_frozen
 
 _WORLD: Final = "world"
 _COLUMNS: Final = "columns"
@@ -296,11 +297,15 @@ def pack_world_state(state: dict[str, Any]) -> bytes:
 
 
 def copied_world_state(state: dict[str, Any]) -> dict[str, Any]:
-    """What another process would read of a world's state, a block at a time. Raises StorageError as packing it does."""
+    """What another process would read of a world's state, a block at a time. Raises StorageError as packing it does.
+
+    An array that nobody can write to stands for itself.
+    """
     blocks = {}
     for name, block in flatten(_WORLD, state).items():
         shape, data = encode_block(name, block)
-        blocks[name] = _read(shape, data)
+        sealed = isinstance(block, np.ndarray) and is_frozen(block) and shape.kind == "array"
+        blocks[name] = block if sealed else _read(shape, data)
     copied: dict[str, Any] = unflatten(_WORLD, blocks)
     return copied
 

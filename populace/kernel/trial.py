@@ -13,17 +13,19 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from types import CellType, FunctionType, MethodType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from populace.core.containers import fields_of
 from populace.core.errors import NotKept, ScenarioError, StorageError
 from populace.core.text import shown_value
 from populace.env import World
 from populace.env.part import Part, handlers
-from populace.kernel.blocks import encode_block
+from populace.kernel.blocks import Shape, encode_block
+from populace.kernel.patches import is_frozen
 from populace.kernel.snapshot import copied_world_state, flatten
 
 SHOWN_AGENTS: Final = 256
@@ -81,7 +83,7 @@ def try_world(world: World, again: World) -> None:
         raise NotKept(f"the world cannot be saved: {error}") from None
     del state
     for name, block in _blocks(again, again.state()).items():
-        if blocks.get(name) != block:
+        if not _alike(blocks.get(name), block):
             raise NotKept(f"{_named(name)} is another after `restore`. {_NEXT}")
     ids = np.unique(np.linspace(0, world.agents - 1, SHOWN_AGENTS).astype(np.int32))
     for one, two, agent in zip(world.observe(ids), again.observe(ids), ids.tolist(), strict=True):
@@ -110,19 +112,44 @@ def _compare(part: Part, again: Part) -> None:
             raise NotKept(f"part '{part.name}': self.{name} is another once the part is restored. {_NEXT}")
 
 
-def _blocks(world: World, state: Mapping[str, Any]) -> dict[str, tuple[Any, bytes]]:
-    """Digests of the parts' states, by part and place: two copies of the largest would be most of a world."""
-    found: dict[str, tuple[Any, bytes]] = {}
+def _blocks(world: World, state: Mapping[str, Any]) -> dict[str, _Block]:
+    """The parts' states, by part and place: digests, since two copies of the largest would be most of a world.
+
+    An array that nobody can write to is kept as it is, and its digest is taken once it is needed.
+    """
+    found: dict[str, _Block] = {}
     for name in world.parts:
         try:
             for place, block in flatten(name, state["parts"][name]).items():
                 shape, data = encode_block(place, block)
-                found[place] = shape, blake2b(data, digest_size=32).digest()
+                if isinstance(block, np.ndarray) and is_frozen(block):
+                    found[place] = _Block(shape, block)
+                else:
+                    found[place] = _Block(shape, blake2b(data, digest_size=32).digest())
         except StorageError as error:
             code = getattr(type(world.parts[name]).state, "__code__", None)
             where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
             raise NotKept(f"part '{name}', state{where}: {error}") from None
     return found
+
+
+class _Block(NamedTuple):
+    """A place of a part's state: its shape, and the array itself where nobody can write to it, else a digest."""
+
+    shape: Shape
+    held: NDArray[Any] | bytes
+
+    def digest(self) -> bytes:
+        """32 bytes over what it holds."""
+        if isinstance(self.held, bytes):
+            return self.held
+        return blake2b(encode_block("", self.held)[1], digest_size=32).digest()
+
+
+def _alike(one: _Block | None, other: _Block) -> bool:
+    if one is None or one.shape != other.shape:
+        return False
+    return one.held is other.held or one.digest() == other.digest()
 
 
 def _named(place: str) -> str:

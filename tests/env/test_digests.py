@@ -16,6 +16,7 @@ from populace.core.errors import ScenarioError
 from populace.env import Batch, Clock, Feed, Network, Part, RowDigests, World, action
 from populace.env.digest import column_words, state_digest, text_words
 from populace.env.feed.posts import Posts
+from populace.env.network.csr import _THERE
 from populace.env.part import Opening
 
 AGENTS, KEEP = 5, 4
@@ -229,3 +230,30 @@ def test_columns_and_tables_are_told_apart_and_nan_is_one_value():
     assert len(set(column_words(nans).tolist())) == 1
     assert column_words(np.array([0.0]))[0] != column_words(np.array([-0.0]))[0]
     assert len({tuple(pair) for pair in text_words(["", "a", "b", "\ud800"]).T.tolist()}) == 4
+
+
+@pytest.mark.parametrize("weigh", [True, False])
+def test_ties_that_stand_in_two_worlds_are_one_and_digested_once_until_they_change(weigh: bool) -> None:
+    made = Network.watts_strogatz(Setup(40), neighbours=4, rewire=0.3)
+    one, other = opened(40, made), opened(40, Network([], []))
+    before = one.digests()
+    state = one.network.state()
+    other.network.restore(state | ({"weights": np.full(len(state["targets"]), 2.0)} if weigh else {}))
+    assert (other.network.out is one.network.out) is not weigh
+    assert (other.digests() == before) is not weigh
+    target = next(to for to in range(1, 40) if not one.network.out.has(0, to))
+    one.resolve(acts((0, "network.follow", {"target": target})), digests=True)
+    assert one.network.out is not other.network.out
+    assert one.network.out.has(0, target)
+    assert not other.network.out.has(0, target)
+    kept, whole = one.digests(), opened(40, Network([], []))
+    whole.network.restore({name: column.copy() for name, column in one.network.state().items()})
+    assert kept["network"] == whole.digests()["network"] != before["network"]
+
+
+def test_control_rows_that_are_shared_by_their_targets_alone_lose_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("populace.env.network.part.rows_of", lambda offsets, targets, weights: _THERE[id(targets)])
+    one, other = opened(40, Network.watts_strogatz(Setup(40), neighbours=4, rewire=0.3)), opened(40, Network([], []))
+    state = one.network.state()
+    other.network.restore(state | {"weights": np.full(len(state["targets"]), 2.0)})
+    assert other.network.out.weights.tolist() != [2.0] * len(state["targets"])

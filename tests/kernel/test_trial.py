@@ -11,7 +11,8 @@ from support.running import settings_of
 from populace.cluster.job import build_run, lever_notes, plan_job
 from populace.core.errors import ScenarioError
 from populace.data.societies import find_society
-from populace.kernel.trial import is_sample
+from populace.env import World
+from populace.kernel.trial import is_sample, try_world
 from populace.runs.courses import resume_course
 
 SOCIETY = """
@@ -89,6 +90,13 @@ AT_THE_START = {
     "a set": ({"state": STATE.replace(PAID, 'self.paid, "met": {1}}')}, r"state \(.*payers\.py:32\): .*'fund/met'"),
     "an object": ({"state": STATE.replace(PAID, 'self.paid, "o": object()}')}, r"'fund/o'"),
     "a restore that errs": ({"state": STATE.replace(GIVEN, "self.paid + 1.0")}, r"state\(\) gives as 'paid'"),
+    "a restore that errs in what nobody writes to": (
+        {
+            "open": "self.q = np.arange(3.0); self.q.flags.writeable = False",
+            "state": STATE.replace(PAID, 'self.paid, "q": self.q}').replace(GIVEN, GIVEN + '; self.q = state["q"] + 1'),
+        },
+        r"state\(\) gives as 'q'",
+    ),
     "a constant that is drawn anew": ({"open": "self.place = id(opening)"}, r"self\.place is another"),
     "kept parameters": ({"open": "self.dials = opening.parameters"}, r"keeps .* parameters, as self\.dials"),
     "kept in a function": ({"open": "self.f = {'x': [lambda: opening.parameters]}"}, r"as self\.f\['x'\]\[0\]"),
@@ -148,3 +156,21 @@ def test_a_part_that_copies_a_parameter_which_a_lever_sets_is_refused(tmp_path: 
 
 def test_a_world_is_tried_after_the_first_tick_and_ever_more_seldom() -> None:
     assert [tick for tick in range(70) if is_sample(tick)] == [1, 4, 16, 64]
+
+
+def test_an_array_that_nobody_can_write_to_is_no_copy_in_the_world_that_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = STATE.replace(PAID, 'self.paid, "q": self.q}').replace(GIVEN, GIVEN + '; self.q = state["q"]')
+    scenario = written(tmp_path, open="self.q = np.arange(3.0); self.q.flags.writeable = False", state=keep)
+    tried: list[tuple[World, World]] = []
+
+    def noted(world: World, again: World) -> None:
+        try_world(world, again)
+        tried.append((world, again))
+
+    monkeypatch.setattr("populace.kernel.environment.try_world", noted)
+    built(scenario)
+    ((world, again),) = tried
+    assert again.fund.q is world.fund.q
+    assert again.fund.paid is not world.fund.paid

@@ -24,6 +24,7 @@ from populace.core.errors import BusError, DiskFull, PopulaceError, SettingsErro
 from populace.core.tables import TABLES
 from populace.settings import Record
 from populace.store.tables.columns import body_text, convert
+from populace.store.tables.files import Sheet
 from populace.store.tables.tables import Tables, outcome_series, panel, read_table
 
 FIELDS = {"attitude": float, "group": int, "voted": bool, "why": str}
@@ -170,6 +171,42 @@ def test_rows_reach_the_disk_in_groups_as_they_come(tmp_path: Path) -> None:
     file = pq.ParquetFile(tmp_path / "messages.parquet")
     assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [24] * 5
     assert file.read().column("tick_sent").to_pylist() == [tick for tick in range(10) for _ in range(12)]
+
+
+def _ties(count: int) -> dict[str, object]:
+    tick, name = np.array(0, np.int32), np.array("network", object)
+    ids = np.arange(count, dtype=np.int32)
+    of = {"tick": np.broadcast_to(tick, count), "part": np.broadcast_to(name, count)}
+    return {**of, "source": ids, "target": ids[::-1], "weight": np.ones(count)}
+
+
+@pytest.mark.parametrize("agents", [np.arange(100), np.arange(100)[::-1], np.zeros(100, int)])
+def test_a_large_batch_makes_the_table_that_it_made_as_one(
+    tmp_path: Path, agents: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = {"tick": np.full(100, 3), "agent": agents, "attitude": np.arange(100.0)}
+
+    def write(out: Path) -> None:
+        tables = Tables(out, {"attitude": float}, Record(), group_rows=24)
+        tables.add("agents", dict(batch))
+        tables.add("ties", _ties(100))
+        tables.close()
+
+    write(tmp_path / "groups")
+    monkeypatch.setattr(Sheet, "_is_in_order", lambda self, columns: False)
+    write(tmp_path / "whole")
+    for name in ("agents", "ties"):
+        assert read_table(tmp_path / "groups", name).equals(read_table(tmp_path / "whole", name))
+    assert read_table(tmp_path / "groups", "ties").column("part").to_pylist() == ["network"] * 100
+
+
+def test_control_a_batch_out_of_order_is_not_taken_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Sheet, "_is_in_order", lambda self, columns: True)
+    tables = Tables(tmp_path, {"attitude": float}, Record(), group_rows=24)
+    agents = np.arange(100)[::-1]
+    tables.add("agents", {"tick": np.full(100, 3), "agent": agents, "attitude": np.arange(100.0)})
+    tables.close()
+    assert read_table(tmp_path, "agents").column("agent").to_pylist() != sorted(agents.tolist())
 
 
 def test_long_rows_are_written_by_their_bytes(tmp_path: Path) -> None:

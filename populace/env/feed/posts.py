@@ -231,7 +231,8 @@ class Posts:
         if digests is None:
             digests = self._digests = _Digests()
             digests.written = self.ids().tolist()
-            digests.authors = list(range(len(self.last)))
+            everyone = np.arange(len(self.last))
+            digests.last.put(everyone, everyone, self.last)
             for post in digests.written:
                 likers = self._likers[post % self.keep] or ()
                 digests.liked += [post] * len(likers)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,15 +15,18 @@ class Csr:
     """Edges sorted by (source, target), without repeats.
 
     `offsets` (int64, agents + 1) bounds each source's slice of `targets` (int32) and `weights` (float64). Treat
-    all three as read-only: `edit` gives new ones.
+    all three as read-only: `edit` gives new ones. `totals` keeps what follows from all edges, for who works that out.
     """
 
-    __slots__ = ("offsets", "targets", "weights")
+    __slots__ = ("__weakref__", "offsets", "targets", "totals", "weights")
 
     def __init__(self, offsets: NDArray[np.int64], targets: NDArray[np.int32], weights: NDArray[np.float64]) -> None:
         self.offsets = offsets
         self.targets = targets
         self.weights = weights
+        self.totals: dict[int, NDArray[np.uint64]] = {}
+        if not targets.flags.writeable:
+            _THERE[id(targets)] = self
 
     @property
     def size(self) -> int:
@@ -92,6 +96,19 @@ class Csr:
         offsets = self.offsets.copy()
         offsets[1:] += np.cumsum(change)
         return Csr(frozen(offsets), frozen(_filled(old, targets, target[new])), _filled(old, weights, given[new]))
+
+
+_THERE: Final[WeakValueDictionary[int, Csr]] = WeakValueDictionary()
+"""Rows whose targets nobody can write to, by the id of these."""
+
+
+def rows_of(offsets: NDArray[np.int64], targets: NDArray[np.int32], weights: NDArray[np.float64]) -> Csr:
+    """The rows of these columns: those that are there already, where these are the very columns that they have."""
+    there = _THERE.get(id(targets))
+    if there is None or there.targets is not targets or there.offsets is not offsets or offsets.flags.writeable:
+        return Csr(offsets, targets, weights)
+    alike = there.weights is weights or (is_one(weights) and is_one(there.weights))
+    return there if alike else Csr(offsets, targets, weights)
 
 
 def _filled(old: NDArray[np.bool_], kept: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:

@@ -51,6 +51,7 @@ class _Generator:
         self.random = stream.random
         self.gauss = stream.normal
         self._stream = stream
+        self._word = stream.word
 
     def randint(self, low: int, high: int) -> int:
         return low + self._stream.integer(high - low + 1)
@@ -58,7 +59,7 @@ class _Generator:
     def getrandbits(self, bits: int) -> int:
         if not 0 < bits <= 64:
             raise ValueError(f"getrandbits gives 1 to 64 bits, not {bits}")
-        return self._stream.word() >> (64 - bits)
+        return self._word() >> (64 - bits)
 
 
 @contextmanager

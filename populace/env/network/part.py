@@ -13,7 +13,7 @@ from populace.core.errors import ScenarioError
 from populace.env.digest import RowDigests, join_digests
 from populace.env.network import graphs, homophily
 from populace.env.network.assortativity import assortativity
-from populace.env.network.csr import Csr, build, compact, frozen, is_one, ones
+from populace.env.network.csr import Csr, build, compact, frozen, is_one, ones, rows_of
 from populace.env.network.graphs import Setup
 from populace.env.part import Batch, Opening, Part, action, query
 
@@ -336,10 +336,23 @@ class Network(Part):
     def digest(self) -> bytes:
         """16 bytes over the edges. The first takes all of them; from then on only those that change."""
         if self._digests is None:
-            self._digests = RowDigests("edges", "weight")
-            keys = self._out.sources().astype(np.int64) * self._key_base + self._out.targets
-            self._digests.add(keys, self._out.weights)
+            self._digests = self._digests_of_all()
         return join_digests(self.size, self._digests.digest())
+
+    def _digests_of_all(self) -> RowDigests:
+        """The digests of all edges; of rows that another network has too they are taken once."""
+        rows, base, digests = self._out, self._key_base, RowDigests("edges", "weight")
+        if base in rows.totals:
+            digests.add_total(rows.totals[base])
+            return digests
+        for start in range(0, rows.size, _CHUNK):
+            offsets = rows.offsets[start : start + _CHUNK + 1]
+            keys = np.repeat(np.arange(start, start + len(offsets) - 1) * base, np.diff(offsets))
+            keys += rows.targets[offsets[0] : offsets[-1]]
+            digests.add(keys, rows.weights[offsets[0] : offsets[-1]])
+        if not rows.targets.flags.writeable:
+            rows.totals[base] = digests.total()
+        return digests
 
     def _take_edits(self, pairs: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
         """Old edges out of the digest, new ones in."""
@@ -409,7 +422,7 @@ class Network(Part):
         self._size = self.world.agents
         targets = _own(state["targets"], np.int32)
         weights = np.array(state["weights"], np.float64)
-        self._out = Csr(
+        self._out = rows_of(
             _own(state["offsets"], np.int64), targets, compact(weights) if len(weights) else ones(len(targets))
         )
         self._in = None
@@ -420,6 +433,8 @@ class Network(Part):
 _EMPTY = build(1, [], [], None, "Network")
 _HEAVIEST = 1e300
 _MOST_AGENTS = 2**31
+_CHUNK = 8192
+"""Agents whose edges' digests are taken at once."""
 
 
 def _own(column: Any, dtype: Any) -> NDArray[Any]:
