@@ -59,6 +59,7 @@ SCRIPTS = {
     "headline": Script("--agents 2000 --interactions 300000", "--agents 40 --interactions 300 --transport local"),
     "scaling": Script("--agents 1000 --ticks 24", "--only feed --agents 60 --ticks 9"),
     "crowd": Script("--agents 200000 --dormant 0", "--agents 20000 --dormant 0"),
+    "long_run": Script("--agents 200 --ticks 3000", "--agents 60 --ticks 400"),
     "slow_calls": Script("--repeats 1", "--agents 10 --asks 3 --repeats 1"),
     "page": Script(
         "--agents 100000 --ticks 50 --rounds 2 --only views", "--agents 5000 --ticks 180 --rounds 1 --only views"

@@ -3,11 +3,13 @@
     python benchmarks/crowd.py [--agents 1000000] [--dormant 10000000] [--shards N] [--transport local|ray]
 
 Each row is a run of the command line in processes of its own, with journal and checkpoints on: agents with three
-public fields in a network of mean degree 20, with a feed. First 1 % of them are active in a tick, then 10 %; an active
-one reads three posts of those it follows, likes one, and one in ten posts. There is no model. `ready` is from the start
-of the command to the begin of the first tick; memory is that of all processes of the run together (PSS, the most of
-samples each half second), and an agent's what it is more than in a run of 1,000 agents. The last row has agents without
-fields, world or activity. Linux only (it reads /proc).
+public fields in a network of mean degree 20, with a feed. First 1 % of them are active in a tick, then 10 %; an
+active one reads three posts of those it follows, likes one, and one in ten posts. There is no model. `ready` is from
+the start of the command to the begin of the first tick; memory is that of all processes of the run together (PSS,
+samples each half second), at its most and at rest, the median of the samples while ticks with 1 % active last; an
+agent's is what it is more than in a run of 1,000 agents. A row of a tenth of the agents has as many active with 10 %
+as the whole has with 1 %: what a tick grows by with the population at equal activity is told under the table. The
+last row has agents without fields, world or activity. Linux only (it reads /proc).
 """
 
 from __future__ import annotations
@@ -73,11 +75,15 @@ society = Society(name="dormant", agent=Sleeper, activation=Sometimes(0.0), tick
 
 
 class Measured(NamedTuple):
-    """Seconds until the first tick, seconds of a tick with 1 % and with 10 % active, bytes of memory, bytes on disk."""
+    """Seconds until the first tick, seconds of a tick with 1 % and with 10 % active, bytes of memory, bytes on disk.
+
+    `rest_bytes` are those held at rest, `held_bytes` the most.
+    """
 
     ready_s: float
     few_s: float
     many_s: float
+    rest_bytes: float
     held_bytes: int
     written_bytes: int
 
@@ -92,11 +98,11 @@ def run(source: str, agents: int, more: list[str]) -> Measured:
             sys.executable, "-m", "populace.cli", "run", "society.py", "--model", "scripted", "--agents", str(agents),
             "--out", "out", "--set", "checkpoint.every_ticks=4", *more,
         ]  # fmt: skip
-        began_s, held = time.time(), 0
+        began_s, samples = time.time(), list[tuple[float, int]]()
         with (folder / "log.txt").open("w") as log:
             process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
             while process.poll() is None:
-                held = max(held, pss_bytes(process.pid))
+                samples.append((time.time(), pss_bytes(process.pid)))
                 time.sleep(0.5)
         if process.returncode:
             raise SystemExit((folder / "log.txt").read_text()[-4000:])
@@ -105,7 +111,16 @@ def run(source: str, agents: int, more: list[str]) -> Measured:
         begins = next(one for one in told if one["event"] == "tick")
         written = sum(path.stat().st_size for path in (folder / "out").rglob("*") if path.is_file())
         ready_s = begins["at_s"] - begins["wall_s"] - began_s
-        return Measured(ready_s, per_tick_s(ends, FIRST, FEW), per_tick_s(ends, FEW, FEW + MANY), held, written)
+        rest = held_between(samples, begins["at_s"], [one["at_s"] for one in told if one.get("tick") == FEW])
+        few_s, many_s = per_tick_s(ends, FIRST, FEW), per_tick_s(ends, FEW, FEW + MANY)
+        return Measured(ready_s, few_s, many_s, rest, max(held for _, held in samples), written)
+
+
+def held_between(samples: list[tuple[float, int]], first_s: float, ends_s: list[float]) -> float:
+    """The median of what was held from a moment to the first of others; the nearest sample where none fell between."""
+    until_s = min(ends_s, default=samples[-1][0])
+    inside = [held for at_s, held in samples if first_s <= at_s <= until_s]
+    return statistics.median(inside or [min(samples, key=lambda one: abs(one[0] - first_s))[1]])
 
 
 def per_tick_s(ends: dict[int, float], first: int, last: int) -> float:
@@ -140,23 +155,29 @@ def main() -> None:
     parser.add_argument("--transport", choices=("local", "ray"), default="local")
     options = parser.parse_args()
     more = ["--shards", str(options.shards), "--transport", options.transport]
-    table = Table("agents", "ready, s", "tick, 1 % active, s", "tick, 10 % active, s", "all memory, MB",
+    table = Table("agents", "ready, s", "tick, 1 % active, s", "tick, 10 % active, s", "at rest / most, MB",
                   "bytes an agent", "MB written", title=f"load {os.getloadavg()[0]:.1f}, {' '.join(more)}")  # fmt: skip
-    base = run(CROWD, 1_000, more)
+    base, found = run(CROWD, 1_000, more), list[list[Any]]()
     for source, agents in ((CROWD, options.agents // 10), (CROWD, options.agents), (DORMANT, options.dormant)):
         if not agents:
             continue
         rounds = [run(source, agents, more) for _ in range(options.rounds)]
         middle: list[Any] = [statistics.median(column) for column in zip(*rounds, strict=True)]
-        held = middle[3]
-        figure(f"{agents:,}{', dormant' if source is DORMANT else ''}: ready", middle[0], "s")
-        figure(f"{agents:,}{', dormant' if source is DORMANT else ''}: a tick, 1 % active", middle[1], "s")
+        found.append(middle)
+        name = f"{agents:,}{', dormant' if source is DORMANT else ''}"
+        held_mb = [one / 1e6 for one in middle[3:5]]
+        an_agent = [(one - less) / (agents - 1_000) for one, less in zip(middle[3:5], base[3:5], strict=True)]
+        figure(f"{name}: ready", middle[0], "s")
+        figure(f"{name}: a tick, 1 % active", middle[1], "s")
+        figure(f"{name}: at most", an_agent[1], "bytes an agent")
         table.add_row(
-            f"{agents:,}" + (", dormant" if source is DORMANT else ""), f"{middle[0]:.1f}", f"{middle[1]:.2f}",
-            f"{middle[2]:.2f}", f"{held / 1e6:,.0f}", f"{(held - base.held_bytes) / (agents - 1_000):,.0f}",
-            f"{middle[4] / 1e6:,.1f}",
+            name, f"{middle[0]:.1f}", f"{middle[1]:.2f}", f"{middle[2]:.2f}", "{:,.0f} / {:,.0f}".format(*held_mb),
+            "{:,.0f} / {:,.0f}".format(*an_agent), f"{middle[5] / 1e6:,.1f}",
         )  # fmt: skip
     Console(width=110).print(table)
+    grows = found[1][1] / found[0][2] - 1.0
+    few = options.agents // 100
+    print(f"A tick with {few:,} active, of {options.agents:,} agents over one of a tenth of them: {grows:+.0%}")
 
 
 if __name__ == "__main__":

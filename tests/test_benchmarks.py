@@ -15,7 +15,14 @@ QUICK = (
     "kernel", "gateway", "memory", "startup", "saving", "column_saving", "coordinator", "rounds", "feed_ranking",
     "minds", "wealth", "mesa_models", "out_of_order", "headline",
 )  # fmt: skip
-SLOW = ("crowd", "scaling", "bus", "slow_calls", "page")  # many agents, a Ray, deadlines, a page over a recorded run
+SLOW = (
+    "crowd",
+    "long_run",
+    "scaling",
+    "bus",
+    "slow_calls",
+    "page",
+)  # many agents, a Ray, deadlines, a page over a recorded run
 
 
 def gathered(out: Path, *names: str) -> tuple[subprocess.CompletedProcess[str], dict[str, list[float]]]:
