@@ -30,8 +30,8 @@ from gateway import SOCIETY, Clock, serve
 from rich.console import Console
 from rich.table import Table
 
+from populace.cluster.collector import tune_collector
 from populace.cluster.coordinator import Coordinator
-from populace.cluster.host import tune_collector
 from populace.cluster.local import LocalTransport
 from populace.cluster.saver import Saver
 from populace.cluster.standing import Standing

@@ -32,8 +32,8 @@ import msgspec
 from figures import figure
 
 from populace.agents.answers import compile_answer
+from populace.cluster.collector import tune_collector
 from populace.cluster.coordinator import Coordinator
-from populace.cluster.host import tune_collector
 from populace.cluster.local import LocalTransport
 from populace.core.records import Ask
 from populace.data.societies import Origin

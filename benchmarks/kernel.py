@@ -26,8 +26,8 @@ from figures import figure
 from rich.console import Console
 from rich.table import Table
 
+from populace.cluster.collector import tune_collector
 from populace.cluster.coordinator import Coordinator
-from populace.cluster.host import tune_collector
 from populace.cluster.local import LocalTransport
 from populace.data.societies import Origin
 from populace.settings import Model, Record, Settings

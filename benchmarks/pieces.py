@@ -29,8 +29,9 @@ import ray
 from rich.console import Console
 from rich.table import Table
 
+from populace.cluster.collector import tuned_collector
 from populace.cluster.coordinator import Coordinator
-from populace.cluster.host import PieceWriter, tuned_collector
+from populace.cluster.host import PieceWriter
 from populace.cluster.local import LocalTransport
 from populace.cluster.ray import RayTransport
 from populace.cluster.saver import Saver

@@ -123,7 +123,7 @@ from pathlib import Path
 
 from clock import Clock
 from populace.cluster.coordinator import Coordinator
-from populace.cluster.host import tuned_collector
+from populace.cluster.collector import tuned_collector
 from populace.cluster.local import LocalTransport
 from populace.data.societies import Origin
 from populace.settings import EndpointSettings, Model, Settings

@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from populace import Agent, Context, Population, Public, Society, World
+from populace.cluster.collector import tune_collector
 from populace.cluster.coordinator import Coordinator
-from populace.cluster.host import tune_collector
 from populace.cluster.local import LocalTransport
 from populace.core.draws import Draws
 from populace.data.societies import Origin

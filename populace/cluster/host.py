@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
-import gc
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -82,51 +78,6 @@ POLL_S: Final = 0.02
 """How often a gateway that winds down is asked whether a call is still in flight."""
 GRACE_S: Final = 3.0
 """How long calls in flight may take to end when a signal ends the run, or when it goes back after a loss."""
-
-SELDOM: Final = (200_000, 20, 20)
-"""The collector's thresholds while a run goes on."""
-_FROZEN_BY_PYTHON: Final = gc.get_freeze_count()
-
-
-def tune_collector() -> None:
-    """Have Python's cyclic garbage collector run seldom, and never over what is there now.
-
-    For processes that belong to a run. Turns make few cycles, and a young collection walks every turn that is open:
-    with thousands open, that costs more than the turns do.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*SELDOM)
-
-
-def let_go() -> None:
-    """Give back to the machine what building a run left behind.
-
-    glibc keeps what is freed between what is not: of a large network and its agents as much as they take.
-    """
-    gc.collect()
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None:
-        trim(0)
-
-
-@contextmanager
-def tuned_collector() -> Iterator[None]:
-    """The same for as long as a run lasts, in a process that has other work too.
-
-    Where that has frozen what it holds, nothing is frozen beside it: Python would thaw both together.
-    """
-    before, frozen = gc.get_threshold(), gc.get_freeze_count() > _FROZEN_BY_PYTHON
-    if frozen:
-        gc.collect()
-        gc.set_threshold(*SELDOM)
-    else:
-        tune_collector()
-    try:
-        yield
-    finally:
-        if not frozen:
-            gc.unfreeze()
-        gc.set_threshold(*before)
 
 
 class WorldDoor(Protocol):

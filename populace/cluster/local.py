@@ -16,7 +16,8 @@ from populace.budget.amounts import NOTHING, Amount
 from populace.budget.ledger import marker
 from populace.budget.service import AccountService, LocalLink
 from populace.budget.sharing import SharedWith
-from populace.cluster.host import ShardHost, build_host, let_go, split_parcels
+from populace.cluster.collector import let_go
+from populace.cluster.host import ShardHost, build_host, split_parcels
 from populace.cluster.job import Job, build_run
 from populace.cluster.shared_limits import shared_account
 from populace.cluster.transport import Exported, Opened, Progress

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar, cast
@@ -15,24 +15,17 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 import numpy as np
 import ray
-from numpy.typing import NDArray
 
 from populace.budget.ledger import marker
 from populace.budget.service import AccountService
 from populace.cluster.agreement import what_is_here
-from populace.cluster.host import (
-    PieceWriter,
-    ShardHost,
-    build_host,
-    let_go,
-    piece_writer,
-    split_parcels,
-    tune_collector,
-)
+from populace.cluster.collector import let_go, tune_collector
+from populace.cluster.host import PieceWriter, ShardHost, build_host, piece_writer, split_parcels
 from populace.cluster.job import Built, Job, build_run
 from populace.cluster.liveness import Owner, end_with
 from populace.cluster.local import add_progress, opened
-from populace.cluster.ray_calls import THE_WORLD, link_to, result, shard_name
+from populace.cluster.ray_calls import link_to
+from populace.cluster.ray_doors import peers_of, world_door
 from populace.cluster.shared_limits import shared_account
 from populace.cluster.transport import Progress
 from populace.cluster.wire import (
@@ -42,27 +35,19 @@ from populace.cluster.wire import (
     unpack_claims,
     unpack_envelope,
     unpack_forms,
-    unpack_heard,
-    unpack_identities,
     unpack_looks,
-    unpack_news,
     unpack_notices,
     unpack_parcel,
     unpack_part,
     unpack_said,
     unpack_shard_state,
-    unpack_shown,
 )
 from populace.cluster.world_host import WorldHost, build_world_host
-from populace.core.claims import Claim, News
 from populace.core.errors import StorageError
-from populace.core.records import Answer, Counts, Look
-from populace.core.rounds import Contribution, Heard
+from populace.core.records import Counts
 from populace.data.societies import Origin
-from populace.env.plain import Shown
 from populace.kernel.bus import unpack_frame
 from populace.kernel.environment import Environment
-from populace.kernel.notices import Notice
 from populace.kernel.peeking import peek, present
 from populace.kernel.snapshot import pack_world_state, unpack_world_state
 from populace.models.dialect import EndpointForms
@@ -81,9 +66,6 @@ _FRAME_SLACK: Final = 4
 _CLOSING_S: Final = 5.0
 """How long a gateway of an attempt that is over may take to close."""
 
-
-_GAP_S: Final = 0.005
-"""How long a shard waits between two calls that tell another one of turns that have ended: a call costs about 1 ms."""
 
 CONTROLS: Final = 3
 """How many calls of the group `control` the world's process takes at once."""
@@ -293,58 +275,6 @@ class EnvironmentActor:
                 mirror.push(patience_s=_CLOSING_S)
 
 
-class _Door:
-    far = True
-
-    def __init__(self, environment: Any, attempt: int) -> None:
-        self._environment = environment
-        self._attempt = attempt
-
-    async def observe(self, agents: NDArray[np.int32]) -> bytes:
-        call = self._environment.observe.remote(agents.astype("<i4").tobytes(), self._attempt)
-        packed: bytes = await result(call, THE_WORLD)
-        return packed
-
-    async def observe_columns(self, agents: NDArray[np.int32]) -> Shown:
-        call = self._environment.observe_columns.remote(agents.astype("<i4").tobytes(), self._attempt)
-        return unpack_shown(await result(call, THE_WORLD))
-
-    async def look(self, looks: Sequence[Look]) -> bytes:
-        packed: bytes = await result(self._environment.look.remote(pack(looks), self._attempt), THE_WORLD)
-        return packed
-
-    async def attend(self, shard: int, tick: int, due: NDArray[np.int32]) -> NDArray[np.int32]:
-        call = self._environment.attend.remote(shard, tick, due.astype("<i4").tobytes(), self._attempt)
-        return np.frombuffer(await result(call, THE_WORLD), "<i4")
-
-    async def tell(self, shard: int, tick: int, said: Sequence[Contribution], left: Sequence[int]) -> list[Heard]:
-        ended = np.array(left, "<i4").tobytes()
-        call = self._environment.tell.remote(shard, tick, pack(said), ended, self._attempt)
-        return unpack_heard(await result(call, THE_WORLD))
-
-    async def hear(self, shard: int, tick: int) -> News:
-        return unpack_news(await result(self._environment.hear.remote(shard, tick, self._attempt), THE_WORLD))
-
-    async def claim(self, shard: int, tick: int, claims: Sequence[Claim]) -> list[tuple[int, int]]:
-        call = self._environment.claim.remote(shard, tick, pack(claims), self._attempt)
-        return unpack_identities(await result(call, THE_WORLD))
-
-    async def tell_answers(self, tick: int, answers: Sequence[Answer]) -> None:
-        await result(self._environment.tell_answers.remote(tick, pack(answers), self._attempt), THE_WORLD)
-
-
-class _Peers:
-    """The other shards of a run, by index, as this one reaches them."""
-
-    gap_s = _GAP_S
-
-    def __init__(self, shards: Sequence[Any]) -> None:
-        self._shards = shards
-
-    async def tell(self, shard: int, notices: list[Notice]) -> None:
-        await result(self._shards[shard].hear.remote(pack(notices)), shard_name(shard))
-
-
 class QuotaActor:
     """The run's account with its model's provider, in a process of its own."""
 
@@ -406,7 +336,7 @@ class ShardActor:
         pasts = open_pasts(read.pasts)
         link = None if quota is None else link_to(quota)
         self._forms.join(read.forms)
-        door = _Door(environment, read.attempt)
+        door = world_door(environment, read.attempt)
         self._host = build_host(read, self._index, unpack_part(part), door, link, pasts, self._forms)
         await self._host.gateway.open()
         tune_collector()
@@ -415,7 +345,7 @@ class ShardActor:
     async def meet(self, shards: list[Any]) -> None:
         """The run's shards, this one among them, all of which have started."""
         assert self._host is not None
-        self._host.peers = _Peers(shards)
+        self._host.peers = peers_of(shards)
 
     async def hear(self, notices: bytes) -> None:
         """Packed, what another shard tells of turns that have ended."""

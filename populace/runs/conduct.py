@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
+from populace.cluster.collector import tuned_collector
 from populace.cluster.coordinator import Coordinator
-from populace.cluster.host import tuned_collector
 from populace.cluster.local import LocalTransport
 from populace.core.errors import ConservationError, Diverged, JournalDamaged, PopulaceError, RunFailed, ScenarioError
 from populace.data.hidden_state import hidden_state

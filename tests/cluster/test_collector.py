@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from populace.cluster.host import SELDOM, tuned_collector
+from populace.cluster.collector import SELDOM, tuned_collector
 
 
 @pytest.fixture
