@@ -104,7 +104,7 @@ class TickLoop:
         self._hurry = asyncio.Event()
         self._done = _Tick(standing.barrier.shards)
         self._failed = FailureNotes()
-        self._recording: asyncio.Task[None] | None = None
+        self._recording: asyncio.Future[None] | None = None
         self._to_record: Callable[[], None] | None = None
         """Puts the rows of the tick that was committed last into tables: while the next one's turns are taken."""
         self._waited_s = 0.0
@@ -358,7 +358,7 @@ class TickLoop:
         """Begin to put the rows of the tick that was committed last into tables, in a thread."""
         if self._to_record is not None:
             record, self._to_record = self._to_record, None
-            self._recording = asyncio.create_task(asyncio.to_thread(record), name="populace record")
+            self._recording = asyncio.get_running_loop().run_in_executor(None, record)  # no task to cancel
 
     async def _recorded(self) -> None:
         """Wait until the rows of all ticks that are committed are in the tables. Raises StorageError."""

@@ -282,11 +282,18 @@ class Batching:
 
     async def _create(self, sent: Sent, file: str, calls: dict[str, Pending]) -> Batch | None:
         """Create the batch of an uploaded file; None where there is none, and its calls are taken care of."""
-        limits = 0
+        assert self._loop is not None
+        limits, since_s = 0, self._loop.time()
         while not self._draining:
             await asyncio.to_thread(self._record.creating, sent, time.time())
             made = await self._api.create(file, self._terms.window, self._record.run, sent.name)
             if isinstance(made, Limited):  # it is certain that there is none
+                if self._loop.time() - since_s > self._terms.give_up_s:
+                    self._chat.stop(
+                        "outage",
+                        f"{made.detail}, for endpoint.batches.give_up_s ({self._terms.give_up_s:g} s)",
+                    )
+                    return None
                 limits += 1
                 pause_s = made.wait_s or min(self._terms.poll_most_s, self._terms.poll_s * _GROWS**limits)
                 await self._sleep(pause_s)

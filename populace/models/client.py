@@ -413,6 +413,8 @@ class Client:
 
     def _abstain(self, batch: list[Pending], reason: Reason, detail: str) -> None:
         for pending in batch:
+            if pending.in_batches:
+                pending.forget_bills()
             pending.deliver([pending.abstained(reason, detail)])
 
     def _kind(self, pending: Pending) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from contextlib import suppress
 
 import pytest
@@ -14,10 +15,11 @@ from populace.cluster import loop
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
 from populace.cluster.loop import TickLoop
-from populace.core.errors import StorageError
+from populace.core.errors import Interrupted, StorageError
 from populace.data.societies import find_society
 from populace.runs.courses import resume_course
 from populace.store.manifest import read_manifest
+from populace.store.tables.tables import read_table
 
 OPTIONS = {"agents": 30, "ticks": 6, "shards": 2, "checkpoint__every_ticks": 4}
 record = loop.record_tick
@@ -96,3 +98,45 @@ def test_control_a_checkpoint_saved_regardless_of_rows_that_could_not_be_written
     go(tmp_path / "run", going=resume_course(tmp_path / "run"))
     with pytest.raises(AssertionError):
         same_tables(tmp_path / "run", reference[1])
+
+
+class Cancelling(Telling):
+    """Has every task of the process cancelled as tick 4 opens, while the rows of tick 3 are on their way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cancelled = threading.Event()
+
+    async def open_tick(self, shard, tick, envelope):
+        if tick == 4 and not self.cancelled.is_set():
+            for task in asyncio.all_tasks():
+                task.cancel()
+            self.cancelled.set()
+        return await super().open_tick(shard, tick, envelope)
+
+
+def as_a_task(self):
+    if self._to_record is not None:
+        rows, self._to_record = self._to_record, None
+        self._recording = asyncio.create_task(asyncio.to_thread(rows))
+
+
+@pytest.mark.parametrize("control", [False, True])
+def test_rows_on_their_way_are_written_though_everything_is_cancelled(tmp_path, monkeypatch, control):
+    transport, out = Cancelling(), tmp_path / "run"
+
+    def slow(tables, tick, *more):
+        if tick == 3:
+            assert transport.cancelled.wait(60)
+            time.sleep(0.2)  # longer than what is cancelled takes to end
+        return record(tables, tick, *more)
+
+    monkeypatch.setattr(loop, "record_tick", slow)
+    if control:
+        monkeypatch.setattr(TickLoop, "_record", as_a_task)
+    options = {**OPTIONS, "checkpoint__every_ticks": 100}
+    with pytest.raises(Interrupted):
+        asyncio.run(Coordinator(find_society(SOCIETIES), settings_of(**options), transport, out).run())
+    manifest, written = read_manifest(out), read_table(out, "outcomes")["tick"].to_pylist()
+    assert manifest["ticks"] == 4
+    assert max(written) == (3 if control else 4)

@@ -231,6 +231,15 @@ def test_a_creation_of_unknown_fate_is_looked_for_before_anything_is_sent_again(
         assert server.creations == (1 if fate == "lost" else 2)
 
 
+def test_an_endpoint_that_takes_no_batch_is_given_up() -> None:
+    failures: list[Any] = []
+    with serving(usual=BatchAct(create="limited")) as server:
+        run(deferred(server, {"give_up_s": 0.4}), [ask(0, str)], lambda gateway: failures.append(gateway.failure))
+        assert server.batches == []
+    assert isinstance(failures[0], ModelError)
+    assert "endpoint.batches.give_up_s (0.4 s)" in str(failures[0])
+
+
 def test_without_looking_a_creation_of_unknown_fate_is_paid_twice(monkeypatch) -> None:
     async def nothing(*_: Any) -> None:
         return None

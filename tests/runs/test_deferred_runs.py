@@ -13,10 +13,12 @@ from support.running import SOCIETIES
 
 import populace
 from populace.cluster.local import LocalTransport
+from populace.models.dispatch.retry import Pending
 from populace.runs.estimate import expect
 from populace.store.journal.batches import KeptBatches
 from populace.store.manifest import read_manifest
 from populace.testing.batch_server import BatchAct, BatchEndpoint
+from populace.testing.endpoint import Asked, placebo_answer
 
 ASKERS = str(Path(SOCIETIES).parent / "three_asks.py")
 PRICES = {"test-model": {"usd_per_million_tokens_in": 1.0, "usd_per_million_tokens_out": 1.0}}
@@ -104,15 +106,17 @@ def test_a_run_that_is_killed_at_each_moment_pays_for_every_ask_once(tmp_path, d
 
 
 class Interrupting:
-    """Ends a run as its first batch is out."""
+    """Ends a run as its server passes a moment for the `nth` time."""
 
-    def __init__(self) -> None:
+    def __init__(self, moment: str = "polled", nth: int = 1) -> None:
+        self.moment, self.left = moment, nth
         self.coordinator: Any = None
 
     def __call__(self, what: str) -> None:
-        if what == "polled" and self.coordinator is not None:
-            coordinator, self.coordinator = self.coordinator, None
-            coordinator.stop()
+        if what == self.moment and self.coordinator is not None:
+            self.left -= 1
+            if not self.left:
+                self.coordinator.stop()
 
 
 @pytest.mark.parametrize("remembers", [True, False])
@@ -146,6 +150,39 @@ def test_a_run_that_is_ended_leaves_its_batch_out_and_takes_it_up(tmp_path, dire
         assert counts == ([1] if remembers else [1, 2]), "the control pays twice for what it has forgotten"
     assert manifest["trace_hashes"] == directly["trace_hashes"]
     assert manifest["asks"]["made"] == 24
+
+
+def needs_a_repair(asked: Asked) -> str:
+    """What is no answer to a question of a type, until it is asked again."""
+    return "what?" if asked.schema is not None and len(asked.messages) < 3 else placebo_answer(asked)
+
+
+@pytest.mark.parametrize("forgets", [True, False])
+def test_calls_of_an_ask_that_a_stop_left_half_repaired_are_counted_once(tmp_path, monkeypatch, forgets) -> None:
+    import asyncio
+
+    from support.running import settings_of
+
+    from populace.cluster.coordinator import Coordinator
+    from populace.core.errors import Interrupted
+    from populace.data.societies import find_society
+
+    if not forgets:
+        monkeypatch.setattr(Pending, "forget_bills", lambda _: None)
+    ending, out = Interrupting("uploaded", 2), tmp_path / "run"
+    with BatchEndpoint(answer=needs_a_repair, passing=ending, usual=BatchAct(takes_s=0.5)) as server:
+        coordinator = Coordinator(find_society(ASKERS), settings_of(**options(server)), LocalTransport(), out)
+        ending.coordinator = coordinator
+        with pytest.raises(Interrupted):
+            asyncio.run(coordinator.run())
+        ending.coordinator = None
+        manifest = resume_here(out)
+        for batch in server.batches:
+            server._shown(batch)
+        assert set(server.paid.values()) == {1}
+    assert manifest["status"] == "complete"
+    assert (manifest["calls_billed"] == server.billed.calls) == forgets
+    assert (manifest["tokens_in"] == server.billed.tokens_in) == forgets
 
 
 def test_surveys_and_pilots_ask_directly(tmp_path) -> None:

@@ -77,6 +77,11 @@ class Pending(msgspec.Struct):
     queued_at_s: float = 0.0
     in_batches: int = 0
 
+    def forget_bills(self) -> None:
+        """Count none of its calls: the next attempt finds them all again, and counts them then."""
+        self.calls = self.tokens_in = self.tokens_out = 0
+        self.spent = self.estimated = Amount()
+
     def answered(self, text: str) -> Answer:
         """The ask's answer."""
         return self._ended("answered", text, "", "")
