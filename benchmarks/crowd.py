@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -168,7 +169,8 @@ def main() -> None:
         held_mb = [one / 1e6 for one in middle[3:5]]
         an_agent = [(one - less) / (agents - 1_000) for one, less in zip(middle[3:5], base[3:5], strict=True)]
         figure(f"{name}: ready", middle[0], "s")
-        figure(f"{name}: a tick, 1 % active", middle[1], "s")
+        if math.isfinite(middle[1]):  # each tick of a small crowd may hold a checkpoint
+            figure(f"{name}: a tick, 1 % active", middle[1], "s")
         figure(f"{name}: at most", an_agent[1], "bytes an agent")
         table.add_row(
             name, f"{middle[0]:.1f}", f"{middle[1]:.2f}", f"{middle[2]:.2f}", "{:,.0f} / {:,.0f}".format(*held_mb),

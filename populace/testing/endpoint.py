@@ -89,6 +89,13 @@ def placebo_answer(asked: Asked) -> str:
     return plain_text(draw) if asked.schema is None else json.dumps(compile_schema(asked.schema)(draw))
 
 
+async def _settled() -> None:
+    """Wait for what happens in the loop's next rounds, however long a round takes."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+
+
 class FakeEndpoint:
     """The server; a context manager, which gives `base_url` (http://127.0.0.1:<free port>/v1).
 
@@ -188,14 +195,14 @@ class FakeEndpoint:
             self._ready.set_result(runner.addresses[0][1])
             await self._stop.wait()
             await site.stop()
-            await asyncio.sleep(0.01)  # what was accepted last is known to the runner in the loop's next rounds
+            await _settled()  # what was accepted last is known to the runner
         except BaseException as error:
             if not self._ready.done():
                 self._ready.set_exception(error)
             raise
         finally:
             await runner.cleanup()
-            await asyncio.sleep(0.02)  # what it closed ends there too
+            await _settled()  # what it closed has ended
 
     def _more_routes(self, app: web.Application) -> None:
         """Whatever else an endpoint serves."""
