@@ -71,7 +71,7 @@ def population(setup):
 
 society = Society(name="asking", agent=Voter, population=population)
 """
-AIMS = {"rule": 100_000, "asking": 60_000}
+AIMS = {"rule": 120_000, "asking": 60_000}
 SOURCES = {"rule": RULE, "asking": ASKING}
 NOTHING = Record(agents="none", messages=False, asks=False, actions=False)
 

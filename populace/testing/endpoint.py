@@ -194,8 +194,8 @@ class FakeEndpoint:
             await site.start()
             self._ready.set_result(runner.addresses[0][1])
             await self._stop.wait()
+            await _settled()  # asyncio never closes a connection that is accepted, and not begun, as its server closes
             await site.stop()
-            await _settled()  # what was accepted last is known to the runner
         except BaseException as error:
             if not self._ready.done():
                 self._ready.set_exception(error)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import socket
+import time
+import warnings
+
 import pytest
 from support.villages import FILE
 
@@ -61,3 +67,18 @@ def test_trouble_by_plan(village):
 def test_trouble_that_is_none_is_refused(trouble):
     with pytest.raises(ValueError, match="of 1 together at most, of: 429, 500, slow"):
         FakeEndpoint(trouble=trouble)
+
+
+def test_connections_that_are_made_as_it_ends_are_closed():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with FakeEndpoint() as server:
+            server._loop.call_soon_threadsafe(time.sleep, 0.2)  # it accepts them as it is told to stop
+            clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(5)]
+        for client in clients:
+            client.settimeout(10)
+            with contextlib.suppress(ConnectionResetError):
+                assert client.recv(1) == b""
+            client.close()
+        gc.collect()
+    assert [str(one.message) for one in said if "unclosed" in str(one.message)] == []
