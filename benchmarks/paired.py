@@ -62,7 +62,7 @@ society = Society(name="asking", agent=Voter,
                       Population({"profile": [f"You are {i}." for i in range(setup.agents)]})))
 """
 
-FEED = """
+FEED_USER = """
 from populace import Agent, Population, Public, Society, World
 from populace.env import Feed, Network
 
@@ -76,10 +76,14 @@ class User(Agent):
             ctx.act("feed.post", text=f"a post of {ctx.id}")
         for post in posts[:2]:
             ctx.act("feed.like", post=post["id"])
-
+"""
+FEED = (
+    FEED_USER
+    + """
 society = Society(name="feed", agent=User, population=lambda setup: begun(Population({"seen": [0] * setup.agents})),
                   world=lambda setup, people: World(Network.watts_strogatz(setup, neighbours=10, rewire=0.1), Feed()))
 """
+)
 
 CITIZEN = """
 from dataclasses import replace

@@ -24,27 +24,17 @@ from typing import Any, NamedTuple
 
 from figures import figure
 from headline import Watched, has_begun
+from paired import FEED_USER
 from rich.console import Console
 from rich.table import Table
 
-FEED = """
-from populace import Agent, Population, Public, Society, World
-from populace.env import Feed, Network
-
-class User(Agent):
-    seen: Public[int] = 0
-
-    async def turn(self, ctx):
-        posts = await ctx.look("feed.from_followed", n=5)
-        self.seen += len(posts)
-        if ctx.draw("post").bernoulli(0.2):
-            ctx.act("feed.post", text=f"a post of {ctx.id}")
-        for post in posts[:2]:
-            ctx.act("feed.like", post=post["id"])
-
+FEED = (
+    FEED_USER
+    + """
 society = Society(name="feed", agent=User, population=lambda setup: Population({"seen": [0] * setup.agents}),
                   world=lambda setup, people: World(Network.watts_strogatz(setup, neighbours=10, rewire=0.1), Feed()))
 """
+)
 HOSTS = {"one process": (1, "local"), "one Ray shard": (1, "ray"), "two Ray shards": (2, "ray")}
 AIMS = {"one Ray shard": 1.7, "one process": 1.4}
 SERIAL_AIM = 0.15

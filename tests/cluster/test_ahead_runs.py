@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support.attempts import Counting, asked, go, same_tables
 from support.running import Shuffled, run_local, settings_of, wrap_gateways
+from support.turns_ahead import noted_ahead
 
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
@@ -59,16 +60,7 @@ def barrier(tmp_path_factory: Any) -> tuple[dict[str, Any], Path]:
 @pytest.fixture
 def ran_ahead(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """By how many ticks each turn that began early was ahead of the open one."""
-    found: list[int] = []
-    begin = Ahead._begin
-
-    def noting(self: Ahead, room: int) -> Any:
-        begun = begin(self, room)
-        found.extend(led.number - self._base for led, n in begun for _ in range(n))
-        return begun
-
-    monkeypatch.setattr(Ahead, "_begin", noting)
-    return found
+    return noted_ahead(monkeypatch)
 
 
 class Straggling(Counting):

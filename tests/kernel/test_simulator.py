@@ -17,6 +17,7 @@ from support.simulator import driver, hosts, society
 from support.simulator.messages import Disk
 from support.simulator.runs import faults_of, judge, undisturbed
 from support.simulator.universe import Faults
+from support.turns_ahead import noted_ahead
 
 from populace.core.errors import PopulaceError
 from populace.interventions.at_work import Levers
@@ -118,16 +119,7 @@ def ahead(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     undisturbed.cache_clear()
     base = undisturbed()
     assert (base.hashes, base.total) == (barrier.hashes, barrier.total)
-    found: list[int] = []
-    begin = Ahead._begin
-
-    def noting(self: Ahead, room: int) -> Any:
-        begun = begin(self, room)
-        found.extend(led.number - self._base for led, n in begun for _ in range(n))
-        return begun
-
-    monkeypatch.setattr(Ahead, "_begin", noting)
-    yield found
+    yield noted_ahead(monkeypatch)
     undisturbed.cache_clear()
 
 
