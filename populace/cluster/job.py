@@ -36,7 +36,8 @@ from populace.kernel.barrier import MOST_TICKS
 from populace.kernel.environment import Environment
 from populace.kernel.influence import Influence
 from populace.kernel.plan import Hosted, ShardPlan
-from populace.kernel.shard import NOBODY, Shard
+from populace.kernel.residents import NOBODY
+from populace.kernel.shard import Shard
 from populace.kernel.snapshot import Era, Past
 from populace.kernel.trial import kept_copy
 from populace.models.batch_record import BatchLog, Unkept

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.env import World
+from populace.kernel.residents import NOBODY
 from populace.kernel.saving import pack_agent
-from populace.kernel.shard import NOBODY, Shard
+from populace.kernel.shard import Shard
 
 
 class Peeked(msgspec.Struct, frozen=True):

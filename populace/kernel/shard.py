@@ -7,20 +7,15 @@ tick's end do not depend on it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final, cast
+from collections.abc import Mapping
 
-import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from populace.agents.agent import Agent
-from populace.agents.columnar import ColumnarAgent
 from populace.agents.context import Scope
-from populace.agents.population import make_agents
 from populace.core.containers import check_sealed, sealed
 from populace.core.draws import WORLD
-from populace.core.errors import CheckpointDamaged, StaleOrder, TransportError
+from populace.core.errors import StaleOrder, TransportError
 from populace.core.records import Counts
 from populace.core.roster import Roster
 from populace.core.tables import TableRows
@@ -36,9 +31,7 @@ from populace.kernel.bus import (
     check_complete,
     distinct,
 )
-from populace.kernel.column_turns import Type
-from populace.kernel.columnar import ColumnarTypes
-from populace.kernel.edge import Edge, dealt, unpack_edge
+from populace.kernel.edge import Edge, unpack_edge
 from populace.kernel.events import (
     Answered,
     Attend,
@@ -60,24 +53,20 @@ from populace.kernel.events import (
 from populace.kernel.joint import answered, share, to_claim
 from populace.kernel.looking_ahead import due_in, look_ahead
 from populace.kernel.plan import Hosted, ShardPlan
-from populace.kernel.public_fields import FieldsByType, PublicFields
+from populace.kernel.residents import Residents
 from populace.kernel.rows import expired_rows
-from populace.kernel.saving import Keeper, Keepers, pack_agent
+from populace.kernel.saving import pack_agent
 from populace.kernel.settling import Unsettled
 from populace.kernel.snapshot import ShardState, scope_at
 from populace.kernel.standing_in import StandIns, unpack_standing
 from populace.kernel.tick import Tick
 from populace.kernel.tick_end import routed, tick_done
 
-NOBODY: Final = Agent()
-"""Stands for an agent who has left, and for one of a columnar type."""
 
+class Shard(Residents):
+    """Hosts its residents and drives their turns.
 
-class Shard:
-    """Hosts the agents `index`, `index + shards`, `index + 2 * shards`, ... of the population.
-
-    `agents` are these in their order (`NOBODY` for columnar ones and who has left); `types` are the run's, by name, and
-    `roster` says who is of which; `scope` is what turns read of the run. `tick` is the tick that was opened last, and
+    `scope` is what turns read of the run. `tick` is the tick that was opened last, and
     `open` that tick while its turns last.
     """
 
@@ -90,53 +79,20 @@ class Shard:
         levers: Levers = NO_LEVERS,
         roster: Roster | None = None,
     ) -> None:
-        self.plan = plan
+        super().__init__(
+            plan, agents, types, Roster(dict.fromkeys(types, scope.population)) if roster is None else roster
+        )
         self.tick = -1
-        self.agents = agents
-        self.roster = Roster(dict.fromkeys(types, scope.population)) if roster is None else roster
         self.timers: dict[int, list[int]] = {}
-        self.types = types
         self.levers = levers
         self.open: Tick | None = None
         self._scope = scope
-        self._own: dict[str, NDArray[np.int32]] = {}
-        self._find_own()
-        self._columnar = ColumnarTypes(
-            {
-                name: Type(
-                    cast("type[ColumnarAgent]", one.kind),
-                    list(one.fields),
-                    one.activation,
-                    self._own[name],
-                    one.columns,
-                )
-                for name, one in types.items()
-                if one.columns is not None
-            },
-            self.roster,
-        )
-        kinds = [one.kind for one in types.values()]
-        self._keeper = Keepers([Keeper(kind, canonical=plan.trace_version > 1) for kind in kinds], self.roster)
-        if plan.trace_version > 1:
-            ids = range(plan.index, self.roster.size, plan.shards)
-            alone = [at for at, one in enumerate(agents) if one is not NOBODY] if self._columnar else None
-            self._keeper.keep(
-                agents if alone is None else [agents[at] for at in alone],
-                ids if alone is None else [ids[at] for at in alone],
-                alone=False,
-            )
-        fields = [PublicFields(one.fields, name) for name, one in types.items()]
-        self._fields = fields[0] if len(fields) == 1 else FieldsByType(fields, kinds, self.roster)
         self._last: TickDone | None = None
         self._end: RunDone | None = None
         self._sealed: dict[str, bytes] = {}
-        self._touched: set[int] = set()
-        self._changed: set[int] = set()
         self._before: Before | None = None
         self._unsettled: Unsettled | None = None
         self._settled: dict[str, TableRows] = {}
-        self._rows: dict[int, bytes] = {}
-        """What agents are packed to that changed since the last export or in the last tick, and not since then."""
         self.ahead = self._look_ahead(0)
         """The turns of ticks that are not open yet, where the society declares who may influence whom."""
 
@@ -349,48 +305,10 @@ class Shard:
 
     def _pass_edge(self, tick: int, edge: Edge) -> list[int]:
         """Let agents be born and leave as `tick` begins, and fix the groups of levers; gives those born here."""
-        left = np.array(edge.left, np.int32)
-        self.roster.retire(left, tick)
-        self._let_go(left)
-        if self._columnar and len(left):
-            self._columnar.retire()
-        ids: list[int] = self.roster.spawn([(one.type, one.count) for one in edge.born], tick).tolist()
-        newborn: list[int] = []
-        agents: list[Agent] = []
-        for of, own, columns in dealt(edge.born, ids, self.plan.index, self.plan.shards):
-            if of in self._columnar.types:
-                self._columnar.spawn(of, np.array(own, np.int32), columns)
-                self.agents += [NOBODY] * len(own)
-                continue
-            made = make_agents(self.types[of].kind, columns, own)
-            self.agents += made
-            agents += made
-            newborn += own
-        if self.plan.trace_version > 1:
-            self._keeper.keep(agents, newborn, alone=False)
-        self._changed.update(newborn)
-        if edge.born or edge.left:
-            self._find_own()
+        newborn = self._turn_over(tick, edge)
         self.levers.fix(edge.members(), self.roster)
         self.levers.fire(tick, edge.firings(), self.roster)
         return newborn
-
-    def _let_go(self, ids: NDArray[np.int32]) -> None:
-        """Keep nothing of those of this shard's agents who have left."""
-        shards = self.plan.shards
-        for one in ids[ids % shards == self.plan.index].tolist():
-            self.agents[one // shards] = NOBODY
-            self._rows.pop(one, None)
-            self._touched.discard(one)
-            self._changed.discard(one)
-
-    def _alone(self, ids: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Those of these agents who take turns of their own, and not as one of a columnar type."""
-        return ids[~self._columnar.among(ids)] if self._columnar else ids
-
-    def _find_own(self) -> None:
-        """By type, the ids of this shard's agents who live."""
-        self._own = {name: self.roster.own(name, self.plan.index, self.plan.shards) for name in self.types}
 
     def _scope_of(self, tick: int) -> Scope:
         """What the turns of a tick read of it: in a past that a fork took over, the model of that past."""
@@ -435,13 +353,6 @@ class Shard:
                 self._keep(left.tick.due)
             self._settled, self._unsettled = left.rows(messages=self.plan.record_messages), None
         return self._settled
-
-    def _keep(self, ids: Sequence[int]) -> None:
-        """Have these agents hold what a resumed run would. Raises ScenarioError for one that it would change."""
-        saved = self.plan.saved
-        if saved or self.plan.trace_version > 1:
-            rows = self._keeper.keep([self.agents[one // self.plan.shards] for one in ids], ids, pack=saved)
-            self._rows.update(zip(ids, rows, strict=saved))
 
     def _end_run(self, event: EndRun) -> RunDone:
         """Expire what nobody will read; of a tick that is not committed, count what was billed and drop the rest."""
@@ -498,40 +409,15 @@ class Shard:
         """An agent packed as of the edge of the tick that was opened last, or is next, where it has gone on since."""
         return None if self.ahead is None else self.ahead.row(agent)
 
-    def columnar_row(self, id: int) -> Agent | None:  # noqa: A002
-        """A columnar agent as one of its class, made for whoever asks; None for one who is not there."""
-        return self._columnar.row(id)
-
     def restore(self, tick: int, state: ShardState) -> None:
         """Go on before `tick` from what a whole export gave. Raises CheckpointDamaged for agents that do not fit."""
-        shards = self.plan.shards
-        if state.roster is not None:
-            self.roster.restore(state.roster)
-            own = len(range(self.plan.index, self.roster.size, shards))
-            self.agents += [NOBODY] * (own - len(self.agents))
-            self._let_go(self.roster.gone())
-            self._find_own()
+        self._restore_residents(state)
         if state.groups is not None:
             self.levers.fix({int(at): Members(one["group"], one.get("other")) for at, one in state.groups.items()},
                             self.roster)  # fmt: skip
         if state.fired is not None:
             self.levers.restore(state.fired, tick, self.roster)
-        gone = set(self.roster.gone().tolist()) if self.roster.anyone_left else ()
-        if self._columnar:
-            self._columnar.restore(state.columns, self._own)
-        known = {one: packed for one, packed in state.agents.items() if one not in gone}
-        for id, packed in known.items():  # noqa: A001
-            try:
-                self.agents[id // shards] = self._keeper.read(packed, id)
-            except (msgspec.MsgspecError, IndexError) as error:
-                raise CheckpointDamaged(
-                    f"agent {id} of the checkpoint is not one of this society's: {error}. Resume with the society "
-                    "that the run was begun with."
-                ) from None
-        self._touched = set(known)
-        self._changed = set()
         self._before = None
-        self._rows = {}
         self.timers = {}
         for at, agent in zip(state.timer_ticks.tolist(), state.timer_agents.tolist(), strict=True):
             self.timers.setdefault(at, []).append(agent)

@@ -27,7 +27,8 @@ from populace.interventions.resolve import resolve_levers
 from populace.kernel.environment import Environment
 from populace.kernel.influence import influence_of
 from populace.kernel.plan import Hosted, ShardPlan
-from populace.kernel.shard import NOBODY, Shard
+from populace.kernel.residents import NOBODY
+from populace.kernel.shard import Shard
 from support.env_support import opened
 from support.kernel_support import make_scope
 
