@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -13,7 +13,7 @@ from populace.core.draws import WORLD, Draws
 from populace.core.errors import ScenarioError
 from populace.core.places import defined_at
 from populace.core.roster import Roster
-from populace.env.acts import Acting
+from populace.env.applying import Applied, OfAction, batches, named, not_given
 from populace.env.fields import Fields
 from populace.env.guarding import guard
 from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, digester, handlers, query, signal
@@ -46,14 +46,6 @@ class Resolved(msgspec.Struct):
     born: list[Birth] = []
     newborn: NDArray[np.int32] = NOBODY
     left: NDArray[np.int32] = NOBODY
-
-
-class Applied(msgspec.Struct):
-    """What a tick's actions came to: the messages of their handlers, and why actions were refused, by place."""
-
-    actions: Sequence[Action]
-    emissions: list[tuple[int, Any]]
-    reasons: dict[int, str]
 
 
 class World:
@@ -256,7 +248,7 @@ class World:
         self, query: str, handler: Callable[..., Any], agents: Sequence[int], args: Sequence[dict[str, Any]]
     ) -> list[Any]:
         """The batch's answers; where its arguments are no good, the bad ones are found by halving."""
-        where = f"query '{query}', {_name(agents)}"
+        where = f"query '{query}', {named(agents)}"
         try:
             answers = guard(where, handler, agents, args, passing=ValueError)
         except ValueError as error:
@@ -315,45 +307,17 @@ class World:
         self._turnover = Turnover(self.roster, self._opening.newborn or self._columns.newborn)
         reasons: dict[int, str] = {}
         emissions: list[tuple[int, Any]] = []
-        for kind, places, batch in self._batches(actions, reasons):
-            where, handler = _OfAction(kind, batch), getattr(self.parts[kind.partition(".")[0]], kind.partition(".")[2])
+        for kind, places, batch in batches(self.parts, self.actions, actions, reasons):
+            where, handler = OfAction(kind, batch), getattr(self.parts[kind.partition(".")[0]], kind.partition(".")[2])
             try:
                 given = guard(where, handler, self.tick, batch)
                 if given:
                     emissions += self.messages(where, handler, given)
             except ScenarioError as error:
-                raise ScenarioError(f"{error}{_not_given(kind, error.__cause__, batch)}") from error.__cause__
+                raise ScenarioError(f"{error}{not_given(kind, error.__cause__, batch)}") from error.__cause__
             if batch.refused:
                 reasons.update((int(places[i]), reason) for i, reason in batch.refused.items())
         return Applied(actions, emissions, reasons)
-
-    def _batches(
-        self, actions: Sequence[Action], reasons: dict[int, str]
-    ) -> Iterator[tuple[str, Sequence[int] | NDArray[np.intp], Batch]]:
-        """Part after part, its actions in batches of consecutive ones of a kind, with their places.
-
-        Puts down the `reasons` of those that no part takes.
-        """
-        if isinstance(actions, Acting):
-            reasons.update(dict.fromkeys(actions.unknown(self.actions), "unknown_action"))
-            by_name: dict[str, list[tuple[str, NDArray[np.intp], Batch]]] = {}
-            for batched in actions.batches(self.actions):
-                by_name.setdefault(batched[0].partition(".")[0], []).append(batched)
-            for name in self.parts:
-                yield from by_name.get(name, ())
-            return
-        by_part: dict[str, list[int]] = {name: [] for name in self.parts}
-        for at, one in enumerate(actions):
-            if one.kind in self.actions:
-                by_part[one.kind.partition(".")[0]].append(at)
-            else:
-                reasons[at] = "unknown_action"
-        for places in by_part.values():
-            own = [actions[at] for at in places]
-            agents, args = np.array([one.agent for one in own], np.int32), [one.args for one in own]
-            kinds = [one.kind for one in own]
-            for begin, end in _runs(kinds):
-                yield kinds[begin], places[begin:end], Batch(agents[begin:end], args[begin:end])
 
     def end_rounds(self, exchanges: Mapping[str, Sequence[Exchange]]) -> list[tuple[int, Any]]:
         """Let each part that holds rounds take what its groups came to in the tick; gives the parts' messages."""
@@ -468,37 +432,3 @@ class World:
     def _opened(self) -> None:
         if self._opening is None:
             raise ScenarioError("the world is not open: call world.open(Opening(...)) first")
-
-
-def _runs(kinds: Sequence[str]) -> Iterable[tuple[int, int]]:
-    """Where each run of actions of one kind begins and ends."""
-    begin = 0
-    for at, kind in enumerate(kinds):
-        if kind != kinds[begin]:
-            yield begin, at
-            begin = at
-    if kinds:
-        yield begin, len(kinds)
-
-
-class _OfAction(NamedTuple):
-    """Whose actions a batch holds, in words when they are wanted."""
-
-    kind: str
-    batch: Batch
-
-    def __str__(self) -> str:
-        return f"action '{self.kind}', {_name(self.batch.agents.tolist())}"
-
-
-def _not_given(kind: str, error: BaseException | None, batch: Batch) -> str:
-    """Which arguments an action came with, where its handler looked for another."""
-    if not isinstance(error, KeyError) or not isinstance(error.args[0] if error.args else None, str):
-        return ""
-    lacking = next((args for args in batch.args if not set(error.args) & set(args)), None)
-    return "" if lacking is None else f". ctx.act({kind!r}) was given: {', '.join(lacking) or 'no arguments'}"
-
-
-def _name(agents: Sequence[int]) -> str:
-    shown = ", ".join(str(agent) for agent in agents[:5])
-    return f"agent {shown}" if len(agents) == 1 else f"agents {shown}{', ...' if len(agents) > 5 else ''}"

@@ -29,10 +29,10 @@ from populace.core.tables import TableRows
 from populace.core.trace import DIGEST_BYTES, TRACE_VERSION
 from populace.env import Action, World
 from populace.env.acts import Acting
+from populace.env.applying import Applied
 from populace.env.fields import no_column
 from populace.env.part import LookFailed
 from populace.env.plain import Shown, unwritten
-from populace.env.world import Applied
 from populace.interventions.at_work import NO_LEVERS, Levers
 from populace.interventions.groups import Membership
 from populace.kernel.bus import (
