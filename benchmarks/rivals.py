@@ -1,13 +1,13 @@
 """The same decisions in other frameworks for agents with language models, which the reader has installed.
 
     python benchmarks/rivals.py [--mesa-llm PYTHON] [--agentscope PYTHON] [--concordia PYTHON] [--oasis PYTHON]
-        [--agents 100] [--ticks 4] [--at-once 32] [--rounds 3]
+        [--agentsociety PYTHON] [--agents 100] [--ticks 4] [--at-once 32] [--rounds 3]
 
 Each option is a Python that has the framework (`python -m venv V && V/bin/pip install mesa-llm`, then
-`--mesa-llm V/bin/python`; the packages are mesa-llm, agentscope, gdm-concordia[openai] and camel-oasis with mcp<2). The
-work of all: in each tick each agent decides once between `a` and `b` from about 200 tokens, its profile and what it
-last saw, with at most `--at-once` decisions under way. One server on loopback answers every request at once with `a`
-and counts them.
+`--mesa-llm V/bin/python`; the packages are mesa-llm, agentscope, gdm-concordia[openai], agentsociety and camel-oasis
+with mcp<2). The work of all: in each tick each agent decides once between `a` and `b` from about 200 tokens, its
+profile and what it last saw, with at most `--at-once` decisions under way. One server on loopback answers every
+request at once with `a` and counts them.
 
 Every kind, populace and a bare aiohttp loop among them, is a process of its own in each round, one after another. CPU
 and wall are of the ticks after the first, so that start-up is left out; CPU is of the process with its children.

@@ -309,7 +309,88 @@ async def main():
 asyncio.run(main())
 """
 
-PROGRAMS = {"mesa-llm": MESA_LLM, "agentscope": AGENTSCOPE, "concordia": CONCORDIA, "oasis": OASIS}
+AGENTSOCIETY = """
+import dataclasses
+
+import numpy as np
+from agentsociety.agent import IndividualAgentBase, MemoryAttribute
+from agentsociety.configs import EnvConfig, IndividualConfig, TaskLoaderConfig
+from agentsociety.configs.agent import AgentConfig
+from agentsociety.llm import LLMConfig
+from agentsociety.simulation.individualengine import IndividualEngine
+from agentsociety.storage import DatabaseConfig
+from agentsociety.taskloader import Task
+from fastembed import SparseEmbedding, SparseTextEmbedding
+
+
+class Constant(SparseTextEmbedding):
+    def __init__(self):
+        pass
+
+    def embed(self, documents, **options):
+        return (SparseEmbedding(indices=np.zeros(1, int), values=np.ones(1)) for _ in documents)
+
+
+class Engine(IndividualEngine):
+    async def _init_embedding_task(self):
+        self._embedding = Constant()  # its own is downloaded as it starts
+
+
+@dataclasses.dataclass
+class Evening(Task):
+    tick: int = 0
+
+
+class Person(IndividualAgentBase):
+    StatusAttributes = [
+        MemoryAttribute(name="saw", type=str, default_or_value="", description="what it last saw"),
+        # its memory fails to begin with nothing to embed
+        MemoryAttribute(name="town", type=str, default_or_value="on a river", description="", whether_embedding=True),
+    ]
+    begun = False
+
+    async def forward(self, task_context):
+        tick = task_context["tick"]
+        if tick and not Person.begun:
+            Person.begun = True
+            marks.first()
+        await self.memory.status.update("saw", saw(self.id, tick))
+        seen = await self.memory.status.get("saw")
+        said = await self.llm.atext_request([{"role": "system", "content": profile(self.id)},
+                                             {"role": "user", "content": seen + QUESTION}])
+        marks.answer(said)
+        return {"answer": said}
+
+
+async def main():
+    evenings = [{"task_id": tick * AGENTS + n + 1, "tick": tick, "ground_truth": None}
+                for tick in range(TICKS) for n in range(AGENTS)]
+    json.dump(evenings, open("tasks.json", "w"))
+    config = IndividualConfig(
+        llm=[LLMConfig(provider="vllm", base_url=URL, api_key="none", model="m", concurrency=AT_ONCE)],
+        env=EnvConfig(db=DatabaseConfig(enabled=True, db_type="sqlite", pg_dsn=None)),
+        individual=AgentConfig(agent_class=Person, number=AGENTS),
+        task_loader=TaskLoaderConfig(task_type=Evening, file_path="tasks.json"), logging_level="WARNING",
+    )
+    marks.begin()
+    engine = Engine(config)
+    await engine.init()
+    await engine.run()
+    marks.stop()
+    marks.end("agentsociety")
+    await engine.close()
+
+
+asyncio.run(main())
+"""
+
+PROGRAMS = {
+    "mesa-llm": MESA_LLM,
+    "agentscope": AGENTSCOPE,
+    "concordia": CONCORDIA,
+    "oasis": OASIS,
+    "agentsociety": AGENTSOCIETY,
+}
 DOES = {
     "mesa-llm": (
         "asks twice for a decision, a chain of thought and then the calls of tools, with its inbuilt tools offered, "
@@ -323,5 +404,9 @@ DOES = {
     "oasis": (
         "runs a social platform in SQLite: each decision refreshes a feed and group messages, offers the platform's "
         "actions as tools, logs to a file, and sends the agent's whole conversation; its question is its own"
+    ),
+    "agentsociety": (
+        "gives each decision to its engine as a task of an agent, sends it through actors of Ray, and keeps the "
+        "answers of a round in SQLite (the embedder of its memories is a constant here, which nothing asks)"
     ),
 }
