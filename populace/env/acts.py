@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any, overload
+from typing import Any, Final, overload
 
+import msgpack
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from populace.env.part import Action, Batch
 
 Int32 = NDArray[np.int32]
+_pack: Final = msgpack.Packer(autoreset=True).pack
 
 
 class Acts(msgspec.Struct, frozen=True):
@@ -46,28 +48,57 @@ class Acts(msgspec.Struct, frozen=True):
         return [{**dict(zip(names, row, strict=True)), **self.same} for row in zip(*values, strict=True)]
 
 
+class Singles(msgspec.Struct, frozen=True):
+    """Actions that agents took one by one, in columns: a row an action.
+
+    `kinds` are the kinds there are, each once, and `codes` (int32) the place of each action's among them; `agents` and
+    `nth` are int32. `packed` are the arguments as MessagePack, where they came so.
+    """
+
+    agents: Int32
+    nth: Int32
+    kinds: list[str]
+    codes: Int32
+    args: list[dict[str, Any]]
+    packed: list[bytes] | None = None
+
+    def __len__(self) -> int:
+        return len(self.agents)
+
+
+def singles(agents: Int32, nth: Int32, kinds: Sequence[str], args: list[dict[str, Any]]) -> Singles:
+    """Actions in columns, given the kind and the arguments of each."""
+    known: dict[str, int] = {}
+    codes = np.fromiter((known.setdefault(kind, len(known)) for kind in kinds), np.int32, len(kinds))
+    return Singles(agents, nth, list(known), codes, args)
+
+
+def in_columns(actions: Sequence[Action]) -> Acting:
+    """These actions, which act in the order in which they are given, as `Acting`."""
+    if isinstance(actions, Acting):
+        return actions
+    agents = np.fromiter((one.agent for one in actions), np.int32, len(actions))
+    nth = np.fromiter((one.nth for one in actions), np.int32, len(actions))
+    return Acting(singles(agents, nth, [one.kind for one in actions], [one.args for one in actions]), [])
+
+
 class Acting(Sequence[Action]):
     """A tick's actions: `single` ones first, then those in columns, each at its place.
 
-    `order` are the places in the order in which they act on their part; parts stand one after another.
+    `order` are the places in the order in which they act on their part.
     """
 
-    def __init__(self, single: Sequence[Action], whole: Sequence[Acts]) -> None:
-        self.single = single
+    def __init__(self, single: Singles | Sequence[Action], whole: Sequence[Acts]) -> None:
+        self.single: Singles = single if isinstance(single, Singles) else in_columns(single).single
         self.whole = whole
-        self.kinds: list[str] = []
-        self.agents: Int32 = np.concatenate(
-            [np.fromiter((one.agent for one in single), np.int32, len(single)), *(one.agents for one in whole)]
-        )
-        self.nth: Int32 = np.concatenate(
-            [np.fromiter((one.nth for one in single), np.int32, len(single)), *(one.nth for one in whole)]
-        )
-        self.starts = np.cumsum([len(single), *(len(one) for one in whole)])
+        first = self.single
+        self.agents: Int32 = np.concatenate([first.agents, *(one.agents for one in whole)]) if whole else first.agents
+        self.nth: Int32 = np.concatenate([first.nth, *(one.nth for one in whole)]) if whole else first.nth
+        self.starts = np.cumsum([len(first), *(len(one) for one in whole)])
         self.order: NDArray[np.intp] = np.arange(len(self.agents))
-        known: dict[str, int] = {}
-        codes = [known.setdefault(one.kind, len(known)) for one in single]
+        known = {kind: at for at, kind in enumerate(first.kinds)}
         blocks = [np.full(len(one), known.setdefault(one.kind, len(known)), np.int32) for one in whole]
-        self.codes: Int32 = np.concatenate([np.array(codes, np.int32), *blocks])
+        self.codes: Int32 = np.concatenate([first.codes, *blocks]) if whole else first.codes
         """Of each action, the place of its kind among `kinds`."""
         self.kinds = list(known)
 
@@ -83,11 +114,8 @@ class Acting(Sequence[Action]):
             return [self[one] for one in range(*at.indices(len(self)))]
         if not 0 <= at < len(self):
             raise IndexError(at)
-        if at < len(self.single):
-            return self.single[at]
-        block = int(np.searchsorted(self.starts, at, side="right")) - 1
-        acts, row = self.whole[block], at - int(self.starts[block])
-        return Action(int(acts.agents[row]), int(acts.nth[row]), acts.kind, acts.args([row])[0])
+        kind, args = self.kinds[int(self.codes[at])], self.args_of(np.array([at]))[0]
+        return Action(int(self.agents[at]), int(self.nth[at]), kind, args)
 
     def parts(self) -> NDArray[np.int32]:
         """Of each action, the place of its part among the names of parts, sorted (`part_names`)."""
@@ -98,21 +126,36 @@ class Acting(Sequence[Action]):
         """The parts that are acted on, sorted."""
         return sorted({kind.partition(".")[0] for kind in self.kinds})
 
-    def batches(self, known: frozenset[str]) -> Iterator[tuple[str, NDArray[np.intp], Batch]]:
-        """Consecutive actions of one kind, in the order in which they act, with their places. Others are left out."""
-        order = self.order
-        kinds = self.codes[order]
-        edges = [*np.flatnonzero(np.diff(kinds, prepend=-1)).tolist(), len(order)]
-        for begin, end in pairwise(edges):
-            kind = self.kinds[int(kinds[begin])]
-            if kind in known:
-                places = order[begin:end]
-                yield kind, places, _Columns(self, kind, places)
+    def taken(self, kinds: frozenset[str]) -> NDArray[np.bool_]:
+        """Which actions are of one of these kinds."""
+        taken: NDArray[np.bool_] = np.array([kind in kinds for kind in self.kinds], np.bool_)[self.codes]
+        return taken
 
-    def unknown(self, known: frozenset[str]) -> list[int]:
-        """The places of actions that are none of these."""
-        none = [at for at, kind in enumerate(self.kinds) if kind not in known]
-        return np.flatnonzero(np.isin(self.codes, none)).tolist() if none else []
+    def runs(self, places: NDArray[np.intp]) -> Iterator[tuple[NDArray[np.intp], Batch]]:
+        """Of actions at these places the consecutive ones of one kind: their places, and a batch of them."""
+        edges = [*np.flatnonzero(np.diff(self.codes[places], prepend=-1)).tolist(), len(places)]
+        for begin, end in pairwise(edges):
+            yield places[begin:end], self.batch(places[begin:end])
+
+    def batch(self, places: NDArray[np.intp]) -> Batch:
+        """The actions at these places, all of one kind."""
+        return _Columns(self, places)
+
+    def kind_of(self, place: int) -> str:
+        """The kind of the action at a place."""
+        kind: str = self.kinds[int(self.codes[place])]
+        return kind
+
+    def in_order(self) -> NDArray[np.intp]:
+        """The places in the order (agent, nth)."""
+        return np.lexsort((self.nth, self.agents))
+
+    def packed(self, places: NDArray[np.intp]) -> list[bytes]:
+        """The arguments at these places as MessagePack."""
+        packed = self.single.packed
+        if packed is None or self.whole:
+            return [_pack(one) for one in self.args_of(places)]
+        return [packed[place] for place in places.tolist()]
 
     def of_kind(self, kind: str, places: NDArray[np.intp], name: str) -> NDArray[Any]:
         """An argument's values at these places, all of one kind. Raises KeyError."""
@@ -128,7 +171,7 @@ class Acting(Sequence[Action]):
         for at in np.unique(block).tolist():
             rows = np.flatnonzero(block == at)
             if at < 0:
-                values = np.array([self.single[place].args[name] for place in places[rows].tolist()])
+                values = np.array([self.single.args[place][name] for place in places[rows].tolist()])
             else:
                 acts = self.whole[at]
                 chosen = places[rows] - int(self.starts[at])
@@ -148,13 +191,16 @@ class Acting(Sequence[Action]):
 
     def args_of(self, places: NDArray[np.intp]) -> list[dict[str, Any]]:
         """The arguments at these places."""
+        if not self.whole:
+            given = self.single.args
+            return [given[place] for place in places.tolist()]
         block = np.searchsorted(self.starts, places, side="right") - 1
         args: list[dict[str, Any]] = [{}] * len(places)
         for at in np.unique(block).tolist():
             rows = np.flatnonzero(block == at).tolist()
             chosen = places[rows]
             if at < 0:
-                made = [self.single[place].args for place in chosen.tolist()]
+                made = [self.single.args[place] for place in chosen.tolist()]
             else:
                 made = self.whole[at].args((chosen - int(self.starts[at])).tolist())
             for row, one in zip(rows, made, strict=True):
@@ -165,19 +211,23 @@ class Acting(Sequence[Action]):
 class _Columns(Batch):
     """A batch whose arguments are read out of columns, when they are read."""
 
-    __slots__ = ("_acting", "_kind", "_places")
+    __slots__ = ("_acting", "_places")
 
-    def __init__(self, acting: Acting, kind: str, places: NDArray[np.intp]) -> None:
+    def __init__(self, acting: Acting, places: NDArray[np.intp]) -> None:
         super().__init__(acting.agents[places], None)
-        self._acting, self._kind, self._places = acting, kind, places
+        self._acting, self._places = acting, places
 
     def _make(self) -> list[dict[str, Any]]:
         return self._acting.args_of(self._places)
 
     def column(self, name: str) -> NDArray[Any]:
         """See `Batch.column`."""
-        return self._acting.of_kind(self._kind, self._places, name)
+        if not self._acting.whole:
+            return super().column(name)
+        return self._acting.of_kind(self._acting.kind_of(int(self._places[0])), self._places, name)
 
     def in_columns(self) -> frozenset[str] | None:
         """See `Batch.in_columns`."""
-        return self._acting.names_of(self._kind, self._places)
+        if not self._acting.whole or not len(self._places):
+            return None
+        return self._acting.names_of(self._acting.kind_of(int(self._places[0])), self._places)

@@ -1,64 +1,84 @@
-"""How a tick's actions come to the parts: part after part, in batches of consecutive ones of a kind."""
+"""How a tick's actions come to the parts: part after part, in batches of consecutive ones of a kind.
+
+Actions that stand apart come last, all of a kind at once: where two kinds take turns in the fair order, each run of
+one is a batch of a few, and what a batch costs is most of what an action costs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from populace.core.errors import ScenarioError
+from populace.core.text import shown_value
 from populace.env.acts import Acting
-from populace.env.part import Action, Batch
+from populace.env.guarding import guard
+from populace.env.part import Batch, Part
+
+Places = NDArray[np.intp]
 
 
 class Applied(msgspec.Struct):
     """What a tick's actions came to: the messages of their handlers, and why actions were refused, by place."""
 
-    actions: Sequence[Action]
+    actions: Acting
     emissions: list[tuple[int, Any]]
     reasons: dict[int, str]
 
 
-def batches(
-    parts: Iterable[str], known: frozenset[str], actions: Sequence[Action], reasons: dict[int, str]
-) -> Iterator[tuple[str, Sequence[int] | NDArray[np.intp], Batch]]:
-    """Part after part, its actions in batches of consecutive ones of a kind, with their places.
+class Taken(NamedTuple):
+    """Actions of one kind that a part takes at once, and their places; whether they stand apart (`Part.apart`)."""
 
-    `parts` are the names of the world's parts, and `known` the kinds that they take. Puts down the `reasons` of others.
+    kind: str
+    places: Places
+    batch: Batch
+    apart: bool = False
+
+
+def batches(parts: Mapping[str, Part], tick: int, known: frozenset[str], actions: Acting) -> Iterator[Taken]:
+    """Part after part, its actions in batches of consecutive ones of a kind, and then those that stand apart.
+
+    `parts` are the world's by name, and `known` the kinds that they take; others are left out.
     """
-    if isinstance(actions, Acting):
-        reasons.update(dict.fromkeys(actions.unknown(known), "unknown_action"))
-        by_name: dict[str, list[tuple[str, NDArray[np.intp], Batch]]] = {}
-        for batched in actions.batches(known):
-            by_name.setdefault(batched[0].partition(".")[0], []).append(batched)
-        for name in parts:
-            yield from by_name.get(name, ())
-        return
-    by_part: dict[str, list[int]] = {name: [] for name in parts}
-    for at, one in enumerate(actions):
-        if one.kind in known:
-            by_part[one.kind.partition(".")[0]].append(at)
-        else:
-            reasons[at] = "unknown_action"
-    for places in by_part.values():
-        own = [actions[at] for at in places]
-        agents, args = np.array([one.agent for one in own], np.int32), [one.args for one in own]
-        kinds = [one.kind for one in own]
-        for begin, end in _runs(kinds):
-            yield kinds[begin], places[begin:end], Batch(agents[begin:end], args[begin:end])
+    number = {name: at for at, name in enumerate(parts)}
+    of_kind = [number[kind.partition(".")[0]] if kind in known else len(number) for kind in actions.kinds]
+    order = actions.order
+    of = np.array(of_kind, np.intp)[actions.codes[order]]
+    for at in sorted({*of_kind} - {len(number)}):
+        part, own = list(parts.values())[at], order if len(actions.kinds) == 1 else order[of == at]
+        last: list[Taken] = []
+        if type(part).apart is not Part.apart:
+            own, last = _set_apart(part, tick, actions, own)
+        for places, batch in actions.runs(own):
+            yield Taken(actions.kind_of(int(places[0])), places, batch)
+        yield from last
 
 
-def _runs(kinds: Sequence[str]) -> Iterable[tuple[int, int]]:
-    """Where each run of actions of one kind begins and ends."""
-    begin = 0
-    for at, kind in enumerate(kinds):
-        if kind != kinds[begin]:
-            yield begin, at
-            begin = at
-    if kinds:
-        yield begin, len(kinds)
+def _set_apart(part: Part, tick: int, actions: Acting, own: Places) -> tuple[Places, list[Taken]]:
+    """The actions of a part at these places that are taken in order, and those that stand apart."""
+    codes = actions.codes[own]
+    kinds: list[int] = np.unique(codes).tolist()
+    if len(kinds) < 2:
+        return own, []
+    rows = {actions.kinds[code]: np.flatnonzero(codes == code) for code in kinds}
+    acts = {kind.partition(".")[2]: actions.batch(own[at]) for kind, at in rows.items()}
+    where = f"part '{part.name}', apart"
+    found = guard(where, part.apart, tick, acts)
+    last, left = [], np.ones(len(own), np.bool_)
+    for name in sorted(found):
+        mask = np.asarray(found[name])
+        at = rows.get(f"{part.name}.{name}")
+        if at is None or mask.dtype != np.bool_ or mask.shape != at.shape:
+            raise ScenarioError(f"{where}: gives a mask over a batch by its kind, not {name!r} {shown_value(mask)}")
+        if mask.any():
+            left[at[mask]] = False
+            places = own[at[mask]]
+            last.append(Taken(f"{part.name}.{name}", places, acts[name] if mask.all() else actions.batch(places), True))
+    return own[left], last
 
 
 class OfAction(NamedTuple):

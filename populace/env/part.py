@@ -242,6 +242,16 @@ class Part:
     def open(self, opening: Opening) -> None:
         """Make the part's state as of the start of tick 0. Called once, in the order of the parts."""
 
+    def apart(self, tick: int, acts: Mapping[str, Batch]) -> Mapping[str, NDArray[np.bool_]]:
+        """Which actions of a tick stand apart, by the name of the action: a mask over the batch of all of that name.
+
+        Those are taken after the part's others, all of a name at once, in their order; else an action of another name
+        in between ends a batch. What stands apart sends no message, and it and any action of another name, or of its
+        own that does not stand apart, come to the same whichever of the two is taken first. It is asked before the
+        first action of the tick, where there are several names, and changes nothing.
+        """
+        return {}
+
     def observe(self, tick: int, agents: NDArray[np.int32]) -> Mapping[str, Sequence[Any] | NDArray[Any]] | None:
         """What these agents see, as columns aligned with `agents`; None where there is nothing to see."""
         return None

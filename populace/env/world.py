@@ -13,6 +13,7 @@ from populace.core.draws import WORLD, Draws
 from populace.core.errors import ScenarioError
 from populace.core.places import defined_at
 from populace.core.roster import Roster
+from populace.env.acts import Acting, in_columns
 from populace.env.applying import Applied, OfAction, batches, named, not_given
 from populace.env.fields import Fields
 from populace.env.guarding import guard
@@ -34,18 +35,25 @@ NOBODY: Final[NDArray[np.int32]] = np.empty(0, np.int32)
 class Resolved(msgspec.Struct):
     """What the end of a tick brought: messages (to_agent, body) in order, and what became of the actions.
 
-    Every action is either applied (counted) or refused (with its reason; in order). `digests` are those of the
-    parts' states at the tick's end, by name, before levers act in the next; empty where none were wanted. `born` are
-    the births, whose agents have the ids `newborn`, and `left` who leaves; both take effect in the next tick.
+    Every action is either applied (counted) or refused: `reasons` has why by its place in `actions`, in order.
+    `digests` are those of the parts' states at the tick's end, by name, before levers act in the next; empty where
+    none were wanted. `born` are the births, whose agents have the ids `newborn`, and `left` who leaves; both take
+    effect in the next tick.
     """
 
     emissions: list[tuple[int, Any]]
     applied: int
-    refused: list[tuple[Action, str]]
+    actions: Acting
+    reasons: dict[int, str]
     digests: dict[str, bytes] = {}
     born: list[Birth] = []
     newborn: NDArray[np.int32] = NOBODY
     left: NDArray[np.int32] = NOBODY
+
+    @property
+    def refused(self) -> list[tuple[Action, str]]:
+        """The actions that were refused, each with the reason, in order."""
+        return [(self.actions[at], reason) for at, reason in self.reasons.items()]
 
 
 class World:
@@ -305,19 +313,23 @@ class World:
         self._opened()
         assert self._opening is not None
         self._turnover = Turnover(self.roster, self._opening.newborn or self._columns.newborn)
-        reasons: dict[int, str] = {}
+        acting = in_columns(actions)
+        unknown = np.flatnonzero(~acting.taken(self.actions)).tolist()
+        reasons: dict[int, str] = dict.fromkeys(unknown, "unknown_action")
         emissions: list[tuple[int, Any]] = []
-        for kind, places, batch in batches(self.parts, self.actions, actions, reasons):
+        for kind, places, batch, apart in batches(self.parts, self.tick, self.actions, acting):
             where, handler = OfAction(kind, batch), getattr(self.parts[kind.partition(".")[0]], kind.partition(".")[2])
             try:
                 given = guard(where, handler, self.tick, batch)
-                if given:
-                    emissions += self.messages(where, handler, given)
+                sent = self.messages(where, handler, given) if given else []
             except ScenarioError as error:
                 raise ScenarioError(f"{error}{not_given(kind, error.__cause__, batch)}") from error.__cause__
+            if apart and sent:
+                raise ScenarioError(f"{where}: sends messages, and its part said that it stands apart")
+            emissions += sent
             if batch.refused:
                 reasons.update((int(places[i]), reason) for i, reason in batch.refused.items())
-        return Applied(actions, emissions, reasons)
+        return Applied(acting, emissions, reasons)
 
     def end_rounds(self, exchanges: Mapping[str, Sequence[Exchange]]) -> list[tuple[int, Any]]:
         """Let each part that holds rounds take what its groups came to in the tick; gives the parts' messages."""
@@ -341,8 +353,10 @@ class World:
         newborn, left = self._turn_over(turnover, born)
         digested = self.digests() if digests else {}
         self._step(self.tick + 1)
-        refused = [(actions[at], reasons[at]) for at in sorted(reasons)]
-        return Resolved(emissions, len(actions) - len(refused), refused, digested, turnover.born, newborn, left)
+        reasons = {at: reasons[at] for at in sorted(reasons)}
+        return Resolved(
+            emissions, len(actions) - len(reasons), actions, reasons, digested, turnover.born, newborn, left
+        )
 
     def _turn_over(self, turnover: Turnover, born: TakeBorn | None) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Let agents be born and leave at the edge of the next tick; gives who."""

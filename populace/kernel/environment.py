@@ -7,9 +7,9 @@ other types in one process than in several.
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
-from operator import attrgetter
 from typing import Any, Final
 
 import msgpack
@@ -27,7 +27,7 @@ from populace.core.records import Answer, Ask, Counts, Look
 from populace.core.rounds import Contribution, Heard
 from populace.core.tables import TableRows
 from populace.core.trace import DIGEST_BYTES, TRACE_VERSION
-from populace.env import Action, World
+from populace.env import World
 from populace.env.acts import Acting
 from populace.env.applying import Applied
 from populace.env.fields import no_column
@@ -35,20 +35,18 @@ from populace.env.part import LookFailed
 from populace.env.plain import Shown, unwritten
 from populace.interventions.at_work import NO_LEVERS, Levers
 from populace.interventions.groups import Membership
+from populace.kernel.actions import fairly, refusals, taken_singly
 from populace.kernel.bus import (
     Envelope,
-    Mail,
     Outgoing,
     check_complete,
     count_messages,
     distinct,
     route,
-    unpack_body,
 )
 from populace.kernel.consulting import Consulting
 from populace.kernel.edge import Edge, pack_edge, packed_firings, packed_groups, told
 from populace.kernel.events import AskModel
-from populace.kernel.order import fair_actions, fair_places
 from populace.kernel.packing import pack_seen, pack_values
 from populace.kernel.pulling import Pulling
 from populace.kernel.reports import Reports, WorldDone
@@ -61,15 +59,13 @@ from populace.kernel.trial import check_parts, is_sample, try_world
 from populace.kernel.turn import said_of
 
 _pack: Final = msgpack.Packer(autoreset=True).pack
-_NO_LIMIT: Final = 2**31
-_whose: Final = attrgetter("agent", "nth")
 
 
 class _Closing(msgspec.Struct):
     """A tick that is being closed: its actions are applied, and parts may have yet to be answered."""
 
     tick: int
-    actions: Sequence[Action]
+    actions: Acting
     applied: Applied
     changed: list[NDArray[np.int32]]
     seal: bytes
@@ -300,12 +296,11 @@ class Environment:
         changed = [self.world.put_reports(one.agents, one.fields) for one in reports if len(one.agents) and one.fields]
         wholes = [(of, one) for report in reports for of, one in sorted(report.whole.items())]
         changed += [self.world.put_reports(one.agents, {of: one.fields}) for of, one in wholes if len(one.agents)]
-        actions: Sequence[Action]
-        actions = [Action(sender, nth, kind, args) for sender, nth, (kind, args) in _in_order(Mail(frames, _NO_LIMIT))]
-        if acts := [act for _, one in wholes for act in one.acts]:
-            actions = Acting(actions, acts)
+        actions = Acting(taken_singly(frames), [act for _, one in wholes for act in one.acts])
+        if self.trace_version > 1:
+            actions.order = fairly(self.world.draw, actions)
         seal, touched = self._pulling.levers.seal(tick), self._pulling.levers.touched(tick)
-        applied = self.world.apply(self._acting(actions))
+        applied = self.world.apply(actions)
         rounds, tables = Counts(), dict[str, TableRows]()
         if self._rounds is not None:
             held, rounds = self._rounds, self._rounds.counts
@@ -361,8 +356,7 @@ class Environment:
         counts.add(closing.rounds)
         counts.add(self.surrogates.counts)
         counts.applied = resolved.applied
-        for _, reason in resolved.refused:
-            counts.acts_refused[reason] = counts.acts_refused.get(reason, 0) + 1
+        counts.acts_refused.update(Counter(resolved.reasons.values()))
         counts.sent = len(resolved.emissions)
         out = Outgoing(
             tick,
@@ -372,7 +366,7 @@ class Environment:
             [_pack(body) for _, body in resolved.emissions],
         )
         agents = np.unique(np.concatenate((*changed, resolved.newborn))).astype(np.int32)
-        refused = sorted((action.agent, action.nth, reason) for action, reason in resolved.refused)
+        refused = refusals(actions, resolved.reasons)
         covered = [out.receiver.tolist(), out.bodies, refused, *([closing.seal] if closing.seal else [])]
         rows = closing.rows | part_rows(self.world, self.part_tables)
         if closing.touched:
@@ -397,8 +391,7 @@ class Environment:
             rows["turnover"] = turnover_rows(tick + 1, resolved.newborn, resolved.left, self.world.roster)
         digest = blake2b(_pack(covered), digest_size=DIGEST_BYTES).digest()
         if self._record_actions and actions:
-            listed = sorted(actions, key=_whose) if isinstance(actions, Acting) else actions
-            rows["actions"] = action_rows(tick, listed, resolved.refused)
+            rows["actions"] = action_rows(tick, actions, resolved.reasons)
         sent = route(out, source=WORLD, shards=self._shards, attempt=self.attempt, frame_bytes=self._frame_bytes)
         self._last = WorldDone(
             tick=tick,
@@ -443,22 +436,6 @@ class Environment:
         self.world.restore(state)
         self.surrogates.restore(state)
 
-    def _acting(self, actions: Sequence[Action]) -> Sequence[Action]:
-        """The actions, given in the order (agent, nth), in the order in which they act."""
-        if isinstance(actions, Acting):
-            parts, names = actions.parts(), actions.part_names()
-            actions.order = fair_places(self.world.draw, names, parts, actions.agents, actions.nth)
-            return actions
-        if self.trace_version < 2:
-            return actions
-        order = fair_actions(
-            self.world.draw,
-            [action.kind.partition(".")[0] for action in actions],
-            np.fromiter((action.agent for action in actions), np.int32, len(actions)),
-            np.fromiter((action.nth for action in actions), np.int32, len(actions)),
-        )
-        return [actions[at] for at in order.tolist()]
-
     def _check_attempt(self, what: str, attempt: int) -> None:
         if attempt != self.attempt:
             raise StaleOrder(f"the world: {what} for its attempt {attempt}; this is its attempt {self.attempt}")
@@ -470,10 +447,3 @@ class Environment:
             missing = [f"the report of shard {shard}" for shard in range(self._shards) if shard not in known]
             raise ActorLost(missing, f"the world, tick {tick}: {' and '.join(missing)} is missing")
         return [*(one for one in reports if one.shard < 0), *known.values()]
-
-
-def _in_order(mail: Mail) -> list[tuple[int, int, Any]]:
-    """(sender, nth, body) of the mail to the world, which has one receiver: so in the order (sender, nth)."""
-    rows = mail.order
-    bodies = map(unpack_body, mail.bodies(rows))
-    return list(zip(mail.sender[rows].tolist(), mail.nth[rows].tolist(), bodies, strict=True))

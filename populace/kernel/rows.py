@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
-import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
 from populace.core.records import Answer, Ask
 from populace.core.roster import Roster
 from populace.core.tables import TABLES, TableRows
-from populace.env import Action, World
+from populace.env import World
+from populace.env.acts import Acting
 from populace.env.guarding import guard
 from populace.env.part import Part
 from populace.kernel.bus import Frame, Mail, Outgoing
 from populace.kernel.rounds import Held
-
-_pack: Final = msgpack.Packer(autoreset=True).pack
 
 NEVER: Final = -1
 """Stands in `tick_read` for a message that no turn read."""
@@ -97,16 +95,21 @@ def ask_rows(asks: Sequence[Ask], answers: Sequence[Answer]) -> TableRows:
     return rows
 
 
-def action_rows(tick: int, actions: Sequence[Action], refused: Sequence[tuple[Action, str]]) -> TableRows:
-    """The actions that reached the world in `tick`, in the order (agent, nth), and what became of each."""
-    reasons = {(action.agent, action.nth): f"refused:{reason}" for action, reason in refused}
+def action_rows(tick: int, actions: Acting, reasons: Mapping[int, str]) -> TableRows:
+    """The actions that reached the world in `tick`, in the order (agent, nth), and what became of each.
+
+    `reasons` of those that were refused are by place.
+    """
+    order = actions.in_order()
+    fates = np.full(len(actions), "applied", object)
+    fates[np.fromiter(reasons, np.intp, len(reasons))] = [f"refused:{reason}" for reason in reasons.values()]
     return {
-        "tick": [tick] * len(actions),
-        "agent": [one.agent for one in actions],
-        "nth": [one.nth for one in actions],
-        "kind": [one.kind for one in actions],
-        "args": [_pack(one.args) for one in actions],
-        "fate": [reasons.get((one.agent, one.nth), "applied") for one in actions],
+        "tick": np.full(len(actions), tick, np.int32),
+        "agent": actions.agents[order],
+        "nth": actions.nth[order],
+        "kind": np.array(actions.kinds, object)[actions.codes[order]].tolist(),
+        "args": actions.packed(order),
+        "fate": fates[order].tolist(),
     }
 
 

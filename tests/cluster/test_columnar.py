@@ -404,10 +404,10 @@ def test_a_batch_of_both_kinds_of_agents_reads_as_columns_and_as_arguments() -> 
     ]
     acting = Acting([Action(1, 0, "a.go", {"to": 3, "by": 4}), Action(2, 0, "b.no", {})], whole)
     assert [one.agent for one in acting] == [1, 2, 4, 6, 5]
-    assert acting.unknown(frozenset({"a.go"})) == [1]
+    assert acting.taken(frozenset({"a.go"})).tolist() == [True, False, True, True, True]
     acting.order = np.array([4, 0, 3, 1, 2])
-    (one, places, first), (_, rest, second) = acting.batches(frozenset({"a.go"}))
-    assert (one, places.tolist(), rest.tolist()) == ("a.go", [4, 0, 3], [2])
+    (places, first), _, (rest, second) = acting.runs(acting.order)
+    assert (acting.kind_of(4), places.tolist(), rest.tolist()) == ("a.go", [4, 0, 3], [2])
     assert first.column("to").tolist() == [9, 3, 8]
     assert first.column("by").tolist() == [1.5, 4, 2]
     assert first.args == [{"to": 9, "by": 1.5}, {"to": 3, "by": 4}, {"to": 8, "by": 2}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -210,3 +211,47 @@ def test_memory_is_bounded():
     assert len(posts._texts) == len(posts._likers) == 50
     assert {len(column) for column in posts._columns.values()} == {50}
     assert [one["id"] for one in look(world, "feed.latest", n=50)] == list(range(399, 349, -1))
+
+
+@given(PAIRS, TICKS)
+def test_what_is_taken_apart_comes_to_what_it_came_to_in_order(pairs, ticks):
+    one, other = world_of(pairs), world_of(pairs)
+    other.feed.__class__ = InOrder
+    for tick in ticks:
+        assert outcome(one, tick) == outcome(other, tick)
+
+
+def test_likes_taken_apart_that_the_tick_may_drop_would_come_to_something_else(monkeypatch):
+    tick = [(1, ("feed.like", {"post": 0})), *((0, ("feed.post", {"text": "new"})) for _ in range(KEEP))]
+    given = [[(0, ("feed.post", {"text": "old"}))], tick]
+    in_order, careless = world_of(set()), world_of(set())
+    in_order.feed.__class__ = InOrder
+    wanted = [outcome(in_order, one) for one in given]
+    assert not wanted[1][0]
+    careful = world_of(set())
+    assert [outcome(careful, one) for one in given] == wanted
+    monkeypatch.setattr(Feed, "apart", lambda _, tick, acts: {"like": np.ones(len(acts["like"]), np.bool_)})
+    assert [outcome(careless, one) for one in given] != wanted
+
+
+class InOrder(Feed):
+    """A feed that takes all in the order in which it comes."""
+
+    def apart(self, tick, acts):
+        return {}
+
+
+def outcome(world: World, tick: list[tuple[int, tuple[str, dict[str, Any]]]]) -> tuple[Any, ...]:
+    """What a tick's actions come to: refusals, messages and digests."""
+    resolved = world.resolve(acts(*((agent, *one) for agent, one in tick)), digests=True)
+    return resolved.refused, resolved.emissions, resolved.digests, world.look("feed.latest", [0], [{"n": KEEP}])
+
+
+def test_likes_between_posts_are_taken_at_once():
+    world, sizes = opened(AGENTS, Feed(50)), []
+    world.resolve(acts((0, "feed.post", {"text": "old"})))
+    like_each = world.feed.posts.like_each
+    world.feed.posts.like_each = lambda posts, agents: sizes.append(len(posts)) or like_each(posts, agents)
+    between = [((a, "feed.like", {"post": 0}), (a, "feed.post", {"text": "new"})) for a in range(AGENTS)]
+    world.resolve(acts(*(one for pair in between for one in pair)))
+    assert sizes == [AGENTS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -258,3 +259,55 @@ def test_state_restores_and_is_plain():
     msgspec.msgpack.encode(state, enc_hook=lambda array: [array.tolist(), str(array.dtype)])
     with pytest.raises(ScenarioError, match=r"has the parts \['columns', 'fund'\], not \['columns'\]"):
         opened(3).restore(state)
+
+
+class Poll(Part):
+    """Votes stand apart, and notes do not; both tell the agent, if they are to."""
+
+    telling: tuple[str, ...] = ()
+    apart_of: Any = staticmethod(lambda acts: {"vote": np.ones(len(acts["vote"]), np.bool_)})
+
+    def open(self, opening: Opening) -> None:
+        self.took: list[tuple[str, list[int]]] = []
+
+    def apart(self, tick: int, acts: Mapping[str, Batch]) -> Mapping[str, Any]:
+        return self.apart_of(acts)
+
+    @action
+    def vote(self, tick: int, batch: Batch) -> list[tuple[int, str]]:
+        self.took.append(("vote", batch.agents.tolist()))
+        batch.refuse(0, "first")
+        return [(0, "voted")] if "vote" in self.telling else []
+
+    @action
+    def note(self, tick: int, batch: Batch) -> list[tuple[int, str]]:
+        self.took.append(("note", batch.agents.tolist()))
+        return [(0, "noted")]
+
+
+def polled(*kinds: str, **attributes: Any) -> tuple[World, Any]:
+    world = opened(len(kinds), Poll())
+    for name, value in attributes.items():
+        setattr(world.poll, name, value)
+    return world, world.resolve(acts(*((agent, f"poll.{kind}", {}) for agent, kind in enumerate(kinds))))
+
+
+def test_actions_that_stand_apart_are_taken_last_and_at_once():
+    world, done = polled("vote", "note", "vote", "note", "vote")
+    assert world.poll.took == [("note", [1, 3]), ("vote", [0, 2, 4])]
+    assert [(one.agent, reason) for one, reason in done.refused] == [(0, "first")]
+    world, done = polled("note", "vote", "vote", "note", apart_of=lambda acts: {"vote": np.array([False, True])})
+    assert world.poll.took == [("note", [0]), ("vote", [1]), ("note", [3]), ("vote", [2])]
+    assert [one.agent for one, _ in done.refused] == [1, 2]
+    assert polled("vote", "note", "vote", apart_of=lambda acts: {})[0].poll.took == [
+        ("vote", [0]), ("note", [1]), ("vote", [2])
+    ]  # fmt: skip
+    assert polled("vote", "vote", apart_of=None)[0].poll.took == [("vote", [0, 1])]  # nobody is asked: they are of one
+
+
+def test_a_part_that_says_wrongly_what_stands_apart():
+    with pytest.raises(ScenarioError, match=r"action 'poll.vote', agent 0: sends messages, and its part said"):
+        polled("vote", "note", telling=("vote",))
+    for masks in ({"vote": np.ones(3, np.bool_)}, {"vote": np.ones(1)}, {"none": np.ones(1, np.bool_)}):
+        with pytest.raises(ScenarioError, match="part 'poll', apart: gives a mask over a batch by its kind, not '"):
+            polled("vote", "note", apart_of=lambda acts, masks=masks: masks)

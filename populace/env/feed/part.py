@@ -91,6 +91,21 @@ class Feed(Part):
             )
         return network
 
+    def apart(self, tick: int, acts: Mapping[str, Batch]) -> Mapping[str, NDArray[np.bool_]]:
+        """Likes, but those of posts that the tick may write or drop: posts and reposts change nothing of the others."""
+        kinds = ("post", "repost", "like")
+        if "like" not in acts or any(getattr(type(self), one) is not getattr(Feed, one) for one in kinds):
+            return {}
+        more = sum(len(batch) for kind, batch in acts.items() if kind != "like")
+        if not acts.keys() <= set(kinds):
+            return {}
+        posts = self.posts
+        first, last = max(posts.oldest, posts.written + more - posts.keep), posts.written + more
+        named = _posts_named(acts["like"].args, posts.oldest, last)
+        originals = posts.originals(np.where(named < posts.written, named, NONE))
+        return {"like": (named < posts.written) & ~_within(named, posts.oldest, first)
+                & ~_within(originals, posts.oldest, first)}  # fmt: skip
+
     @action
     def post(self, tick: int, batch: Batch) -> Iterable[tuple[int, Any]]:
         """`post(text=, reply_to=None)`: write a post, or a reply to one."""
@@ -132,22 +147,26 @@ class Feed(Part):
     @action
     def like(self, tick: int, batch: Batch) -> None:
         """`like(post=)`: like a post, once."""
-        for i, (agent, original) in enumerate(self._named(batch)):
-            if original is not None and not self.posts.like(original, agent):
-                batch.refuse(i, "already_liked")
+        args = batch.args
+        originals = self.posts.originals(_posts_named(args, self.posts.oldest, self.posts.written))
+        for i in np.flatnonzero(originals < self.posts.oldest).tolist():
+            batch.refuse(i, "unknown_post" if _names_post(args[i]) else "bad_arguments")
+        rows = np.flatnonzero(originals >= self.posts.oldest)
+        new = self.posts.like_each(originals[rows], batch.agents[rows])
+        for i in rows[~new].tolist():
+            batch.refuse(i, "already_liked")
         self._popular = None
 
     def _named(self, batch: Batch) -> Iterable[tuple[int, int | None]]:
         """The agent and the original of the post that each action names; None where it was refused."""
-        kept, original_of = self.posts.kept, self.posts.original_of
         for i, (agent, args) in enumerate(zip(batch.agents.tolist(), batch.args, strict=True)):
-            post = args.get("post")
-            if len(args) != 1 or type(post) is not int:
+            if not _names_post(args):
                 batch.refuse(i, "bad_arguments")
                 yield agent, None
                 continue
-            original = original_of(post) if kept(post) else NONE
-            if original == NONE or (original != post and not kept(original)):
+            post: int = args["post"]
+            original = self.posts.original_of(post) if self.posts.kept(post) else NONE
+            if original == NONE or (original != post and not self.posts.kept(original)):
                 batch.refuse(i, "unknown_post")
                 yield agent, None
                 continue
@@ -164,29 +183,32 @@ class Feed(Part):
     @query
     def latest(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         """`latest(n=show)`: the newest posts of all, newest first."""
-        counts = [self._count(**one) for one in args]
+        counts = self._counts(args)
         newest = self._shown(self.posts.newest(max(counts, default=0)))
-        return [newest[:n] for n in counts]
+        return [newest[:one] for one in counts]
 
     @query
     def popular(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         """`popular(n=show)`: the kept posts with most likes and reposts, newer ones first among equals."""
-        counts = [self._count(**one) for one in args]
+        counts = self._counts(args)
         if self._popular is None:
             self._popular = self.posts.by_score()
         best = self._shown(self._popular[: max(counts, default=0)])
-        return [best[:n] for n in counts]
+        return [best[:one] for one in counts]
 
     @query
     def from_followed(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         """`from_followed(n=show)`: the newest posts and reposts of those whom the agent follows, newest first."""
-        counts = [self._count(**one) for one in args]
+        counts = self._counts(args)
         network = self._network()
         found = newest_of_followed(self.posts, network.out, np.asarray(agents, dtype=np.int64), max(counts, default=0))
-        rows = dict(zip(ids := np.unique(found[found != NONE]).tolist(), self._shown(ids), strict=True))
-        return [
-            [rows[post] for post in line[:n] if post != NONE] for line, n in zip(found.tolist(), counts, strict=True)
-        ]
+        there = found != NONE  # those stand first in each line
+        ids, places = np.unique(found, return_inverse=True)
+        first = int(np.searchsorted(ids, 0))
+        shown = self._shown(ids[first:])
+        rows: NDArray[np.intp] = np.reshape(places, found.shape) - first
+        ends: NDArray[np.intp] = np.minimum(there.sum(axis=1), counts)
+        return [list(map(shown.__getitem__, row[:end])) for row, end in zip(rows.tolist(), ends.tolist(), strict=True)]
 
     @query
     def by(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -219,6 +241,14 @@ class Feed(Part):
             raise ValueError(f"there is no post {post!r}, or it is kept no longer")
         return post, n
 
+    def _counts(self, args: Sequence[dict[str, Any]]) -> list[int]:
+        """How many posts are asked for, by each of these arguments of a query."""
+        most = self.keep
+        return [
+            n if type(n := one.get("n")) is int and len(one) == 1 and 1 <= n <= most else self._count(**one)
+            for one in args
+        ]
+
     def _count(self, /, *, n: Any = None, **rest: Any) -> int:
         n = self.show if n is None else n
         if rest or type(n) is not int or not 1 <= n <= self.keep:
@@ -249,3 +279,19 @@ class Feed(Part):
             )
         self.posts.restore(state)
         self._popular = None
+
+
+def _names_post(args: Mapping[str, Any]) -> bool:
+    return len(args) == 1 and type(args.get("post")) is int
+
+
+def _posts_named(args: Sequence[Mapping[str, Any]], first: int, end: int) -> NDArray[np.int64]:
+    """The post that each of these names, of those from `first` to before `end`; NONE for others and for no post."""
+    fit = [
+        post if type(post := one.get("post")) is int and first <= post < end and len(one) == 1 else NONE for one in args
+    ]
+    return np.array(fit, np.int64)
+
+
+def _within(posts: NDArray[np.int64], first: int, end: int) -> NDArray[np.bool_]:
+    return (posts >= first) & (posts < end)

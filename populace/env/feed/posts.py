@@ -160,6 +160,13 @@ class Posts:
         original = int(self._columns["original"][post % self.keep])
         return post if original == NONE else original
 
+    def originals(self, posts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """`original_of` each of these kept posts; NONE for NONE."""
+        if not len(self._columns["original"]):
+            return np.full(len(posts), NONE, np.int64)
+        found = self.column("original", np.maximum(posts, 0))
+        return np.where((found == NONE) | (posts == NONE), posts, found)
+
     def count_repost(self, post: int) -> None:
         """Count one more repost of a kept post."""
         self._columns["reposts"][post % self.keep] += 1
@@ -179,6 +186,24 @@ class Posts:
             self._digests.liked.append(post)
             self._digests.likers.append(agent)
         return True
+
+    def like_each(self, posts: NDArray[np.int64], agents: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """`like`, for each of these kept posts and agents, one after another: which likes are new."""
+        likers, new = self._likers, np.ones(len(posts), np.bool_)
+        slots = posts % self.keep
+        for row, (at, agent) in enumerate(zip(slots.tolist(), agents.tolist(), strict=True)):
+            liking = likers[at]
+            if liking is None:
+                likers[at] = {agent}
+            elif agent in liking:
+                new[row] = False
+            else:
+                liking.add(agent)
+        np.add.at(self._columns["likes"], slots[new], 1)
+        if self._digests is not None:
+            self._digests.liked += posts[new].tolist()
+            self._digests.likers += agents[new].tolist()
+        return new
 
     def newest(self, n: int) -> NDArray[np.int64]:
         """The n newest kept posts, newest first."""
