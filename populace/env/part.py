@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 _MARK = "_populace_handles"
+_STANDS = "_populace_stands"
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,6 +193,20 @@ def query(method: Handler) -> Handler:
     """
     setattr(method, _MARK, "query")
     return method
+
+
+def as_it_stands(method: Handler) -> Handler:
+    """Mark a query, below `@query`, whose answers are plain data already: what is packed at once need not be copied.
+
+    Other queries' answers are copied as plain data first, which may take as long as making them.
+    """
+    setattr(method, _STANDS, True)
+    return method
+
+
+def stands(method: Callable[..., Any]) -> bool:
+    """Whether a query is marked so."""
+    return getattr(method, _STANDS, False) is True
 
 
 def signal(method: Handler) -> Handler:

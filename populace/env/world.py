@@ -17,7 +17,19 @@ from populace.env.acts import Acting, in_columns
 from populace.env.applying import Applied, OfAction, batches, named, not_given
 from populace.env.fields import Fields
 from populace.env.guarding import guard
-from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, digester, handlers, query, signal
+from populace.env.part import (
+    Action,
+    Batch,
+    LookFailed,
+    Opening,
+    Part,
+    action,
+    digester,
+    handlers,
+    query,
+    signal,
+    stands,
+)
 from populace.env.plain import Shown, given_out, plain_column, shown_column
 from populace.env.rounds import Exchange
 from populace.env.signals import read_signal
@@ -239,9 +251,12 @@ class World:
             for name, values in seen.items():
                 yield f"{part.name}.{name}", f"{where} ({defined_at(part.observe)}), column '{name}'", values
 
-    def look(self, query: str, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[Any]:
+    def look(
+        self, query: str, agents: Sequence[int], args: Sequence[dict[str, Any]], *, copied: bool = True
+    ) -> list[Any]:
         """Answer one query for several agents, each with its own arguments: one plain answer an agent.
 
+        Answers may be parts of one another, and of what a part holds, where they need not be `copied`.
         `LookFailed` stands in place of an answer whose arguments are no good. Raises LookupError for a query that
         there is not, and ScenarioError, naming part, query and agents, when the part fails.
         """
@@ -250,10 +265,15 @@ class World:
             there = ", ".join(sorted(self.queries))
             raise LookupError(f"the world has no query '{query}'; there are: {there}")
         name, _, method = query.partition(".")
-        return self._answers(query, getattr(self.parts[name], method), agents, args)
+        return self._answers(query, getattr(self.parts[name], method), agents, args, copied)
 
     def _answers(
-        self, query: str, handler: Callable[..., Any], agents: Sequence[int], args: Sequence[dict[str, Any]]
+        self,
+        query: str,
+        handler: Callable[..., Any],
+        agents: Sequence[int],
+        args: Sequence[dict[str, Any]],
+        copied: bool,
     ) -> list[Any]:
         """The batch's answers; where its arguments are no good, the bad ones are found by halving."""
         where = f"query '{query}', {named(agents)}"
@@ -264,9 +284,11 @@ class World:
                 return [LookFailed(query, str(error))]
             half = len(agents) // 2
             return [
-                *self._answers(query, handler, agents[:half], args[:half]),
-                *self._answers(query, handler, agents[half:], args[half:]),
+                *self._answers(query, handler, agents[:half], args[:half], copied),
+                *self._answers(query, handler, agents[half:], args[half:], copied),
             ]
+        if not copied and stands(handler) and type(answers) is list and len(answers) == len(agents):
+            return answers
         return plain_column(f"{where} ({defined_at(handler)})", answers, len(agents))
 
     def put_reports(

@@ -207,13 +207,24 @@ class Environment:
         by_query: dict[str, list[int]] = {}
         for at, look in enumerate(looks):
             by_query.setdefault(look.query, []).append(at)
+        what = f"an answer of {', '.join(by_query)}"
+        try:
+            return pack_values(what, self._replies(looks, by_query, copied=False))
+        except TypeError:  # a part said that its answers are plain as they stand, and one holds what is not
+            return pack_values(what, self._replies(looks, by_query, copied=True))
+
+    def _replies(
+        self, looks: Sequence[Look], by_query: Mapping[str, list[int]], *, copied: bool
+    ) -> list[tuple[bool, Any]]:
+        """The reply to each look, or why there is none; `by_query` has their places."""
         replies: list[tuple[bool, Any]] = [(False, "")] * len(looks)
         for query, rows in by_query.items():
-            values = self.world.look(query, [looks[at].agent for at in rows], [looks[at].args for at in rows])
+            asked = [looks[at] for at in rows]
+            values = self.world.look(query, [one.agent for one in asked], [one.args for one in asked], copied=copied)
             for at, value in zip(rows, values, strict=True):
-                failed = isinstance(value, LookFailed)
+                failed = type(value) is LookFailed
                 replies[at] = (False, f"{query}: {value.reason}") if failed else (True, value)
-        return pack_values(f"an answer of {', '.join(by_query)}", replies)
+        return replies
 
     def attend(self, shard: int, tick: int, due: NDArray[np.int32], attempt: int = 0) -> NDArray[np.int32]:
         """A shard's agents (sorted) that take a turn in a tick of rounds; gives those that are in any group.

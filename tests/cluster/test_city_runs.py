@@ -78,6 +78,6 @@ def test_control_a_choice_by_ones_place_in_the_batch_is_found_out(monkeypatch):
 
     gravity = Choosing.gravity
     monkeypatch.setattr(Choosing, "gravity", by_row)
-    monkeypatch.setattr("populace.kernel.environment.fair_places", lambda *given: np.arange(len(given[3])))
+    monkeypatch.setattr("populace.kernel.actions.fair_places", lambda *given: np.arange(len(given[3])))
     with pytest.raises(InvariantBroken, match="shards"):
         check_society(TOWN, seed=3)

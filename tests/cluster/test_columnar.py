@@ -141,7 +141,7 @@ def test_control_sums_that_do_not_add_up_are_another_run_on_other_shards(monkeyp
 
 
 def test_control_actions_that_act_as_they_come_are_another_run_on_other_shards(monkeypatch) -> None:
-    monkeypatch.setattr("populace.kernel.environment.fair_places", lambda *given: np.arange(len(given[3])))
+    monkeypatch.setattr("populace.kernel.actions.fair_places", lambda *given: np.arange(len(given[3])))
     with pytest.raises(InvariantBroken, match="shards"):
         check_society(TRADERS)
 

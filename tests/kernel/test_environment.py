@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 import msgpack
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,11 +20,17 @@ from populace.core.draws import WORLD
 from populace.core.errors import ScenarioError
 from populace.core.records import Look
 from populace.env import Part, World, query
+from populace.env import world as world_module
+from populace.env.acts import Acting
+from populace.env.part import as_it_stands
+from populace.env.plain import plain_column
+from populace.kernel.actions import taken_singly
 from populace.kernel.bus import Mail, gather, route
 from populace.kernel.environment import Environment
 from populace.kernel.order import fair_actions
 from populace.kernel.packing import read_seen, read_values
 from populace.kernel.reports import Reports
+from populace.kernel.rows import action_rows
 
 """(agent, amount), in each agent's own order."""
 
@@ -62,11 +69,29 @@ def test_actions_are_recorded_with_their_fates_by_agent() -> None:
     frames = action_frames(acts, 1)
     assert environment().close_tick(0, handed(frames, [])).rows == {}, "unless it is told to"
     done = environment(record_actions=True).close_tick(0, handed(frames, []))
-    assert done.rows["actions"]["agent"] == [1, 1, 3]
+    assert done.rows["actions"]["agent"].tolist() == [1, 1, 3]
     assert done.rows["actions"]["fate"] == ["refused:not_positive", "applied", "applied"]
     assert [msgpack.unpackb(args)["amount"] for args in done.rows["actions"]["args"]] == [-2, 4, 5]
     assert done.rows["actions"]["kind"] == ["fund.pay"] * 3
     assert done.digest == environment().close_tick(0, handed(frames, [])).digest
+
+
+def test_a_table_has_the_arguments_as_they_were_packed() -> None:
+    """What came packed and what is packed again are the same bytes, in the order (agent, nth)."""
+    args = [{"text": "\u00e9" * 40, "to": [1, None, 2.5]}, {}, {"amount": 2**40, "raw": b"x" * 300}, {"k" * 40: True}]
+    sent = [(agent, [WORLD], [msgpack.packb((f"fund.{'pay' * (1 + agent)}", args[agent]))]) for agent in range(4)]
+    frames = [
+        frame
+        for part in (sent[::2], sent[1::2])
+        for frame in route(gather(0, part), source=0, shards=1, attempt=0, frame_bytes=100)
+    ]
+    singly = taken_singly(frames)
+    assert singly.args == args
+    assert singly.packed == [msgpack.packb(one) for one in args]
+    again = Acting(msgspec.structs.replace(singly, packed=None), [])
+    rows, other = (action_rows(0, one, {2: "no"}) for one in (Acting(singly, []), again))
+    assert rows["args"] == other["args"] == singly.packed
+    assert (rows["agent"].tolist(), rows["fate"]) == ([0, 1, 2, 3], ["applied", "applied", "refused:no", "applied"])
 
 
 def test_the_digest_depends_on_what_was_sent_and_on_what_was_refused() -> None:
@@ -112,6 +137,43 @@ def test_looks_keep_their_places_and_a_bad_one_fails_alone() -> None:
     assert isinstance(bad, LookupError)
     assert bad.args == ("fund.paid: say of whom",)
     assert read_values(one.look([])) == []
+
+
+class Shelf(Part):
+    """A part that shows what it is given, copied and as it stands."""
+
+    shown: Any = None
+
+    @query
+    def copy(self, agents: Any, args: Any) -> list[Any]:
+        return [self.shown] * len(agents)
+
+    @query
+    @as_it_stands
+    def own(self, agents: Any, args: Any) -> list[Any]:
+        return [self.shown] * len(agents)
+
+
+@pytest.mark.parametrize(
+    "shown", [[{"id": 1, "of": None}, "text"], (1, 2.5), np.float64(2.5), np.arange(3), {"at": [np.int32(4)]}, b"raw"]
+)
+def test_what_a_part_gives_as_it_stands_is_read_as_its_copy_is(shown: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    world, copied = opened(2, Shelf()), []
+    world.shelf.shown = shown
+    monkeypatch.setattr(world_module, "plain_column", lambda *given: copied.append(given) or plain_column(*given))
+    one = Environment(world, {}, shards=1, frame_bytes=100)
+    looks = [Look(agent, f"shelf.{which}", {}) for which in ("copy", "own") for agent in (0, 1)]
+    of_copy, _, own, _ = read_values(one.look(looks))
+    assert repr(of_copy) == repr(own)
+    plain = not isinstance(shown, np.generic | np.ndarray | dict)
+    assert len(copied) == (1 if plain else 3)  # where one is not plain, all are looked for again and copied
+
+
+def test_what_cannot_be_shown_is_named_where_it_is_given_as_it_stands() -> None:
+    world = opened(1, Shelf())
+    world.shelf.shown = [1, object()]
+    with pytest.raises(ScenarioError, match=r"query 'shelf.own', agent 0 .*: object is not plain data"):
+        Environment(world, {}, shards=1, frame_bytes=100).look([Look(0, "shelf.own", {})])
 
 
 def test_reported_fields_reach_the_world_before_its_parts_act_and_changes_are_told() -> None:

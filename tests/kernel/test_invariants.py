@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from support.running import SOCIETIES, Shuffled, run_local, wrap_gateways
 
 from populace.core.errors import ConservationError
 from populace.core.records import Answer, Counts
+from populace.env.acts import Singles
 from populace.kernel import bus, committed, environment, tick, tick_end
 from populace.store.tables.tables import read_table
 
@@ -130,8 +131,13 @@ def test_control_a_lost_message_is_noticed(tmp_path, monkeypatch):
 
 
 def test_control_a_lost_action_is_noticed(tmp_path, monkeypatch):
-    in_order = environment._in_order
-    monkeypatch.setattr(environment, "_in_order", lambda mail: in_order(mail)[1:])
+    singly = environment.taken_singly
+
+    def but_one(frames: Sequence[bus.Frame]) -> Singles:
+        whole = singly(frames)
+        return Singles(whole.agents[1:], whole.nth[1:], whole.kinds, whole.codes[1:], whole.args[1:])
+
+    monkeypatch.setattr(environment, "taken_singly", but_one)
     with pytest.raises(ConservationError, match="actions were taken"):
         run_local(tmp_path)
 

@@ -12,7 +12,7 @@ from populace.core.errors import ScenarioError
 from populace.env.feed.posts import NONE, Posts
 from populace.env.feed.timeline import newest_of_followed
 from populace.env.network.part import Network
-from populace.env.part import Batch, Opening, Part, action, query
+from populace.env.part import Batch, Opening, Part, action, as_it_stands, query
 from populace.env.wholes import check_whole
 
 View = Literal["latest", "from_followed", "popular"]
@@ -181,6 +181,7 @@ class Feed(Part):
         return {self.sees: views[self.sees](ids, [{}] * len(ids))}
 
     @query
+    @as_it_stands
     def latest(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         """`latest(n=show)`: the newest posts of all, newest first."""
         counts = self._counts(args)
@@ -188,6 +189,7 @@ class Feed(Part):
         return [newest[:one] for one in counts]
 
     @query
+    @as_it_stands
     def popular(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         """`popular(n=show)`: the kept posts with most likes and reposts, newer ones first among equals."""
         counts = self._counts(args)
@@ -197,6 +199,7 @@ class Feed(Part):
         return [best[:one] for one in counts]
 
     @query
+    @as_it_stands
     def from_followed(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         """`from_followed(n=show)`: the newest posts and reposts of those whom the agent follows, newest first."""
         counts = self._counts(args)
@@ -211,6 +214,7 @@ class Feed(Part):
         return [list(map(shown.__getitem__, row[:end])) for row, end in zip(rows.tolist(), ends.tolist(), strict=True)]
 
     @query
+    @as_it_stands
     def by(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         """`by(author=, n=show)`: an agent's newest posts and reposts, newest first."""
         return [self._by(**one) for one in args]
@@ -226,6 +230,7 @@ class Feed(Part):
         return author, n
 
     @query
+    @as_it_stands
     def thread(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         """`thread(post=, n=show)`: the post, and then up to n replies to it, oldest first."""
         return [self._thread(**one) for one in args]
