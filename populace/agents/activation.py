@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from populace.core.draws import column
+from populace.core.draws import below
 
 
 class Activation(Protocol):
@@ -58,4 +58,4 @@ class Sometimes:
 
     def due(self, seed: int, tick: int, ids: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Those whose draw falls below `p`."""
-        return np.asarray(column(seed, tick, "activation", ids) < self.p)
+        return below(seed, tick, "activation", ids, self.p)

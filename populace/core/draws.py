@@ -33,6 +33,7 @@ _WORD: Final = struct.Struct("<Q").unpack_from
 _TWO_WORDS: Final = struct.Struct("<2Q").unpack
 _NORMAL: Final = NormalDist()
 _UNIT: Final = 2.0**-53
+_GRID: Final = np.uint64(11)
 _CHUNK: Final = 16384
 """Ids that are mixed at once: what they take stays in a processor's cache."""
 _MASK: Final = (1 << 64) - 1
@@ -253,40 +254,63 @@ def column(seed: int, tick: int, purpose: str, ids: NDArray[np.integer]) -> NDAr
     128-bit key is hashed from (seed, tick, purpose); each id is then mixed with both words of it by the finaliser
     of SplitMix64 (Steele, Lea, Flood 2014, doi:10.1145/2660193.2660195).
     """
-    return (words(seed, tick, purpose, ids) >> np.uint64(11)).astype(np.float64) * _UNIT
+    given = np.asarray(ids)
+    found = np.empty(given.size, np.float64)
+    for part, word in _mixed(seed, tick, purpose, given):
+        np.multiply(np.right_shift(word, _GRID, out=word), _UNIT, out=found[part])
+    return found.reshape(given.shape)
+
+
+def below(seed: int, tick: int, purpose: str, ids: NDArray[np.integer], p: float) -> NDArray[np.bool_]:
+    """Whether each id's draw of `column` is less than `p`, as bool of the shape of `ids`; no number is made for it."""
+    given, limit = np.asarray(ids), math.ceil(p * 2.0**53)
+    if not 0 < limit < 2**53:
+        return np.full(given.shape, limit > 0)
+    found, mark = np.empty(given.size, np.bool_), np.uint64(limit << 11)
+    for part, word in _mixed(seed, tick, purpose, given):
+        np.less(word, mark, out=found[part])
+    return found.reshape(given.shape)
 
 
 def words(
     seed: int, tick: int, purpose: str, ids: NDArray[np.integer], others: NDArray[np.integer] | None = None
 ) -> NDArray[np.uint64]:
     """64 random bits for each id, or for each pair of an id and another (of the same shape); see `column`."""
-    message = _FIELDS(seed & _MASK, WORLD, tick, 0) + purpose.encode()
-    first, second = _TWO_WORDS(blake2b(message, digest_size=16, person=b"populace.column").digest())
     given = np.asarray(ids)
-    if given.ndim == 1 and len(given) > _CHUNK:
-        found = np.empty(len(given), np.uint64)
-        pairs = None if others is None else np.asarray(others)
-        for start in range(0, len(given), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            found[part] = _mixed(first, second, given[part], None if pairs is None else pairs[part])
-        return found
-    return _mixed(first, second, given, others)
+    found = np.empty(given.size, np.uint64)
+    for part, word in _mixed(seed, tick, purpose, given, None if others is None else np.asarray(others)):
+        found[part] = word
+    return found.reshape(given.shape)
 
 
-def _mixed(first: int, second: int, ids: NDArray[np.integer], others: NDArray[np.integer] | None) -> NDArray[np.uint64]:
-    word = ids.astype(np.int64).view(np.uint64)
-    with np.errstate(over="ignore"):
-        word = mix(word * GAMMA + np.uint64(first))
-        if others is not None:
-            word = mix(word + np.asarray(others).astype(np.int64).view(np.uint64) * GAMMA)
-        return mix(word ^ np.uint64(second))
+def _mixed(
+    seed: int, tick: int, purpose: str, ids: NDArray[np.integer], others: NDArray[np.integer] | None = None
+) -> Iterator[tuple[slice, NDArray[np.uint64]]]:
+    """The words of these ids in their order, some at a time: where they stand, and the words, until the next ones."""
+    message = _FIELDS(seed & _MASK, WORLD, tick, 0) + purpose.encode()
+    drawn = _TWO_WORDS(blake2b(message, digest_size=16, person=b"populace.column").digest())
+    first, second = map(np.uint64, drawn)
+    own, paired = ids.reshape(-1), None if others is None else others.reshape(-1)
+    room = np.empty((2, min(len(own), _CHUNK)), np.uint64)
+    for start in range(0, len(own), _CHUNK):
+        part = slice(start, min(start + _CHUNK, len(own)))
+        word, shifted = room[:, : part.stop - start]
+        np.copyto(word.view(np.int64), own[part], casting="unsafe")
+        word *= GAMMA
+        word += first
+        mix(word, shifted)
+        if paired is not None:
+            word += paired[part].astype(np.int64).view(np.uint64) * GAMMA
+            mix(word, shifted)
+        word ^= second
+        yield part, mix(word, shifted)
 
 
-def mix(word: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64 (see `column`), in place where `word` is an array; gives the mixed words."""
-    word ^= word >> np.uint64(30)
+def mix(word: NDArray[np.uint64], room: NDArray[np.uint64] | None = None) -> NDArray[np.uint64]:
+    """The finaliser of SplitMix64 (see `column`), in place; gives the mixed words. `room` of their shape is used up."""
+    word ^= np.right_shift(word, np.uint64(30), out=room)
     word *= MIX_FIRST
-    word ^= word >> np.uint64(27)
+    word ^= np.right_shift(word, np.uint64(27), out=room)
     word *= MIX_SECOND
-    word ^= word >> np.uint64(31)
+    word ^= np.right_shift(word, np.uint64(31), out=room)
     return word

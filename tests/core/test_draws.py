@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from populace.core.draws import WORLD, Draws, Stream, column
+from populace.core.draws import WORLD, Draws, Stream, below, column, words
 
 SEEDS, AGENTS = 1000, 100
 WORST = 1e-6
@@ -112,6 +112,39 @@ def test_a_column_does_not_depend_on_who_else_is_asked_for(ids: list[int], seed:
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     again = dict(zip(shuffled, Draws(seed, 9, 3).column("p", np.array(shuffled, np.int64)), strict=True))
     assert [again[one] for one in ids] == alone
+
+
+def test_a_column_of_several_chunks_is_that_of_each_id() -> None:
+    ids = np.arange(-1, 69_998).reshape(-1, 3)
+    for values in (column(7, 2, "p", ids), words(7, 2, "p", ids), words(7, 2, "p", ids, ids[::-1])):
+        assert values.shape == ids.shape
+    others = ids[::-1]
+    for at in ((0, 0), (5461, 1), (5462, 0), (20_000, 2)):
+        assert column(7, 2, "p", ids)[at] == column(7, 2, "p", ids[at[0]])[at[1]]
+        assert words(7, 2, "p", ids, others)[at] == words(7, 2, "p", ids[at[0]], others[at[0]])[at[1]]
+    assert words(7, 2, "p", np.int64(5)) == words(7, 2, "p", np.array([5]))[0]
+
+
+def cut_off(seed: int, tick: int, purpose: str, ids: NDArray[np.integer], p: float) -> NDArray[np.bool_]:
+    """What a careless `below` does: it cuts off what of `p` is finer than the grid of draws."""
+    return np.asarray(words(seed, tick, purpose, ids) < np.uint64(int(p * 2.0**53) << 11))
+
+
+def is_below(found: object) -> bool:
+    """Whether it says what comparing the numbers says, at chances on the grid of draws, beside it and far from it."""
+    ids = np.arange(40_000, dtype=np.int32)
+    drawn = column(3, 1, "p", ids)
+    least, some = float(drawn.min()), float(drawn[17])
+    chances = [0.01, 0.5, least, some, math.nextafter(some, 0.0), math.nextafter(some, 1.0), least + 2.0**-60]
+    return all(np.array_equal(found(3, 1, "p", ids, p), drawn < p) for p in chances)  # type: ignore[operator]
+
+
+def test_below_is_the_column_compared() -> None:
+    assert is_below(below)
+    assert not is_below(cut_off)
+    ids = np.arange(6).reshape(2, 3)
+    for p in (-1.0, 0.0, 1.0, 2.0, 0.5):
+        assert np.array_equal(below(3, 1, "p", ids, p), column(3, 1, "p", ids) < p)
 
 
 def test_columns_are_uniform_and_differ_by_seed_tick_and_purpose() -> None:
