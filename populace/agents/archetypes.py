@@ -230,7 +230,7 @@ def archetype_ask(
     if len(first) > most:
         raise BadAsk(too_many(of, options["purpose"], most))
     columns = {name: _plain(column, first) for name, column in facts.items()}
-    context = Context(int(ids[rows[0]]), scope, Draft())
+    context = Context(int(ids[rows[0]]), scope.tick, scope, Draft())
     asks: list[Ask] = []
     times: list[int] = again[first].tolist()
     for at, nth_time in enumerate(times):

@@ -30,7 +30,7 @@ class Consultation:
 
     def __init__(self, part: str, seed: int, context: Context) -> None:
         self.tick = context.tick
-        self.draw = NamedDraws(seed, context.tick, part)
+        self.draw = NamedDraws(seed, tick=context.tick, name=part)
         """The part's draws in this tick: `ctx.draw("lottery").choice(ids)`."""
         self._context = context
 

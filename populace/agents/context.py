@@ -34,6 +34,8 @@ NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 """What an agent sees of a world that shows nothing."""
 
 _pack: Final = msgpack.Packer(autoreset=True).pack
+_pack_scalars: Final = msgspec.msgpack.Encoder().encode
+"""Writes what msgpack writes in half the time; but of more types than plain data."""
 _INT32_MAX: Final = 2**31 - 1
 _SCALARS: Final = frozenset({str, int, float, bool, bytes, type(None)})
 _ROLES: Final = ("system", "user", "assistant")
@@ -105,7 +107,7 @@ class Draft(msgspec.Struct, eq=False, kw_only=True):
     wakes: list[int] | None = None
 
 
-class Context:
+class Context(msgspec.Struct, eq=False):
     """What a turn is given.
 
     `id` is the agent's, `tick` the tick's number; `seen` is what the world's parts show the agent, as of the start of
@@ -113,26 +115,19 @@ class Context:
     order that is drawn for this agent and tick, and one sender's in the order in which they were sent.
     """
 
-    __slots__ = ("_draft", "_draws", "_made", "_scope", "_together", "id", "inbox", "seen", "tick")
+    id: int
+    tick: int
+    _scope: Scope
+    _draft: Draft
+    inbox: Sequence[Message] = ()
+    seen: Mapping[str, Any] = NOTHING
+    _draws: Draws | None = None
+    _made: int = 0
+    _together: Mapping[str, int] = NOTHING
+    """How often it has asked by archetype, by purpose."""
 
-    def __init__(
-        self,
-        id: int,  # noqa: A002
-        scope: Scope,
-        draft: Draft,
-        inbox: Sequence[Message] = (),
-        seen: Mapping[str, Any] = NOTHING,
-    ) -> None:
-        self.id = id
-        self.tick = scope.tick
-        self.inbox = inbox
-        self.seen = seen
-        self._scope = scope
-        self._draft = draft
-        self._draws: Draws | None = None
-        self._made = 0
-        self._together: Mapping[str, int] = NOTHING
-        """How often it has asked by archetype, by purpose."""
+    def __repr__(self) -> str:
+        return f"<the context of agent {self.id} in tick {self.tick}>"
 
     @property
     def parameters(self) -> Any:
@@ -197,7 +192,9 @@ class Context:
         try:
             if not _SCALARS.issuperset(map(type, args.values())):
                 _check_keys(args.values())
-            packed: bytes = _pack((kind, args))
+                packed: bytes = _pack((kind, args))
+            else:
+                packed = _pack_scalars((kind, args))
         except _NOT_PLAIN as error:
             raise BadAction(f"ctx.act({kind!r}): the arguments are not plain data: {error}. Give {_PLAIN}") from None
         if len(packed) > scope.body_bytes:

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterable, Iterator, MutableSequence, Seque
 from hashlib import blake2b
 from itertools import chain, repeat
 from statistics import NormalDist
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,14 +37,17 @@ _UNIT: Final = 2.0**-53
 _GRID: Final = np.uint64(11)
 _CHUNK: Final = 16384
 """Ids that are mixed at once: what they take stays in a processor's cache."""
-_MASK: Final = (1 << 64) - 1
+_WORDS: Final = 1 << 64
+_MASK: Final = _WORDS - 1
+_keyed: Final = blake2b(digest_size=64, person=_PERSON).copy
+"""A hash to go on with: a copy of one that was begun takes half of what beginning one does."""
 GAMMA: Final = np.uint64(0x9E3779B97F4A7C15)
 """SplitMix64's increment."""
 MIX_FIRST: Final = np.uint64(0xBF58476D1CE4E5B9)
 MIX_SECOND: Final = np.uint64(0x94D049BB133111EB)
 
 
-class Stream:
+class Stream(msgspec.Struct, eq=False, gc=False):
     """One keyed stream of draws.
 
     >>> a = Stream(seed=7, agent=3, tick=0, purpose="partner")
@@ -52,16 +56,13 @@ class Stream:
     True
     """
 
-    __slots__ = ("_agent", "_at", "_block", "_digest", "_purpose", "_seed", "_tick")
-
-    def __init__(self, seed: int, agent: int, tick: int, purpose: str) -> None:
-        self._seed = seed & _MASK
-        self._agent = agent
-        self._tick = tick
-        self._purpose = purpose.encode()
-        self._block = 0
-        self._at = 64
-        self._digest = b""
+    seed: int
+    agent: int
+    tick: int
+    purpose: str
+    _block: int = 0
+    _at: int = 64
+    _digest: bytes = b""
 
     def stand_by(self, other: Stream) -> None:
         """Stand where another stream of the same key stands."""
@@ -71,9 +72,11 @@ class Stream:
         """The next 64 random bits, as an integer in [0, 2**64)."""
         at = self._at
         if at == 64:
-            message = _FIELDS(self._seed, self._agent, self._tick, self._block) + self._purpose
-            self._digest = blake2b(message, digest_size=64, person=_PERSON).digest()
-            self._block += 1
+            block = self._block
+            hashed = _keyed()
+            hashed.update(_FIELDS(self.seed & _MASK, self.agent, self.tick, block) + self.purpose.encode())
+            self._digest = hashed.digest()
+            self._block = block + 1
             at = 0
         self._at = at + 8
         word: int = _WORD(self._digest, at)[0]
@@ -91,7 +94,7 @@ class Stream:
         """An integer in [0, n), each equally likely (rejection, so without modulo bias)."""
         if n <= 0:
             raise ValueError(f"integer(n) needs n of at least 1, got {n}")
-        last = (1 << 64) - n
+        last = _WORDS - n
         while True:
             word = self.word()
             rest = word % n
@@ -153,56 +156,54 @@ class Stream:
         return pool[:k]
 
 
-class LongStream(Stream):
+class LongStream(Stream, eq=False, gc=True):
     """A stream of which very many numbers are drawn: the same ones, from many blocks that are hashed at once."""
 
-    __slots__ = ("_next", "before")
+    before: Callable[[], object] | None = None
+    """What is yet to draw from it, before anything that is asked for later does."""
+    _next: Callable[[], int] = int
 
-    def __init__(self, seed: int, agent: int, tick: int, purpose: str) -> None:
-        super().__init__(seed, agent, tick, purpose)
+    def __post_init__(self) -> None:
         self._next = chain.from_iterable(self._chunks()).__next__
-        self.before: Callable[[], object] | None = None
-        """What is yet to draw from it, before anything that is asked for later does."""
 
     def _chunks(self) -> Iterator[Sequence[int]]:
         """The words from where the stream stands, in chunks that grow."""
         yield [_WORD(self._digest, at)[0] for at in range(self._at, 64, 8)]  # it goes on from another
-        key, block = _FIELDS(self._seed, self._agent, self._tick, 0)[:-8], self._block
+        key, block = _FIELDS(self.seed & _MASK, self.agent, self.tick, 0)[:-8], self._block
+        purpose = self.purpose.encode()
         for blocks in chain((1, 8, 64), repeat(512)):
             numbers = np.arange(block, block + blocks, dtype="<i8").tobytes()
-            messages = [key + numbers[at : at + 8] + self._purpose for at in range(0, 8 * blocks, 8)]
+            messages = [key + numbers[at : at + 8] + purpose for at in range(0, 8 * blocks, 8)]
             digests = b"".join([blake2b(one, digest_size=64, person=_PERSON).digest() for one in messages])
             block += blocks
             yield struct.unpack(f"<{8 * blocks}Q", digests)
 
     def word(self) -> int:
         """See `Stream.word`."""
-        return self._next()
+        word: int = self._next()
+        return word
 
     def random(self) -> float:
         """See `Stream.random`."""
         return (self._next() >> 11) * _UNIT
 
 
-class Draws:
+class Draws(msgspec.Struct, eq=False, gc=False):
     """The draws of one agent (or of the world) in one tick: `ctx.draw("partner").choice(friends)`.
 
     Purposes named apart are independent; the same purpose named again goes on where it left off.
     """
 
-    __slots__ = ("_agent", "_seed", "_streams", "_tick")
-
-    def __init__(self, seed: int, agent: int = WORLD, tick: int = 0) -> None:
-        self._seed = seed
-        self._agent = agent
-        self._tick = tick
-        self._streams: dict[str, Stream] = {}
+    seed: int
+    agent: int = WORLD
+    tick: int = 0
+    _streams: dict[str, Stream] = {}
 
     def __call__(self, purpose: str) -> Stream:
         """The stream for this purpose."""
         stream = self._streams.get(purpose)
         if stream is None:
-            stream = self._streams[purpose] = Stream(self._seed, self._agent, self._tick, purpose)
+            stream = self._streams[purpose] = Stream(self.seed, self.agent, self.tick, purpose)
         return stream
 
     def long(self, purpose: str) -> LongStream:
@@ -210,7 +211,7 @@ class Draws:
         known = self._streams.get(purpose)
         if isinstance(known, LongStream):
             return known
-        made = LongStream(self._seed, self._agent, self._tick, purpose)
+        made = LongStream(self.seed, self.agent, self.tick, purpose)
         if known is not None:
             made.stand_by(known)
         self._streams[purpose] = made
@@ -218,33 +219,29 @@ class Draws:
 
     def column(self, purpose: str, ids: NDArray[np.integer]) -> NDArray[np.float64]:
         """One uniform in [0, 1) for each id; see `column`."""
-        return column(self._seed, self._tick, purpose, ids)
+        return column(self.seed, self.tick, purpose, ids)
 
     def words(self, purpose: str, ids: NDArray[np.integer]) -> NDArray[np.uint64]:
         """64 random bits for each id; see `words`."""
-        return words(self._seed, self._tick, purpose, ids)
+        return words(self.seed, self.tick, purpose, ids)
 
 
-class NamedDraws(Draws):
+class NamedDraws(Draws, eq=False, gc=False, kw_only=True):
     """The world's draws in one tick under a name of their own: every purpose begins with `name` and a slash."""
 
-    __slots__ = ("_name",)
-
-    def __init__(self, seed: int, tick: int, name: str) -> None:
-        super().__init__(seed, WORLD, tick)
-        self._name = f"{name}/"
+    name: str
 
     def __call__(self, purpose: str) -> Stream:
         """The stream for this purpose."""
-        return super().__call__(self._name + purpose)
+        return Draws.__call__(self, f"{self.name}/{purpose}")
 
     def column(self, purpose: str, ids: NDArray[np.integer]) -> NDArray[np.float64]:
         """One uniform in [0, 1) for each id; see `column`."""
-        return super().column(self._name + purpose, ids)
+        return Draws.column(self, f"{self.name}/{purpose}", ids)
 
     def words(self, purpose: str, ids: NDArray[np.integer]) -> NDArray[np.uint64]:
         """64 random bits for each id; see `words`."""
-        return super().words(self._name + purpose, ids)
+        return Draws.words(self, f"{self.name}/{purpose}", ids)
 
 
 def column(seed: int, tick: int, purpose: str, ids: NDArray[np.integer]) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ books at the run's end.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 from operator import itemgetter
 from typing import Any, Final, overload
 
@@ -32,8 +32,10 @@ from populace.kernel.order import fair_order, total_order
 
 VERSION: Final = 1
 _WINDOW: Final = 4096
+_WINDOW_BYTES: Final = 1 << 20
 _ROW_BYTES: Final = 20
 _decode: Final = msgspec.msgpack.Decoder().decode
+_SCALARS: Final = frozenset({str, int, float, bool, bytes, type(None)})
 NO_MAIL: Final[tuple[Message, ...]] = ()
 
 Int32 = NDArray[np.int32]
@@ -126,14 +128,17 @@ class Outgoing(msgspec.Struct):
 
 def gather(tick: int, turns: Sequence[tuple[int, list[int], list[bytes]]]) -> Outgoing:
     """Columns from (sender, receivers, bodies) a turn; the turns must be sorted by sender."""
-    counts = np.fromiter((len(to) for _, to, _ in turns), np.int64, len(turns))
-    senders = np.fromiter((sender for sender, _, _ in turns), np.int32, len(turns))
-    total = int(counts.sum())
-    receiver = np.fromiter((one for _, to, _ in turns for one in to), np.int32, total)
+    if not turns:
+        none = np.empty(0, np.int32)
+        return Outgoing(tick, none, none, none, [])
+    senders, receivers, packed = zip(*turns, strict=True)
+    counts = np.fromiter(map(len, receivers), np.int64, len(turns))
+    receiver = np.array(list(chain.from_iterable(receivers)), np.int32)
     starts = np.cumsum(counts) - counts
-    nth = (np.arange(total, dtype=np.int64) - np.repeat(starts, counts)).astype(np.int32)
-    bodies = [body for _, _, packed in turns for body in packed]
-    return Outgoing(tick, np.repeat(senders, counts), receiver, nth, bodies)
+    nth = (np.arange(len(receiver), dtype=np.int64) - np.repeat(starts, counts)).astype(np.int32)
+    return Outgoing(
+        tick, np.repeat(np.array(senders, np.int32), counts), receiver, nth, list(chain.from_iterable(packed))
+    )
 
 
 def split(out: Outgoing, mask: NDArray[np.bool_]) -> tuple[Outgoing, Outgoing]:
@@ -267,8 +272,8 @@ class Mail:
     bodies stay packed until an inbox is read.
     """
 
-    __slots__ = ("_edges", "_row_of", "_window", "_window_start", "_window_stop", "body", "nth", "order", "receiver",
-                 "receivers", "refused", "retired", "sender", "starts", "stops", "tick")  # fmt: skip
+    __slots__ = ("_edges", "_read", "_row_of", "_window", "_window_start", "_window_stop", "body", "nth", "order",
+                 "receiver", "receivers", "refused", "retired", "sender", "starts", "stops", "tick")  # fmt: skip
 
     def __init__(
         self,
@@ -304,7 +309,9 @@ class Mail:
         self.receivers: Int32 = sorted_receiver[edges]
         self._edges: list[int] = np.concatenate(([0], np.cumsum(counts))).tolist()
         self._row_of: dict[int, int] | None = None
-        self._window: tuple[list[int], list[int], list[int]] = ([], [], [])
+        self._window: list[tuple[int, bytes]] = []
+        self._read: list[Message] | None = None
+        """The messages of the window, where their bodies are scalars: these may be handed out more than once."""
         self._window_start = self._window_stop = 0
 
     def __len__(self) -> int:
@@ -319,19 +326,38 @@ class Mail:
         row = rows.get(agent)
         return NO_MAIL if row is None else Inbox(self, self._edges[row], self._edges[row + 1])
 
-    def window(self, start: int, stop: int) -> tuple[list[int], list[int], list[int]]:
-        """Senders, and where bodies start and stop, of the delivered messages `start` to `stop`, as lists.
-
-        Lists are made of thousands of messages at once: turns begin in the order of their agents, so inboxes are
-        read one after the other.
-        """
+    def packed(self, start: int, stop: int) -> list[tuple[int, bytes]]:
+        """Senders and bodies of the delivered messages `start` to `stop`, nothing decoded."""
         if start < self._window_start or stop > self._window_stop:
-            rows = self.order[start : max(stop, start + _WINDOW)]
-            self._window = (self.sender[rows].tolist(), self.starts[rows].tolist(), self.stops[rows].tolist())
-            self._window_start, self._window_stop = start, start + len(rows)
-        part = slice(start - self._window_start, stop - self._window_start)
-        senders, starts, stops = self._window
-        return senders[part], starts[part], stops[part]
+            self._move(start, stop)
+        return self._window[start - self._window_start : stop - self._window_start]
+
+    def messages(self, start: int, stop: int) -> list[Message]:
+        """The delivered messages `start` to `stop`, decoded; what can be changed in them is nobody else's."""
+        first = self._window_start
+        if start < first or stop > self._window_stop:
+            self._move(start, stop)
+            first = start
+        if self._read is not None:
+            return self._read[start - first : stop - first]
+        tick = self.tick
+        return [Message(sender, tick, _decode(body)) for sender, body in self._window[start - first : stop - first]]
+
+    def _move(self, start: int, stop: int) -> None:
+        """Read thousands of messages at once: turns begin in the order of their agents, and so they read inboxes."""
+        rows = self.order[start : max(stop, start + _WINDOW)]
+        taken = np.cumsum(self.stops[rows] - self.starts[rows])
+        rows = rows[: max(stop - start, int(np.searchsorted(taken, _WINDOW_BYTES)))]
+        senders, bodies = self.sender[rows].tolist(), self.bodies(rows)
+        self._window = list(zip(senders, bodies, strict=True))
+        self._window_start, self._window_stop = start, start + len(rows)
+        self._read = None
+        try:
+            values = decode_all(bodies)
+        except (msgspec.MsgspecError, RecursionError):  # one is as deep as can be: it is decoded by itself
+            return
+        if _SCALARS.issuperset(map(type, values)):
+            self._read = list(map(Message, senders, repeat(self.tick), values))
 
     def bodies(self, rows: NDArray[np.intp]) -> list[bytes]:
         """The packed bodies of these rows."""
@@ -368,16 +394,11 @@ class Inbox(Sequence[Message]):
         return self._stop - self._start
 
     def __iter__(self) -> Iterator[Message]:
-        mail = self._mail
-        body, tick = mail.body, mail.tick
-        for sender, start, stop in zip(*mail.window(self._start, self._stop), strict=True):
-            yield Message(sender, tick, unpack_body(body[start:stop]))
+        return iter(self._mail.messages(self._start, self._stop))
 
     def packed(self) -> list[tuple[int, bytes]]:
         """Senders and bodies as they came, nothing decoded."""
-        mail = self._mail
-        window = mail.window(self._start, self._stop)
-        return [(sender, mail.body[start:stop]) for sender, start, stop in zip(*window, strict=True)]
+        return self._mail.packed(self._start, self._stop)
 
     @overload
     def __getitem__(self, at: int) -> Message: ...
@@ -397,3 +418,9 @@ class Inbox(Sequence[Message]):
 def unpack_body(packed: bytes) -> Any:
     """A message's body. Its size was bounded when it was sent."""
     return _decode(packed)
+
+
+def decode_all(bodies: Sequence[bytes]) -> list[Any]:
+    """What these bodies hold, decoded as one."""
+    values: list[Any] = _decode(b"".join((b"\xdd", len(bodies).to_bytes(4, "big"), *bodies)))
+    return values

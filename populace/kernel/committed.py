@@ -26,6 +26,7 @@ STRIDE: Final = 256
 """How many turns are begun, and how many are put down, at a time."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
+_begun: Final = blake2b(digest_size=DIGEST_BYTES).copy
 _by_id: Final = attrgetter("id")
 _T = TypeVar("_T")
 
@@ -111,7 +112,8 @@ class Ended:
             kept[0].extend(mine)
             for field, values in fields.items():
                 kept[1][field] += values
-        digests, sent, wakes = self._digests, self._sent, self._wakes
+        sent, wakes = self._sent, self._wakes
+        came: list[Any] = []
         for turn, row in zip(turns, rows, strict=True):
             said: Any = ()
             if turn.asks is not None:
@@ -137,7 +139,11 @@ class Ended:
             if turn.exchanged is not None:
                 self._contributed += len(turn.exchanged)
                 committed = (*committed, list(map(_exchanged, turn.exchanged)))
-            digests.append(blake2b(_encode(committed), digest_size=DIGEST_BYTES).digest())
+            came.append(committed)
+        for packed in map(_encode, came):
+            hashed = _begun()
+            hashed.update(packed)
+            self._digests.append(hashed.digest())
 
     def commit(self) -> Committed:
         """What all of them came to."""

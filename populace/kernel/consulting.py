@@ -37,7 +37,7 @@ class Consulting:
         self.counts = Counts()
         self._world = world
         self._draft = Draft()
-        self._context = Context(WORLD, scope, self._draft)
+        self._context = Context(WORLD, scope.tick, scope, self._draft)
         self._seed = scope.seed
         self._todo = list(world.consulting)
         self._part: Part | None = None

@@ -48,6 +48,9 @@ def read_seen(packed: bytes) -> list[dict[str, Any]]:
     agents, names, columns = _unpack(packed)
     if not names:
         return [{} for _ in range(agents)]
+    if len(names) == 1:
+        (name,), (column,) = names, columns
+        return [{name: value} for value in column]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 

@@ -32,6 +32,10 @@ class PublicFields:
         """The agent's values: a tuple in the order of the fields, or the value itself where there is one field."""
         return None if self._get is None else self._get(agent)
 
+    def read_all(self, agents: Sequence[Agent]) -> list[Any]:
+        """`read` of each of these."""
+        return [None] * len(agents) if self._get is None else list(map(self._get, agents))
+
     def named(self, agent: Agent) -> dict[str, Any]:
         """The agent's values by name."""
         return {name: getattr(agent, name) for name in self.types}
@@ -41,9 +45,12 @@ class PublicFields:
 
         A value of a wrong type, and a field that was deleted, fails its turn and is put back as it was before.
         """
-        if not self.types or not turns:
+        if self._get is None or not turns:
             return {name: [] for name in self.types}
-        values = [self._of(turn) for turn in turns]
+        try:
+            values = list(map(self._get, [turn.agent for turn in turns]))
+        except AttributeError:  # one was deleted
+            values = [self._of(turn) for turn in turns]
         columns = [values] if len(self.types) == 1 else list(zip(*values, strict=True))
         fields = {}
         for at, ((name, kind), column) in enumerate(zip(self.types.items(), columns, strict=True)):
@@ -99,6 +106,10 @@ class FieldsByType:
     def read(self, agent: Agent) -> Any:
         """See `PublicFields.read`."""
         return self._by_class[type(agent)].read(agent)
+
+    def read_all(self, agents: Sequence[Agent]) -> list[Any]:
+        """See `PublicFields.read_all`."""
+        return list(map(self.read, agents))
 
     def named(self, agent: Agent) -> dict[str, Any]:
         """See `PublicFields.named`."""

@@ -132,7 +132,7 @@ class Rounds:
     def _declare(self, part: Part) -> None:
         """Take the groups of a part."""
         where = f"part '{part.name}', groups"
-        draw, self._world.draw = self._world.draw, NamedDraws(self._seed, self.tick, f"{part.name}/groups")
+        draw, self._world.draw = self._world.draw, NamedDraws(self._seed, tick=self.tick, name=f"{part.name}/groups")
         try:
             declared = guard(where, part.groups, self.tick) or {}
         finally:
@@ -164,7 +164,7 @@ class Rounds:
             mine.update(members)
             self._groups.append(_Group(part, name, members, set(members)))
         ids = np.array(sorted(mine), np.int64)
-        lots = NamedDraws(self._seed, self.tick, part.name).words("populace.rounds", ids)
+        lots = NamedDraws(self._seed, tick=self.tick, name=part.name).words("populace.rounds", ids)
         self._lots[part.name] = dict(zip(ids.tolist(), lots.tolist(), strict=True))
 
     def _contribute(self, shard: int, one: Contribution) -> None:
@@ -244,7 +244,7 @@ class Rounds:
             members=group.members,
             said=said,
             before=tuple(group.said),
-            draw=NamedDraws(self._seed, self.tick, f"{part.name}/{group.name!r}/{number}"),
+            draw=NamedDraws(self._seed, tick=self.tick, name=f"{part.name}/{group.name!r}/{number}"),
             blocked=frozenset() if self._blocked is None else _pairs(self._blocked, group.members),
         )
         draw, world.draw = world.draw, now.draw

@@ -5,11 +5,12 @@ Results may come in any order and in any grouping; what the tick comes to does n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from itertools import repeat
 from typing import Any, Final, TypeAlias
 
 from populace.agents.agent import Agent
-from populace.agents.context import NOTHING, Scope
+from populace.agents.context import NOTHING, Context, Scope
 from populace.core.errors import OutsideInfluence, ScenarioError
 from populace.core.records import Answer, Ask, Counts, Look, Message
 from populace.core.rounds import Closed, Contribution, Heard
@@ -147,7 +148,7 @@ class Tick:
         self._early += 1
         one = self._agents[agent // self._shards]
         turn = Turn(one, agent, self.scope.tick, inbox, self._fields.read(one))
-        self._file(turn, turn.begin(self.scope, NOTHING))
+        self._file(turn, turn.begin(Context(agent, turn.tick, self.scope, turn, inbox)))
         if self._ready:
             self._step_ready()
 
@@ -245,20 +246,11 @@ class Tick:
 
     def _go_on(self) -> list[Effect]:
         due, room = self._todo, self._live_turns - self.elsewhere - sum(map(len, self._looking.values()))
-        agents, shards, scope, inbox, seen = self._agents, self._shards, self.scope, self.mail.inbox, self._seen
-        number, read = scope.tick, self._fields.read
         end = self._next if self._proceeding else min(len(due), self._next + STRIDE)
-        archetypes = self.archetypes
         self._step_ready()
-        while self._next < end and len(self._waiting) + len(self._lookers) + archetypes.waiting < room:
-            at = self._next
-            self._next = at + 1
-            id = due[at]  # noqa: A001
-            agent = agents[id // shards]
-            turn = Turn(agent, id, number, inbox(id), read(agent))
-            self._file(turn, turn.begin(scope, NOTHING if seen is None else seen[at]))
-            if self._ready:
-                self._step_ready()
+        while (some := min(end - self._next, room - self._turns_waiting)) > 0:
+            start, self._next = self._next, self._next + some
+            self._begin(due[start : start + some], None if self._seen is None else self._seen[start : start + some])
         effects: list[Effect] = []
         more = not self._proceeding and self._next == end < len(due)
         if self._looks and (len(self._looks) >= LOOKS or not (more or self._proceeding)):
@@ -271,7 +263,7 @@ class Tick:
         if self._asks:
             effects.append(AskModel(self._asks))
             self._asks = []
-        if claims := archetypes.claims():
+        if claims := self.archetypes.claims():
             effects.append(ClaimAsks(claims))
         if self._said or self._left:
             effects.append(TellRounds(self._said, self._left))
@@ -280,6 +272,30 @@ class Tick:
             self._proceeding = True
             effects.append(Proceed())
         return effects
+
+    @property
+    def _turns_waiting(self) -> int:
+        """How many turns wait for the model or the world, but for looks that are on their way."""
+        return len(self._waiting) + len(self._lookers) + self.archetypes.waiting
+
+    def _begin(self, ids: Sequence[int], seen: Sequence[Mapping[str, Any]] | None) -> None:
+        """Begin the turns of these agents, each of whom sees this."""
+        agents, shards, number, scope = self._agents, self._shards, self.scope.tick, self.scope
+        own = [agents[one // shards] for one in ids]
+        inboxes = list(map(self.mail.inbox, ids))
+        turns = list(map(Turn, own, ids, repeat(number), inboxes, self._fields.read_all(own)))
+        contexts = map(
+            Context, ids, repeat(number), repeat(scope), turns, inboxes, repeat(NOTHING) if seen is None else seen
+        )
+        ended = None if self._influence is not None or self._members else self.finished.add
+        for turn, context in zip(turns, contexts, strict=True):
+            effect = turn.begin(context)
+            if effect is None and ended is not None:
+                ended(turn)
+            else:
+                self._file(turn, effect)
+                if self._ready:
+                    self._step_ready()
 
     def _file(self, turn: Turn, effect: Ask | Look | Contribution | None) -> None:
         """Put a turn with those that wait for the same."""

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
 from types import CoroutineType, FrameType
 from typing import Any, Final, TypeAlias, cast
@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias, cast
 import msgspec
 
 from populace.agents.agent import Agent
-from populace.agents.context import Context, Draft, Scope
+from populace.agents.context import Context, Draft
 from populace.core.errors import ForeignAwaitable, NotAwaited
 from populace.core.records import Abstained, Answer, Ask, Look, Message, Reason
 from populace.core.rounds import Contribution, Heard
@@ -76,16 +76,27 @@ class Turn(Draft, eq=False):
     joined: int = 0
     coroutine: Coroutine[Any, Any, None] | None = None
 
-    def begin(self, scope: Scope, seen: Mapping[str, Any]) -> Effect | None:
-        """Start the turn, of which the agent sees what stands in `scope`, `seen` and its inbox; see `step`."""
+    def begin(self, context: Context) -> Effect | None:
+        """Start the turn, of which the agent is given this; see `step`."""
         try:
-            self.coroutine = self.agent.turn(Context(self.id, scope, self, self.inbox, seen))
+            coroutine = self.coroutine = self.agent.turn(context)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001  # an agent may raise anything; it ends its own turn only
             self.failure = _failure(self, error, _raised_at(error))
             return None
-        return self.step(None)
+        try:
+            effect = coroutine.send(None)
+        except StopIteration:
+            if self.pending:
+                self._never_awaited()
+            return None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # as above
+            self.failure = _failure(self, error, _raised_at(error))
+            return None
+        return self._awaited(effect)
 
     def step(self, value: Any) -> Effect | None:
         """Resume with the value of the effect that the turn awaits; the next effect, or None at its end.
@@ -99,15 +110,17 @@ class Turn(Draft, eq=False):
             effect = coroutine.throw(value) if isinstance(value, LookupError) else coroutine.send(value)
         except StopIteration:
             if self.pending:
-                calls = sorted({f"`await ctx.{_CALLED[type(one)]}(...)`" for one in self.pending})
-                write = f"write {', '.join(calls)}"
-                self.fail(NotAwaited(f"{len(self.pending)} effect(s) made and never awaited: {write}"))
+                self._never_awaited()
             return None
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001  # an agent may raise anything; it ends its own turn only
             self.failure = _failure(self, error, _raised_at(error))
             return None
+        return self._awaited(effect)
+
+    def _awaited(self, effect: object) -> Effect | None:
+        """Take an effect that came out of the coroutine, if it is the turn's own; else the turn has failed."""
         pending = self.pending
         for at in range(len(pending)):
             if pending[at] is effect:
@@ -121,9 +134,14 @@ class Turn(Draft, eq=False):
             "a turn may await its own ctx.ask, ctx.look and ctx.round only, each once; "
             f"this awaited something else, which yielded a {type(effect).__name__}"
         )
-        self.failure = _failure(self, foreign, _waiting_at(coroutine))
+        self.failure = _failure(self, foreign, _waiting_at(self.coroutine))
         self.close()
         return None
+
+    def _never_awaited(self) -> None:
+        calls = sorted({f"`await ctx.{_CALLED[type(one)]}(...)`" for one in self.pending})
+        write = f"write {', '.join(calls)}"
+        self.fail(NotAwaited(f"{len(self.pending)} effect(s) made and never awaited: {write}"))
 
     def close(self) -> None:
         """End a turn that waits; what it raises while it is closed is dropped, since the turn has ended already."""

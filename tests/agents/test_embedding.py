@@ -49,7 +49,7 @@ def test_what_is_no_text_of_vectors_is_refused(text) -> None:
 def context() -> tuple[Context, Draft]:
     scope = Scope(7, 60.0, None, 4, "m", 20, 0.8, 1000, 10, frozenset(), frozenset())
     draft = Draft()
-    return Context(1, scope, draft), draft
+    return Context(1, scope.tick, scope, draft), draft
 
 
 @pytest.mark.parametrize(

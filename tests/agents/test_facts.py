@@ -111,7 +111,7 @@ def test_without_facts_a_prompt_is_taken_as_it_stands(prompt: str) -> None:
 
 
 def ask(prompt: str | None = None, answer: Any = str, *, by_rules: bool = False, **options: Any) -> Ask:
-    made = Context(3, make_scope(5, by_rules=by_rules), Draft()).ask(prompt, answer, **options)
+    made = Context(3, 0, make_scope(5, by_rules=by_rules), Draft()).ask(prompt, answer, **options)
     assert isinstance(made, Ask)
     return made
 

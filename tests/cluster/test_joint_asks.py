@@ -195,7 +195,7 @@ def test_a_part_asks_for_itself() -> None:
     from populace.core.errors import BadAsk
 
     with pytest.raises(BadAsk, match="a part asks for itself"):
-        Context(-1, make_scope(0), Draft()).ask("?", archetype=True)
+        Context(-1, 0, make_scope(0), Draft()).ask("?", archetype=True)
 
 
 @pytest.mark.ray

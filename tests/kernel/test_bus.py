@@ -127,6 +127,36 @@ def test_bodies_are_decoded_when_they_are_read_and_not_before() -> None:
         list(mail.inbox(1))
 
 
+def changed_while_it_is_read() -> list[Any]:
+    """What a second reading of an inbox gives, where the first one changes what it reads."""
+    packed = [msgpack.packb(body) for body in ([1], 7)]
+    frame = route(gather(3, [(0, [1, 2], packed)]), source=0, shards=1, attempt=0, frame_bytes=2**20)
+    inbox = Mail(frame, 10).inbox(1)
+    for message in inbox:
+        message.body.append(2)
+    return [message.body for message in inbox]
+
+
+def test_what_is_done_to_a_body_is_not_done_to_the_message() -> None:
+    assert changed_while_it_is_read() == [[1]]
+
+
+def test_control_bodies_that_can_change_and_are_decoded_once_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("populace.kernel.bus._SCALARS", frozenset({list, int}))
+    assert changed_while_it_is_read() == [[1, 2]]
+
+
+def test_inboxes_are_read_ahead_within_a_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("populace.kernel.bus._WINDOW_BYTES", 10)
+    bodies = ["a" * size for size in (4, 30, 3, 2, 9)]
+    sent = [(0, [1, 2, 2, 3, 4], [msgpack.packb(body) for body in bodies])]
+    mail = Mail(route(gather(3, sent), source=0, shards=1, attempt=0, frame_bytes=2**20), 10)
+    for _ in range(2):  # forwards, and from the start again
+        assert [[one.body for one in mail.inbox(agent)] for agent in (1, 2, 3, 4)] == [
+            bodies[:1], bodies[1:3], bodies[3:4], bodies[4:]
+        ]  # fmt: skip
+
+
 @given(BODIES)
 def test_bodies_come_back(body: Any) -> None:
     assert unpack_body(msgpack.packb(body)) == body

@@ -333,7 +333,7 @@ def test_step_gives_effects_one_by_one_and_sends_their_values_back() -> None:
 
     agent = Two()
     turn = Turn(agent, 4, 0)
-    ask = turn.begin(make_scope(9), {})
+    ask = turn.begin(Context(4, 0, make_scope(9), turn))
     assert isinstance(ask, Ask)
     assert (ask.agent, ask.nth, ask.messages) == (4, 0, (("system", "be brief"), ("user", "?")))
     assert (ask.max_tokens, ask.temperature) == (9, 0.0)

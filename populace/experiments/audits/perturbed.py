@@ -78,7 +78,7 @@ def _agent(kind: type[Agent], context: type[Context], what: Perturbation) -> typ
 
     async def turn(self: Agent, ctx: Context) -> None:
         """The turn of the original."""
-        ctx.__class__ = context
+        ctx = context(*(getattr(ctx, name) for name in ctx.__struct_fields__))
         if what.messages and len(ctx.inbox) > 1:
             order = list(ctx.inbox)
             ctx.draw("audit.messages").shuffle(order)
@@ -93,10 +93,8 @@ def _agent(kind: type[Agent], context: type[Context], what: Perturbation) -> typ
 
 
 def _context(what: Perturbation) -> type[Context]:
-    class Perturbed(Context):
+    class Perturbed(Context, eq=False):
         """A turn's context whose asks are put otherwise; the prompt is changed before facts are filled in."""
-
-        __slots__ = ()
 
         def ask(self, prompt: str | None = None, answer: Any = str, **options: Any) -> Any:
             said: Callable[[str], str] = _worded(what.reword)
