@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, MutableSequence, Seque
 from hashlib import blake2b
 from itertools import chain, repeat
 from statistics import NormalDist
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 import numpy as np

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from populace.core.errors import ScenarioError
 from populace.core.roster import ONE, Roster
+from populace.core.union import union
 from populace.env.digest import RowDigests, column_words, join_digests
 from populace.env.part import Opening, Part, query
 from populace.env.turnover import Birth
@@ -125,7 +126,7 @@ class Fields(Part):
                 if self._digests:
                     self._keep_digest(self._digests[self._key(of, name)], places, ids, values, old)
             touched.append(ids[changed])
-        return np.unique(np.concatenate(touched)) if touched else np.empty(0, np.int32)
+        return union(*touched) if touched else np.empty(0, np.int32)
 
     def newborn(self, of: str, columns: Mapping[str, Any], ids: Sequence[int]) -> dict[str, list[Any]]:
         """The public fields of agents who are to be born. Raises ScenarioError where one is missing or does not fit."""

@@ -13,6 +13,7 @@ from populace.core.draws import WORLD, Draws
 from populace.core.errors import ScenarioError
 from populace.core.places import defined_at
 from populace.core.roster import Roster
+from populace.core.union import union
 from populace.env.acts import Acting, in_columns
 from populace.env.applying import Applied, OfAction, batches, named, not_given
 from populace.env.fields import Fields
@@ -319,7 +320,7 @@ class World:
             ids, own = agents[rows], [values[row] for row in rows.tolist()]
             self._edge.append((ids, name, self._columns.of_agents(name, ids)))
             changed.append(self.put_fields(ids, {name: own}))
-        return np.unique(np.concatenate(changed)) if changed else np.empty(0, np.int32)
+        return union(*changed) if changed else np.empty(0, np.int32)
 
     def resolve(self, actions: Sequence[Action], *, digests: bool = False) -> Resolved:
         """Apply the tick's actions, given in the order in which they act, end the tick, and step to the next.

@@ -27,6 +27,7 @@ from populace.core.records import Answer, Ask, Counts, Look
 from populace.core.rounds import Contribution, Heard
 from populace.core.tables import TableRows
 from populace.core.trace import DIGEST_BYTES, TRACE_VERSION
+from populace.core.union import union
 from populace.env import World
 from populace.env.acts import Acting
 from populace.env.applying import Applied
@@ -376,7 +377,7 @@ class Environment:
             np.arange(len(resolved.emissions), dtype=np.int32),
             [_pack(body) for _, body in resolved.emissions],
         )
-        agents = np.unique(np.concatenate((*changed, resolved.newborn))).astype(np.int32)
+        agents = union(resolved.newborn, *changed)
         refused = refusals(actions, resolved.reasons)
         covered = [out.receiver.tolist(), out.bodies, refused, *([closing.seal] if closing.seal else [])]
         rows = closing.rows | part_rows(self.world, self.part_tables)

@@ -19,6 +19,7 @@ from populace.core.errors import StaleOrder, TransportError
 from populace.core.records import Counts
 from populace.core.roster import Roster
 from populace.core.tables import TableRows
+from populace.core.union import union
 from populace.interventions.at_work import NO_LEVERS, Levers
 from populace.interventions.groups import Members
 from populace.kernel.ahead import Ahead
@@ -248,7 +249,7 @@ class Shard(Residents):
         if len(mail.retired):
             counts.refused["retired"] = len(mail.retired)
         called = self._alone(mail.receivers), self._alone(timers)
-        due: list[int] = np.unique(np.concatenate((*active, *called))).tolist()
+        due: list[int] = union(*called, *active).tolist()
         opened, rows = None, dict[int, bytes]()
         if self.ahead is not None:
             opened, rows = self.ahead.open(tick, due, mail, counts)
