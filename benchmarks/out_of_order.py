@@ -82,12 +82,15 @@ society = Society(
 
 
 class VirtualClock(selectors.DefaultSelector):
-    """Where nothing happens, time goes on to what is due next."""
+    """Where nothing happens, time goes on to what is due next; it stands still while a thread is `at_work`."""
 
     now_s = 0.0
+    at_work = 0
 
     def select(self, timeout: float | None = None) -> list[Any]:
-        """What has happened; a wait takes no time."""
+        """What has happened; a wait for a call takes no time."""
+        if self.at_work:
+            return super().select(timeout if timeout is not None and timeout <= 0.0 else 0.001)
         if timeout is not None and timeout > 0.0:
             self.now_s += timeout
             timeout = 0.0
@@ -104,6 +107,16 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """The virtual time."""
         return self._clock.now_s
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+        """Run something in a thread, which takes no virtual time."""
+        self._clock.at_work += 1
+        future = super().run_in_executor(executor, func, *args)
+        future.add_done_callback(self._ended)
+        return future
+
+    def _ended(self, _: Any) -> None:
+        self._clock.at_work -= 1
 
 
 class Slots:

@@ -280,13 +280,36 @@ def words(
     return found.reshape(given.shape)
 
 
+def word_of(seed: int, tick: int, purpose: str) -> Callable[[int, int], int]:
+    """Gives for an id and another what `words` gives for the two: faster than that for a few of them."""
+    first, second = _two_words(seed, tick, purpose)
+    gamma, mask = int(GAMMA), _MASK
+
+    def word(one: int, other: int) -> int:
+        mixed = _mix_one(one * gamma + first & mask)
+        return _mix_one(_mix_one(mixed + other * gamma & mask) ^ second)
+
+    return word
+
+
+def _two_words(seed: int, tick: int, purpose: str) -> tuple[int, int]:
+    message = _FIELDS(seed & _MASK, WORLD, tick, 0) + purpose.encode()
+    first, second = _TWO_WORDS(blake2b(message, digest_size=16, person=b"populace.column").digest())
+    return first, second
+
+
+def _mix_one(word: int, first: int = int(MIX_FIRST), second: int = int(MIX_SECOND)) -> int:
+    """`mix` of one word from 0 to 2**64 - 1."""
+    word = (word ^ word >> 30) * first & _MASK
+    word = (word ^ word >> 27) * second & _MASK
+    return word ^ word >> 31
+
+
 def _mixed(
     seed: int, tick: int, purpose: str, ids: NDArray[np.integer], others: NDArray[np.integer] | None = None
 ) -> Iterator[tuple[slice, NDArray[np.uint64]]]:
     """The words of these ids in their order, some at a time: where they stand, and the words, until the next ones."""
-    message = _FIELDS(seed & _MASK, WORLD, tick, 0) + purpose.encode()
-    drawn = _TWO_WORDS(blake2b(message, digest_size=16, person=b"populace.column").digest())
-    first, second = map(np.uint64, drawn)
+    first, second = map(np.uint64, _two_words(seed, tick, purpose))
     own, paired = ids.reshape(-1), None if others is None else others.reshape(-1)
     room = np.empty((2, min(len(own), _CHUNK)), np.uint64)
     for start in range(0, len(own), _CHUNK):

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
@@ -31,8 +31,9 @@ from populace.agents.agent import Agent
 from populace.core.draws import WORLD
 from populace.core.errors import ScenarioError, TransportError
 from populace.core.records import Counts, Look, Message
-from populace.kernel.bus import NO_MAIL, Frame, Inbox, Mail
+from populace.kernel.bus import Frame, Inbox, Mail
 from populace.kernel.committed import STRIDE
+from populace.kernel.early_mail import EarlyInbox, EarlyMail, Letter
 from populace.kernel.events import Answered, Effect, HeardShards, Looked, Proceed, TellShards
 from populace.kernel.influence import FIELDS_OF, Influence
 from populace.kernel.notices import Heard, Outbox
@@ -53,15 +54,15 @@ class Means(msgspec.Struct, frozen=True):
     """What turns that begin early need of their shard.
 
     `due` masks the agents who are due in a tick by their activation; `fence` says at which ticks nobody begins early;
-    `make` makes a tick that is not open; `mail` puts what was sent in order; `keep` has agents hold what a checkpoint
-    would give back, once their turns have ended; `pack` packs an agent; `fields` gives an agent's public fields by
-    name; `timers` are those set before.
+    `make` makes a tick that is not open; `mail` gives what an agent reads of what it was sent; `keep` has agents hold
+    what a checkpoint would give back, once their turns have ended; `pack` packs an agent; `fields` gives an agent's
+    public fields by name; `timers` are those set before.
     """
 
     due: Callable[[int], NDArray[np.bool_]]
     fence: Callable[[int], bool]
     make: Callable[[int], Tick]
-    mail: Callable[[Sequence[Frame]], Mail]
+    mail: EarlyMail
     keep: Callable[[Sequence[int]], None]
     pack: Callable[[int], bytes]
     fields: Callable[[Agent], dict[str, Any]]
@@ -107,13 +108,18 @@ class Ahead:
         """By tick, the inboxes with which turns began."""
         self._rows: dict[int, dict[int, bytes]] = {}
         """By tick, agents packed as they were before it."""
-        self._sent: dict[int, dict[int, list[tuple[int, int, bytes]]]] = {}
-        """By tick and receiver, what was sent: (sender, nth, body)."""
+        self._sent: dict[int, dict[int, list[Letter]]] = {}
+        """By tick and receiver, what was sent."""
         self._wakes: dict[int, set[int]] = {}
-        self._due: dict[int, NDArray[np.bool_]] = {}
+        self._due: dict[int, bytes] = {}
+        """By tick, a byte an agent: 1 for those who are due in it by their activation."""
         self._shown: dict[int, list[tuple[int, dict[str, Any]]]] = {}
         """By agent, its public fields after each tick that the world may not have closed."""
         self._proceeding = False
+        self._stepped: list[Tick] = []
+        """Ticks that are not open in which turns have gone on since the last `_put_down`."""
+        self._unkept: set[int] = set()
+        """Agents whose turn has ended, and who do not yet hold what a resumed run would."""
 
     def handle(self, event: Answered | Looked | Proceed | HeardShards) -> list[Effect]:
         """Hand what has come to the turns of ticks that are not open; gives what they want to be asked."""
@@ -125,18 +131,21 @@ class Ahead:
                 self._hear(event)
                 return []
         effects: list[Effect] = []
-        for number in self.ticks_of(event) & self._led.keys():
-            effects += self._led[number].handle(event)
+        for number in self.ticks_of(event):
+            led = self._led.get(number)
+            if led is not None:
+                effects += led.handle(event)
+                self._stepped.append(led)
         return effects
 
-    def ticks_of(self, event: Answered | Looked | Proceed | HeardShards) -> set[int]:
+    def ticks_of(self, event: Answered | Looked | Proceed | HeardShards) -> Collection[int]:
         """To which ticks something that has come belongs; none that is known for what goes on with the open one."""
         match event:
             case Answered(answers):
-                return {one.tick for one in answers}
+                return (answers[0].tick,) if len(answers) == 1 else {one.tick for one in answers}
             case Looked(batch, _):
-                return {batch // _BATCHES}
-        return set()
+                return (batch // _BATCHES,)
+        return ()
 
     def follow(self, opened: Tick | None) -> list[Effect]:
         """Go by the turns that have ended, in the open tick and beyond it: begin those that waited for nobody else."""
@@ -154,6 +163,7 @@ class Ahead:
             begun += sum(n for _, n in batch)
             for led, _ in batch:
                 effects += led.go_on()
+                self._stepped.append(led)
         if self._ready and begun >= STRIDE and not self._proceeding:
             self._proceeding = True
             effects.append(Proceed())
@@ -179,6 +189,7 @@ class Ahead:
         for kept in (self._lack, self._held, self._due, self._wakes):
             kept.pop(tick, None)
         self._sent.pop(tick - 1, None)
+        self._means.mail.forget(tick - 1)
         for agent, shown in list(self._shown.items()):
             self._shown[agent] = now = [one for one in shown if one[0] >= tick]
             if not now:
@@ -186,7 +197,7 @@ class Ahead:
         self._complete(tick, np.setdiff1d(np.flatnonzero(self._done == tick), due).astype(np.int32))
         for number in sorted(one for one in self._held if one <= self._limit):
             for ids in self._held.pop(number):
-                for of, idle in self._reach(number, ids):
+                for of, idle in self._reach(number, ids.tolist()):
                     self._complete(of, idle)
         return led, rows
 
@@ -250,10 +261,19 @@ class Ahead:
 
     def _put_down(self, opened: Tick | None) -> None:
         """Take what turns that have ended made; who may go on then is made ready."""
-        for tick in [*([] if opened is None else [opened]), *self._led.values()]:
+        stepped, self._stepped = self._stepped, []
+        if opened is not None:
+            stepped.append(opened)
+        for tick in stepped:
             if tick.finished.any_fresh and (turns := tick.finished.take()):
-                self._means.keep([turn.id for turn in turns])
+                self._unkept.update([turn.id for turn in turns])
                 self._take(tick.number, turns)
+
+    def keep(self) -> None:
+        """Have agents whose turns have ended hold what a resumed run would. Raises ScenarioError."""
+        if self._unkept:
+            ids, self._unkept = sorted(self._unkept), set()
+            self._means.keep(ids)
 
     def _take(self, tick: int, turns: Sequence[Turn]) -> None:
         sent, size, outbox = self._sent.setdefault(tick, {}), len(self._done), self._outbox
@@ -275,7 +295,10 @@ class Ahead:
             for wake in turn.wakes or ():
                 if wake < self._ticks_of_run:
                     self._wakes_of(wake).add(turn.id)
-        self._complete(tick, np.array([turn.id for turn in turns], np.int32))
+        if len(turns) == 1:  # as most end
+            self._complete_one(tick, turns[0].id)
+        else:
+            self._complete(tick, np.array([turn.id for turn in turns], np.int32))
 
     def _hear(self, event: HeardShards) -> None:
         """Take what others tell; of ticks that are closed all is known already."""
@@ -309,30 +332,53 @@ class Ahead:
                 self._outbox.end(tick, ids)
             todo.extend(self._release(tick + 1, ids))
 
+    def _complete_one(self, tick: int, agent: int) -> None:
+        """`_complete` for one agent, by plain integers."""
+        self._done[agent] = tick + 1
+        if self._outbox is not None:
+            self._outbox.end(tick, np.array([agent], np.int32))
+        tick += 1
+        if tick >= self._ticks_of_run:
+            return
+        lack, free = self._lack_of(tick).data, list[int]()
+        for other in (*self._onto.of(agent).tolist(), agent):
+            left = lack[other] - 1
+            lack[other] = left
+            if not left:
+                free.append(other)
+        if free and tick > self._limit:
+            self._held.setdefault(tick, []).append(np.array(free, np.int32))
+        elif free:
+            for of, idle in self._reach(tick, free):
+                self._complete(of, idle)
+
+    def _lack_of(self, tick: int) -> Ids:
+        lack = self._lack.get(tick)
+        if lack is None:
+            lack = self._lack[tick] = self._needs.copy()
+        return lack
+
     def _release(self, tick: int, ids: Ids) -> list[tuple[int, Ids]]:
         """Nobody waits for these agents any more before a tick; gives who takes no turn in it, with its number."""
         if not len(ids) or tick >= self._ticks_of_run:
             return []
-        lack = self._lack.get(tick)
-        if lack is None:
-            lack = self._lack[tick] = self._needs.copy()
-        free = _count_down(lack, self._onto, ids)
+        free = _count_down(self._lack_of(tick), self._onto, ids)
         if not len(free):
             return []
         if tick > self._limit:
             self._held.setdefault(tick, []).append(free)
             return []
-        return self._reach(tick, free)
+        return self._reach(tick, free.tolist())
 
-    def _reach(self, tick: int, ids: Ids) -> list[tuple[int, Ids]]:
+    def _reach(self, tick: int, agents: Sequence[int]) -> list[tuple[int, Ids]]:
         """These agents have nobody left to wait for in a tick; gives those who take no turn in it, with its number."""
         due = self._due.get(tick)
         if due is None:
-            due = self._due[tick] = self._means.due(tick)
+            due = self._due[tick] = self._means.due(tick).tobytes()
         sent, wakes = self._sent.get(tick - 1, {}), self._wakes_of(tick)
         idle: list[int] = []
-        for agent, active in zip(ids.tolist(), due[ids].tolist(), strict=True):
-            if active or agent in sent or agent in wakes:
+        for agent in agents:
+            if due[agent] or agent in sent or agent in wakes:
                 heapq.heappush(self._ready, (tick, -self._weight[agent], agent))
             else:
                 idle.append(agent)
@@ -348,25 +394,15 @@ class Ahead:
         led = self._led.get(number)
         if led is None:
             led = self._led[number] = self._means.make(number)
-        mail, given = self._mail_of(number, agents), self._given.setdefault(number, {})
-        rows, pack = self._rows.setdefault(number, {}), self._means.pack
+        given, rows, pack = self._given.setdefault(number, {}), self._rows.setdefault(number, {}), self._means.pack
+        sent, inbox_of = self._sent.get(number - 1, {}), self._means.mail.inbox
+        if not self._unkept.isdisjoint(agents):
+            self.keep()
         for agent in agents:
             rows[agent] = pack(agent)
-            inbox = given[agent] = NO_MAIL if mail is None else mail.inbox(agent)
+            inbox = given[agent] = inbox_of(number - 1, agent, sent.pop(agent, ()))
             led.begin(agent, inbox)
         return [(led, len(agents))]
-
-    def _mail_of(self, tick: int, agents: Sequence[int]) -> Mail | None:
-        """What these agents read in a tick; None where nobody has sent them anything."""
-        boxes = self._sent.get(tick - 1, {})
-        rows = sorted((*one[:2], agent, one[2]) for agent in agents for one in boxes.pop(agent, ()))
-        if not rows:
-            return None
-        sender, nth, receiver = (np.array([row[at] for row in rows], np.int32) for at in range(3))
-        bodies = [row[3] for row in rows]
-        offsets = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum([len(body) for body in bodies], out=offsets[1:])
-        return self._means.mail([Frame(tick - 1, 0, 0, 0, sender, receiver, nth, offsets, b"".join(bodies))])
 
     def _check(self, tick: int, begun: dict[int, Sequence[Message]], due: list[int], mail: Mail) -> None:
         """Raise TransportError where turns that have begun have no place in the tick, or other mail."""
@@ -390,20 +426,11 @@ class Ahead:
 
 def _packed(inbox: Sequence[Message]) -> list[tuple[int, bytes]]:
     """An inbox as it came, nothing decoded."""
-    return inbox.packed() if isinstance(inbox, Inbox) else []
+    return inbox.packed() if isinstance(inbox, EarlyInbox | Inbox) else []
 
 
 def _count_down(lack: Ids, onto: Influence, ids: Ids) -> Ids:
     """Take one off for each of these agents, and for all whom they influence; gives who lack nobody any more."""
-    if len(ids) == 1:  # as most turns end
-        (one,) = ids.tolist()
-        free = []
-        for other in (*onto.of(one).tolist(), one):
-            left = lack[other] - 1
-            lack[other] = left
-            if not left:
-                free.append(other)
-        return np.array(free, np.int32)
     touched = np.concatenate((_rows_of(onto, ids), ids))
     np.subtract.at(lack, touched, 1)
     return np.unique(touched[lack[touched] == 0])

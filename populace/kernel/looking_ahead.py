@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from populace.agents.agent import Agent
 from populace.kernel.ahead import Ahead, Means
 from populace.kernel.bus import Mail
+from populace.kernel.early_mail import EarlyMail
 from populace.kernel.plan import Hosted, ShardPlan
 from populace.kernel.tick import Tick
 
@@ -45,7 +46,7 @@ def look_ahead(
         due=due,
         fence=fence,
         make=lambda tick: make(tick, Mail([], plan.inbox_messages)),
-        mail=lambda frames: Mail(frames, plan.inbox_messages, seed),
+        mail=EarlyMail(seed, plan.inbox_messages),
         keep=keep,
         pack=pack,
         fields=fields,

@@ -10,13 +10,13 @@ In a run of version 1 the order is (sender, nth).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from populace.core.draws import WORLD, Draws, words
+from populace.core.draws import WORLD, Draws, word_of, words
 
 _PURPOSE: Final = "populace.order"
 _MANY: Final = 1000
@@ -36,6 +36,12 @@ def fair_order(seed: int, tick: int, receiver: Int32, sender: Int32, nth: Int32)
         return np.empty(0, np.intp)
     lot = _lots(words(seed, tick, _PURPOSE, sender, receiver), sender)
     return _sort(receiver, lot, sender, nth)
+
+
+def fair_lots(seed: int, tick: int) -> Callable[[int, int], int]:
+    """Gives for a sender, an agent, and a receiver the number by which `fair_order` sorts senders."""
+    word = word_of(seed, tick, _PURPOSE)
+    return lambda sender, receiver: (word(sender, receiver) >> 33) + 1
 
 
 def fair_actions(draw: Draws, parts: Sequence[str], sender: Int32, nth: Int32) -> Places:

@@ -350,8 +350,10 @@ class Shard(Residents):
         Raises ScenarioError for an agent that a resumed run would have otherwise.
         """
         if (left := self._unsettled) is not None:
-            if self.ahead is None:  # else each was as its turn ended
+            if self.ahead is None:
                 self._keep(left.tick.due)
+            else:
+                self.ahead.keep()
             self._settled, self._unsettled = left.rows(messages=self.plan.record_messages), None
         return self._settled
 
