@@ -14,96 +14,17 @@ society are cheaper than later ones, since memories fill, so the projection is l
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
-import sys
 import tempfile
-import time
 from collections import Counter
-from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
-import psutil
 from figures import figure
 from rich.console import Console
 from rich.table import Table
+from watched import Watched, watch
 
 GOAL = 5_000_000
-SAMPLE_S = 0.5
-
-
-class Watched:
-    """What a family of processes used: CPU seconds of each, and the most memory of all together."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._cpu_s: dict[int, tuple[str, float]] = {}
-        self.rss_bytes = self.pss_bytes = 0
-        self.begun_cpu_s = 0.0
-        """What it took until the first tick had ended."""
-
-    def sample(self) -> None:
-        """Look at all processes that there are now."""
-        rss = pss = 0
-        try:
-            family = [psutil.Process(self._pid), *psutil.Process(self._pid).children(recursive=True)]
-        except psutil.Error:
-            return
-        for one in family:
-            try:
-                spent, name = one.cpu_times(), kind_of(one, self._pid)
-                rss += one.memory_info().rss
-                pss += pss_of(one.pid)
-            except (psutil.Error, OSError):
-                continue
-            known, _ = self._cpu_s.get(one.pid, (name, 0.0))
-            self._cpu_s[one.pid] = (known if name in ("other", "worker") else name), spent.user + spent.system
-        self.rss_bytes, self.pss_bytes = max(self.rss_bytes, rss), max(self.pss_bytes, pss)
-
-    def cpu_s(self) -> dict[str, float]:
-        """CPU seconds by kind of process."""
-        found: dict[str, float] = {}
-        for name, spent_s in self._cpu_s.values():
-            found[name] = found.get(name, 0.0) + spent_s
-        return dict(sorted(found.items(), key=itemgetter(1), reverse=True))
-
-
-def kind_of(process: psutil.Process, driver: int) -> str:
-    """What a process is: the driver, one of its actors, or a part of Ray."""
-    if process.pid == driver:
-        return "driver"
-    words = " ".join(process.cmdline()).lower()
-    kinds = (
-        ("ray::shard", "shards"), ("ray::environment", "world"), ("ray::quota", "account"),
-        ("raylet", "raylet"), ("gcs_server", "gcs"), ("ray::", "worker"),
-    )  # fmt: skip
-    return next((kind for part, kind in kinds if part in words), "other")
-
-
-def pss_of(pid: int) -> int:
-    """What a process holds, of shared pages its share, in bytes."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-
-
-def has_begun(out: Path) -> bool:
-    """Whether a tick of the run has ended."""
-    told = out / "progress.jsonl"
-    return told.exists() and '"event":"tick"' in told.read_text()
-
-
-def folder_bytes(folder: Path) -> Counter[str]:
-    """Bytes of a run's folder by what is in it."""
-    found: Counter[str] = Counter()
-    for path in folder.rglob("*"):
-        if path.is_file():
-            inside = path.relative_to(folder).parts
-            found[inside[0] if len(inside) > 1 else ("tables" if path.suffix == ".parquet" else "other")] += (
-                path.stat().st_size
-            )
-    return found
 
 
 def main() -> None:
@@ -118,52 +39,26 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="headline") as name:
         folder = Path(name)
-        out = (options.keep or folder / "out").resolve()
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), "PYTHONHASHSEED": "0"}
-        command = [
-            sys.executable, "-m", "populace.cli", "run", "citizen", "--model", "rules", "--agents", str(options.agents),
+        arguments = [
+            "citizen", "--model", "rules", "--agents", str(options.agents),
             "--until-interactions", str(options.interactions), "--shards", str(options.shards),
-            "--transport", options.transport, "--metrics-port", "0", "--log", str(folder / "log.jsonl"),
-            "--out", str(out),
+            "--transport", options.transport, "--metrics-port", "0",
         ]  # fmt: skip
-        began_s = time.monotonic()
-        with (folder / "said.txt").open("w") as said:
-            process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
-            watched = Watched(process.pid)
-            while process.poll() is None:
-                watched.sample()
-                if not watched.begun_cpu_s and has_begun(out):
-                    watched.begun_cpu_s = sum(watched.cpu_s().values(), 0.0)
-                if time.monotonic() - began_s > options.limit_s:
-                    process.terminate()
-                    process.wait(60)
-                time.sleep(SAMPLE_S)
-        wall_s = time.monotonic() - began_s
-        if not (out / "manifest.json").exists():
-            raise SystemExit((folder / "said.txt").read_text()[-4000:])
-        told: dict[str, Any] = json.loads((out / "manifest.json").read_text())
-        stages_s: dict[str, float] = {}
-        for line in (folder / "log.jsonl").read_text().splitlines():
-            for stage, took_s in json.loads(line).get("stages_s", {}).items():
-                stages_s[stage] = stages_s.get(stage, 0.0) + took_s
-        show(options, told, wall_s, watched, stages_s, folder_bytes(out))
+        show(options, watch(arguments, folder, out=options.keep, limit_s=options.limit_s))
 
 
 AIM_S, AIM_GIB = 240.0, 3.0
 
 
-def show(
-    options: argparse.Namespace,
-    told: dict[str, Any],
-    wall_s: float,
-    watched: Watched,
-    stages_s: dict[str, float],
-    written: Counter[str],
-) -> None:
+def show(options: argparse.Namespace, watched: Watched) -> None:
     """Print what came of a run."""
+    told, stages_s, wall_s = watched.manifest(), watched.stages_s(), watched.wall_s
+    written: Counter[str] = Counter()
+    for name, size in watched.written_bytes().items():
+        written["tables" if name.startswith("table ") else name] += size
     interactions = told["messages"]["delivered"] + told["actions"]["applied"]
     ticks_s, cpu_s = told["wall_s"], watched.cpu_s()
-    whole_s, begun_s = sum(cpu_s.values()), watched.begun_cpu_s
+    whole_s, begun_s = sum(cpu_s.values()), sum((watched.begun_cpu_s or {}).values())
     long_s = wall_s - ticks_s + ticks_s * GOAL / interactions
     long_cpu_s = begun_s + (whole_s - begun_s) * GOAL / interactions
     load = " ".join(f"{one:.1f}" for one in os.getloadavg())

@@ -16,20 +16,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from crowd import pss_bytes
 from figures import figure
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from watched import Watched, watch
 
 SOCIETY = """
 from populace import Agent, Population, Public, Society, Sometimes, World
@@ -56,7 +53,7 @@ society = Society(
     outcomes={"mood": lambda world: float(world.columns["mood"].mean())},
 )
 """
-SPANS, SAMPLE_S, LEFT_OUT = 10, 0.5, 0.25
+SPANS, LEFT_OUT = 10, 0.25
 T_95 = 2.306
 """Student's t with 8 degrees of freedom, 97.5 %."""
 
@@ -71,25 +68,21 @@ class Sample(NamedTuple):
 
 def sampled(agents: int, ticks: int, more: list[str]) -> tuple[list[Sample], float]:
     """Run the society, watched from outside; the samples of its ticks, and its seconds."""
+    samples: list[Sample] = []
+
+    def keep(watched: Watched) -> None:
+        tick = reached(watched.out / "progress.jsonl")
+        if tick is not None and tick < ticks and watched.held:
+            samples.append(Sample(tick, watched.held[-1].pss_bytes, watched.written_bytes()))
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "society.py").write_text(SOCIETY, encoding="utf-8")
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), "PYTHONHASHSEED": "0"}
-        command = [
-            sys.executable, "-m", "populace.cli", "run", "society.py", "--model", "scripted", "--agents", str(agents),
-            "--ticks", str(ticks), "--out", "out", "--set", "checkpoint.every_ticks=50", *more,
+        arguments = [
+            "society.py", "--model", "scripted", "--agents", str(agents), "--ticks", str(ticks),
+            "--set", "checkpoint.every_ticks=50", *more,
         ]  # fmt: skip
-        samples: list[Sample] = []
-        began_s = time.monotonic()
-        with (folder / "log.txt").open("w") as log:
-            process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
-            while process.poll() is None:
-                time.sleep(SAMPLE_S)
-                if (tick := reached(folder / "out" / "progress.jsonl")) is not None and tick < ticks:
-                    samples.append(Sample(tick, pss_bytes(process.pid), by_cause(folder / "out")))
-        if process.returncode:
-            raise SystemExit((folder / "log.txt").read_text()[-4000:])
-        return samples, time.monotonic() - began_s
+        return samples, watch(arguments, folder, each=keep).wall_s
 
 
 def reached(progress: Path) -> int | None:
@@ -104,19 +97,6 @@ def reached(progress: Path) -> int | None:
         return None
     ticks = [one["tick"] for one in told if one["event"] == "tick"]
     return ticks[-1] if ticks else None
-
-
-def by_cause(out: Path) -> Counter[str]:
-    """Bytes of a run's folder by what they are: a table by its name, a folder by its own, other files by theirs."""
-    found: Counter[str] = Counter()
-    for path in out.rglob("*"):
-        try:
-            size = path.stat().st_size if path.is_file() else 0
-        except OSError:  # a checkpoint that was pruned meanwhile
-            continue
-        first, *inside = path.relative_to(out).parts
-        found[f"table {path.name.split('-')[0].split('.')[0]}" if first == "parts" and inside else first] += size
-    return found
 
 
 def slope(ticks: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[float, float]:

@@ -13,20 +13,16 @@ they give. Linux only.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from figures import figure
-from headline import Watched, has_begun
 from paired import FEED_USER
 from rich.console import Console
 from rich.table import Table
+from watched import watch
 
 FEED = (
     FEED_USER
@@ -56,48 +52,25 @@ def run(society: str, host: str, agents: int, ticks: int) -> Ran:
     shards, transport = HOSTS[host]
     with tempfile.TemporaryDirectory(prefix="scaling") as name:
         folder = Path(name)
-        out, source = folder / "out", folder / "feed_of_rules.py"
+        source = folder / "feed_of_rules.py"
         source.write_text(FEED)
         what = ["citizen", "--model", "rules"] if society == "citizen" else [str(source)]
-        command = [
-            sys.executable, "-m", "populace.cli", "run", *what, "--agents", str(agents), "--ticks", str(ticks),
-            "--shards", str(shards), "--transport", transport, "--metrics-port", "0",
-            "--log", str(folder / "log.jsonl"), "--out", str(out),
+        arguments = [
+            *what, "--agents", str(agents), "--ticks", str(ticks), "--shards", str(shards), "--transport", transport,
+            "--metrics-port", "0",
         ]  # fmt: skip
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), "PYTHONHASHSEED": "0"}
-        begun_cpu_s: dict[str, float] | None = None
-        with (folder / "said.txt").open("w") as said:
-            process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
-            watched = Watched(process.pid)
-            while process.poll() is None:
-                watched.sample()
-                if begun_cpu_s is None and has_begun(out):
-                    begun_cpu_s = watched.cpu_s()
-                time.sleep(SAMPLE_S)
-        if process.returncode:
-            raise SystemExit((folder / "said.txt").read_text()[-4000:])
-        ended = [one for one in lines(out / "progress.jsonl") if one["event"] == "tick"]
-        stages_s: dict[str, float] = {}
-        for line in lines(folder / "log.jsonl"):
-            if line.get("tick", 0) > 1 or "stages_s" not in line:
-                for stage, took_s in line.get("stages_s", {}).items():
-                    stages_s[stage] = stages_s.get(stage, 0.0) + took_s
+        watched = watch(arguments, folder, sample_s=SAMPLE_S)
+        ended = [one for one in watched.progress() if one["event"] == "tick"]
         ticks_s = ended[-1]["wall_s"] - ended[0]["wall_s"]
-        before_s = begun_cpu_s or {}
+        before_s = watched.begun_cpu_s or {}
         cpu_s = {kind: spent_s - before_s.get(kind, 0.0) for kind, spent_s in watched.cpu_s().items()}
-        told: dict[str, Any] = json.loads((out / "manifest.json").read_text())
         return Ran(
             (ended[-1]["turns"] - ended[0]["turns"]) / ticks_s,
-            stages_s,
+            watched.stages_s(first=2),
             ticks_s,
             {kind: spent_s for kind, spent_s in cpu_s.items() if spent_s >= 0.05},
-            told["trace_hash"],
+            watched.manifest()["trace_hash"],
         )
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file of JSON."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def main() -> None:
