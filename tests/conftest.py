@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import shutil
 import tempfile
@@ -37,12 +36,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item) or item.path.stem))
     items.sort(key=lambda item: _group(item) is None)
-
-
-def pytest_collection_finish() -> None:
-    """Have the collector leave alone what all tests hold: each run looks at everything that is not frozen."""
-    gc.collect()
-    gc.freeze()
 
 
 def _group(item: pytest.Item) -> str | None:

@@ -39,17 +39,17 @@ def let_go() -> None:
 def tuned_collector() -> Iterator[None]:
     """The same for as long as a run lasts, in a process that has other work too.
 
-    Where that has frozen what it holds, nothing is frozen beside it: Python would thaw both together.
+    What was there before is not looked through, however much it is: each run sees to what it leaves behind itself, as
+    it ends. Where the process has frozen what it holds, nothing is frozen beside it: Python would thaw both together.
     """
     before, frozen = gc.get_threshold(), gc.get_freeze_count() > _FROZEN_BY_PYTHON
-    if frozen:
-        gc.collect()
-        gc.set_threshold(*SELDOM)
-    else:
-        tune_collector()
+    if not frozen:
+        gc.freeze()
+    gc.set_threshold(*SELDOM)
     try:
         yield
     finally:
+        gc.collect()
         if not frozen:
             gc.unfreeze()
         gc.set_threshold(*before)

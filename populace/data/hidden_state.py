@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 _DRAW: Final = 'draw with `ctx.draw("purpose")`, `setup.draw("purpose")` or, in a part, `self.world.draw("purpose")`'
@@ -47,12 +48,13 @@ class Found(NamedTuple):
     what: str
 
 
-def hidden_state(source: str) -> list[Found]:
+@lru_cache(maxsize=4)  # an experiment plays hundreds of runs of one file
+def hidden_state(source: str) -> tuple[Found, ...]:
     """What the text of a society's file tells of hidden state, in the order of its lines."""
     try:
         module = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
-        return []
+        return ()
     body = [one for one in module.body if not _is_main(one)]
     names = _imported(module)
     found = [hit for one in _reached(body) for hit in _unkeyed(one, names)]
@@ -61,7 +63,7 @@ def hidden_state(source: str) -> list[Found]:
         if isinstance(one, ast.ClassDef) and _acts(one):
             found += _outside(one, held)
             found += _never_awaited(one)
-    return sorted(set(found))
+    return tuple(sorted(set(found)))
 
 
 def _is_main(one: ast.stmt) -> bool:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import dis
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from hashlib import blake2b
-from types import CellType, FunctionType, MethodType
+from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -278,26 +279,32 @@ def _changed_in(kind: type, method: str) -> Iterator[tuple[str, str]]:
     """The attributes that a method sets, or changes in place, with file and line."""
     for function in _methods(kind, method):
         code = function.__code__
-        if not code.co_argcount:
-            continue
-        own, before = code.co_varnames[0], None
-        loaded: set[Any] = set()  # where it stands in the text itself
-        begins: dict[Any, str] = {}  # where an attribute of it begins, and its name
-        for step in dis.get_instructions(code):
-            at = step.positions and (step.positions.lineno, step.positions.col_offset)
-            is_own = before is not None and before.opname.startswith("LOAD_FAST") and before.argval == own
-            changed: str | None = None
-            if step.opname.startswith("LOAD_FAST") and step.argval == own:
-                loaded.add(at)
-            if step.opname in ("STORE_ATTR", "DELETE_ATTR") and (is_own or at in loaded):
-                changed = begins.get(at, step.argval)
-            elif step.opname in ("STORE_SUBSCR", "DELETE_SUBSCR") and at in begins:
-                changed = begins[at]
-            elif step.opname in ("LOAD_METHOD", "LOAD_ATTR") and not is_own and step.argval in _MUTATORS:
-                changed = begins.get(at)
-            if step.opname == "LOAD_ATTR" and is_own and at is not None and at[1] is not None:
-                begins[at] = step.argval
-            if changed is not None:
-                line = at[0] if at else code.co_firstlineno
-                yield changed, f"{code.co_filename}:{line}"
-            before = step
+        for name, line in _changes(code) if code.co_argcount else ():
+            yield name, f"{code.co_filename}:{line}"
+
+
+@lru_cache(maxsize=1024)  # each try of each world asks of the same code
+def _changes(code: CodeType) -> tuple[tuple[str, int], ...]:
+    """The attributes of its first argument that code changes, with the line. Alike code of two files is equal."""
+    changes: list[tuple[str, int]] = []
+    own, before = code.co_varnames[0], None
+    loaded: set[Any] = set()  # where it stands in the text itself
+    begins: dict[Any, str] = {}  # where an attribute of it begins, and its name
+    for step in dis.get_instructions(code):
+        at = step.positions and (step.positions.lineno, step.positions.col_offset)
+        is_own = before is not None and before.opname.startswith("LOAD_FAST") and before.argval == own
+        changed: str | None = None
+        if step.opname.startswith("LOAD_FAST") and step.argval == own:
+            loaded.add(at)
+        if step.opname in ("STORE_ATTR", "DELETE_ATTR") and (is_own or at in loaded):
+            changed = begins.get(at, step.argval)
+        elif step.opname in ("STORE_SUBSCR", "DELETE_SUBSCR") and at in begins:
+            changed = begins[at]
+        elif step.opname in ("LOAD_METHOD", "LOAD_ATTR") and not is_own and step.argval in _MUTATORS:
+            changed = begins.get(at)
+        if step.opname == "LOAD_ATTR" and is_own and at is not None and at[1] is not None:
+            begins[at] = step.argval
+        if changed is not None:
+            changes.append((changed, at[0] if at and at[0] is not None else code.co_firstlineno))
+        before = step
+    return tuple(changes)

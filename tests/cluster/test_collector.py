@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -12,10 +13,21 @@ from populace.cluster.collector import SELDOM, tuned_collector
 
 @pytest.fixture
 def thawed() -> Iterator[None]:
-    """Nothing is frozen, as in a process of its own; the session has frozen what its tests hold."""
+    """Nothing is frozen, before and after."""
     gc.unfreeze()
     yield
-    gc.freeze()
+    gc.unfreeze()
+
+
+class Ring:
+    """Garbage that only the collector finds."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def a_ring() -> weakref.ref[Ring]:
+    return weakref.ref(Ring())
 
 
 @pytest.mark.usefixtures("thawed")
@@ -39,3 +51,19 @@ def test_what_somebody_has_frozen_stays_so():
             assert gc.get_freeze_count() == pytest.approx(frozen, rel=0.1)
     assert gc.get_freeze_count() == pytest.approx(frozen, rel=0.1)
     assert gc.get_threshold() == before
+
+
+@pytest.mark.usefixtures("thawed")
+def test_a_run_looks_through_what_it_made_itself_and_through_nothing_else():
+    """A process that has played many runs, or holds much, pays for none of it when it plays a small one."""
+    before = a_ring()
+    with tuned_collector():
+        made = a_ring()
+        gc.collect()
+        assert before() is not None
+        assert made() is None
+        left = a_ring()
+    assert left() is None
+    assert before() is not None
+    gc.collect()
+    assert before() is None

@@ -69,12 +69,12 @@ def test_what_no_run_keeps_is_told_with_its_line(line: str, says: str) -> None:
     ],
 )
 def test_what_is_keyed_or_of_the_agent_is_no_matter(line: str) -> None:
-    assert hidden_state(HEAD + CITIZEN.format(line=line)) == []
+    assert hidden_state(HEAD + CITIZEN.format(line=line)) == ()
 
 
 def test_what_a_run_never_calls_is_no_matter() -> None:
     unused = "\ndef unused():\n    return random.random()\n\nif __name__ == '__main__':\n    print(time.time())\n"
-    assert hidden_state(HEAD + CITIZEN.format(line="pass") + unused) == []
+    assert hidden_state(HEAD + CITIZEN.format(line="pass") + unused) == ()
 
 
 def test_a_helper_of_a_turn_is_looked_at_too() -> None:
@@ -90,4 +90,4 @@ def test_no_scenario_that_ships_is_blamed() -> None:
 
 
 def test_a_file_that_cannot_be_read_is_left_to_its_loading() -> None:
-    assert hidden_state("def f(:") == []
+    assert hidden_state("def f(:") == ()

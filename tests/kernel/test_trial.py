@@ -111,6 +111,16 @@ def test_a_part_that_would_come_back_as_another_is_refused_before_the_first_tick
     assert "fund" in str(found.value)
 
 
+def test_code_that_is_alike_but_for_where_it_stands_is_named_there(tmp_path: Path) -> None:
+    loop = "        for agent, args in zip"
+    for name, before, line in (("one", "", 29), ("two", "", 29), ("lower", "\n", 30)):
+        (tmp_path / name).mkdir()
+        scenario = Path(written(tmp_path / name, state=""))
+        scenario.write_text(scenario.read_text().replace(loop, before + loop))
+        with pytest.raises(ScenarioError, match=rf"pay changes self\.paid \(.*{name}/payers\.py:{line}\)"):
+            built(str(scenario))
+
+
 @pytest.mark.parametrize("case", ["a forgotten array", "kept parameters"])
 def test_control_what_the_trial_would_have_said_is_not_said_without_it(
     tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch
