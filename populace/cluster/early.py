@@ -28,11 +28,12 @@ def ticks_ahead(society: Society, settings: Settings, trace_version: int) -> tup
 def _kept_together_by(society: Society, settings: Settings, trace_version: int) -> str:
     if trace_version < 2:
         return "it is of an older populace"
-    if settings.until_interactions is not None:
-        return "interactions end it (`until_interactions`), so nobody knows which tick is its last"
     for at, lever in enumerate(settings.levers):
-        if getattr(lever, "when", None) is not None:
-            return f"lever {label_of(lever, at)!r} has a trigger, which reads the whole world at every tick's end"
+        if lever.when is not None and lever.until is None:
+            return (
+                f"lever {label_of(lever, at)!r} has a trigger, which reads the whole world at every tick's end; with "
+                "`until`, turns go on early again from that tick on"
+            )
     if policy_of(settings) is not None:
         return "surrogates learn from everybody's answers as each tick ends"
     if ARCHETYPES in named_minds(plain_minds(settings)):

@@ -109,6 +109,7 @@ class TickLoop:
         """Puts the rows of the tick that was committed last into tables: while the next one's turns are taken."""
         self._waited_s = 0.0
         self._ended: list[RunDone] = []
+        self._winding: asyncio.Future[Counts | None] | None = None
 
     def stop(self, why: PopulaceError) -> None:
         """End the attempt: the tick that is open is abandoned."""
@@ -233,7 +234,10 @@ class TickLoop:
         await self._let_the_world_close()
         await self._recorded()
         self._cancel_tasks()
-        unrecorded = await self._wind_down(GRACE_S if isinstance(failure, Interrupted) else _LONG_GRACE_S)
+        self._winding = asyncio.ensure_future(
+            self._wind_down(GRACE_S if isinstance(failure, Interrupted) else _LONG_GRACE_S)
+        )
+        unrecorded = await self._winding
         if unrecorded is None:
             self._audience.note("the shards do not answer: what came since the last checkpoint is not in one")
             raise failure
@@ -321,6 +325,10 @@ class TickLoop:
         self._events.put_nowait(closed)
 
     async def _end(self, order: End) -> None:
+        if self._standing.barrier.until is not None and not self._hurry.is_set():  # turns may have begun past the end
+            if self._winding is None:
+                self._winding = asyncio.ensure_future(self._wind_down(GRACE_S))
+            await self._winding
         done = await self._transport.end(order.shard, order.envelope, order.tick)
         self._ended.append(done)
         self._events.put_nowait(ShardEnded(done.shard, done.counts, done.attempt))

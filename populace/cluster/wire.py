@@ -92,7 +92,7 @@ _EXPORT: Final = msgspec.msgpack.Decoder(tuple[ShardState, list[Position]], dec_
 _PIECE: Final = msgspec.msgpack.Decoder(tuple[Piece, list[Position]])
 _POSITIONS: Final = msgspec.msgpack.Decoder(list[Position])
 _PART: Final = msgspec.msgpack.Decoder(ShardPart, dec_hook=_array)
-_ENVELOPE: Final = msgspec.msgpack.Decoder(tuple[dict[int, int] | None, int, bytes])
+_ENVELOPE: Final = msgspec.msgpack.Decoder(tuple[dict[int, int] | None, int, bytes, int | None])
 _FORMS: Final = msgspec.msgpack.Decoder(dict[str, EndpointForm])
 _SAID: Final = msgspec.msgpack.Decoder(list[Contribution])
 _HEARD: Final = msgspec.msgpack.Decoder(list[Heard])
@@ -205,7 +205,7 @@ def unpack_answers(packed: bytes) -> list[Answer]:
 
 def pack_envelope(envelope: Envelope) -> bytes:
     """What an envelope says of its parcels, which travel beside it."""
-    return _encode((envelope.expected, envelope.attempt, envelope.edge))
+    return _encode((envelope.expected, envelope.attempt, envelope.edge, envelope.last))
 
 
 def unpack_envelope(packed: bytes, parcels: list[Any]) -> Envelope:

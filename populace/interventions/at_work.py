@@ -211,8 +211,11 @@ class Levers:
         return sorted({act.at for act in acts} | {act.until for act in acts if act.until is not None})
 
     def acts_at(self, tick: int) -> bool:
-        """Whether levers do anything at the start of a tick, or keep back what is sent in the one before."""
-        return any(
+        """Whether levers do anything at the start of a tick, or keep back what is sent in the one before.
+
+        One with a trigger may do something in any of its ticks; once it is fired, it is as any other.
+        """
+        return any(_may_fire(lever, tick) for lever in self.watched) or any(
             act.at == tick
             or (isinstance(act, HeldAct) and act.until == tick)
             or (isinstance(act, BlockAct) and act.holds(tick - 1))
@@ -349,6 +352,10 @@ class _Rows:
             columns["what"] += [what or act.what] * len(agents)
             columns["why"] += why or [""] * len(agents)
             self.columns = columns
+
+
+def _may_fire(lever: Any, tick: int) -> bool:
+    return lever.when is not None and lever.at <= tick and (lever.until is None or tick < lever.until)
 
 
 def _same(one: Ids | None, other: Ids | None) -> bool:

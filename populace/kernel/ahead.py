@@ -34,6 +34,7 @@ from populace.core.records import Counts, Look, Message
 from populace.kernel.bus import Frame, Inbox, Mail
 from populace.kernel.committed import STRIDE
 from populace.kernel.early_mail import EarlyInbox, EarlyMail, Letter
+from populace.kernel.edge import Edge
 from populace.kernel.events import Answered, Effect, HeardShards, Looked, Proceed, TellShards
 from populace.kernel.influence import FIELDS_OF, Influence
 from populace.kernel.notices import Heard, Outbox
@@ -171,8 +172,10 @@ class Ahead:
             effects.append(TellShards(notices))
         return effects
 
-    def open(self, tick: int, due: list[int], mail: Mail, counts: Counts) -> tuple[Tick | None, dict[int, bytes]]:
-        """A tick opens, in which these agents take a turn, with this mail.
+    def open(
+        self, tick: int, due: list[int], mail: Mail, counts: Counts, last: int | None = None
+    ) -> tuple[Tick | None, dict[int, bytes]]:
+        """A tick opens, in which these agents take a turn, with this mail; nobody begins in one after `last`.
 
         Gives the tick where turns of it have begun already, and those who have, packed as they were before. Raises
         TransportError where a turn has begun otherwise than it would begin now.
@@ -183,7 +186,7 @@ class Ahead:
         if led is not None:
             led.open(due, begun, mail, counts)
         self._base = tick
-        self._limit = self._last_to_begin(tick)
+        self._limit = max(self._limit, self._last_to_begin(tick, last))
         while self._ready and self._ready[0][0] <= tick:
             heapq.heappop(self._ready)
         for kept in (self._lack, self._held, self._due, self._wakes):
@@ -207,14 +210,14 @@ class Ahead:
         tick.number_batches(tick.number * _BATCHES)
         tick.known = self.known
 
-    def refuse(self, tick: int, frames: Sequence[Frame], edge: bytes) -> None:
+    def refuse(self, tick: int, frames: Sequence[Frame], edge: Edge) -> None:
         """Raise ScenarioError where the world does at a tick's edge what turns cannot begin without."""
         if any((frame.sender == WORLD).any() for frame in frames):
             raise ScenarioError(
                 f"tick {tick}: a part of the world sends messages to agents, and where a society declares its "
                 f"influence no turn waits for the world: {_AS_IT_IS}"
             )
-        if edge:
+        if edge.born or edge.left:
             raise ScenarioError(
                 f"tick {tick}: agents are born or leave, and where a society declares its influence that stays as "
                 f"declared: {_AS_IT_IS}"
@@ -255,8 +258,10 @@ class Ahead:
         """How many turns of ticks that are not open wait for something."""
         return sum(one.turns_alive for one in self._led.values())
 
-    def _last_to_begin(self, tick: int) -> int:
+    def _last_to_begin(self, tick: int, most: int | None) -> int:
         last = min(tick + self._most, self._ticks_of_run - 1)
+        if most is not None:
+            last = max(tick, min(last, most))
         return next((one - 1 for one in range(tick + 1, last + 1) if self._means.fence(one)), last)
 
     def _put_down(self, opened: Tick | None) -> None:

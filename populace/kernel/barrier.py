@@ -20,6 +20,8 @@ from populace.kernel.bus import Envelope
 
 MOST_TICKS: Final = 2**31 - 1
 """How many ticks a run has that nothing but its interactions ends."""
+_SPARE: Final = 2
+"""By how many times a tick may have more interactions than the busiest before it, for a run that they end."""
 
 
 class Begin(msgspec.Struct, frozen=True):
@@ -148,6 +150,8 @@ class Barrier:
         self._routed: dict[int, list[Any]] = {}
         self._counted: dict[int, dict[int, int]] = {}
         self._ends: dict[int, ShardEnded] = {}
+        self._busiest = 0
+        """The most interactions that a tick has had, as far as this attempt knows."""
         self.edge = b""
         """What shards have yet to be told of the edge before `tick`."""
 
@@ -166,6 +170,7 @@ class Barrier:
         self.trace = Trace(hashes)
         self.world_trace = WorldTrace(world)
         self.total.add(total)
+        self._busiest = -(-total.interactions // self.tick) if self.tick else 0
         self._mail = mail
         self.edge = edge
         self._expected = {shard: {WORLD: n} for shard, n in waiting.items()}
@@ -219,7 +224,20 @@ class Barrier:
 
     def _envelope(self, shard: int) -> Envelope:
         """What waits for a shard."""
-        return Envelope(self._mail.get(shard, []), self._expected.get(shard, {}), self.attempts[shard], self.edge)
+        mail, expected = self._mail.get(shard, []), self._expected.get(shard, {})
+        return Envelope(mail, expected, self.attempts[shard], self.edge, self._last_to_come())
+
+    def _last_to_come(self) -> int | None:
+        """The last tick that is sure to come unless interactions come twice as fast as in the busiest tick so far.
+
+        It is no farther away than there were ticks to judge by: societies begin with little to deliver. Turns that
+        begin early keep to it where interactions end the run: what they ask after its last tick is paid for and leaves
+        no trace. None where nothing but the number of ticks ends the run.
+        """
+        if self.until is None:
+            return None
+        left = self.until - self.total.interactions - 1
+        return self.tick + (min(self.tick, left // (_SPARE * self._busiest)) if self._busiest else 0)
 
     def _shard_done(self, event: ShardDone) -> list[Effect]:
         late = event.tick != self.tick or event.attempt != self.attempts[event.shard]
@@ -266,6 +284,7 @@ class Barrier:
             counts.add(done.counts)
         counts.add(event.counts)
         self.total.add(counts)
+        self._busiest = max(self._busiest, counts.interactions)
         turns = [(done.agents, done.digests) for done in self._done.values()]
         sums = [done.sums for done in self._done.values()]
         closed = TickClosed(self.tick, counts, self.trace.commit(self.tick, turns, event.digest, sums))

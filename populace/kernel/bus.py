@@ -203,13 +203,15 @@ class Envelope(msgspec.Struct, frozen=True):
     `parcels` are frames where they are opened, and opaque on the way; the world's are `(Reports, frames)` of a shard.
     `edge` says what changes for a shard as the tick begins (`kernel.edge`); it is empty where nothing does.
     `expected` says how many messages each source sent in them (None: nobody knows), and `attempt` which attempt of the
-    receiver is meant: another's envelope is not taken.
+    receiver is meant: another's envelope is not taken. No turn of a tick after `last` is to begin early (None: any
+    may).
     """
 
     parcels: list[Any] = []
     expected: Sent | None = None
     attempt: int = 0
     edge: bytes = b""
+    last: int | None = None
 
 
 def count_messages(frames: Iterable[Frame]) -> Sent:

@@ -216,9 +216,9 @@ class Shard(Residents):
         self._last = None
         if self._columnar and self.plan.saved:
             self._columnar.keep_before()
-        if self.ahead is not None:
-            self.ahead.refuse(tick, frames, event.envelope.edge)
         edge = unpack_edge(event.envelope.edge)
+        if self.ahead is not None:
+            self.ahead.refuse(tick, frames, edge)
         born = self._pass_edge(tick, edge) if event.envelope.edge else []
         before = Before(tick, {}, self.timers.get(tick, []), born)
         if self.plan.saved:
@@ -252,7 +252,7 @@ class Shard(Residents):
         due: list[int] = union(*called, *active).tolist()
         opened, rows = None, dict[int, bytes]()
         if self.ahead is not None:
-            opened, rows = self.ahead.open(tick, due, mail, counts)
+            opened, rows = self.ahead.open(tick, due, mail, counts, event.envelope.last)
         if self.plan.saved:
             before.agents.update(rows)
             before.preserve([one for one in due if one not in rows], self.agents, self.plan.shards, self._rows)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from populace.kernel.ahead import Ahead
+from support.attempts import Counting
 
 
 def noted_ahead(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -21,3 +23,52 @@ def noted_ahead(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Ahead, "_begin", noting)
     return found
+
+
+class Straggling(Counting):
+    """Some agents' asks, those of `whom`, are heard of only once nobody else has anything to do: `come` takes them."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner, [])
+        self.late: list[Any] = []
+        self.open_ = self.idle = 0
+        self.passing = False
+
+    def whom(self, ask: Any) -> bool:
+        return bool(ask.agent % 6 == 0)
+
+    def come(self, ask: Any, deliver: Any) -> None:
+        self.inner.offer([ask], deliver)
+
+    def offer(self, asks: Any, deliver: Any) -> None:
+        self.idle = 0
+        self.late += [(ask, deliver) for ask in asks if self.whom(ask)]
+        prompt = [ask for ask in asks if not self.whom(ask)]
+        self.open_ += len(prompt)
+
+        def delivered(answers: Any) -> None:
+            self.open_ -= len(answers)
+            self.idle = 0
+            deliver(answers)
+
+        if prompt:
+            self.inner.offer(prompt, delivered)
+        if self.late and not self.passing:
+            self.passing = True
+            asyncio.get_running_loop().call_soon(self.pass_by)
+
+    def pass_by(self) -> None:
+        """The event loop has gone round."""
+        self.idle += 1
+        if not self.open_ and self.idle > 30 and self.late:
+            self.idle = 0
+            self.come(*self.late.pop(0))
+        self.passing = bool(self.late)
+        if self.passing:
+            asyncio.get_running_loop().call_soon(self.pass_by)
+
+
+def alike(one: dict[str, Any] | None, other: dict[str, Any]) -> None:
+    assert one is not None
+    for key in ("trace_hashes", "world_hashes", "turns", "turns_failed", "messages", "actions"):
+        assert one.get(key) == other.get(key), key
