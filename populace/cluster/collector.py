@@ -14,6 +14,11 @@ SELDOM: Final = (200_000, 20, 20)
 _FROZEN_BY_PYTHON: Final = gc.get_freeze_count()
 
 
+def spare_what_is_loaded() -> None:
+    """Never look for garbage in what a process of a run has loaded so far, which is next to none of it."""
+    gc.freeze()
+
+
 def tune_collector() -> None:
     """Have Python's cyclic garbage collector run seldom, and never over what is there now.
 

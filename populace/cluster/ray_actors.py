@@ -19,7 +19,7 @@ import ray
 from populace.budget.ledger import marker
 from populace.budget.service import AccountService
 from populace.cluster.agreement import what_is_here
-from populace.cluster.collector import let_go, tune_collector
+from populace.cluster.collector import let_go, spare_what_is_loaded, tune_collector
 from populace.cluster.host import PieceWriter, ShardHost, build_host, piece_writer, split_parcels
 from populace.cluster.job import Built, Job, build_run
 from populace.cluster.liveness import Owner, end_with
@@ -112,6 +112,7 @@ class EnvironmentActor:
 
     def __init__(self, owner: bytes) -> None:
         _end_with(owner)
+        spare_what_is_loaded()
         self._frame_bytes = 0
         self._host: WorldHost | None = None
         self._built: Built | None = None
@@ -315,6 +316,7 @@ class ShardActor:
 
     def __init__(self, index: int, owner: bytes) -> None:
         _end_with(owner)
+        spare_what_is_loaded()
         self._index = index
         self._frame_bytes = 0
         self._host: ShardHost | None = None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import igraph
@@ -13,6 +15,7 @@ from support.env_support import Setup, opened
 from populace.core.draws import Draws
 from populace.core.errors import ScenarioError
 from populace.env import Network
+from populace.env.network import graphs
 
 
 def ends(network: Network) -> list[tuple[int, int]]:
@@ -72,13 +75,34 @@ def test_a_graph_is_made_only_where_its_ties_are_asked_for(monkeypatch: pytest.M
         raise AssertionError("it was made")
 
     state = make("watts_strogatz").state()
-    monkeypatch.setattr(igraph.Graph, "Watts_Strogatz", never)
+    monkeypatch.setattr(graphs, "_drawing_from", never)
     network = make("watts_strogatz")
     opened(60, network)
     network.restore(state)
     assert network.edge_count == 360
     with pytest.raises(AssertionError):
         make("watts_strogatz").state()
+
+
+def test_a_graph_is_drawn_without_what_igraph_loads_to_plot_and_igraph_is_whole_afterwards():
+    code = """
+import sys
+from types import SimpleNamespace
+from populace.core.draws import Draws
+from populace.env import Network
+
+def ties():
+    setup = SimpleNamespace(agents=20, draw=Draws(7))
+    return Network.watts_strogatz(setup, neighbours=4, rewire=0.3).out.targets.tolist()
+
+first = ties()
+print([name for name in ("igraph", "matplotlib") if name in sys.modules])
+import igraph
+print([name for name in ("igraph", "matplotlib") if name in sys.modules])
+print(ties() == first, igraph.GraphBase is sys.modules["igraph._igraph"].GraphBase, igraph.Graph.Ring(5).ecount())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines() == ["[]", "['igraph', 'matplotlib']", "True True 5"]
 
 
 def test_ties_in_both_directions_are_the_same_from_both_ends_until_one_is_cut():

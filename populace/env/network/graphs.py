@@ -12,8 +12,11 @@ state is put in their place.
 from __future__ import annotations
 
 import random as igraph_default
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
 from itertools import chain
 from typing import Any, Protocol, TypeAlias
 
@@ -62,10 +65,26 @@ class _Generator:
         return self._word() >> (64 - bits)
 
 
+def _igraph() -> Any:
+    """The core of igraph alone: the package around it loads matplotlib where that stands, 200 times as slow.
+
+    The package, if it is imported later, finds this very core.
+    """
+    name = "igraph._igraph"
+    if name not in sys.modules:
+        package = PathFinder.find_spec("igraph")
+        core = PathFinder.find_spec(name, package.submodule_search_locations) if package else None
+        if core is None or core.loader is None:
+            import igraph  # noqa: F401 - as it stands, or its error
+        else:
+            sys.modules[name] = module_from_spec(core)
+            core.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
 @contextmanager
 def _drawing_from(stream: LongStream) -> Iterator[None]:
-    import igraph
-
+    igraph = _igraph()
     igraph.set_random_number_generator(_Generator(stream))
     try:
         yield
@@ -87,14 +106,12 @@ class _Later:
         self._graph: Any = None
 
     def __call__(self) -> Any:
-        import igraph
-
         if self._graph is None:
             self._stream.before = None
             try:
                 with _drawing_from(self._stream):
                     self._graph = self._make()
-            except igraph.InternalError as error:
+            except _igraph().InternalError as error:
                 raise ScenarioError(f"Network.{self._generator}: igraph says: {error}") from None
         return self._graph
 
@@ -138,8 +155,6 @@ def watts_strogatz(setup: Setup, name: str, *, neighbours: int, rewire: float) -
 
     Watts and Strogatz 1998, doi:10.1038/30918; igraph rewires both ends of a tie.
     """
-    import igraph
-
     if neighbours < 2 or neighbours % 2 or neighbours >= setup.agents:
         raise ScenarioError(
             f"Network.watts_strogatz: neighbours={neighbours} must be even, at least 2, "
@@ -147,7 +162,7 @@ def watts_strogatz(setup: Setup, name: str, *, neighbours: int, rewire: float) -
         )
     if not 0 <= rewire <= 1:
         raise ScenarioError(f"Network.watts_strogatz: rewire={rewire} must be from 0 to 1")
-    make, size = igraph.Graph.Watts_Strogatz, setup.agents
+    make, size = _igraph().GraphBase.Watts_Strogatz, setup.agents
     graph = _Later(setup, name, "watts_strogatz", lambda: make(1, size, neighbours // 2, rewire))
     return lambda: _rows(graph())
 
@@ -157,13 +172,11 @@ def barabasi_albert(setup: Setup, name: str, *, links: int) -> Callable[[], Ends
 
     Barabasi and Albert 1999, doi:10.1126/science.286.5439.509. Each pair is (newcomer, earlier agent).
     """
-    import igraph
-
     if not 1 <= links < setup.agents:
         raise ScenarioError(
             f"Network.barabasi_albert: links={links} must be at least 1 and less than the {setup.agents} agents"
         )
-    make, size = igraph.Graph.Barabasi, setup.agents
+    make, size = _igraph().GraphBase.Barabasi, setup.agents
     graph = _Later(setup, name, "barabasi_albert", lambda: make(size, links, directed=True, outpref=True))
     return lambda: _ends(graph())
 
@@ -181,8 +194,6 @@ def stochastic_block(
 
     Holland, Laskey and Leinhardt 1983, doi:10.1016/0378-8733(83)90021-7.
     """
-    import igraph
-
     where = "Network.stochastic_block"
     chances = np.asarray(probabilities, dtype=np.float64)
     if chances.ndim != 2 or chances.shape[0] != chances.shape[1]:
@@ -208,7 +219,7 @@ def stochastic_block(
         order = np.argsort(labels, kind="stable")
     if len(counts) != len(chances):
         raise ScenarioError(f"{where}: {len(counts)} blocks, but probabilities for {len(chances)}")
-    make, table, sizes_of = igraph.Graph.SBM, chances.tolist(), counts.tolist()
+    make, table, sizes_of = _igraph().GraphBase.SBM, chances.tolist(), counts.tolist()
     graph = _Later(
         setup,
         name,
