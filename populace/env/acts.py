@@ -11,10 +11,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from populace.env.packed import PackedArgs
 from populace.env.part import Action, Batch
 
 Int32 = NDArray[np.int32]
 _pack: Final = msgpack.Packer(autoreset=True).pack
+_MANY: Final = 32
+"""How many actions it takes for their arguments to be read as columns sooner than one by one."""
 
 
 class Acts(msgspec.Struct, frozen=True):
@@ -52,18 +55,27 @@ class Singles(msgspec.Struct, frozen=True):
     """Actions that agents took one by one, in columns: a row an action.
 
     `kinds` are the kinds there are, each once, and `codes` (int32) the place of each action's among them; `agents` and
-    `nth` are int32. `packed` are the arguments as MessagePack, where they came so.
+    `nth` are int32.
     """
 
     agents: Int32
     nth: Int32
     kinds: list[str]
     codes: Int32
-    args: list[dict[str, Any]]
-    packed: list[bytes] | None = None
+    args: list[dict[str, Any]] | PackedArgs
 
     def __len__(self) -> int:
         return len(self.agents)
+
+    def args_of(self, places: NDArray[np.intp]) -> list[dict[str, Any]]:
+        """The arguments at these places."""
+        args = self.args
+        return args.args(places) if isinstance(args, PackedArgs) else [args[place] for place in places.tolist()]
+
+    def packed(self, places: NDArray[np.intp]) -> list[bytes]:
+        """The arguments at these places as MessagePack."""
+        args = self.args
+        return args.packed(places) if isinstance(args, PackedArgs) else [_pack(args[at]) for at in places.tolist()]
 
 
 def singles(agents: Int32, nth: Int32, kinds: Sequence[str], args: list[dict[str, Any]]) -> Singles:
@@ -152,10 +164,14 @@ class Acting(Sequence[Action]):
 
     def packed(self, places: NDArray[np.intp]) -> list[bytes]:
         """The arguments at these places as MessagePack."""
-        packed = self.single.packed
-        if packed is None or self.whole:
-            return [_pack(one) for one in self.args_of(places)]
-        return [packed[place] for place in places.tolist()]
+        if not self.whole:
+            return self.single.packed(places)
+        found = np.empty(len(places), object)
+        single = places < len(self.single)
+        found[single] = self.single.packed(places[single])
+        found[~single] = [_pack(one) for one in self.args_of(places[~single])]
+        packed: list[bytes] = found.tolist()
+        return packed
 
     def of_kind(self, kind: str, places: NDArray[np.intp], name: str) -> NDArray[Any]:
         """An argument's values at these places, all of one kind. Raises KeyError."""
@@ -171,7 +187,7 @@ class Acting(Sequence[Action]):
         for at in np.unique(block).tolist():
             rows = np.flatnonzero(block == at)
             if at < 0:
-                values = np.array([self.single.args[place][name] for place in places[rows].tolist()])
+                values = np.array([one[name] for one in self.single.args_of(places[rows])])
             else:
                 acts = self.whole[at]
                 chosen = places[rows] - int(self.starts[at])
@@ -192,15 +208,14 @@ class Acting(Sequence[Action]):
     def args_of(self, places: NDArray[np.intp]) -> list[dict[str, Any]]:
         """The arguments at these places."""
         if not self.whole:
-            given = self.single.args
-            return [given[place] for place in places.tolist()]
+            return self.single.args_of(places)
         block = np.searchsorted(self.starts, places, side="right") - 1
         args: list[dict[str, Any]] = [{}] * len(places)
         for at in np.unique(block).tolist():
             rows = np.flatnonzero(block == at).tolist()
             chosen = places[rows]
             if at < 0:
-                made = [self.single.args[place] for place in chosen.tolist()]
+                made = self.single.args_of(chosen)
             else:
                 made = self.whole[at].args((chosen - int(self.starts[at])).tolist())
             for row, one in zip(rows, made, strict=True):
@@ -209,25 +224,38 @@ class Acting(Sequence[Action]):
 
 
 class _Columns(Batch):
-    """A batch whose arguments are read out of columns, when they are read."""
+    """A batch whose arguments are read when they are read, out of columns where they are in such."""
 
-    __slots__ = ("_acting", "_places")
+    __slots__ = ("_acting", "_places", "_read")
 
     def __init__(self, acting: Acting, places: NDArray[np.intp]) -> None:
         super().__init__(acting.agents[places], None)
         self._acting, self._places = acting, places
+        self._read: dict[str, NDArray[Any]] | bool | None = False
+        """The arguments that came packed, as columns; None where they are none, False as long as nobody has asked."""
 
     def _make(self) -> list[dict[str, Any]]:
         return self._acting.args_of(self._places)
 
+    def _unpacked(self) -> dict[str, NDArray[Any]] | None:
+        if isinstance(self._read, bool):
+            single, places, self._read = self._acting.single, self._places, None
+            if isinstance(single.args, PackedArgs) and len(places) >= _MANY and int(places.max()) < len(single):
+                self._read = single.args.columns(places)
+        return self._read
+
     def column(self, name: str) -> NDArray[Any]:
         """See `Batch.column`."""
+        if (columns := self._unpacked()) is not None:
+            return columns[name]
         if not self._acting.whole:
             return super().column(name)
         return self._acting.of_kind(self._acting.kind_of(int(self._places[0])), self._places, name)
 
     def in_columns(self) -> frozenset[str] | None:
         """See `Batch.in_columns`."""
+        if (columns := self._unpacked()) is not None:
+            return frozenset(columns)
         if not self._acting.whole or not len(self._places):
             return None
         return self._acting.names_of(self._acting.kind_of(int(self._places[0])), self._places)

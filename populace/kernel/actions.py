@@ -3,36 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
 import msgpack
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from populace.core.draws import Draws
 from populace.env.acts import Acting, Singles
+from populace.env.packed import PackedArgs, which_start
 from populace.kernel.bus import Frame, Mail
 from populace.kernel.order import fair_places
 
-_decode: Final = msgspec.msgpack.Decoder(list[tuple[str, dict[str, Any]]]).decode
 _NO_LIMIT: Final = 2**31
+_HEAD_BYTES: Final = 4096
+"""No kind of an action takes as many."""
 
 
 def taken_singly(frames: Sequence[Frame]) -> Singles:
     """The actions in the frames to the world, each `(kind, args)`, in the order (agent, nth)."""
     mail = Mail(frames, _NO_LIMIT)
-    rows = mail.order
-    # One array of all: its bodies stand one after another as they are.
-    given = _decode(b"\xdd" + len(rows).to_bytes(4, "big") + mail.body)
-    given = list(map(given.__getitem__, rows.tolist()))
-    known: dict[str, int] = {}
-    codes = np.array([known.setdefault(kind, len(known)) for kind, _ in given], np.int32)
-    before = np.array([1 + len(msgpack.packb(kind)) for kind in known], np.int64)
-    starts, body = (mail.starts[rows] + before[codes]).tolist(), mail.body
-    packed = [body[start:stop] for start, stop in zip(starts, mail.stops[rows].tolist(), strict=True)]
-    return Singles(mail.sender[rows], mail.nth[rows], list(known), codes, list(map(itemgetter(1), given)), packed)
+    rows, body = mail.order, mail.body
+    data, at, stops = np.frombuffer(body, np.uint8), mail.starts[rows], mail.stops[rows]
+    kinds: list[str] = []
+    codes, args = np.zeros(len(rows), np.int32), at.copy()
+    left = np.arange(len(rows))
+    while len(left):
+        start = int(at[left[0]])
+        kind, prefix = _kind_at(body, start)
+        here = which_start(data, at[left], stops[left], np.frombuffer(prefix, np.uint8))
+        here[0] = True
+        codes[left[here]] = len(kinds)
+        args[left[here]] += len(prefix)
+        kinds.append(kind)
+        left = left[~here]
+    return Singles(mail.sender[rows], mail.nth[rows], kinds, codes, PackedArgs(body, args, stops))
+
+
+def _kind_at(body: bytes, start: int) -> tuple[str, bytes]:
+    """The kind of the action `(kind, args)` that is packed there, and all that stands before its arguments."""
+    reader = msgpack.Unpacker(max_buffer_size=0)
+    reader.feed(body[start : start + _HEAD_BYTES])
+    reader.read_array_header()
+    kind: str = reader.unpack()
+    return kind, body[start : start + reader.tell()]
 
 
 def fairly(draw: Draws, actions: Acting) -> NDArray[np.intp]:

@@ -86,11 +86,12 @@ def test_a_table_has_the_arguments_as_they_were_packed() -> None:
         for frame in route(gather(0, part), source=0, shards=1, attempt=0, frame_bytes=100)
     ]
     singly = taken_singly(frames)
-    assert singly.args == args
-    assert singly.packed == [msgpack.packb(one) for one in args]
-    again = Acting(msgspec.structs.replace(singly, packed=None), [])
+    everybody = np.arange(4)
+    assert singly.args_of(everybody) == args
+    packed = [msgpack.packb(one) for one in args]
+    again = Acting(msgspec.structs.replace(singly, args=args), [])
     rows, other = (action_rows(0, one, {2: "no"}) for one in (Acting(singly, []), again))
-    assert rows["args"] == other["args"] == singly.packed
+    assert rows["args"] == other["args"] == packed
     assert (rows["agent"].tolist(), rows["fate"]) == ([0, 1, 2, 3], ["applied", "applied", "refused:no", "applied"])
 
 

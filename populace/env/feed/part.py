@@ -101,7 +101,7 @@ class Feed(Part):
             return {}
         posts = self.posts
         first, last = max(posts.oldest, posts.written + more - posts.keep), posts.written + more
-        named = _posts_named(acts["like"].args, posts.oldest, last)
+        named = _posts_named(acts["like"], posts.oldest, last)
         originals = posts.originals(np.where(named < posts.written, named, NONE))
         return {"like": (named < posts.written) & ~_within(named, posts.oldest, first)
                 & ~_within(originals, posts.oldest, first)}  # fmt: skip
@@ -147,10 +147,9 @@ class Feed(Part):
     @action
     def like(self, tick: int, batch: Batch) -> None:
         """`like(post=)`: like a post, once."""
-        args = batch.args
-        originals = self.posts.originals(_posts_named(args, self.posts.oldest, self.posts.written))
+        originals = self.posts.originals(_posts_named(batch, self.posts.oldest, self.posts.written))
         for i in np.flatnonzero(originals < self.posts.oldest).tolist():
-            batch.refuse(i, "unknown_post" if _names_post(args[i]) else "bad_arguments")
+            batch.refuse(i, "unknown_post" if _names_post(batch.args[i]) else "bad_arguments")
         rows = np.flatnonzero(originals >= self.posts.oldest)
         new = self.posts.like_each(originals[rows], batch.agents[rows])
         for i in rows[~new].tolist():
@@ -290,10 +289,13 @@ def _names_post(args: Mapping[str, Any]) -> bool:
     return len(args) == 1 and type(args.get("post")) is int
 
 
-def _posts_named(args: Sequence[Mapping[str, Any]], first: int, end: int) -> NDArray[np.int64]:
+def _posts_named(batch: Batch, first: int, end: int) -> NDArray[np.int64]:
     """The post that each of these names, of those from `first` to before `end`; NONE for others and for no post."""
+    if batch.in_columns() == frozenset({"post"}) and (posts := batch.column("post")).dtype.kind == "i":
+        return np.where(_within(posts, first, end), posts, NONE)
     fit = [
-        post if type(post := one.get("post")) is int and first <= post < end and len(one) == 1 else NONE for one in args
+        post if type(post := one.get("post")) is int and first <= post < end and len(one) == 1 else NONE
+        for one in batch.args
     ]
     return np.array(fit, np.int64)
 
