@@ -12,6 +12,7 @@ import numpy as np
 
 from populace.core.errors import ScenarioError
 from populace.env.guarding import guard
+from populace.env.picked import Picked
 
 _GIVE: Final = "give None, bool, int, float, str, bytes, list or dict"
 _SCALARS: Final = {int, float, bool, str, bytes, type(None)}
@@ -28,6 +29,8 @@ def plain_column(where: str, values: Any, size: int) -> list[Any]:
         raise ScenarioError(f"{where}: {len(values)} values for {size} agents")
     if isinstance(values, np.ndarray) and values.dtype.kind in "biufU":
         return list(values.tolist())
+    if isinstance(values, Picked):
+        values = list(values)
     for first in values:  # the rows of a column are alike: one of them is tried
         guard(where, given_out, first)
         break

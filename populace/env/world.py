@@ -31,6 +31,7 @@ from populace.env.part import (
     signal,
     stands,
 )
+from populace.env.picked import Picked
 from populace.env.plain import Shown, given_out, plain_column, shown_column
 from populace.env.rounds import Exchange
 from populace.env.signals import read_signal
@@ -228,9 +229,18 @@ class World:
         keys = tuple(columns)
         return [dict(zip(keys, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
-    def observe_plain(self, agents: NDArray[np.int32]) -> dict[str, list[Any]]:
-        """What each of `agents` sees, by 'part.column': lists of plain values, one an agent."""
-        return {name: plain_column(at, values, len(agents)) for name, at, values in self._shown(agents)}
+    def observe_plain(self, agents: NDArray[np.int32], *, copied: bool = True) -> dict[str, Sequence[Any]]:
+        """What each of `agents` sees, by 'part.column': lists of plain values, one an agent.
+
+        Columns may be `Picked`, which have more than one agent see the same row, where they need not be `copied`.
+        """
+        size = len(agents)
+        return {
+            name: values
+            if not copied and isinstance(values, Picked) and values.flat and len(values) == size
+            else plain_column(at, values, size)
+            for name, at, values in self._shown(agents)
+        }
 
     def observe_columns(self, agents: NDArray[np.int32]) -> Shown:
         """What each of `agents` sees, as columns: arrays of int64, float64 or bool where numbers are, else lists."""
@@ -254,7 +264,7 @@ class World:
 
     def look(
         self, query: str, agents: Sequence[int], args: Sequence[dict[str, Any]], *, copied: bool = True
-    ) -> list[Any]:
+    ) -> Sequence[Any]:
         """Answer one query for several agents, each with its own arguments: one plain answer an agent.
 
         Answers may be parts of one another, and of what a part holds, where they need not be `copied`.
@@ -275,7 +285,7 @@ class World:
         agents: Sequence[int],
         args: Sequence[dict[str, Any]],
         copied: bool,
-    ) -> list[Any]:
+    ) -> Sequence[Any]:
         """The batch's answers; where its arguments are no good, the bad ones are found by halving."""
         where = f"query '{query}', {named(agents)}"
         try:
@@ -288,8 +298,9 @@ class World:
                 *self._answers(query, handler, agents[:half], args[:half], copied),
                 *self._answers(query, handler, agents[half:], args[half:], copied),
             ]
-        if not copied and stands(handler) and type(answers) is list and len(answers) == len(agents):
-            return answers
+        as_given = isinstance(answers, list) or (isinstance(answers, Picked) and answers.flat)
+        if not copied and as_given and stands(handler) and len(answers) == len(agents):
+            return answers  # type: ignore[no-any-return]
         return plain_column(f"{where} ({defined_at(handler)})", answers, len(agents))
 
     def put_reports(

@@ -33,6 +33,7 @@ from populace.env.acts import Acting
 from populace.env.applying import Applied
 from populace.env.fields import no_column
 from populace.env.part import LookFailed
+from populace.env.picked import Picked
 from populace.env.plain import Shown, unwritten
 from populace.interventions.at_work import NO_LEVERS, Levers
 from populace.interventions.groups import Membership
@@ -195,7 +196,7 @@ class Environment:
     def observe(self, agents: NDArray[np.int32], attempt: int = 0) -> bytes:
         """What each of these agents sees, packed (`read_seen`). Raises StaleOrder for a shard of another attempt."""
         self._check_attempt("what agents see was asked", attempt)
-        return pack_seen(len(agents), self.world.observe_plain(agents))
+        return pack_seen(len(agents), self.world.observe_plain(agents, copied=False))
 
     def observe_columns(self, agents: NDArray[np.int32], attempt: int = 0) -> Shown:
         """What these agents see as columns; arrays are copies, read-only. Raises StaleOrder as `observe` does."""
@@ -205,27 +206,27 @@ class Environment:
     def look(self, looks: Sequence[Look], attempt: int = 0) -> bytes:
         """The replies to these looks, in their order, packed (`read_values`). Raises StaleOrder as `observe` does."""
         self._check_attempt("a look was asked", attempt)
+        try:
+            return self._look(looks, copied=False)
+        except TypeError:  # a part said that its answers are plain as they stand, and one holds what is not
+            return self._look(looks, copied=True)
+
+    def _look(self, looks: Sequence[Look], *, copied: bool) -> bytes:
         by_query: dict[str, list[int]] = {}
         for at, look in enumerate(looks):
             by_query.setdefault(look.query, []).append(at)
-        what = f"an answer of {', '.join(by_query)}"
-        try:
-            return pack_values(what, self._replies(looks, by_query, copied=False))
-        except TypeError:  # a part said that its answers are plain as they stand, and one holds what is not
-            return pack_values(what, self._replies(looks, by_query, copied=True))
-
-    def _replies(
-        self, looks: Sequence[Look], by_query: Mapping[str, list[int]], *, copied: bool
-    ) -> list[tuple[bool, Any]]:
-        """The reply to each look, or why there is none; `by_query` has their places."""
-        replies: list[tuple[bool, Any]] = [(False, "")] * len(looks)
+        replies: list[tuple[bool, Any]] = [(True, None)] * len(looks)
+        picked: list[tuple[Sequence[int], Picked]] = []
         for query, rows in by_query.items():
             asked = [looks[at] for at in rows]
             values = self.world.look(query, [one.agent for one in asked], [one.args for one in asked], copied=copied)
+            if isinstance(values, Picked):
+                picked.append((rows, values))
+                continue
             for at, value in zip(rows, values, strict=True):
                 failed = type(value) is LookFailed
                 replies[at] = (False, f"{query}: {value.reason}") if failed else (True, value)
-        return replies
+        return pack_values(f"an answer of {', '.join(by_query)}", replies, picked)
 
     def attend(self, shard: int, tick: int, due: NDArray[np.int32], attempt: int = 0) -> NDArray[np.int32]:
         """A shard's agents (sorted) that take a turn in a tick of rounds; gives those that are in any group.

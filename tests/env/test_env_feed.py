@@ -12,6 +12,8 @@ from support.env_support import Setup, acts, look, opened
 
 from populace.core.errors import ScenarioError
 from populace.env import Feed, LookFailed, Network, World
+from populace.env.picked import Picked
+from populace.kernel.packing import pack_seen, pack_values, read_seen, read_values
 
 AGENTS, KEEP, SHOW = 5, 7, 3
 PAIRS = st.sets(st.tuples(st.integers(0, AGENTS - 1), st.integers(0, AGENTS - 1)).filter(lambda p: p[0] != p[1]))
@@ -255,3 +257,48 @@ def test_likes_between_posts_are_taken_at_once():
     between = [((a, "feed.like", {"post": 0}), (a, "feed.post", {"text": "new"})) for a in range(AGENTS)]
     world.resolve(acts(*(one for pair in between for one in pair)))
     assert sizes == [AGENTS]
+
+
+@given(PAIRS, TICKS, st.lists(st.integers(1, KEEP), min_size=AGENTS, max_size=AGENTS))
+def test_what_is_picked_from_rows_crosses_as_what_each_sees(pairs, ticks, counts):
+    world = world_of(pairs)
+    everyone, args = list(range(AGENTS)), [{"n": one} for one in counts]
+    for tick in ticks:
+        world.resolve(acts(*((agent, *one) for agent, one in tick)))
+    for query in ("latest", "popular", "from_followed"):
+        seen = world.look(f"feed.{query}", everyone, args)
+        given = world.look(f"feed.{query}", everyone, args, copied=False)
+        assert type(given) is Picked
+        assert read_values(pack_values("", [(True, None)] * AGENTS, [(everyone, given)])) == seen
+        mixed = read_values(pack_values("", [(True, "first"), *[(True, None)] * AGENTS], [([5, 1, 2, 3, 4], given)]))
+        assert mixed == ["first", *seen[1:], seen[0]]
+        assert read_seen(pack_seen(AGENTS, {"own": everyone, "feed": given})) == [
+            {"own": agent, "feed": one} for agent, one in enumerate(seen)
+        ]
+
+
+def test_nobody_can_change_what_another_is_shown(monkeypatch):
+    world = opened(3, Feed(sees="latest"))
+    world.resolve(acts((0, "feed.post", {"text": "of all"})))
+    agents = np.arange(3, dtype=np.int32)
+    packed = pack_seen(3, world.observe_plain(agents, copied=False))
+
+    def changed() -> Any:
+        seen = read_seen(packed)
+        seen[0]["feed.latest"][0]["text"] = "mine"
+        seen[1]["feed.latest"].clear()
+        return seen[2]["feed.latest"][0]["text"]
+
+    assert changed() == "of all"
+    monkeypatch.setattr(Picked, "copied", lambda picked: list(picked))
+    assert changed() == "mine"  # the control shares rows
+
+
+def test_rows_that_hold_more_than_values_are_copied_whole():
+    world = opened(2, Feed())
+    world.resolve(acts((0, "feed.post", {"text": "a"})))
+    rows = world.feed.posts.rows
+    world.feed.posts.rows = lambda posts: [{**one, "tags": [[]]} for one in rows(posts)]
+    given = world.look("feed.latest", [0, 1], [{}, {}], copied=False)
+    assert type(given) is list
+    assert given[0][0]["tags"] is not given[1][0]["tags"]

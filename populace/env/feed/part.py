@@ -13,6 +13,7 @@ from populace.env.feed.posts import NONE, Posts
 from populace.env.feed.timeline import newest_of_followed
 from populace.env.network.part import Network
 from populace.env.part import Batch, Opening, Part, action, as_it_stands, query
+from populace.env.picked import Picked
 from populace.env.wholes import check_whole
 
 View = Literal["latest", "from_followed", "popular"]
@@ -181,36 +182,40 @@ class Feed(Part):
 
     @query
     @as_it_stands
-    def latest(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    def latest(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> Sequence[list[dict[str, Any]]]:
         """`latest(n=show)`: the newest posts of all, newest first."""
         counts = self._counts(args)
-        newest = self._shown(self.posts.newest(max(counts, default=0)))
-        return [newest[:one] for one in counts]
+        return self._first(self.posts.newest(max(counts, default=0)), counts)
 
     @query
     @as_it_stands
-    def popular(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    def popular(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> Sequence[list[dict[str, Any]]]:
         """`popular(n=show)`: the kept posts with most likes and reposts, newer ones first among equals."""
         counts = self._counts(args)
         if self._popular is None:
             self._popular = self.posts.by_score()
-        best = self._shown(self._popular[: max(counts, default=0)])
-        return [best[:one] for one in counts]
+        return self._first(self._popular[: max(counts, default=0)], counts)
+
+    def _first(self, posts: NDArray[np.int64], counts: Sequence[int]) -> Picked:
+        """The first ones of these posts, so many for each."""
+        places = np.broadcast_to(np.arange(len(posts)), (len(counts), len(posts)))
+        return Picked(self._shown(posts), places, np.minimum(len(posts), np.array(counts, np.int64)))
 
     @query
     @as_it_stands
-    def from_followed(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    def from_followed(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> Sequence[list[dict[str, Any]]]:
         """`from_followed(n=show)`: the newest posts and reposts of those whom the agent follows, newest first."""
         counts = self._counts(args)
         network = self._network()
         found = newest_of_followed(self.posts, network.out, np.asarray(agents, dtype=np.int64), max(counts, default=0))
-        there = found != NONE  # those stand first in each line
+        return self._lists(found, counts)
+
+    def _lists(self, found: NDArray[np.int64], counts: Sequence[int]) -> Picked:
+        """Posts by line, of which NONE stand last: the first ones, so many of each line."""
         ids, places = np.unique(found, return_inverse=True)
         first = int(np.searchsorted(ids, 0))
-        shown = self._shown(ids[first:])
-        rows: NDArray[np.intp] = np.reshape(places, found.shape) - first
-        ends: NDArray[np.intp] = np.minimum(there.sum(axis=1), counts)
-        return [list(map(shown.__getitem__, row[:end])) for row, end in zip(rows.tolist(), ends.tolist(), strict=True)]
+        ends = np.minimum((found != NONE).sum(axis=1), np.array(counts, np.int64))
+        return Picked(self._shown(ids[first:]), np.reshape(places, found.shape) - first, ends)
 
     @query
     @as_it_stands

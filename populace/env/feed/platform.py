@@ -28,7 +28,7 @@ from populace.env.feed.ranking import Ranking
 from populace.env.feed.recommenders import READY, Recommender, Score
 from populace.env.feed.records import KINDS, LABELS, Records
 from populace.env.network.part import Network
-from populace.env.part import Opening, query, signal
+from populace.env.part import Opening, as_it_stands, query, signal
 
 
 class Platform(ActingFeed):
@@ -204,17 +204,16 @@ class Platform(ActingFeed):
         counts = [self.show] * len(agents) if budgets is None else [min(self.show, max(0, one)) for one in budgets]
         return {"shown": self._lines(self.sees, agents, counts)}
 
-    def _lines(self, by: str, agents: Sequence[int] | NDArray[np.integer], counts: list[int]) -> list[list[Any]]:
+    def _lines(
+        self, by: str, agents: Sequence[int] | NDArray[np.integer], counts: list[int]
+    ) -> Sequence[list[dict[str, Any]]]:
         n = max(counts, default=0)
         found = self.ranked(by, np.asarray(agents, np.int64), n) if n else np.empty((len(counts), 0), np.int64)
-        ids = np.unique(found[found != NONE])
-        rows = dict(zip(ids.tolist(), self._shown(ids), strict=True))
-        return [
-            [rows[post] for post in line[:count] if post != NONE]
-            for line, count in zip(found.tolist(), counts, strict=True)
-        ]
+        return self._lists(found, counts)
 
-    def _counted(self, by: str, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    def _counted(
+        self, by: str, agents: Sequence[int], args: Sequence[dict[str, Any]]
+    ) -> Sequence[list[dict[str, Any]]]:
         return self._lines(by, agents, [self._count(**one) for one in args])
 
     @query
@@ -232,17 +231,20 @@ class Platform(ActingFeed):
         return lines
 
     @query
-    def latest(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    @as_it_stands
+    def latest(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> Sequence[list[dict[str, Any]]]:
         """`latest(n=show)`: the newest posts, newest first."""
         return self._counted("recency", agents, args)
 
     @query
-    def popular(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    @as_it_stands
+    def popular(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> Sequence[list[dict[str, Any]]]:
         """`popular(n=show)`: the posts with most likes and shares, newer ones first among equals."""
         return self._counted("popularity", agents, args)
 
     @query
-    def from_followed(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    @as_it_stands
+    def from_followed(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> Sequence[list[dict[str, Any]]]:
         """`from_followed(n=show)`: the newest posts and shares of those whom the agent follows, newest first."""
         return self._counted("followed", agents, args)
 
