@@ -110,17 +110,18 @@ def test_kept_digests_are_those_of_the_whole_state_at_every_tick(ticks):
     check_kept_digests(ticks)
 
 
-def forget_likes(posts: Posts, post: int, agent: int) -> bool:
-    at = post % posts.keep
-    posts._likers[at] = {agent, *(posts._likers[at] or ())}
-    posts._columns["likes"][post % posts.keep] += 1
-    return True
+def forget_likes(posts: Posts, liked: Any, agents: Any) -> Any:
+    for post, agent in zip(liked.tolist(), agents.tolist(), strict=True):
+        at = post % posts.keep
+        posts._likers[at] = {agent, *(posts._likers[at] or ())}
+        posts._columns["likes"][at] += 1
+    return np.ones(len(liked), np.bool_)
 
 
 @pytest.mark.parametrize("place", ["a like", "a drop", "an edge", "a field"])
 def test_control_a_digest_that_forgets_a_touched_row_is_found(place, monkeypatch):
     if place == "a like":
-        monkeypatch.setattr(Posts, "like", forget_likes)
+        monkeypatch.setattr(Posts, "like_each", forget_likes)
     elif place == "a drop":
         monkeypatch.setattr("populace.env.feed.posts._Digests.drop_likes", lambda *_: None)
     elif place == "an edge":

@@ -135,7 +135,8 @@ def test_control_a_lost_action_is_noticed(tmp_path, monkeypatch):
 
     def but_one(frames: Sequence[bus.Frame]) -> Singles:
         whole = singly(frames)
-        return Singles(whole.agents[1:], whole.nth[1:], whole.kinds, whole.codes[1:], whole.args[1:])
+        args = whole.args_of(np.arange(1, len(whole)))
+        return Singles(whole.agents[1:], whole.nth[1:], whole.kinds, whole.codes[1:], args)
 
     monkeypatch.setattr(environment, "taken_singly", but_one)
     with pytest.raises(ConservationError, match="actions were taken"):

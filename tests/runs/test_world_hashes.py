@@ -129,15 +129,13 @@ def test_a_replay_names_a_part_that_does_something_else_and_from_which_tick(repl
 def test_control_what_no_digest_is_told_of_no_replay_finds(replay_with, recorded, tmp_path, monkeypatch):
     """A like that the posts' digests do not hear of goes unseen, here and in the test above."""
 
-    def like_unheard(posts: Posts, post: int, agent: int) -> bool:
-        likers = posts._likers[post % posts.keep] or set()
-        if agent in likers:
-            return False
-        posts._likers[post % posts.keep] = likers | {agent}
-        posts._columns["likes"][post % posts.keep] += 1
-        return True
+    def like_unheard(posts: Posts, liked: Any, agents: Any) -> Any:
+        with monkeypatch.context() as deaf:
+            deaf.setattr(posts, "_digests", None)
+            return like_each(posts, liked, agents)
 
-    monkeypatch.setattr(Posts, "like", like_unheard)
+    like_each = Posts.like_each
+    monkeypatch.setattr(Posts, "like_each", like_unheard)
     monkeypatch.setattr(Posts, "digest", lambda _self: bytes(16))
     once = go(tmp_path / "once", scenario=str(Path(worldly)))
     changed = tmp_path / "changed.py"
