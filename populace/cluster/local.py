@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -194,7 +194,7 @@ class LocalTransport:
         event = ShardDone(shard, done.attempt, tick, done.agents, done.digests, done.counts, out, done.sent, done.sums)
         return event, bare
 
-    async def settle(self, shard: int, tick: int) -> dict[str, TableRows]:
+    async def settle(self, shard: int, tick: int) -> Mapping[str, TableRows]:
         """At once."""
         return self.hosts[shard].settle(tick)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -358,7 +358,7 @@ class RayTransport:
         event = ShardDone(shard, done.attempt, tick, done.agents, done.digests, done.counts, out, done.sent, done.sums)
         return event, done
 
-    async def settle(self, shard: int, tick: int) -> dict[str, TableRows]:
+    async def settle(self, shard: int, tick: int) -> Mapping[str, TableRows]:
         """The shard's actor does it."""
         return unpack_rows(await self._result(self._shards[shard].settle.remote(tick), shard_name(shard)))
 
@@ -366,9 +366,9 @@ class RayTransport:
         """End the tick on the environment's actor."""
         forms = pack(self.forms.learnt())
         call = self._environment.close_tick.remote(tick, pack_envelope(envelope), forms, *envelope.parcels)
-        packed, out, learnt = await self._result(call, THE_WORLD)
+        packed, out, learnt, rows = await self._result(call, THE_WORLD)
         self.forms.join(unpack_forms(learnt))
-        return unpack_world(packed), out
+        return unpack_world(packed, rows), out
 
     async def wind_down(self, grace_s: float) -> Counts:
         """All shards at once."""

@@ -31,6 +31,7 @@ from populace.cluster.transport import Progress
 from populace.cluster.wire import (
     pack,
     pack_parcel,
+    pack_rows,
     unpack_answers,
     unpack_claims,
     unpack_envelope,
@@ -227,8 +228,8 @@ class EnvironmentActor:
 
     def close_tick(
         self, tick: int, envelope: bytes, forms: bytes, *parcels: bytes
-    ) -> tuple[bytes, list[tuple[int, Any]], bytes]:
-        """End a tick; the packed `WorldDone`, references to its frames by shard, and what is known of the endpoints.
+    ) -> tuple[bytes, list[tuple[int, Any]], bytes, bytes]:
+        """End a tick; packed, the `WorldDone`, what is known of the endpoints, and rows; references to frames by shard.
 
         `forms` is what was known of them before, packed.
         """
@@ -236,7 +237,8 @@ class EnvironmentActor:
         read = [unpack_parcel(parcel, self._frame_bytes) for parcel in parcels]
         done = self._wait_for(self._world.close_tick(tick, unpack_envelope(envelope, read)))
         out = [(frame.destination, ray.put(frame.pack())) for frame in done.frames]
-        return pack(msgspec.structs.replace(done, frames=[])), out, pack(self._forms.learnt())
+        bare = msgspec.structs.replace(done, frames=[], rows={})
+        return pack(bare), out, pack(self._forms.learnt()), pack_rows(done.rows)
 
     @_group("control")
     def upload(self) -> None:
@@ -419,7 +421,7 @@ class ShardActor:
     async def settle(self, tick: int) -> bytes:
         """Do what a tick that has ended has left to be done; packed, its rows for tables."""
         assert self._host is not None
-        return pack(self._host.settle(tick))
+        return pack_rows(self._host.settle(tick))
 
     async def wind_down(self, grace_s: float) -> bytes:
         """Begin no further call, let those in flight end; packed, what is not on record of them cost."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -99,7 +99,7 @@ def record_expired(tables: Tables, ended: Sequence[RunDone]) -> None:
     _record_rows(tables, [done.rows for done in ended])
 
 
-def _record_rows(tables: Tables, given: Sequence[dict[str, TableRows]]) -> None:
+def _record_rows(tables: Tables, given: Sequence[Mapping[str, TableRows]]) -> None:
     for name in TABLES:
         if batches := [rows[name] for rows in given if name in rows]:
             tables.add(name, _stack(batches))

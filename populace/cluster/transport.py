@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -125,7 +125,7 @@ class Transport(Protocol):
     async def open_tick(self, shard: int, tick: int, envelope: Envelope) -> tuple[ShardDone, TickDone]:
         """Run a shard's tick; the TickDone comes without frames and fields, which travel as parcels, and rows."""
 
-    async def settle(self, shard: int, tick: int) -> dict[str, TableRows]:
+    async def settle(self, shard: int, tick: int) -> Mapping[str, TableRows]:
         """Have a shard do what the tick has left to be done, while the world ends it; gives its rows for tables.
 
         Raises ScenarioError for an agent that a resumed run would have otherwise.

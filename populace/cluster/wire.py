@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -59,7 +60,7 @@ def _read_array(value: Any) -> Any:
     return np.ma.masked_array(found, np.frombuffer(mask, np.bool_)) if mask else found
 
 
-def _rows(tables: dict[str, TableRows]) -> dict[str, TableRows]:
+def _rows(tables: Mapping[str, TableRows]) -> dict[str, TableRows]:
     """Rows of tables: columns that crossed as arrays become arrays again."""
     return {table: _columns(batch) for table, batch in tables.items()}
 
@@ -78,6 +79,33 @@ def unpack_tables(tables: dict[str, TableRows]) -> dict[str, TableRows]:
     return _rows(tables)
 
 
+class LateRows(Mapping[str, TableRows]):
+    """Rows of tables as they came, by table: a table's are read when they are wanted, once.
+
+    So a tick can be told of, and the next one opened, before anybody has read them.
+    """
+
+    def __init__(self, packed: Mapping[str, bytes]) -> None:
+        self._packed = packed
+        self._read: dict[str, TableRows] = {}
+
+    def __getitem__(self, table: str) -> TableRows:
+        if table not in self._read:
+            self._read[table] = _columns(_read(_BATCH, self._packed[table]))
+        return self._read[table]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+
+def pack_rows(rows: Mapping[str, TableRows]) -> bytes:
+    """Pack rows of tables, by table, for `unpack_rows`."""
+    return _encode({table: _encode(batch) for table, batch in rows.items()})
+
+
 def pack(value: Any) -> bytes:
     """Pack a record (`TickDone`, `WorldDone`, `RunDone`, `Opened`, looks, ...) for `unpack_...`."""
     return _encode(value)
@@ -85,7 +113,8 @@ def pack(value: Any) -> bytes:
 
 _TICK: Final = msgspec.msgpack.Decoder(TickDone, dec_hook=_array)
 _WORLD: Final = msgspec.msgpack.Decoder(WorldDone, dec_hook=_array)
-_ROWS: Final = msgspec.msgpack.Decoder(dict[str, TableRows])
+_ROWS: Final = msgspec.msgpack.Decoder(dict[str, bytes])
+_BATCH: Final = msgspec.msgpack.Decoder(TableRows)
 _RUN: Final = msgspec.msgpack.Decoder(RunDone, dec_hook=_array)
 _STATE: Final = msgspec.msgpack.Decoder(ShardState, dec_hook=_array)
 _EXPORT: Final = msgspec.msgpack.Decoder(tuple[ShardState, list[Position]], dec_hook=_array)
@@ -110,15 +139,15 @@ def unpack_tick(packed: bytes) -> TickDone:
     return _read(_TICK, packed)  # type: ignore[no-any-return]
 
 
-def unpack_rows(packed: bytes) -> dict[str, TableRows]:
-    """Read rows of tables. Raises BusError when they are none."""
-    return _rows(_read(_ROWS, packed))
+def unpack_rows(packed: bytes) -> LateRows:
+    """Rows of tables. Raises BusError when they are none; what is in a table is read later, and raises it then."""
+    return LateRows(_read(_ROWS, packed))
 
 
-def unpack_world(packed: bytes) -> WorldDone:
-    """Read a WorldDone. Raises BusError when it is not one."""
+def unpack_world(packed: bytes, rows: bytes) -> WorldDone:
+    """Read a WorldDone, and its rows, which come beside it. Raises BusError when it is not one."""
     done: WorldDone = _read(_WORLD, packed)
-    return msgspec.structs.replace(done, rows=_rows(done.rows), fields=_columns(done.fields))
+    return msgspec.structs.replace(done, rows=unpack_rows(rows), fields=_columns(done.fields))
 
 
 def unpack_notices(packed: bytes) -> list[Notice]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -192,7 +193,7 @@ class TickDone(msgspec.Struct, frozen=True):
     frames: list[Frame]
     counts: Counts
     failures: list[Failure]
-    rows: dict[str, TableRows] = {}
+    rows: Mapping[str, TableRows] = {}
     sent: dict[int, int] = {}
     attempt: int = 0
     whole: dict[str, Whole] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -51,7 +52,7 @@ class WorldDone(msgspec.Struct, frozen=True):
     outcomes: dict[str, float]
     counts: Counts
     digest: bytes
-    rows: dict[str, TableRows] = {}
+    rows: Mapping[str, TableRows] = {}
     sent: dict[int, int] = {}
     attempt: int = 0
     parts: dict[str, bytes] = {}
