@@ -218,7 +218,7 @@ class Built:
             columns=columns,
             actions=sorted(world.actions),
             queries=sorted(world.queries),
-            observes=world.observes,
+            observes=self.environment.observes,
             rounds=[part.name for part in world.exchanging],
             members=self._members,
             influence=self._influence,

@@ -234,6 +234,9 @@ class Part:
     that its `round` lets nobody hear what `now.blocked` keeps from them: without, a run with a lever that blocks is
     refused, since it would be blocked in the mail and heard in rounds.
 
+    `shows` is False for a part whose `observe` gives nothing as long as no lever sets it otherwise: where no part of a
+    world shows anything, no tick waits for what agents see.
+
     The society's parameters are `self.world.parameters`, those of the tick. A part that keeps `opening.parameters`
     is refused, since a lever would not reach it.
     """
@@ -243,6 +246,7 @@ class Part:
     settable: Mapping[str, Any] = {}
     rounds_per_tick: int = 100
     heeds_blocks: bool = False
+    shows: bool = True
     unsaved: Collection[str] = ()
 
     def __init__(self, name: str | None = None) -> None:

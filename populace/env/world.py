@@ -77,7 +77,7 @@ class World:
     snapshot belongs to; `agents` is how many agents there ever were (ids go from 0 to agents - 1), and `roster` who
     they are; `parameters` are the society's, as of this tick; `draw` gives the world's keyed streams of this tick;
     `actions`, `queries` and `signals` are all that agents can do and ask, and triggers read ('part.name'); `observes`
-    is True where any part shows agents something, `consulting` are the parts that ask the model as a tick ends, and
+    is True where any part may show agents something, `consulting` are the parts that ask the model as a tick ends, and
     `exchanging` those that hold rounds within one. `at_edge(tick)` is called whenever the world comes to a tick, also
     by `restore`.
     """
@@ -100,9 +100,17 @@ class World:
         self.actions = self._names("action")
         self.queries = self._names("query")
         self.signals = self._names("signal")
-        self.observes = any(type(part).observe is not Part.observe for part in self.parts.values())
+        self.observes = bool(self._showing())
         self.exchanging = [part for part in self.parts.values() if type(part).round is not Part.round]
         self.consulting = [part for part in self.parts.values() if type(part).consult is not Part.consult]
+
+    def _showing(self) -> list[Part]:
+        return [part for part in self.parts.values() if type(part).observe is not Part.observe]
+
+    @property
+    def shows(self) -> bool:
+        """Whether any part shows agents something with no lever that has it do so."""
+        return any(part.shows for part in self._showing())
 
     def _names(self, mark: Literal["action", "query", "signal"]) -> frozenset[str]:
         return frozenset(f"{name}.{method}" for name, part in self.parts.items() for method in handlers(part, mark))

@@ -129,6 +129,11 @@ class Environment:
             world.at_edge = self._pulling.enter
             self._pulling.enter(world.tick)
 
+    @property
+    def observes(self) -> bool:
+        """Whether shards have to ask what agents see, before turns begin."""
+        return self.world.shows or (self.world.observes and bool(self._pulling.levers))
+
     def try_parts(self) -> None:
         """Try that the world comes back from a checkpoint, with another that is built anew (`kernel.trial`).
 

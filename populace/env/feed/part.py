@@ -70,6 +70,11 @@ class Feed(Part):
         self.posts = Posts(keep, 0)
         self._popular: NDArray[np.int64] | None = None
 
+    @property
+    def shows(self) -> bool:  # type: ignore[override]
+        """False as long as it `sees` None."""
+        return self.sees is not None or type(self).observe is not Feed.observe
+
     def open(self, opening: Opening) -> None:
         """Start without posts. Raises ScenarioError when agents see whom they follow and there is no network."""
         self.posts = Posts(self.keep, opening.agents)
