@@ -12,6 +12,7 @@ from support.env_support import Setup, acts, look, opened
 
 from populace.core.errors import ScenarioError
 from populace.env import Feed, LookFailed, Network, World
+from populace.env.feed.posts import NONE, Posts
 from populace.env.picked import Picked
 from populace.kernel.packing import pack_seen, pack_values, read_seen, read_values
 
@@ -302,3 +303,30 @@ def test_rows_that_hold_more_than_values_are_copied_whole():
     given = world.look("feed.latest", [0, 1], [{}, {}], copied=False)
     assert type(given) is list
     assert given[0][0]["tags"] is not given[1][0]["tags"]
+
+
+def test_replies_to_posts_of_the_same_batch_are_told_to_their_authors():
+    world = opened(3, Feed(keep=2, show=1, notify=True))
+    world.resolve(acts((2, "feed.post", {"text": "old"})))
+    replies = [(1, 0), (0, 1), (2, 1), (0, 0), (1, 4)]  # by whom, to which: the last two name posts that are not there
+    done = world.resolve(acts(*((agent, "feed.post", {"text": "re", "reply_to": to}) for agent, to in replies)))
+    assert done.emissions == [
+        (2, {"reply": 1, "to": 0, "text": "re"}), (1, {"reply": 2, "to": 1, "text": "re"}),
+        (1, {"reply": 3, "to": 1, "text": "re"}),
+    ]  # fmt: skip
+    assert [(one.agent, reason) for one, reason in done.refused] == [(0, "unknown_post"), (1, "unknown_post")]
+    assert [one["id"] for one in look(world, "feed.latest", n=2)] == [3, 2]
+    assert [one["id"] for one in look(world, "feed.by", author=2, n=2)] == [3]
+
+
+@pytest.mark.parametrize("keep", [200, 1000, 10_000])
+def test_many_posts_of_one_tick_are_kept_as_if_written_one_by_one(keep):
+    one, other = Posts(keep, 7), Posts(keep, 7)
+    for tick, size in enumerate((3, 700, 0, 1500)):
+        authors = [at * at % 7 for at in range(size)]
+        for author in authors:
+            one.add(author, tick, f"by {author}")
+        other.extend(authors, tick, [f"by {author}" for author in authors], [NONE] * size)
+        assert one.digest() == other.digest()
+        assert repr(one.state()) == repr(other.state())
+        assert one.of_author(3, 50) == other.of_author(3, 50)

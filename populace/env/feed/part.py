@@ -116,19 +116,28 @@ class Feed(Part):
     def post(self, tick: int, batch: Batch) -> Iterable[tuple[int, Any]]:
         """`post(text=, reply_to=None)`: write a post, or a reply to one."""
         notices = []
+        first = self.posts.written
+        authors: list[int] = []
+        texts: list[str] = []
+        parents: list[int] = []
         for i, (agent, args) in enumerate(zip(batch.agents.tolist(), batch.args, strict=True)):
-            if reason := self._unfit(args):
+            if reason := self._unfit(args, len(texts)):
                 batch.refuse(i, reason)
                 continue
             text, parent = args["text"], args.get("reply_to")
-            author = agent if parent is None else self.posts.author_of(parent)
-            written = self.posts.add(agent, tick, text, parent=NONE if parent is None else parent)
-            if self.notify and author != agent:
-                notices.append((author, {"reply": written, "to": parent, "text": text}))
+            if self.notify and parent is not None:
+                author = self.posts.author_of(parent) if parent < first else authors[parent - first]
+                if author != agent:
+                    notices.append((author, {"reply": first + len(texts), "to": parent, "text": text}))
+            authors.append(agent)
+            texts.append(text)
+            parents.append(NONE if parent is None else parent)
+        self.posts.extend(authors, tick, texts, parents)
         self._popular = None
         return notices
 
-    def _unfit(self, args: dict[str, Any]) -> str:
+    def _unfit(self, args: dict[str, Any], ahead: int = 0) -> str:
+        """Why a post cannot be written, once so many others of its batch are; '' where it can."""
         text, parent = args.get("text"), args.get("reply_to")
         if not args.keys() <= {"text", "reply_to"} or type(text) is not str:
             return "bad_arguments"
@@ -138,7 +147,7 @@ class Feed(Part):
             return "empty_text"
         if len(text) > self.text_chars:
             return "long_text"
-        return "" if parent is None or self.posts.kept(parent) else "unknown_post"
+        return "" if parent is None or self.posts.kept(parent, ahead) else "unknown_post"
 
     @action
     def repost(self, tick: int, batch: Batch) -> None:

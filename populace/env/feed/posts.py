@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -90,9 +91,10 @@ class Posts:
         """The oldest kept post's id."""
         return max(0, self.written - self.keep)
 
-    def kept(self, post: int) -> bool:
-        """Whether the post is there and kept."""
-        return self.oldest <= post < self.written
+    def kept(self, post: int, ahead: int = 0) -> bool:
+        """Whether the post is there and kept, once so many more are written."""
+        written = self.written + ahead
+        return max(0, written - self.keep) <= post < written
 
     def ids(self) -> NDArray[np.int64]:
         """The kept posts, oldest first."""
@@ -134,6 +136,32 @@ class Posts:
         self.written += 1
         return post
 
+    def extend(self, authors: Sequence[int], tick: int, texts: Sequence[str], parents: Sequence[int]) -> None:
+        """`add` posts of a tick, none of them a repost, one after another."""
+        posts = range(self.written, self.written + len(texts))
+        slots, before, last = [], [], self.last
+        self._grow(min(posts.stop, self.keep))
+        for post, author, text in zip(posts, authors, texts, strict=True):
+            at = post % self.keep
+            if at == len(self._texts):
+                self._texts.append(text)
+                self._likers.append(None)
+            else:
+                if self._digests is not None and (likers := self._likers[at]):
+                    self._digests.drop_likes(post - self.keep, likers)
+                self._texts[at] = text
+                self._likers[at] = None
+            slots.append(at)
+            before.append(last[author])
+            last[author] = post
+        values = (authors, tick, parents, NONE, NONE, 0, 0, before)
+        for column, value in zip(self._columns.values(), values, strict=True):
+            column[slots] = value  # of two that share a slot the last one stands there
+        if self._digests is not None:
+            self._digests.written += posts
+            self._digests.authors += authors
+        self.written = posts.stop
+
     def grow(self, agents: int) -> None:
         """So many agents more, who have posted nothing."""
         if self._digests is not None:
@@ -143,7 +171,7 @@ class Posts:
     def _grow(self, rows: int) -> None:
         capacity = len(self._columns["author"])
         if rows > capacity:
-            more = min(self.keep, max(256, 2 * capacity)) - capacity
+            more = min(self.keep, max(256, 2 * capacity, rows)) - capacity
             for name, column in self._columns.items():
                 self._columns[name] = np.concatenate([column, np.zeros(more, dtype=column.dtype)])
 
