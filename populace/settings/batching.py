@@ -31,3 +31,12 @@ class BatchSettings(pydantic.BaseModel):
     window: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}[hd]$")] = "24h"
     give_up_s: PositiveFloat = 93_600.0
     price_factor: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+
+    @pydantic.model_validator(mode="after")
+    def _slows_down(self) -> BatchSettings:
+        if self.poll_s > self.poll_most_s:
+            raise ValueError(
+                f"poll_s = {self.poll_s:g} is longer than poll_most_s = {self.poll_most_s:g}, up to which it grows: "
+                "set poll_most_s to as much at least"
+            )
+        return self

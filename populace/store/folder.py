@@ -28,6 +28,7 @@ from populace.models.dialect import EndpointForm
 from populace.settings import Settings, migrated
 from populace.store.checkpoint.file import Piece
 from populace.store.checkpoint.generations import Checkpoints, latest, load
+from populace.store.journal.batches import after_batches
 from populace.store.journal.write import next_attempt
 from populace.store.kept import keep, kept_ticks
 from populace.store.place import check_new, remove_own
@@ -269,7 +270,7 @@ class Store:
 
     def next_attempt(self) -> int:
         """A number above all attempts so far. Raises StorageError."""
-        self._attempt = max(next_attempt(self.journal), self._attempt + 1)
+        self._attempt = max(next_attempt(self.journal), after_batches(self.journal), self._attempt + 1)
         return self._attempt
 
     def latest(self) -> RunState | None:

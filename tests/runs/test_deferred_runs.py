@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from support.chaos import Command, resume_here, run_here
-from support.running import SOCIETIES
+from support.deferring import ASKERS, Killing, arguments, options
 
 import populace
 from populace.cluster.local import LocalTransport
@@ -19,18 +17,6 @@ from populace.store.journal.batches import KeptBatches
 from populace.store.manifest import read_manifest
 from populace.testing.batch_server import BatchAct, BatchEndpoint
 from populace.testing.endpoint import Asked, placebo_answer
-
-ASKERS = str(Path(SOCIETIES).parent / "three_asks.py")
-PRICES = {"test-model": {"usd_per_million_tokens_in": 1.0, "usd_per_million_tokens_out": 1.0}}
-TERMS = {"on": True, "quiet_s": 0.3, "poll_s": 0.05, "poll_most_s": 0.2}
-
-
-def options(server: BatchEndpoint, *, batches: bool = True, **more: Any) -> dict[str, Any]:
-    terms = {f"endpoint__batches__{name}": value for name, value in TERMS.items()} if batches else {}
-    return {
-        "model__kind": "openai", "model__name": "test-model", "endpoint__base_url": server.base_url,
-        "endpoint__timeout_s": 2.0, "budget__prices": PRICES, "agents": 4, "ticks": 2, **terms, **more,
-    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -62,32 +48,13 @@ def test_a_run_in_batches_is_the_run_with_direct_calls_at_half_the_price(tmp_pat
     assert replayed.asks == 24
 
 
-class Killing:
-    """Kills the process of a run as its server passes a moment."""
-
-    def __init__(self) -> None:
-        self.moment = ""
-        self.victim: Command | None = None
-
-    def __call__(self, what: str) -> None:
-        if what == self.moment and self.victim is not None:
-            self.moment = ""
-            os.kill(self.victim.process.pid, signal.SIGKILL)
-            self.victim.process.wait(30)
-
-
 MOMENTS = ["uploading", "uploaded", "created", "polled", "fetching"]
 
 
 def test_a_run_that_is_killed_at_each_moment_pays_for_every_ask_once(tmp_path, directly) -> None:
     killing, out = Killing(), tmp_path / "run"
     with BatchEndpoint(passing=killing, usual=BatchAct(takes_s=0.3)) as server:
-        chosen = options(server, shards=2, endpoint__timeout_s=1.0)
-        args = ["run", ASKERS, "--out", str(out), "--seed", "7"]
-        prices = {f"budget__prices__test-model__{name}": value for name, value in PRICES["test-model"].items()}
-        for key, value in {**chosen, **prices}.items():
-            if key != "budget__prices":
-                args += ["--set", f"{key.replace('__', '.')}={str(value).lower() if value is True else value}"]
+        args = ["run", ASKERS, "--out", str(out), "--seed", "7", *arguments(server, shards=2, endpoint__timeout_s=1.0)]
         for moment in MOMENTS:
             killing.moment = moment
             killing.victim = Command(*args, cwd=tmp_path)

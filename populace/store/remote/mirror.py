@@ -48,6 +48,8 @@ RECORD: Final = (
 SHOWN: Final = (*RECORD, "*.parquet", "probes/*", "controlled.json")
 """What a page shows of a run."""
 
+BATCHES: Final = ".batches"
+"""How files end that say which batches are out (`journal.batches`)."""
 _JOURNAL: Final = "/journal"
 JOURNALS: Final = ("journal/*",)
 _STAGES: Final = (JOURNALS, ("*.parquet", "parts/*"), ("checkpoints/*",))
@@ -107,12 +109,12 @@ def past_journal(place: str) -> Path:
     """The same for the journal of a run that was, named as by `journal_place`."""
     if not is_remote(place):
         return Path(place)
-    return local_folder(place.removesuffix(_JOURNAL), JOURNALS) / "journal"
+    return local_folder(run_of(place), JOURNALS) / "journal"
 
 
 def own_journal(place: str) -> Path:
     """Where a process on this machine writes to the journal that is named so. Raises SettingsError."""
-    return staging_folder(place.removesuffix(_JOURNAL)) / "journal" if is_remote(place) else Path(place)
+    return staging_folder(run_of(place)) / "journal" if is_remote(place) else Path(place)
 
 
 def journal_place(remote: str) -> str:
@@ -120,11 +122,16 @@ def journal_place(remote: str) -> str:
     return check_address(remote) + _JOURNAL
 
 
+def run_of(place: str) -> str:
+    """The remote folder of the run whose journal is named so."""
+    return place.removesuffix(_JOURNAL)
+
+
 def shard_mirror(place: str | None, shard: int) -> Mirror | None:
     """What a shard uploads its own journal with; None where that is in a plain folder."""
     if place is None or not is_remote(place):
         return None
-    return Mirror(place.removesuffix(_JOURNAL), include=(f"journal/s{shard:04}-*",))
+    return Mirror(run_of(place), include=(f"journal/s{shard:04}-*",))
 
 
 class Mirror:
@@ -322,7 +329,7 @@ class Mirror:
         hidden = any(step.startswith(".") for step in name.split("/"))
         unfinished = name.endswith((".part", ".aside", ".tmp"))
         # What is asked of the run is asked here, where it works, and goes once it is done.
-        own = name in (OWNER, CONTROL)
+        own = name in (OWNER, CONTROL) or name.endswith(BATCHES)  # those go up as they are written
         return not hidden and not unfinished and not own and _fits(name, self.include)
 
     def _is_there(self, name: str, here: tuple[int, int], there: Object | None) -> bool:
@@ -388,7 +395,7 @@ class Mirror:
         part = here.with_name(f".run.json.{os.getpid()}.part")
         try:
             self.store.get("run.json", part)
-            mine, other = (_run_of(path) for path in (here, part))
+            mine, other = (_run_in(path) for path in (here, part))
         finally:
             part.unlink(missing_ok=True)
         if mine != other:
@@ -439,7 +446,7 @@ def _free(path: Path) -> Path:
     return aside
 
 
-def _run_of(path: Path) -> str:
+def _run_in(path: Path) -> str:
     class Named(msgspec.Struct):
         run: str
 
