@@ -38,6 +38,7 @@ from populace.kernel.reports import WorldDone
 from populace.kernel.rows import part_rows
 from populace.kernel.snapshot import RunState, split_mail
 from populace.models.dialect import EndpointForms
+from populace.models.protocol import add_states
 from populace.store.journal.recording import Missed, join_positions, on_record, open_pasts
 
 
@@ -260,5 +261,6 @@ def add_progress(progress: Progress, host: ShardHost) -> None:
     progress.turns_done += host.shard.turns_done
     progress.asks_waiting += pressure.waiting
     progress.asks_in_flight += pressure.in_flight
+    add_states(progress.batches, pressure.batches)
     if host.meter is not None:
         progress.vitals.append(host.meter.read())

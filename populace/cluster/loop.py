@@ -416,6 +416,7 @@ class TickLoop:
                         standing.wall_s(),
                         progress.vitals,
                         self._upkeep.copy(),
+                        progress.batches,
                     )
                 )
 

@@ -23,6 +23,7 @@ from populace.kernel.peeking import Peeked
 from populace.kernel.reports import WorldDone
 from populace.kernel.snapshot import RunState, ShardState
 from populace.models.dialect import EndpointForms
+from populace.models.protocol import add_states
 from populace.store.checkpoint.file import Piece
 from populace.store.journal.recording import Missed
 
@@ -40,13 +41,17 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct):
-    """How far the tick under way has come, over all shards; `vitals` of each, where they are measured."""
+    """How far the tick under way has come, over all shards; `vitals` of each, where they are measured.
+
+    `batches` says how many batches of asks are out in which state.
+    """
 
     turns_due: int = 0
     turns_done: int = 0
     asks_waiting: int = 0
     asks_in_flight: int = 0
     vitals: list[Vitals] = []
+    batches: dict[str, int] = {}
 
     def add(self, other: Progress) -> None:
         """Add another shard's, or the world's."""
@@ -55,6 +60,7 @@ class Progress(msgspec.Struct):
         self.asks_waiting += other.asks_waiting
         self.asks_in_flight += other.asks_in_flight
         self.vitals += other.vitals
+        add_states(self.batches, other.batches)
 
 
 class Exported(msgspec.Struct, frozen=True):

@@ -8,6 +8,8 @@ declared void where the endpoint has none. Void is, too, what failed its validat
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Final, Literal, Protocol
 
 import msgspec
@@ -128,6 +130,11 @@ class BatchRecord:
                 sent.since_s = entry.at_s if sent.since_s is None else sent.since_s
             case "void":
                 sent.void = True
+
+
+def states_of(statuses: Iterable[str], sending: int) -> dict[str, int]:
+    """How many batches are in which state: the endpoint's, `created` before it tells of one, `sending` before that."""
+    return {**({"sending": sending} if sending else {}), **Counter(statuses)}
 
 
 class Unkept:

@@ -18,13 +18,15 @@ import contextlib
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from populace.core.errors import StorageError
 from populace.models.batch_chat import Chat, Times
 from populace.models.batch_http import BatchApi
 from populace.models.batch_purse import BatchPurse, Unaffordable
-from populace.models.batch_record import BatchRecord, Sent
+from populace.models.batch_record import BatchRecord, Sent, states_of
 from populace.models.batches import ENDED, Batch, Came, custom_id, ending_of, fitting, line, read_files, refusal_of
 from populace.models.cache.keys import Mode as Sampling
 from populace.models.dispatch.dispatcher import Dispatcher
@@ -43,12 +45,13 @@ _CANCELLING_S: Final = 900.0
 """How long a batch may take to be cancelled."""
 
 
-class _Out(NamedTuple):
+class _Out(msgspec.Struct, eq=False):
     """A batch that is out since then (monotonic), and those of its calls that somebody waits for, by custom_id."""
 
     sent: Sent
     waiting: dict[str, Pending]
     since_s: float
+    status: str = "created"
 
 
 class Batching:
@@ -116,6 +119,7 @@ class Batching:
         pressure.waiting += len(self._gathered) + len(self._delayed)
         out = sum(len(out.waiting) for out in self._outs.values()) + len(self._sending)
         pressure.in_flight += self._submitting if self._draining else out
+        pressure.batches = states_of([one.status for one in self._outs.values()], self._submitting)
         return pressure
 
     def put(self, pending: Pending, after_s: float = 0.0) -> None:
@@ -163,8 +167,7 @@ class Batching:
 
     async def close(self) -> None:
         """End, after `drain` and `abort`. Batches that are out stay out."""
-        tasks = list(self._tasks)
-        for task in tasks:
+        for task in (tasks := list(self._tasks)):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._purse is not None:
@@ -272,8 +275,7 @@ class Batching:
             if made is None:
                 return
             now_s = self._loop.time()
-            lane = self.lanes[0]
-            lane.calls += len(calls)
+            self.lanes[0].calls += len(calls)
             for pending in calls.values():
                 self.traffic.waited(now_s - pending.queued_at_s)
             self._watch_new(sent, calls, now_s)
@@ -289,10 +291,8 @@ class Batching:
             made = await self._api.create(file, self._terms.window, self._record.run, sent.name)
             if isinstance(made, Limited):  # it is certain that there is none
                 if self._loop.time() - since_s > self._terms.give_up_s:
-                    self._chat.stop(
-                        "outage",
-                        f"{made.detail}, for endpoint.batches.give_up_s ({self._terms.give_up_s:g} s)",
-                    )
+                    why = f"{made.detail}, for endpoint.batches.give_up_s ({self._terms.give_up_s:g} s)"
+                    self._chat.stop("outage", why)
                     return None
                 limits += 1
                 pause_s = made.wait_s or min(self._terms.poll_most_s, self._terms.poll_s * _GROWS**limits)
@@ -365,6 +365,7 @@ class Batching:
                 lost = Fault(f"batch {out.sent.id} is gone: {batch.detail}", billed=True) if gone else batch
                 await self._tell(out, dict.fromkeys(out.waiting, lost))
                 return
+            out.status = batch.status
             if batch.status in ENDED:
                 await self._ended(out, batch, late=bool(cancelled_s))
                 return
@@ -397,8 +398,8 @@ class Batching:
             read = partial(self._chat.read, pending)
             ending = ending_of(came.get(call), batch.status, read)
             if late and isinstance(ending, Fault):
-                said = f"batch {batch.id} had no answer within {self._terms.give_up_s:g} s"
-                ending = Late(said, billed=ending.billed)
+                why = f"batch {batch.id} had no answer within {self._terms.give_up_s:g} s"
+                ending = Late(why, billed=ending.billed)
             endings[call] = ending
         await self._tell(out, endings)
 

@@ -7,7 +7,7 @@ not depend on the order. A layer of the stack is a gateway that holds another: a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -22,16 +22,24 @@ Fence: TypeAlias = Callable[[], bool]
 """Whether a call may be begun now; where not, what would be asked waits."""
 
 
+def add_states(states: dict[str, int], others: Mapping[str, int]) -> None:
+    """Add how many of others are in which state."""
+    for state, n in others.items():
+        states[state] = states.get(state, 0) + n
+
+
 class Pressure(msgspec.Struct):
     """What a gateway has on its hands at this moment: all together, and by endpoint.
 
     `traffic` is what it has counted since it was made; it goes on counting there. None where it counts nothing.
+    `batches` says how many batches of asks are out in which state.
     """
 
     waiting: int = 0
     in_flight: int = 0
     endpoints: dict[str, EndpointLoad] = {}
     traffic: Traffic | None = None
+    batches: dict[str, int] = {}
 
     def add(self, other: Pressure) -> None:
         """Add what another gateway has on its hands; neither's `traffic` is changed."""
@@ -39,6 +47,7 @@ class Pressure(msgspec.Struct):
         self.in_flight += other.in_flight
         for name, load in other.endpoints.items():
             self.endpoints.setdefault(name, EndpointLoad()).add(load)
+        add_states(self.batches, other.batches)
         if other.traffic is not None:
             mine, self.traffic = self.traffic, Traffic()
             self.traffic.add(other.traffic)

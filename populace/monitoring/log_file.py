@@ -163,7 +163,7 @@ class LogFile:
             self.close()  # the disk is full, or the folder gone: the run tells where that matters
 
 
-_OF_A_PULSE: Final = ("turns_due", "turns_done", "asks_waiting", "asks_in_flight", "wall_s")
+_OF_A_PULSE: Final = ("turns_due", "turns_done", "asks_waiting", "asks_in_flight", "batches", "wall_s")
 
 
 def _cut(value: Any) -> Any:

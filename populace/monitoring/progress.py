@@ -159,6 +159,8 @@ class Bar(AtFoot, _Progress):
                 f"asks in flight {self._pulse.asks_in_flight:,}",
                 f"waiting {self._pulse.asks_waiting:,}",
             ]
+            if self._pulse.batches:
+                parts.append(f"batches out: {batches_text(self._pulse.batches)}")
         return Text("  " + " · ".join(parts), style="dim", overflow="ellipsis", no_wrap=True)
 
     def _total_line(self) -> Text:
@@ -273,6 +275,11 @@ def _planned(ticks: int) -> str:
 
 def _rate(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}" if rate >= 0.995 else f"{rate:.2f}"
+
+
+def batches_text(states: Mapping[str, int]) -> str:
+    """How many batches are in which state, in words; a state is the endpoint's word."""
+    return ", ".join(f"{n:,} {shown_line(state.replace('_', ' '))}" for state, n in sorted(states.items()))
 
 
 def _reasons(by_reason: Mapping[str, int]) -> str:

@@ -55,6 +55,7 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
     turns_done: int = 0
     waiting: int = 0
     in_flight: int = 0
+    batches: dict[str, int] = {}
     scenario: str = ""
     model: str = ""
     shards: int = 0
@@ -92,7 +93,7 @@ class ProgressFile:
                 Told(
                     "pulse", time.time(), pulse.tick, self._last.ticks, self._last.agents, pulse.wall_s,
                     turns_due=pulse.turns_due, turns_done=pulse.turns_done, waiting=pulse.asks_waiting,
-                    in_flight=pulse.asks_in_flight,
+                    in_flight=pulse.asks_in_flight, batches=pulse.batches,
                 )
             )  # fmt: skip
 

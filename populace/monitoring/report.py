@@ -46,6 +46,8 @@ class Pulse(msgspec.Struct):
 
     `tick` counts the ticks completed; `turns_due` and `turns_done` are of the tick under way; `asks_waiting` wait
     for a permit and `asks_in_flight` are with the model; `wall_s` is wall seconds since the run began.
+    `batches` says how many batches of asks are out in which state: the endpoint's (`validating`, `in_progress`, ...),
+    `sending` and `created` before it has told of one.
     """
 
     tick: int
@@ -56,6 +58,7 @@ class Pulse(msgspec.Struct):
     wall_s: float
     vitals: list[Vitals] = []
     upkeep: Upkeep = msgspec.field(default_factory=Upkeep)
+    batches: dict[str, int] = {}
 
 
 Level = Literal["debug", "info", "warning", "error"]

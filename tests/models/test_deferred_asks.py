@@ -391,3 +391,26 @@ def test_the_doctor_says_whether_there_are_batches_and_sends_none(has: bool) -> 
         assert found.good is has
         assert getattr(server, "files", {}) == {}
     assert ("batches.on = false" in found.next_step) is not has
+
+
+def test_what_is_out_is_said_with_its_state() -> None:
+    seen: list[dict[str, int]] = []
+
+    async def session(settings: Settings) -> None:
+        gateway = build_gateway(settings, batches=Unkept("run", "s0"))
+        await gateway.open()
+        try:
+            asking = asyncio.ensure_future(answers_of(gateway, [ask(agent, str) for agent in range(6)]))
+            while not asking.done():
+                if (now := gateway.pressure().batches) and now not in seen:
+                    seen.append(now)
+                await asyncio.sleep(0.005)
+            assert gateway.pressure().batches == {}
+        finally:
+            await gateway.close()
+
+    with serving(usual=BatchAct(takes_s=1.0)) as server:
+        asyncio.run(session(deferred(server, {"most_requests": 3})))
+    states = {state for one in seen for state in one}
+    assert states >= {"created", "validating", "in_progress", "completed"}, seen
+    assert {"in_progress": 2} in seen, "two batches are out at a time"

@@ -19,7 +19,7 @@ from support.monitoring_support import AGENTS, reports, tell, whole_manifest
 
 from populace.core.records import Counts
 from populace.monitoring.pace import Left, Pace, duration_text, left_text
-from populace.monitoring.progress import NOTES_SHOWN, Bar, JsonLines, choose_progress, money
+from populace.monitoring.progress import NOTES_SHOWN, Bar, JsonLines, batches_text, choose_progress, money
 from populace.monitoring.report import Pulse, TickReport
 
 
@@ -55,6 +55,17 @@ def test_the_bar_says_where_the_run_is() -> None:
     first, now, total = _screen(bar)
     assert first.endswith("100% 8 s, completed")
     assert total.startswith("  80 turns, 2 failed · $0.004 · 16 asks, 4 abstained")
+
+
+def test_the_bar_says_which_batches_are_out() -> None:
+    states = {"in_progress": 2, "sending": 1}
+    assert batches_text(states) == "2 in progress, 1 sending"
+    for batches, ends in ((states, "waiting 0 · batches out: 2 in progress, 1 sending"), ({}, "waiting 0")):
+        bar, _ = _bar()
+        bar.begin("s", 4, 2, 1, "m")
+        bar.pulse(Pulse(0, 4, 0, 0, 4, 1.0, batches=batches))
+        assert _screen(bar)[1].endswith(ends)
+        bar.close()
 
 
 def test_turns_within_a_tick_move_the_bar() -> None:
