@@ -412,7 +412,7 @@ class Ahead:
     def _check(self, tick: int, begun: dict[int, Sequence[Message]], due: list[int], mail: Mail) -> None:
         """Raise TransportError where turns that have begun have no place in the tick, or other mail."""
         known = set(due)
-        for agent, inbox in begun.items():
+        for agent, inbox in sorted(begun.items(), key=itemgetter(0)):  # inboxes lie one after the other in the mail
             if agent not in known or _packed(inbox) != _packed(mail.inbox(agent)):
                 raise TransportError(
                     f"tick {tick}: the turn of agent {agent} began before it could know what it was to read. That is "
