@@ -132,21 +132,12 @@ class Ahead:
                 self._hear(event)
                 return []
         effects: list[Effect] = []
-        for number in self.ticks_of(event):
+        for number in ticks_of(event):
             led = self._led.get(number)
             if led is not None:
                 effects += led.handle(event)
                 self._stepped.append(led)
         return effects
-
-    def ticks_of(self, event: Answered | Looked | Proceed | HeardShards) -> Collection[int]:
-        """To which ticks something that has come belongs; none that is known for what goes on with the open one."""
-        match event:
-            case Answered(answers):
-                return (answers[0].tick,) if len(answers) == 1 else {one.tick for one in answers}
-            case Looked(batch, _):
-                return (batch // _BATCHES,)
-        return ()
 
     def follow(self, opened: Tick | None) -> list[Effect]:
         """Go by the turns that have ended, in the open tick and beyond it: begin those that waited for nobody else."""
@@ -427,6 +418,16 @@ class Ahead:
         assert int(self._done.max(initial=0)) <= self._limit + 1
         for led in self._led.values():
             led.validate()
+
+
+def ticks_of(event: Answered | Looked | Proceed | HeardShards) -> Collection[int]:
+    """To which ticks something that has come belongs; none that is known for what goes on with the open one."""
+    if type(event) is Looked:
+        return (event.batch // _BATCHES,)
+    if type(event) is Answered:
+        answers = event.answers
+        return (answers[0].tick,) if len(answers) == 1 else {one.tick for one in answers}
+    return ()
 
 
 def _packed(inbox: Sequence[Message]) -> list[tuple[int, bytes]]:

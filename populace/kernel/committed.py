@@ -97,7 +97,7 @@ class Ended:
         return fresh
 
     def _put_down(self) -> None:
-        turns = sorted(self._turns, key=_by_id)
+        turns = sorted(self._turns, key=_by_id) if len(self._turns) > 1 else self._turns
         self._turns = []
         if self._fresh is not None:
             self._fresh += turns

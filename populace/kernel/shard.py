@@ -22,7 +22,7 @@ from populace.core.tables import TableRows
 from populace.core.union import union
 from populace.interventions.at_work import NO_LEVERS, Levers
 from populace.interventions.groups import Members
-from populace.kernel.ahead import Ahead
+from populace.kernel.ahead import Ahead, ticks_of
 from populace.kernel.before import Before
 from populace.kernel.bus import (
     Envelope,
@@ -166,7 +166,7 @@ class Shard(Residents):
             return effects + ahead.follow(None)
         if self.open.turns_to_begin:
             self.open.elsewhere = ahead.turns_alive
-        elif self.open.number not in ahead.ticks_of(event):
+        elif self.open.number not in ticks_of(event):
             return self._end_of(self.open, effects)
         return self._end_of(self.open, effects + self.open.handle(event))
 
