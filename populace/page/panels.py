@@ -8,9 +8,6 @@ too large, it has every so many-th tick (`every`). Shell: files.
 from __future__ import annotations
 
 import itertools
-import os
-import tempfile
-import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +17,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from populace.core.errors import StorageError
-from populace.page.rows import Group, Rows, Stamp
+from populace.page.over_time import OverTime
+from populace.page.rows import Group, Rows
 from populace.page.shelf import NotThere
 
 MOST_BYTES: Final = 2 * 2**30
@@ -41,7 +39,7 @@ class Changed(Exception):
     """What was read is another by now: a panel is to be made anew."""
 
 
-class Panel:
+class Panel(OverTime):
     """One field of a run. `update` takes what the run has written since; it may run in a thread of its own.
 
     `ticks` is how many ticks are ready, `low` and `high` the range of all values so far, `kind` one of number, whole,
@@ -49,21 +47,13 @@ class Panel:
     """
 
     def __init__(self, folder: Path, field: str, cache: Path, most_bytes: int = MOST_BYTES) -> None:
-        self.folder, self.field = folder, field
-        self._cache, self._most_bytes = cache, most_bytes
-        self._file = -1
-        self._lock = threading.Lock()
-        self._read: list[Stamp] = []
-        self.ticks = self.agents = self.first = 0
-        self.every = 1
+        super().__init__(folder, cache, most_bytes)
+        self.field = field
         self.kind = "number"
         self.low, self.high = np.nan, np.nan
         self.labels: list[str] = []
         self._numbers: dict[str, int] = {}
         self._now: NDArray[np.float64] = np.empty(0)
-        self._at = -1
-        self._gone: dict[int, list[int]] = {}
-        self.share = 0.0
 
     def update(self) -> None:
         """Take what is new on the disk. Raises StorageError, NotThere where there is no such field, Changed."""
@@ -92,30 +82,14 @@ class Panel:
                 self._write()
             self._read = rows.stamps
 
-    def close(self) -> None:
-        """Let go of the file."""
-        file, self._file = self._file, -1
-        if file >= 0:
-            os.close(file)
-
-    __del__ = close
-
     def row(self, tick: int) -> NDArray[np.float64]:
         """All agents' values at a tick, or at the last one ready before it; NaN where an agent has none."""
-        if not self.ticks:
-            return np.empty(0)
-        at = min(max(0, tick - self.first), self.ticks - 1) // self.every
-        data = os.pread(self._file, 8 * self.agents, 8 * self.agents * at)
-        return np.frombuffer(data, np.float64)
+        return np.frombuffer(self._stored(tick, 0, 8 * self.agents), np.float64)
 
     def series(self, agent: int) -> tuple[list[int], list[float]]:
         """An agent's values over the ticks that the file holds. Raises NotThere."""
-        if not 0 <= agent < self.agents:
-            raise NotThere(f"there is no agent {agent}")
-        count, number = -(-self.ticks // self.every), self._file
-        width = 8 * self.agents
-        read = b"".join(os.pread(number, 8, width * at + 8 * agent) for at in range(count))
-        return [self.first + at * self.every for at in range(count)], np.frombuffer(read, np.float64).tolist()
+        ticks, read = self._stored_of(agent, 0, 8)
+        return ticks, np.frombuffer(read, np.float64).tolist()
 
     def text(self, value: float) -> str | float | bool | None:
         """A value as the run has it."""
@@ -131,13 +105,8 @@ class Panel:
         return bool(self._read)
 
     def _begin(self, rows: Rows, agents: int) -> None:
-        with tempfile.TemporaryFile(dir=self._cache) as file:
-            self._file = os.dup(file.fileno())
-        ticks = rows.extremes("tick") or (0, 0)
-        self.first = int(ticks[0])
-        planned = int(ticks[1]) - self.first + 1
-        self.every = max(1, -(-planned * agents * 8 // self._most_bytes))
-        self.agents, self.ticks, self._at = agents, 0, -1
+        first, last = map(int, rows.extremes("tick") or (0, 0))
+        self._open(agents, 8, first, last - first + 1)
         self._now = np.full(agents, np.nan)
         self.low = self.high = np.nan
         self.labels, self._numbers = [], {}
@@ -157,22 +126,11 @@ class Panel:
             there = ~np.isnan(given)
             self._now[agent[begin:end][there]] = given[there]
 
-    def _forward(self, tick: int) -> None:
-        """Write all ticks before this one that are not written."""
-        if self._at < 0:
-            self._at = tick
-        while self._at < tick:
-            self._write()
-            self._at += 1
-            for gone in self._gone.get(self._at, ()):
-                if gone < self.agents:
-                    self._now[gone] = np.nan
+    def _let_go(self, agent: int) -> None:
+        self._now[agent] = np.nan
 
-    def _write(self) -> None:
-        at = self._at - self.first
-        if at % self.every == 0:
-            os.pwrite(self._file, self._now.tobytes(), 8 * self.agents * (at // self.every))
-        self.ticks = max(self.ticks, at + 1)
+    def _record(self, tick: int) -> bytes:
+        return self._now.tobytes()
 
     def _numeric(self, column: Any) -> NDArray[np.float64]:
         kind = column.type

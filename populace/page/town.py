@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
-import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -22,9 +19,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from populace.core.errors import StorageError
+from populace.page.over_time import OverTime
 from populace.page.panels import MOST_AGENTS, MOST_BYTES, Changed, exits_of
-from populace.page.rows import Group, Rows, Stamp
-from populace.page.shelf import NotThere
+from populace.page.rows import Group, Rows
 
 NOWHERE: Final = np.iinfo(np.int16).min
 """Stands for x and y of an agent that is nowhere."""
@@ -103,7 +100,7 @@ def _texts(table: Any, column: str) -> list[str]:
     return [one or "" for one in table.column(column).to_pylist()]
 
 
-class Town:
+class Town(OverTime):
     """A city of a run over time. `update` takes what the run has written since; it may run in a thread of its own.
 
     As a field of agents it is called `field`, a text: the kind of place where an agent is, or how it is at none.
@@ -113,20 +110,12 @@ class Town:
     low = high = float("nan")
 
     def __init__(self, folder: Path, places: Places, cache: Path, most_bytes: int = MOST_BYTES) -> None:
-        self.folder, self.places = folder, places
+        super().__init__(folder, cache, most_bytes)
+        self.places = places
         self.field = field_of(places)
         self.labels = labels_of(places)
-        self._cache, self._most_bytes = cache, most_bytes
-        self._file = -1
-        self._lock = threading.Lock()
-        self._read: list[Stamp] = []
-        self.ticks = self.agents = self.first = 0
-        self.every = 1
-        self.share = 0.0
-        self._at = -1
         self._now = {name: np.empty(0, np.int32) for name in ("place", "origin", "to", "arrives", "since")}
         self._spread = np.empty((2, 0))
-        self._gone: dict[int, list[int]] = {}
 
     def update(self) -> None:
         """Take what is new on the disk. Raises StorageError, and Changed where what was read is another by now."""
@@ -155,17 +144,9 @@ class Town:
                 self._write()
             self._read = seen
 
-    def close(self) -> None:
-        """Let go of the file."""
-        file, self._file = self._file, -1
-        if file >= 0:
-            os.close(file)
-
-    __del__ = close
-
     def where(self, tick: int) -> NDArray[np.int16]:
         """All agents' x and y at a tick, or the last one ready before it: (agents, 2), from -32,000 to 32,000."""
-        return self._part(tick, 0, 4 * self.agents, np.int16).reshape(-1, 2)
+        return np.frombuffer(self._stored(tick, 0, 4 * self.agents), np.int16).reshape(-1, 2)
 
     def row(self, tick: int) -> Floats:
         """Each agent's place among `labels` at a tick, or the last one ready before it."""
@@ -173,31 +154,19 @@ class Town:
 
     def codes(self, tick: int) -> NDArray[np.uint8]:
         """The same as numbers."""
-        return self._part(tick, 4 * self.agents, self.agents, np.uint8)
-
-    def _part(self, tick: int, begin: int, size: int, kind: type[Any]) -> NDArray[Any]:
-        if not self.ticks:
-            return np.empty(0, kind)
-        at = min(max(0, tick - self.first), self.ticks - 1) // self.every
-        return np.frombuffer(os.pread(self._file, size, 5 * self.agents * at + begin), kind)
+        return np.frombuffer(self._stored(tick, 4 * self.agents, self.agents), np.uint8)
 
     def series(self, agent: int) -> tuple[list[int], list[float]]:
         """An agent's place among `labels` over the ticks that the file holds. Raises NotThere."""
-        if not 0 <= agent < self.agents:
-            raise NotThere(f"there is no agent {agent}")
-        count, width = -(-self.ticks // self.every), 5 * self.agents
-        read = b"".join(os.pread(self._file, 1, width * at + 4 * self.agents + agent) for at in range(count))
-        return [self.first + at * self.every for at in range(count)], [float(one) for one in read]
+        ticks, read = self._stored_of(agent, 4 * self.agents, 1)
+        return ticks, [float(one) for one in read]
 
     def text(self, value: float) -> str:
         """A value in words."""
         return self.labels[int(value)]
 
     def _begin(self, agents: int, ticks: int) -> None:
-        with tempfile.TemporaryFile(dir=self._cache) as file:
-            self._file = os.dup(file.fileno())
-        self.agents = agents
-        self.every = max(1, -(-ticks * agents * 5 // self._most_bytes))
+        self._open(agents, 5, 0, ticks)
         self._now = {name: np.full(agents, -1, np.int32) for name in self._now}
         ids, size = np.arange(agents), min(0.026, 0.32 / np.sqrt(agents or 1))
         far, turn = (np.sqrt((0.5 + ids * _EVEN[0]) % 1.0), 2.0 * np.pi * (ids * _EVEN[1] % 1.0))
@@ -218,21 +187,12 @@ class Town:
                 self._now[name][who] = values[begin:end]
             self._now["since"][who] = tick[begin:end] - 1
 
-    def _forward(self, tick: int) -> None:
-        """Write all ticks before this one that are not written."""
-        self._at = tick if self._at < 0 else self._at
-        while self._at < tick:
-            self._write()
-            self._at += 1
-            for gone in self._gone.get(self._at, ()):
-                if gone < self.agents:
-                    self._now["place"][gone] = self._now["to"][gone] = self._now["origin"][gone] = -1
+    def _let_go(self, agent: int) -> None:
+        self._now["place"][agent] = self._now["to"][agent] = self._now["origin"][agent] = -1
 
-    def _write(self) -> None:
-        if self._at % self.every == 0:
-            xy, codes = self._seen(self._at)
-            os.pwrite(self._file, xy.tobytes() + codes.tobytes(), 5 * self.agents * (self._at // self.every))
-        self.ticks = max(self.ticks, self._at + 1)
+    def _record(self, tick: int) -> bytes:
+        xy, codes = self._seen(tick)
+        return xy.tobytes() + codes.tobytes()
 
     def _seen(self, tick: int) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
         """Where agents are drawn, and what each is doing, as a tick begins."""
