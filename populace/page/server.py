@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import traceback
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -137,6 +138,10 @@ class Page:
             response = _said(f"what was asked is not understood: {error}", 400)
         except PopulaceError as error:
             response = _said(str(error), 409)
+        except Exception as error:  # noqa: BLE001  # a bug here would be a page without a word
+            traceback.print_exc()
+            why = f"{request.path}: a bug in populace ({type(error).__name__}): please report what the terminal says"
+            response = _said(why, 500)
         if not response.prepared:
             response.headers.update(guard.HEADERS)
         return response

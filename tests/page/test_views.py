@@ -15,6 +15,7 @@ import populace
 from populace.core.errors import SettingsError
 from populace.monitoring.progress_file import PROGRESS
 from populace.page.shelf import Shelf
+from populace.page.views import VIEWS
 
 TICKS, AGENTS = 6, 20
 
@@ -264,3 +265,19 @@ def test_a_damaged_table_is_named_and_the_rest_is_shown(place, tmp_path):
         assert status == 409
         assert b"cannot be read as Parquet" in body
         assert page.get("asks", agent=1)["asks"]
+
+
+def test_a_bug_is_said_as_anything_else_is_and_told_in_the_terminal(page: Asked, monkeypatch, capfd):
+    def broken(*_: object) -> object:
+        raise ZeroDivisionError("a secret of the machine")
+
+    takes, _ = VIEWS["overview"]
+    monkeypatch.setitem(VIEWS, "overview", (takes, broken))
+    status, headers, body = page.raw("/api/overview?run=talk")
+    assert status == 500
+    assert headers["content-type"].startswith("application/json")
+    assert headers["x-content-type-options"] == "nosniff"
+    said = json.loads(body)["error"]
+    assert "/api/overview: a bug in populace (ZeroDivisionError)" in said
+    assert "secret" not in said
+    assert "a secret of the machine" in capfd.readouterr().err
