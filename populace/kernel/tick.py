@@ -36,6 +36,10 @@ from populace.kernel.public_fields import FieldsByType, PublicFields
 from populace.kernel.standing_in import StandIns
 from populace.kernel.turn import Turn, read_answer
 
+FIRST_ASKS: Final = 32
+ASKS: Final = 128
+"""After how many asks they go out, the first of a tick and later ones, while more turns are to begin: so their answers
+come while later ones are asked. Each time costs as much as some ten turns of an instant model."""
 LOOKS: Final = 2048
 """How many looks go to the world at once, while more turns are to begin: each such batch costs a way there and back."""
 
@@ -248,11 +252,14 @@ class Tick:
         due, room = self._todo, self._live_turns - self.elsewhere - sum(map(len, self._looking.values()))
         end = self._next if self._proceeding else min(len(due), self._next + STRIDE)
         self._step_ready()
-        while (some := min(end - self._next, room - self._turns_waiting)) > 0:
+        most = ASKS if self._waiting else FIRST_ASKS
+        while len(self._asks) < most and (some := min(end - self._next, room - self._turns_waiting)) > 0:
+            if not self._next or self._waiting:
+                some = min(some, most)
             start, self._next = self._next, self._next + some
             self._begin(due[start : start + some], None if self._seen is None else self._seen[start : start + some])
         effects: list[Effect] = []
-        more = not self._proceeding and self._next == end < len(due)
+        more = not self._proceeding and self._next < len(due) and (self._next == end or len(self._asks) >= most)
         if self._looks and (len(self._looks) >= LOOKS or not (more or self._proceeding)):
             self._batches += 1
             self._looking[self._batches] = self._lookers
