@@ -198,3 +198,59 @@ def test_a_call_that_is_broken_off_leaves_no_connection_behind():
             return server.connections
 
     assert asyncio.run(broken_off()) == 2
+
+
+STRAY = b'HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"stray"'
+
+
+async def asked_twice(stray_first: bool) -> tuple[list[bytes], int]:
+    """What two posts in a row are answered where something comes unasked, with the first answer or right after it."""
+    server = Server(OK + STRAY if stray_first else OK)
+    async with serving(server) as url, open_http(url) as http:
+        first = await http.post("/chat/completions", b"{}")
+        server.answer = OK
+        for connection in http._at_hand:
+            connection.protocol.data_received(STRAY)
+        second = await http.post("/chat/completions", b"{}")
+        return [first.body, second.body], server.connections
+
+
+@pytest.mark.parametrize("stray_first", [True, False])
+def test_a_connection_on_which_something_came_unasked_is_not_used_again(stray_first):
+    assert asyncio.run(asked_twice(stray_first)) == ([b"{}", b"{}"], 2)
+
+
+def test_control_used_again_at_once_it_gives_what_was_not_asked_for(monkeypatch):
+    monkeypatch.setattr(Http, "_take_at_hand", lambda http: http._at_hand.pop() if http._at_hand else None)
+    assert asyncio.run(asked_twice(stray_first=False)) == ([b"{}", b'"stray"'], 1)
+
+
+async def posted_and_fetched() -> tuple[Any, Any, int]:
+    """A post and then a get, which the session makes, with one connection for both."""
+    server = Server(OK, whole=True)
+    async with serving(server) as url:
+        http = Http(url, key=None, connections=1, timeout_s=2.0)
+        await http.open()
+        try:
+            posted = await http.post("/chat/completions", b"{}")
+            server.whole = False
+            return posted, await http.get("/models"), server.connections
+        finally:
+            await http.close()
+
+
+def test_a_connection_that_no_call_takes_at_once_is_everybody_s():
+    post, get, connections = asyncio.run(posted_and_fetched())
+    assert (post.body, get.body, connections) == (b"{}", b"{}", 1)
+
+
+def test_control_kept_at_hand_it_keeps_others_waiting(monkeypatch):
+    let_go, asked = Http._let_go, []
+
+    def as_it_closes(http):
+        asked.append(http)
+        if len(asked) > 1:
+            let_go(http)
+
+    monkeypatch.setattr(Http, "_let_go", as_it_closes)
+    assert isinstance(asyncio.run(posted_and_fetched())[1], Late)
