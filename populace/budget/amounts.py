@@ -187,7 +187,8 @@ class Allowance(msgspec.Struct):
         actual = rate.cost(tokens_in, tokens_out)
         self._free(worst)
         self.spent += actual
-        self.overruns += not actual.fits(worst)
+        if actual.tokens > worst.tokens or actual.pico_usd > worst.pico_usd:
+            self.overruns += 1
         spent = self.by.get((arm, purpose))
         if spent is None:
             spent = self.by[arm, purpose] = Spent()
@@ -245,9 +246,10 @@ class Allowance(msgspec.Struct):
 
     def _free(self, amount: Amount) -> None:
         _check(amount)
-        if not amount.fits(self.held):
+        tokens, pico_usd = self.held.tokens - amount.tokens, self.held.pico_usd - amount.pico_usd
+        if tokens < 0 or pico_usd < 0:
             raise ValueError(f"{amount} was given back where only {self.held} is held: settle each reservation once")
-        self.held -= amount
+        self.held = Amount(tokens, pico_usd)
 
 
 def _check(amount: Amount) -> None:

@@ -67,6 +67,7 @@ class Writer:
         self._known = EndpointForm() if known is None else known
         self._head = b'{"model":' + _TO_JSON(model) + b',"messages":'
         self._tails: dict[tuple[bytes, Mode, int, float, Form], bytes] = {}
+        self._schema_bytes: dict[tuple[bytes, int, float], int] = {}
 
     @property
     def form(self) -> Form:
@@ -83,8 +84,7 @@ class Writer:
         said = ask.messages
         if mode == "schema" and form.response_format != "json_schema" and not self.dialect.grammar:
             said = with_schema(said, ask.spec.schema, shared_first=self._shared_first)
-        turns = [_Turn(role, content) for role, content in said]
-        turns += [_Turn(role, content) for role, content in more]
+        turns = [_Turn(role, content) for role, content in (*said, *more)]
         tail = self._known_tail(ask, mode, form)
         if not form.seed:
             return b"%b%b%b}" % (self._head, _TO_JSON(turns), tail)
@@ -92,7 +92,11 @@ class Writer:
 
     def schema_bytes(self, ask: Ask) -> int:
         """How many bytes of an ask's request its schema and parameters are, wherever the schema stands."""
-        return len(self._known_tail(ask, "schema", _FIRST)) + len(_WITH_SCHEMA)
+        key = (ask.spec.key, ask.max_tokens, ask.temperature)
+        size = self._schema_bytes.get(key)
+        if size is None:
+            size = self._schema_bytes[key] = len(self._known_tail(ask, "schema", _FIRST)) + len(_WITH_SCHEMA)
+        return size
 
     def learn(self, ask: Ask, sent: Form, refused: Unsupported) -> bool:
         """Learn from a refused parameter how this endpoint wants to be asked; True when another try makes sense.

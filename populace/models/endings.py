@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -103,17 +103,20 @@ class Fatal(msgspec.Struct, frozen=True):
     plain: bool = True
 
 
+_DOWN: Final = (Fault, Late)
+_COUNTED: Final = (Said, Refused, Exhausted)
+
 Ending: TypeAlias = Said | Exhausted | Refused | Limited | Fault | Late | Rejected | Unsupported | Fatal
 
 
 def endpoint_works(outcome: Ending) -> bool:
     """Whether the outcome shows an endpoint that answers, whatever it says: what a breaker wants to know."""
-    return not isinstance(outcome, Fault | Late)
+    return not isinstance(outcome, _DOWN)
 
 
 def tokens_used(outcome: Ending) -> tuple[int, int] | None:
     """(in, out) tokens of a call as the endpoint counts them; None where it does not say, (0, 0) where none."""
-    if isinstance(outcome, Said | Refused | Exhausted):
+    if isinstance(outcome, _COUNTED):
         return (outcome.tokens_in, outcome.tokens_out) if outcome.counted else None
     if isinstance(outcome, Late | Fault | Rejected) and outcome.billed:
         return None

@@ -45,6 +45,11 @@ def create_file(path: Path) -> int:
 
 def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     """Write all of it, however the system may split it. Raises OSError; a part may have been written then."""
+    if type(data) is bytes:  # a journal's records: in one piece but for a full disk or a signal
+        written = os.write(descriptor, data)
+        if written == len(data):
+            return
+        data = data[written:]
     view = memoryview(data).cast("B")
     while len(view):
         view = view[os.write(descriptor, view) :]

@@ -111,7 +111,7 @@ class Breaker:
             return
         if not ticket.probe:
             self._outcomes.append(answered)
-            if self._outcomes.count(False) >= self._failures:
+            if not answered and self._outcomes.count(False) >= self._failures:
                 self._turn(now_s)
             return
         self._probe_until_s = -math.inf

@@ -98,12 +98,13 @@ class Concurrency:
 
     def start(self) -> None:
         """Take a permit. Raises RuntimeError when there is none: look at `room` first."""
-        if self.room == 0:
+        limit = int(self.limit)
+        if self.in_flight >= limit:
             raise RuntimeError(
                 f"no permit is free: {self.in_flight} calls are in flight, the limit is {self.limit:.1f}"
             )
         self.in_flight += 1
-        self._full = self._full or self.room == 0
+        self._full = self._full or self.in_flight == limit
 
     def finish(self, outcome: Signal, began_s: float, now_s: float) -> None:
         """Give a permit back, and learn from how the call that began at `began_s` ended."""

@@ -28,7 +28,7 @@ from populace.models.dispatch.concurrency import Signal
 from populace.models.dispatch.lanes import Lane, Lanes, Queued
 from populace.models.dispatch.retry import Pending
 from populace.models.dispatch.throttle import Limiter
-from populace.models.endings import Ending, Fault, Late, Limited, endpoint_works
+from populace.models.endings import Ending, Fault, Limited, endpoint_works
 from populace.models.protocol import Fence, Pressure
 
 _IDLE_S: Final = 0.25
@@ -427,4 +427,4 @@ class Dispatcher:
 def _signal_of(outcome: Ending) -> Signal:
     if isinstance(outcome, Limited):
         return "limited"
-    return "fault" if isinstance(outcome, Fault | Late) else "ok"
+    return "ok" if endpoint_works(outcome) else "fault"

@@ -26,7 +26,7 @@ import re
 import struct
 import threading
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self, TypeAlias
@@ -123,16 +123,14 @@ def next_attempt(folder: Path) -> int:
     return max((attempt for attempt, _ in segments(folder)), default=-1) + 1 if folder.exists() else 0
 
 
-def _refuse(pairs: Sequence[tuple[bytes, Answer]], sizes: Sequence[int]) -> None:
-    """Raise for the first pair that no record can hold."""
-    for (key, answer), size in zip(pairs, sizes, strict=True):
-        if len(key) != KEY_BYTES:
-            raise ValueError(f"a content key has {KEY_BYTES} bytes, this one {len(key)}")
-        if size > RECORD_BYTES:
-            raise StorageError(
-                f"the answer to ask {answer.nth} of agent {answer.agent} in tick {answer.tick} takes "
-                f"{size} bytes and a journal's record {RECORD_BYTES} at most. Lower max_tokens."
-            )
+def _refused(key: bytes, answer: Answer, size: int) -> ValueError | StorageError:
+    """Why no record can hold a pair."""
+    if len(key) != KEY_BYTES:
+        return ValueError(f"a content key has {KEY_BYTES} bytes, this one {len(key)}")
+    return StorageError(
+        f"the answer to ask {answer.nth} of agent {answer.agent} in tick {answer.tick} takes "
+        f"{size} bytes and a journal's record {RECORD_BYTES} at most. Lower max_tokens."
+    )
 
 
 class Journal:
@@ -203,14 +201,17 @@ class Journal:
             offset, chain, records = self._ready()
             head_of, u32, crc, encode = HEAD.pack, U32.pack, checksum, _encode
             parts: list[bytes] = []
-            pairs = list(batch)
-            if not pairs:
+            payloads: list[bytes] = []
+            size = 0
+            for pair in batch:
+                payload = encode(pair)
+                length = len(payload)
+                if length > RECORD_BYTES or len(pair[0]) != KEY_BYTES:
+                    raise _refused(*pair, length)
+                payloads.append(payload)
+                size += length + FRAME_BYTES
+            if not payloads:
                 return
-            payloads = [encode(pair) for pair in pairs]
-            sizes = list(map(len, payloads))
-            if max(sizes) > RECORD_BYTES or any(len(key) != KEY_BYTES for key, _ in pairs):
-                _refuse(pairs, sizes)
-            size = sum(sizes) + FRAME_BYTES * len(sizes)
             if offset + size > self._segment_bytes and records > self._records_before:
                 self._rotate()
                 offset, chain, records = self._at
@@ -218,8 +219,8 @@ class Journal:
                 mark, chain = frame(MARK, mark_payload(self._synced, offset, self._seed), chain)
                 parts.append(mark)
                 size += len(mark)
-            for payload, length in zip(payloads, sizes, strict=True):
-                head = head_of(ANSWER, length)
+            for payload in payloads:
+                head = head_of(ANSWER, len(payload))
                 head_crc = crc(head, chain)
                 chain = crc(payload, head_crc)
                 parts += (head, u32(head_crc), payload, u32(chain))
