@@ -10,9 +10,9 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 import numpy as np
@@ -22,14 +22,13 @@ from populace.cluster.job import Job, build_shard, job_batches, job_journal
 from populace.cluster.parts import ShardPart
 from populace.cluster.vitals import Meter
 from populace.core.claims import Claim, News
-from populace.core.draws import WORLD
 from populace.core.errors import Interrupted, StaleOrder, TransportError
 from populace.core.records import Answer, Ask, Look, Position
 from populace.core.rounds import Contribution, Heard
 from populace.core.tables import TableRows
 from populace.env.plain import Shown
 from populace.kernel.blocks import Block
-from populace.kernel.bus import Envelope, Frame
+from populace.kernel.bus import Envelope
 from populace.kernel.events import (
     Answered,
     AskModel,
@@ -58,7 +57,6 @@ from populace.kernel.events import (
 )
 from populace.kernel.notices import Notice
 from populace.kernel.packing import read_seen, read_values
-from populace.kernel.reports import Reports
 from populace.kernel.shard import Shard
 from populace.kernel.snapshot import ShardState
 from populace.models.build import build_gateway
@@ -196,18 +194,6 @@ async def let_end(gateway: Gateway, grace_s: float) -> None:
             while gateway.pressure().in_flight:  # noqa: ASYNC110 - a gateway tells no more
                 await asyncio.sleep(POLL_S)
     gateway.abort()
-
-
-def split_parcels(
-    done: TickDone, frame: Callable[[Frame], Any], reports: Callable[[Reports, list[Frame]], Any]
-) -> tuple[list[tuple[int, Any]], TickDone]:
-    """A tick's parcels by destination, as the transport makes them, and the tick without what travels in them."""
-    out = [(one.destination, frame(one)) for one in done.frames if one.destination != WORLD]
-    to_world = [one for one in done.frames if one.destination == WORLD]
-    out.append(
-        (WORLD, reports(Reports(done.agents, done.fields, done.shard, done.attempt, done.whole, done.learnt), to_world))
-    )
-    return out, msgspec.structs.replace(done, frames=[], fields={}, whole={}, learnt=[])
 
 
 class ShardHost:

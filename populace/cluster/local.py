@@ -17,10 +17,11 @@ from populace.budget.ledger import marker
 from populace.budget.service import AccountService, LocalLink
 from populace.budget.sharing import SharedWith
 from populace.cluster.collector import let_go
-from populace.cluster.host import ShardHost, build_host, split_parcels
+from populace.cluster.host import ShardHost, build_host
 from populace.cluster.job import Job, build_run
 from populace.cluster.shared_limits import shared_account
 from populace.cluster.transport import Exported, Opened, Progress
+from populace.cluster.wire import split_parcels
 from populace.cluster.world_host import WorldHost, build_world_host
 from populace.core.claims import Claim, News
 from populace.core.records import Answer, Counts, Look

@@ -20,7 +20,7 @@ from populace.budget.ledger import marker
 from populace.budget.service import AccountService
 from populace.cluster.agreement import what_is_here
 from populace.cluster.collector import let_go, spare_what_is_loaded, tune_collector
-from populace.cluster.host import PieceWriter, ShardHost, build_host, piece_writer, split_parcels
+from populace.cluster.host import PieceWriter, ShardHost, build_host, piece_writer
 from populace.cluster.job import Built, Job, build_run
 from populace.cluster.liveness import Owner, end_with
 from populace.cluster.local import add_progress, opened
@@ -32,6 +32,7 @@ from populace.cluster.wire import (
     pack,
     pack_parcel,
     pack_rows,
+    split_parcels,
     unpack_answers,
     unpack_claims,
     unpack_envelope,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +10,7 @@ import numpy as np
 
 from populace.cluster.parts import ShardPart
 from populace.core.claims import Claim, News
+from populace.core.draws import WORLD
 from populace.core.errors import BusError
 from populace.core.records import Answer, Look, Position
 from populace.core.rounds import Contribution, Heard
@@ -268,3 +269,15 @@ def _read(decoder: Any, packed: bytes) -> Any:
         return decoder.decode(packed)
     except (msgspec.DecodeError, ValueError) as error:
         raise BusError(f"{len(packed)} bytes from another process are not readable: {error}") from None
+
+
+def split_parcels(
+    done: TickDone, frame: Callable[[Frame], Any], reports: Callable[[Reports, list[Frame]], Any]
+) -> tuple[list[tuple[int, Any]], TickDone]:
+    """A tick's parcels by destination, as the transport makes them, and the tick without what travels in them."""
+    out = [(one.destination, frame(one)) for one in done.frames if one.destination != WORLD]
+    to_world = [one for one in done.frames if one.destination == WORLD]
+    out.append(
+        (WORLD, reports(Reports(done.agents, done.fields, done.shard, done.attempt, done.whole, done.learnt), to_world))
+    )
+    return out, msgspec.structs.replace(done, frames=[], fields={}, whole={}, learnt=[])
