@@ -106,8 +106,10 @@ class Http:
         self._refused = ""
         self._deadlines = _Deadlines(timeout_s)
         self._at_hand: list[aiohttp.connector.Connection] = []
-        """Connections whose answer is read, for calls that begin before the event loop goes round: the connector
+        """Connections whose answer is read, for calls that begin before the event loop has gone round: the connector
         looks after those that lie idle, and taking one from it costs more than the rest of a call."""
+        self._idle = 0
+        """How many of them nobody has taken since the event loop went round."""
         self._letting_go = False
 
     async def open(self) -> None:
@@ -134,7 +136,8 @@ class Http:
     async def close(self) -> None:
         """Close the session and its connections."""
         self._deadlines.close()
-        self._let_go()
+        while self._at_hand:
+            self._at_hand.pop().release()
         if self._session is not None:
             await self._session.close()
             self._session = self._connector = None
@@ -288,6 +291,7 @@ class Http:
         """A connection at hand that still stands, and on which nothing has come that was not asked for."""
         while self._at_hand:
             connection = self._at_hand.pop()
+            self._idle = min(self._idle, len(self._at_hand))
             protocol = connection.protocol
             if protocol is not None and protocol.is_connected() and not protocol.should_close:
                 return connection
@@ -295,11 +299,15 @@ class Http:
         return None
 
     def _let_go(self) -> None:
-        """Give what is at hand back to the connector."""
-        self._letting_go = False
-        at_hand, self._at_hand = self._at_hand, []
-        for connection in at_hand:
+        """Give back to the connector what was at hand for a whole round, and look again after the next."""
+        assert self._loop is not None
+        for connection in self._at_hand[: self._idle]:
             connection.release()
+        del self._at_hand[: self._idle]
+        self._idle = len(self._at_hand)
+        self._letting_go = self._idle > 0
+        if self._letting_go:
+            self._loop.call_soon(self._let_go)
 
 
 def _open_ends(connection: aiohttp.connector.Connection) -> tuple[aiohttp.client_proto.ResponseHandler, Any]:

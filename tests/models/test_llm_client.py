@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -221,8 +222,10 @@ def test_what_no_call_can_mend_stops_everything_and_says_what_to_do(act: Act, wo
     assert isinstance(failures[0], ModelError)
     for word in words:
         assert word in str(failures[0])
-    # The two in flight at that moment are paid for: they had their time.
-    assert fates(got) == {"answered": 5, "error": 33, "deadline": 2}
+    # Those in flight at that moment, two at most, are paid for: they had their time.
+    late = len(server.seen) - 6
+    assert 0 <= late <= 2
+    assert fates(got) == Counter({"answered": 5, "error": 35 - late, "deadline": late})
 
 
 def test_closing_delivers_everything_as_interrupted() -> None:

@@ -206,10 +206,16 @@ def test_all_out_for_too_long_ends_the_run_and_names_them_all() -> None:
 
 
 def test_a_probe_that_hangs_costs_its_ask_nothing() -> None:
-    with Misbehaving(lambda seen: status(500) if seen.nth < 14 else HANG) as sick, Misbehaving(base=slow(0.02)) as up:
+    def probes(seen: Seen) -> bool:
+        return seen.arrived_s - sick.seen[0].arrived_s > 0.9
+
+    with (
+        Misbehaving(lambda seen: HANG if probes(seen) else status(500)) as sick,
+        Misbehaving(base=slow(0.02)) as up,
+    ):
         settings = several(sick, up, timeout_s=1.5, retries=3, concurrency=8)
         got = run(settings, [persona(agent) for agent in range(700)])
-        hung = [seen for seen in sick.seen if seen.nth >= 14]
+        hung = [seen for seen in sick.seen if probes(seen)]
         assert len(up.seen) >= 700
     assert hung
     assert fates(got) == {"answered": 700}

@@ -8,7 +8,9 @@ Asks wait in heaps, earliest tick first, at the cost of an entry each. A call st
 - the throttlers let it pass, so that a lease is not spent in one burst (see `populace.models.dispatch.throttle`).
 
 A call that runs is a task, and when it ends that task begins the next one if that need not wait; what has to wait is
-waited for by one coroutine. An ask that waits for its next try holds no permit.
+waited for by one coroutine. A call keeps its permit for one more round of the event loop, in which what it came to is
+put on record (by the journal's policy `process`), so no more calls are ever paid for and not on record than there are
+permits. An ask that waits for its next try holds no permit.
 """
 
 from __future__ import annotations
@@ -180,7 +182,8 @@ class Dispatcher:
         batch = [pending for carried in self._calls.values() for pending in carried]
         for task in self._calls:
             task.cancel()
-        self._cancelled.update(self._calls)
+            self._cancelled.add(task)
+            task.add_done_callback(self._cancelled.discard)
         self._calls.clear()
         return batch
 
@@ -212,7 +215,6 @@ class Dispatcher:
                 if begun is not None:
                     task = self._loop.create_task(self._work(begun))
                     self._calls[task] = begun.batch
-                    task.add_done_callback(self._cancelled.discard)
                 else:
                     passed = await self._wait()
         except Exception as error:  # noqa: BLE001 - else a bug here would leave every ask waiting for ever
@@ -380,39 +382,49 @@ class Dispatcher:
             batch, lane, ticket = begun
             self._calls[task] = batch
             concluded = 0
+            began_s = ended_s = self._loop.time()
+            outcomes: Sequence[Ending] = [_CANCELLED] * len(batch)
             try:
-                outcomes = await self._perform(task, begun)
+                try:
+                    outcomes = await self._call(batch, lane)
+                finally:
+                    ended_s = self._loop.time()
+                    self._settle(task, begun, outcomes, began_s, ended_s)
                 for pending, outcome in zip(batch, outcomes, strict=True):
                     self._done(pending, outcome, lane, ticket.probe)
                     concluded += 1
-                begun = self._begin()
+                await asyncio.sleep(0)  # all that came together goes on record together, before another call begins
             except Exception as error:
                 for pending in batch[concluded:]:  # nobody may wait for what no call will bring
                     self.put(pending)
                 self._stop("bug", f"{type(error).__name__}: {error}")
                 raise
+            finally:
+                lane.permits.finish(_signal_of(outcomes[0]), began_s, ended_s)
+            begun = self._begin_or_stop()
             if begun is None or self._lanes.more():
                 self._wake.set()
 
-    async def _perform(self, task: asyncio.Task[None], begun: _Begun) -> Sequence[Ending]:
-        assert self._loop is not None
-        batch, lane, ticket = begun
-        began_s = self._loop.time()
-        outcomes: Sequence[Ending] = [_CANCELLED] * len(batch)
+    def _begin_or_stop(self) -> _Begun | None:
         try:
-            outcomes = await self._call(batch, lane)
-            return outcomes
-        finally:
-            now_s = self._loop.time()
-            lane.permits.finish(_signal_of(outcomes[0]), began_s, now_s)
-            lane.breaker.report(ticket, any(map(endpoint_works, outcomes)), now_s)
-            self._hold_if_limited(lane, batch[0], outcomes[0], began_s, now_s)
-            for pending, outcome in zip(batch, outcomes, strict=True):
-                pending.latency_s += now_s - began_s
-                if self._limiter is not None:
-                    self._limiter.settle(pending, outcome)
-                    self._unreported = True
-            self._calls.pop(task, None)
+            return self._begin()
+        except Exception as error:
+            self._stop("bug", f"{type(error).__name__}: {error}")
+            raise
+
+    def _settle(
+        self, task: asyncio.Task[None], begun: _Begun, outcomes: Sequence[Ending], began_s: float, now_s: float
+    ) -> None:
+        """Book what a call has come to, and for how long it took; its permit is still taken."""
+        batch, lane, ticket = begun
+        lane.breaker.report(ticket, any(map(endpoint_works, outcomes)), now_s)
+        self._hold_if_limited(lane, batch[0], outcomes[0], began_s, now_s)
+        for pending, outcome in zip(batch, outcomes, strict=True):
+            pending.latency_s += now_s - began_s
+            if self._limiter is not None:
+                self._limiter.settle(pending, outcome)
+                self._unreported = True
+        self._calls.pop(task, None)
 
     def _hold_if_limited(self, lane: Lane, pending: Pending, outcome: Ending, began_s: float, now_s: float) -> None:
         """Hold a lane whose endpoint refused a call by a rate limit, the longer the more often it does."""

@@ -216,6 +216,7 @@ class Recording:
         """Break off what is in flight; what it may cost is not on record (`take_unrecorded`)."""
         if self.inner is not None:
             self.inner.abort()
+        self._flush()
 
     async def close(self) -> None:
         """Close what is inside, put down what it still answers, close the journal."""
@@ -225,6 +226,7 @@ class Recording:
         if self.inner is not None:
             await self.inner.close()
         self._wake.set()
+        self._flush()
         if self._task is not None:
             await self._task
         for past in self._pasts:
@@ -317,17 +319,27 @@ class Recording:
             deliver(answers)
 
     def _put_down(self, records: list[tuple[bytes, Answer]], answers: Sequence[Answer], deliver: Deliver) -> None:
-        assert self.journal is not None
+        self._queue.append((records, answers, deliver))
         if self._task is not None:
-            self._queue.append((records, answers, deliver))
             self._wake.set()
+        elif len(self._queue) == 1:
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Put what has come since the event loop went round on record with one write, and hand it on.
+
+        With the policy `machine` a thread does, which syncs.
+        """
+        if self._task is not None or not self._queue:
             return
+        assert self.journal is not None
+        batches, self._queue = self._queue, []
         try:
-            self.journal.append(records)
-            self.journal.commit()
+            _write(self.journal, [pair for batch in batches for pair in batch[0]])
         except StorageError as error:
             self._fail(error)
-        deliver(answers)
+        for _, answers, deliver in batches:
+            deliver(answers)
 
     async def _sync(self, journal: Journal) -> None:
         """Put batches on the disk; what arrives while one is written goes with the next."""
