@@ -224,12 +224,15 @@ class ShardHost:
         self._between: asyncio.Task[TickDone | None] | None = None
         """Goes on with ticks that are not open yet, while none is."""
         self._opening = False
+        self.begun = asyncio.Event()
+        """The turns of the open tick wait for something, or have ended: for now there is nothing to do."""
 
     async def run_tick(self, tick: int, envelope: Envelope) -> TickDone:
         """Run one tick to its end; the envelope's parcels are frames.
 
         Raises ModelError when the model refuses for good, and Interrupted when the run ends meanwhile.
         """
+        self.begun.clear()
         await self.stand_still()
         if self.shard.ahead is None:
             self._answers.clear()
@@ -253,6 +256,7 @@ class ShardHost:
             self.go_on()
             return done
         finally:
+            self.begun.set()
             if self._listening is not None:
                 self._listening.cancel()
                 self._listening = None
@@ -339,6 +343,7 @@ class ShardHost:
                 await asyncio.sleep(0)
             elif not self._ends(between):
                 self._arrived.clear()
+                self.begun.set()
                 await self._arrived.wait()
             if self._ends(between):
                 if between:

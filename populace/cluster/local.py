@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -41,6 +41,9 @@ from populace.kernel.snapshot import RunState, split_mail
 from populace.models.dialect import EndpointForms
 from populace.models.protocol import add_states
 from populace.store.journal.recording import Missed, join_positions, on_record, open_pasts
+
+_ROUNDS: Final = 4
+"""In so many rounds of the event loop what a gateway was offered is sent: its dispatcher wakes, and makes tasks."""
 
 
 class _Door:
@@ -229,6 +232,13 @@ class LocalTransport:
     async def upload(self) -> bool:
         """The shards' journals lie in the run's folder here, with all the rest."""
         return False
+
+    async def begun(self) -> None:
+        """Of all shards, and their calls are sent."""
+        for host in self.hosts:
+            await host.begun.wait()
+        for _ in range(_ROUNDS):
+            await asyncio.sleep(0)
 
     def better_placed(self) -> list[str]:
         """All is here."""

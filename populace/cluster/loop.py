@@ -107,6 +107,9 @@ class TickLoop:
         self._recording: asyncio.Future[None] | None = None
         self._to_record: Callable[[], None] | None = None
         """Puts the rows of the tick that was committed last into tables: while the next one's turns are taken."""
+        self._later: asyncio.Task[None] | None = None
+        self._asked = False
+        """Whether turns of the tick that was committed last asked the model."""
         self._waited_s = 0.0
         self._ended: list[RunDone] = []
         self._winding: asyncio.Future[Counts | None] | None = None
@@ -153,7 +156,7 @@ class TickLoop:
                             todo = await self._wind_up(failure)
                         elif moving and failure is None:
                             raise Moving(moving)
-                self._record()  # what follows is begun: nobody waits for this
+                self._record_later()
                 event = await self._next(failure)
                 if not isinstance(event, Exception):
                     todo.extend(barrier.handle(event))
@@ -166,6 +169,8 @@ class TickLoop:
                     raise failure or event
         finally:
             pulse.cancel()
+            if self._later is not None:
+                self._later.cancel()
             with contextlib.suppress(PopulaceError):  # what ends the run is told already, or is this
                 await self._recorded()
             self._cancel_tasks()
@@ -339,6 +344,7 @@ class TickLoop:
         assert done.world is not None
         parts = sorted(done.parts, key=lambda part: part.shard)
         self._to_record = partial(record_tick, self._standing.tables, tick, parts, done.world)
+        self._asked = counts.asked > 0
         for text in tick_notes(tick, parts, done.world, self._failed):
             self._audience.note(text, private=True)
         for what in failed_turns(tick, parts):
@@ -367,6 +373,17 @@ class TickLoop:
         if self._to_record is not None:
             record, self._to_record = self._to_record, None
             self._recording = asyncio.get_running_loop().run_in_executor(None, record)  # no task to cancel
+
+    def _record_later(self) -> None:
+        """Begin once the next tick's turns have begun, if such turns ask: calls would wait while the thread works."""
+        if not self._asked:
+            self._record()
+        elif self._to_record is not None and (self._later is None or self._later.done()):
+            self._later = asyncio.create_task(self._record_once_begun(), name="populace record")
+
+    async def _record_once_begun(self) -> None:
+        await self._transport.begun()
+        self._record()
 
     async def _recorded(self) -> None:
         """Wait until the rows of all ticks that are committed are in the tables. Raises StorageError."""

@@ -31,7 +31,7 @@ from populace.cluster.job import Job
 from populace.cluster.liveness import Liveness, aside, own_process
 from populace.cluster.ray_actors import CONTROLS, EnvironmentActor, QuotaActor, ShardActor, most_bytes
 from populace.cluster.ray_calls import THE_QUOTA, THE_WORLD, result, shard_name
-from populace.cluster.ray_connecting import connect, ports, take_signals_back, unanswered
+from populace.cluster.ray_connecting import connect, end_processes, ports, take_signals_back, unanswered
 from populace.cluster.ray_placing import Placing
 from populace.cluster.shared_limits import needs_account
 from populace.cluster.transport import Exported, Opened, Progress
@@ -402,6 +402,9 @@ class RayTransport:
         await asyncio.gather(*calls)
         return True
 
+    async def begun(self) -> None:
+        """Turns are taken elsewhere."""
+
     def better_placed(self) -> list[str]:
         """Shards that a node which joined has room for, and those on one that is to go."""
         return [shard_name(index) for index in self._placing.better()]
@@ -437,7 +440,7 @@ class RayTransport:
                     await aside(ray.shutdown, patience_s=self._patience_s(_ENDING_S))
                 except TimeoutError:  # it goes on aside; the process would wait for it as it exits
                     atexit.unregister(ray.shutdown)
-                self._end_processes()
+                end_processes(self._processes)
 
     @contextmanager
     def _unless_given_up(self) -> Iterator[None]:
@@ -450,13 +453,6 @@ class RayTransport:
 
     def _patience_s(self, usually_s: float) -> float:
         return _SILENT_S if self._silent else usually_s
-
-    def _end_processes(self) -> None:
-        """End what is left of a Ray that was started here: parts of it outlive others, and the exit waits for them."""
-        for process in self._processes:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        self._processes = []
 
     @property
     def spent(self) -> Amount | None:

@@ -6,8 +6,10 @@ import os
 import signal
 import socket
 import threading
+from contextlib import suppress
 from typing import Any
 
+import psutil
 import ray
 
 from populace.core.errors import TransportError
@@ -31,6 +33,14 @@ def connect() -> None:
         raise TransportError(
             f"cannot start a Ray on this machine: {error}. Run `populace doctor`, or use --transport local."
         ) from error
+
+
+def end_processes(processes: list[psutil.Process]) -> None:
+    """End what is left of a Ray that was started here: parts of it outlive others, and the exit waits for them."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    processes.clear()
 
 
 def unanswered(patience_s: float) -> TransportError:

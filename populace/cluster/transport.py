@@ -155,6 +155,9 @@ class Transport(Protocol):
         Gives whether that is so. Raises StorageError.
         """
 
+    async def begun(self) -> None:
+        """Wait until the open tick's turns wait for something, or have ended, where they are taken in this process."""
+
     def better_placed(self) -> Sequence[str]:
         """What would stand better elsewhere; a `start` called then moves it there."""
 

@@ -9,18 +9,32 @@ from contextlib import suppress
 
 import pytest
 from support.attempts import go, same_tables
+from support.chaos import Provider, options_of
 from support.running import SOCIETIES, run_local, settings_of
 
-from populace.cluster import loop
+from populace.cluster import local, loop
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
 from populace.cluster.loop import TickLoop
 from populace.core.errors import Interrupted, StorageError
 from populace.data.societies import find_society
+from populace.kernel.tick import FIRST_ASKS
+from populace.models.http import Http, Reply
 from populace.runs.courses import resume_course
 from populace.store.manifest import read_manifest
 from populace.store.tables.tables import read_table
 
+ASKING = """
+from populace import Agent, Population, Society
+
+class Citizen(Agent):
+    name: str
+
+    async def turn(self, ctx):
+        await ctx.ask("Yes or no?", bool, purpose="vote")
+
+society = Society(name="asking", agent=Citizen, population=lambda setup: Population({"name": ["a"] * setup.agents}))
+"""
 OPTIONS = {"agents": 30, "ticks": 6, "shards": 2, "checkpoint__every_ticks": 4}
 record = loop.record_tick
 
@@ -60,6 +74,67 @@ def test_the_next_tick_is_open_while_a_tick_is_recorded_but_at_a_checkpoint(tmp_
     assert early == [False, False]
     assert manifest["trace_hashes"] == still[0]["trace_hashes"]
     same_tables(tmp_path / "run", still[1])
+
+
+SAID = b'{"choices": [{"message": {"content": "true"}, "finish_reason": "stop"}]}'
+TOGETHER = {"endpoint__concurrency": 4 * FIRST_ASKS, "agents": 4 * FIRST_ASKS, "ticks": 4, "checkpoint__every_ticks": 9}
+
+
+def sent_when_recorded(out, monkeypatch) -> list[int]:
+    """How many calls of the next tick had been sent as each tick's rows began to go into the tables."""
+    counts, sent, told = [], 0, TickLoop._record
+
+    async def post(http, path, body):
+        nonlocal sent
+        sent += 1
+        await asyncio.sleep(0.05)
+        return Reply(200, {}, SAID)
+
+    def telling(loop):
+        if loop._to_record is not None:
+            counts.append(sent - 4 * FIRST_ASKS * loop._standing.barrier.tick)
+        told(loop)
+
+    monkeypatch.setattr(Http, "post", post)
+    monkeypatch.setattr(TickLoop, "_record", telling)
+    out.mkdir()
+    (out / "asking.py").write_text(ASKING)
+    with Provider() as provider:
+        run_local(out / "run", str(out / "asking.py"), **options_of(provider, **TOGETHER))
+    return counts
+
+
+def test_rows_go_in_once_the_next_tick_s_calls_are_sent(tmp_path, monkeypatch):
+    found = sent_when_recorded(tmp_path / "asking", monkeypatch)
+    assert found[1:] == [4 * FIRST_ASKS, 4 * FIRST_ASKS, 0]
+
+
+def test_control_once_all_turns_have_begun_their_last_calls_are_not_sent(tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "_ROUNDS", 0)
+    assert sent_when_recorded(tmp_path / "asking", monkeypatch)[1] < 4 * FIRST_ASKS
+
+
+def test_control_at_once_none_is_sent(tmp_path, monkeypatch):
+    async def at_once(transport) -> None: ...
+
+    monkeypatch.setattr(LocalTransport, "begun", at_once)
+    assert sent_when_recorded(tmp_path / "asking", monkeypatch)[1] == 0
+
+
+RULES = ASKING.replace('await ctx.ask("Yes or no?", bool, purpose="vote")', "ctx.send(0, 1)")
+
+
+@pytest.mark.parametrize(("society", "waits"), [(RULES, False), (ASKING, True)])
+def test_rows_wait_only_where_turns_ask(tmp_path, monkeypatch, society, waits):
+    waited = []
+
+    async def begun(transport) -> None:
+        waited.append(transport)
+
+    monkeypatch.setattr(LocalTransport, "begun", begun)
+    (tmp_path / "society.py").write_text(society)
+    run_local(tmp_path / "run", str(tmp_path / "society.py"), agents=30, ticks=4, checkpoint__every_ticks=9)
+    assert bool(waited) is waits
 
 
 def failing_at(failing):
@@ -106,9 +181,15 @@ class Cancelling(Telling):
     def __init__(self) -> None:
         super().__init__()
         self.cancelled = threading.Event()
+        self.at_work = threading.Event()
+
+    async def begun(self) -> None:
+        """At once: the turns wait to be cancelled."""
 
     async def open_tick(self, shard, tick, envelope):
         if tick == 4 and not self.cancelled.is_set():
+            while not self.at_work.is_set():
+                await asyncio.sleep(0)
             for task in asyncio.all_tasks():
                 task.cancel()
             self.cancelled.set()
@@ -127,8 +208,9 @@ def test_rows_on_their_way_are_written_though_everything_is_cancelled(tmp_path, 
 
     def slow(tables, tick, *more):
         if tick == 3:
+            transport.at_work.set()
             assert transport.cancelled.wait(60)
-            time.sleep(0.2)  # longer than what is cancelled takes to end
+            time.sleep(1.0)  # longer than what is cancelled takes to end
         return record(tables, tick, *more)
 
     monkeypatch.setattr(loop, "record_tick", slow)
