@@ -248,18 +248,19 @@ class Batching:
     async def _send(self, calls: dict[str, Pending]) -> None:
         """Send these calls of one model, in as many batches as they need."""
         order = sorted(calls, key=lambda call: (calls[call].ask.tick, calls[call].ask.agent, calls[call].ask.nth))
-        while order and not self._draining:
+        order = [] if self._draining else order
+        while order:
             names = order[: self._most]
             if self._purse is not None:
                 names = names[: await self._purse.pay([calls[call] for call in names])]
-            if self._ends():
+            if self._draining:
                 self._unpay([calls[call] for call in names])
                 return
             lines = [line(call, self._chat.write(calls[call])) for call in names]
             taken = fitting([len(one) for one in lines], len(lines))
             self._unpay([calls[call] for call in names[taken:]])
-            order = order[taken:]
             await self._submit({call: calls[call] for call in names[:taken]}, lines[:taken])
+            order = [] if self._draining else order[taken:]
 
     async def _submit(self, calls: dict[str, Pending], lines: list[bytes]) -> None:
         """Send one batch: it is on record before anything is sent, and again before it is created."""
@@ -453,10 +454,6 @@ class Batching:
         for call, pending in () if self._draining else calls.items():
             self._sending.pop(call, None)
             self._gather(call, pending)
-
-    def _ends(self) -> bool:
-        """Whether the run is ending, so that nothing more is sent."""
-        return self._draining
 
     def _unpay(self, batch: list[Pending]) -> None:
         if self._purse is not None:
