@@ -11,6 +11,8 @@ from typing import Final
 
 SELDOM: Final = (200_000, 20, 20)
 """The collector's thresholds while a run goes on."""
+FEW: Final = 10_000
+"""Of fewer agents there is nothing to give back that is worth a look through all that the process holds."""
 _FROZEN_BY_PYTHON: Final = gc.get_freeze_count()
 
 
@@ -30,11 +32,13 @@ def tune_collector() -> None:
     gc.set_threshold(*SELDOM)
 
 
-def let_go() -> None:
-    """Give back to the machine what building a run left behind.
+def let_go(agents: int) -> None:
+    """Give back to the machine what building a run of so many agents left behind, unless they are few.
 
     glibc keeps what is freed between what is not: of a large network and its agents as much as they take.
     """
+    if agents < FEW:
+        return
     gc.collect()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None:
         trim(0)

@@ -140,7 +140,7 @@ class LocalTransport:
         peers = _Peers(self.hosts)
         for host in self.hosts:
             host.peers = peers
-        let_go()
+        let_go(job.agents)
         return msgspec.structs.replace(opened(environment), on_record=on_record(pasts))
 
     async def restore(self, state: RunState) -> tuple[dict[int, list[Frame]], dict[int, int]]:

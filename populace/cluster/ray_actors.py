@@ -154,9 +154,10 @@ class EnvironmentActor:
     def parts(self, shards: int) -> list[Any]:
         """References to what each shard is given of population and world, packed."""
         assert self._built is not None
+        assert self._job is not None
         built, self._built = self._built, None  # the population is held no longer than it takes
         given = [ray.put(pack(built.part(index, shards))) for index in range(shards)]
-        let_go()
+        let_go(self._job.agents)
         return given
 
     def restore(self, world: bytes) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from populace.cluster.collector import SELDOM, tuned_collector
+from populace.cluster.collector import FEW, SELDOM, let_go, tuned_collector
 
 
 @pytest.fixture
@@ -67,3 +67,11 @@ def test_a_run_looks_through_what_it_made_itself_and_through_nothing_else():
     assert before() is not None
     gc.collect()
     assert before() is None
+
+
+def test_garbage_is_looked_for_as_a_run_begins_only_where_its_agents_are_many():
+    left = a_ring()
+    let_go(FEW - 1)
+    assert left() is not None
+    let_go(FEW)
+    assert left() is None
