@@ -116,6 +116,9 @@ class Provider(Misbehaving):
         if not direct:
             return
         nth, _ = self.planned.pop(0)
+        if self.how is signal.SIGKILL:  # else who has just begun opens more while they are counted
+            for pid in direct:
+                os.kill(pid, signal.SIGSTOP)
         slots = sum(self._connections(pid) for pid in (*direct, *others))
         for pid in direct:
             os.kill(pid, self.how)
