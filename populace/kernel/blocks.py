@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
 import msgpack
@@ -30,11 +29,8 @@ Kind: TypeAlias = Literal["bytes", "array", "strings", "plain", "rows"]
 PLAIN_BYTES: Final = 256 * 2**20
 """The largest plain block, in bytes of MessagePack (unpacked it may take a hundred times that)."""
 STRINGS_BYTES: Final = 2**30
-PAGE_ROWS: Final = 1024
-"""Ids to a page of `Rows`: page p holds the ids from p * PAGE_ROWS on."""
 
 _DTYPE: Final = re.compile(r"\|b1|\|[iu]1|<[iu][248]|<f[248]|<c(8|16)|<U[1-9]\d*|\|S[1-9]\d*")
-_COUNT: Final = struct.Struct("<Q")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _strings_of: Final = msgspec.msgpack.Decoder(list[str]).decode
 
@@ -150,51 +146,3 @@ def decode_block(shape: Shape, data: bytearray | np.ndarray[Any, Any]) -> Any:
 
 def _refuse_extension(code: int, data: bytes) -> Any:
     raise ValueError(f"extension type {code} ({len(data)} bytes) is not plain data")
-
-
-def encode_rows(delta: Mapping[int, bytes | None]) -> bytes:
-    """A part of a table: u64 count, the ids and the lengths (-1: removed) as int64 columns, the rows joined."""
-    ids = sorted(delta)
-    rows = [delta[row] for row in ids]
-    lengths = [-1 if row is None else len(row) for row in rows]
-    columns = np.array([ids, lengths], dtype="<i8").tobytes()
-    return b"".join((_COUNT.pack(len(ids)), columns, *(row for row in rows if row is not None)))
-
-
-def decode_rows(data: bytes | bytearray, into: dict[int, bytes]) -> None:
-    """Apply a part of a table; ValueError where it cannot be read."""
-    view = memoryview(data)
-    (count,) = _COUNT.unpack_from(view) if len(view) >= _COUNT.size else (-1,)
-    at = _COUNT.size + 16 * count
-    if not 0 <= count <= len(view) // 16 or at > len(view):
-        raise ValueError(f"a part of a table of {len(view)} bytes cannot hold {count} rows")
-    ids, lengths = np.frombuffer(view[_COUNT.size : at], dtype="<i8").reshape(2, count).tolist()
-    if at + sum(length for length in lengths if length > 0) != len(view):
-        raise ValueError("the rows of a part of a table do not add up to its length")
-    for row, length in zip(ids, lengths, strict=True):
-        if length < 0:
-            into.pop(row, None)
-        else:
-            into[row] = bytes(view[at : at + length])
-            at += length
-
-
-def pages(rows: Mapping[int, bytes]) -> Iterator[bytes]:
-    """A whole table as parts, a page each, in the order of ids."""
-    by_page: dict[int, list[int]] = {}
-    for row in rows:
-        by_page.setdefault(row // PAGE_ROWS, []).append(row)
-    for page in sorted(by_page):
-        yield encode_rows({row: rows[row] for row in by_page[page]})
-
-
-def merge(parts: Sequence[bytes | bytearray]) -> dict[int, bytes | None]:
-    """Several parts of a table as one change, the later ones over the earlier; removals are kept."""
-    merged: dict[int, bytes | None] = {}
-    for part in parts:
-        rows: dict[int, bytes] = {}
-        decode_rows(part, rows)
-        (count,) = _COUNT.unpack_from(part)
-        ids = np.frombuffer(part, dtype="<i8", count=count, offset=_COUNT.size).tolist()
-        merged.update({row: rows.get(row) for row in ids})
-    return merged

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from populace.core.errors import CheckpointDamaged, StorageError
-from populace.kernel.blocks import decode_rows
+from populace.kernel.row_tables import decode_rows
 from populace.page.rows import Rows
 from populace.store.checkpoint.file import generations, read_contents, read_part
 from populace.store.folder import CHECKPOINTS

@@ -15,6 +15,7 @@ from populace.core.errors import CheckpointDamaged
 from populace.kernel import patches
 from populace.kernel.patches import apply_patch, changed_rows, encode_patch
 from populace.store.checkpoint import generations
+from populace.store.checkpoint.file import digest
 from populace.store.checkpoint.generations import Checkpoints, latest, load
 
 STEPS = st.lists(
@@ -85,6 +86,28 @@ def test_one_row_in_a_hundred_is_a_twentieth_of_the_bytes(tmp_path: Path) -> Non
     assert same(latest(tmp_path).blocks, columns)  # type: ignore[union-attr]
     assert store.save(12, columns).written_bytes < 20_000
     assert store.save(13, columns).written_bytes < 2_000, "nothing changed since this line's last"
+
+
+def test_what_did_not_change_is_digested_once_for_both_lines(tmp_path: Path, monkeypatch) -> None:
+    digested: list[int] = []
+
+    def counted(data: Any) -> bytes:
+        digested.append(len(data))
+        return digest(data)
+
+    monkeypatch.setattr(generations, "digest", counted)
+    store = Checkpoints(tmp_path, run="r")
+    still, moving = np.arange(20_000.0), np.zeros(30_000)
+    for tick in range(2):
+        moving = moving.copy()
+        moving[tick] = 1.0
+        store.save(tick, {"still": still, "moving": moving})
+    assert digested.count(still.nbytes) == 1
+    assert digested.count(moving.nbytes) == 2
+    for number, path in generations.generations(tmp_path).items():
+        blocks = load(path).blocks
+        assert same(blocks["still"], still)
+        assert blocks["moving"].sum() == number
 
 
 def test_what_outgrows_its_base_is_written_anew(tmp_path: Path) -> None:

@@ -31,8 +31,9 @@ import msgspec
 import numpy as np
 
 from populace.core.errors import CheckpointDamaged, StorageError
-from populace.kernel.blocks import Shape, decode_block, decode_rows, room_for
+from populace.kernel.blocks import Shape, decode_block, room_for
 from populace.kernel.patches import apply_patch
+from populace.kernel.row_tables import RowTable, decode_rows, decode_table
 from populace.store.storage import create_file, naming, remove_file, sync_folder, write_all
 
 MAGIC: Final = b"popckpt\x01"
@@ -268,6 +269,14 @@ def read_rows(folder: Path, parts: Iterable[Extent]) -> dict[int, bytes]:
         except ValueError as error:
             raise _damage(folder / part.file, str(error)) from error
     return dict(sorted(rows.items()))
+
+
+def read_table(folder: Path, part: Extent) -> RowTable:
+    """A part of a table as columns. Raises CheckpointDamaged."""
+    try:
+        return decode_table(read_part(folder, part))
+    except ValueError as error:
+        raise _damage(folder / part.file, str(error)) from error
 
 
 def read_patched(folder: Path, name: str, entry: BlockEntry) -> Any:

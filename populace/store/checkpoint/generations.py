@@ -6,7 +6,8 @@ changed is written once in either line). What did not change is referred to and 
 (the agents) is a base and changes to it, which are merged eight at a time, and anew into a base once they outgrow it.
 A large array (agents in columns, a part's state) is a base and the rows that changed in it, until these outgrow it.
 So a save's cost follows activity: each changed row is written a few times altogether, whatever the population; but
-arrays are read through, and one copy of each is kept, to find which rows these are.
+arrays are read through, and one copy of each is kept, to find which rows these are; tables are laid over one another as
+columns (`kernel.row_tables`).
 
 Nothing is referred to but what this process wrote itself: the first two saves of a process are whole. Where hosts
 write pieces of a generation themselves (`write_piece`), each keeps lines of its own.
@@ -14,7 +15,7 @@ write pieces of a generation themselves (`write_piece`), each keeps lines of its
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -23,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.core.errors import CheckpointDamaged, StorageError
-from populace.kernel.blocks import Block, Rows, Shape, encode_block, encode_rows, merge, pages
+from populace.kernel.blocks import Block, Rows, Shape, encode_block
 from populace.kernel.patches import Rows as Changed
 from populace.kernel.patches import changed_rows, encode_patch, is_frozen, patch_bytes
+from populace.kernel.row_tables import RowTable, encode_table, overlay, pages, table_of
 from populace.store.checkpoint.file import (
     PIECES,
     TEMPORARY,
@@ -42,7 +44,7 @@ from populace.store.checkpoint.file import (
     read_entry,
     read_part,
     read_pieces,
-    read_rows,
+    read_table,
 )
 from populace.store.checkpoint.pieces import join_blocks
 from populace.store.storage import make_folder, naming, remove_file, unreadable
@@ -143,7 +145,7 @@ class Checkpoints:
         self._contents: dict[int, Contents] = {}
         self._found: dict[int, Contents | None] = {}
         self._part_bytes: dict[str, int] = {}
-        self._deltas: dict[str, dict[int, bytes | None]] = {}
+        self._deltas: dict[str, RowTable] = {}
         self._arrays: dict[str, _Kept] = {}
 
     @property
@@ -311,10 +313,10 @@ class _Line:
         before: Contents | None,
         mine: Contents | None,
         part_bytes: Mapping[str, int],
-        deltas: Mapping[str, dict[int, bytes | None]],
+        deltas: Mapping[str, RowTable],
         arrays: Mapping[str, _Kept],
     ) -> None:
-        self.deltas: dict[str, dict[int, bytes | None]] = {}
+        self.deltas: dict[str, RowTable] = {}
         self.arrays: dict[str, _Kept] = {}
         self._kept = arrays
         self._folder = folder
@@ -363,8 +365,9 @@ class _Line:
             for name, entry in entries.items()
         }
 
-    def _put(self, data: bytes | bytearray | memoryview) -> Extent:
-        mark = digest(data)
+    def _put(self, data: bytes | bytearray | memoryview, mark: bytes = b"") -> Extent:
+        """Data as a part, once; `mark` is its digest where that is at hand."""
+        mark = mark or digest(data)
         part = self._known.get(mark)
         if part is None:
             part = self._known[mark] = self._writer.part(data, mark)
@@ -383,7 +386,7 @@ class _Line:
         self.arrays[name] = _Kept(_kept_copy(kept, array, rows), rows)
         mine = self._mine.get(name)
         if rows is None or last is None or mine is None or mine.shape.kind != "array":
-            return BlockEntry(shape, (self._put(data),))
+            return BlockEntry(shape, (self._put(data, self._known_mark(name, rows)),))
         rows = np.union1d(last, rows)
         if not len(rows):
             return mine
@@ -393,35 +396,46 @@ class _Line:
             return BlockEntry(shape, (self._put(data),))
         return BlockEntry(shape, (*mine.parts, self._put(encode_patch(array, rows))))
 
+    def _known_mark(self, name: str, rows: Changed | None) -> bytes:
+        """The digest of a large array of which no row changed since the save before, if that wrote it whole."""
+        before = self._before.get(name)
+        same = before is not None and rows is not None and not len(rows) and len(before.parts) == 1
+        return before.parts[0].digest if same and before is not None else b""
+
     def _add_rows(self, name: str, rows: Rows) -> BlockEntry:
         if rows.whole:
-            return self._base(rows.changed)
+            return self._base(table_of(rows.changed))
         before = self._before.get(name)
         if before is None or before.shape != _ROWS:
             raise StorageError(f"table {name!r} was not in the save before: give all of it, as Rows(..., whole=True).")
-        delta = rows.delta()
+        delta = table_of(rows.delta())
         self.deltas[name] = delta
         mine, last = self._mine.get(name), self._last.get(name)
         if mine is None or mine.shape != _ROWS or last is None:
-            return self._base(_apply(read_rows(self._folder, before.parts), delta))
-        delta = {**last, **delta}
-        if not delta:
+            return self._base(self._laid_over(before.parts, delta))
+        delta = overlay((last, delta), removals=True)
+        if not len(delta.ids):
             return mine
         bases = len(mine.parts) - len(mine.levels)
         changes = [*zip(mine.parts[bases:], mine.levels, strict=True)]
-        data, level = encode_rows(delta), 0
+        merged, level = delta, 0
         while len(changes) >= _FANOUT - 1 and all(at == level for _, at in changes[1 - _FANOUT :]):
-            earlier = [read_part(self._folder, part) for part, _ in changes[1 - _FANOUT :]]
-            data, level = encode_rows(merge([*earlier, data])), level + 1
+            merged = self._laid_over([part for part, _ in changes[1 - _FANOUT :]], merged, removals=True)
+            level += 1
             del changes[1 - _FANOUT :]
         base_bytes = sum(part.length for part in mine.parts[:bases])
+        data = encode_table(merged)
         if len(data) + sum(part.length for part, _ in changes) > base_bytes:
-            return self._base(_apply(read_rows(self._folder, mine.parts), delta))
+            return self._base(self._laid_over(mine.parts, delta))
         parts = (*mine.parts[:bases], *(part for part, _ in changes), self._put(data))
         return BlockEntry(_ROWS, parts, (*(at for _, at in changes), level))
 
-    def _base(self, rows: Mapping[int, bytes]) -> BlockEntry:
-        return BlockEntry(_ROWS, tuple(self._put(page) for page in pages(rows)))
+    def _laid_over(self, parts: Sequence[Extent], delta: RowTable, *, removals: bool = False) -> RowTable:
+        """What stands in these parts, in their order, with a change over it."""
+        return overlay([*(read_table(self._folder, part) for part in parts), delta], removals=removals)
+
+    def _base(self, table: RowTable) -> BlockEntry:
+        return BlockEntry(_ROWS, tuple(self._put(page) for page in pages(table)))
 
 
 def _kept_copy(kept: _Kept | None, array: NDArray[Any], rows: Changed | None) -> NDArray[Any]:
@@ -434,12 +448,3 @@ def _kept_copy(kept: _Kept | None, array: NDArray[Any], rows: Changed | None) ->
         return array
     kept.array[rows] = array[rows]
     return kept.array
-
-
-def _apply(rows: dict[int, bytes], delta: Mapping[int, bytes | None]) -> dict[int, bytes]:
-    for row, value in delta.items():
-        if value is None:
-            rows.pop(row, None)
-        else:
-            rows[row] = value
-    return rows
