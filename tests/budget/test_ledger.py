@@ -9,7 +9,6 @@ import random
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.asking import ASKERS, asking, here, run_on_ray
-from support.command import populace
+from support.command import Begun, populace
 from support.misbehaving import Misbehaving, slow
 from support.sections import sectioned
 
@@ -315,7 +314,7 @@ def test_runs_side_by_side_and_one_that_is_killed(tmp_path):
     """Four processes at once; one is killed, keeps its booking, and gives it back only when it is told to."""
     ledger = tmp_path / "ledger.sqlite"
     with Misbehaving(base=slow(0.05)) as server:
-        command = [sys.executable, "-m", "populace.cli", "run", ASKERS, "--model", "openai", "--agents", "20"]
+        command = ["run", ASKERS, "--model", "openai", "--agents", "20"]
         assignments = {
             "experiment": "e", "arm": "a", "endpoint.base_url": server.base_url, "model.name": "test-model",
             "model.max_tokens": 20, "budget.tokens": 8000, "budget.experiment_tokens": 26_000,
@@ -327,8 +326,7 @@ def test_runs_side_by_side_and_one_that_is_killed(tmp_path):
         for nth in range(4):
             ticks = "500" if nth == 0 else "3"
             out = ["--out", str(tmp_path / str(nth)), "--ticks", ticks]
-            pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-            crew.append(subprocess.Popen([*command, *out], **pipes))
+            crew.append(Begun(*command, *out, cwd=tmp_path, stdout=subprocess.DEVNULL))
             while nth == 0 and len(server.seen) < 50 and crew[0].poll() is None:
                 time.sleep(0.05)
             if nth == 0:

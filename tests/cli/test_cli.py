@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.command import populace
+from support.command import Begun, populace
 from support.running import SOCIETIES
 from support.villages import FILE
 
@@ -62,9 +62,9 @@ def test_an_unknown_scenario_lists_those_there_are(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_cleanly_with_what_is_there_saved(tmp_path, number):
     """The model takes half a minute for each answer of the second tick, so the signal comes in the middle of it."""
-    command = [sys.executable, "-m", "populace.cli", "run", SOCIETIES, "--model", "scripted", "--out", "a",
-               "--ticks", "500", "--set", "model.latency.median_s=0.2", "--set", "limits.failed_turns=1.0"]  # fmt: skip
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    command = ["run", SOCIETIES, "--model", "scripted", "--out", "a", "--ticks", "500",
+               "--set", "model.latency.median_s=0.2", "--set", "limits.failed_turns=1.0"]  # fmt: skip
+    with Begun(*command, cwd=tmp_path) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if json.loads(line)["event"] == "tick":

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.command import Begun
 from support.running import SOCIETIES
 
 from populace.cli.streams import Forgiving
@@ -16,16 +17,12 @@ from populace.store.manifest import read_manifest
 RUN = ["run", SOCIETIES, "--model", "scripted", "--ticks", "2", "--out", "a"]
 
 
-def command(*args: str, cwd: Path, **streams: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "populace.cli", *args], cwd=cwd, **streams)
-
-
 @pytest.mark.parametrize("gone", ["stdout", "stderr"])
 def test_a_reader_that_goes_away_ends_nothing(tmp_path: Path, gone: str) -> None:
     read, write = os.pipe()
     os.close(read)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, gone: write}
-    with command(*RUN, cwd=tmp_path, **quiet) as process:
+    with Begun(*RUN, cwd=tmp_path, **quiet) as process:
         os.close(write)
         assert process.wait(60) == 0
     assert read_manifest(tmp_path / "a")["status"] == "complete"
@@ -60,7 +57,7 @@ def test_a_run_marked_invalid_has_an_exit_code_of_its_own(tmp_path: Path) -> Non
     (tmp_path / "wrong.py").write_text(wrong, encoding="utf-8")
     run = ["run", "wrong.py", "--model", "scripted", "--ticks", "2", "--out", "a", "--set", "limits.failed_turns=1"]
     quiet = subprocess.DEVNULL
-    with command(*run, cwd=tmp_path, stdout=quiet, stderr=quiet) as process:
+    with Begun(*run, cwd=tmp_path, stdout=quiet, stderr=quiet) as process:
         code = process.wait(60)
     manifest = read_manifest(tmp_path / "a")
     assert manifest["status"] == "complete"

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.command import populace
+from support.command import Begun, populace
 
 from populace.cli.watch import sparkline
 from populace.store.manifest import read_manifest
@@ -42,13 +42,13 @@ def begun(tmp_path, request):
     """A run at work; `gated` it stands at tick 4 until there is a file `go`, `long` it has very many ticks."""
     kind = getattr(request, "param", "")
     (tmp_path / "society.py").write_text(SOCIETY, encoding="utf-8")
-    command = [sys.executable, "-m", "populace.cli", "run", "society.py", "--model", "scripted", *SLOW, "--out", "run"]
+    command = ["run", "society.py", "--model", "scripted", *SLOW, "--out", "run"]
     if kind == "long":
         command[command.index("--ticks") + 1] = "1000"
     if kind != "gated":
         (tmp_path / "go").touch()
     env = {**os.environ, "GO": str(tmp_path / "go")}
-    run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
+    run = Begun(*command, cwd=tmp_path, env=env, text=False)
     until(lambda: (tmp_path / "run" / "checkpoints").is_dir() and any((tmp_path / "run" / "checkpoints").iterdir()))
     yield run, tmp_path
     run.kill()
@@ -68,8 +68,7 @@ def until(there, tries: int = 600) -> None:
 @pytest.mark.parametrize("begun", ["gated"], indirect=True)
 def test_a_run_is_seen_to_come_further_until_it_ends(begun):
     run, folder = begun
-    command = [sys.executable, "-m", "populace.cli", "watch", "run", "--every-s", "0.2"]
-    watching = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+    watching = Begun("watch", "run", "--every-s", "0.2", cwd=folder, stderr=subprocess.DEVNULL)
     first = watching.stdout.readline()
     (folder / "go").touch()
     rest, _ = watching.communicate(timeout=120)
@@ -88,8 +87,7 @@ def test_a_run_is_seen_to_come_further_until_it_ends(begun):
 @pytest.mark.parametrize("begun", ["long"], indirect=True)
 def test_a_run_that_is_interrupted_is_not_complete(begun):
     run, folder = begun
-    command = [sys.executable, "-m", "populace.cli", "watch", "run", "--every-s", "0.2"]
-    watching = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+    watching = Begun("watch", "run", "--every-s", "0.2", cwd=folder, stderr=subprocess.DEVNULL)
     assert json.loads(watching.stdout.readline())["status"] == "at work"
     run.send_signal(signal.SIGINT)
     out, _ = watching.communicate(timeout=120)
@@ -100,8 +98,7 @@ def test_a_run_that_is_interrupted_is_not_complete(begun):
 @pytest.mark.parametrize("begun", ["gated"], indirect=True)
 def test_to_end_the_watching_leaves_the_run_alone(begun):
     run, folder = begun
-    command = [sys.executable, "-m", "populace.cli", "watch", "run", "--every-s", "0.2"]
-    watching = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    watching = Begun("watch", "run", "--every-s", "0.2", cwd=folder)
     watching.stdout.readline()
     watching.send_signal(signal.SIGINT)
     _, said = watching.communicate(timeout=60)

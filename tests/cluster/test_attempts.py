@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from socket import gethostname
 
 import pytest
 from support.attempts import TICKS, go, same_tables
-from support.command import populace
+from support.command import Begun, populace
 
 from populace.cluster.job import Job
 from populace.cluster.local import LocalTransport
@@ -153,8 +152,8 @@ def test_two_processes_do_not_work_in_one_folder(tmp_path):
     Then the first is killed, and the lock is gone with it.
     """
     assert go(tmp_path / "run", stop_at=3, scenario="polarization", agents=20, ticks=200) is None
-    command = [sys.executable, "-m", "populace.cli", "resume", "run", "--set", "model.latency.median_s=0.3"]
-    first = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    command = ("resume", "run", "--set", "model.latency.median_s=0.3")
+    first = Begun(*command, cwd=tmp_path, stdout=subprocess.DEVNULL)
     try:
         assert first.stderr is not None
         assert '"begin"' in first.stderr.readline()

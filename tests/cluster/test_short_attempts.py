@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.attempts import TABLES, TICKS, go, reference, same_tables  # noqa: F401 - fixtures
+from support.command import Begun
 
 from populace.cluster.local import LocalTransport
 from populace.core.errors import TransportError
@@ -113,10 +113,7 @@ def test_sigterm_to_a_resume_that_has_not_caught_up(tmp_path):
     assert go(out, stop_at=60, scenario="polarization", agents=300, ticks=64) is None
     shutil.rmtree(out / "checkpoints")
     before = kept_outcomes(out)
-    command = [sys.executable, "-m", "populace.cli", "resume", "run"]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
-    )
+    process = Begun("resume", "run", cwd=tmp_path, stdout=subprocess.DEVNULL, session=True)
     try:
         assert process.stderr is not None
         for line in process.stderr:

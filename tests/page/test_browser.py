@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.command import populace
+from support.command import Begun, populace
 from support.paging import controlling, paged, until
 from support.streets import SOCIETY as STREET
 
@@ -60,10 +60,10 @@ MOVED = """() => { const last = document.querySelector("section.chart .last"), w
 @pytest.fixture
 def begun(tmp_path):
     (tmp_path / "society.py").write_text(SOCIETY, encoding="utf-8")
-    command = [sys.executable, "-m", "populace.cli", "run", "society.py", "--model", "scripted", "--agents", "12"]
+    command = ["run", "society.py", "--model", "scripted", "--agents", "12"]
     options = ("--ticks", "6", "--set", "checkpoint.every_ticks=1", "--out", "run")
     env = {**os.environ, "GO": str(tmp_path / "go")}
-    run = subprocess.Popen([*command, *options], cwd=tmp_path, stderr=subprocess.PIPE, env=env)
+    run = Begun(*command, *options, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, text=False)
     parts = tmp_path / "run" / "parts"
     until(lambda: len([*parts.glob("outcomes-*.parquet")]) >= 3)
     yield run, tmp_path / "run"

@@ -6,12 +6,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from support.command import Begun
 from support.command import populace as command
 from support.paging import controlling, paged, token_of, until
 
@@ -55,10 +55,7 @@ def begun(tmp_path):
     """A run at work, which stands in tick 2 until there is a file `go`."""
     (tmp_path / "society.py").write_text(SOCIETY, encoding="utf-8")
     env = {**os.environ, "GO": str(tmp_path / "go")}
-    run = subprocess.Popen(
-        [sys.executable, "-m", "populace.cli", "run", "society.py", *OPTIONS, "--out", "run"],
-        cwd=tmp_path, stderr=subprocess.PIPE, env=env,
-    )  # fmt: skip
+    run = Begun("run", "society.py", *OPTIONS, "--out", "run", cwd=tmp_path, env=env, stdout=subprocess.DEVNULL)
     try:
         until((tmp_path / "go-waits").exists)
         yield run, tmp_path / "run"
@@ -277,8 +274,7 @@ def test_tokens_are_new_for_each_page(done):
 
 def test_the_command_prints_the_token_once_and_only_with_control(done, tmp_path):
     def served(*options: str) -> tuple[str, str, int]:
-        line = [sys.executable, "-m", "populace.cli", "watch", "talk", "--page", "--port", "0", *options]
-        watching = subprocess.Popen(line, cwd=done, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        watching = Begun("watch", "talk", "--page", "--port", "0", *options, cwd=done)
         first = watching.stdout.readline()
         url = first.strip().partition(": ")[2].partition("#")[0]
         assert json.load(urlopen(f"{url}api/runs"))["control"] is bool(options)

@@ -6,12 +6,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
-from support.command import populace
+from support.command import Begun, populace
 from support.paging import paged, until
 
 SOCIETY = """
@@ -42,10 +41,8 @@ def begun(tmp_path):
     """A run at work that saves a checkpoint at each tick, and stands at tick 6 until there is a file `go`."""
     (tmp_path / "society.py").write_text(SOCIETY, encoding="utf-8")
     options = ("--set", "model.latency.median_s=0.25", "--set", "checkpoint.every_ticks=1", "--ticks", str(TICKS))
-    command = [sys.executable, "-m", "populace.cli", "run", "society.py", "--model", "scripted", "--agents", "3"]
-    run = subprocess.Popen(
-        [*command, *options, "--out", "run"], cwd=tmp_path, stderr=subprocess.PIPE, env=env(tmp_path)
-    )
+    command = ["run", "society.py", "--model", "scripted", "--agents", "3", *options, "--out", "run"]
+    run = Begun(*command, cwd=tmp_path, env=env(tmp_path), stdout=subprocess.DEVNULL)
     parts = tmp_path / "run" / "parts"
     until(lambda: len([*parts.glob("outcomes-*.parquet")]) >= GATE)
     yield run, tmp_path / "run"
@@ -109,8 +106,7 @@ def test_a_killed_run_is_shown_as_it_was_and_one_that_goes_on_as_it_goes(begun):
 
 def test_the_command_serves_it_and_leaves_the_run_alone(begun):
     run, folder = begun
-    command = [sys.executable, "-m", "populace.cli", "watch", "run", "--page", "--port", "0"]
-    watching = subprocess.Popen(command, cwd=folder.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    watching = Begun("watch", "run", "--page", "--port", "0", cwd=folder.parent)
     name, _, url = watching.stdout.readline().strip().partition(": ")
     assert name == "run"
     from urllib.request import urlopen

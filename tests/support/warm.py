@@ -61,6 +61,8 @@ def _become(ask: dict[str, Any], streams: list[int]) -> None:
         os.dup2(stream, place)
         os.close(stream)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if ask["session"]:
+        os.setsid()
     os.chdir(ask["cwd"])
     os.environ.clear()
     os.environ.update(ask["env"])
