@@ -25,6 +25,17 @@ if "POPULACE_STATE" not in os.environ:  # what tests make is not the user's; wor
 _OWN_RAY = ("test_lost_head", "test_lost_node", "test_mirror_runs", "test_canary")
 """Files whose tests begin a Ray of their own."""
 
+_LONG = (
+    "test_pages",
+    "test_benchmarks",
+    "test_house",
+    "test_auditing",
+    "test_running",
+    "test_run_or_resume",
+    "test_short_forms",
+)
+"""Files that take longest: begun last, one of them would hold a worker while the others are through."""
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item) or item.path.stem))
-    items.sort(key=lambda item: _group(item) is None)
+    items.sort(key=lambda item: (_group(item) is None, item.path.stem not in _LONG))
 
 
 def _group(item: pytest.Item) -> str | None:
