@@ -46,9 +46,8 @@ class Bank(Part):
     def give(self, tick, batch):
         change = np.bincount(batch.column("to"), minlength=len(self.owned))
         change[batch.agents] -= 1
-        rows = np.flatnonzero(change)
-        self.owned[rows] += change[rows]
-        self.put(rows)
+        self.owned += change
+        self.put(np.flatnonzero(change))
 
     def digest(self):
         return self._digests.digest()

@@ -30,7 +30,7 @@ _ROW: Final = np.dtype("V16")
 _NAN: Final = np.array([np.nan]).view(np.uint64)[0] & np.uint64(0x7FFFFFFFFFFFFFFF)
 _ODD: Final = np.uint64(1)
 _HALF: Final = np.uint64(32)
-_CHUNK: Final = 8192
+_CHUNK: Final = 16384
 """Rows that are mixed at once: what they take stays in a processor's cache."""
 
 
@@ -96,18 +96,19 @@ class RowDigests:
 
     def rows(self, index: NDArray[np.integer], *values: NDArray[Any]) -> Words:
         """The rows' digests, (2, n)."""
-        mixed = (_index(index) * self._spread) + self._start
+        mixed = _index(index) * self._spread
+        mixed += self._start
         if values:
             alike = len(index) > 0 and all(column.strides == (0,) for column in values)
-            given = np.empty((2, len(values), 1 if alike else len(index)), np.uint64)
+            added: Words | None = None
             for at, column in enumerate(values):
-                given[:, at] = column_words(column[:1] if alike else column)
-            given += self._add
-            given *= self._times
-            given ^= given >> _HALF
-            given *= MIX_FIRST
-            given ^= given >> _HALF
-            mixed ^= given.sum(axis=1, dtype=np.uint64)
+                given = column_words(column[:1] if alike else column) + self._add[:, at]
+                given *= self._times[:, at]
+                given ^= given >> _HALF
+                given *= MIX_FIRST
+                given ^= given >> _HALF
+                added = given if added is None else np.add(added, given, out=added)
+            mixed ^= added
         return _mix(mixed)
 
     def digest(self) -> bytes:

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import numpy as np
 from numpy.typing import NDArray
 
 from populace.agents.activation import Activation
@@ -21,6 +22,7 @@ from populace.core.claims import Claim
 from populace.core.errors import ForeignAwaitable, NotAwaited, PopulaceError, ScenarioError
 from populace.core.places import raised_at
 from populace.core.records import Answer, Ask
+from populace.env.digest import RowDigests
 from populace.kernel.turn import read_answer
 
 Columns = dict[str, NDArray[Any]]
@@ -40,6 +42,18 @@ class Type:
         self.activation = activation
         self.ids = ids
         self.columns = columns
+        self._took: tuple[Int32, NDArray[np.uint64]] = (ids[:0], np.zeros(2, np.uint64))
+
+    def took_turns(self, name: str, ids: Int32) -> NDArray[np.uint64]:
+        """What the rows of those who took a turn and show nothing come to in the digest, two words.
+
+        It is kept for the next tick: most often these are the same.
+        """
+        if not np.array_equal(self._took[0], ids):
+            rows = RowDigests(f"turns\0{name}")
+            rows.add(ids)
+            self._took = ids, rows.total()
+        return self._took[1].copy()
 
     def rows_of(self, ids: Int32) -> NDArray[Any] | None:
         """Where these agents stand; None where they are all there are."""

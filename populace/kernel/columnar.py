@@ -360,8 +360,11 @@ def _changed(one: Type, ids: Int32, columns: Columns) -> tuple[Int32, Columns]:
 
 def _digest(name: str, one: Type, ctx: ColumnarContext, columns: Columns) -> bytes:
     """16 bytes over the turns of a type: a sum of rows, those of agents, of messages and of actions."""
-    total = np.zeros(2, np.uint64)
-    _add(total, f"turns\0{name}", ctx.ids, {field: columns[field] for field in one.public})
+    if one.public:
+        total = np.zeros(2, np.uint64)
+        _add(total, f"turns\0{name}", ctx.ids, {field: columns[field] for field in one.public})
+    else:
+        total = one.took_turns(name, ctx.ids)
     for ask in ctx.asked:
         rows = np.flatnonzero(ask.archetype >= 0)
         marks = np.array([(one.agent << 20) | one.nth for one in ask.asks], np.int64)[ask.archetype[rows]]
