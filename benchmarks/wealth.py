@@ -4,7 +4,8 @@ Run it as `python benchmarks/wealth.py [--mesa PYTHON] [--agents N] [--many N] [
 [--profile KIND]`.
 
 Each agent who owns something gives a unit to another. Here that is an action on a part of the world, applied at the
-tick's end in the fair order, traced, and with a hash of the world's state; in Mesa it takes effect at once. `nothing`
+tick's end, traced, and with a hash of the world's state; since gifts only add up, the part says that it takes them in
+any order. In Mesa a gift takes effect at once. `nothing`
 is the share that owns nothing in the end. `--mesa` is a Python that has Mesa 3 (`python -m venv V && V/bin/pip install
 mesa`, then `--mesa V/bin/python`). Mesa runs twice: `plain` is the model alone (no grid, no data collection, the agents
 in a list, which is the fastest way to pick one), `example` is the one that Mesa ships, with its grid and its data
@@ -21,7 +22,7 @@ from populace.data.societies import Origin
 SOCIETY = """
 import numpy as np
 from populace import Agent, ColumnarAgent, Parameters, Population, Society, World
-from populace.env import Part, RowDigests, action
+from populace.env import Part, RowDigests, action, in_any_order
 
 
 class Dials(Parameters):
@@ -43,6 +44,7 @@ class Bank(Part):
         return {"owned": self.owned[agents]}
 
     @action
+    @in_any_order
     def give(self, tick, batch):
         change = np.bincount(batch.column("to"), minlength=len(self.owned))
         change[batch.agents] -= 1

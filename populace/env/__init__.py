@@ -24,7 +24,7 @@ from populace.env.master.part import Master
 from populace.env.master.stage import Stage
 from populace.env.master.verbs import BASIC_VERBS, Verb, telling_rule, words_rule
 from populace.env.network.part import Network
-from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, query, signal
+from populace.env.part import Action, Batch, LookFailed, Opening, Part, action, in_any_order, query, signal
 from populace.env.rounds import Exchange, LastRound, Round
 from populace.env.talk.part import Talk
 from populace.env.tools.domain import Domain, PolicyRule, Task
@@ -86,6 +86,7 @@ __all__ = [
     "World",
     "action",
     "cohen_kappa",
+    "in_any_order",
     "judge",
     "judge_all",
     "pass_hat",

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 _MARK = "_populace_handles"
+_ANY_ORDER = "_populace_in_any_order"
 _STANDS = "_populace_stands"
 
 
@@ -182,6 +183,16 @@ def action(method: Handler) -> Handler:
     messages as (to_agent, body). An exception in it is an error in the society's code and ends the run.
     """
     setattr(method, _MARK, "action")
+    return method
+
+
+def in_any_order(method: Handler) -> Handler:
+    """Mark an action, below `@action`, of which a batch comes to the same in every order: gifts that only add up.
+
+    Where it is the only kind that acts on the part in a tick, no fair order is drawn: the batch stands in the order
+    (agent, nth). An action that is refused by what came before it, or whose messages go by their place, is none.
+    """
+    setattr(method, _ANY_ORDER, True)
     return method
 
 
@@ -357,6 +368,11 @@ def handlers(part: Part, mark: Literal["action", "query", "signal"]) -> list[str
     """The names of a part's methods that are marked so, sorted."""
     cls = type(part)
     return [name for name in dir(cls) if getattr(getattr(cls, name), _MARK, None) == mark]
+
+
+def unordered(part: Part) -> list[str]:
+    """The names of a part's actions that are marked `in_any_order`, sorted."""
+    return [name for name in handlers(part, "action") if getattr(getattr(part, name), _ANY_ORDER, False) is True]
 
 
 def digester(part: Part) -> Callable[[], bytes]:

@@ -30,6 +30,7 @@ from populace.env.part import (
     query,
     signal,
     stands,
+    unordered,
 )
 from populace.env.picked import Picked
 from populace.env.plain import Shown, given_out, plain_column, shown_column
@@ -76,8 +77,9 @@ class World:
     `columns` and `start` are the agents' public fields now and at tick 0, by name; `tick` is the tick that the
     snapshot belongs to; `agents` is how many agents there ever were (ids go from 0 to agents - 1), and `roster` who
     they are; `parameters` are the society's, as of this tick; `draw` gives the world's keyed streams of this tick;
-    `actions`, `queries` and `signals` are all that agents can do and ask, and triggers read ('part.name'); `observes`
-    is True where any part may show agents something, `consulting` are the parts that ask the model as a tick ends, and
+    `actions`, `queries` and `signals` are all that agents can do and ask, and triggers read ('part.name'), `unordered`
+    the actions that are marked `in_any_order`; `observes` is True where any part may show agents something,
+    `consulting` are the parts that ask the model as a tick ends, and
     `exchanging` those that hold rounds within one. `at_edge(tick)` is called whenever the world comes to a tick, also
     by `restore`.
     """
@@ -98,6 +100,7 @@ class World:
         for part in (*parts, *(() if public else (self._columns,))):
             self._add(part)
         self.actions = self._names("action")
+        self.unordered = frozenset(f"{name}.{act}" for name, part in self.parts.items() for act in unordered(part))
         self.queries = self._names("query")
         self.signals = self._names("signal")
         self.observes = bool(self._showing())

@@ -316,7 +316,7 @@ class Environment:
         changed += [self.world.put_reports(one.agents, {of: one.fields}) for of, one in wholes if len(one.agents)]
         actions = Acting(taken_singly(frames), [act for _, one in wholes for act in one.acts])
         if self.trace_version > 1:
-            actions.order = fairly(self.world.draw, actions)
+            actions.order = fairly(self.world.draw, actions, self.world.unordered)
         seal, touched = self._pulling.levers.seal(tick), self._pulling.levers.touched(tick)
         applied = self.world.apply(actions)
         rounds, tables = Counts(), dict[str, TableRows]()

@@ -56,12 +56,28 @@ def fair_actions(draw: Draws, parts: Sequence[str], sender: Int32, nth: Int32) -
     return fair_places(draw, names, part, sender, nth)
 
 
-def fair_places(draw: Draws, names: Sequence[str], part: Int32, sender: Int32, nth: Int32) -> Places:
-    """`fair_actions`, with the part of each action by its place among `names`, which are sorted."""
+def fair_places(
+    draw: Draws,
+    names: Sequence[str],
+    part: Int32,
+    sender: Int32,
+    nth: Int32,
+    plain: frozenset[str] = frozenset(),
+) -> Places:
+    """`fair_actions`, with the part of each action by its place among `names`, which are sorted.
+
+    Actions on a part of `plain` stand in the order (sender, nth), and nothing is drawn for them.
+    """
+    if plain.issuperset(names) and len(names) < 2 and (sender[1:] > sender[:-1]).all():
+        return np.arange(len(sender))
     lot = np.empty(len(part), np.int64)
     for at, name in enumerate(names):
         mine = slice(None) if len(names) == 1 else part == at
-        lot[mine] = _lots(draw.words(f"{_PURPOSE}/{name}", sender[mine]), sender[mine])
+        own = sender[mine]
+        if name in plain:
+            lot[mine] = own.astype(np.int64) + 2
+        else:
+            lot[mine] = _lots(draw.words(f"{_PURPOSE}/{name}", own), own)
     return _sort(part, lot, sender, nth)
 
 

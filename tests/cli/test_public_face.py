@@ -32,7 +32,7 @@ PUBLIC = {
         "Economy", "Exchange", "Fact", "Feed", "Fields", "Flow", "Games", "GridField", "Hazard", "Kind", "LastRound",
         "LookFailed", "Mode", "Network", "Opening", "OrderBook", "Part", "Places", "Platform", "PlatformSettings",
         "Recommender", "Resolved", "Round", "RowDigests", "Storm", "World", "action", "cohen_kappa", "query", "signal",
-        "Talk", "Agreement", "Judgement", "judge", "judge_all",
+        "Talk", "Agreement", "Judgement", "in_any_order", "judge", "judge_all",
     ],
     "populace.experiments": [
         "Arm", "Audit", "Each", "Experiment", "Outcome", "Randomised", "Stopping", "Subgroup", "doses", "factorial",
