@@ -163,9 +163,8 @@ def read_table(run_dir: str | Path, name: str) -> Any:
         for file in files or [path]:
             check_schema(file, pq.read_schema(file).metadata)
         if len(files) > 1:
-            parts = [pq.read_table(part, page_checksum_verification=True) for part in files]
-            return pa.concat_tables(parts, promote_options="default")
-        return pq.read_table(*files or [path], page_checksum_verification=True)
+            return pa.concat_tables(map(_read_file, files), promote_options="default")
+        return _read_file(*files or [path])
     except FileNotFoundError:
         there = ", ".join(sorted(file.stem for file in run_dir.glob("*.parquet"))) or "none"
         raise SettingsError(f"{path}: there is no such table. Tables there are: {there}.") from None
@@ -179,6 +178,12 @@ def unreadable_table(path: Path, error: Exception) -> StorageError:
         f"{path}: cannot be read as Parquet: {error}. Put a good copy of the file back; `populace replay "
         f"{shlex.quote(str(path.parent))} --out FOLDER` recomputes a run's tables with no call."
     )
+
+
+def _read_file(file: Path) -> Any:
+    # And not by `pq.read_table`, which loads pandas, where it is there, and reads columns out of folders' names.
+    with pq.ParquetFile(file, page_checksum_verification=True) as opened:
+        return opened.read()
 
 
 def table_files(run_dir: str | Path, name: str) -> list[Path]:
