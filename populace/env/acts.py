@@ -129,15 +129,6 @@ class Acting(Sequence[Action]):
         kind, args = self.kinds[int(self.codes[at])], self.args_of(np.array([at]))[0]
         return Action(int(self.agents[at]), int(self.nth[at]), kind, args)
 
-    def parts(self) -> NDArray[np.int32]:
-        """Of each action, the place of its part among the names of parts, sorted (`part_names`)."""
-        names = self.part_names()
-        return np.array([names.index(kind.partition(".")[0]) for kind in self.kinds], np.int32)[self.codes]
-
-    def part_names(self) -> list[str]:
-        """The parts that are acted on, sorted."""
-        return sorted({kind.partition(".")[0] for kind in self.kinds})
-
     def taken(self, kinds: frozenset[str]) -> NDArray[np.bool_]:
         """Which actions are of one of these kinds."""
         taken: NDArray[np.bool_] = np.array([kind in kinds for kind in self.kinds], np.bool_)[self.codes]
@@ -199,11 +190,14 @@ class Acting(Sequence[Action]):
         return whole
 
     def names_of(self, kind: str, places: NDArray[np.intp]) -> frozenset[str] | None:
-        """The arguments' names at these places, all of one kind; None where they differ, or one is not in columns."""
+        """The arguments' names at these places, all of one kind.
+
+        None where names or types differ (a column of 5 and True would be of 5 and 1), or one is not in columns.
+        """
         if not len(places) or int(places.min()) < len(self.single):
             return None
-        names = {frozenset((*one.columns, *one.same)) for one in self.whole if one.kind == kind}
-        return names.pop() if len(names) == 1 else None
+        types = [_types_of(one) for one in self.whole if one.kind == kind]
+        return frozenset(types[0]) if types and all(one == types[0] for one in types) else None
 
     def args_of(self, places: NDArray[np.intp]) -> list[dict[str, Any]]:
         """The arguments at these places."""
@@ -221,6 +215,11 @@ class Acting(Sequence[Action]):
             for row, one in zip(rows, made, strict=True):
                 args[row] = one
         return args
+
+
+def _types_of(acts: Acts) -> dict[str, str]:
+    """The types of arguments by name, as NumPy's kinds: 'i', 'f', 'b', 'U', ..."""
+    return {name: np.asarray(one).dtype.kind for name, one in (*acts.columns.items(), *acts.same.items())}
 
 
 class _Columns(Batch):

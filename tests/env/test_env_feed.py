@@ -12,6 +12,8 @@ from support.env_support import Setup, acts, look, opened
 
 from populace.core.errors import ScenarioError
 from populace.env import Feed, LookFailed, Network, World
+from populace.env import acts as acts_module
+from populace.env.acts import Acting, Acts
 from populace.env.feed.posts import NONE, Posts
 from populace.env.picked import Picked
 from populace.kernel.packing import pack_seen, pack_values, read_seen, read_values
@@ -224,17 +226,40 @@ def test_what_is_taken_apart_comes_to_what_it_came_to_in_order(pairs, ticks):
         assert outcome(one, tick) == outcome(other, tick)
 
 
-def test_likes_taken_apart_that_the_tick_may_drop_would_come_to_something_else(monkeypatch):
-    tick = [(1, ("feed.like", {"post": 0})), *((0, ("feed.post", {"text": "new"})) for _ in range(KEEP))]
+DROPPED = [(1, ("feed.like", {"post": 0})), *((0, ("feed.post", {"text": "new"})) for _ in range(KEEP))]
+SHOWN_AGAIN = [(0, ("feed.repost", {"post": 0})), *((1, ("feed.like", {"post": post})) for post in (0, 1))]
+
+
+@pytest.mark.parametrize(("tick", "refused", "apart"), [(DROPPED, [], [0]), (SHOWN_AGAIN, [1], [0])])
+def test_likes_of_what_the_tick_may_drop_or_write_would_come_to_something_else_apart(monkeypatch, tick, refused, apart):
     given = [[(0, ("feed.post", {"text": "old"}))], tick]
     in_order, careless = world_of(set()), world_of(set())
     in_order.feed.__class__ = InOrder
     wanted = [outcome(in_order, one) for one in given]
-    assert not wanted[1][0]
+    assert [one.args["post"] for one, _ in wanted[1][0]] == refused
     careful = world_of(set())
     assert [outcome(careful, one) for one in given] == wanted
-    monkeypatch.setattr(Feed, "apart", lambda _, tick, acts: {"like": np.ones(len(acts["like"]), np.bool_)})
+    monkeypatch.setattr(Feed, "apart", lambda _, tick, acts: {"like": np.isin(acts["like"].column("post"), apart)})
     assert [outcome(careless, one) for one in given] != wanted
+
+
+def likes_in_columns() -> list[tuple[int, str]]:
+    """Who is refused why, where one block names posts by numbers and another one by a truth."""
+    world = opened(AGENTS, Feed(KEEP, SHOW))
+    world.resolve(acts(*((0, "feed.post", {"text": "old"}) for _ in range(2))))
+    first, other = np.array([1, 2], np.int32), np.array([3], np.int32)
+    numbers = Acts("feed.like", first, 0 * first, {"post": np.array([0, 1])}, {})
+    truth = Acts("feed.like", other, 0 * other, {}, {"post": True})
+    return [(one.agent, why) for one, why in world.resolve(Acting([], [numbers, truth])).refused]
+
+
+def test_a_truth_is_no_post_s_number_beside_numbers_in_columns():
+    assert likes_in_columns() == [(3, "bad_arguments")]
+
+
+def test_control_where_types_are_not_compared_it_is_one(monkeypatch):
+    monkeypatch.setattr(acts_module, "_types_of", lambda one: dict.fromkeys((*one.columns, *one.same)))
+    assert likes_in_columns() == []
 
 
 class InOrder(Feed):

@@ -98,7 +98,10 @@ class Feed(Part):
         return network
 
     def apart(self, tick: int, acts: Mapping[str, Batch]) -> Mapping[str, NDArray[np.bool_]]:
-        """Likes, but those of posts that the tick may write or drop: posts and reposts change nothing of the others."""
+        """Likes, but those of posts that the tick may write or drop: posts and reposts change nothing of the others.
+
+        Whoever likes a post that the tick may write has all likes taken in order: it may show what another one names.
+        """
         kinds = ("post", "repost", "like")
         if "like" not in acts or any(getattr(type(self), one) is not getattr(Feed, one) for one in kinds):
             return {}
@@ -108,9 +111,13 @@ class Feed(Part):
         posts = self.posts
         first, last = max(posts.oldest, posts.written + more - posts.keep), posts.written + more
         named = _posts_named(acts["like"], posts.oldest, last)
-        originals = posts.originals(np.where(named < posts.written, named, NONE))
-        return {"like": (named < posts.written) & ~_within(named, posts.oldest, first)
-                & ~_within(originals, posts.oldest, first)}  # fmt: skip
+        new = named >= posts.written
+        originals = posts.originals(np.where(new, NONE, named))
+        stand = ~_within(named, posts.oldest, first) & ~_within(originals, posts.oldest, first)
+        if new.any():
+            agents = acts["like"].agents
+            stand &= ~np.isin(agents, agents[new])
+        return {"like": stand}
 
     @action
     def post(self, tick: int, batch: Batch) -> Iterable[tuple[int, Any]]:
