@@ -40,7 +40,7 @@ LEVERS = (
 
 
 def run(out: Path, **options: Any) -> dict[str, Any] | None:
-    return go(out, scenario=NEIGHBOURS, **{"ticks": TICKS, **options})
+    return go(out, **{"scenario": NEIGHBOURS, "ticks": TICKS, **options})
 
 
 @pytest.fixture(autouse=True)
@@ -304,6 +304,30 @@ def changed(folder: Path, *changes: tuple[str, str]) -> str:
     path = folder / "changed.py"
     path.write_text(source, encoding="utf-8")
     return str(path)
+
+
+LEFT = (
+    ("class Dials", "Plain = type({0})\n\n\nclass Dials"),
+    ("OrderedSet(sorted(OrderedSet([*self.known, message.body[\"word\"]]))[-4:])",
+     "Plain([*self.known, message.body[\"word\"]])"),
+)  # fmt: skip
+FOUND = ('draw = ctx.draw("what")', 'draw = ctx.draw("what")\n        assert type(self.known) is OrderedSet')
+
+
+def failed_by_what_they_hold(folder: Path) -> bool:
+    """Whether turns failed since an agent held a set as its last turn had left it, and not as it would be read back."""
+    run(folder / "run", scenario=changed(folder, *LEFT, FOUND), levers=[{"at": 6, "set": {"society.asks": 3}}])
+    return any("AssertionError" in one for one in read_table(folder / "run", "failures").column("error").to_pylist())
+
+
+def test_turns_that_begin_early_find_what_a_resumed_run_would(tmp_path: Path, ran_ahead: list[int]) -> None:
+    assert not failed_by_what_they_hold(tmp_path)
+    assert len(ran_ahead) > 20
+
+
+def test_control_agents_that_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ahead, "keep", lambda _: None)
+    assert failed_by_what_they_hold(tmp_path)
 
 
 @pytest.mark.parametrize(
