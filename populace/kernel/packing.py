@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import numpy as np
@@ -14,9 +14,8 @@ from populace.env.plain import unwritten
 
 _pack: Final = msgspec.msgpack.Encoder().encode  # half the time of msgpack's, and what it writes is the same
 _unpack: Final = msgspec.msgpack.Decoder().decode
-
-
-_Pick = tuple[list[dict[str, Any]], bytes, bytes]
+_Pick: TypeAlias = tuple[list[dict[str, Any]], bytes, bytes]
+"""What is packed of a `Picked`: its rows, and its places and ends as int32."""
 
 
 def pack_values(
@@ -86,7 +85,7 @@ def read_values(packed: bytes) -> list[Any]:
     values = [value if good else LookupError(value) for good, value in given]
     for places, pick in picked:
         lists, at = _picked(*pick), np.frombuffer(places, "<i4").tolist()
-        if len(at) == len(values):
+        if at == [*range(len(values))]:
             return lists  # they are the only ones
         for place, one in zip(at, lists, strict=True):
             values[place] = one

@@ -298,6 +298,8 @@ def test_what_is_picked_from_rows_crosses_as_what_each_sees(pairs, ticks, counts
         assert read_values(pack_values("", [(True, None)] * AGENTS, [(everyone, given)])) == seen
         mixed = read_values(pack_values("", [(True, "first"), *[(True, None)] * AGENTS], [([5, 1, 2, 3, 4], given)]))
         assert mixed == ["first", *seen[1:], seen[0]]
+        backwards = read_values(pack_values("", [(True, None)] * AGENTS, [(everyone[::-1], given)]))
+        assert backwards == seen[::-1]
         assert read_seen(pack_seen(AGENTS, {"own": everyone, "feed": given})) == [
             {"own": agent, "feed": one} for agent, one in enumerate(seen)
         ]
