@@ -67,7 +67,9 @@ def _set_apart(part: Part, tick: int, actions: Acting, own: Places) -> tuple[Pla
     rows = {actions.kinds[code]: np.flatnonzero(codes == code) for code in kinds}
     acts = {kind.partition(".")[2]: actions.batch(own[at]) for kind, at in rows.items()}
     where = f"part '{part.name}', apart"
-    found = guard(where, part.apart, tick, acts)
+    found: Any = guard(where, part.apart, tick, acts) or {}
+    if not isinstance(found, Mapping):
+        raise ScenarioError(f"{where}: gives masks by the name of the action, not {shown_value(found)}")
     last, left = [], np.ones(len(own), np.bool_)
     for name in sorted(found):
         mask = np.asarray(found[name])

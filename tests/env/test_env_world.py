@@ -308,6 +308,9 @@ def test_actions_that_stand_apart_are_taken_last_and_at_once():
 def test_a_part_that_says_wrongly_what_stands_apart():
     with pytest.raises(ScenarioError, match=r"action 'poll.vote', agent 0: sends messages, and its part said"):
         polled("vote", "note", telling=("vote",))
+    with pytest.raises(ScenarioError, match="part 'poll', apart: gives masks by the name of the action, not "):
+        polled("vote", "note", apart_of=lambda acts: ["vote"])
+    assert polled("vote", "note", apart_of=lambda acts: None)[0].poll.took == [("vote", [0]), ("note", [1])]
     for masks in ({"vote": np.ones(3, np.bool_)}, {"vote": np.ones(1)}, {"none": np.ones(1, np.bool_)}):
         with pytest.raises(ScenarioError, match="part 'poll', apart: gives a mask over a batch by its kind, not '"):
             polled("vote", "note", apart_of=lambda acts, masks=masks: masks)
