@@ -246,7 +246,8 @@ class Part:
     refused, since it would be blocked in the mail and heard in rounds.
 
     `shows` is False for a part whose `observe` gives nothing as long as no lever sets it otherwise: where no part of a
-    world shows anything, no tick waits for what agents see.
+    world shows anything, no tick waits for what agents see. One that begins to show something by itself then
+    ends the run with ScenarioError.
 
     The society's parameters are `self.world.parameters`, those of the tick. A part that keeps `opening.parameters`
     is refused, since a lever would not reach it.

@@ -111,9 +111,9 @@ class World:
         return [part for part in self.parts.values() if type(part).observe is not Part.observe]
 
     @property
-    def shows(self) -> bool:
-        """Whether any part shows agents something with no lever that has it do so."""
-        return any(part.shows for part in self._showing())
+    def shows(self) -> list[str]:
+        """The parts that show agents something with no lever that has them do so."""
+        return [part.name for part in self._showing() if part.shows]
 
     def _names(self, mark: Literal["action", "query", "signal"]) -> frozenset[str]:
         return frozenset(f"{name}.{method}" for name, part in self.parts.items() for method in handlers(part, mark))

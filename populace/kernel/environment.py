@@ -124,6 +124,8 @@ class Environment:
         self._shards = shards
         self._frame_bytes = frame_bytes
         self._last: WorldDone | None = None
+        self._shows = bool(world.shows)
+        """Whether any part showed agents something when the run began: else, and without levers, no shard asks."""
         self._pulling = Pulling(world, levers, membership, lambda name: self.measure((name,))[name])
         if levers:
             world.at_edge = self._pulling.enter
@@ -132,7 +134,7 @@ class Environment:
     @property
     def observes(self) -> bool:
         """Whether shards have to ask what agents see, before turns begin."""
-        return self.world.shows or (self.world.observes and bool(self._pulling.levers))
+        return bool(self.world.shows) or (self.world.observes and bool(self._pulling.levers))
 
     def try_parts(self) -> None:
         """Try that the world comes back from a checkpoint, with another that is built anew (`kernel.trial`).
@@ -358,6 +360,11 @@ class Environment:
         tick, actions, changed, consulting = closing.tick, closing.actions, closing.changed, closing.consulting
         before = set(self._pulling.fixed)
         resolved = self.world.finish(closing.applied, digests=self.trace_version >= 2, born=self._pulling.born)
+        if not (self._shows or self._pulling.levers) and (shown := self.world.shows):
+            raise ScenarioError(
+                f"tick {tick}: part '{shown[0]}' begins to show agents something, and showed nothing as the run began, "
+                "so no shard asks. Have it show something from the start, or in a subclass with `shows = True`."
+            )
         left = resolved.left.tolist()
         fixed = {place: members for place, members in self._pulling.fixed.items() if place not in before}
         try:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 import populace
 from populace import Agent, Population, Public, Society, World
-from populace.env import Feed, Platform
+from populace.core.errors import ScenarioError
+from populace.env import Feed, Part, Platform
 from populace.interventions.at_work import NO_LEVERS
 from populace.kernel.environment import Environment
 
@@ -62,7 +65,45 @@ def test_a_feed_that_shows_nothing_is_asked_where_a_lever_may_have_it_show_somet
 
 
 def test_control_a_shard_that_never_asks_is_shown_nothing(monkeypatch):
-    monkeypatch.setattr(Environment, "observes", property(lambda one: one.world.shows))
+    monkeypatch.setattr(Environment, "observes", property(lambda one: bool(one.world.shows)))
     run = populace.run(society, model="scripted", seed=1, levers=LEVERS, agents=3, quiet=True)
     assert run.outcomes["shown"].tolist() == [0.0] * 5
     assert not NO_LEVERS
+
+
+class Editor(Part):
+    """Has the feed show something from tick 1 on."""
+
+    def advance(self, tick):
+        if tick >= 1:
+            self.world.feed.sees = "latest"
+        return ()
+
+    def state(self):
+        return {"sees": self.world.feed.sees}
+
+    def restore(self, state):
+        self.world.feed.sees = state["sees"]
+
+
+class Open(Feed):
+    shows = True
+
+
+changing = dataclasses.replace(society, world=lambda setup, people: World(Feed(), Editor()))
+open_to_it = dataclasses.replace(society, world=lambda setup, people: World(Open(), Editor()))
+
+
+def shown_in(edited: Society) -> list[float]:
+    return populace.run(edited, model="scripted", seed=1, agents=3, quiet=True).outcomes["shown"].tolist()
+
+
+def test_a_feed_that_begins_to_show_something_by_itself_says_so_before():
+    with pytest.raises(ScenarioError, match="tick 1: part 'feed' begins to show agents something"):
+        shown_in(changing)
+    assert shown_in(open_to_it) == [0.0, 0.0, 0.0, 18.0, 27.0]
+
+
+def test_control_else_it_would_show_nothing(monkeypatch):
+    monkeypatch.setattr(Environment, "_shows", property(lambda _: True, lambda *_: None), raising=False)
+    assert shown_in(changing) == [0.0] * 5
