@@ -124,15 +124,13 @@ def _ends(graph: Any) -> Ends:
 def _rows(graph: Any) -> Csr:
     """The rows of an undirected graph, each tie in both directions; igraph gives neighbours in ascending order."""
     size: int = graph.vcount()
-    degrees: list[int] = []
-    targets: list[NDArray[np.int32]] = []
+    offsets, targets = np.zeros(size + 1, np.int64), np.empty(2 * graph.ecount(), np.int32)
     for start in range(0, size, _CHUNK):
         rows = list(map(graph.neighbors, range(start, min(size, start + _CHUNK))))
-        degrees += map(len, rows)
-        targets.append(np.fromiter(chain.from_iterable(rows), np.int32))
-    offsets = np.zeros(size + 1, np.int64)
-    np.cumsum(degrees, out=offsets[1:])
-    return unweighted(offsets, np.concatenate(targets))
+        ends = offsets[start] + np.cumsum([len(row) for row in rows])
+        offsets[start + 1 : start + 1 + len(rows)] = ends
+        targets[offsets[start] : ends[-1]] = np.fromiter(chain.from_iterable(rows), np.int32)
+    return unweighted(offsets, targets)
 
 
 def mutual_ties(size: int, ends: Callable[[], Ends]) -> Ties:
