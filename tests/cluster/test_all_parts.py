@@ -105,7 +105,7 @@ def test_a_stopped_run_goes_on_on_other_shards(tmp_path, whole, tick, shards, la
 def test_a_killed_run_goes_on_on_other_shards(tmp_path, whole):
     """Killed as the world has half of a tick's answers, a checkpoint of two ticks before behind it."""
     scenario = armed_scenario(tmp_path / "armed", "all_parts")
-    set_trap(tmp_path / "armed", "committed", 60)
+    set_trap(tmp_path / "armed", "committed", 31)  # eight a tick; the last two are of answers to the world
     out = tmp_path / "run"
     levers = [part for one in all_parts.LEVERS for part in ("--lever", one)]
     args = ("run", str(scenario), "--out", str(out), "--seed", "7", "--model", "scripted", "--quiet", *levers,

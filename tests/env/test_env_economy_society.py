@@ -11,6 +11,11 @@ from populace.testing import check_no_favoured_id, check_society
 HERE = economies.__file__
 
 
+@pytest.fixture(autouse=True)
+def _runs_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["ruled", "played"])
 def test_it_is_one_run_on_any_shards_and_after_a_resume(name):
     checked = check_society(f"{HERE}:{name}", model="rules", shards=(1, 3), ticks=4)

@@ -33,6 +33,11 @@ society = Society(
 LEVERS = [{"at": 2, "set": {"world.feed.sees": "latest"}}]
 
 
+@pytest.fixture(autouse=True)
+def _runs_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
 class Always(Feed):
     def observe(self, tick, agents):
         return {"own": [1] * len(agents)}
