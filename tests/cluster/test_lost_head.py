@@ -17,6 +17,7 @@ import pytest
 from support.command import populace
 from support.running import SOCIETIES, run_local
 
+from populace.store.checkpoint.file import generations
 from populace.store.manifest import read_manifest
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
@@ -37,7 +38,7 @@ def at_work(folder: Path, shards: int = 2) -> Iterator[tuple[subprocess.Popen[by
     children: list[psutil.Process] = []
     try:
         deadline_s = time.monotonic() + 180
-        while not list((folder / "a" / "checkpoints").glob("*.checkpoint")) and time.monotonic() < deadline_s:
+        while not generations(folder / "a" / "checkpoints") and time.monotonic() < deadline_s:
             assert running.poll() is None, (folder / "log").read_text()[-3000:]
             time.sleep(0.2)
         children = psutil.Process(running.pid).children(recursive=True)
