@@ -116,16 +116,8 @@ class Posts:
     ) -> int:
         """Append a post, dropping the oldest one when the ring is full; gives its id."""
         post = self.written
-        at = post % self.keep
-        if at == len(self._texts):
-            self._grow(at + 1)
-            self._texts.append(text)
-            self._likers.append(None)
-        else:
-            if self._digests is not None and (likers := self._likers[at]):
-                self._digests.drop_likes(post - self.keep, likers)
-            self._texts[at] = text
-            self._likers[at] = None
+        self._grow(min(post + 1, self.keep))
+        at = self._put(post, text)
         if self._digests is not None:
             self._digests.written.append(post)
             self._digests.authors.append(author)
@@ -142,16 +134,7 @@ class Posts:
         slots, before, last = [], [], self.last
         self._grow(min(posts.stop, self.keep))
         for post, author, text in zip(posts, authors, texts, strict=True):
-            at = post % self.keep
-            if at == len(self._texts):
-                self._texts.append(text)
-                self._likers.append(None)
-            else:
-                if self._digests is not None and (likers := self._likers[at]):
-                    self._digests.drop_likes(post - self.keep, likers)
-                self._texts[at] = text
-                self._likers[at] = None
-            slots.append(at)
+            slots.append(self._put(post, text))
             before.append(last[author])
             last[author] = post
         values = (authors, tick, parents, NONE, NONE, 0, 0, before)
@@ -161,6 +144,19 @@ class Posts:
             self._digests.written += posts
             self._digests.authors += authors
         self.written = posts.stop
+
+    def _put(self, post: int, text: str) -> int:
+        """Put the next post's text where it stands, in place of the one that the full ring drops; gives the place."""
+        at = post % self.keep
+        if at == len(self._texts):
+            self._texts.append(text)
+            self._likers.append(None)
+        else:
+            if self._digests is not None and (likers := self._likers[at]):
+                self._digests.drop_likes(post - self.keep, likers)
+            self._texts[at] = text
+            self._likers[at] = None
+        return at
 
     def grow(self, agents: int) -> None:
         """So many agents more, who have posted nothing."""
