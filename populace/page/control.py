@@ -7,6 +7,7 @@ it. Shell: files, processes.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import secrets
 import subprocess
@@ -25,7 +26,7 @@ from populace.core.records import Abstained
 from populace.page.minds import find_mind
 from populace.page.overview import status_of
 from populace.page.shelf import Shelf
-from populace.runs.place import folder_beside
+from populace.runs.place import reserved_beside
 from populace.runs.probing import answer
 from populace.store.control import want
 from populace.store.folder import RUN_FILE
@@ -114,7 +115,7 @@ class Control:
         Raises SettingsError with what the process said where it did not begin.
         """
         folder = self._shelf.folder(asked.run)
-        out = folder_beside(folder, "fork")
+        out = reserved_beside(folder, "fork")
         command = [sys.executable, "-m", "populace.cli", "fork", str(folder), f"--at-tick={asked.at_tick}", "--quiet"]
         command += [f"--out={out}"]
         command += [f"--lever={asked.lever}"] if asked.lever.strip() else []
@@ -129,6 +130,8 @@ class Control:
             while not (out / RUN_FILE).exists() and process.poll() is None and time.monotonic() < ends_s:
                 time.sleep(_LOOK_S)
             if not (out / RUN_FILE).exists() and process.poll() is not None:
+                with contextlib.suppress(OSError):
+                    out.rmdir()
                 told.seek(0)
                 said = told.read()[-_TOLD_LETTERS:].decode("utf-8", "replace").strip()
                 raise SettingsError(f"the fork did not begin: {said or f'exit code {process.returncode}'}")

@@ -38,5 +38,5 @@ def fork_run(
     """
     check_trust(local_folder(run), "fork", trust=trust, named=str(run))
     going = fork_course(run, at_tick, assignments, levers, salvage=salvage, **options)
-    with new_place(out or folder_beside(run, "fork"), say) as place:
+    with new_place(out, say, lambda: folder_beside(run, "fork")) as place:
         return conduct(going, place, observers, ended, say, stop)

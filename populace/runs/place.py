@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from populace.core.errors import PopulaceError
+from populace.files import naming
 from populace.store.folder import read_run_file
 from populace.store.lock import held
 from populace.store.place import check_new, fresh_folder
@@ -26,16 +29,43 @@ class Place(NamedTuple):
 
 
 @contextmanager
-def new_place(place: str | Path, say: Callable[[str], None] = lambda _: None) -> Iterator[Place]:
-    """A folder, or an address (s3://...), for a new run. Raises SettingsError where there is one."""
-    if is_remote(place):
-        with Mirror(str(place)).held() as mirror, mirror.owned(say):
+def new_place(
+    out: str | Path | None, say: Callable[[str], None] = lambda _: None, fresh: Callable[[], Path] | None = None
+) -> Iterator[Place]:
+    """A folder, or an address (s3://...), for a new run; without `out` the folder that `fresh` names.
+
+    Where another process takes that name meanwhile, it is asked for the next. Raises SettingsError where there is a
+    run.
+    """
+    if out is None or out == "":
+        assert fresh is not None
+        with _fresh_place(fresh) as place:
+            yield place
+    elif is_remote(out):
+        with Mirror(str(out)).held() as mirror, mirror.owned(say):
             mirror.begin()
             yield Place(mirror.local, mirror)
-        return
-    with held(Path(place)):
-        check_new(Path(place))
-        yield Place(Path(place))
+    else:
+        with held(Path(out)):
+            check_new(Path(out))
+            yield Place(Path(out))
+
+
+@contextmanager
+def _fresh_place(fresh: Callable[[], Path]) -> Iterator[Place]:
+    with ExitStack() as stack:
+        while True:
+            folder = fresh()
+            try:
+                stack.enter_context(held(folder))
+                check_new(folder)
+            except PopulaceError:
+                if fresh() == folder:
+                    raise
+                stack.close()
+            else:
+                break
+        yield Place(folder)
 
 
 @contextmanager
@@ -49,6 +79,15 @@ def old_place(place: str | Path, say: Callable[[str], None] = lambda _: None) ->
     read_run_file(Path(place))
     with held(Path(place)):
         yield Place(Path(place))
+
+
+def reserved_beside(run: str | Path, what: str) -> Path:
+    """As `folder_beside`, and the folder is made, empty: nobody else is given its name."""
+    while True:
+        folder = folder_beside(run, what)
+        with naming(folder, "made"), contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
 
 
 def folder_beside(run: str | Path, what: str) -> Path:

@@ -75,5 +75,5 @@ def resume_with_new_code(
             at_tick = replay_run(replay_course(folder), folder, Path(again)).ticks
     say(f"note: with the code as it is now the trace is the same for {counted(at_tick, 'tick')}; forked there")
     going = fork_course(run, at_tick, assignments, salvage=salvage, code=code, **options)
-    with new_place(out or folder_beside(run, "fork"), say) as place:
+    with new_place(out, say, lambda: folder_beside(run, "fork")) as place:
         return conduct(going, place, observers, ended, say, stop)

@@ -31,5 +31,5 @@ def run_society(
     Gives the manifest; see `conduct` for the rest. Raises what ends a run early.
     """
     origin = society if isinstance(society, Origin) else find_society(society)
-    with new_place(out or fresh_folder(load_society(origin).name), say) as place:
+    with new_place(out, say, lambda: fresh_folder(load_society(origin).name)) as place:
         return conduct(Going(origin, settings, fresh_course(origin, settings)), place, observers, ended, say, stop)

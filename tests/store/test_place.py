@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from support.running import SOCIETIES, run_local
 
 from populace.core.errors import SettingsError, StorageError
 from populace.runs.courses import resume_course
+from populace.runs.place import new_place, reserved_beside
+from populace.store import lock
 from populace.store.place import check_new, fresh_folder
 
 MINE = {"agents.parquet": "mine", "parts/notes.txt": "mine", "journal/a.txt": "mine", "thesis.tex": "mine"}
@@ -97,3 +100,35 @@ def test_a_society_of_any_name_stays_in_its_folder(name):
 
 def test_control_names_without_care_leave_the_folder():
     assert (Path("runs") / "../../evil-1").resolve().parent != Path("runs").resolve()
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_name_that_another_process_takes_meanwhile_is_left_to_it(tmp_path, ended):
+    """Two runs that begin at the same instant are both given the first free name; the second goes to the next."""
+    with contextlib.ExitStack() as others:
+
+        def fresh() -> Path:
+            folder = fresh_folder("town", tmp_path)
+            if folder.name == "town-1" and ended:
+                put(folder, {"run.json": "{}"})
+            elif folder.name == "town-1":
+                others.enter_context(lock.held(folder))
+            return folder
+
+        with new_place(None, fresh=fresh) as place:
+            assert place.folder == tmp_path / "town-2"
+
+
+def test_a_folder_that_cannot_be_made_is_said_once(tmp_path):
+    (tmp_path / "runs").write_text("a file")
+    with (
+        pytest.raises(StorageError, match="runs"),
+        new_place(None, fresh=lambda: fresh_folder("town", tmp_path / "runs")),
+    ):
+        pass
+
+
+def test_a_name_beside_a_run_is_given_once(tmp_path):
+    run = tmp_path / "town"
+    assert [reserved_beside(run, "fork").name for _ in range(3)] == ["town-fork-1", "town-fork-2", "town-fork-3"]
+    check_new(tmp_path / "town-fork-1")
