@@ -21,6 +21,7 @@ from populace.core.claims import Claim, News
 from populace.core.records import Answer, Look
 from populace.core.rounds import Contribution, Heard
 from populace.env.plain import Shown
+from populace.kernel.looks import gathered
 from populace.kernel.notices import Notice
 
 GAP_S: Final = 0.005
@@ -44,7 +45,7 @@ class _World:
         return unpack_shown(await result(call, THE_WORLD))
 
     async def look(self, looks: Sequence[Look]) -> bytes:
-        packed: bytes = await result(self._environment.look.remote(pack(looks), self._attempt), THE_WORLD)
+        packed: bytes = await result(self._environment.look.remote(pack(gathered(looks)), self._attempt), THE_WORLD)
         return packed
 
     async def attend(self, shard: int, tick: int, due: NDArray[np.int32]) -> NDArray[np.int32]:

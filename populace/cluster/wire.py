@@ -12,13 +12,14 @@ from populace.cluster.parts import ShardPart
 from populace.core.claims import Claim, News
 from populace.core.draws import WORLD
 from populace.core.errors import BusError
-from populace.core.records import Answer, Look, Position
+from populace.core.records import Answer, Position
 from populace.core.rounds import Contribution, Heard
 from populace.core.tables import TableRows
 from populace.env.plain import Shown
 from populace.kernel.bus import Envelope, Frame, unpack_frame
 from populace.kernel.columnar import Whole
 from populace.kernel.events import RunDone, TickDone
+from populace.kernel.looks import Looks
 from populace.kernel.notices import Notice
 from populace.kernel.reports import Reports, WorldDone
 from populace.kernel.snapshot import ShardState
@@ -132,7 +133,7 @@ _IDENTITIES: Final = msgspec.msgpack.Decoder(list[tuple[int, int]])
 _ANSWERS: Final = msgspec.msgpack.Decoder(list[Answer])
 _SHOWN: Final = msgspec.msgpack.Decoder(dict[str, dict[str, Any] | list[Any]])
 _NOTICES: Final = msgspec.msgpack.Decoder(list[Notice])
-_LOOKS: Final = msgspec.msgpack.Decoder(list[Look])
+_LOOKS: Final = msgspec.msgpack.Decoder(Looks, dec_hook=_array)
 
 
 def unpack_tick(packed: bytes) -> TickDone:
@@ -192,7 +193,7 @@ def unpack_part(packed: bytes) -> ShardPart:
     return _read(_PART, packed)  # type: ignore[no-any-return]
 
 
-def unpack_looks(packed: bytes) -> list[Look]:
+def unpack_looks(packed: bytes) -> Looks:
     """Read looks. Raises BusError when they are not looks."""
     return _read(_LOOKS, packed)  # type: ignore[no-any-return]
 

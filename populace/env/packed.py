@@ -6,7 +6,8 @@ truths of one kind under each, NumPy reads them out of the bytes, and no Python 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, overload
 
 import msgspec
 import numpy as np
@@ -16,6 +17,7 @@ Places = NDArray[np.intp]
 Bytes = NDArray[np.uint8]
 
 _decode: Final = msgspec.msgpack.Decoder(list[dict[str, Any]]).decode
+_FLAT: Final = frozenset({str, int, float, bool, bytes, type(None)})
 _FALSE: Final = 0xC2
 _FLOAT: Final = 0xCB
 _UNSIGNED: Final = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
@@ -43,8 +45,7 @@ class PackedArgs(msgspec.Struct, frozen=True):
 
     def args(self, places: Places) -> list[dict[str, Any]]:
         """The arguments at these places."""
-        maps = self.packed(places)
-        return _decode(b"\xdd" + len(maps).to_bytes(4, "big") + b"".join(maps))
+        return _read_maps(self.packed(places))
 
     def columns(self, places: Places) -> dict[str, NDArray[Any]] | None:
         """The arguments at these places by name, int64, float64 or bool each; None where they are not such."""
@@ -65,6 +66,56 @@ class PackedArgs(msgspec.Struct, frozen=True):
             name = self.body[int(at[0]) + 1 : int(ends[0])].decode()
             found[name], at = read
         return found if (at == stops).all() else None
+
+
+class Asked(Sequence[dict[str, Any]]):
+    """The arguments of many looks at one query, of which several are alike: `packed` has each once.
+
+    Look `i` has the arguments `packed[which[i]]`. Each look's own are a dictionary that no other look has, made once
+    somebody reads them.
+    """
+
+    __slots__ = ("_own", "_packed", "once", "which")
+
+    def __init__(self, packed: Sequence[bytes], which: NDArray[np.intp]) -> None:
+        self.once = _read_maps(packed)
+        """Arguments that differ, each once."""
+        self.which = which
+        self._packed = packed
+        self._own: list[dict[str, Any]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.which)
+
+    @overload
+    def __getitem__(self, at: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, at: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        return self._each()[at]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self._each())
+
+    def _each(self) -> list[dict[str, Any]]:
+        if self._own is None:
+            rows = self.which.tolist()
+            if all(_FLAT.issuperset(map(type, one.values())) for one in self.once):
+                self._own = [self.once[row].copy() for row in rows]
+            else:
+                self._own = _read_maps([self._packed[row] for row in rows])
+        return self._own
+
+
+def of_each(args: Sequence[dict[str, Any]], read: Callable[[dict[str, Any]], int]) -> NDArray[np.int64]:
+    """What `read` makes of each look's arguments; of those that are alike it is asked once."""
+    if isinstance(args, Asked):
+        return np.array([read(one) for one in args.once], np.int64)[args.which]
+    return np.array([read(one) for one in args], np.int64)
+
+
+def _read_maps(packed: Sequence[bytes]) -> list[dict[str, Any]]:
+    return _decode(b"\xdd" + len(packed).to_bytes(4, "big") + b"".join(packed))
 
 
 def starts_alike(data: Bytes, at: NDArray[np.int64], stops: NDArray[np.int64], prefix: Bytes) -> bool:

@@ -2,13 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final, overload
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 _FLAT: Final = frozenset({str, int, float, bool, bytes, type(None)})
+
+Column: TypeAlias = "NDArray[Any] | list[Any]"
+
+
+class Rows(Sequence[dict[str, Any]]):
+    """Rows that are alike, in columns by name: arrays of numbers or truths, masked where a row has None, or lists.
+
+    As columns they cross to whoever reads them, who makes the dictionaries.
+    """
+
+    __slots__ = ("_listed", "columns")
+
+    def __init__(self, columns: Mapping[str, Column]) -> None:
+        self.columns = dict(columns)
+        self._listed: list[dict[str, Any]] | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    @overload
+    def __getitem__(self, at: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, at: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        return self.listed()[at]
+
+    def listed(self) -> list[dict[str, Any]]:
+        """A dictionary of plain values for each row; the same ones each time."""
+        if self._listed is None:
+            names = tuple(self.columns)
+            rows = zip(*map(_plain, self.columns.values()), strict=True)
+            self._listed = [dict(zip(names, row, strict=True)) for row in rows]
+        return self._listed
+
+    @property
+    def flat(self) -> bool:
+        """Whether no value can be changed: columns of lists are judged by their first row."""
+        return all(isinstance(one, np.ndarray) or not one or type(one[0]) in _FLAT for one in self.columns.values())
+
+
+def _plain(column: Column) -> list[Any]:
+    if isinstance(column, list):
+        return column
+    if not isinstance(column, np.ma.MaskedArray):
+        values: list[Any] = column.tolist()
+        return values
+    given = column.data.astype(object)
+    given[np.ma.getmaskarray(column)] = None
+    return list(given.tolist())
 
 
 class Picked(Sequence[list[dict[str, Any]]]):
@@ -20,7 +69,9 @@ class Picked(Sequence[list[dict[str, Any]]]):
 
     __slots__ = ("ends", "places", "rows")
 
-    def __init__(self, rows: list[dict[str, Any]], places: NDArray[np.integer], ends: NDArray[np.integer]) -> None:
+    def __init__(
+        self, rows: Rows | list[dict[str, Any]], places: NDArray[np.integer], ends: NDArray[np.integer]
+    ) -> None:
         self.rows = rows
         self.places = places
         self.ends = ends
@@ -40,11 +91,14 @@ class Picked(Sequence[list[dict[str, Any]]]):
     @property
     def flat(self) -> bool:
         """Whether rows hold text, numbers, truths and None alone, so that a copy of a row shares nothing with it."""
+        if isinstance(self.rows, Rows):
+            return self.rows.flat
         return all(type(one) in _FLAT for one in self.rows[0].values()) if self.rows else True
 
     def copied(self) -> list[list[dict[str, Any]]]:
         """The lists, whose rows are copies: no two of them share one."""
-        rows, width = self.rows, self.places.shape[1]
+        rows = self.rows.listed() if isinstance(self.rows, Rows) else self.rows
+        width = self.places.shape[1]
         if (self.ends == width).all():
             return [[rows[place].copy() for place in line] for line in self.places.tolist()]
         lines = zip(self.places.tolist(), self.ends.tolist(), strict=True)

@@ -373,7 +373,8 @@ class World:
                 raise ScenarioError(f"{where}: sends messages, and its part said that it stands apart")
             emissions += sent
             if batch.refused:
-                reasons.update((int(places[i]), reason) for i, reason in batch.refused.items())
+                refused = batch.refused
+                reasons.update(zip(places[list(refused)].tolist(), refused.values(), strict=True))
         return Applied(acting, emissions, reasons)
 
     def end_rounds(self, exchanges: Mapping[str, Sequence[Exchange]]) -> list[tuple[int, Any]]:

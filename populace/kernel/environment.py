@@ -49,6 +49,7 @@ from populace.kernel.bus import (
 from populace.kernel.consulting import Consulting
 from populace.kernel.edge import Edge, pack_edge, packed_firings, packed_groups, told
 from populace.kernel.events import AskModel
+from populace.kernel.looks import Looks, gathered
 from populace.kernel.packing import pack_seen, pack_values
 from populace.kernel.pulling import Pulling
 from populace.kernel.reports import Reports, WorldDone
@@ -210,30 +211,31 @@ class Environment:
         self._check_attempt("what agents see was asked", attempt)
         return self.world.observe_columns(agents)
 
-    def look(self, looks: Sequence[Look], attempt: int = 0) -> bytes:
+    def look(self, looks: Sequence[Look] | Looks, attempt: int = 0) -> bytes:
         """The replies to these looks, in their order, packed (`read_values`). Raises StaleOrder as `observe` does."""
         self._check_attempt("a look was asked", attempt)
+        asked = looks if isinstance(looks, Looks) else gathered(looks)
         try:
-            return self._look(looks, copied=False)
+            return self._look(asked, copied=False)
         except TypeError:  # a part said that its answers are plain as they stand, and one holds what is not
-            return self._look(looks, copied=True)
+            return self._look(asked, copied=True)
 
-    def _look(self, looks: Sequence[Look], *, copied: bool) -> bytes:
-        by_query: dict[str, list[int]] = {}
-        for at, look in enumerate(looks):
-            by_query.setdefault(look.query, []).append(at)
+    def _look(self, looks: Looks, *, copied: bool) -> bytes:
         replies: list[tuple[bool, Any]] = [(True, None)] * len(looks)
         picked: list[tuple[Sequence[int], Picked]] = []
-        for query, rows in by_query.items():
-            asked = [looks[at] for at in rows]
-            values = self.world.look(query, [one.agent for one in asked], [one.args for one in asked], copied=copied)
+        queries = []
+        for query, places, args in looks.by_query():
+            queries.append(query)
+            rows = places.tolist()
+            values = self.world.look(query, looks.agents[places].tolist(), args, copied=copied)
             if isinstance(values, Picked):
                 picked.append((rows, values))
                 continue
             for at, value in zip(rows, values, strict=True):
                 failed = type(value) is LookFailed
                 replies[at] = (False, f"{query}: {value.reason}") if failed else (True, value)
-        return pack_values(f"an answer of {', '.join(by_query)}", replies, picked)
+        what = f"an answer of {', '.join(queries)}"
+        return pack_values(what, [] if len(picked) == len(queries) == 1 else replies, picked)
 
     def attend(self, shard: int, tick: int, due: NDArray[np.int32], attempt: int = 0) -> NDArray[np.int32]:
         """A shard's agents (sorted) that take a turn in a tick of rounds; gives those that are in any group.

@@ -9,19 +9,22 @@ import msgspec
 import numpy as np
 
 from populace.core.errors import ScenarioError
-from populace.env.picked import Picked
+from populace.env.picked import Column, Picked, Rows
 from populace.env.plain import unwritten
 
 _pack: Final = msgspec.msgpack.Encoder().encode  # half the time of msgpack's, and what it writes is the same
 _unpack: Final = msgspec.msgpack.Decoder().decode
-_Pick: TypeAlias = tuple[list[dict[str, Any]], bytes, bytes]
-"""What is packed of a `Picked`: its rows, and its places and ends as int32."""
+_Pick: TypeAlias = tuple[list[dict[str, Any]] | dict[str, tuple[Any, ...]], bytes, bytes]
+"""What is packed of a `Picked`: its rows, or columns of them, and its places and ends as int32."""
+_KINDS: Final = {"b": "|b1", "i": "<i8", "u": "<i8", "f": "<f8"}
 
 
 def pack_values(
     what: str, values: list[tuple[bool, Any]], picked: Sequence[tuple[Sequence[int], Picked]] = ()
 ) -> bytes:
     """Values, packed (`read_values`); those of `picked` at their places, whatever `values` has there.
+
+    Without `values` there is one of `picked`, which is all of them.
 
     Raises ScenarioError for numbers and texts that cannot be written.
     """
@@ -38,11 +41,31 @@ def pack_values(
 
 
 def _packed(picked: Picked) -> _Pick:
-    places = np.ascontiguousarray(picked.places, "<i4")
-    return picked.rows, places.tobytes(), picked.ends.astype("<i4").tobytes()
+    places, given = np.ascontiguousarray(picked.places, "<i4"), picked.rows
+    rows = {name: _column(one) for name, one in given.columns.items()} if isinstance(given, Rows) else given
+    return rows, places.tobytes(), picked.ends.astype("<i4").tobytes()
 
 
-def _picked(rows: list[dict[str, Any]], places: bytes, ends: bytes) -> list[list[dict[str, Any]]]:
+def _column(column: Column) -> tuple[Any, ...]:
+    """A list as it is; of an array its kind, its values and where it is masked."""
+    if isinstance(column, list):
+        return (column,)
+    kind = _KINDS[column.dtype.kind]
+    mask = np.ma.getmaskarray(column).tobytes() if isinstance(column, np.ma.MaskedArray) else b""
+    return kind, np.asarray(column).astype(kind).tobytes(), mask
+
+
+def _read_column(values: Any, data: bytes | None = None, mask: bytes = b"") -> Column:
+    if data is None:
+        return list(values)
+    column = np.frombuffer(data, values)
+    return np.ma.MaskedArray(column, np.frombuffer(mask, np.bool_)) if mask else column
+
+
+def _picked(
+    given: list[dict[str, Any]] | dict[str, tuple[Any, ...]], places: bytes, ends: bytes
+) -> list[list[dict[str, Any]]]:
+    rows = Rows({name: _read_column(*one) for name, one in given.items()}) if isinstance(given, dict) else given
     stops = np.frombuffer(ends, "<i4")
     width = len(places) // len(ends) if ends else 0
     return Picked(rows, np.frombuffer(places, "<i4").reshape(len(stops), width), stops).copied()
@@ -60,7 +83,7 @@ def pack_seen(agents: int, columns: Mapping[str, Sequence[Any]]) -> bytes:
     except (OverflowError, UnicodeError):
         for name, column in columns.items():
             try:
-                _pack(column.rows if isinstance(column, Picked) else column)
+                _pack(_packed(column) if isinstance(column, Picked) else column)
             except (OverflowError, UnicodeError) as error:
                 raise ScenarioError(f"what the parts show agents, {name!r}: {unwritten(error)}") from None
         raise
@@ -84,9 +107,9 @@ def read_values(packed: bytes) -> list[Any]:
     given, picked = _unpack(packed)
     values = [value if good else LookupError(value) for good, value in given]
     for places, pick in picked:
-        lists, at = _picked(*pick), np.frombuffer(places, "<i4").tolist()
-        if at == [*range(len(values))]:
-            return lists  # they are the only ones
-        for place, one in zip(at, lists, strict=True):
+        lists = _picked(*pick)
+        if not values:
+            return lists
+        for place, one in zip(np.frombuffer(places, "<i4").tolist(), lists, strict=True):
             values[place] = one
     return values

@@ -111,11 +111,9 @@ def test_kept_digests_are_those_of_the_whole_state_at_every_tick(ticks):
 
 
 def forget_likes(posts: Posts, liked: Any, agents: Any) -> Any:
-    for post, agent in zip(liked.tolist(), agents.tolist(), strict=True):
-        at = post % posts.keep
-        posts._likers[at] = {agent, *(posts._likers[at] or ())}
-        posts._columns["likes"][at] += 1
-    return np.ones(len(liked), np.bool_)
+    new = posts._likes.add_each(liked, agents)
+    np.add.at(posts._columns["likes"], liked[new] % posts.keep, 1)
+    return new
 
 
 @pytest.mark.parametrize("place", ["a like", "a drop", "an edge", "a field"])

@@ -209,11 +209,13 @@ def test_likes_go_with_the_post_that_is_dropped():
 
 def test_memory_is_bounded():
     world = opened(10, Feed(keep=50))
-    for _ in range(40):
+    for tick in range(40):
         world.resolve(acts(*((agent, "feed.post", {"text": f"post of {agent}"}) for agent in range(10))))
+        world.resolve(acts(*((agent, "feed.like", {"post": 10 * tick + 9}) for agent in range(10))))
     posts = world.feed.posts
     assert posts.written == 400
-    assert len(posts._texts) == len(posts._likers) == 50
+    assert len(posts._texts) == 50
+    assert len(posts._likes) == 50  # of the newest post of each of five ticks
     assert {len(column) for column in posts._columns.values()} == {50}
     assert [one["id"] for one in look(world, "feed.latest", n=50)] == list(range(399, 349, -1))
 
@@ -325,8 +327,8 @@ def test_nobody_can_change_what_another_is_shown(monkeypatch):
 def test_rows_that_hold_more_than_values_are_copied_whole():
     world = opened(2, Feed())
     world.resolve(acts((0, "feed.post", {"text": "a"})))
-    rows = world.feed.posts.rows
-    world.feed.posts.rows = lambda posts: [{**one, "tags": [[]]} for one in rows(posts)]
+    shown = world.feed.posts.shown
+    world.feed.posts.shown = lambda posts: {**shown(posts), "tags": [[[]] for _ in posts]}
     given = world.look("feed.latest", [0, 1], [{}, {}], copied=False)
     assert type(given) is list
     assert given[0][0]["tags"] is not given[1][0]["tags"]

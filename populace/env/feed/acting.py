@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from populace.core.draws import words
 from populace.env.feed.checking import Moderator
 from populace.env.feed.options import Community
-from populace.env.feed.part import Feed
+from populace.env.feed.part import Feed, posts_named
 from populace.env.feed.posts import NONE
 from populace.env.feed.records import BY_MODERATOR, UNKNOWN, Records
 from populace.env.part import Batch, action
@@ -252,8 +252,10 @@ class ActingFeed(Feed):
     @action
     def like(self, tick: int, batch: Batch) -> None:
         """`like(post=)`: like a post, once."""
+        originals = self.posts.originals(posts_named(batch, self.posts.oldest, self.posts.written))
+        liked = self.posts.liked(originals, batch.agents)
         for i, agent, _, original, _ in self._reacting(tick, batch):
-            if self.posts.like(original, agent):
+            if not liked[i] and self.posts.like(original, agent):
                 self._engaged("likes", original)
                 self._learn(agent, original)
                 self._spend(agent)

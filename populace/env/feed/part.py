@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from populace.core.errors import ScenarioError
 from populace.env.feed.posts import NONE, Posts
-from populace.env.feed.timeline import newest_of_followed
+from populace.env.feed.timeline import distinct_posts, newest_of_followed
 from populace.env.network.part import Network
+from populace.env.packed import of_each
 from populace.env.part import Batch, Opening, Part, action, as_it_stands, query
-from populace.env.picked import Picked
+from populace.env.picked import Column, Picked, Rows
 from populace.env.wholes import check_whole
 
 View = Literal["latest", "from_followed", "popular"]
@@ -110,7 +111,7 @@ class Feed(Part):
             return {}
         posts = self.posts
         first, last = max(posts.oldest, posts.written + more - posts.keep), posts.written + more
-        named = _posts_named(acts["like"], posts.oldest, last)
+        named = posts_named(acts["like"], posts.oldest, last)
         new = named >= posts.written
         originals = posts.originals(np.where(new, NONE, named))
         stand = ~_within(named, posts.oldest, first) & ~_within(originals, posts.oldest, first)
@@ -128,10 +129,12 @@ class Feed(Part):
         texts: list[str] = []
         parents: list[int] = []
         for i, (agent, args) in enumerate(zip(batch.agents.tolist(), batch.args, strict=True)):
-            if reason := self._unfit(args, len(texts)):
-                batch.refuse(i, reason)
-                continue
-            text, parent = args["text"], args.get("reply_to")
+            text, parent = args.get("text"), None
+            if len(args) > 1 or type(text) is not str or len(text) > self.text_chars or not text or text.isspace():
+                if reason := self._unfit(args, len(texts)):
+                    batch.refuse(i, reason)
+                    continue
+                text, parent = args["text"], args.get("reply_to")
             if self.notify and parent is not None:
                 author = self.posts.author_of(parent) if parent < first else authors[parent - first]
                 if author != agent:
@@ -169,13 +172,14 @@ class Feed(Part):
     @action
     def like(self, tick: int, batch: Batch) -> None:
         """`like(post=)`: like a post, once."""
-        originals = self.posts.originals(_posts_named(batch, self.posts.oldest, self.posts.written))
+        originals = self.posts.originals(posts_named(batch, self.posts.oldest, self.posts.written))
         for i in np.flatnonzero(originals < self.posts.oldest).tolist():
             batch.refuse(i, "unknown_post" if _names_post(batch.args[i]) else "bad_arguments")
         rows = np.flatnonzero(originals >= self.posts.oldest)
         new = self.posts.like_each(originals[rows], batch.agents[rows])
-        for i in rows[~new].tolist():
-            batch.refuse(i, "already_liked")
+        again = np.zeros(len(batch), np.bool_)
+        again[rows[~new]] = True
+        batch.refuse_all(again, "already_liked")
         self._popular = None
 
     def _named(self, batch: Batch) -> Iterable[tuple[int, int | None]]:
@@ -206,7 +210,7 @@ class Feed(Part):
     def latest(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> Sequence[list[dict[str, Any]]]:
         """`latest(n=show)`: the newest posts of all, newest first."""
         counts = self._counts(args)
-        return self._first(self.posts.newest(max(counts, default=0)), counts)
+        return self._first(self.posts.newest(int(counts.max(initial=0))), counts)
 
     @query
     @as_it_stands
@@ -215,12 +219,12 @@ class Feed(Part):
         counts = self._counts(args)
         if self._popular is None:
             self._popular = self.posts.by_score()
-        return self._first(self._popular[: max(counts, default=0)], counts)
+        return self._first(self._popular[: int(counts.max(initial=0))], counts)
 
-    def _first(self, posts: NDArray[np.int64], counts: Sequence[int]) -> Picked:
+    def _first(self, posts: NDArray[np.int64], counts: NDArray[np.int64]) -> Picked:
         """The first ones of these posts, so many for each."""
         places = np.broadcast_to(np.arange(len(posts)), (len(counts), len(posts)))
-        return Picked(self._shown(posts), places, np.minimum(len(posts), np.array(counts, np.int64)))
+        return Picked(Rows(self._columns(posts)), places, np.minimum(len(posts), counts))
 
     @query
     @as_it_stands
@@ -228,15 +232,14 @@ class Feed(Part):
         """`from_followed(n=show)`: the newest posts and reposts of those whom the agent follows, newest first."""
         counts = self._counts(args)
         network = self._network()
-        found = newest_of_followed(self.posts, network.out, np.asarray(agents, dtype=np.int64), max(counts, default=0))
+        found = newest_of_followed(self.posts, network.out, np.asarray(agents, np.int64), int(counts.max(initial=0)))
         return self._lists(found, counts)
 
-    def _lists(self, found: NDArray[np.int64], counts: Sequence[int]) -> Picked:
+    def _lists(self, found: NDArray[np.int64], counts: NDArray[np.int64]) -> Picked:
         """Posts by line, of which NONE stand last: the first ones, so many of each line."""
-        ids, places = np.unique(found, return_inverse=True)
-        first = int(np.searchsorted(ids, 0))
-        ends = np.minimum((found != NONE).sum(axis=1), np.array(counts, np.int64))
-        return Picked(self._shown(ids[first:]), np.reshape(places, found.shape) - first, ends)
+        ids, places = distinct_posts(found)
+        ends = np.minimum((found != NONE).sum(axis=1), counts)
+        return Picked(Rows(self._columns(ids)), places, ends)
 
     @query
     @as_it_stands
@@ -271,13 +274,9 @@ class Feed(Part):
             raise ValueError(f"there is no post {post!r}, or it is kept no longer")
         return post, n
 
-    def _counts(self, args: Sequence[dict[str, Any]]) -> list[int]:
+    def _counts(self, args: Sequence[dict[str, Any]]) -> NDArray[np.int64]:
         """How many posts are asked for, by each of these arguments of a query."""
-        most = self.keep
-        return [
-            n if type(n := one.get("n")) is int and len(one) == 1 and 1 <= n <= most else self._count(**one)
-            for one in args
-        ]
+        return of_each(args, lambda one: self._count(**one))
 
     def _count(self, /, *, n: Any = None, **rest: Any) -> int:
         n = self.show if n is None else n
@@ -290,7 +289,11 @@ class Feed(Part):
         self.posts.grow(len(ids))
 
     def _shown(self, posts: NDArray[np.int64] | Sequence[int]) -> list[dict[str, Any]]:
-        return self.posts.rows(np.asarray(posts, dtype=np.int64))
+        return Rows(self._columns(np.asarray(posts, dtype=np.int64))).listed()
+
+    def _columns(self, posts: NDArray[np.int64]) -> dict[str, Column]:
+        """What is shown of these posts, in columns."""
+        return self.posts.shown(posts)
 
     def digest(self) -> bytes:
         """The posts' digest, kept as they change."""
@@ -315,7 +318,7 @@ def _names_post(args: Mapping[str, Any]) -> bool:
     return len(args) == 1 and type(args.get("post")) is int
 
 
-def _posts_named(batch: Batch, first: int, end: int) -> NDArray[np.int64]:
+def posts_named(batch: Batch, first: int, end: int) -> NDArray[np.int64]:
     """The post that each of these names, of those from `first` to before `end`; NONE for others and for no post."""
     if batch.in_columns() == frozenset({"post"}) and (posts := batch.column("post")).dtype.kind == "i":
         return np.where(_within(posts, first, end), posts, NONE)

@@ -23,12 +23,13 @@ from populace.env.feed.options import (
     check_communities,
     check_setting,
 )
-from populace.env.feed.posts import NONE
+from populace.env.feed.posts import NONE, unless_none
 from populace.env.feed.ranking import Ranking
 from populace.env.feed.recommenders import READY, Recommender, Score
 from populace.env.feed.records import KINDS, LABELS, Records
 from populace.env.network.part import Network
 from populace.env.part import Opening, as_it_stands, query, signal
+from populace.env.picked import Column
 
 
 class Platform(ActingFeed):
@@ -201,20 +202,21 @@ class Platform(ActingFeed):
         if self.sees == "nothing":
             return None
         budgets = self.budgets(agents)
-        counts = [self.show] * len(agents) if budgets is None else [min(self.show, max(0, one)) for one in budgets]
+        most = np.full(len(agents), self.show, np.int64)
+        counts = most if budgets is None else np.clip(np.array(budgets, np.int64), 0, most)
         return {"shown": self._lines(self.sees, agents, counts)}
 
     def _lines(
-        self, by: str, agents: Sequence[int] | NDArray[np.integer], counts: list[int]
+        self, by: str, agents: Sequence[int] | NDArray[np.integer], counts: NDArray[np.int64]
     ) -> Sequence[list[dict[str, Any]]]:
-        n = max(counts, default=0)
+        n = int(counts.max(initial=0))
         found = self.ranked(by, np.asarray(agents, np.int64), n) if n else np.empty((len(counts), 0), np.int64)
         return self._lists(found, counts)
 
     def _counted(
         self, by: str, agents: Sequence[int], args: Sequence[dict[str, Any]]
     ) -> Sequence[list[dict[str, Any]]]:
-        return self._lines(by, agents, [self._count(**one) for one in args])
+        return self._lines(by, agents, self._counts(args))
 
     @query
     def ranked_by(self, agents: Sequence[int], args: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -316,17 +318,18 @@ class Platform(ActingFeed):
         by_muted = np.isin(np.stack([self.posts.column(name, ids) for name in names]), muted).any(axis=0)
         return ids[~self.ranking().hidden(ids) & ~by_muted]
 
-    def _shown(self, posts: NDArray[np.int64] | Sequence[int]) -> list[dict[str, Any]]:
-        ids = np.asarray(posts, np.int64)
-        original = self.posts.column("original", ids)
-        of = np.where(original >= self.posts.oldest, original, ids)
-        columns = [self.records.of_posts(name, at).tolist() for name, at in _columns(ids, of)]
-        names = [None if one == NONE else self.communities[one].name for one in columns[2]]
-        rows = self.posts.rows(ids)
-        for row, comments, hop, community, quote, label in zip(rows, *columns[:2], names, *columns[3:], strict=True):
-            row["comments"], row["hop"], row["community"] = comments, hop, community
-            row["quote_of"], row["label"] = None if quote == NONE else quote, LABELS[label]
-        return rows
+    def _columns(self, posts: NDArray[np.int64]) -> dict[str, Column]:
+        original = self.posts.column("original", posts)
+        of = np.where(original >= self.posts.oldest, original, posts)
+        community, label = self.records.of_posts("community", of), self.records.of_posts("label", posts)
+        return {
+            **super()._columns(posts),
+            "comments": self.records.of_posts("comments", of),
+            "hop": self.records.of_posts("hop", posts),
+            "community": [None if one == NONE else self.communities[one].name for one in community.tolist()],
+            "quote_of": unless_none(self.records.of_posts("quote", of)),
+            "label": [LABELS[one] for one in label.tolist()],
+        }
 
     def advance(self, tick: int) -> Iterable[tuple[int, Any]]:
         """Take posts down, check and label; where `notify`, authors are told what was labelled."""
@@ -399,8 +402,3 @@ class Platform(ActingFeed):
         self.records.restore(state["platform"])
         self._moderator = Moderator(self, self.posts, self.records, self._seed)
         self._next_tick()
-
-
-def _columns(ids: NDArray[np.int64], of: NDArray[np.int64]) -> list[tuple[str, NDArray[np.int64]]]:
-    """Which columns are shown of a post, and of which row: its original's, or its own."""
-    return [("comments", of), ("hop", ids), ("community", of), ("quote", of), ("label", ids)]

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.env.digest import RowDigests, join_digests
+from populace.env.feed.likes import Likes
+from populace.env.picked import Column, Rows
 
 NONE: Final = -1
 """Stands for no post, and for no author."""
@@ -24,6 +26,7 @@ _COLUMNS: Final = {
     "previous": np.int64,
 }
 
+_NOBODY: Final = np.empty(0, np.int64)
 _COUNTED: Final = ("likes", "reposts")
 _POSTED: Final = tuple(name for name in _COLUMNS if name not in _COUNTED)
 
@@ -46,15 +49,20 @@ class _Digests:
         self.written: list[int] = []
         self.reposted: list[int] = []
         self.authors: list[int] = []
-        self.liked: list[int] = []
-        self.likers: list[int] = []
-        self.unliked: list[int] = []
-        self.unlikers: list[int] = []
+        self.liked: list[NDArray[np.int64]] = [_NOBODY]
+        self.likers: list[NDArray[np.integer]] = [_NOBODY]
+        self.unliked: list[NDArray[np.int64]] = [_NOBODY]
+        self.unlikers: list[NDArray[np.int64]] = [_NOBODY]
 
-    def drop_likes(self, post: int, likers: set[int]) -> None:
-        """A post that is liked is dropped."""
-        self.unliked += [post] * len(likers)
-        self.unlikers += likers
+    def add_likes(self, posts: NDArray[np.int64], likers: NDArray[np.integer]) -> None:
+        """These posts are liked, by one agent each."""
+        self.liked.append(posts)
+        self.likers.append(likers)
+
+    def drop_likes(self, posts: NDArray[np.int64], likers: NDArray[np.int64]) -> None:
+        """These likes are dropped with their posts."""
+        self.unliked.append(posts)
+        self.unlikers.append(likers)
 
     def distinct(self, slots: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
         """Which of these slots, out of so many, are there for the last time."""
@@ -67,6 +75,11 @@ class _Digests:
 
     def all(self) -> list[bytes]:
         return [table.digest() for table in (self.posts, self.counts, self.likes, self.last)]
+
+
+def unless_none(column: NDArray[np.integer]) -> NDArray[Any]:
+    """The column with NONE masked."""
+    return np.ma.MaskedArray(column, column == NONE)
 
 
 class Posts:
@@ -83,7 +96,9 @@ class Posts:
         """Each agent's newest post."""
         self._columns = {name: np.zeros(0, dtype=dtype) for name, dtype in _COLUMNS.items()}
         self._texts: list[str] = []
-        self._likers: list[set[int] | None] = []
+        self._likes = Likes()
+        self._liked: list[tuple[int, int]] = []
+        """Likes that came one by one since the digest was taken."""
         self._digests: _Digests | None = None
 
     @property
@@ -117,7 +132,8 @@ class Posts:
         """Append a post, dropping the oldest one when the ring is full; gives its id."""
         post = self.written
         self._grow(min(post + 1, self.keep))
-        at = self._put(post, text)
+        at = post % self.keep
+        self._texts[at : at + 1] = [text]
         if self._digests is not None:
             self._digests.written.append(post)
             self._digests.authors.append(author)
@@ -126,37 +142,40 @@ class Posts:
             column[at] = value
         self.last[author] = post
         self.written += 1
+        if at == 0:
+            self._drop_likes()
         return post
 
     def extend(self, authors: Sequence[int], tick: int, texts: Sequence[str], parents: Sequence[int]) -> None:
         """`add` posts of a tick, none of them a repost, one after another."""
-        posts = range(self.written, self.written + len(texts))
-        slots, before, last = [], [], self.last
-        self._grow(min(posts.stop, self.keep))
-        for post, author, text in zip(posts, authors, texts, strict=True):
-            slots.append(self._put(post, text))
-            before.append(last[author])
-            last[author] = post
-        values = (authors, tick, parents, NONE, NONE, 0, 0, before)
+        posts = np.arange(self.written, self.written + len(texts))
+        slots, who = posts % self.keep, np.asarray(authors, np.int64)
+        before = self.last[who]
+        order = np.argsort(who, kind="stable")
+        again = np.flatnonzero(who[order][1:] == who[order][:-1])
+        before[order[again + 1]] = posts[order[again]]
+        self.last[who] = posts  # of an author's several the last one stays
+        self._grow(min(self.written + len(texts), self.keep))
+        start = 0
+        while start < len(texts):
+            at = int(slots[start])
+            some = texts[start : start + self.keep - at]
+            self._texts[at : at + len(some)] = some
+            start += len(some)
+        values = (who, tick, parents, NONE, NONE, 0, 0, before)
         for column, value in zip(self._columns.values(), values, strict=True):
             column[slots] = value  # of two that share a slot the last one stands there
         if self._digests is not None:
-            self._digests.written += posts
+            self._digests.written += posts.tolist()
             self._digests.authors += authors
-        self.written = posts.stop
+        self.written += len(texts)
+        self._drop_likes()
 
-    def _put(self, post: int, text: str) -> int:
-        """Put the next post's text where it stands, in place of the one that the full ring drops; gives the place."""
-        at = post % self.keep
-        if at == len(self._texts):
-            self._texts.append(text)
-            self._likers.append(None)
-        else:
-            if self._digests is not None and (likers := self._likers[at]):
-                self._digests.drop_likes(post - self.keep, likers)
-            self._texts[at] = text
-            self._likers[at] = None
-        return at
+    def _drop_likes(self) -> None:
+        """Forget who likes posts that are kept no longer."""
+        dropped = self._likes.drop(self.oldest)
+        if self._digests is not None:
+            self._digests.drop_likes(*dropped)
 
     def grow(self, agents: int) -> None:
         """So many agents more, who have posted nothing."""
@@ -197,36 +216,25 @@ class Posts:
         if self._digests is not None:
             self._digests.reposted.append(post)
 
+    def liked(self, posts: NDArray[np.int64], agents: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which of these posts each agent likes already; NONE is liked by nobody."""
+        return self._likes.there(posts, agents)
+
     def like(self, post: int, agent: int) -> bool:
-        """Count a like of a kept post; False, and no like, when the agent likes it already."""
-        likers = self._likers[post % self.keep]
-        if likers is None:
-            likers = self._likers[post % self.keep] = set()
-        elif agent in likers:
+        """Count a like of a kept post that was none when `liked` was asked; False, and no like, where it came since."""
+        if not self._likes.add(post, agent):
             return False
-        likers.add(agent)
         self._columns["likes"][post % self.keep] += 1
         if self._digests is not None:
-            self._digests.liked.append(post)
-            self._digests.likers.append(agent)
+            self._liked.append((post, agent))
         return True
 
     def like_each(self, posts: NDArray[np.int64], agents: NDArray[np.integer]) -> NDArray[np.bool_]:
         """`like`, for each of these kept posts and agents, one after another: which likes are new."""
-        likers, new = self._likers, np.ones(len(posts), np.bool_)
-        slots = posts % self.keep
-        for row, (at, agent) in enumerate(zip(slots.tolist(), agents.tolist(), strict=True)):
-            liking = likers[at]
-            if liking is None:
-                likers[at] = {agent}
-            elif agent in liking:
-                new[row] = False
-            else:
-                liking.add(agent)
-        np.add.at(self._columns["likes"], slots[new], 1)
+        new = self._likes.add_each(posts, agents)
+        np.add.at(self._columns["likes"], posts[new] % self.keep, 1)
         if self._digests is not None:
-            self._digests.liked += posts[new].tolist()
-            self._digests.likers += agents[new].tolist()
+            self._digests.add_likes(posts[new], agents[new])
         return new
 
     def newest(self, n: int) -> NDArray[np.int64]:
@@ -256,23 +264,23 @@ class Posts:
 
     def rows(self, posts: NDArray[np.int64]) -> list[dict[str, Any]]:
         """Kept posts as plain data, in the order given."""
-        parts = [self.column(name, posts).tolist() for name in list(_COLUMNS)[:7]]
-        return [
-            {
-                "id": post,
-                "author": author,
-                "tick": tick,
-                "text": self._texts[post % self.keep],
-                "likes": likes,
-                "reposts": reposts,
-                "reply_to": None if parent == NONE else parent,
-                "repost_of": None if original == NONE else original,
-                "original_author": None if original_author == NONE else original_author,
-            }
-            for post, author, tick, parent, original, original_author, likes, reposts in zip(
-                posts.tolist(), *parts, strict=True
-            )
-        ]
+        return Rows(self.shown(posts)).listed()
+
+    def shown(self, posts: NDArray[np.int64]) -> dict[str, Column]:
+        """What is shown of kept posts, in columns, masked where there is NONE."""
+        slots = posts % self.keep
+        of = {name: column[slots] for name, column in self._columns.items()}
+        return {
+            "id": posts,
+            "author": of["author"],
+            "tick": of["tick"],
+            "text": [self._texts[at] for at in slots.tolist()],
+            "likes": of["likes"],
+            "reposts": of["reposts"],
+            "reply_to": unless_none(of["parent"]),
+            "repost_of": unless_none(of["original"]),
+            "original_author": unless_none(of["original_author"]),
+        }
 
     def digest(self) -> bytes:
         """16 bytes over all that `state` gives. The first takes all rows; from then on only what was touched."""
@@ -282,18 +290,20 @@ class Posts:
             digests.written = self.ids().tolist()
             everyone = np.arange(len(self.last))
             digests.last.put(everyone, everyone, self.last)
-            for post in digests.written:
-                likers = self._likers[post % self.keep] or ()
-                digests.liked += [post] * len(likers)
-                digests.likers += likers
+            self._likes.drop(self.oldest)
+            digests.add_likes(*self._likes.pairs())
+            self._liked = []
         self._take_touched(digests)
         return join_digests(self.keep, self.written, *digests.all())
 
     def _take_touched(self, digests: _Digests) -> None:
         """Old rows out of the digests, new ones in."""
-        written, liked, reposted = (
-            np.array(ids, dtype=np.int64) for ids in (digests.written, digests.liked, digests.reposted)
-        )
+        self._drop_likes()
+        if self._liked:
+            digests.add_likes(*np.array(self._liked, np.int64).T)
+            self._liked = []
+        written, reposted = (np.array(ids, dtype=np.int64) for ids in (digests.written, digests.reposted))
+        liked = np.concatenate(digests.liked)
         kept = written[written >= self.oldest]
         slots = kept % self.keep
         texts = np.array([self._texts[at] for at in slots.tolist()], dtype=object)
@@ -307,22 +317,20 @@ class Posts:
         posting = set(digests.authors)
         authors = np.fromiter(posting, dtype=np.int64, count=len(posting))
         digests.last.put(authors, authors, self.last[authors])
-        digests.likes.add(liked, np.array(digests.likers, dtype=np.int64))
-        digests.likes.remove(np.array(digests.unliked, dtype=np.int64), np.array(digests.unlikers, dtype=np.int64))
+        digests.likes.add(liked, np.concatenate(digests.likers))
+        digests.likes.remove(np.concatenate(digests.unliked), np.concatenate(digests.unlikers))
         digests.forget_touched()
 
     def state(self) -> dict[str, Any]:
         """The kept posts, oldest first, and who likes them, as (post, agent) pairs in order."""
         posts = self.ids()
-        slots = (posts % self.keep).tolist()
-        pairs = zip(posts.tolist(), slots, strict=True)
-        likes = [(post, liker) for post, at in pairs for liker in sorted(self._likers[at] or ())]
+        self._drop_likes()
         return {
             "keep": self.keep,
             "written": self.written,
             "columns": {name: self.column(name, posts) for name in _COLUMNS},
-            "texts": [self._texts[at] for at in slots],
-            "likes": np.array(likes, dtype=np.int64).reshape(-1, 2),
+            "texts": [self._texts[at] for at in (posts % self.keep).tolist()],
+            "likes": np.stack(self._likes.pairs(), axis=1),
             "last": self.last.copy(),
         }
 
@@ -337,12 +345,6 @@ class Posts:
         for name, column in self._columns.items():
             column[slots] = state["columns"][name]
         self._texts = [""] * size
-        self._likers = [None] * size
         for at, text in zip(slots.tolist(), state["texts"], strict=True):
             self._texts[at] = text
-        for post, liker in np.asarray(state["likes"]).tolist():
-            at = post % self.keep
-            likers = self._likers[at]
-            if likers is None:
-                likers = self._likers[at] = set()
-            likers.add(liker)
+        self._likes, self._liked = Likes(*np.asarray(state["likes"], np.int64).reshape(-1, 2).T), []

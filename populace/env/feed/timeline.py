@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,28 @@ from numpy.typing import NDArray
 from populace.env.feed.posts import NONE, Posts
 from populace.env.network.csr import Csr
 
+_SPAN: Final = 8
+"""Up to how many times as many ids as are found are marked one by one."""
+
 Skip = Callable[[NDArray[np.int64], NDArray[np.int32]], NDArray[np.bool_]]
+
+
+def distinct_posts(found: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The posts that are found, each once, ascending, and the place of each of `found` among them; -1 where NONE."""
+    last = int(found.max(initial=NONE))
+    first = int(np.where(found == NONE, last, found).min(initial=last))
+    if last - first > _SPAN * found.size:
+        ids, places = np.unique(found, return_inverse=True)
+        nothing = int(np.searchsorted(ids, 0))
+        return ids[nothing:], np.reshape(places, found.shape) - nothing
+    # Ids that lie together are marked and counted, which is several times faster than a sort of all of them.
+    there = np.zeros(last - first + 2, np.bool_)
+    at = np.where(found == NONE, last + 1, found) - first
+    there[at] = True
+    there[-1] = False
+    place = np.cumsum(there) - 1
+    place[-1] = NONE
+    return np.flatnonzero(there) + first, place[at]
 
 
 def newest_of_followed(
