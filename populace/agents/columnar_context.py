@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from populace.agents.archetypes import Answers, ArchetypeAsk, archetype_ask
 from populace.agents.context import UNKNOWN, Scope
-from populace.core.draws import words
+from populace.core.draws import column, integers, words
 from populace.core.errors import BadAction, BadAsk, BadMessage
 from populace.env.acts import Acts
 
 _pack: Final = msgpack.Packer(autoreset=True).pack
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder().decode
-_UNIT: Final = 2.0**-53
 _SCALARS: Final = (bool, int, float, str, type(None))
 _INT32_MAX: Final = 2**31 - 1
 
@@ -87,15 +86,19 @@ class ColumnStream:
         self._ids = ids
         self._drawn = 0
 
-    def words(self) -> NDArray[np.uint64]:
-        """64 random bits each."""
+    def _next(self) -> str:
+        """The purpose of the next draws."""
         purpose = f"{self._purpose}/{self._drawn}" if self._drawn else self._purpose
         self._drawn += 1
-        return words(*self._key, purpose, self._ids)
+        return purpose
+
+    def words(self) -> NDArray[np.uint64]:
+        """64 random bits each."""
+        return words(*self._key, self._next(), self._ids)
 
     def random(self) -> NDArray[np.float64]:
         """A float in [0, 1) each."""
-        return (self.words() >> np.uint64(11)).astype(np.float64) * _UNIT
+        return column(*self._key, self._next(), self._ids)
 
     def uniform(self, low: Any, high: Any) -> NDArray[np.float64]:
         """A float between `low` and `high` each; these are numbers, or columns."""
@@ -105,6 +108,8 @@ class ColumnStream:
         """An integer in [0, n) each, for a number or a column of at least 1; alike to within n * 2**-53."""
         if np.min(n) < 1:
             raise ValueError(f"integer(n) needs n of at least 1, got {np.min(n)}")
+        if type(n) is int and n < 2**63:
+            return integers(*self._key, self._next(), self._ids, n)
         return np.asarray(np.minimum((self.random() * n).astype(np.int64), np.subtract(n, 1)), np.int64)
 
     def bernoulli(self, p: Any) -> NDArray[np.bool_]:
@@ -152,6 +157,8 @@ class ColumnarContext:
         self._scope = scope
         self._streams: dict[str, ColumnStream] = {}
         self._made: NDArray[np.int32] | None = None
+        self._first: Rows | None = None
+        """Whose first messages or actions are not counted in `_made` yet, since nobody may make another."""
         self._of = of
         self._asked: dict[str, NDArray[np.int32]] = {}
         """By purpose, how often each has asked."""
@@ -349,6 +356,12 @@ class ColumnarContext:
         made = self._made
         if made is None:
             made = self._made = np.zeros(len(self.ids), np.int32)
+            if rows is not None and (rows[1:] > rows[:-1]).all() and self._scope.sends_per_turn > 0:
+                self._first = rows
+                return self.ids[rows], np.zeros(len(rows), np.int32)
+        elif self._first is not None:
+            made[self._first] = 1
+            self._first = None
         if rows is None:
             nth = made.copy()
             made += 1

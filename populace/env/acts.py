@@ -95,22 +95,21 @@ def in_columns(actions: Sequence[Action]) -> Acting:
 
 
 class Acting(Sequence[Action]):
-    """A tick's actions: `single` ones first, then those in columns, each at its place.
-
-    `order` are the places in the order in which they act on their part.
-    """
+    """A tick's actions: `single` ones first, then those in columns, each at its place."""
 
     def __init__(self, single: Singles | Sequence[Action], whole: Sequence[Acts]) -> None:
         self.single: Singles = single if isinstance(single, Singles) else in_columns(single).single
         self.whole = whole
         first = self.single
-        self.agents: Int32 = np.concatenate([first.agents, *(one.agents for one in whole)]) if whole else first.agents
-        self.nth: Int32 = np.concatenate([first.nth, *(one.nth for one in whole)]) if whole else first.nth
+        self.agents: Int32 = _joined([first.agents, *(one.agents for one in whole)])
+        self.nth: Int32 = _joined([first.nth, *(one.nth for one in whole)])
         self.starts = np.cumsum([len(first), *(len(one) for one in whole)])
-        self.order: NDArray[np.intp] = np.arange(len(self.agents))
+        self._order: NDArray[np.intp] | None = None
+        self._stand = True
+        """Whether they act in the order in which they stand."""
         known = {kind: at for at, kind in enumerate(first.kinds)}
         blocks = [np.full(len(one), known.setdefault(one.kind, len(known)), np.int32) for one in whole]
-        self.codes: Int32 = np.concatenate([first.codes, *blocks]) if whole else first.codes
+        self.codes: Int32 = _joined([first.codes, *blocks])
         """Of each action, the place of its kind among `kinds`."""
         self.kinds = list(known)
 
@@ -129,13 +128,32 @@ class Acting(Sequence[Action]):
         kind, args = self.kinds[int(self.codes[at])], self.args_of(np.array([at]))[0]
         return Action(int(self.agents[at]), int(self.nth[at]), kind, args)
 
-    def taken(self, kinds: frozenset[str]) -> NDArray[np.bool_]:
-        """Which actions are of one of these kinds."""
-        taken: NDArray[np.bool_] = np.array([kind in kinds for kind in self.kinds], np.bool_)[self.codes]
-        return taken
+    @property
+    def order(self) -> NDArray[np.intp]:
+        """The places in the order in which they act on their part: as they stand, unless it was set."""
+        if self._order is None:
+            self._order = np.arange(len(self.agents))
+        return self._order
+
+    @order.setter
+    def order(self, places: NDArray[np.intp]) -> None:
+        self._order, self._stand = places, False
+
+    def all_stand(self, places: NDArray[np.intp]) -> bool:
+        """Whether these places are known to be all there are, as they stand."""
+        return self._stand and places is self._order
+
+    def unknown(self, kinds: frozenset[str]) -> list[int]:
+        """The places of actions of none of these kinds."""
+        if kinds.issuperset(self.kinds):
+            return []
+        return np.flatnonzero(np.array([kind not in kinds for kind in self.kinds], np.bool_)[self.codes]).tolist()
 
     def runs(self, places: NDArray[np.intp]) -> Iterator[tuple[NDArray[np.intp], Batch]]:
         """Of actions at these places the consecutive ones of one kind: their places, and a batch of them."""
+        if len(self.kinds) == 1 and len(places):
+            yield places, self.batch(places)
+            return
         edges = [*np.flatnonzero(np.diff(self.codes[places], prepend=-1)).tolist(), len(places)]
         for begin, end in pairwise(edges):
             yield places[begin:end], self.batch(places[begin:end])
@@ -172,7 +190,8 @@ class Acting(Sequence[Action]):
             start, acts = blocks[0]
             if name not in acts.columns:
                 return np.full(len(places), acts.same[name])
-            return acts.columns[name][places - start]
+            column = acts.columns[name]
+            return column.copy() if self.all_stand(places) else column[places - start]
         block = np.searchsorted(self.starts, places, side="right") - 1
         found: list[tuple[NDArray[np.intp], NDArray[Any]]] = []
         for at in np.unique(block).tolist():
@@ -217,6 +236,12 @@ class Acting(Sequence[Action]):
         return args
 
 
+def _joined(columns: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Columns one after another; the one that is not empty itself, where there is one."""
+    some = [column for column in columns if len(column)] or columns[:1]
+    return some[0] if len(some) == 1 else np.concatenate(some)
+
+
 def _types_of(acts: Acts) -> dict[str, str]:
     """The types of arguments by name, as NumPy's kinds: 'i', 'f', 'b', 'U', ..."""
     return {name: np.asarray(one).dtype.kind for name, one in (*acts.columns.items(), *acts.same.items())}
@@ -228,7 +253,7 @@ class _Columns(Batch):
     __slots__ = ("_acting", "_places", "_read")
 
     def __init__(self, acting: Acting, places: NDArray[np.intp]) -> None:
-        super().__init__(acting.agents[places], None)
+        super().__init__(acting.agents.copy() if acting.all_stand(places) else acting.agents[places], None)
         self._acting, self._places = acting, places
         self._read: dict[str, NDArray[Any]] | bool | None = False
         """The arguments that came packed, as columns; None where they are none, False as long as nobody has asked."""

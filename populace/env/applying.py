@@ -47,9 +47,9 @@ def batches(parts: Mapping[str, Part], tick: int, known: frozenset[str], actions
     number = {name: at for at, name in enumerate(parts)}
     of_kind = [number[kind.partition(".")[0]] if kind in known else len(number) for kind in actions.kinds]
     order = actions.order
-    of = np.array(of_kind, np.intp)[actions.codes[order]]
+    of = np.array(of_kind, np.intp)[actions.codes[order]] if len(of_kind) > 1 else None
     for at in sorted({*of_kind} - {len(number)}):
-        part, own = list(parts.values())[at], order if len(actions.kinds) == 1 else order[of == at]
+        part, own = list(parts.values())[at], order if of is None else order[of == at]
         last: list[Taken] = []
         if type(part).apart is not Part.apart:
             own, last = _set_apart(part, tick, actions, own)

@@ -66,9 +66,12 @@ class RowDigests:
         for start in range(0, len(places), _CHUNK):
             part = slice(start, start + _CHUNK)
             at = places[part]
-            new, old = self.rows(index[part], *(one[part] for one in values)), _lanes(self._places.take(at))
-            self._total += new.sum(axis=1, dtype=np.uint64) - old.sum(axis=1, dtype=np.uint64)
-            self._places[at] = np.ascontiguousarray(new.T).view(_ROW)[:, 0]
+            new, old = self.rows(index[part], *(one[part] for one in values)), self._places.take(at).view(np.uint64)
+            gone = [old[lane::2].sum(dtype=np.uint64) for lane in range(2)]
+            self._total += new.sum(axis=1, dtype=np.uint64) - np.array(gone, np.uint64)
+            pairs = np.empty((len(at), 2), np.uint64)
+            pairs[:, 0], pairs[:, 1] = new
+            self._places[at] = pairs.view(_ROW)[:, 0]
 
     def clear(self, places: NDArray[np.integer]) -> None:
         """At these (different) places stands nothing any more."""

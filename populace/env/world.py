@@ -359,8 +359,7 @@ class World:
         assert self._opening is not None
         self._turnover = Turnover(self.roster, self._opening.newborn or self._columns.newborn)
         acting = in_columns(actions)
-        unknown = np.flatnonzero(~acting.taken(self.actions)).tolist()
-        reasons: dict[int, str] = dict.fromkeys(unknown, "unknown_action")
+        reasons: dict[int, str] = dict.fromkeys(acting.unknown(self.actions), "unknown_action")
         emissions: list[tuple[int, Any]] = []
         for kind, places, batch, apart in batches(self.parts, self.tick, self.actions, acting):
             where, handler = OfAction(kind, batch), getattr(self.parts[kind.partition(".")[0]], kind.partition(".")[2])

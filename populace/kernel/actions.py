@@ -8,7 +8,6 @@ from typing import Final
 
 import msgpack
 import numpy as np
-from numpy.typing import NDArray
 
 from populace.core.draws import Draws
 from populace.env.acts import Acting, Singles
@@ -50,18 +49,20 @@ def _kind_at(body: bytes, start: int) -> tuple[str, bytes]:
     return kind, body[start : start + reader.tell()]
 
 
-def fairly(draw: Draws, actions: Acting, unordered: frozenset[str] = frozenset()) -> NDArray[np.intp]:
-    """The places of a tick's actions by part and, on each, in the fair order; `draw` are the world's of the tick.
+def put_in_order(draw: Draws, actions: Acting, unordered: frozenset[str] = frozenset()) -> None:
+    """Have a tick's actions act by part and, on each, in the fair order; `draw` are the world's of the tick.
 
     A part on which there are actions of one kind only, which is one of `unordered`, has them in the order (agent, nth).
     """
+    if len(actions.kinds) == 1 and actions.kinds[0] in unordered and (actions.agents[1:] > actions.agents[:-1]).all():
+        return
     of = [kind.partition(".")[0] for kind in actions.kinds]
     names = sorted(set(of))
     plain = frozenset(name for name, kind in zip(of, actions.kinds, strict=True) if kind in unordered) - {
         name for name, kinds in Counter(of).items() if kinds > 1
     }
     parts = np.array([names.index(name) for name in of], np.int32)[actions.codes]
-    return fair_places(draw, names, parts, actions.agents, actions.nth, plain)
+    actions.order = fair_places(draw, names, parts, actions.agents, actions.nth, plain)
 
 
 def refusals(actions: Acting, reasons: Mapping[int, str]) -> list[tuple[int, int, str]]:

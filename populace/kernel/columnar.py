@@ -386,7 +386,9 @@ def _digest(name: str, one: Type, ctx: ColumnarContext, columns: Columns) -> byt
 
 def _numbered(agents: Int32, nth: Int32) -> NDArray[np.int64]:
     """What a row of messages or actions is called: whose, and which of its."""
-    return agents.astype(np.int64) + nth * _NTH
+    index: NDArray[np.int64] = nth * _NTH
+    index += agents
+    return index
 
 
 def _add(total: NDArray[np.uint64], table: str, index: NDArray[Any], columns: Mapping[str, NDArray[Any]]) -> None:

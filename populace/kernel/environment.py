@@ -37,7 +37,7 @@ from populace.env.picked import Picked
 from populace.env.plain import Shown, unwritten
 from populace.interventions.at_work import NO_LEVERS, Levers
 from populace.interventions.groups import Membership
-from populace.kernel.actions import fairly, refusals, taken_singly
+from populace.kernel.actions import put_in_order, refusals, taken_singly
 from populace.kernel.bus import (
     Envelope,
     Outgoing,
@@ -320,7 +320,7 @@ class Environment:
         changed += [self.world.put_reports(one.agents, {of: one.fields}) for of, one in wholes if len(one.agents)]
         actions = Acting(taken_singly(frames), [act for _, one in wholes for act in one.acts])
         if self.trace_version > 1:
-            actions.order = fairly(self.world.draw, actions, self.world.unordered)
+            put_in_order(self.world.draw, actions, self.world.unordered)
         seal, touched = self._pulling.levers.seal(tick), self._pulling.levers.touched(tick)
         applied = self.world.apply(actions)
         rounds, tables = Counts(), dict[str, TableRows]()

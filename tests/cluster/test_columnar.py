@@ -14,9 +14,9 @@ from support.running import run_local
 import populace
 import populace.core.trace as trace_module
 from populace import ColumnarAgent, EveryTick, Population, Public, Society
-from populace.agents.columnar_context import ColumnStream
+from populace.agents.columnar_context import ColumnarContext, ColumnStream, Letters
 from populace.agents.context import Scope
-from populace.core.errors import PopulaceError, ScenarioError
+from populace.core.errors import BadAction, PopulaceError, ScenarioError
 from populace.core.roster import Roster
 from populace.env.acts import Acting
 from populace.kernel import columnar
@@ -147,13 +147,13 @@ def test_control_actions_that_act_as_they_come_are_another_run_on_other_shards(m
 
 
 def test_control_draws_by_the_row_are_another_run_on_other_shards(monkeypatch) -> None:
-    words = ColumnStream.words
+    purpose = ColumnStream._next
 
-    def by_row(self: ColumnStream) -> Any:
+    def by_row(self: ColumnStream) -> str:
         self._ids = np.arange(len(self._ids), dtype=np.int32)
-        return words(self)
+        return purpose(self)
 
-    monkeypatch.setattr(ColumnStream, "words", by_row)
+    monkeypatch.setattr(ColumnStream, "_next", by_row)
     with pytest.raises(InvariantBroken, match="shards"):
         check_society(TRADERS)
 
@@ -392,6 +392,23 @@ def test_what_columns_held_before_a_tick_can_be_had_until_the_next() -> None:
     }  # fmt: skip
 
 
+def test_what_agents_do_is_counted_for_each_of_them_over_all_calls() -> None:
+    scope = Scope(seed=1, tick_seconds=1.0, parameters=None, population=4, model="", max_tokens=1, temperature=0.0,
+                  body_bytes=99, sends_per_turn=4, actions=frozenset({"a.go"}), queries=frozenset())  # fmt: skip
+    ids = np.array([2, 3, 5, 8], np.int32)
+    first = [np.array([True, False, True, True]), np.array([0, 0, 2]), None]
+    for of in first:
+        ctx = ColumnarContext(scope, ids, {}, Letters(ids, ids[:0], ids[:0], list))
+        for who in (of, [1, 1, 3], np.array([True, True, False, False])):
+            ctx.act("a.go", who=who)
+        done = [(one, at) for act in ctx.acts for one, at in zip(act.agents.tolist(), act.nth.tolist(), strict=True)]
+        made = {one: [at for whose, at in done if whose == one] for one in ids.tolist()}
+        assert all(given == list(range(len(given))) for given in made.values())
+        assert len(done) == 5 + (len(ids) if of is None else 3)
+        with pytest.raises(BadAction, match="sends_per_turn = 4"):
+            ctx.act("a.go", who=[1, 1, 1])
+
+
 def test_a_batch_of_both_kinds_of_agents_reads_as_columns_and_as_arguments() -> None:
     from populace.env import Action
     from populace.env.acts import Acts
@@ -404,7 +421,8 @@ def test_a_batch_of_both_kinds_of_agents_reads_as_columns_and_as_arguments() -> 
     ]
     acting = Acting([Action(1, 0, "a.go", {"to": 3, "by": 4}), Action(2, 0, "b.no", {})], whole)
     assert [one.agent for one in acting] == [1, 2, 4, 6, 5]
-    assert acting.taken(frozenset({"a.go"})).tolist() == [True, False, True, True, True]
+    assert acting.unknown(frozenset({"a.go"})) == [1]
+    assert acting.unknown(frozenset({"a.go", "b.no", "c.else"})) == []
     acting.order = np.array([4, 0, 3, 1, 2])
     (places, first), _, (rest, second) = acting.runs(acting.order)
     assert (acting.kind_of(4), places.tolist(), rest.tolist()) == ("a.go", [4, 0, 3], [2])

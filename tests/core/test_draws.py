@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from populace.core.draws import WORLD, Draws, Stream, below, column, words
+from populace.core.draws import WORLD, Draws, Stream, below, column, integers, words
 
 SEEDS, AGENTS = 1000, 100
 WORST = 1e-6
@@ -145,6 +145,16 @@ def test_below_is_the_column_compared() -> None:
     ids = np.arange(6).reshape(2, 3)
     for p in (-1.0, 0.0, 1.0, 2.0, 0.5):
         assert np.array_equal(below(3, 1, "p", ids, p), column(3, 1, "p", ids) < p)
+
+
+def test_integers_are_the_column_times_their_number() -> None:
+    ids = np.arange(40_000, dtype=np.int32).reshape(2, -1)
+    for n in (1, 7, 10**6, 2**53 + 1, 2**63 - 1):
+        drawn = np.minimum((column(3, 1, "p", ids) * n).astype(np.int64), n - 1)
+        found = integers(3, 1, "p", ids, n)
+        assert np.array_equal(found, drawn)
+        assert found.dtype == np.int64
+        assert 0 <= found.min() <= found.max() < n
 
 
 def test_columns_are_uniform_and_differ_by_seed_tick_and_purpose() -> None:

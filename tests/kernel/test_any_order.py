@@ -14,7 +14,7 @@ from populace.core.draws import WORLD, Draws
 from populace.env import Batch, action, in_any_order
 from populace.env.acts import Acting, Acts, singles
 from populace.env.part import unordered
-from populace.kernel.actions import fairly
+from populace.kernel.actions import put_in_order
 from populace.store.tables.tables import read_table
 
 GIVE = "bank.give"
@@ -40,8 +40,8 @@ def block(*agents: int, kind: str = GIVE) -> Acts:
 
 def in_turn(acting: Acting, any_order: frozenset[str]) -> list[tuple[int, int, str]]:
     """Who acts, which of theirs, and what, in the order in which they act."""
-    places = fairly(Draws(1, WORLD, 2), acting, any_order)
-    return [(acting[at].agent, acting[at].nth, acting[at].kind) for at in places.tolist()]
+    put_in_order(Draws(1, WORLD, 2), acting, any_order)
+    return [(acting[at].agent, acting[at].nth, acting[at].kind) for at in acting.order.tolist()]
 
 
 NOBODY = singles(np.empty(0, np.int32), np.empty(0, np.int32), [], [])
@@ -73,6 +73,16 @@ def test_another_part_has_its_fair_order_beside_them() -> None:
     mixed, fair = in_turn(acting, ANY), in_turn(acting, frozenset())
     assert [one for one in mixed if one[2] == "stall.take"] == [one for one in fair if one[2] == "stall.take"]
     assert [one for one in mixed if one[2] == GIVE] == sorted(one for one in fair if one[2] == GIVE)
+
+
+def test_what_a_part_does_to_a_batch_is_not_done_to_the_actions() -> None:
+    acting = Acting(NOBODY, [block(*range(9))])
+    put_in_order(Draws(1, WORLD, 2), acting, ANY)
+    ((places, batch),) = acting.runs(acting.order)
+    assert acting.all_stand(places)
+    batch.agents += 1
+    batch.column("to")[:] = -1
+    assert [(one.agent, one.args) for one in acting] == [(agent, {"to": 10 * agent}) for agent in range(9)]
 
 
 def test_only_what_is_marked_is_taken_so() -> None:
