@@ -27,7 +27,7 @@ from populace.cluster.early import ticks_ahead
 from populace.cluster.host import GRACE_S
 from populace.cluster.job import Job, lever_notes, plan_job
 from populace.cluster.loop import TickLoop
-from populace.cluster.saver import Saver
+from populace.cluster.saver import Saved, Saver
 from populace.cluster.standing import Comparison, Standing
 from populace.cluster.surveying import AtEdge, surveys_of
 from populace.cluster.tabling import record_opening
@@ -80,6 +80,9 @@ _SILENT: Final = frozenset({100, 1_000, 10_000, 100_000, 1_000_000})
 DEATHS: Final = 3
 """How often one shard, or the world, may be lost before the run ends."""
 
+_SAVING_S: Final = 20.0
+"""How long a checkpoint may take to become whole once its attempt is over."""
+
 _STOPPED: Final = "the run was interrupted; everything up to the last whole tick is saved"
 
 
@@ -114,7 +117,7 @@ class Coordinator:
         self._store = Store(out.resolve(), file.run, settings, remote, file.salvaged) if keeps else None
         self._uploads = Uploads(mirror, transport, self._audience.note, settings.remote.upload_every_s)
         self._probe = probe
-        self._saver = Saver(self._store, transport, self._uploads)
+        self._saver = Saver(self._store, transport, self._uploads, self._is_saved)
         self._comparison = Comparison(self.course, self._audience.note)
         self._standing: Standing | None = None
         self._reached: Barrier | None = None
@@ -207,6 +210,8 @@ class Coordinator:
             with contextlib.suppress(PopulaceError):
                 closer.peak_rss_mb = peak_rss_mb()
             try:
+                with contextlib.suppress(StorageError):  # it ends the run already, or was told
+                    await self._saver.end(0.0 if self._stopped.is_set() else _SAVING_S)
                 await self._uploads.before_close()
                 self._keep_forms()
                 if failure is not None:
@@ -292,6 +297,7 @@ class Coordinator:
 
     async def _go_back(self) -> None:
         """What is open of an attempt ends; what it was billed without an answer on record counts."""
+        await self._unless_stopped(self._saver.end(_SAVING_S))
         with contextlib.suppress(TransportError):
             unrecorded = await self._unless_stopped(self._transport.wind_down(GRACE_S))
             self._unrecorded.add(unrecorded)
@@ -349,14 +355,10 @@ class Coordinator:
         await self._drive(standing, society.tick_seconds)
 
     async def _drive(self, standing: Standing, tick_seconds: float) -> None:
-        async def save(unrecorded: Counts) -> None:
-            began_s, before = standing.wall_s(), self._saver.upkeep.copy()
-            await self._saver.save(standing, unrecorded)
-            self._unrecorded = Counts()
-            if (now := self._saver.upkeep).checkpoints > before.checkpoints:
-                size = now.checkpoint_bytes - before.checkpoint_bytes
-                told = {"checkpoint_bytes": size, "took_s": round(standing.wall_s() - began_s, 6)}
-                self._audience.happened(Happening("checkpoint", tick=standing.barrier.tick, fields=told))
+        async def probe(tick: int) -> None:
+            if self._probe is not None and self._probe.due(tick):
+                await self._saver.settled()
+                await self._probe.at(self._transport, tick)
 
         loop = TickLoop(
             standing,
@@ -365,12 +367,10 @@ class Coordinator:
             comparison=self._comparison,
             failed_turns=self.settings.limits.failed_turns,
             closed=self._at_edge,
-            due=self._saver.due,
-            save=save,
+            saver=self._saver,
             movable=self._transport.better_placed if self._store is not None else list,
-            upkeep=self._saver.upkeep,
             tick_seconds=tick_seconds,
-            probe=None if self._probe is None else partial(self._probe.at, self._transport),
+            probe=None if self._probe is None else probe,
             controlled=self._controlled,
         )
 
@@ -387,6 +387,13 @@ class Coordinator:
         finally:
             for one in ending:
                 one.cancel()
+
+    def _is_saved(self, saved: Saved) -> None:
+        """A checkpoint is whole: what attempts that were lost were billed stands in it."""
+        self._unrecorded = Counts()
+        told = {"checkpoint_bytes": saved.written_bytes, "waited_s": round(saved.waited_s, 6)}
+        told["took_s"] = round(saved.took_s, 6)
+        self._audience.happened(Happening("checkpoint", tick=saved.tick, fields=told))
 
     def _at_edge(self) -> None:
         """After each tick: keep what was learnt, and tell at once of model roles that may have been misspelt."""

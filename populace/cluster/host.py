@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 
 from populace.cluster.job import Job, build_shard, job_batches, job_journal
 from populace.cluster.parts import ShardPart
+from populace.cluster.pieces import PieceWriter
 from populace.cluster.vitals import Meter
 from populace.core.claims import Claim, News
 from populace.core.errors import Interrupted, StaleOrder, TransportError
@@ -27,7 +26,6 @@ from populace.core.records import Answer, Ask, Look, Position
 from populace.core.rounds import Contribution, Heard
 from populace.core.tables import TableRows
 from populace.env.plain import Shown
-from populace.kernel.blocks import Block
 from populace.kernel.bus import Envelope
 from populace.kernel.events import (
     Answered,
@@ -64,11 +62,7 @@ from populace.models.dialect import EndpointForms
 from populace.models.dispatch.throttle import Link
 from populace.models.protocol import Gateway
 from populace.settings import Settings
-from populace.store.checkpoint.file import Author, Piece
-from populace.store.checkpoint.generations import Checkpoints
 from populace.store.checkpoint.pieces import shard_blocks
-from populace.store.checkpoint.reach import Probe
-from populace.store.checkpoint.reach import answer as answer_probe
 from populace.store.journal.recording import OpenPast, Recording
 from populace.store.remote.lease import fence_of
 
@@ -118,25 +112,6 @@ class Peers(Protocol):
 
     async def tell(self, shard: int, notices: list[Notice]) -> None:
         """Hand another shard these notices. Raises TransportError."""
-
-
-class PieceWriter:
-    """Writes what one host holds as pieces of generations, in the checkpoints' folder of a run, in one attempt."""
-
-    def __init__(self, job: Job, shard: int, checkpoints: Path) -> None:
-        self._author = Author(job.attempt, shard)
-        self._checkpoints = Checkpoints(checkpoints, run=job.run)
-        self._one = threading.Lock()
-
-    def __call__(self, number: int, tick: int, blocks: Mapping[str, Block], *, whole: bool) -> Piece:
-        """Write a piece of generation `number`; see `Checkpoints.write_piece`."""
-        with self._one:  # who waited for one may have given it up
-            return self._checkpoints.write_piece(self._author, number, tick, blocks, whole=whole)
-
-
-def piece_writer(job: Job, shard: int, probe: Probe) -> PieceWriter | None:
-    """What writes a host's pieces where the folder that was probed is reached from here; else None. See `reach`."""
-    return PieceWriter(job, shard, Path(probe.folder)) if answer_probe(probe, shard) else None
 
 
 def build_host(
@@ -447,13 +422,18 @@ class ShardHost:
         await self.gateway.close()
 
     def export(self, tick: int, *, whole: bool) -> tuple[ShardState, list[Position]]:
-        """The shard's state before `tick`, and where the journal stands behind it. Raises StorageError."""
+        """The shard's state before `tick`, which changes no more, and where the journal stands behind it."""
         return self.shard.export(whole=whole, tick=tick), self.gateway.positions(tick)
 
-    def write_piece(self, to: PieceWriter, tick: int, number: int, *, whole: bool) -> tuple[Piece, list[Position]]:
-        """The same, with the state written as a piece of generation `number`. Raises StorageError."""
+    def freeze(self, to: PieceWriter, tick: int, *, whole: bool) -> list[Position]:
+        """The same, with the state taken aside for a piece of a generation. Raises StorageError."""
         state, positions = self.export(tick, whole=whole)
-        return to(number, tick, shard_blocks(state, whole=whole), whole=whole), positions
+        to.take(tick, shard_blocks(state, whole=whole), whole=whole, live=False)  # columns are never changed in place
+        return positions
+
+    def sync(self) -> None:
+        """Put the shard's journal on the disk. Raises StorageError."""
+        self.gateway.sync()
 
     def end(self, envelope: Envelope, tick: int) -> RunDone:
         """Close the shard's books, a tick still open being abandoned. What was billed since `tick` began counts."""

@@ -40,6 +40,7 @@ from populace.kernel.rows import part_rows
 from populace.kernel.snapshot import RunState, split_mail
 from populace.models.dialect import EndpointForms
 from populace.models.protocol import add_states
+from populace.store.checkpoint.file import Piece
 from populace.store.journal.recording import Missed, join_positions, on_record, open_pasts
 
 _ROUNDS: Final = 4
@@ -160,12 +161,25 @@ class LocalTransport:
     async def reach(self, checkpoints: Path) -> None:
         """One process writes all of a generation."""
 
-    async def export(self, tick: int, whole: bool, number: int) -> Exported:
+    async def export(self, tick: int, whole: bool) -> Exported:
         """The state of all."""
         assert self._world is not None
         shards, positions = zip(*(host.export(tick, whole=whole) for host in self.hosts), strict=True)
         joined = join_positions([*positions, self._world.positions(tick)])
         return Exported(list(shards), self._world.environment.export(tick), joined)
+
+    async def write(self, number: int) -> list[Piece]:
+        """No piece: all is in the generation's own file."""
+        hosts, world = list(self.hosts), self._world
+
+        def sync() -> None:
+            for host in hosts:
+                host.sync()
+            if world is not None:
+                world.sync()
+
+        await asyncio.to_thread(sync)
+        return []
 
     async def present(self) -> dict[str, NDArray[np.int32]]:
         """Who lives."""

@@ -18,6 +18,7 @@ import msgspec
 
 from populace.cluster.controlled import Controlled
 from populace.cluster.host import GRACE_S
+from populace.cluster.saver import Saver
 from populace.cluster.standing import Comparison, Standing
 from populace.cluster.tabling import FailureNotes, failed_turns, record_expired, record_tick, tick_notes
 from populace.cluster.transport import Transport
@@ -32,7 +33,6 @@ from populace.core.errors import (
     TransportError,
 )
 from populace.core.records import Counts
-from populace.core.traffic import Upkeep
 from populace.kernel.barrier import (
     Abandon,
     Begin,
@@ -62,8 +62,8 @@ _CLOSING_S: Final = 3.0
 class TickLoop:
     """The ticks of one attempt.
 
-    `closed` is called at each edge; `probe` is awaited before each tick and after the last. `save` is awaited at each
-    where `due` says so, and once more where the run ends early; `failed_turns` is the share of turns that may fail.
+    `closed` is called at each edge; `probe` is awaited before each tick and after the last. `saver` takes the run's
+    state where it is due, and once more where the run ends early; `failed_turns` is the share of turns that may fail.
     `controlled` does before each tick what is asked of the run in its folder. `movable` is what would stand better
     elsewhere.
     """
@@ -77,10 +77,8 @@ class TickLoop:
         comparison: Comparison,
         failed_turns: float,
         closed: Callable[[], None],
-        due: Callable[[int], bool],
-        save: Callable[[Counts], Coroutine[Any, Any, None]],
+        saver: Saver,
         movable: Callable[[], Sequence[str]] = list,
-        upkeep: Upkeep | None = None,
         tick_seconds: float = 0.0,
         probe: Callable[[int], Coroutine[Any, Any, None]] | None = None,
         controlled: Controlled | None = None,
@@ -91,10 +89,8 @@ class TickLoop:
         self._comparison = comparison
         self._failed_turns = failed_turns
         self._at_edge = closed
-        self._due = due
-        self._save = save
+        self._saver = saver
         self._movable = movable
-        self._upkeep = Upkeep() if upkeep is None else upkeep
         self._tick_seconds = tick_seconds
         self._probe = probe
         self._controlled = controlled
@@ -134,6 +130,8 @@ class TickLoop:
                     effect = todo.popleft()
                     if isinstance(effect, Finished):
                         await self._recorded()
+                        if failure is None:
+                            await self._in_time(self._saver.settled())
                         record_expired(self._standing.tables, self._ended)
                         self._tick_report(barrier.tick, effect.counts, again=True)
                         if failure is not None:
@@ -147,10 +145,11 @@ class TickLoop:
                         todo = todo if barrier.ended else await self._wind_up(failure)
                     elif isinstance(effect, TickClosed):
                         await self._probe_at_edge(barrier.tick)
+                        self._saver.check()
                         moving = self._movable() if barrier.tick < barrier.ticks else []
-                        if moving or self._due(barrier.tick):
+                        if moving or self._saver.due(barrier.tick):
                             began_s = time.perf_counter()
-                            await self._save_at_edge()
+                            await self._save_at_edge(whole=bool(moving))
                             self._checkpoint_s = time.perf_counter() - began_s
                         if failure is None and (failure := await self._obey()) is not None:
                             todo = await self._wind_up(failure)
@@ -197,15 +196,19 @@ class TickLoop:
         barrier = self._standing.barrier
         if self._controlled is None or barrier.ended or self._hurry.is_set():
             return None
-        stopped = await self._controlled.at_edge(barrier.tick, self._hurry, self._save_at_edge)
+        stopped = await self._controlled.at_edge(barrier.tick, self._hurry, partial(self._save_at_edge, whole=True))
         if stopped is None and self._hurry.is_set():  # a signal came while it was paused: no tick is opened any more
             return await self._why()
         return stopped
 
-    async def _save_at_edge(self) -> None:
-        """Save; once a signal ends the run it may take little time more, as whoever is asked may never answer."""
+    async def _save_at_edge(self, *, whole: bool) -> None:
+        """Save, behind the next tick unless it is to be `whole` first."""
         await self._recorded()
-        saving = asyncio.ensure_future(self._save(Counts()))
+        await self._in_time(self._save(Counts(), whole=whole))
+
+    async def _in_time(self, work: Coroutine[Any, Any, None]) -> None:
+        """Wait for a save; once a signal ends the run it may take little more, as whoever is asked may never answer."""
+        saving = asyncio.ensure_future(work)
         hurry = asyncio.create_task(self._hurry.wait())
         try:
             await asyncio.wait([saving, hurry], return_when=asyncio.FIRST_COMPLETED)
@@ -217,6 +220,11 @@ class TickLoop:
         finally:
             hurry.cancel()
             saving.cancel()
+
+    async def _save(self, unrecorded: Counts, *, whole: bool) -> None:
+        await self._saver.save(self._standing, unrecorded)
+        if whole:
+            await self._saver.settled()
 
     async def _why(self) -> Exception:
         """What `stop` was told."""
@@ -250,7 +258,7 @@ class TickLoop:
         try:
             if not isinstance(failure, Diverged):  # such a state is not one to go on from
                 async with asyncio.timeout(_SAVING_S):
-                    await self._save(unrecorded)
+                    await self._save(unrecorded, whole=True)
         except (StorageError, TransportError, TimeoutError) as error:
             self._audience.note(f"what came since the last checkpoint is not in one: {error or 'it takes too long'}")
         return deque(self._standing.barrier.handle(Abandon()))
@@ -412,7 +420,7 @@ class TickLoop:
             wall_s=standing.wall_s(),
             asks=[one.rows["asks"] for one in (*done.parts, done.world) if one is not None and "asks" in one.rows],
             vitals=[one.vitals for one in (*done.parts, done.world) if one is not None and one.vitals is not None],
-            upkeep=self._upkeep.copy(),
+            upkeep=self._saver.upkeep.copy(),
             tick_seconds=self._tick_seconds,
         )
         self._audience.tick(report)
@@ -432,7 +440,7 @@ class TickLoop:
                         progress.asks_in_flight,
                         standing.wall_s(),
                         progress.vitals,
-                        self._upkeep.copy(),
+                        self._saver.upkeep.copy(),
                         progress.batches,
                     )
                 )

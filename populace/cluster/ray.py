@@ -61,6 +61,7 @@ from populace.kernel.peeking import Peeked
 from populace.kernel.reports import WorldDone
 from populace.kernel.snapshot import RunState, pack_world_state, split_mail, unpack_world_state
 from populace.models.dialect import EndpointForms
+from populace.store.checkpoint.file import Piece
 from populace.store.checkpoint.reach import answered, ask, withdraw
 from populace.store.journal.recording import Missed, join_positions
 from populace.store.register import ON_RAY
@@ -146,7 +147,7 @@ class RayTransport:
                 self._shares = True
         await self._place(settings.shards, again)
         # The world first: a shard is given its handle, which is another one where the world was lost.
-        groups = {"control": CONTROLS, "hear": settings.shards}
+        groups = {"control": CONTROLS, "hear": settings.shards, "save": 1}
         where = await self._placing.world()
         worlds = ray.remote(concurrency_groups=groups, **options, **where)(EnvironmentActor)
         self._environment = await self._there(
@@ -253,7 +254,7 @@ class RayTransport:
     async def restore(self, state: RunState) -> tuple[dict[int, list[Any]], dict[int, int]]:
         """Put shards and world where the run stood; the mail's frames go into Ray's store."""
         assert self._job is not None
-        shards = len(self._shards)
+        shards, bus = len(self._shards), self._job.read_settings().bus
         with self._unless_given_up():
             await asyncio.gather(
                 self._result(self._environment.restore.remote(pack_world_state(state.world)), THE_WORLD),
@@ -263,7 +264,6 @@ class RayTransport:
                 ),
             )
         mail: dict[int, list[Any]] = {index: [] for index in range(shards)}
-        bus = self._job.read_settings().bus
         frames = split_mail(state.mail, shards=shards, attempt=self._job.attempt, frame_bytes=bus.frame_bytes)
         for frame in frames:
             mail[frame.destination].append(await aside(ray.put, frame.pack(), patience_s=_CONNECTING_S))
@@ -277,14 +277,11 @@ class RayTransport:
         except StorageError:
             return  # a save will say so
         try:
-            packed, hosts = pack(probe), self._hosts
-            said = await asyncio.gather(
-                *(self._result(actor.reach.remote(packed), name) for name, actor in hosts.values())
+            packed = pack(probe)
+            said = await self._of_hosts(lambda _, actor: actor.reach.remote(packed))
+            self._writing = await asyncio.to_thread(
+                lambda: frozenset(who for who, yes in enumerate(said) if yes and answered(probe, who))
             )
-            found = await asyncio.to_thread(
-                lambda: [who for who, yes in zip(hosts, said, strict=True) if yes and answered(probe, who)]
-            )
-            self._writing = frozenset(found)
         finally:
             await asyncio.to_thread(withdraw, probe)
 
@@ -294,35 +291,42 @@ class RayTransport:
         shards = {index: (shard_name(index), actor) for index, actor in enumerate(self._shards)}
         return {**shards, len(shards): (THE_WORLD, self._environment)}
 
-    async def export(self, tick: int, whole: bool, number: int) -> Exported:
+    async def export(self, tick: int, whole: bool) -> Exported:
         """The state of all, of those that do not write it themselves."""
-        hosts, world = self._hosts, len(self._shards)
 
-        def begin(who: int) -> Any:
-            actor = hosts[who][1]
+        def begin(who: int, actor: Any) -> Any:
             if who in self._writing:
-                return actor.write_piece.remote(tick, whole, number)
-            return actor.export.remote(tick) if who == world else actor.export.remote(tick, whole)
+                return actor.freeze.remote(tick, whole)
+            return actor.export.remote(tick, whole) if who < len(self._shards) else actor.export.remote(tick)
 
-        began = {who: begin(who) for who in hosts}
         with self._unless_given_up():
-            results = (self._result(began[who], hosts[who][0]) for who in hosts)
-            given: list[Any] = await asyncio.gather(*results, return_exceptions=True)
-        for failed in given:  # once all have ended: nobody writes any more
-            if isinstance(failed, BaseException):
-                raise failed
-        shards, of_world, positions, pieces = [], dict[str, Any](), [], []
-        for who, packed in zip(hosts, given, strict=True):
+            given = await self._of_hosts(begin)
+        shards, of_world, positions = [], dict[str, Any](), []
+        for who, packed in enumerate(given):
             if who in self._writing:
-                piece, at = unpack_piece(packed)
-                pieces.append(piece)
-            elif who == world:
-                of_world, at = unpack_world_state(packed[0]), unpack_positions(packed[1])
-            else:
+                at = unpack_positions(packed)
+            elif who < len(self._shards):
                 state, at = unpack_export(packed)
                 shards.append(state)
+            else:
+                of_world, at = unpack_world_state(packed[0]), unpack_positions(packed[1])
             positions.append(at)
-        return Exported(shards, of_world, join_positions(positions), pieces)
+        return Exported(shards, of_world, join_positions(positions))
+
+    async def write(self, number: int) -> list[Piece]:
+        """All at once, each in a thread of its own process."""
+        with self._unless_given_up():
+            given = await self._of_hosts(lambda _, actor: actor.write.remote(number))
+        return [piece for piece in map(unpack_piece, given) if piece is not None]
+
+    async def _of_hosts(self, begin: Callable[[int, Any], Any]) -> list[Any]:
+        """What a call of each host gave. Raises what failed, once all have ended: nobody writes any more."""
+        began = [(begin(who, actor), name) for who, (name, actor) in self._hosts.items()]
+        given = await asyncio.gather(*(self._result(*one) for one in began), return_exceptions=True)
+        for failed in given:
+            if isinstance(failed, BaseException):
+                raise failed
+        return given
 
     async def present(self) -> dict[str, NDArray[np.int32]]:
         """The world knows who lives."""

@@ -20,10 +20,11 @@ from populace.budget.ledger import marker
 from populace.budget.service import AccountService
 from populace.cluster.agreement import what_is_here
 from populace.cluster.collector import let_go, spare_what_is_loaded, tune_collector
-from populace.cluster.host import PieceWriter, ShardHost, build_host, piece_writer
+from populace.cluster.host import ShardHost, build_host
 from populace.cluster.job import Built, Job, build_run
 from populace.cluster.liveness import Owner, end_with
 from populace.cluster.local import add_progress, opened
+from populace.cluster.pieces import PieceWriter, piece_writer
 from populace.cluster.ray_calls import link_to
 from populace.cluster.ray_doors import peers_of, world_door
 from populace.cluster.shared_limits import shared_account
@@ -171,10 +172,16 @@ class EnvironmentActor:
         self._writer = piece_writer(self._job, shards, msgspec.msgpack.decode(probe, type=Probe))
         return self._writer is not None
 
-    def write_piece(self, tick: int, whole: bool, number: int) -> bytes:
-        """Write the world's state before a tick as a piece of a generation; packed, what it is, and positions."""
+    def freeze(self, tick: int, whole: bool) -> bytes:
+        """Take the world's state before a tick aside for a piece of a generation; packed, positions."""
         assert self._writer is not None
-        return pack(self._world.write_piece(self._writer, tick, number, whole=whole))
+        return pack(self._world.freeze(self._writer, tick, whole=whole))
+
+    @_group("save")
+    def write(self, number: int) -> bytes:
+        """Sync the world's journal, and write what was taken aside as a piece of a generation, if it was; packed."""
+        self._world.sync()
+        return pack(None if self._writer is None else self._writer.write(number))
 
     def export(self, tick: int) -> tuple[bytes, bytes]:
         """The world's packed state before a tick, and how far its journal is behind it."""
@@ -375,15 +382,21 @@ class ShardActor:
         self._writer = await asyncio.to_thread(piece_writer, self._job, self._index, left)
         return self._writer is not None
 
-    async def write_piece(self, tick: int, whole: bool, number: int) -> bytes:
-        """Write the shard's state before a tick as a piece of a generation; packed, what it is, and positions."""
+    async def freeze(self, tick: int, whole: bool) -> bytes:
+        """Take the shard's state before a tick aside for a piece of a generation; packed, positions."""
         assert self._host is not None
         assert self._writer is not None
         await self._host.stand_still()
         try:
-            return pack(await asyncio.to_thread(self._host.write_piece, self._writer, tick, number, whole=whole))
+            return pack(await asyncio.to_thread(self._host.freeze, self._writer, tick, whole=whole))
         finally:
             self._host.go_on()
+
+    async def write(self, number: int) -> bytes:
+        """Sync the journal, and write what was taken aside as a piece of a generation, if it was; packed."""
+        assert self._host is not None
+        await asyncio.to_thread(self._host.sync)
+        return pack(None if self._writer is None else await asyncio.to_thread(self._writer.write, number))
 
     async def export(self, tick: int, whole: bool) -> bytes:
         """The shard's packed state before a tick, and how far the journal is behind it."""

@@ -32,6 +32,9 @@ class AtEdge(Protocol):
     fence: Fence | None
     """Whether a call may be begun now, where that may not be."""
 
+    def due(self, tick: int) -> bool:
+        """Whether it looks at the run before `tick`."""
+
     async def at(self, transport: Transport, tick: int) -> None:
         """Look at the run as it stands before `tick`. Raises ActorLost, and what is to end the run."""
 
@@ -41,6 +44,10 @@ class _NoProbes:
 
     base_url: str | None = None
     fence: Fence | None = None
+
+    def due(self, tick: int) -> bool:
+        """Never."""
+        return False
 
     async def at(self, transport: Transport, tick: int) -> None:
         """Nothing is asked."""
@@ -62,6 +69,10 @@ class Surveys:
         self._note = note
         self.base_url: str | None = None
         self.fence: Fence | None = None
+
+    def due(self, tick: int) -> bool:
+        """Whether a survey has a wave before `tick`."""
+        return tick in self._waves
 
     async def at(self, transport: Transport, tick: int) -> None:
         """Ask what is due. What goes wrong with it is noted, but for a loss of what carries the run."""

@@ -64,15 +64,14 @@ class Progress(msgspec.Struct):
 
 
 class Exported(msgspec.Struct, frozen=True):
-    """A state as it was taken from its hosts: what some gave, and the pieces that the others have written.
+    """A state as it was taken from its hosts: what those gave that write no piece of it. `positions` are the journal's.
 
-    `world` is empty where it is in a piece. `positions` are the journal's.
+    `world` is empty where it is in a piece; it may be live: freeze it before anything else happens.
     """
 
     shards: list[ShardState]
     world: dict[str, Any]
     positions: list[Position]
-    pieces: list[Piece] = []
 
 
 class Transport(Protocol):
@@ -109,14 +108,19 @@ class Transport(Protocol):
     async def reach(self, checkpoints: Path) -> None:
         """Find out which hosts reach this folder, so that they write pieces of generations there themselves."""
 
-    async def export(self, tick: int, whole: bool, number: int) -> Exported:
+    async def export(self, tick: int, whole: bool) -> Exported:
         """Before `tick`: the shards' states, all of it or what changed, the world's, and positions in the journal.
 
-        Hosts that reach the checkpoints' folder write theirs as pieces of generation `number` there.
+        Hosts that reach the checkpoints' folder take theirs aside, for `write`.
 
-        Where the tick is open already it is abandoned, and the states are those before it began.
+        Where the tick is open already it is abandoned, and the states are those before it began. Raises StorageError.
+        """
 
-        What stands before these positions is on the disk, and nothing of it is asked again. Raises StorageError.
+    async def write(self, number: int) -> list[Piece]:
+        """Have the hosts write what they have taken aside as pieces of generation `number`, while the run goes on.
+
+        What stands in the journals before the exported positions is on the disk then, and nothing of it is asked
+        again. Raises StorageError; nobody writes any more then.
         """
 
     async def present(self) -> dict[str, NDArray[np.int32]]:

@@ -77,7 +77,7 @@ class Uploads:
     async def settled(self) -> None:
         """Wait for the upload that is under way."""
         if self._task is not None:
-            await self._task
+            await asyncio.wait([self._task])  # whoever is cancelled here cancels no upload
             self._task = None
 
     def start(self) -> None:

@@ -120,7 +120,7 @@ _BATCH: Final = msgspec.msgpack.Decoder(TableRows)
 _RUN: Final = msgspec.msgpack.Decoder(RunDone, dec_hook=_array)
 _STATE: Final = msgspec.msgpack.Decoder(ShardState, dec_hook=_array)
 _EXPORT: Final = msgspec.msgpack.Decoder(tuple[ShardState, list[Position]], dec_hook=_array)
-_PIECE: Final = msgspec.msgpack.Decoder(tuple[Piece, list[Position]])
+_PIECE: Final = msgspec.msgpack.Decoder(Piece | None)
 _POSITIONS: Final = msgspec.msgpack.Decoder(list[Position])
 _PART: Final = msgspec.msgpack.Decoder(ShardPart, dec_hook=_array)
 _ENVELOPE: Final = msgspec.msgpack.Decoder(tuple[dict[int, int] | None, int, bytes, int | None])
@@ -173,8 +173,8 @@ def unpack_export(packed: bytes) -> tuple[ShardState, list[Position]]:
     return _read(_EXPORT, packed)  # type: ignore[no-any-return]
 
 
-def unpack_piece(packed: bytes) -> tuple[Piece, list[Position]]:
-    """Read a piece of a checkpoint and positions in the journal. Raises BusError when it is neither."""
+def unpack_piece(packed: bytes) -> Piece | None:
+    """Read a piece of a checkpoint, or that there is none. Raises BusError when it is neither."""
     return _read(_PIECE, packed)  # type: ignore[no-any-return]
 
 

@@ -13,8 +13,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from populace.cluster.host import GRACE_S, PieceWriter, build_stack, let_end
+from populace.cluster.host import GRACE_S, build_stack, let_end
 from populace.cluster.job import Job
+from populace.cluster.pieces import PieceWriter
 from populace.cluster.transport import Progress
 from populace.cluster.vitals import Meter
 from populace.core.claims import Claim, News
@@ -29,7 +30,6 @@ from populace.kernel.reports import WorldDone
 from populace.models.dialect import EndpointForms
 from populace.models.dispatch.throttle import Link
 from populace.models.protocol import Pressure
-from populace.store.checkpoint.file import Piece
 from populace.store.checkpoint.pieces import world_blocks
 from populace.store.journal.recording import Missed, OpenPast, Recording
 
@@ -190,13 +190,18 @@ class WorldHost:
             await self.gateway.close()
 
     def positions(self, tick: int) -> list[Position]:
-        """Where the world's journal stands behind a checkpoint before `tick`. Raises StorageError."""
+        """Where the world's journal stands behind a checkpoint before `tick`."""
         return [] if self.gateway is None else self.gateway.positions(tick)
 
-    def write_piece(self, to: PieceWriter, tick: int, number: int, *, whole: bool) -> tuple[Piece, list[Position]]:
-        """Write the world's state before `tick` as a piece of generation `number`. Raises StorageError."""
-        positions = self.positions(tick)
-        return to(number, tick, world_blocks(self.environment.export(tick)), whole=whole), positions
+    def freeze(self, to: PieceWriter, tick: int, *, whole: bool) -> list[Position]:
+        """The same, with the world's state taken aside for a piece of a generation. Raises StorageError."""
+        to.take(tick, world_blocks(self.environment.export(tick)), whole=whole, live=True)
+        return self.positions(tick)
+
+    def sync(self) -> None:
+        """Put the world's journal on the disk. Raises StorageError."""
+        if self.gateway is not None:
+            self.gateway.sync()
 
     def end(self, tick: int) -> Counts:
         """What was billed for ticks since `tick` began, which are not committed."""

@@ -102,13 +102,19 @@ class Vitals(msgspec.Struct):
 
 
 class Upkeep(msgspec.Struct):
-    """What a run's coordinator did to keep it, so far: losses by who was lost, and the checkpoints that it saved."""
+    """What a run's coordinator did to keep it, so far: losses by who was lost, and the checkpoints that it saved.
+
+    `checkpoint_s` is wall seconds of these, most of them behind the run, and `checkpoint_waited_s` what of them ticks
+    waited for.
+    """
 
     losses: dict[str, int] = {}
     recoveries: int = 0
     checkpoints: int = 0
     checkpoint_bytes: int = 0
+    checkpoint_s: float = 0.0
+    checkpoint_waited_s: float = 0.0
 
     def copy(self) -> Upkeep:
         """These counts as they are now."""
-        return Upkeep(dict(self.losses), self.recoveries, self.checkpoints, self.checkpoint_bytes)
+        return msgspec.structs.replace(self, losses=dict(self.losses))

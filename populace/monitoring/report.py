@@ -20,11 +20,11 @@ class TickReport(msgspec.Struct):
 
     `tick` counts the ticks completed, of `ticks` planned (0: unknown); `counts` are this tick's, `total` the run's.
     After the last tick one more report may follow with the same `tick`: what expired at the run's end.
-    `stages_s` is wall seconds of this tick by stage ('turns', 'resolve', 'record', ...), and of the checkpoint saved
-    since the report before; `wall_s` is wall seconds since the run began; neither stands in any hash. `asks` holds the
-    columns of the tick's asks as they go into their table, those of each shard that has any (none where they are not
-    recorded). `vitals` are those of shards and world, where they are measured; `tick_seconds` is how much simulated
-    time a tick takes.
+    `stages_s` is wall seconds of this tick by stage ('turns', 'resolve', 'record', ...), and what was waited for a
+    checkpoint since the report before; `wall_s` is wall seconds since the run began; neither stands in any hash.
+    `asks` holds the columns of the tick's asks as they go into their table, those of each shard that has any (none
+    where they are not recorded). `vitals` are those of shards and world, where they are measured; `tick_seconds` is
+    how much simulated time a tick takes.
     """
 
     tick: int

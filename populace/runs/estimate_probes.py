@@ -71,9 +71,13 @@ class Sizing:
         self._prober = Prober(society, settings, Path(), "")
         self._last = last
 
+    def due(self, tick: int) -> bool:
+        """At the pilot's end."""
+        return tick == self._last
+
     async def at(self, transport: Transport, tick: int) -> None:
-        """Look, at the pilot's end."""
-        for one in self.plans if tick == self._last else ():
+        """Look."""
+        for one in self.plans:
             there = await transport.present()
             of = one.survey.type
             ids = np.concatenate([found for name, found in there.items() if of in (None, name)])[:_MOST]

@@ -278,10 +278,12 @@ class _Looking:
         self.found: Standing | None = None
         self.failure: SettingsError | None = None
 
+    def due(self, tick: int) -> bool:
+        """Whether it is the tick."""
+        return tick == self._tick and self.found is None
+
     async def at(self, transport: Transport, tick: int) -> None:
-        """Look, where it is the tick."""
-        if tick != self._tick or self.found is not None:
-            return
+        """Look."""
         try:
             self.found = await look(transport, tick, self._agents, self._survey, self._seed, strict=True)
         except SettingsError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
@@ -22,12 +22,14 @@ from populace.core.errors import CheckpointDamaged, SettingsError
 from populace.core.trace import TRACE_VERSION, WorldHashes
 from populace.data.societies import Origin, files_read, parted
 from populace.files import write_whole
-from populace.kernel.blocks import Block
+from populace.kernel.blocks import Block, Rows
 from populace.kernel.snapshot import Era, Past, RunState, from_blocks, to_blocks
 from populace.models.dialect import EndpointForm
 from populace.settings import Settings, migrated
 from populace.store.checkpoint.file import Piece
+from populace.store.checkpoint.frozen import Frozen
 from populace.store.checkpoint.generations import Checkpoints, latest, load
+from populace.store.checkpoint.pieces import world_blocks
 from populace.store.journal.batches import after_batches
 from populace.store.journal.write import next_attempt
 from populace.store.kept import keep, kept_ticks
@@ -258,6 +260,8 @@ class Store:
         self._last_tick = 0
         self._last_s = time.monotonic()
         self._took_s = 0.0
+        self._frozen_s: float | None = None
+        """When the save that is under way was begun."""
         self._attempt = -1
         self.saved_bytes = 0
         """How many bytes `save` has written so far."""
@@ -281,7 +285,7 @@ class Store:
         """
         folder = self.folder / CHECKPOINTS
         self.skipped = ()
-        self._checkpoints = None
+        self._checkpoints = self._frozen_s = None
         if not folder.exists():
             return None
         try:
@@ -317,9 +321,7 @@ class Store:
 
     def next_generation(self) -> int:
         """The number of the generation that `save` writes next. Raises StorageError."""
-        if self._checkpoints is None:
-            self._checkpoints = Checkpoints(self.checkpoints, run=self.run, keep=self._keep)
-        return self._checkpoints.next_number
+        return self._opened().next_number
 
     def due(self, tick: int) -> bool:
         """Whether enough ticks or seconds have passed since the last save, or a checkpoint is to be kept here."""
@@ -327,30 +329,46 @@ class Store:
             return True
         if self._every_ticks is not None:
             return tick - self._last_tick >= self._every_ticks
-        since_s = time.monotonic() - self._last_s
-        return self._every_s is not None and since_s >= max(self._every_s, _COST_SHARE * self._took_s)
+        if self._every_s is None or self._frozen_s is not None:
+            return False
+        return time.monotonic() - self._last_s >= max(self._every_s, _COST_SHARE * self._took_s)
 
     def keeps(self, tick: int) -> bool:
         """Whether a checkpoint before `tick` is to be kept for good, and none is yet."""
         return tick in self._kept_at and tick not in kept_ticks(self.folder)
 
-    def save(self, state: RunState, pieces: Sequence[Piece] = ()) -> None:
+    def freeze(self, tick: int, world: dict[str, Any]) -> dict[str, Frozen | Rows]:
+        """The world's state before `tick`, for the next `save`: what becomes of it until then changes nothing of it.
+
+        Raises StorageError.
+        """
+        self._last_tick, self._frozen_s = tick, time.monotonic()
+        return self._opened().freeze(world_blocks(world))
+
+    def save(self, state: RunState, world: Mapping[str, Frozen | Rows], pieces: Sequence[Piece] = ()) -> None:
         """Save a state, or what is no part of the `pieces` that hosts have written of it.
 
-        Raises StorageError; then the one before is as it was. May run in a thread.
+        Its `world` is as it was frozen, and stands in the place of the state's own.
+
+        Raises StorageError; then the one before is as it was. May run in a thread, while the run goes on.
         """
-        began_s = time.monotonic()
-        if self._checkpoints is None:
-            self._checkpoints = Checkpoints(self.checkpoints, run=self.run, keep=self._keep)
-        blocks: dict[str, Block] = to_blocks(state)
-        saved = self._checkpoints.save(state.tick, blocks, pieces=pieces)
+        began_s = time.monotonic() if self._frozen_s is None else self._frozen_s
+        blocks: dict[str, Block | Frozen] = {**to_blocks(msgspec.structs.replace(state, world={}))}
+        del blocks["world"]
+        blocks.update(world)
+        saved = self._opened().save(state.tick, blocks, pieces=pieces)
         self.saved_bytes += saved.written_bytes
         if self.keeps(state.tick):
             if pieces:
-                blocks = to_blocks(from_blocks(state.tick, load(saved.path, run=self.run).blocks))
+                blocks = {**to_blocks(from_blocks(state.tick, load(saved.path, run=self.run).blocks))}
             self.saved_bytes += keep(self.folder, self.run, state.tick, blocks)
-        self._last_tick, self._last_s = state.tick, time.monotonic()
+        self._last_s, self._frozen_s = time.monotonic(), None
         self._took_s = self._last_s - began_s
+
+    def _opened(self) -> Checkpoints:
+        if self._checkpoints is None:
+            self._checkpoints = Checkpoints(self.checkpoints, run=self.run, keep=self._keep)
+        return self._checkpoints
 
     def discard(self) -> None:
         """Remove the checkpoints of a run that is complete; its journal stays."""

@@ -14,6 +14,7 @@ from typing import Final
 from populace.core.errors import StorageError
 from populace.kernel.blocks import Block
 from populace.store.checkpoint.file import generations
+from populace.store.checkpoint.frozen import Frozen
 from populace.store.checkpoint.generations import Checkpoints
 from populace.store.storage import make_folder, naming
 
@@ -21,7 +22,7 @@ KEPT: Final = "kept"
 _NAME: Final = re.compile(r"t(\d{8,})")
 
 
-def keep(folder: Path, run: str, tick: int, blocks: Mapping[str, Block]) -> int:
+def keep(folder: Path, run: str, tick: int, blocks: Mapping[str, Block | Frozen]) -> int:
     """Keep a whole state of a run before `tick`; gives how many bytes were written. Raises StorageError."""
     make_folder(folder / KEPT)
     return Checkpoints(folder / KEPT / f"t{tick:08}", run=run).save(tick, blocks).written_bytes

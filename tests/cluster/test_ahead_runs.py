@@ -154,6 +154,9 @@ class Looking:
     def __init__(self) -> None:
         self.seen: dict[int, dict[int, bytes]] = {}
 
+    def due(self, tick: int) -> bool:
+        return True
+
     async def at(self, transport: Any, tick: int) -> None:
         self.seen[tick] = (await transport.peek(np.arange(24, dtype=np.int32))).agents
 

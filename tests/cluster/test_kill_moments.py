@@ -6,7 +6,18 @@ import shutil
 
 import pytest
 from support.attempts import go, same_tables
-from support.chaos import EVERY, TICKS, Clock, Provider, options_of, resume_here, run_elsewhere, run_here, run_on_ray
+from support.chaos import (
+    EVERY,
+    TICKS,
+    Clock,
+    Command,
+    Provider,
+    options_of,
+    resume_here,
+    run_elsewhere,
+    run_here,
+    run_on_ray,
+)
 from support.killing import MOMENTS, armed_scenario, set_trap
 
 from populace.core.errors import SettingsError
@@ -44,15 +55,16 @@ def test_a_driver_that_dies_at_any_moment_is_resumed(tmp_path, undisturbed, mome
                 resume_course(out)
         else:
             resume_here(out, clock, endpoint__base_url=provider.base_url)
-        late = moment in ("cut", "saving", "saved", "tables", "manifest")
+        late = moment in ("freezing", "marked", "tables", "manifest")
         assert len(provider.twice()) <= (0 if late else CONCURRENCY)
         assert provider.calls - before == whole["calls_billed"] - before + len(provider.twice())
     manifest = read_manifest(out)
     assert manifest["status"] == "complete"
     assert manifest["trace_hashes"] == whole["trace_hashes"]
     assert manifest["calls_billed"] == whole["calls_billed"]
-    if moment in ("cut", "saving"):
+    if moment in ("freezing", "marked", "cut", "saving", "behind", "pieces"):
         assert manifest["began_at_tick"] == EVERY, "the checkpoint that was not finished counts for nothing"
+    assert (traps / "half over").exists() == (moment == "behind")
     if moment == "saved":
         assert manifest["began_at_tick"] == 2 * EVERY
     same_tables(out, folder)
@@ -75,19 +87,48 @@ def test_a_shard_on_ray_that_dies_between_answer_and_record(tmp_path, ray_cluste
 
 
 @pytest.mark.ray
-def test_a_host_on_ray_that_dies_while_it_writes_its_piece_of_a_checkpoint(tmp_path, ray_cluster, undisturbed):
-    """All but the end of its second piece is written; the others' are whole, and no generation names them."""
+@pytest.mark.parametrize("moment", ["freezing", "saving", "behind"])
+def test_a_host_on_ray_that_dies_while_it_saves_its_piece_of_a_checkpoint(tmp_path, ray_cluster, undisturbed, moment):
+    """As it takes its second one aside, or all but the end of it is written; no generation names the others' then."""
     whole, folder = undisturbed
     scenario = armed_scenario(tmp_path / "traps")
-    set_trap(tmp_path / "traps", "saving", 2)
+    set_trap(tmp_path / "traps", moment, 2)
     with Provider() as provider:
         manifest, clock = run_on_ray(tmp_path / "run", provider, str(scenario), **options_of(provider))
-        assert provider.calls == whole["calls_billed"], "between two ticks no call is in flight"
-    assert (tmp_path / "traps" / "saving.done").exists()
+        in_flight = 0 if moment == "freezing" else CONCURRENCY // 2
+        assert len(provider.twice()) <= in_flight, "what one shard had in flight"
+        assert provider.calls == whole["calls_billed"] + len(provider.twice())
+    assert (tmp_path / "traps" / f"{moment}.done").exists()
+    assert (tmp_path / "traps" / "half over").exists() == (moment == "behind")
     assert manifest["attempt"] == 1
     assert any(f"going back to tick {EVERY}" in note for note in clock.notes)
     assert manifest["trace_hashes"] == whole["trace_hashes"]
     same_tables(tmp_path / "run", folder)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("moment", ["marked", "pieces", "saved"])
+def test_a_driver_that_dies_while_hosts_on_ray_save_is_resumed(tmp_path, ray_cluster, undisturbed, moment):
+    """In one process; of pieces that no generation names nothing is read."""
+    whole, folder = undisturbed
+    traps, out = tmp_path / "traps", tmp_path / "run"
+    scenario = armed_scenario(traps)
+    set_trap(traps, moment, 2, of="driver")
+    address = ray_cluster.get_runtime_context().gcs_address
+    with Provider() as provider:
+        args = ["run", str(scenario), "--out", str(out), "--seed", "7", "--set", "limits.failed_turns=1.0"]
+        for key, value in options_of(provider, transport="ray").items():
+            args += ["--set", f"{key.replace('__', '.')}={value}"]
+        command = Command(*args, cwd=tmp_path, RAY_ADDRESS=address, TRAPPED="driver")
+        assert command.wait() == -9, command.errors
+        assert (traps / f"{moment}.done").exists()
+        resume_here(out, endpoint__base_url=provider.base_url)
+        assert len(provider.twice()) <= (0 if moment == "marked" else CONCURRENCY)
+        assert provider.calls == whole["calls_billed"] + len(provider.twice())
+    manifest = read_manifest(out)
+    assert manifest["began_at_tick"] == (2 * EVERY if moment == "saved" else EVERY)
+    assert manifest["trace_hashes"] == whole["trace_hashes"]
+    same_tables(out, folder)
 
 
 @pytest.fixture(scope="module")

@@ -82,13 +82,13 @@ def test_a_fork_begins_at_a_state_that_was_kept_in_pieces(tmp_path, reference):
 
 
 class Filling(InPieces):
-    """The disk of one host is full at one save."""
+    """The disk is full as the hosts write their pieces of one generation."""
 
-    async def export(self, tick, whole, number):
-        if tick != 3:
-            return await super().export(tick, whole, number)
-        with file_size_limit(200):
-            return await super().export(tick, whole, number)
+    async def write(self, number):
+        if number != 3:
+            return await super().write(number)
+        with file_size_limit(200):  # the loop waits, so that nothing else is written meanwhile
+            return [writer.write(number) for writer in self._writers.values()]
 
 
 def test_a_full_disk_at_one_host_leaves_the_generation_before_and_the_run_goes_on_from_it(tmp_path, reference):

@@ -26,7 +26,7 @@ from populace.cluster import ray as over_ray  # noqa: E402
 BOUND_S = 13.0
 """Beside it a process takes a second or two to exit."""
 PATIENCE_S = 300.0
-STAGES = ("start", "open_tick", "close_tick", "export")
+STAGES = ("start", "open_tick", "close_tick", "export", "write")
 
 
 class Silent:
@@ -43,6 +43,7 @@ class FallingSilent(LocalTransport):
         super().__init__()
         self.silent = asyncio.Event()
         self._stage = stage
+        self._tick = 0
         self._ray = over_ray.RayTransport()
         self._ray._shards, self._ray._environment, self._ray._quota = [Silent(), Silent()], Silent(), Silent()
         self._ray._started_ray = True
@@ -66,8 +67,12 @@ class FallingSilent(LocalTransport):
     async def close_tick(self, tick: int, envelope: Any) -> Any:
         return await self._through("close_tick", tick, envelope, tick=tick)
 
-    async def export(self, tick: int, whole: bool, number: int) -> Any:
-        return await self._through("export", tick, whole, number, tick=tick)
+    async def export(self, tick: int, whole: bool) -> Any:
+        self._tick = tick
+        return await self._through("export", tick, whole, tick=tick)
+
+    async def write(self, number: int) -> Any:
+        return await self._through("write", number, tick=self._tick)
 
     async def wind_down(self, grace_s: float) -> Any:
         return await self._through("wind_down", grace_s)
@@ -116,5 +121,5 @@ def test_control_where_silence_is_not_learnt_from_the_waits_add_up(tmp_path, mon
 
 
 def test_control_where_a_checkpoint_is_waited_for_the_run_hangs(tmp_path, monkeypatch):
-    monkeypatch.setattr(TickLoop, "_save_at_edge", lambda self: self._save(Counts()))
+    monkeypatch.setattr(TickLoop, "_save_at_edge", lambda self, whole: self._save(Counts(), whole=whole))
     assert seconds_to_end("export", tmp_path, monkeypatch) >= PATIENCE_S

@@ -85,8 +85,11 @@ class Lossy(LocalTransport):
     async def restore(self, state):
         return await self._call("restore", WORLD, lambda: super(Lossy, self).restore(state))
 
-    async def export(self, tick, whole, number):
-        return await self._call("export", WORLD, lambda: super(Lossy, self).export(tick, whole, number))
+    async def export(self, tick, whole):
+        return await self._call("export", WORLD, lambda: super(Lossy, self).export(tick, whole))
+
+    async def write(self, number):
+        return await self._call("write", WORLD, lambda: super(Lossy, self).write(number))
 
     async def open_tick(self, shard, tick, envelope):
         arrived = replace(envelope, parcels=self._carried(envelope.parcels))
@@ -143,7 +146,7 @@ def same_run(manifest: dict[str, Any], out: Path, whole: tuple[dict[str, Any], P
 def lose_at_each_call(tmp_path: Path, whole: Any, asked: list[Any], fates: tuple[str, str]) -> None:
     """Lose somebody at each call in turn, one way at even calls and another at odd ones."""
     calls = whole[2]
-    assert {call.split()[0] for call in calls} == {"start", "open", "close", "export", "end"}
+    assert {call.split()[0] for call in calls} == {"start", "open", "close", "export", "write", "end"}
     for at in range(1, len(calls)):
         asked.clear()
         out, when = tmp_path / str(at), fates[at % 2]

@@ -14,7 +14,7 @@ from support.checkpoint_support import same
 from populace.core.errors import CheckpointDamaged
 from populace.kernel import patches
 from populace.kernel.patches import apply_patch, changed_rows, encode_patch
-from populace.store.checkpoint import generations
+from populace.store.checkpoint import frozen, generations
 from populace.store.checkpoint.file import digest
 from populace.store.checkpoint.generations import Checkpoints, latest, load
 
@@ -58,7 +58,7 @@ def test_every_generation_gives_back_what_was_saved(tmp_path_factory, steps, wid
     array = np.arange(40.0).reshape(20, 2) if wide else np.arange(40.0)
     history: list[np.ndarray[Any, Any]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generations, "_PATCHED_BYTES", 0)
+        patch.setattr(frozen, "PATCHED_BYTES", 0)
         store = Checkpoints(folder, run="r")
         for tick, step in enumerate(steps):
             array = stepped(array, step)
@@ -156,7 +156,7 @@ def test_control_rows_that_are_not_found_are_lost(tmp_path: Path, monkeypatch, l
             return np.flatnonzero(was != now[: len(was)]).astype(np.uint32)
         return rows[rows < len(was)]
 
-    monkeypatch.setattr(generations, "changed_rows", careless)
+    monkeypatch.setattr(frozen, "changed_rows", careless)
     store = Checkpoints(tmp_path, run="r")
     array = np.zeros(20_000)
     for tick in range(4):
@@ -200,6 +200,47 @@ def test_control_a_view_that_is_taken_for_its_own_array_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patches, "is_frozen", lambda array: not array.flags.writeable)
-    monkeypatch.setattr(generations, "is_frozen", lambda array: not array.flags.writeable)
+    monkeypatch.setattr(frozen, "is_frozen", lambda array: not array.flags.writeable)
     with pytest.raises(AssertionError):
         test_an_array_that_nobody_can_change_is_not_copied_and_a_view_of_another_is(tmp_path)
+
+
+def test_what_was_frozen_is_saved_whatever_becomes_of_it_and_takes_no_further_memory(tmp_path: Path) -> None:
+    store = Checkpoints(tmp_path, run="r")
+    live = {
+        "large": np.zeros(20_000),
+        "small": np.zeros(20),
+        "texts": np.array(["a", "b"], dtype=object),
+        "plain": {"seen": [1]},
+    }
+    held = []
+    for tick in range(5):
+        live["large"][tick] = live["small"][tick] = tick  # type: ignore[index]
+        was = {
+            name: np.array(block) if isinstance(block, np.ndarray) else {"seen": [1]} for name, block in live.items()
+        }
+        taken = store.freeze(live)
+        live["large"][:] = -1.0  # type: ignore[index]
+        live["small"][:] = -1.0  # type: ignore[index]
+        live["texts"][0] = "c"  # type: ignore[index]
+        live["plain"]["seen"].append(2)  # type: ignore[index, union-attr, call-overload]
+        store.save(tick, taken)
+        assert same(latest(tmp_path).blocks, was)  # type: ignore[union-attr]
+        held.append(taken["large"].held)  # type: ignore[union-attr]
+        live = {**was, "plain": {"seen": [1]}}
+    assert all(one is held[0] for one in held), "one copy, brought up to date"
+
+
+def test_after_what_was_frozen_and_not_saved_the_next_is_whole(tmp_path: Path) -> None:
+    store = Checkpoints(tmp_path, run="r")
+    array = np.zeros(20_000)
+    for tick in range(3):
+        store.save(tick, {"a": array})
+    assert not store.whole
+    array[0] = 1.0
+    store.freeze({"a": array})
+    assert store.whole
+    array[1] = 1.0
+    saved = store.save(3, store.freeze({"a": array}))
+    assert saved.written_bytes > array.nbytes
+    assert same(load(saved.path).blocks["a"], array)

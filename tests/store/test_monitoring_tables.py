@@ -348,7 +348,8 @@ def test_a_table_does_not_tell_where_it_was_cut_nor_where_it_was_taken_up(
         _add_ticks(tables, [tick])
         tick += 1
         if data.draw(st.booleans()):
-            saved = (tables.cut(), tick)
+            saved = (tables.mark(), tick)
+            tables.cut()
         if losses and data.draw(st.booleans()):
             losses -= 1
             if data.draw(st.booleans()):
@@ -371,7 +372,8 @@ def test_a_run_whose_tables_were_not_all_finished_can_be_taken_up(tmp_path: Path
     """Whether the disk was full at the end or the process was killed between its tables and its manifest."""
     tables = Tables(tmp_path, {}, Record())
     _add_ticks(tables, [0, 1])
-    saved = tables.cut()
+    saved = tables.mark()
+    tables.cut()
     _add_ticks(tables, [2])
     if full is not None:
         (tmp_path / f"{full}.parquet.part").symlink_to("/dev/full")
@@ -390,8 +392,9 @@ def test_a_run_whose_tables_were_not_all_finished_can_be_taken_up(tmp_path: Path
 def test_what_was_cut_can_be_read_while_the_run_lasts_and_after_a_kill(tmp_path: Path) -> None:
     tables = Tables(tmp_path, {}, Record())
     _add_ticks(tables, [0, 1])
-    assert tables.cut() == 1
-    assert tables.cut() == 2, "the number counts cuts, whether there was anything to write or not"
+    assert tables.mark() == 1
+    assert tables.mark() == 2, "the number counts marks, whether there was anything to write or not"
+    tables.cut()
     _add_ticks(tables, [2])
     assert read_table(tmp_path, "outcomes").column("tick").to_pylist() == [0, 1]
     tables.abandon()
@@ -457,9 +460,9 @@ def test_other_tools_read_the_tables(tmp_path: Path) -> None:
 
 def test_a_part_of_an_older_populace_lacks_columns_and_is_read_with_nulls(tmp_path: Path) -> None:
     tables = Tables(tmp_path, FIELDS, Record())
-    tables.add("asks", _asks(0))
-    tables.cut()
-    tables.add("asks", _asks(1))
+    for tick in range(2):
+        tables.add("asks", _asks(tick))
+        tables.mark()
     tables.cut()
     (old, _) = sorted((tmp_path / "parts").glob("asks-*.parquet"))
     pq.write_table(pq.read_table(old).drop_columns(["reasoning", "cut", "reading"]), old)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +19,12 @@ MOMENTS = {
     "arrived": "an answer has arrived and is not yet in the journal",
     "torn": "half of a record is in the journal",
     "committed": "an answer is in the journal and its turn has not seen it",
+    "freezing": "the state before a tick is being taken",
+    "marked": "it was taken, and nothing of it is written",
     "cut": "the tables were cut and the checkpoint is not written",
     "saving": "all but the end of a checkpoint is written",
+    "behind": "the same where answers are put on record, and the next tick is half over",
+    "pieces": "all that hosts write themselves of a checkpoint is there, and its own file is not begun",
     "saved": "a checkpoint has its name and older ones are not deleted yet",
     "tables": "the run is complete, its tables have their names, and there is no manifest",
     "manifest": "the manifest says that the run is complete, and its checkpoints are still there",
@@ -45,10 +50,10 @@ def armed_scenario(folder: Path, module: str = "societies") -> Path:
     return path
 
 
-def set_trap(folder: Path, moment: str, nth: int = 1) -> None:
-    """Have the first process that passes this moment for the nth time killed there."""
+def set_trap(folder: Path, moment: str, nth: int = 1, *, of: str = "") -> None:
+    """Have the first process that passes this moment for the nth time killed; with TRAPPED=`of` only, if given."""
     assert moment in MOMENTS
-    (folder / moment).write_text(str(nth))
+    (folder / moment).write_text(f"{nth} {of}")
 
 
 def arm(folder: str) -> None:
@@ -66,11 +71,28 @@ def arm(folder: str) -> None:
     passing = functools.partial(_pass, Path(folder))
     _before(Recording, "_put_down", lambda: passing("arrived"))
     _after(journal.Journal, "commit", lambda: passing("committed"))
-    _after(Tables, "cut", lambda: passing("cut"))
+    _before(Checkpoints, "freeze", lambda: passing("freezing"))
+    _after(Tables, "mark", lambda: passing("marked"))
     _before(GenerationWriter, "finish", lambda: passing("saving"))
+    _before(
+        GenerationWriter,
+        "finish",
+        lambda: _passed["answers on record"] and passing("behind", lambda: _half_over(Path(folder))),
+    )
+    _before(Checkpoints, "save", lambda: passing("pieces"))
+    _after(journal.Journal, "commit", lambda: _passed.update(["answers on record"]))
     _before(Checkpoints, "_prune", lambda: passing("saved"))
     _after(Tables, "close", lambda: passing("tables"))
     _before(Store, "discard", lambda: passing("manifest"))
+    cut = Tables.cut
+
+    def cutting(tables: Tables) -> None:
+        marked = tables._marked is not None
+        cut(tables)
+        if marked:
+            passing("cut")
+
+    Tables.cut = cutting  # type: ignore[method-assign]
     write_all = journal.write_all
 
     def torn(descriptor: int, data: bytes) -> None:
@@ -81,14 +103,26 @@ def arm(folder: str) -> None:
     journal.write_all = torn  # type: ignore[assignment]
 
 
+def _half_over(folder: Path) -> None:
+    """Wait, in the thread that saves, for answers that the tick which follows puts on record."""
+    was, until_s = _passed["answers on record"], time.monotonic() + 30.0
+    while _passed["answers on record"] < was + 4:
+        if time.monotonic() > until_s:
+            return
+        time.sleep(0.001)
+    (folder / "half over").touch()
+
+
 def _pass(folder: Path, moment: str, last: Callable[[], Any] = lambda: None) -> None:
     trap = folder / moment
     try:
-        nth = int(trap.read_text())
+        nth, of = trap.read_text().split(" ")
     except (FileNotFoundError, ValueError):
         return
+    if of and os.environ.get("TRAPPED") != of:
+        return
     _passed[moment] += 1
-    if _passed[moment] < nth:
+    if _passed[moment] < int(nth):
         return
     try:
         trap.rename(folder / f"{moment}.done")

@@ -7,10 +7,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from populace.cluster.host import PieceWriter, piece_writer
 from populace.cluster.job import Job
 from populace.cluster.local import LocalTransport
+from populace.cluster.pieces import PieceWriter, piece_writer
 from populace.cluster.transport import Exported
+from populace.store.checkpoint.file import Piece
 from populace.store.checkpoint.reach import answered, ask, withdraw
 from populace.store.journal.recording import join_positions
 
@@ -40,18 +41,24 @@ class InPieces(LocalTransport):
         withdraw(probe)
         assert not list(checkpoints.glob(".reach-*"))
 
-    async def export(self, tick: int, whole: bool, number: int) -> Exported:
-        world, states, pieces, positions = {}, [], [], []
+    async def export(self, tick: int, whole: bool) -> Exported:
+        world, states, positions = {}, [], []
         for who, host in enumerate((*self.hosts, self._world)):
             assert host is not None
             if writer := self._writers.get(who):
-                piece, at = await asyncio.to_thread(host.write_piece, writer, tick, number, whole=whole)
-                pieces.append(piece)
-                self.wrote += 1
+                at = await asyncio.to_thread(host.freeze, writer, tick, whole=whole)
             elif host is self._world:
                 world, at = host.environment.export(tick), host.positions(tick)
             else:
                 state, at = host.export(tick, whole=whole)
                 states.append(state)
             positions.append(at)
-        return Exported(states, world, join_positions(positions), pieces)
+        return Exported(states, world, join_positions(positions))
+
+    async def write(self, number: int) -> list[Piece]:
+        await super().write(number)
+        pieces = []
+        for writer in self._writers.values():
+            pieces.append(await asyncio.to_thread(writer.write, number))
+            self.wrote += 1
+        return pieces

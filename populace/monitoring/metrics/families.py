@@ -184,6 +184,12 @@ def _processes(seen: Seen) -> Iterator[Metric]:
     )
     yield CounterMetricFamily("populace_checkpoints", "Checkpoints saved.", upkeep.checkpoints)
     yield CounterMetricFamily("populace_checkpoint_bytes", "Bytes written to checkpoints.", upkeep.checkpoint_bytes)
+    yield CounterMetricFamily(
+        "populace_checkpoint_seconds", "Wall time from checkpoints' edges until they were whole.", upkeep.checkpoint_s
+    )
+    yield CounterMetricFamily(
+        "populace_checkpoint_waited_seconds", "What of it ticks waited for.", upkeep.checkpoint_waited_s
+    )
 
 
 def _purposes(total: Counts) -> Iterator[Metric]:

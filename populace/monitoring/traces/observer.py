@@ -63,21 +63,25 @@ class Traces:
         self._run = {"populace.scenario": scenario, "populace.agents": agents, "populace.shards": shards}
 
     def happened(self, what: Happening) -> None:
-        """Take which attempt it is, and how long a checkpoint took."""
+        """Take which attempt it is, and how long a checkpoint took, which may become whole some ticks later."""
         if what.event == "attempt" and (attempt := int(what.fields["attempt"])) != self._named.attempt:
             if self._waiting:
                 self._end_attempt(error=True)
             self._named = msgspec.structs.replace(self._named, attempt=attempt)
             self._began_ns = time.time_ns()
-        if what.event == "checkpoint" and self._waiting:
-            tick, *rest = self._waiting
-            now_ns = time.time_ns()
-            saved = Span(
-                "checkpoint", self._named.id("checkpoint", what.tick), tick.id,
-                now_ns - int(what.fields["took_s"] * 1e9), now_ns,
-                {"populace.checkpoint_bytes": what.fields["checkpoint_bytes"]},
-            )  # fmt: skip
-            self._waiting = [msgspec.structs.replace(tick, end_ns=now_ns), *rest, saved]
+        if what.event == "checkpoint":
+            now_ns, of = time.time_ns(), self._named.id("tick", what.tick)
+            began_ns, waited_s = now_ns - int(what.fields["took_s"] * 1e9), what.fields["waited_s"]
+            about = {
+                "populace.checkpoint_bytes": what.fields["checkpoint_bytes"],
+                "populace.checkpoint_waited_s": waited_s,
+            }
+            saved = Span("checkpoint", self._named.id("checkpoint", what.tick), of, began_ns, now_ns, about)
+            waiting = (
+                msgspec.structs.replace(one, end_ns=began_ns + int(waited_s * 1e9)) if one.id == of else one
+                for one in self._waiting
+            )
+            self._waiting = [*waiting, saved]
 
     def pulse(self, pulse: Pulse) -> None:
         """A tick is told of at its end."""

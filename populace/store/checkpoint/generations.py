@@ -17,16 +17,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from populace.core.errors import CheckpointDamaged, StorageError
 from populace.kernel.blocks import Block, Rows, Shape, encode_block
 from populace.kernel.patches import Rows as Changed
-from populace.kernel.patches import changed_rows, encode_patch, is_frozen, patch_bytes
+from populace.kernel.patches import encode_patch, patch_bytes
 from populace.kernel.row_tables import RowTable, encode_table, overlay, pages, table_of
 from populace.store.checkpoint.file import (
     PIECES,
@@ -46,13 +45,12 @@ from populace.store.checkpoint.file import (
     read_pieces,
     read_table,
 )
+from populace.store.checkpoint.frozen import Freezer, Frozen, is_patched
 from populace.store.checkpoint.pieces import join_blocks
 from populace.store.storage import make_folder, naming, remove_file, unreadable
 
 _FANOUT: Final = 8
 _DEAD_SHARE: Final = 0.5
-_PATCHED_BYTES: Final = 2**16
-"""Arrays as large as this are saved as what changed in them."""
 _MOST_PATCHES: Final = 64
 _ROWS: Final = Shape("rows")
 
@@ -146,12 +144,25 @@ class Checkpoints:
         self._found: dict[int, Contents | None] = {}
         self._part_bytes: dict[str, int] = {}
         self._deltas: dict[str, RowTable] = {}
-        self._arrays: dict[str, _Kept] = {}
+        self._freezer = Freezer()
+        self._unwritten = False
+        """Something was frozen and is not saved yet."""
 
     @property
     def whole(self) -> bool:
         """Whether the next save must give the whole state: no name in `unchanged`, every `Rows` with `whole`."""
-        return self._number is None
+        return self._number is None or self._unwritten
+
+    def freeze(self, blocks: Mapping[str, Block], *, whole: bool = False) -> dict[str, Frozen | Rows]:
+        """Blocks of the next save as they are now, whatever becomes of them until it is written.
+
+        Where what was frozen before has not been saved, the next save must be `whole`. Raises StorageError for a block
+        that cannot be saved.
+        """
+        if whole or self._unwritten:
+            self._forget()
+        self._unwritten = True
+        return {name: self._freezer.freeze(name, block) for name, block in blocks.items()}
 
     @property
     def next_number(self) -> int:
@@ -167,7 +178,7 @@ class Checkpoints:
     def save(
         self,
         tick: int,
-        blocks: Mapping[str, Block],
+        blocks: Mapping[str, Block | Frozen],
         *,
         unchanged: Collection[str] = (),
         pieces: Collection[Piece] = (),
@@ -198,12 +209,14 @@ class Checkpoints:
             raise
         return saved
 
-    def write_piece(self, author: Author, number: int, tick: int, blocks: Mapping[str, Block], *, whole: bool) -> Piece:
+    def write_piece(
+        self, author: Author, number: int, tick: int, blocks: Mapping[str, Block | Frozen], *, whole: bool
+    ) -> Piece:
         """Write a piece of generation `number`; when this returns, it is on the disk, and nothing was deleted.
 
         Unless it is `whole`, rows are those that changed since the piece before. Raises StorageError as `save` does.
         """
-        if whole:
+        if whole and not self._unwritten:
             self._forget()
         try:
             saved = self._save(number, tick, blocks, (), author=author)
@@ -229,7 +242,7 @@ class Checkpoints:
         self,
         number: int,
         tick: int,
-        blocks: Mapping[str, Block],
+        blocks: Mapping[str, Block | Frozen],
         unchanged: Collection[str],
         pieces: Collection[Piece] = (),
         author: Author | None = None,
@@ -238,7 +251,7 @@ class Checkpoints:
         try:
             before = self._contents.get(number - 1)
             mine = self._contents.get(number - 2)
-            line = _Line(self.folder, writer, before, mine, self._part_bytes, self._deltas, self._arrays)
+            line = _Line(self.folder, writer, before, mine, self._part_bytes, self._deltas, self._freezer)
             entries = {name: line.keep(name) for name in unchanged}
             entries.update((name, line.add(name, block)) for name, block in blocks.items())
             contents = Contents(self._run, tick, number, line.gather(entries), tuple(pieces), author)
@@ -251,7 +264,8 @@ class Checkpoints:
         self._contents[number] = contents
         self._part_bytes[writer.path.name] = part_bytes
         self._deltas = line.deltas
-        self._arrays = line.arrays
+        self._freezer.retain(entries)
+        self._unwritten = False
         state = sum(part.length for entry in contents.blocks.values() for part in entry.parts)
         written = writer.written + sum(one.length for one in pieces)
         return Saved(number, writer.path, written, state, seal)
@@ -261,7 +275,8 @@ class Checkpoints:
         self._contents.clear()
         self._part_bytes.clear()
         self._deltas = {}
-        self._arrays = {}
+        self._freezer.forget()
+        self._unwritten = False
 
     def _prune(self) -> None:
         """Delete what none of the newest `keep` good generations refers to; nothing while there are fewer.
@@ -296,13 +311,6 @@ class Checkpoints:
         return self._found[number]
 
 
-class _Kept(NamedTuple):
-    """A large array as it was saved last, and the rows that had changed in it then since the save before; None: all."""
-
-    array: NDArray[Any]
-    rows: Changed | None
-
-
 class _Line:
     """One save: makes the blocks' entries, from what this generation's line (every other one) has already."""
 
@@ -314,11 +322,10 @@ class _Line:
         mine: Contents | None,
         part_bytes: Mapping[str, int],
         deltas: Mapping[str, RowTable],
-        arrays: Mapping[str, _Kept],
+        freezer: Freezer,
     ) -> None:
         self.deltas: dict[str, RowTable] = {}
-        self.arrays: dict[str, _Kept] = {}
-        self._kept = arrays
+        self._freezer = freezer
         self._folder = folder
         self._writer = writer
         self._before = {} if before is None else before.blocks
@@ -334,17 +341,18 @@ class _Line:
             raise StorageError(f"block {name!r} is named as unchanged and was not in the save before: give it whole.")
         if entry.shape.kind == "rows":
             return self._add_rows(name, Rows({}))
-        if name in self._kept:
-            return self._add_array(name, self._kept[name].array)
+        if (frozen := self._freezer.again(name)) is not None:
+            return self.add(name, frozen)
         return BlockEntry(entry.shape, tuple(self._copy(part) for part in entry.parts))
 
-    def add(self, name: str, block: Block) -> BlockEntry:
-        """A block as it is given."""
-        if isinstance(block, Rows):
-            return self._add_rows(name, block)
-        if isinstance(block, np.ndarray) and block.dtype != object and block.ndim and block.nbytes >= _PATCHED_BYTES:
-            return self._add_array(name, block)
-        shape, data = encode_block(name, block)
+    def add(self, name: str, block: Block | Frozen) -> BlockEntry:
+        """A block as it is given, now or when it was frozen."""
+        frozen = self._freezer.freeze(name, block)
+        if isinstance(frozen, Rows):
+            return self._add_rows(name, frozen)
+        if isinstance(frozen.held, np.ndarray) and is_patched(frozen.held):
+            return self._add_array(name, frozen.held, frozen)
+        shape, data = frozen.held if isinstance(frozen.held, tuple) else encode_block(name, frozen.held)
         return BlockEntry(shape, (self._put(data),))
 
     def gather(self, entries: dict[str, BlockEntry]) -> dict[str, BlockEntry]:
@@ -377,13 +385,10 @@ class _Line:
         """The part in this line's files, copied from the other line's where it is not there yet."""
         return self._known.get(part.digest) or self._put(read_part(self._folder, part))
 
-    def _add_array(self, name: str, array: NDArray[Any]) -> BlockEntry:
+    def _add_array(self, name: str, array: np.ndarray[Any, Any], frozen: Frozen) -> BlockEntry:
         """A large array: the rows that changed since this line's last save, or all of it."""
         shape, data = encode_block(name, array)
-        kept = self._kept.get(name)
-        rows = None if kept is None else changed_rows(kept.array, array)
-        last = None if kept is None else kept.rows
-        self.arrays[name] = _Kept(_kept_copy(kept, array, rows), rows)
+        rows, last = frozen.rows, frozen.last
         mine = self._mine.get(name)
         if rows is None or last is None or mine is None or mine.shape.kind != "array":
             return BlockEntry(shape, (self._put(data, self._known_mark(name, rows)),))
@@ -436,15 +441,3 @@ class _Line:
 
     def _base(self, table: RowTable) -> BlockEntry:
         return BlockEntry(_ROWS, tuple(self._put(page) for page in pages(table)))
-
-
-def _kept_copy(kept: _Kept | None, array: NDArray[Any], rows: Changed | None) -> NDArray[Any]:
-    """A copy of the array, made from the one that is kept where that is less work; itself if nobody can change it."""
-    if is_frozen(array):
-        return array
-    if kept is None or rows is None or len(kept.array) != len(array) or not kept.array.flags.writeable:
-        return array.copy()
-    if kept.array is array:
-        return array
-    kept.array[rows] = array[rows]
-    return kept.array

@@ -186,22 +186,26 @@ class Recording:
         self._marks.setdefault(tick, self.journal.position)
 
     def positions(self, tick: int) -> list[Position]:
-        """Sync the journal, and say up to where it and then those of former attempts are behind a checkpoint.
+        """Up to where the journal and then those of former attempts are behind a checkpoint, which waits for `sync`.
 
         The checkpoint stands before `tick`; what has been put on record since then comes after it.
 
         Of a former attempt that is all of it once the run stands before a `tick` that it knows no answer of; until
-        then, what it was read from. Raises StorageError.
+        then, what it was read from.
         """
         if self.journal is None:
             return []
-        self.journal.sync()
         later = [one for one in self._marks if one >= tick]
         found = [self._marks[min(later)] if later else self.journal.position]
         for past in self._pasts:
             if past.own:
                 found += past.ends if max(past.index.ticks(), default=-1) < tick else past.since
         return found
+
+    def sync(self) -> None:
+        """Put what is on record on the disk; may be called in a thread. Raises StorageError."""
+        if self.journal is not None:
+            self.journal.sync()
 
     def wind_down(self) -> None:
         """Ask nothing further; what is in flight may end, and is put on record."""

@@ -146,6 +146,11 @@ class Sheet:
         self.part_rows = sum(rows_of(path) or 0 for path in self._done)
         self._file: _File | None = None
 
+    @property
+    def rows(self) -> int:
+        """How many rows were added, with those of former lives that stand in parts."""
+        return self.part_rows + self._rows + (0 if self._file is None else self._file.rows)
+
     def _part(self, number: int) -> Path:
         return self._folder / f"{self._path.stem}-{number:06}.parquet"
 

@@ -3,16 +3,19 @@
 `populace.core.tables` declares them. Give `Tables.add` one batch a tick that holds every shard's rows: then the tables
 are the same on any number of shards (but for `latency_s` of asks, which is wall time).
 
-While a run lasts, its rows stand in part files, `parts/<name>-<number>.parquet`. `cut` ends the part that is being
-written, so that what came before a checkpoint is on the disk however the run ends; a run that is resumed there drops
-the parts after it. At the run's end the parts become one file a table. An attempt that ends before it has come as far
-as one before it leaves that one's tables as they are.
+While a run lasts, its rows stand in part files, `parts/<name>-<number>.parquet`. `mark` says where the part that is
+being written ends, and `cut` ends it there, in a thread while the run goes on, so that what came before a checkpoint is
+on the disk however the run ends; a run that is resumed there drops the parts after it. At the run's end the parts
+become one file a table. An attempt that ends before it has come as far as one before it leaves that one's tables as
+they are.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -62,6 +65,9 @@ class Tables:
         self._group_rows = group_rows
         self._settings = settings
         self._sheets: dict[str, Sheet] = {}
+        self._one = threading.RLock()
+        self._marked: tuple[int, int | None] | None = None
+        """The number of the parts that are to end, and of how many ticks they have all rows."""
         for name, table in TABLES.items():
             if table.seldom and not any((out / PARTS).glob(f"{name}-*.parquet")):
                 continue
@@ -89,27 +95,42 @@ class Tables:
 
     @property
     def rows(self) -> dict[str, int]:
-        """How many rows of each table stand in parts."""
-        return {name: sheet.part_rows for name, sheet in self._sheets.items()}
+        """How many rows of each table stand in parts, once those that are marked have ended, and were added since."""
+        return {name: sheet.rows for name, sheet in self._sheets.items()}
 
     def add(self, name: str, batch: TableRows) -> None:
         """Add rows to a table, as the kernel gives them; where the table is not kept, nothing happens."""
-        if name not in self._sheets and TABLES[name].seldom and self._keeps(TABLES[name]):
-            self._sheets[name] = Sheet(self._out, name, TABLES[name], self._group_rows, self._parts)
-        if sheet := self._sheets.get(name):
-            sheet.add(batch)
+        with self._one:
+            self.cut()
+            if name not in self._sheets and TABLES[name].seldom and self._keeps(TABLES[name]):
+                self._sheets[name] = Sheet(self._out, name, TABLES[name], self._group_rows, self._parts)
+            if sheet := self._sheets.get(name):
+                sheet.add(batch)
 
-    def cut(self, ticks: int | None = None) -> int:
-        """End the parts that are being written; gives how many there are now, the same for every table.
+    def mark(self, ticks: int | None = None) -> int:
+        """Have the parts that are being written end here; gives how many there are then, the same for every table.
 
-        What was added before is on the disk then; the parts say that it is what `ticks` ticks came to. Raises
-        StorageError.
+        They say that what they hold is what `ticks` ticks came to. Raises StorageError.
         """
-        for sheet in self._sheets.values():
-            sheet.cut(self._parts, ticks)
-        sync_folder(self._out / PARTS)
-        self._parts += 1
-        return self._parts
+        with self._one:
+            self.cut()
+            self._marked = self._parts, ticks
+            self._parts += 1
+            return self._parts
+
+    def cut(self) -> None:
+        """End the parts where they are marked, if they have not: what was added before is on the disk then.
+
+        May run in a thread; whatever is added next waits for it. Raises StorageError.
+        """
+        with self._one:
+            if self._marked is None:
+                return
+            number, ticks = self._marked
+            for sheet in self._sheets.values():
+                sheet.cut(number, ticks)
+            sync_folder(self._out / PARTS)
+            self._marked = None
 
     def close(self, ticks: int | None = None, *, complete: bool = True) -> list[Path]:
         """Make each table one file, and say which there are; a second call gives none.
@@ -120,6 +141,8 @@ class Tables:
         """
         finished: list[Path] = []
         failed: list[StorageError] = []
+        with contextlib.suppress(StorageError):  # the table that could not be cut says so below
+            self.cut()
         short = not complete and ticks is not None and ticks < self._former_ticks
         for name, sheet in self._sheets.items():
             try:
@@ -145,9 +168,10 @@ class Tables:
 
     def abandon(self) -> None:
         """Let go of what is not in a part yet: the run goes back to where it was cut."""
-        for sheet in self._sheets.values():
-            sheet.drop()
-        self._sheets = {}
+        with self._one:
+            for sheet in self._sheets.values():
+                sheet.drop()
+            self._sheets, self._marked = {}, None
 
 
 def read_table(run_dir: str | Path, name: str) -> Any:
