@@ -29,7 +29,7 @@ from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
 from populace.data.societies import Origin
 from populace.settings import load_settings
-from populace.store.checkpoint import generations
+from populace.store.checkpoint import frozen
 from populace.store.checkpoint.generations import Checkpoints, Saved
 
 SOCIETY = """
@@ -69,12 +69,12 @@ def measured(agents: int, share: float, ticks: int, *, whole: bool) -> list[tupl
         agents=agents, ticks=ticks, model__kind="scripted", record__agents="none", checkpoint__every_ticks=1, **off
     )
     run = Coordinator(Origin("s.py", SOCIETY.replace("SHARE", str(share))), settings, LocalTransport(), out, [])
-    least = 2**62 if whole else generations._PATCHED_BYTES
+    least = 2**62 if whole else frozen.PATCHED_BYTES
     try:
         with (
             tuned_collector(),
             patch.object(Checkpoints, "save", timed),
-            patch.object(generations, "_PATCHED_BYTES", least),
+            patch.object(frozen, "PATCHED_BYTES", least),
         ):
             asyncio.run(run.run())
     finally:

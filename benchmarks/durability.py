@@ -252,12 +252,13 @@ society = Society(name="sparse", agent=Dormant, activation=OneInAHundred(),
 
 
 def timed(saver: Saver, folder: Path, saves: list[tuple[float, int]]) -> None:
-    """Have it noted for each checkpoint how long it took, and how many bytes it wrote."""
+    """Have the run wait for each checkpoint, and it noted how long that took, and how many bytes it wrote."""
     save = saver.save
 
     async def noted(standing: Standing, unrecorded: Counts) -> None:
         began_s, before = time.perf_counter(), set((folder / "checkpoints").glob("*"))
         await save(standing, unrecorded)
+        await saver.settled()
         took_s = time.perf_counter() - began_s
         if new := set((folder / "checkpoints").glob("*")) - before:
             saves.append((took_s, max(new).stat().st_size))
@@ -267,7 +268,7 @@ def timed(saver: Saver, folder: Path, saves: list[tuple[float, int]]) -> None:
 
 def saved_runs(parent: Path | None) -> Table:
     table = Table(
-        "save, as the run waits for it",
+        "save, from the edge until it is whole",
         "ms",
         "bytes",
         "share of the first, time",

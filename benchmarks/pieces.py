@@ -8,7 +8,8 @@ two of a run, which are whole in any case, are left out.
 The first table needs no cores: one process does the hosts' work one after another, with what Ray would carry packed and
 unpacked, and counts the CPU time of the longest way, the slowest host's and then the driver's. Where each host has a
 core, that is what the run waits for, but for the disk and the network. With `--ray` the same runs go on a real Ray:
-wall time of `Saver.save`, and the driver's CPU time of it, which a loaded machine moves least.
+wall time from the edge until the checkpoint is whole, for which these runs wait, what of it any run's edge waits, and
+the driver's CPU time of it, which a loaded machine moves least.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from rich.table import Table
 
 from populace.cluster.collector import tuned_collector
 from populace.cluster.coordinator import Coordinator
-from populace.cluster.host import PieceWriter
 from populace.cluster.local import LocalTransport
+from populace.cluster.pieces import PieceWriter
 from populace.cluster.ray import RayTransport
 from populace.cluster.saver import Saver
 from populace.cluster.transport import Exported
@@ -40,6 +41,7 @@ from populace.cluster.wire import pack, unpack_export, unpack_piece, unpack_posi
 from populace.data.societies import Origin
 from populace.kernel.snapshot import pack_world_state, unpack_world_state
 from populace.settings import Settings, load_settings
+from populace.store.checkpoint.file import Piece
 from populace.store.journal.recording import join_positions
 
 SOCIETY = """
@@ -76,14 +78,14 @@ class Timed(LocalTransport):
         if self.in_pieces:
             self._writers = [PieceWriter(self._job, who, checkpoints) for who in range(len(self.hosts) + 1)]
 
-    async def export(self, tick: int, whole: bool, number: int) -> Exported:
+    async def export(self, tick: int, whole: bool) -> Exported:
         self.hosts_s, self.taking_s = [], 0.0
         packed = []
         assert self._world is not None
         for who, host in enumerate((*self.hosts, self._world)):
             began_s = time.process_time()
             if self.in_pieces:
-                packed.append(pack(host.write_piece(self._writers[who], tick, number, whole=whole)))
+                packed.append(pack(host.freeze(self._writers[who], tick, whole=whole)))
             elif host is self._world:
                 packed.append(pack((pack_world_state(host.environment.export(tick)), pack(host.positions(tick)))))
             else:
@@ -92,14 +94,24 @@ class Timed(LocalTransport):
         began_s = time.process_time()
         try:
             if self.in_pieces:
-                read = [unpack_piece(one) for one in packed]
-                return Exported([], {}, join_positions([at for _, at in read]), [piece for piece, _ in read])
+                return Exported([], {}, join_positions(map(unpack_positions, packed)))
             states = [unpack_export(one) for one in packed[:-1]]
             world, at = msgspec.msgpack.decode(packed[-1], type=tuple[bytes, bytes])
             positions = join_positions([*(at for _, at in states), unpack_positions(at)])
             return Exported([state for state, _ in states], unpack_world_state(world), positions)
         finally:
             self.taking_s = time.process_time() - began_s
+
+    async def write(self, number: int) -> list[Piece]:
+        assert self._world is not None
+        pieces = []
+        for who, host in enumerate((*self.hosts, self._world)):
+            began_s = time.process_time()
+            host.sync()
+            if self.in_pieces:
+                pieces.append(unpack_piece(pack(self._writers[who].write(number))))
+            self.hosts_s[who] += time.process_time() - began_s
+        return [piece for piece in pieces if piece is not None]
 
 
 def longest_way(agents: int, size: int, shards: int, ticks: int, *, pieces: bool) -> tuple[list[float], list[float]]:
@@ -111,6 +123,7 @@ def longest_way(agents: int, size: int, shards: int, ticks: int, *, pieces: bool
     async def timed(self: Saver, *args: Any) -> None:
         began_s = time.process_time()
         await save(self, *args)
+        await self.settled()
         slowest.append(max(transport.hosts_s))
         driver.append(time.process_time() - began_s - sum(transport.hosts_s))
 
@@ -136,9 +149,12 @@ def settings_of(agents: int, ticks: int, shards: int, transport: str) -> Setting
     )  # fmt: skip
 
 
-def measured(agents: int, size: int, shards: int, ticks: int, *, pieces: bool) -> tuple[list[float], list[float], int]:
-    """Wall and CPU seconds of each checkpoint after the first two, and the bytes of the last."""
+def measured(
+    agents: int, size: int, shards: int, ticks: int, *, pieces: bool
+) -> tuple[list[float], list[float], list[float], int]:
+    """Wall seconds, those at the edge, CPU seconds of each checkpoint after the first two; the bytes of the last."""
     walls: list[float] = []
+    edges: list[float] = []
     cpus: list[float] = []
     written: list[int] = []
     save, reach = Saver.save, RayTransport.reach
@@ -146,6 +162,8 @@ def measured(agents: int, size: int, shards: int, ticks: int, *, pieces: bool) -
     async def timed(self: Saver, *args: Any) -> None:
         began_s, cpu_s, before = time.perf_counter(), time.process_time(), self.upkeep.checkpoint_bytes
         await save(self, *args)
+        edges.append(time.perf_counter() - began_s)
+        await self.settled()
         walls.append(time.perf_counter() - began_s)
         cpus.append(time.process_time() - cpu_s)
         written.append(self.upkeep.checkpoint_bytes - before)
@@ -162,7 +180,7 @@ def measured(agents: int, size: int, shards: int, ticks: int, *, pieces: bool) -
             asyncio.run(run.run())
     finally:
         shutil.rmtree(out)
-    return walls[2:], cpus[2:], written[-1]
+    return walls[2:], edges[2:], cpus[2:], written[-1]
 
 
 def main() -> None:
@@ -187,13 +205,15 @@ def main() -> None:
     if options.ray:
         os.environ["PYTHONHASHSEED"] = "0"
         ray.init("local", include_dashboard=False, log_to_driver=False, configure_logging=False, num_cpus=8)
-        table = Table("checkpoint", "shards", "MB", "wall s, median", "least", "driver's CPU s, median", title="On Ray")
+        table = Table(
+            "checkpoint", "shards", "MB", "wall s, median", "least", "at the edge", "driver's CPU s", title="On Ray"
+        )
         for shards in numbers:
             for name, pieces in ways:
-                walls, cpus, written = measured(options.agents, size, shards, options.ticks, pieces=pieces)
+                walls, edges, cpus, written = measured(options.agents, size, shards, options.ticks, pieces=pieces)
                 table.add_row(
                     name, str(shards), f"{written / 1e6:.1f}", f"{statistics.median(walls):.3f}", f"{min(walls):.3f}",
-                    f"{statistics.median(cpus):.3f}",
+                    f"{statistics.median(edges):.3f}", f"{statistics.median(cpus):.3f}",
                 )  # fmt: skip
         console.print(table)
     print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
