@@ -44,7 +44,7 @@ def main() -> None:
             "--until-interactions", str(options.interactions), "--shards", str(options.shards),
             "--transport", options.transport, "--metrics-port", "0",
         ]  # fmt: skip
-        show(options, watch(arguments, folder, out=options.keep, limit_s=options.limit_s))
+        show(options, watch(arguments, folder, out=options.keep, limit_s=options.limit_s, memory_share=0.02))
 
 
 AIM_S, AIM_GIB = 240.0, 3.0

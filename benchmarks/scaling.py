@@ -59,7 +59,7 @@ def run(society: str, host: str, agents: int, ticks: int) -> Ran:
             *what, "--agents", str(agents), "--ticks", str(ticks), "--shards", str(shards), "--transport", transport,
             "--metrics-port", "0",
         ]  # fmt: skip
-        watched = watch(arguments, folder, sample_s=SAMPLE_S)
+        watched = watch(arguments, folder, sample_s=SAMPLE_S, memory_share=0.0)
         ended = [one for one in watched.progress() if one["event"] == "tick"]
         ticks_s = ended[-1]["wall_s"] - ended[0]["wall_s"]
         before_s = watched.begun_cpu_s or {}

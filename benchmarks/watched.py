@@ -1,6 +1,7 @@
 """A run of the command line in processes of its own, watched from outside: memory, CPU, and what it told of its ticks.
 
-Linux only: memory is read from /proc.
+Linux only: memory is read from /proc. The kernel walks all pages of a process to tell its share of them, some 20 ms of
+CPU each, on the cores that the run is on: so memory is looked at as seldom as a share of the time allows.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any, Final, NamedTuple
 import psutil
 
 SAMPLE_S: Final = 0.5
+MEMORY_SHARE: Final = 0.05
+"""How much of the time the looks at memory may take."""
 
 
 class Held(NamedTuple):
@@ -33,10 +36,11 @@ class Watched:
     """A run and all that it starts: what they hold, sample by sample, and the CPU seconds of each.
 
     `out` is the run's folder, `log` its log. `begun_cpu_s` is CPU by kind of process once its
-    first tick had ended, None before; `wall_s` is set when the command has ended.
+    first tick had ended, None before; `wall_s` is set when the command has ended. Looks at memory take `memory_share`
+    of the time at most, at 0 there are none.
     """
 
-    def __init__(self, pid: int, out: Path, log: Path) -> None:
+    def __init__(self, pid: int, out: Path, log: Path, memory_share: float = MEMORY_SHARE) -> None:
         self.out = out
         self.began_s = time.time()
         self.wall_s = 0.0
@@ -44,11 +48,12 @@ class Watched:
         self.begun_cpu_s: dict[str, float] | None = None
         self._pid = pid
         self._log = log
+        self._memory_share = memory_share
+        self._next_memory_s = 0.0
         self._cpu_s: dict[int, tuple[str, float]] = {}
 
     def sample(self) -> None:
         """Look at all processes that there are now."""
-        at_s, rss, pss = time.time(), 0, 0
         try:
             family = [psutil.Process(self._pid), *psutil.Process(self._pid).children(recursive=True)]
         except psutil.Error:
@@ -56,13 +61,12 @@ class Watched:
         for one in family:
             try:
                 spent, name = one.cpu_times(), _kind_of(one, self._pid)
-                rss += one.memory_info().rss
-                pss += _pss_bytes(one.pid)
-            except (psutil.Error, OSError):
+            except psutil.Error:
                 continue
             known, _ = self._cpu_s.get(one.pid, (name, 0.0))
             self._cpu_s[one.pid] = (known if name in ("other", "worker") else name), spent.user + spent.system
-        self.held.append(Held(at_s, rss, pss))
+        if self._memory_share and time.time() >= self._next_memory_s:
+            self._look_at_memory(family)
         if self.begun_cpu_s is None and self._has_begun():
             self.begun_cpu_s = self.cpu_s()
 
@@ -118,6 +122,17 @@ class Watched:
             found[f"table {path.name.split('-')[0].split('.')[0]}" if is_table else first] += size
         return found
 
+    def _look_at_memory(self, family: Sequence[psutil.Process]) -> None:
+        at_s, rss, pss = time.time(), 0, 0
+        for one in family:
+            try:
+                rss += one.memory_info().rss
+                pss += _pss_bytes(one.pid)
+            except (psutil.Error, OSError):
+                continue
+        self.held.append(Held(at_s, rss, pss))
+        self._next_memory_s = time.time() + (time.time() - at_s) / self._memory_share
+
     def _has_begun(self) -> bool:
         told = self.out / "progress.jsonl"
         return told.exists() and '"event":"tick"' in told.read_text()
@@ -132,11 +147,12 @@ def watch(
     each: Callable[[Watched], None] | None = None,
     limit_s: float = float("inf"),
     most_bytes: float = float("inf"),
+    memory_share: float = MEMORY_SHARE,
 ) -> Watched:
     """Do `populace run ARGUMENTS` in `folder`, to its end; the run's own folder is `out`, else one in there.
 
-    `each` is called after each sample. A run past `limit_s` is told to end; one that holds more than `most_bytes` is
-    killed. Raises SystemExit with what a run that failed said last.
+    `each` is called after each sample. Looks at memory take `memory_share` of the time at most. A run past `limit_s` is
+    told to end; one that holds more than `most_bytes` is killed. Raises SystemExit with what a failed run said last.
     """
     out = (out or folder / "out").resolve()
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), "PYTHONHASHSEED": "0"}
@@ -144,7 +160,7 @@ def watch(
     command = [sys.executable, "-m", "populace.cli", "run", *arguments, "--out", str(out), "--log", str(log)]
     with said.open("w") as file:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=file)
-        watched = Watched(process.pid, out, log)
+        watched = Watched(process.pid, out, log, memory_share)
         while process.poll() is None:
             watched.sample()
             if each is not None:
