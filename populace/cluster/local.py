@@ -24,6 +24,7 @@ from populace.cluster.transport import Exported, Opened, Progress
 from populace.cluster.wire import split_parcels
 from populace.cluster.world_host import WorldHost, build_world_host
 from populace.core.claims import Claim, News
+from populace.core.draws import WORLD
 from populace.core.records import Answer, Counts, Look
 from populace.core.rounds import Contribution, Heard
 from populace.core.tables import TableRows
@@ -209,7 +210,8 @@ class LocalTransport:
     async def open_tick(self, shard: int, tick: int, envelope: Envelope) -> tuple[ShardDone, TickDone]:
         """Run the shard's tick on this loop."""
         done = await self.hosts[shard].run_tick(tick, envelope)
-        out, bare = split_parcels(done, lambda frame: frame, lambda reports, frames: (reports, frames))
+        frames, world, bare = split_parcels(done)
+        out = [*((frame.destination, frame) for frame in frames), (WORLD, world)]
         event = ShardDone(shard, done.attempt, tick, done.agents, done.digests, done.counts, out, done.sent, done.sums)
         return event, bare
 

@@ -1,6 +1,7 @@
 """The Ray transport: a shard an actor, the environment service an actor, frames as references from shard to shard.
 
-The driver passes references on without reading them, so a frame goes from one shard's node to another's directly.
+The driver passes references on without reading them, so a frame goes from one shard's node to another's directly; a
+small one, and on a Ray of this machine one of some megabytes, is in the reply and in the next call itself.
 Nothing here is retried by Ray: a lost actor is an ActorLost, and `start` then makes those that are lost anew and has
 the others begin again, under a higher attempt number. Where Ray itself has ended, so does the run (TransportError).
 """
@@ -31,16 +32,18 @@ from populace.cluster.job import Job
 from populace.cluster.liveness import Liveness, aside, own_process
 from populace.cluster.ray_actors import CONTROLS, EnvironmentActor, QuotaActor, ShardActor, most_bytes
 from populace.cluster.ray_calls import THE_QUOTA, THE_WORLD, result, shard_name
-from populace.cluster.ray_connecting import connect, end_processes, ports, take_signals_back, unanswered
+from populace.cluster.ray_connecting import connect, end_processes, ports, refuse_alone, take_signals_back, unanswered
 from populace.cluster.ray_placing import Placing
 from populace.cluster.shared_limits import needs_account
 from populace.cluster.transport import Exported, Opened, Progress
 from populace.cluster.wire import (
     pack,
     pack_envelope,
+    pack_frames,
     unpack_export,
     unpack_fields,
     unpack_forms,
+    unpack_frames,
     unpack_piece,
     unpack_positions,
     unpack_rows,
@@ -49,12 +52,13 @@ from populace.cluster.wire import (
     unpack_tick,
     unpack_world,
 )
-from populace.core.errors import ActorLost, SettingsError, StorageError, TransportError
+from populace.core.draws import WORLD
+from populace.core.errors import ActorLost, StorageError, TransportError
 from populace.core.records import Counts
 from populace.core.tables import TableRows
 from populace.data.societies import Origin
 from populace.kernel.barrier import ShardDone
-from populace.kernel.bus import Envelope, Frame, count_messages, unpack_frame
+from populace.kernel.bus import Envelope, Frame, count_messages
 from populace.kernel.events import RunDone, TickDone
 from populace.kernel.packing import read_seen
 from populace.kernel.peeking import Peeked
@@ -64,7 +68,6 @@ from populace.models.dialect import EndpointForms
 from populace.store.checkpoint.file import Piece
 from populace.store.checkpoint.reach import answered, ask, withdraw
 from populace.store.journal.recording import Missed, join_positions
-from populace.store.register import ON_RAY
 
 _CONNECTING_S: Final = 120.0
 """How long Ray may take to start, to say what there is, to take a frame."""
@@ -142,7 +145,8 @@ class RayTransport:
             quota = {**options, "num_cpus": 0, "scheduling_strategy": there}
             self._quota = ray.remote(**quota)(QuotaActor).remote(packed, owner)
             if settings.endpoint.share_limits is not None:
-                self._refuse_alone(settings.endpoint.share_limits)
+                if self._started_ray:
+                    refuse_alone(settings.endpoint.share_limits)
                 await self._result(self._quota.open.remote(), THE_QUOTA)
                 self._shares = True
         await self._place(settings.shards, again)
@@ -171,13 +175,6 @@ class RayTransport:
         return msgspec.structs.replace(
             there, fields=unpack_fields(there.fields), rows=unpack_tables(there.rows), on_record=known[0]
         )
-
-    def _refuse_alone(self, share_limits: str) -> None:
-        if share_limits == ON_RAY and self._started_ray and "RAY_ADDRESS" not in os.environ:
-            raise SettingsError(
-                "endpoint.share_limits = 'ray' shares limits among the runs on one Ray cluster, and this run has "
-                "started a Ray for itself: set RAY_ADDRESS, or name a folder or an s3:// address."
-            )
 
     async def _place(self, shards: int, again: bool) -> None:
         """See what there is; the shards that have a better place now are ended, to be made anew there."""
@@ -266,7 +263,7 @@ class RayTransport:
         mail: dict[int, list[Any]] = {index: [] for index in range(shards)}
         frames = split_mail(state.mail, shards=shards, attempt=self._job.attempt, frame_bytes=bus.frame_bytes)
         for frame in frames:
-            mail[frame.destination].append(await aside(ray.put, frame.pack(), patience_s=_CONNECTING_S))
+            mail[frame.destination].append(await aside(ray.put, pack_frames([frame]), patience_s=_CONNECTING_S))
         return mail, count_messages(frames)
 
     async def reach(self, checkpoints: Path) -> None:
@@ -349,16 +346,17 @@ class RayTransport:
         """Fetch the frames from where they are."""
         assert self._job is not None
         packed = await asyncio.gather(*(self._result(parcel, "mail in flight") for parcel in parcels))
-        most = most_bytes(self._job)
-        return [unpack_frame(one, most) for one in packed]
+        return [frame for one in packed for frame in unpack_frames(one, most_bytes(self._job))]
 
     async def open_tick(self, shard: int, tick: int, envelope: Envelope) -> tuple[ShardDone, TickDone]:
         """Run a shard's tick on its actor."""
-        forms = pack(self.forms.learnt())
-        call = self._shards[shard].open_tick.remote(tick, pack_envelope(envelope), forms, *envelope.parcels)
-        packed, out, learnt = await self._result(call, shard_name(shard))
+        forms, shards = pack(self.forms.learnt()), len(self._shards)
+        method = self._shards[shard].open_tick.options(num_returns=2 + shards)
+        told, *parcels = method.remote(tick, pack_envelope(envelope), forms, *envelope.parcels)
+        packed, learnt = await self._result(told, shard_name(shard))
         self.forms.join(unpack_forms(learnt))
         done = unpack_tick(packed)
+        out = [*((to, parcels[to]) for to in range(shards) if done.sent.get(to)), (WORLD, parcels[shards])]
         event = ShardDone(shard, done.attempt, tick, done.agents, done.digests, done.counts, out, done.sent, done.sums)
         return event, done
 
@@ -369,10 +367,12 @@ class RayTransport:
     async def close_tick(self, tick: int, envelope: Envelope) -> tuple[WorldDone, list[tuple[int, Any]]]:
         """End the tick on the environment's actor."""
         forms = pack(self.forms.learnt())
-        call = self._environment.close_tick.remote(tick, pack_envelope(envelope), forms, *envelope.parcels)
-        packed, out, learnt, rows = await self._result(call, THE_WORLD)
+        method = self._environment.close_tick.options(num_returns=1 + len(self._shards))
+        told, *parcels = method.remote(tick, pack_envelope(envelope), forms, *envelope.parcels)
+        packed, learnt, rows = await self._result(told, THE_WORLD)
         self.forms.join(unpack_forms(learnt))
-        return unpack_world(packed, rows), out
+        done = unpack_world(packed, rows)
+        return done, [(to, parcels[to]) for to in range(len(parcels)) if done.sent.get(to)]
 
     async def wind_down(self, grace_s: float) -> Counts:
         """All shards at once."""

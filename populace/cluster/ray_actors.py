@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar, cast
@@ -31,6 +31,7 @@ from populace.cluster.shared_limits import shared_account
 from populace.cluster.transport import Progress
 from populace.cluster.wire import (
     pack,
+    pack_by_shard,
     pack_parcel,
     pack_rows,
     split_parcels,
@@ -38,6 +39,7 @@ from populace.cluster.wire import (
     unpack_claims,
     unpack_envelope,
     unpack_forms,
+    unpack_frames,
     unpack_looks,
     unpack_notices,
     unpack_parcel,
@@ -49,7 +51,7 @@ from populace.cluster.world_host import WorldHost, build_world_host
 from populace.core.errors import StorageError
 from populace.core.records import Counts
 from populace.data.societies import Origin
-from populace.kernel.bus import unpack_frame
+from populace.kernel.bus import Frame
 from populace.kernel.environment import Environment
 from populace.kernel.peeking import peek, present
 from populace.kernel.snapshot import pack_world_state, unpack_world_state
@@ -116,7 +118,7 @@ class EnvironmentActor:
     def __init__(self, owner: bytes) -> None:
         _end_with(owner)
         spare_what_is_loaded()
-        self._frame_bytes = 0
+        self._frame_bytes = self._shards = 0
         self._host: WorldHost | None = None
         self._built: Built | None = None
         self._forms = EndpointForms()
@@ -140,7 +142,7 @@ class EnvironmentActor:
         self.close()
         read = msgspec.msgpack.decode(job, type=Job)
         self._job, self._writer = read, None
-        self._frame_bytes = most_bytes(read)
+        self._frame_bytes, self._shards = most_bytes(read), read.read_settings().shards
         self._built = build_run(read)
         environment = self._built.environment
         self._forms.join(read.forms)
@@ -235,19 +237,17 @@ class EnvironmentActor:
         """Packed, what asks of columnar agents were answered."""
         self._wait_for(_called(self._world.tell_answers, tick, unpack_answers(answers), attempt))
 
-    def close_tick(
-        self, tick: int, envelope: bytes, forms: bytes, *parcels: bytes
-    ) -> tuple[bytes, list[tuple[int, Any]], bytes, bytes]:
-        """End a tick; packed, the `WorldDone`, what is known of the endpoints, and rows; references to frames by shard.
+    def close_tick(self, tick: int, envelope: bytes, forms: bytes, *parcels: bytes) -> tuple[Any, ...]:
+        """End a tick; packed, the `WorldDone`, what is known of the endpoints, and rows; then a parcel for each shard.
 
-        `forms` is what was known of them before, packed.
+        `forms` is what was known of endpoints before, packed. Each value is an object of its own on Ray.
         """
         self._forms.join(unpack_forms(forms))
         read = [unpack_parcel(parcel, self._frame_bytes) for parcel in parcels]
         done = self._wait_for(self._world.close_tick(tick, unpack_envelope(envelope, read)))
-        out = [(frame.destination, ray.put(frame.pack())) for frame in done.frames]
         bare = msgspec.structs.replace(done, frames=[], rows={})
-        return pack(bare), out, pack(self._forms.learnt()), pack_rows(done.rows)
+        told = pack(bare), pack(self._forms.learnt()), pack_rows(done.rows)
+        return told, *pack_by_shard(done.frames, self._shards)
 
     @_group("control")
     def upload(self) -> None:
@@ -329,7 +329,7 @@ class ShardActor:
         _end_with(owner)
         spare_what_is_loaded()
         self._index = index
-        self._frame_bytes = 0
+        self._frame_bytes = self._shards = 0
         self._host: ShardHost | None = None
         self._forms = EndpointForms()
         self._mirror: Mirror | None = None
@@ -344,7 +344,7 @@ class ShardActor:
         await self.close()
         read = msgspec.msgpack.decode(job, type=Job)
         self._job, self._writer = read, None
-        self._frame_bytes = most_bytes(read)
+        self._frame_bytes, self._shards = most_bytes(read), read.read_settings().shards
         self._mirror = shard_mirror(read.journal, self._index)
         pasts = open_pasts(read.pasts)
         link = None if quota is None else link_to(quota)
@@ -417,21 +417,21 @@ class ShardActor:
         if self._mirror is not None:
             await asyncio.to_thread(self._mirror.push)
 
-    async def open_tick(
-        self, tick: int, envelope: bytes, forms: bytes, *parcels: bytes
-    ) -> tuple[bytes, list[tuple[int, Any]], bytes]:
-        """Run a tick; the packed `TickDone`, and references to frames and to the world's parcel.
+    async def open_tick(self, tick: int, envelope: bytes, forms: bytes, *parcels: bytes) -> tuple[Any, ...]:
+        """Run a tick; packed, its `TickDone` and what is known of endpoints; then parcels for each shard and the world.
 
-        `forms` is what is known of the endpoints, packed; what is known after the tick comes back.
+        `forms` is what was known of endpoints before, packed. Each value is an object of its own on Ray, which belongs
+        to the driver: where a shard puts one there itself, all whom it passes have to tell the shard of it.
         """
         assert self._host is not None
         self._forms.join(unpack_forms(forms))
-        frames = [unpack_frame(parcel, self._frame_bytes) for parcel in parcels]
-        done = await self._host.run_tick(tick, unpack_envelope(envelope, frames))
-        out, bare = split_parcels(
-            done, lambda frame: ray.put(frame.pack()), lambda reports, sent: ray.put(pack_parcel(reports, sent))
-        )
-        return pack(bare), out, pack(self._forms.learnt())
+        done = await self._host.run_tick(tick, unpack_envelope(envelope, self._read(parcels)))
+        frames, world, bare = split_parcels(done)
+        told = pack(bare), pack(self._forms.learnt())
+        return told, *pack_by_shard(frames, self._shards), pack_parcel(*world)
+
+    def _read(self, parcels: Sequence[bytes]) -> list[Frame]:
+        return [frame for parcel in parcels for frame in unpack_frames(parcel, self._frame_bytes)]
 
     async def settle(self, tick: int) -> bytes:
         """Do what a tick that has ended has left to be done; packed, its rows for tables."""
@@ -448,8 +448,7 @@ class ShardActor:
     async def end(self, tick: int, envelope: bytes, *parcels: bytes) -> bytes:
         """Close the shard's books; the packed `RunDone`."""
         assert self._host is not None
-        frames = [unpack_frame(parcel, self._frame_bytes) for parcel in parcels]
-        return pack(self._host.end(unpack_envelope(envelope, frames), tick))
+        return pack(self._host.end(unpack_envelope(envelope, self._read(parcels)), tick))
 
     async def progress(self) -> bytes:
         """How far the tick under way has come."""

@@ -7,12 +7,17 @@ import signal
 import socket
 import threading
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import psutil
 import ray
 
-from populace.core.errors import TransportError
+from populace.core.errors import SettingsError, TransportError
+from populace.store.register import ON_RAY
+
+_IN_REPLIES_BYTES: Final = 4 * 2**20
+"""Up to how many bytes what an actor gives travels in its reply, and not by way of Ray's object store, where everything
+is on one machine: its store costs as much as the copies of some megabytes."""
 
 
 def connect() -> None:
@@ -22,13 +27,21 @@ def connect() -> None:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault(
+        "RAY_IGNORE_UNHANDLED_ERRORS", "1"
+    )  # a call that fails says so once, and gives several values
     quietly: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if address := os.environ.get("RAY_ADDRESS"):
         _join(address, quietly)
         return
     try:
         # Without "local" Ray would join any other that runs on this machine.
-        ray.init("local", include_dashboard=False, **quietly)
+        ray.init(
+            "local",
+            include_dashboard=False,
+            _system_config={"max_direct_call_object_size": _IN_REPLIES_BYTES},
+            **quietly,
+        )
     except Exception as error:
         raise TransportError(
             f"cannot start a Ray on this machine: {error}. Run `populace doctor`, or use --transport local."
@@ -51,6 +64,15 @@ def unanswered(patience_s: float) -> TransportError:
         f"{what} within {patience_s:g} s, and Ray says nothing: most often a machine has too much to do, or a node of "
         "the cluster does not answer. Try again, run `populace doctor`, or use --transport local."
     )
+
+
+def refuse_alone(share_limits: str) -> None:
+    """Raise SettingsError where a run that has started a Ray is to share its limits with the others on that Ray."""
+    if share_limits == ON_RAY and "RAY_ADDRESS" not in os.environ:
+        raise SettingsError(
+            "endpoint.share_limits = 'ray' shares limits among the runs on one Ray cluster, and this run has started a "
+            "Ray for itself: set RAY_ADDRESS, or name a folder or an s3:// address."
+        )
 
 
 def _join(address: str, quietly: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -244,6 +244,24 @@ def unpack_envelope(packed: bytes, parcels: list[Any]) -> Envelope:
     return Envelope(parcels, *_read(_ENVELOPE, packed))
 
 
+def pack_frames(frames: Sequence[Frame]) -> bytes:
+    """Frames as one parcel to a shard; empty where there are none."""
+    return _encode([frame.pack() for frame in frames]) if frames else b""
+
+
+def unpack_frames(packed: bytes, frame_bytes: int) -> list[Frame]:
+    """Read a parcel of frames. Raises BusError when it is not one."""
+    return [unpack_frame(frame, frame_bytes) for frame in _read(_FRAMES, packed)]
+
+
+def pack_by_shard(frames: Sequence[Frame], shards: int) -> list[bytes]:
+    """A parcel for each of so many shards, with the frames that go there."""
+    boxes: list[list[Frame]] = [[] for _ in range(shards)]
+    for frame in frames:
+        boxes[frame.destination].append(frame)
+    return list(map(pack_frames, boxes))
+
+
 def pack_parcel(reports: Reports, frames: list[Frame]) -> bytes:
     """A shard's parcel to the world: what its turns report and do."""
     packed = [frame.pack() for frame in frames]
@@ -259,6 +277,7 @@ def unpack_parcel(packed: bytes, frame_bytes: int) -> tuple[Reports, list[Frame]
     return reports, [unpack_frame(frame, frame_bytes) for frame in frames]
 
 
+_FRAMES: Final = msgspec.msgpack.Decoder(list[bytes])
 _PARCEL: Final = msgspec.msgpack.Decoder(
     tuple[int, int, dict[str, Any], dict[str, dict[str, list[Any]]], dict[str, Whole], list[bytes], list[Learnt]],
     dec_hook=_array,
@@ -272,13 +291,9 @@ def _read(decoder: Any, packed: bytes) -> Any:
         raise BusError(f"{len(packed)} bytes from another process are not readable: {error}") from None
 
 
-def split_parcels(
-    done: TickDone, frame: Callable[[Frame], Any], reports: Callable[[Reports, list[Frame]], Any]
-) -> tuple[list[tuple[int, Any]], TickDone]:
-    """A tick's parcels by destination, as the transport makes them, and the tick without what travels in them."""
-    out = [(one.destination, frame(one)) for one in done.frames if one.destination != WORLD]
+def split_parcels(done: TickDone) -> tuple[list[Frame], tuple[Reports, list[Frame]], TickDone]:
+    """A tick's frames to shards, what goes to the world, and the tick without what travels in them."""
+    frames = [one for one in done.frames if one.destination != WORLD]
     to_world = [one for one in done.frames if one.destination == WORLD]
-    out.append(
-        (WORLD, reports(Reports(done.agents, done.fields, done.shard, done.attempt, done.whole, done.learnt), to_world))
-    )
-    return out, msgspec.structs.replace(done, frames=[], fields={}, whole={}, learnt=[])
+    reports = Reports(done.agents, done.fields, done.shard, done.attempt, done.whole, done.learnt)
+    return frames, (reports, to_world), msgspec.structs.replace(done, frames=[], fields={}, whole={}, learnt=[])
