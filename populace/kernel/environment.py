@@ -145,6 +145,7 @@ class Environment:
         if self.anew is not None:
             if self.world.tick == 0:
                 check_parts(self.world, self._pulling.parameters)
+                self.world.state()  # what is made only when it is asked for is made before there is another world
             again = self.anew()
             again.follow(self)
             try_world(self.world, again.world)

@@ -184,3 +184,15 @@ def test_an_array_that_nobody_can_write_to_is_no_copy_in_the_world_that_is_tried
     ((world, again),) = tried
     assert again.fund.q is world.fund.q
     assert again.fund.paid is not world.fund.paid
+
+
+def test_what_a_part_makes_only_when_it_is_asked_for_is_made_before_there_is_another_world(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network of a million takes a gigabyte while it is drawn: no second world's columns stand beside it."""
+    told: list[str] = []
+    open_, state = World.open, World.state
+    monkeypatch.setattr(World, "open", lambda self, opening: (told.append("open"), open_(self, opening))[1])
+    monkeypatch.setattr(World, "state", lambda self: (told.append("state"), state(self))[1])
+    built(written(tmp_path))
+    assert told[:3] == ["open", "state", "open"]
