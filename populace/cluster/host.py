@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -326,7 +326,7 @@ class ShardHost:
                 raise Interrupted(f"shard {index}: tick {tick} was abandoned")
             todo.extend(self._take_answers())
 
-    def settle(self, tick: int) -> dict[str, TableRows]:
+    def settle(self, tick: int) -> Mapping[str, TableRows]:
         """Do what a tick that has ended has left to be done; its rows for tables. See `Shard.settle`."""
         if tick != self.shard.tick or self.shard.open is not None:
             raise StaleOrder(f"shard {self.shard.plan.index}: tick {tick} is to be settled, not {self.shard.tick}")

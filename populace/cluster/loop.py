@@ -418,7 +418,7 @@ class TickLoop:
             stages_s=stages_s,
             outcomes=done.world.outcomes if done.world else {},
             wall_s=standing.wall_s(),
-            asks=[one.rows["asks"] for one in (*done.parts, done.world) if one is not None and "asks" in one.rows],
+            rows=[one.rows for one in (*done.parts, done.world) if one is not None],
             vitals=[one.vitals for one in (*done.parts, done.world) if one is not None and one.vitals is not None],
             upkeep=self._saver.upkeep.copy(),
             tick_seconds=self._tick_seconds,

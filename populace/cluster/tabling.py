@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from populace.cluster.transport import Opened
+from populace.core.table_columns import repeated, stacked
 from populace.core.tables import TABLES, TableRows
 from populace.kernel.events import RunDone, TickDone
 from populace.kernel.reports import WorldDone
@@ -102,7 +103,7 @@ def record_expired(tables: Tables, ended: Sequence[RunDone]) -> None:
 def _record_rows(tables: Tables, given: Sequence[Mapping[str, TableRows]]) -> None:
     for name in TABLES:
         if batches := [rows[name] for rows in given if name in rows]:
-            tables.add(name, _stack(batches))
+            tables.add(name, {column: stacked([batch[column] for batch in batches]) for column in batches[0]})
 
 
 def _record_agents(tables: Tables, tick: int, agents: Any, fields: dict[str, Any]) -> None:
@@ -113,16 +114,4 @@ def _record_agents(tables: Tables, tick: int, agents: Any, fields: dict[str, Any
 def _record_outcomes(tables: Tables, tick: int, outcomes: dict[str, float]) -> None:
     if outcomes:
         names = list(outcomes)
-        tables.add("outcomes", {"tick": [tick] * len(names), "name": names, "value": list(outcomes.values())})
-
-
-def _stack(batches: list[TableRows]) -> TableRows:
-    """One batch from several with the same columns."""
-    if len(batches) == 1:
-        return batches[0]
-    return {
-        name: np.concatenate([batch[name] for batch in batches])
-        if isinstance(batches[0][name], np.ndarray)
-        else [value for batch in batches for value in batch[name]]
-        for name in batches[0]
-    }
+        tables.add("outcomes", {"tick": repeated(tick, len(names)), "name": names, "value": list(outcomes.values())})

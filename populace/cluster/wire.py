@@ -14,6 +14,7 @@ from populace.core.draws import WORLD
 from populace.core.errors import BusError
 from populace.core.records import Answer, Position
 from populace.core.rounds import Contribution, Heard
+from populace.core.table_columns import Coded, Joined, repeated
 from populace.core.tables import TableRows
 from populace.env.plain import Shown
 from populace.kernel.bus import Envelope, Frame, unpack_frame
@@ -37,7 +38,23 @@ class _Array(msgspec.Struct, frozen=True, tag="array", tag_field="is"):
     mask: bytes = b""
 
 
+class _Coded(msgspec.Struct, frozen=True, tag="coded", tag_field="is"):
+    values: list[Any]
+    rows: int
+    codes: bytes
+
+
+class _Joined(msgspec.Struct, frozen=True, tag="joined", tag_field="is"):
+    data: bytes
+    ends: bytes
+
+
 def _column(value: Any) -> Any:
+    if isinstance(value, Coded):
+        codes = b"" if len(value.values) == 1 else value.codes.astype("<i4", copy=False).tobytes()
+        return _Coded(list(value.values), len(value), codes)
+    if isinstance(value, Joined):
+        return _Joined(value.data, value.ends.astype("<i8", copy=False).tobytes())
     if isinstance(value, np.ndarray):
         if value.dtype == object:
             return value.tolist()
@@ -68,7 +85,19 @@ def _rows(tables: Mapping[str, TableRows]) -> dict[str, TableRows]:
 
 
 def _columns(batch: dict[str, Any]) -> dict[str, Any]:
-    return {name: _read_array(column) if isinstance(column, dict) else column for name, column in batch.items()}
+    return {name: _read_column(column) if isinstance(column, dict) else column for name, column in batch.items()}
+
+
+def _read_column(column: dict[str, Any]) -> Any:
+    match column.get("is"):
+        case "coded" if not column["codes"]:
+            return Coded(column["values"], repeated(None, column["rows"]).codes)
+        case "coded":
+            return Coded(column["values"], np.frombuffer(column["codes"], "<i4"))
+        case "joined":
+            return Joined(column["data"], np.frombuffer(column["ends"], "<i8"))
+        case _:
+            return _read_array(column)
 
 
 def unpack_fields(fields: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -54,7 +55,7 @@ from populace.kernel.packing import pack_seen, pack_values
 from populace.kernel.pulling import Pulling
 from populace.kernel.reports import Reports, WorldDone
 from populace.kernel.rounds import Rounds
-from populace.kernel.rows import action_rows, ask_rows, join, part_rows, round_rows, turnover_rows
+from populace.kernel.rows import Unmade, action_rows, ask_rows, join, part_rows, round_rows, turnover_rows
 from populace.kernel.sharing import Sharing
 from populace.kernel.snapshot import Era, scope_at
 from populace.kernel.surrogates import Surrogates
@@ -397,18 +398,20 @@ class Environment:
         refused = refusals(actions, resolved.reasons)
         covered = [out.receiver.tolist(), out.bodies, refused, *([closing.seal] if closing.seal else [])]
         rows = closing.rows | part_rows(self.world, self.part_tables)
+        late: dict[str, Callable[[], TableRows]] = {}
         if closing.touched:
             rows["levers"] = closing.touched
         if consulting is not None and consulting.asks:
             answers = consulting.answers
             covered.append(("asks", said_of(consulting.asks, answers)))
             if self._record_asks:
-                rows["asks"] = ask_rows(consulting.asks, answers)
+                late["asks"] = partial(ask_rows, consulting.asks, answers)
         if closing.sharing:
             covered.append(("shared", closing.sharing.covered()))
             if self._record_asks:
-                shared = closing.sharing.rows(0 if consulting is None else len(consulting.asks))
-                rows["asks"] = join(rows["asks"], shared) if "asks" in rows else shared
+                first = 0 if consulting is None else len(consulting.asks)
+                shared, alone = partial(closing.sharing.rows, first), late.get("asks")
+                late["asks"] = shared if alone is None else lambda: join(alone(), shared())
         covered += told(resolved.born, left)
         if self.surrogates.known:
             covered.append(("surrogates", self.surrogates.covered()))
@@ -419,7 +422,7 @@ class Environment:
             rows["turnover"] = turnover_rows(tick + 1, resolved.newborn, resolved.left, self.world.roster)
         digest = blake2b(_pack(covered), digest_size=DIGEST_BYTES).digest()
         if self._record_actions and actions:
-            rows["actions"] = action_rows(tick, actions, resolved.reasons)
+            late["actions"] = partial(action_rows, tick, actions, resolved.reasons)
         sent = route(out, source=WORLD, shards=self._shards, attempt=self.attempt, frame_bytes=self._frame_bytes)
         self._last = WorldDone(
             tick=tick,
@@ -432,7 +435,7 @@ class Environment:
             parts=resolved.digests,
             sent=count_messages(sent),
             attempt=self.attempt,
-            rows=rows,
+            rows=Unmade(rows, late),
             edge=edge,
             warnings=self._take_warnings(),
         )

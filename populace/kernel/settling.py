@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from populace.core.tables import TableRows
 from populace.kernel.bus import Outgoing
 from populace.kernel.committed import Committed
-from populace.kernel.rows import ask_rows, blocked_rows, join, message_rows, unknown_rows
+from populace.kernel.rows import Unmade, ask_rows, message_rows
 from populace.kernel.tick import Tick
 
 
@@ -20,12 +22,11 @@ class Unsettled(NamedTuple):
     blocked: Outgoing
     blocked_by: TableRows
 
-    def rows(self, *, messages: bool) -> dict[str, TableRows]:
+    def rows(self, *, messages: bool) -> Unmade:
         """Its rows for tables, by name; of `levers`, those of messages that they blocked."""
-        rows: dict[str, TableRows] = {"levers": self.blocked_by} if self.blocked_by else {}
+        rows: dict[str, Callable[[], TableRows]] = {}
         if messages:
-            fated = join(unknown_rows(self.unknown), blocked_rows(self.blocked))
-            rows["messages"] = message_rows(self.tick.mail, self.tick.number, fated)
+            rows["messages"] = partial(message_rows, self.tick.mail, self.tick.number, self.unknown, self.blocked)
         if self.came.asks:
-            rows["asks"] = ask_rows(self.came.asks, self.came.answers)
-        return rows
+            rows["asks"] = partial(ask_rows, self.came.asks, self.came.answers)
+        return Unmade({"levers": self.blocked_by} if self.blocked_by else {}, rows)

@@ -93,7 +93,7 @@ class Shard(Residents):
         self._sealed: dict[str, bytes] = {}
         self._before: Before | None = None
         self._unsettled: Unsettled | None = None
-        self._settled: dict[str, TableRows] = {}
+        self._settled: Mapping[str, TableRows] = {}
         self.ahead = self._look_ahead(0)
         """The turns of ticks that are not open yet, where the society declares who may influence whom."""
 
@@ -342,11 +342,12 @@ class Shard(Residents):
         self._last = done
         return done
 
-    def settle(self) -> dict[str, TableRows]:
+    def settle(self) -> Mapping[str, TableRows]:
         """Do what the tick that was closed last has left to be done; gives its rows for tables, by name.
 
         That is what nobody waits for once its `TickDone` is on its way: agents come to hold what a resumed run would,
-        and rows are made. A second call does nothing, and gives the same; opening a tick and an export begin with it.
+        and rows can be made, once they are wanted. A second call does nothing, and gives the same; opening a tick and
+        an export begin with it.
         Raises ScenarioError for an agent that a resumed run would have otherwise.
         """
         if (left := self._unsettled) is not None:

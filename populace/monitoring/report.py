@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import msgspec
 
 from populace.core.records import Counts
+from populace.core.tables import TableRows
 from populace.core.traffic import Upkeep, Vitals
 
 
@@ -21,10 +22,9 @@ class TickReport(msgspec.Struct):
     `tick` counts the ticks completed, of `ticks` planned (0: unknown); `counts` are this tick's, `total` the run's.
     After the last tick one more report may follow with the same `tick`: what expired at the run's end.
     `stages_s` is wall seconds of this tick by stage ('turns', 'resolve', 'record', ...), and what was waited for a
-    checkpoint since the report before; `wall_s` is wall seconds since the run began; neither stands in any hash.
-    `asks` holds the columns of the tick's asks as they go into their table, those of each shard that has any (none
-    where they are not recorded). `vitals` are those of shards and world, where they are measured; `tick_seconds` is
-    how much simulated time a tick takes.
+    checkpoint since the report before; `wall_s` is wall seconds since the run began; neither stands in any hash. `rows`
+    are the tick's rows for tables, of each shard and of the world, by table: they are made when they are read. `vitals`
+    are those of shards and world, where they are measured; `tick_seconds` is how much simulated time a tick takes.
     """
 
     tick: int
@@ -35,10 +35,18 @@ class TickReport(msgspec.Struct):
     stages_s: dict[str, float]
     outcomes: dict[str, float]
     wall_s: float
-    asks: list[dict[str, Any]] = []
+    rows: Sequence[Mapping[str, TableRows]] = ()
     vitals: list[Vitals] = []
     upkeep: Upkeep = msgspec.field(default_factory=Upkeep)
     tick_seconds: float = 0.0
+
+    @property
+    def asks(self) -> list[TableRows]:
+        """The columns of the tick's asks as they go into their table, those of each shard that has any.
+
+        None where they are not recorded.
+        """
+        return [rows["asks"] for rows in self.rows if "asks" in rows]
 
 
 class Pulse(msgspec.Struct):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -62,8 +63,23 @@ def test_it_is_settled_once_and_its_rows_can_be_asked_for_again(monkeypatch: pyt
     run_tick(shard, 1, first.frames)
     rows = shard.settle()
     assert len(rows["messages"]["sender"]) == 8
+    assert rows["messages"] is rows["messages"], "they are made once"
     monkeypatch.setattr(shard, "_keep", lambda ids: pytest.fail(f"{ids} are kept again"))
     assert shard.settle() is rows
+
+
+def test_rows_that_are_made_ticks_later_are_those_of_their_tick() -> None:
+    def rows(*, late: bool) -> list[Mapping[str, Any]]:
+        shard, found, before = tellers(), [], None
+        for tick in range(TICKS):
+            before = closed(shard, tick, before)
+            settled = shard.settle()
+            found.append(settled if late else {name: dict(settled[name]) for name in settled})
+        return found
+
+    at_once, made_late = rows(late=False), rows(late=True)
+    assert all(map(same, at_once, made_late))
+    assert [one["messages"]["tick_read"].tolist() for one in made_late] == [[], [1] * 8, [2] * 8, [3] * 8]
 
 
 def test_control_agents_that_are_not_kept_send_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -216,7 +216,9 @@ def test_mail_wakes_an_agent_and_the_bound_refuses_the_same_messages() -> None:
     done = run_tick(shard, 1, frames)
     assert read == [(1, [6, 5]), (2, [8])], "in the order of version 1: by sender"
     assert (done.counts.delivered, done.counts.refused) == (3, {"inbox_full": 1})
-    assert done.rows["messages"]["fate"] == ["delivered"] * 3 + ["refused:inbox_full"]
+    told = done.rows["messages"]
+    assert told["sender"].tolist() == [0, 3, 4, 4]
+    assert told["fate"] == ["delivered", "delivered", "refused:inbox_full", "delivered"]
 
     read.clear()
     for seed in range(20):

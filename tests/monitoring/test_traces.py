@@ -215,7 +215,7 @@ def test_a_tick_has_a_bounded_number_of_turns(monkeypatch):
     names = ("nth", "purpose", "model_role", "settled", "reason", "calls", "tokens_in", "tokens_out", "cost_usd")
     n = spans.MOST_TURNS + 7
     rows = {name: [""] * n if name in ("purpose", "model_role", "settled", "reason") else [0] * n for name in names}
-    report.asks = [{**rows, "agent": list(range(n)), "latency_s": [0.0] * n}]
+    report.rows = [{"asks": {**rows, "agent": list(range(n)), "latency_s": [0.0] * n}}]
     named = Named("run", 0, 7, 1.0, {"default": "m"}, {"default": "openai"})
     found = tick_spans(named, report, 10**18)
     assert sum(span.name == "turn" for span in found) == spans.MOST_TURNS
@@ -229,7 +229,7 @@ def test_the_lines_of_the_file_are_what_the_library_writes():
     row = {"agent": [3], "nth": [0], "purpose": ["say"], "model_role": [""], "settled": ["abstained"],
            "reason": ["late"], "calls": [1], "tokens_in": [5], "tokens_out": [0], "cost_usd": [0.5],
            "latency_s": [0.25]}  # fmt: skip
-    report.asks = [row]
+    report.rows = [{"asks": row}]
     made = [*tick_spans(named, report, 10**18), Span("run", named.id("run"), "", 1, 2, {"on": True})]
     about = {"service.name": "populace", "populace.run": "run"}
     collector = export.Collector("http://127.0.0.1:9", about)

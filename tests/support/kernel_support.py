@@ -139,7 +139,7 @@ def same(one: Any, other: Any) -> bool:
         return type(one) is type(other) and all(
             same(getattr(one, name), getattr(other, name)) for name in one.__struct_fields__
         )
-    if isinstance(one, dict):
+    if isinstance(one, Mapping):
         return set(one) == set(other) and all(same(one[name], other[name]) for name in one)
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(same, one, other))

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from populace.core.errors import PopulaceError, SettingsError, StorageError
 from populace.core.tables import SCHEMA_VERSION, TABLES, Table, TableRows
 from populace.files import naming, storage_error
-from populace.store.tables.columns import arrow_type, convert
+from populace.store.tables.columns import arrow_type, to_arrow
 
 GROUP_ROWS: Final = 50_000
 """Rows that are held back before they are written as one row group."""
@@ -269,7 +269,7 @@ class Sheet:
         for column in self._table.columns:
             place = f"{self._path}, column '{column.name}'"
             try:
-                array = pa.array(convert(column, columns[column.name]), arrow_type(column))
+                array = to_arrow(column, columns[column.name])
             except (pa.ArrowException, OverflowError) as error:
                 raise PopulaceError(f"{place}: cannot be written as {arrow_type(column)}: {error}") from None
             if array.null_count and not column.nullable:
@@ -281,11 +281,14 @@ class Sheet:
         return pa.record_batch(arrays, schema=self._schema)
 
     def _sorted(self, batch: Any) -> Any:
-        keys = [np.asarray(batch.column(name)) for name in reversed(self._table.order)]
-        first = keys[-1]
-        if batch.num_rows and (first == first[0]).all() and (len(keys) == 1 or _rises(keys[-2])):
-            return batch  # of one tick, and each agent once: told faster than sorted
-        rows = np.lexsort(keys)
+        keys = [np.asarray(batch.column(name)) for name in self._table.order]
+        if batch.num_rows and (keys[0] == keys[0][0]).all():  # of one tick: told faster than sorted
+            keys = keys[1:]
+        if len(keys) == 2 and all(one.dtype == np.int32 for one in keys):
+            keys = [(keys[0].astype(np.int64) << 32) + keys[1]]
+        if not keys or (len(keys) == 1 and not _falls(keys[0])):
+            return batch
+        rows = np.argsort(keys[0], kind="stable") if len(keys) == 1 else np.lexsort(keys[::-1])
         if np.array_equal(rows, np.arange(rows.size)):
             return batch
         return batch.take(pa.array(rows))
@@ -293,6 +296,10 @@ class Sheet:
 
 def _rises(column: Any) -> bool:
     return bool((column[1:] > column[:-1]).all())
+
+
+def _falls(column: Any) -> bool:
+    return bool((column[1:] < column[:-1]).any())
 
 
 def _widened(batch: Any, schema: Any) -> Any:
