@@ -24,6 +24,8 @@ from populace.kernel.turn import Failure, Turn, said_of
 
 STRIDE: Final = 256
 """How many turns are begun, and how many are put down, at a time."""
+ANSWERED: Final = 32
+"""How many are put down at a time of turns that had to wait: while others still do, so that few are left at the end."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _begun: Final = blake2b(digest_size=DIGEST_BYTES).copy
@@ -77,9 +79,9 @@ class Ended:
         """A turn has ended."""
         self._turns.append(turn)
 
-    def put_down(self) -> None:
-        """Put down the turns that have ended, where there is a stride of them."""
-        if len(self._turns) >= STRIDE:
+    def put_down(self, least: int) -> None:
+        """Put down the turns that have ended, where there are at least so many."""
+        if len(self._turns) >= least:
             self._put_down()
 
     @property

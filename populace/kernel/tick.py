@@ -16,7 +16,7 @@ from populace.core.records import Answer, Ask, Counts, Look, Message
 from populace.core.rounds import Closed, Contribution, Heard
 from populace.kernel.archetypes import Archetypes
 from populace.kernel.bus import Mail, unpack_body
-from populace.kernel.committed import STRIDE, Committed, Ended
+from populace.kernel.committed import ANSWERED, STRIDE, Committed, Ended
 from populace.kernel.events import (
     Answered,
     AskModel,
@@ -214,7 +214,7 @@ class Tick:
         if self._settled:  # what surrogates answered
             self.counts.settle(self._settled)
             self._settled.clear()
-        self.finished.put_down()
+        self.finished.put_down(min(ANSWERED, STRIDE) if self._waiting else STRIDE)
         return effects
 
     def _hear(self, heard: Heard) -> None:

@@ -239,18 +239,37 @@ async def posted_and_fetched() -> tuple[Any, Any, int]:
             await http.close()
 
 
-def test_a_connection_that_no_call_takes_at_once_is_everybody_s():
+def test_a_connection_at_hand_is_everybody_s():
     post, get, connections = asyncio.run(posted_and_fetched())
     assert (post.body, get.body, connections) == (b"{}", b"{}", 1)
 
 
 def test_control_kept_at_hand_it_keeps_others_waiting(monkeypatch):
-    let_go, asked = Http._let_go, []
+    monkeypatch.setattr("populace.models.http._AT_HAND_S", 60.0)
+    give_back, closing = Http._give_back, Http.close
 
-    def as_it_closes(http):
-        asked.append(http)
-        if len(asked) > 1:
-            let_go(http)
+    async def close(http):
+        monkeypatch.setattr(Http, "_give_back", give_back)
+        await closing(http)
 
-    monkeypatch.setattr(Http, "_let_go", as_it_closes)
+    monkeypatch.setattr(Http, "_give_back", lambda http, first: None)
+    monkeypatch.setattr(Http, "close", close)
     assert isinstance(asyncio.run(posted_and_fetched())[1], Late)
+
+
+def test_a_connection_stays_at_hand_for_a_while_and_then_goes_back(monkeypatch):
+    async def at_hand() -> tuple[int, int, int]:
+        server = Server(OK)
+        async with serving(server) as url, open_http(url) as http:
+            await http.post("/chat/completions", b"{}")
+            await asyncio.sleep(0.01)
+            first = len(http._at_hand)
+            async with asyncio.timeout(30):
+                while http._at_hand:
+                    await asyncio.sleep(0.01)
+            assert http._letting_go is None
+            await http.post("/chat/completions", b"{}")
+            return first, len(http._at_hand), server.connections
+
+    monkeypatch.setattr("populace.models.http._AT_HAND_S", 0.1)
+    assert asyncio.run(at_hand()) == (1, 1, 1)
