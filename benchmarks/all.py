@@ -57,7 +57,7 @@ SCRIPTS = {
     ),
     "out_of_order": Script("--ahead 0 16 --ticks 15", "--agents 40 --slots 8 --ticks 3 --ahead 0 4"),
     "headline": Script("--agents 2000 --interactions 300000", "--agents 40 --interactions 300 --transport local"),
-    "scaling": Script("--agents 1000 --ticks 24", "--only feed --agents 60 --ticks 9"),
+    "scaling": Script("--agents 1000 --ticks 24", "--only feed nothing --agents 60 --ticks 9"),
     "crowd": Script("--agents 200000 --dormant 0", "--agents 20000 --dormant 0"),
     "long_run": Script("--agents 200 --ticks 3000", "--agents 60 --ticks 400"),
     "slow_calls": Script("--repeats 1", "--agents 10 --asks 3 --repeats 1"),

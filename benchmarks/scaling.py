@@ -1,9 +1,10 @@
 """What a second shard gives: turns a second in one process, on one shard of Ray and on two, and where the time goes.
 
-    python benchmarks/scaling.py [--only citizen feed] [--agents 2000] [--ticks 48] [--rounds 1]
+    python benchmarks/scaling.py [--only citizen feed larger nothing] [--agents 2000] [--ticks 48] [--rounds 1]
 
 Whole runs of the command line, journal, checkpoints, tables and metrics on: the `citizen` on its rules (network, city
-and economy), and a rule society with a network and a feed. Turns a second are of wall time from the end of the first
+and economy), a rule society with a network and a feed, the same with four times as many agents (`larger`), and two
+agents that do `nothing`: what a tick costs whoever is in it. Turns a second are of wall time from the end of the first
 tick on, the best of the rounds; below them the wall of the ticks by stage ('observe' and 'exchange' lie within
 'turns'), the share of a tick that is the world's alone ('resolve'), and CPU seconds of the processes since the first
 tick. The hashes of all runs of a society must be one. Where other programs take the cores, two shards cannot show what
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +34,34 @@ society = Society(name="feed", agent=User, population=lambda setup: Population({
 """
 )
 HOSTS = {"one process": (1, "local"), "one Ray shard": (1, "ray"), "two Ray shards": (2, "ray")}
+NOTHING = """
+from populace import Agent, Population, Public, Society
+
+class Idler(Agent):
+    ticks: Public[int] = 0
+
+    async def turn(self, ctx):
+        self.ticks += 1
+
+society = Society(name="nothing", agent=Idler, population=lambda setup: Population({"ticks": [0] * setup.agents}))
+"""
+
+
+class Case(NamedTuple):
+    """What is run: its source (None: the citizen), of how many agents and ticks, given what was asked for."""
+
+    source: str | None
+    agents: Callable[[int], int]
+    ticks: Callable[[int], int]
+
+
+CASES = {
+    "citizen": Case(None, lambda agents: agents, lambda ticks: ticks),
+    "feed": Case(FEED, lambda agents: agents, lambda ticks: max(3, ticks // 3)),
+    "larger": Case(FEED, lambda agents: 4 * agents, lambda ticks: max(3, ticks // 6)),
+    "nothing": Case(NOTHING, lambda _: 2, lambda ticks: 10 * ticks),
+}
+NAMES = {"larger": "feed of 4 times as many"}
 AIMS = {"one Ray shard": 1.7, "one process": 1.4}
 SERIAL_AIM = 0.15
 SAMPLE_S = 0.2
@@ -47,14 +77,16 @@ class Ran(NamedTuple):
     trace_hash: str
 
 
-def run(society: str, host: str, agents: int, ticks: int) -> Ran:
+def run(case: Case, host: str, agents: int, ticks: int) -> Ran:
     """One run of the command line."""
     shards, transport = HOSTS[host]
     with tempfile.TemporaryDirectory(prefix="scaling") as name:
         folder = Path(name)
-        source = folder / "feed_of_rules.py"
-        source.write_text(FEED)
-        what = ["citizen", "--model", "rules"] if society == "citizen" else [str(source)]
+        what = ["citizen", "--model", "rules"]
+        if case.source is not None:
+            source = folder / "society_of_rules.py"
+            source.write_text(case.source)
+            what = [str(source)]
         arguments = [
             *what, "--agents", str(agents), "--ticks", str(ticks), "--shards", str(shards), "--transport", transport,
             "--metrics-port", "0",
@@ -76,25 +108,31 @@ def run(society: str, host: str, agents: int, ticks: int) -> Ran:
 def main() -> None:
     """Run them in turns and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=("citizen", "feed"), default=("citizen", "feed"))
+    parser.add_argument("--only", nargs="+", choices=tuple(CASES), default=tuple(CASES))
     parser.add_argument("--agents", type=int, default=2_000)
-    parser.add_argument("--ticks", type=int, default=48, help="of the citizen; the society with a feed has a third")
+    parser.add_argument(
+        "--ticks",
+        type=int,
+        default=48,
+        help="of the citizen; a feed has a third, or a sixth, and nothing ten times as many",
+    )
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
     console = Console(width=150)
-    for society in options.only:
-        ticks = options.ticks if society == "citizen" else max(3, options.ticks // 3)
+    for key in options.only:
+        case, society = CASES[key], NAMES.get(key, key)
+        agents, ticks = case.agents(options.agents), case.ticks(options.ticks)
         best: dict[str, Ran] = {}
         for _ in range(options.rounds):
             for host in HOSTS:
-                ran = run(society, host, options.agents, ticks)
+                ran = run(case, host, agents, ticks)
                 if host not in best or ran.turns_per_s > best[host].turns_per_s:
                     best[host] = ran
         hashes = {ran.trace_hash for ran in best.values()}
         if len(hashes) > 1:
             raise SystemExit(f"{society}: the runs differ: {sorted(hashes)}")
         load = " ".join(f"{one:.1f}" for one in os.getloadavg())
-        title = f"{society}, {options.agents:,} agents, {ticks} ticks, {os.cpu_count()} cores, load {load}"
+        title = f"{society}, {agents:,} agents, {ticks} ticks, {os.cpu_count()} cores, load {load}"
         table = Table("host", "turns/s", "ticks, s", "by stage, s", "of it resolve", "CPU, s", title=title)
         for host, ran in best.items():
             stages = ", ".join(f"{name} {took_s:.2f}" for name, took_s in ran.stages_s.items())
@@ -103,6 +141,15 @@ def main() -> None:
             table.add_row(host, f"{ran.turns_per_s:,.0f}", f"{ran.ticks_s:.1f}", stages, f"{serial:.0%}", cpu)
         console.print(table)
         two = best["two Ray shards"]
+        if key == "nothing":
+            for host, ran in best.items():
+                wall_ms, cpu_ms = (1000 * spent_s / (ticks - 1) for spent_s in (ran.ticks_s, sum(ran.cpu_s.values())))
+                figure(f"a tick of {society}, {host}", wall_ms, "ms")
+                console.print(
+                    f"a tick of {society}, {host}: {wall_ms:.1f} ms, {cpu_ms:.1f} ms of CPU with the end of the run",
+                    highlight=False,
+                )
+            continue
         for host, aim in AIMS.items():
             times = two.turns_per_s / best[host].turns_per_s
             figure(f"{society}, two Ray shards, of {host}", times, "", aim=aim)
