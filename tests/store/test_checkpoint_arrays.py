@@ -244,3 +244,12 @@ def test_after_what_was_frozen_and_not_saved_the_next_is_whole(tmp_path: Path) -
     saved = store.save(3, store.freeze({"a": array}))
     assert saved.written_bytes > array.nbytes
     assert same(load(saved.path).blocks["a"], array)
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_an_array_that_is_small_in_between_is_saved_whole_once_it_is_large_again(tmp_path: Path, taken: bool) -> None:
+    store, large = Checkpoints(tmp_path, run="r"), np.arange(20_000.0)
+    for tick, array in enumerate([large, large, large, large[:4_000] + 1.0, large, large, large]):
+        blocks = {"a": array.copy()}
+        store.save(tick, store.freeze(blocks) if taken else blocks)
+        assert same(latest(tmp_path).blocks["a"], array), tick  # type: ignore[union-attr]

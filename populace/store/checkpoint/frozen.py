@@ -42,11 +42,12 @@ class Freezer:
         """A block as it is now; rows are given as they are. Raises StorageError, naming the block."""
         if isinstance(block, Frozen | Rows):
             return block
-        if not isinstance(block, np.ndarray):
+        if not is_patched(block):
+            self._kept.pop(name, None)  # once it is large again, it changed since another save than the one before
+            if isinstance(block, np.ndarray):
+                return Frozen(block.copy())
             shape, data = encode_block(name, block)
             return Frozen((shape, bytes(data)))
-        if not is_patched(block):
-            return Frozen(block.copy())
         encode_block(name, block[:0])  # whether it can be saved at all
         kept = self._kept.get(name)
         was = kept.held if kept is not None and isinstance(kept.held, np.ndarray) else None
