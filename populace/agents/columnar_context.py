@@ -42,6 +42,10 @@ class Letters:
     def __len__(self) -> int:
         return len(self.receiver)
 
+    def packed(self) -> list[bytes]:
+        """What was sent, as it came."""
+        return self._packed()
+
     @property
     def row(self) -> Rows:
         """Each message's receiver, as its row in `ctx.ids`."""
@@ -149,7 +153,15 @@ class ColumnarContext:
     them or for each of `ids`.
     """
 
-    def __init__(self, scope: Scope, ids: Int32, seen: Mapping[str, Any], inbox: Letters, of: str = "") -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        ids: Int32,
+        seen: Mapping[str, Any],
+        inbox: Letters,
+        of: str = "",
+        keep_to: Callable[[Int32, Int32], None] | None = None,
+    ) -> None:
         self.ids = ids
         self.tick = scope.tick
         self.seen = seen
@@ -160,6 +172,8 @@ class ColumnarContext:
         self._first: Rows | None = None
         """Whose first messages or actions are not counted in `_made` yet, since nobody may make another."""
         self._of = of
+        self._keep_to = keep_to
+        """Raises OutsideInfluence for senders and receivers beyond what the society declares, where it does."""
         self._asked: dict[str, NDArray[np.int32]] = {}
         """By purpose, how often each has asked."""
         self.pending: list[ArchetypeAsk] = []
@@ -218,6 +232,8 @@ class ColumnarContext:
         if not isinstance(packed, np.ndarray) and longest > self._scope.body_bytes:
             raise BadMessage(f"ctx.send: a body takes {longest} bytes and bus.body_bytes is {self._scope.body_bytes}")
         sender, nth = self._number(rows, BadMessage, "ctx.send")
+        if self._keep_to is not None:
+            self._keep_to(sender, receiver)
         if len(sender):
             self.sent.append(Sent(sender, receiver, nth, packed))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from populace.agents.columnar import ColumnarAgent
-from populace.agents.minds import ARCHETYPES, named_minds
 from populace.agents.society import Society
 from populace.core.errors import ScenarioError, SettingsError
 from populace.env import World
@@ -11,7 +9,7 @@ from populace.env.network.part import Network
 from populace.interventions.levers import SetLever, label_of
 from populace.kernel.influence import Influence, hold_still, influence_in, over_everybody
 from populace.settings import Settings
-from populace.settings.minds import plain_minds, policy_of
+from populace.settings.minds import policy_of
 
 
 def ticks_ahead(society: Society, settings: Settings, trace_version: int) -> tuple[int, str]:
@@ -36,10 +34,7 @@ def _kept_together_by(society: Society, settings: Settings, trace_version: int) 
             )
     if policy_of(settings) is not None:
         return "surrogates learn from everybody's answers as each tick ends"
-    if ARCHETYPES in named_minds(plain_minds(settings)):
-        return "agents ask by archetype, once in a tick for everybody"
-    whole = next((of for of, kind in society.classes.items() if issubclass(kind, ColumnarAgent)), None)
-    return "" if whole is None else f"agents of the type {whole!r} take their turns in columns, all in one call"
+    return ""
 
 
 def declared_influence(society: Society, settings: Settings, world: World, *, ahead: int) -> Influence | None:

@@ -232,9 +232,8 @@ class ShardHost:
             return done
         finally:
             self.begun.set()
-            if self._listening is not None:
-                self._listening.cancel()
-                self._listening = None
+            if self.shard.ahead is None:
+                self._stop_listening()
             for looking in self._looking.values():
                 looking.cancel()
             self._looking.clear()
@@ -304,16 +303,17 @@ class ShardHost:
                             if self._abandoned:
                                 continue
                         todo.extend(self.shard.handle(proceed))
-                    case ClaimAsks(claims):
-                        mine = await self._world.claim(index, tick, claims)
+                    case ClaimAsks(claims, of_tick):
+                        mine = await self._world.claim(index, of_tick, claims)
+                        if self._abandoned:
+                            continue
                         of = [(one.agent, one.nth) for one in claims]
-                        todo.extend(self.shard.handle(Claimed(mine, of)))
+                        todo.extend(self.shard.handle(Claimed(mine, of, of_tick)))
                     case TellAnswers(answers):
-                        await self._world.tell_answers(tick, answers)
+                        await self._world.tell_answers(answers[0].tick, answers)
                 if self._has_news() and not self._abandoned:
                     todo.extend(self._take_answers())
-            if not between:
-                self._listen(tick)
+            self._listen(tick)
             if self._has_news():
                 await asyncio.sleep(0)
             elif not self._ends(between):
@@ -381,10 +381,16 @@ class ShardHost:
 
     def _listen(self, tick: int) -> None:
         """Where turns wait in rounds, or for what another shard asks, have the news come."""
-        if self._listening is not None or not (self.shard.exchanging or self.shard.sharing):
-            return
-        self._listening = asyncio.create_task(self._world.hear(self.shard.plan.index, tick), name="populace news")
-        self._listening.add_done_callback(lambda _: self._arrived.set())
+        waits_in = tick if self.shard.exchanging else self.shard.sharing
+        if self._listening is None and waits_in is not None:
+            hearing = self._world.hear(self.shard.plan.index, waits_in)
+            self._listening = asyncio.create_task(hearing, name="populace news")
+            self._listening.add_done_callback(lambda _: self._arrived.set())
+
+    def _stop_listening(self) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
+            self._listening = None
 
     def _take_news(self) -> News:
         """What has come. Raises what became of whoever tells it."""
@@ -400,6 +406,7 @@ class ShardHost:
     def abandon(self) -> None:
         """Let a tick that is still open end as Interrupted: this attempt is over."""
         self._abandoned = True
+        self._stop_listening()
         self._arrived.set()
 
     async def wind_down(self, grace_s: float) -> None:

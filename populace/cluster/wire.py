@@ -18,7 +18,7 @@ from populace.core.table_columns import Coded, Joined, repeated
 from populace.core.tables import TableRows
 from populace.env.plain import Shown
 from populace.kernel.bus import Envelope, Frame, unpack_frame
-from populace.kernel.columnar import Whole
+from populace.kernel.columnar_tick import Whole
 from populace.kernel.events import RunDone, TickDone
 from populace.kernel.looks import Looks
 from populace.kernel.notices import Notice

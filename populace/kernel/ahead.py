@@ -31,16 +31,19 @@ from populace.agents.agent import Agent
 from populace.core.draws import WORLD
 from populace.core.errors import ScenarioError, TransportError
 from populace.core.records import Counts, Look, Message
-from populace.kernel.bus import Frame, Inbox, Mail
+from populace.kernel.ahead_columns import ColumnarPost, by_shard, outgoing
+from populace.kernel.bus import Frame, Inbox, Mail, Outgoing, unpack_frame
+from populace.kernel.columnar_tick import Came
 from populace.kernel.committed import STRIDE
 from populace.kernel.early_mail import EarlyInbox, EarlyMail, Letter
 from populace.kernel.edge import Edge
 from populace.kernel.events import Answered, Effect, HeardShards, Looked, Proceed, TellShards
-from populace.kernel.influence import FIELDS_OF, Influence
+from populace.kernel.influence import FIELDS_OF
 from populace.kernel.notices import Heard, Outbox
 from populace.kernel.plan import ShardPlan
 from populace.kernel.tick import Known, Tick
 from populace.kernel.turn import Turn
+from populace.kernel.units import Units, count_down
 
 Ids = NDArray[np.int32]
 
@@ -55,15 +58,16 @@ class Means(msgspec.Struct, frozen=True):
     """What turns that begin early need of their shard.
 
     `due` masks the agents who are due in a tick by their activation; `fence` says at which ticks nobody begins early;
-    `make` makes a tick that is not open; `mail` gives what an agent reads of what it was sent; `keep` has agents hold
-    what a checkpoint would give back, once their turns have ended; `pack` packs an agent; `fields` gives an agent's
-    public fields by name; `timers` are those set before.
+    `make` makes a tick that is not open; `mail` gives what an agent reads of what it was sent, and `post` what those in
+    columns read; `keep` has agents hold what a checkpoint would give back, once their turns have ended; `pack` packs an
+    agent; `fields` gives an agent's public fields by name; `timers` are those set before.
     """
 
     due: Callable[[int], NDArray[np.bool_]]
     fence: Callable[[int], bool]
     make: Callable[[int], Tick]
     mail: EarlyMail
+    post: ColumnarPost
     keep: Callable[[Sequence[int]], None]
     pack: Callable[[int], bytes]
     fields: Callable[[Agent], dict[str, Any]]
@@ -76,34 +80,38 @@ class Ahead:
     The run stands before tick `first`; `plan.live_turns` bounds the turns that are alive at once, in all ticks.
     """
 
-    def __init__(self, influence: Influence, plan: ShardPlan, means: Means, *, first: int) -> None:
+    def __init__(self, units: Units, plan: ShardPlan, means: Means, *, first: int) -> None:
         self._means = means
+        self._units = units
+        self._agents = units.agents
         self._ticks_of_run = plan.ticks
         self._most = plan.ahead
         self._live_turns = plan.live_turns
         self._index, self._shards = plan.index, plan.shards
-        self._onto = influence.reverse(plan.index, plan.shards)
-        """By agent, those on this shard whom it may influence."""
-        self._needs = (np.diff(influence.offsets) + 1).astype(np.int32)
-        self._weight: list[int] = np.bincount(influence.by, minlength=influence.agents).tolist()
+        self._onto = units.onto()
+        """By unit, those on this shard whom it may influence. An agent that takes turns of its own is a unit."""
+        self._needs = (np.diff(units.influence.offsets) + 1).astype(np.int32)
+        self._weight: list[int] = np.bincount(units.influence.by, minlength=len(units)).tolist()
         self._base = first - 1
         """The tick that was opened last."""
         self._limit = first - 1
         """The last tick in which turns may begin now."""
-        self._done = np.full(influence.agents, first, np.int32)
-        """How many ticks each agent of this shard has behind it; -1 for the others."""
+        self._done = np.full(len(units), first, np.int32)
+        """How many ticks each unit of this shard has behind it; -1 for the others."""
+        self._read = units.read_on(plan.index) if units.names else None
+        """Which columnar agents of this shard are read by those here who take turns of their own."""
         self._outbox: Outbox | None = None
         self._heard = Heard(plan.index, plan.attempt)
+        elsewhere = units.owner != plan.index
+        self._done[elsewhere], self._needs[elsewhere] = -1, _NEVER
         if plan.shards > 1:
-            elsewhere = np.arange(influence.agents) % plan.shards != plan.index
-            self._done[elsewhere], self._needs[elsewhere] = -1, _NEVER
-            self._outbox = Outbox(influence, plan.index, plan.shards, plan.attempt)
+            self._outbox = Outbox(units, plan.attempt)
         self._lack: dict[int, NDArray[np.int32]] = {}
-        """By tick, how many of those who matter to each agent, itself among them, have not ended the tick before."""
+        """By tick, how many of those who matter to each unit, itself among them, have not ended the tick before."""
         self._held: dict[int, list[Ids]] = {}
         """By tick beyond the limit, who could begin."""
         self._ready: list[tuple[int, int, int]] = []
-        """Who begins next: a heap of ticks, the earliest first; then who matters to most others; then the agent."""
+        """Who begins next: a heap of ticks, the earliest first; then who matters to most others; then the unit."""
         self._led: dict[int, Tick] = {}
         self._given: dict[int, dict[int, Sequence[Message]]] = {}
         """By tick, the inboxes with which turns began."""
@@ -184,11 +192,13 @@ class Ahead:
             kept.pop(tick, None)
         self._sent.pop(tick - 1, None)
         self._means.mail.forget(tick - 1)
+        self._means.post.forget(tick - 1)
         for agent, shown in list(self._shown.items()):
             self._shown[agent] = now = [one for one in shown if one[0] >= tick]
             if not now:
                 del self._shown[agent]
-        self._complete(tick, np.setdiff1d(np.flatnonzero(self._done == tick), due).astype(np.int32))
+        alone = np.flatnonzero(self._done[: self._agents] == tick)
+        self._complete(tick, np.setdiff1d(alone, due).astype(np.int32))
         for number in sorted(one for one in self._held if one <= self._limit):
             for ids in self._held.pop(number):
                 for of, idle in self._reach(number, ids.tolist()):
@@ -244,6 +254,18 @@ class Ahead:
         self._led, self._ready = {}, []
         return counts
 
+    def led(self, tick: int) -> Tick | None:
+        """A tick that is not open in which turns have begun; they are about to go on. None where none have."""
+        led = self._led.get(tick)
+        if led is not None:
+            self._stepped.append(led)
+        return led
+
+    @property
+    def sharing(self) -> int | None:
+        """The last tick that is not open in which turns wait for what another shard asks; None where none do."""
+        return max((number for number, led in self._led.items() if led.sharing), default=None)
+
     @property
     def turns_alive(self) -> int:
         """How many turns of ticks that are not open wait for something."""
@@ -264,6 +286,8 @@ class Ahead:
             if tick.finished.any_fresh and (turns := tick.finished.take()):
                 self._unkept.update([turn.id for turn in turns])
                 self._take(tick.number, turns)
+            for name, came in tick.columns.take_ended():
+                self._take_columns(tick.number, name, came)
 
     def keep(self) -> None:
         """Have agents whose turns have ended hold what a resumed run would. Raises ScenarioError."""
@@ -272,8 +296,8 @@ class Ahead:
             self._means.keep(ids)
 
     def _take(self, tick: int, turns: Sequence[Turn]) -> None:
-        sent, size, outbox = self._sent.setdefault(tick, {}), len(self._done), self._outbox
-        index, shards = self._index, self._shards
+        sent, size, outbox = self._sent.setdefault(tick, {}), self._agents, self._outbox
+        index, shards, post = self._index, self._shards, self._means.post if self._units.names else None
         for turn in turns:
             if fields := self._means.fields(turn.agent):
                 self._shown.setdefault(turn.id, []).append((tick, fields))
@@ -284,10 +308,10 @@ class Ahead:
             for nth, (to, body) in enumerate(zip(turn.to, turn.bodies, strict=True)):
                 if not 0 <= to < size:
                     continue
-                if outbox is None or to % shards == index:
-                    sent.setdefault(to, []).append((turn.id, nth, body))
-                else:
+                if outbox is not None and to % shards != index:
                     outbox.say(tick, turn.id, nth, to, body)
+                elif post is None or not post.say(tick, turn.id, nth, to, body):
+                    sent.setdefault(to, []).append((turn.id, nth, body))
             for wake in turn.wakes or ():
                 if wake < self._ticks_of_run:
                     self._wakes_of(wake).add(turn.id)
@@ -295,6 +319,28 @@ class Ahead:
             self._complete_one(tick, turns[0].id)
         else:
             self._complete(tick, np.array([turn.id for turn in turns], np.int32))
+
+    def _take_columns(self, tick: int, name: str, came: Came) -> None:
+        """Take what the turns of a columnar type made."""
+        here, away = by_shard(came.sent, self._units)
+        self._hand_out(here)
+        for agent, fields in came.shown(self._read):
+            self._shown.setdefault(agent, []).append((tick, fields))
+        if self._outbox is not None:
+            self._outbox.post(away)
+            self._outbox.show_columns(tick, came)
+        for wake, ids in came.wakes:
+            if wake < self._ticks_of_run:
+                self._wakes_of(wake).update(ids.tolist())
+        self._complete(tick, np.array([self._units.unit(name)], np.int32))
+
+    def _hand_out(self, out: Outgoing) -> None:
+        """Messages in columns to agents of this shard."""
+        rest = self._means.post.take(out)
+        sent = self._sent.setdefault(out.tick, {})
+        columns = (rest.sender.tolist(), rest.nth.tolist(), rest.receiver.tolist())
+        for sender, nth, receiver, body in zip(*columns, rest.bodies, strict=True):
+            sent.setdefault(receiver, []).append((sender, nth, body))
 
     def _hear(self, event: HeardShards) -> None:
         """Take what others tell; of ticks that are closed all is known already."""
@@ -304,9 +350,14 @@ class Ahead:
                     self._shown.setdefault(agent, []).append((tick, fields))
                     self._shown[agent].sort(key=itemgetter(0))
             for one in notice.said:
-                if one.tick >= self._base:
+                letter = one.tick, one.sender, one.nth, one.receiver, one.body
+                if one.tick >= self._base and not (self._units.names and self._means.post.say(*letter)):
                     sent = self._sent.setdefault(one.tick, {})
                     sent.setdefault(one.receiver, []).append((one.sender, one.nth, one.body))
+            for packed in notice.posted:
+                frame = unpack_frame(packed, len(packed))
+                if frame.tick >= self._base:
+                    self._hand_out(outgoing(frame))
             for tick, ids in notice.ids():
                 if tick >= self._base:
                     for of, idle in self._release(tick + 1, ids):
@@ -358,7 +409,7 @@ class Ahead:
         """Nobody waits for these agents any more before a tick; gives who takes no turn in it, with its number."""
         if not len(ids) or tick >= self._ticks_of_run:
             return []
-        free = _count_down(self._lack_of(tick), self._onto, ids)
+        free = count_down(self._lack_of(tick), self._onto, ids)
         if not len(free):
             return []
         if tick > self._limit:
@@ -374,22 +425,31 @@ class Ahead:
         sent, wakes = self._sent.get(tick - 1, {}), self._wakes_of(tick)
         idle: list[int] = []
         for agent in agents:
-            if due[agent] or agent in sent or agent in wakes:
+            if agent >= self._agents or due[agent] or agent in sent or agent in wakes:
                 heapq.heappush(self._ready, (tick, -self._weight[agent], agent))
             else:
                 idle.append(agent)
         return [(tick, np.array(idle, np.int32))] if idle else []
 
     def _begin(self, room: int) -> list[tuple[Tick, int]]:
-        """Begin turns of the earliest tick in which any may begin, at most so many; gives the tick, and how many."""
+        """Begin turns of the earliest tick in which any may begin, at most so many; gives the tick, and how many.
+
+        Those of agents in columns are not counted.
+        """
         if not self._ready or room <= 0:
             return []
-        number, agents = self._ready[0][0], list[int]()
+        number, agents, whole = self._ready[0][0], list[int](), list[int]()
         while self._ready and self._ready[0][0] == number and len(agents) < room:
-            agents.append(heapq.heappop(self._ready)[2])
+            unit = heapq.heappop(self._ready)[2]
+            (agents if unit < self._agents else whole).append(unit)
         led = self._led.get(number)
         if led is None:
             led = self._led[number] = self._means.make(number)
+        for unit in whole:
+            mail = self._means.post.mail(number - 1, unit)
+            wakes = np.fromiter(self._wakes_of(number), np.int32, len(self._wakes_of(number)))
+            called = np.concatenate((mail.receivers, wakes[self._units.of[wakes] == unit]))
+            led.begin_columns(self._units.name(unit), called, mail)
         given, rows, pack = self._given.setdefault(number, {}), self._rows.setdefault(number, {}), self._means.pack
         sent, inbox_of = self._sent.get(number - 1, {}), self._means.mail.inbox
         if not self._unkept.isdisjoint(agents):
@@ -413,7 +473,7 @@ class Ahead:
     def validate(self) -> None:
         """Raise AssertionError where the state contradicts itself."""
         assert all(self._base < number <= self._limit for number in self._led)
-        own = self._done[self._index :: self._shards]
+        own = self._done[self._units.own]
         assert int(own.min(initial=self._ticks_of_run)) >= self._base
         assert int(self._done.max(initial=0)) <= self._limit + 1
         for led in self._led.values():
@@ -433,18 +493,3 @@ def ticks_of(event: Answered | Looked | Proceed | HeardShards) -> Collection[int
 def _packed(inbox: Sequence[Message]) -> list[tuple[int, bytes]]:
     """An inbox as it came, nothing decoded."""
     return inbox.packed() if isinstance(inbox, EarlyInbox | Inbox) else []
-
-
-def _count_down(lack: Ids, onto: Influence, ids: Ids) -> Ids:
-    """Take one off for each of these agents, and for all whom they influence; gives who lack nobody any more."""
-    touched = np.concatenate((_rows_of(onto, ids), ids))
-    np.subtract.at(lack, touched, 1)
-    return np.unique(touched[lack[touched] == 0])
-
-
-def _rows_of(influence: Influence, ids: Ids) -> Ids:
-    """The rows of these agents, one after the other."""
-    starts = influence.offsets[ids]
-    counts = influence.offsets[ids + 1] - starts
-    places = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(int(counts.sum()))
-    return influence.by[places]

@@ -17,6 +17,7 @@ from populace.agents.activation import Activation
 from populace.agents.archetypes import ArchetypeAsk
 from populace.agents.columnar import ColumnarAgent, column_types, put_column
 from populace.agents.columnar_context import ColumnarContext, Int32
+from populace.agents.context import Scope
 from populace.agents.held import held
 from populace.core.claims import Claim
 from populace.core.errors import ForeignAwaitable, NotAwaited, PopulaceError, ScenarioError
@@ -31,7 +32,11 @@ _ENDED: Final = object()
 
 
 class Type:
-    """The agents of one columnar type on a shard: `ids` (int32, sorted) of those who live, and a column a field."""
+    """The agents of one columnar type on a shard: `ids` (int32, sorted) of those who live, and a column a field.
+
+    `columns` are as the turns that ended last left them; they are never changed in place. Where it `keeps`, what they
+    were before each tick that changed them can be had until `forget`.
+    """
 
     def __init__(
         self, kind: type[ColumnarAgent], public: Sequence[str], activation: Activation, ids: Int32, columns: Columns
@@ -42,6 +47,8 @@ class Type:
         self.activation = activation
         self.ids = ids
         self.columns = columns
+        self.keeps = False
+        self._was: dict[int, tuple[Int32, Columns]] = {}
         self._took: tuple[Int32, NDArray[np.uint64]] = (ids[:0], np.zeros(2, np.uint64))
 
     def took_turns(self, name: str, ids: Int32) -> NDArray[np.uint64]:
@@ -58,6 +65,38 @@ class Type:
     def rows_of(self, ids: Int32) -> NDArray[Any] | None:
         """Where these agents stand; None where they are all there are."""
         return None if len(ids) == len(self.ids) else self.ids.searchsorted(ids)
+
+    def due(self, scope: Scope, called: Int32) -> Int32:
+        """Who of them takes a turn in a tick, sorted; `called` are those with mail, or whose timer fires."""
+        active = self.activation.due(scope.seed, scope.tick, self.ids)
+        return self.ids if active.all() else np.union1d(self.ids[active], called).astype(np.int32)
+
+    def keep(self, tick: int) -> None:
+        """Keep what they are now as what they were before a tick, unless that is kept."""
+        if self.keeps and tick not in self._was:
+            ids, columns = self.before(tick)
+            self._was[tick] = ids, dict(columns)
+
+    def forget(self, tick: int) -> None:
+        """Nobody will ask any more what they were before ticks before this one."""
+        self._was = {at: was for at, was in self._was.items() if at >= tick}
+
+    def before(self, tick: int) -> tuple[Int32, Columns]:
+        """Ids and columns as they were before a tick."""
+        later = min((at for at in self._was if at >= tick), default=None)
+        return (self.ids, self.columns) if later is None else self._was[later]
+
+    def put(self, tick: int, ids: Int32, columns: Columns) -> None:
+        """What turns of a tick left in the fields of these agents."""
+        self.keep(tick)
+        rows = self.rows_of(ids)
+        if rows is None:
+            self.columns = columns
+            return
+        for field, values in columns.items():
+            column = self.columns[field].copy()
+            column[rows] = values
+            self.columns[field] = column
 
 
 class Turns:
@@ -95,13 +134,17 @@ class Turns:
         """The ask of this identity, where its answer is waited for."""
         return self._open.get((agent, nth))
 
-    def answer(self, answer: Answer) -> tuple[Answer, list[Claim]]:
-        """Take the answer to an ask that is `wanted`; gives it as it counts, and what is to be asked then."""
+    def take(self, answer: Answer) -> Answer:
+        """Take the answer to an ask that is `wanted`; gives it as it counts. Then `go_on`."""
         identity = answer.agent, answer.nth
         read, self._values[identity] = read_answer(self._open.pop(identity), answer)
+        return read
+
+    def go_on(self) -> list[Claim]:
+        """Go on where all is answered that is awaited; gives what is to be asked then. Raises as `begin` does."""
         if self._open or self._awaited is None:
-            return read, []
-        return read, self._step([self._values[ask.agent, ask.nth] for ask in self._awaited.asks])
+            return []
+        return self._step([self._values[ask.agent, ask.nth] for ask in self._awaited.asks])
 
     def close(self) -> None:
         """End a coroutine that waits."""

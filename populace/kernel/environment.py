@@ -115,7 +115,8 @@ class Environment:
         self._seed = 0 if scope is None else scope.seed
         self._closing: _Closing | None = None
         self._rounds: Rounds | None = None
-        self._sharing: Sharing | None = None
+        self._sharing: dict[int, Sharing] = {}
+        """By tick: turns may have begun in some that are to come."""
         self.surrogates = Surrogates()
         self.outcomes = outcomes
         self._warned: dict[str, str] = {}
@@ -256,6 +257,8 @@ class Environment:
 
     def _rounds_of(self, tick: int, attempt: int) -> Rounds:
         self._check_open(f"tick {tick} holds rounds", tick, attempt)
+        if tick > self.world.tick:
+            raise StaleOrder(f"the world: tick {tick} holds rounds while it stands at tick {self.world.tick}")
         if self._rounds is None or self._rounds.tick != tick:
             blocked = self._blocked if self._pulling.levers.blocks else None
             self._rounds = Rounds(self.world, self._seed, self._shards, blocked)
@@ -266,16 +269,23 @@ class Environment:
         return self._pulling.levers.blocked(self.world.tick, speakers, listeners)[0]
 
     def claim(self, shard: int, tick: int, claims: Sequence[Claim], attempt: int = 0) -> list[tuple[int, int]]:
-        """What agents of a shard want asked together; see `Sharing.claim`. Raises StaleOrder as `attend` does."""
+        """What agents of a shard want asked together in a tick that is not over; see `Sharing.claim`.
+
+        Raises StaleOrder for a shard of another attempt, and a tick that is over.
+        """
         return self._sharing_of(tick, attempt).claim(shard, claims)
 
     def tell_answers(self, tick: int, answers: Sequence[Answer], attempt: int = 0) -> None:
-        """What such asks were answered. Raises StaleOrder as `attend` does."""
+        """What such asks were answered. Raises StaleOrder as `claim` does."""
         self._sharing_of(tick, attempt).tell(answers)
 
     def hear_answers(self, shard: int, tick: int, attempt: int = 0) -> list[Answer]:
-        """What other shards were answered for this one since the last time. Raises StaleOrder as `attend` does."""
-        return self._sharing_of(tick, attempt).take(shard)
+        """What other shards were answered for this one since the last time, in any tick.
+
+        `tick` is one in which it waits. Raises StaleOrder as `claim` does.
+        """
+        self._sharing_of(tick, attempt)
+        return [answer for one in self._sharing.values() for answer in one.take(shard)]
 
     @property
     def closing(self) -> bool:
@@ -284,13 +294,11 @@ class Environment:
 
     def is_open(self, tick: int) -> bool:
         """Whether turns of this tick may still be taken."""
-        return tick == self.world.tick and self._closing is None
+        return tick > self.world.tick or (tick == self.world.tick and self._closing is None)
 
     def _sharing_of(self, tick: int, attempt: int) -> Sharing:
         self._check_open(f"agents of tick {tick} ask together", tick, attempt)
-        if self._sharing is None or self._sharing.tick != tick:
-            self._sharing = Sharing(tick)
-        return self._sharing
+        return self._sharing.setdefault(tick, Sharing(tick))
 
     def _check_open(self, what: str, tick: int, attempt: int) -> None:
         self._check_attempt(what, attempt)
@@ -333,8 +341,8 @@ class Environment:
             if self._record_rounds and held.held:
                 tables["rounds"] = round_rows(tick, held.held)
         self.surrogates.close(tick, self._policy(tick), [one for report in reports for one in report.learnt])
-        closing = _Closing(tick, actions, applied, changed, seal, touched, rounds, tables, sharing=self._sharing)
-        self._sharing = None
+        sharing = self._sharing.pop(tick, None)
+        closing = _Closing(tick, actions, applied, changed, seal, touched, rounds, tables, sharing=sharing)
         if not self.world.consulting:
             return self._close(closing)
         assert self._scope is not None, "parts that consult the model need the scope of what they ask"

@@ -16,7 +16,7 @@ from populace.core.tables import TableRows
 from populace.core.traffic import Vitals
 from populace.env.plain import Shown
 from populace.kernel.bus import Envelope, Frame
-from populace.kernel.columnar import Whole
+from populace.kernel.columnar_tick import Whole
 from populace.kernel.notices import Notice
 from populace.kernel.standing_in import Learnt
 from populace.kernel.turn import Failure
@@ -61,10 +61,11 @@ class HeardRounds(msgspec.Struct, frozen=True):
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """Event: of what a `ClaimAsks` named, `of`, this shard asks `mine` itself, both by (agent, nth)."""
+    """Event: of what a `ClaimAsks` of a tick named, `of`, this shard asks `mine` itself, both by (agent, nth)."""
 
     mine: list[tuple[int, int]]
     of: list[tuple[int, int]]
+    tick: int
 
 
 class HeardAnswers(msgspec.Struct, frozen=True):
@@ -150,13 +151,14 @@ class AskModel(msgspec.Struct, frozen=True):
 
 
 class ClaimAsks(msgspec.Struct, frozen=True):
-    """Effect: have the world say which of these asks, that agents put together, this shard puts itself."""
+    """Effect: have the world say which of these asks, that agents put together in a tick, this shard puts itself."""
 
     claims: list[Claim]
+    tick: int
 
 
 class TellAnswers(msgspec.Struct, frozen=True):
-    """Effect: tell the world what the asks that this shard has claimed were answered."""
+    """Effect: tell the world what the asks that this shard has claimed were answered; they are of one tick."""
 
     answers: list[Answer]
 

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from populace.core.errors import ScenarioError
+from populace.core.errors import OutsideInfluence, ScenarioError
 from populace.core.records import Look
 from populace.env import World
 from populace.env.fields import Fields
@@ -53,11 +53,11 @@ class Influence(msgspec.Struct, frozen=True):
         at = int(np.searchsorted(others, by))
         return at < len(others) and int(others[at]) == by
 
-    def reverse(self, index: int = 0, shards: int = 1) -> Influence:
-        """By agent, those whom it may influence, of those on shard `index` of `shards`."""
+    def reverse(self, among: NDArray[np.bool_] | None = None) -> Influence:
+        """By agent, those whom it may influence, of those whom `among` masks."""
         agents, by = np.repeat(np.arange(self.agents, dtype=np.int32), np.diff(self.offsets)), self.by
-        if shards > 1:
-            mine = agents % shards == index
+        if among is not None and not among.all():
+            mine = among[agents]
             agents, by = agents[mine], by[mine]
         return influence_of(self.agents, by, agents)
 
@@ -71,6 +71,22 @@ class Influence(msgspec.Struct, frozen=True):
                 return one
         return None
 
+    def keep_to(self, sender: NDArray[np.int32], receiver: NDArray[np.int32]) -> None:
+        """Raise OutsideInfluence for the first of these messages that goes to one whom its sender may not influence."""
+        rows = np.flatnonzero((receiver >= 0) & (receiver < self.agents) & (receiver != sender))
+        of, by = receiver[rows], sender[rows]
+        low, high = self.offsets[of], self.offsets[of + 1]
+        end = high.copy()
+        while (low < high).any():  # a binary search in each receiver's row
+            middle = (low + high) // 2
+            less = (low < high) & (self.by[np.minimum(middle, len(self.by) - 1)] < by)
+            low, high = np.where(less, middle + 1, low), np.where(less, high, middle)
+        found = low < end
+        found[found] = self.by[low[found]] == by[found]
+        if not found.all():
+            at = rows[int((~found).argmax())]
+            raise beyond(int(sender[at]), int(receiver[at]))
+
     def unread(self, look: Look) -> str | None:
         """Why an agent may not have this look; None where it may."""
         if look.query != FIELDS_OF:
@@ -83,6 +99,14 @@ class Influence(msgspec.Struct, frozen=True):
                     "declaration: read those whom Society(influence=...) names, or declare more of them"
                 )
         return None
+
+
+def beyond(sender: int, receiver: int) -> OutsideInfluence:
+    """What to raise for a message to one whom its sender does not influence."""
+    return OutsideInfluence(
+        f"ctx.send: agent {sender} sends to agent {receiver}, whom it does not influence by the society's "
+        "declaration: send to those of whom Society(influence=...) says so, or declare more of them"
+    )
 
 
 def influence_of(agents: int, of: ArrayLike, by: ArrayLike) -> Influence:

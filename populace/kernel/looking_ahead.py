@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from populace.agents.agent import Agent
+from populace.core.roster import Roster
 from populace.kernel.ahead import Ahead, Means
+from populace.kernel.ahead_columns import ColumnarPost
 from populace.kernel.bus import Mail
 from populace.kernel.early_mail import EarlyMail
 from populace.kernel.plan import Hosted, ShardPlan
 from populace.kernel.tick import Tick
+from populace.kernel.units import Units
 
 
 def due_in(
@@ -29,6 +32,8 @@ def due_in(
 def look_ahead(
     plan: ShardPlan,
     first: int,
+    types: Mapping[str, Hosted],
+    roster: Roster,
     *,
     seed: int,
     due: Callable[[int], NDArray[np.bool_]],
@@ -42,14 +47,17 @@ def look_ahead(
     """What begins a shard's turns early, in a run that stands before tick `first`; None where it goes tick by tick."""
     if plan.influence is None or not plan.ahead:
         return None
+    columnar = {of: roster.ids(of) for of, one in types.items() if one.columns is not None}
+    units = Units(plan.influence, columnar, plan.index, plan.shards)
     means = Means(
         due=due,
         fence=fence,
         make=lambda tick: make(tick, Mail([], plan.inbox_messages)),
         mail=EarlyMail(seed, plan.inbox_messages),
+        post=ColumnarPost(units, seed, plan.inbox_messages),
         keep=keep,
         pack=pack,
         fields=fields,
         timers=timers,
     )
-    return Ahead(plan.influence, plan, means, first=first)
+    return Ahead(units, plan, means, first=first)

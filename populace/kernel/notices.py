@@ -15,7 +15,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from populace.kernel.influence import Influence
+from populace.kernel.bus import Frame
+from populace.kernel.columnar_tick import Came
+from populace.kernel.units import Units
 
 Ids = NDArray[np.int32]
 
@@ -33,8 +35,9 @@ class Said(msgspec.Struct, frozen=True, array_like=True):
 class Notice(msgspec.Struct, frozen=True, array_like=True):
     """From shard `source` to `destination`, the `number`th in the source's `attempt`, from 0.
 
-    `ended` says by tick which agents (int32, little-endian) have it behind them; `said` is what their turns sent to
-    agents of the destination; `shown` has (tick, agent, public fields by name) of those who took a turn.
+    `ended` says by tick which units (`kernel.units`; int32, little-endian) have it behind them; `said` is what turns of
+    theirs sent to agents of the destination, `posted` what turns in columns did, as packed frames; `shown` has (tick,
+    agent, public fields by name) of those who took a turn, of agents in columns of those who changed.
     """
 
     source: int
@@ -44,6 +47,7 @@ class Notice(msgspec.Struct, frozen=True, array_like=True):
     ended: list[tuple[int, bytes]]
     said: list[Said]
     shown: list[tuple[int, int, dict[str, float | int | str | bool]]]
+    posted: list[bytes] = []
 
     def ids(self) -> Iterable[tuple[int, Ids]]:
         """By tick, who has it behind them."""
@@ -51,23 +55,20 @@ class Notice(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Outbox:
-    """What shard `index` of `shards` has to tell the others: of agents who influence somebody there, and only those."""
+    """What a shard has to tell the others: of those of its `units` who influence somebody there, and only those."""
 
-    def __init__(self, influence: Influence, index: int, shards: int, attempt: int) -> None:
-        self._index = index
-        self._shards = shards
+    def __init__(self, units: Units, attempt: int) -> None:
+        self._index = units.index
+        self._shards = units.shards
         self._attempt = attempt
-        self._numbers = [0] * shards
-        of = np.repeat(np.arange(influence.agents, dtype=np.int32), np.diff(influence.offsets))
-        own = influence.by % shards == index
-        self._reaching: dict[int, NDArray[np.bool_]] = {}
-        """By destination, which agents influence somebody there."""
-        for destination in range(shards):
-            if destination != index:
-                mask = np.zeros(influence.agents, np.bool_)
-                mask[influence.by[own & (of % shards == destination)]] = True
-                if mask.any():
-                    self._reaching[destination] = mask
+        self._numbers = [0] * units.shards
+        others = [shard for shard in range(units.shards) if shard != units.index]
+        every = {shard: units.reaching(shard) for shard in others}
+        self._reaching: dict[int, NDArray[np.bool_]] = {shard: mask for shard, mask in every.items() if mask.any()}
+        """By destination, which units influence somebody there."""
+        self._read = {shard: units.read_on(shard) for shard in self._reaching} if units.names else {}
+        """By destination, which agents in columns are read there."""
+        self._posted: dict[int, list[bytes]] = {}
         self._ended: dict[int, list[tuple[int, bytes]]] = {}
         self._said: dict[int, list[Said]] = {}
         self._shown: dict[int, list[tuple[int, int, dict[str, Any]]]] = {}
@@ -82,8 +83,20 @@ class Outbox:
         """A message to an agent of another shard."""
         self._said.setdefault(receiver % self._shards, []).append(Said(tick, sender, nth, receiver, body))
 
+    def post(self, frames: Sequence[Frame]) -> None:
+        """Messages in columns to agents of other shards."""
+        for frame in frames:
+            self._posted.setdefault(frame.destination, []).append(frame.pack())
+
+    def show_columns(self, tick: int, came: Came) -> None:
+        """Public fields after turns in columns."""
+        for destination, mask in self._read.items():
+            shown = [(tick, agent, fields) for agent, fields in came.shown(mask)]
+            if shown:
+                self._shown.setdefault(destination, []).extend(shown)
+
     def end(self, tick: int, ids: Ids) -> None:
-        """These agents have a tick behind them, and what their turns made was told before."""
+        """These units have a tick behind them, and what their turns made was told before."""
         for destination, mask in self._reaching.items():
             those = ids[mask[ids]]
             if len(those):
@@ -94,9 +107,10 @@ class Outbox:
         found = []
         for destination, ended in self._ended.items():
             said, shown = self._said.pop(destination, []), self._shown.pop(destination, [])
+            posted = self._posted.pop(destination, [])
             number = self._numbers[destination]
             self._numbers[destination] = number + 1
-            found.append(Notice(self._index, destination, self._attempt, number, ended, said, shown))
+            found.append(Notice(self._index, destination, self._attempt, number, ended, said, shown, posted))
         self._ended = {}
         return found
 

@@ -39,7 +39,7 @@ def peek(shard: Shard, ids: Iterable[int]) -> dict[int, bytes]:
             continue
         agent = shard.agents[id // shard.plan.shards]
         if agent is NOBODY:
-            row = shard.columnar_row(id)
+            row = shard.columnar_row(id, shard.tick + 1)
             if row is None:
                 continue
             agent = row

@@ -13,7 +13,7 @@ from populace.core.records import Counts
 from populace.core.tables import TableRows
 from populace.core.traffic import Vitals
 from populace.kernel.bus import Frame
-from populace.kernel.columnar import Whole
+from populace.kernel.columnar_tick import Whole
 from populace.kernel.standing_in import Learnt
 
 

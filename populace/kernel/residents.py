@@ -53,7 +53,10 @@ class Residents:
                 if one.columns is not None
             },
             self.roster,
+            None if plan.influence is None else plan.influence.keep_to,
         )
+        for one in self._columnar.types.values():
+            one.keeps = plan.saved or bool(plan.ahead)
         kinds = [one.kind for one in types.values()]
         self._keeper = Keepers([Keeper(kind, canonical=plan.trace_version > 1) for kind in kinds], self.roster)
         if plan.trace_version > 1:
@@ -121,9 +124,9 @@ class Residents:
             rows = self._keeper.keep([self.agents[one // self.plan.shards] for one in ids], ids, pack=saved)
             self._rows.update(zip(ids, rows, strict=saved))
 
-    def columnar_row(self, id: int) -> Agent | None:  # noqa: A002
-        """A columnar agent as one of its class, made for whoever asks; None for one who is not there."""
-        return self._columnar.row(id)
+    def columnar_row(self, id: int, tick: int) -> Agent | None:  # noqa: A002
+        """A columnar agent before a tick, as one of its class, made for whoever asks; None for one who is not there."""
+        return self._columnar.row(id, tick)
 
     def _restore_residents(self, state: ShardState) -> None:
         """Have the agents that a whole export gave. Raises CheckpointDamaged for those that do not fit."""

@@ -51,7 +51,7 @@ from populace.kernel.events import (
     SeenColumns,
     TickDone,
 )
-from populace.kernel.joint import answered, share, to_claim
+from populace.kernel.joint import Joint, by_tick, go_on_with, to_claim
 from populace.kernel.looking_ahead import due_in, look_ahead
 from populace.kernel.plan import Hosted, ShardPlan
 from populace.kernel.residents import Residents
@@ -101,7 +101,7 @@ class Shard(Residents):
     def turns_due(self) -> int:
         """How many agents take a turn in the tick that was opened last."""
         if self.open is not None:
-            return len(self.open.due) + self._columnar.turns_due
+            return self.open.turns_due
         return 0 if self._last is None else self._last.counts.turns
 
     @property
@@ -110,16 +110,15 @@ class Shard(Residents):
         return self.open is not None and self.open.exchanging
 
     @property
-    def sharing(self) -> bool:
-        """Whether turns wait for answers to what another shard asks."""
-        return self._columnar.sharing or (self.open is not None and self.open.archetypes.elsewhere)
+    def sharing(self) -> int | None:
+        """The last tick in which turns wait for answers to what another shard asks; None where none do."""
+        led = None if self.ahead is None else self.ahead.sharing
+        return self.tick if led is None and self.open is not None and self.open.sharing else led
 
     @property
     def turns_done(self) -> int:
         """How many turns of the open tick have ended."""
-        if self.open is None:
-            return 0
-        return self.open.turns_ended + (self._columnar.turns_due if self._columnar.ended else 0)
+        return 0 if self.open is None else self.open.turns_ended
 
     def handle(self, event: Event) -> list[Effect]:
         """Take an event, give the effects that follow from it.
@@ -135,19 +134,22 @@ class Shard(Residents):
                     return [self._last] if self._last is not None and self._last.tick == event.tick else []
                 self.settle()
                 self.open = self._open_tick(event)
-                effects: list[Effect] = []
-                if self._columnar and not (self.plan.observes and self._columnar.turns_due):
-                    effects = to_claim(self._columnar.take({}))
+                columns, effects = self.open.columns, list[Effect]()
+                if columns and not (self.plan.observes and columns.turns_due):
+                    effects = to_claim(columns.take({}), self.tick)
                 if self.plan.rounds or (self.plan.observes and self.turns_due):
                     return effects + self._ask_the_world(self.open)
                 return effects + self._end_of(self.open, self.open.handle(event))
-            case SeenColumns(columns):
-                claims = to_claim(self._columnar.take(columns))
-                return [] if self.open is None else self._end_of(self.open, claims)
+            case SeenColumns(shown):
+                return [] if self.open is None else self._end_of(
+                    self.open, to_claim(self.open.columns.take(shown), self.tick)
+                )  # fmt: skip
             case Claimed() | HeardAnswers():
-                return [] if self.open is None else self._end_of(self.open, share(self._columnar, self.open, event))
-            case Answered(answers) if self.open and any(one.agent < WORLD for one in answers):
-                return self._end_of(self.open, answered(self._columnar, self.open, answers))
+                return self._after(self._go_on_together(event))
+            case Answered(answers) if any(one.agent < WORLD for one in answers):
+                effects = self._go_on_together(Answered([one for one in answers if one.agent < WORLD]))
+                own = [one for one in answers if one.agent >= WORLD]
+                return effects + self.handle(Answered(own)) if own else self._after(effects)
             case EndRun():
                 self._check_attempt("the run was ended", event.envelope)
                 if self._end is None:
@@ -158,6 +160,23 @@ class Shard(Residents):
         if self.open is None:
             return []
         return self._end_of(self.open, self.open.handle(event))
+
+    def _go_on_together(self, event: Joint) -> list[Effect]:
+        """Go on with what agents ask together, in each tick of which something has come."""
+        effects: list[Effect] = []
+        for number, part in by_tick(event).items():
+            tick = self.open if self.open is not None and number == self.tick else None
+            if tick is None and self.ahead is not None:
+                tick = self.ahead.led(number)
+            if tick is not None:
+                effects += go_on_with(tick, part)
+        return effects
+
+    def _after(self, effects: list[Effect]) -> list[Effect]:
+        """The effects, and what follows from them in the open tick and in those that are not open yet."""
+        if self.open is not None:
+            return self._end_of(self.open, effects)
+        return effects if self.ahead is None else effects + self.ahead.follow(None)
 
     def _go_on(self, ahead: Ahead, event: Answered | Looked | Proceed | HeardShards) -> list[Effect]:
         """Go on with turns of the open tick and of ticks that are not open yet."""
@@ -174,7 +193,7 @@ class Shard(Residents):
         """The effects, and the tick's end where all turns have ended."""
         if self.ahead is not None:
             effects += self.ahead.follow(tick)
-        if tick.ended and self._columnar.ended:
+        if tick.ended:
             effects.append(self._close_tick(tick))
         return effects
 
@@ -186,8 +205,8 @@ class Shard(Residents):
             effects.append(Attend(due))
         if self.plan.observes and tick.due:
             effects.append(Observe(due))
-        if self.plan.observes and self._columnar.turns_due:
-            effects.append(ObserveColumns(self._columnar.due))
+        if self.plan.observes and tick.columns.turns_due:
+            effects.append(ObserveColumns(tick.columns.due))
         return self._end_of(tick, effects)
 
     def _check_attempt(self, what: str, envelope: Envelope) -> None:
@@ -214,8 +233,7 @@ class Shard(Residents):
         check_complete(f"shard {self.plan.index}, tick {tick}", tick - 1, frames, event.envelope.expected)
         self.tick = tick
         self._last = None
-        if self._columnar and self.plan.saved:
-            self._columnar.keep_before()
+        self._columnar.keep_before(tick)
         edge = unpack_edge(event.envelope.edge)
         if self.ahead is not None:
             self.ahead.refuse(tick, frames, edge)
@@ -233,8 +251,6 @@ class Shard(Residents):
         timers = np.array(self.timers.pop(tick, ()), np.int32)
         if lives is not None:
             timers = timers[lives(timers)]
-        if self._columnar:
-            self._columnar.open(scope, mail, timers)
         active = [
             ids[self.types[of].activation.due(scope.seed, tick, ids)]
             for of, ids in self._own.items()
@@ -259,6 +275,8 @@ class Shard(Residents):
             self._before = before
         if opened is None:
             opened = self._make_tick(scope, due, mail, counts)
+        if self._columnar:
+            opened.columns.open(mail, timers)
         opened.elsewhere = 0 if self.ahead is None else self.ahead.turns_alive
         if scope.surrogate is not None:
             opened.stand_ins = StandIns(scope.seed, self.roster, unpack_standing(edge.surrogates))
@@ -279,6 +297,7 @@ class Shard(Residents):
             keep_asks=plan.record_asks,
             counts=counts,
             influence=plan.influence,
+            columns=self._columnar.tick(scope) if self._columnar else None,
         )
         if plan.ahead and self.ahead is not None:
             self.ahead.follows(made)
@@ -294,6 +313,8 @@ class Shard(Residents):
         return look_ahead(
             self.plan,
             first,
+            self.types,
+            self.roster,
             seed=self._scope.seed,
             due=lambda tick: due_in(self.types, self._own, self._scope.seed, tick, self.roster.size),
             fence=self.levers.acts_at,
@@ -329,8 +350,7 @@ class Shard(Residents):
         return frames
 
     def _close_tick(self, tick: Tick) -> TickDone:
-        columnar = self._columnar or None
-        done, woken, self._unsettled = tick_done(self.plan, tick, columnar, self.levers, self.roster.size)
+        done, woken, self._unsettled = tick_done(self.plan, tick, self.levers, self.roster.size)
         for wake, ids in woken:
             self.timers.setdefault(wake, []).extend(ids)
         if self._before is not None:
@@ -369,7 +389,6 @@ class Shard(Residents):
         if self.open is not None:
             counts.add(self.open.counts.spend())
             self.open.drop()
-            self._columnar.drop()
             self.open = None
         elif self._last is not None and event.tick is not None and self._last.tick >= event.tick:
             counts.add(self._last.counts.spend())
@@ -406,7 +425,7 @@ class Shard(Residents):
             packed,
             np.array([at for at, _ in pairs], np.int64),
             np.array([one for _, one in pairs], np.int32),
-            columns=self._columnar.state(before=before is not None),
+            columns=self._columnar.state(self.tick + (before is None)),
         )
 
     def row_at_edge(self, agent: int) -> bytes | None:

@@ -9,13 +9,19 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from itertools import repeat
 from typing import Any, Final, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from populace.agents.agent import Agent
 from populace.agents.context import NOTHING, Context, Scope
-from populace.core.errors import OutsideInfluence, ScenarioError
+from populace.core.claims import Claim
+from populace.core.errors import OutsideInfluence
 from populace.core.records import Answer, Ask, Counts, Look, Message
+from populace.core.roster import Roster
 from populace.core.rounds import Closed, Contribution, Heard
 from populace.kernel.archetypes import Archetypes
 from populace.kernel.bus import Mail, unpack_body
+from populace.kernel.columnar_tick import ColumnarTick
 from populace.kernel.committed import ANSWERED, STRIDE, Committed, Ended
 from populace.kernel.events import (
     Answered,
@@ -31,7 +37,7 @@ from populace.kernel.events import (
     Seen,
     TellRounds,
 )
-from populace.kernel.influence import Influence
+from populace.kernel.influence import Influence, beyond
 from populace.kernel.public_fields import FieldsByType, PublicFields
 from populace.kernel.standing_in import StandIns
 from populace.kernel.turn import Turn, read_answer
@@ -56,7 +62,7 @@ class Tick:
     read of their tick. Where they see something of the world, no turn begins before `Seen`, and where its parts hold
     `rounds`, none before `Attended`. Turns that wait in a round are alive beside the others: those of a group wait for
     one another, and all of them have to be there. With `keep_asks` what was asked is kept for the table. `counts` are
-    the tick's so far. Turns keep to `influence`, where there is one.
+    the tick's so far. Turns keep to `influence`, where there is one. `columns` are the turns of columnar types.
 
     Of a tick that is not open yet turns may begin one by one (`begin`, see `kernel.ahead`): then it has nobody due and
     no mail until `open`. `elsewhere` counts turns of the shard that are alive in other ticks.
@@ -77,6 +83,7 @@ class Tick:
         keep_asks: bool,
         counts: Counts,
         influence: Influence | None = None,
+        columns: ColumnarTick | None = None,
     ) -> None:
         self.scope = scope
         self.due = due
@@ -111,6 +118,8 @@ class Tick:
         self._said: list[Contribution] = []
         self._left: list[int] = []
         self.archetypes = Archetypes(scope.seed, scope.tick, scope.roster)
+        self.columns = ColumnarTick({}, Roster({}), scope) if columns is None else columns
+        self._claims: list[Claim] = []
         self.stand_ins: StandIns | None = None
         self._ready: list[tuple[Turn, Answer, Any]] = []
         """Turns whose answer is there already."""
@@ -125,12 +134,22 @@ class Tick:
     @property
     def ended(self) -> bool:
         """Whether all turns have ended."""
-        return len(self.finished) == len(self.due)
+        return len(self.finished) == len(self.due) and self.columns.ended
+
+    @property
+    def turns_due(self) -> int:
+        """How many agents take a turn in the open tick."""
+        return len(self.due) + self.columns.turns_due
 
     @property
     def turns_ended(self) -> int:
-        """How many turns have ended."""
-        return len(self.finished)
+        """How many turns have ended; those in columns all at once."""
+        return len(self.finished) + (self.columns.turns_due if self.columns.ended else 0)
+
+    @property
+    def sharing(self) -> bool:
+        """Whether turns wait for answers to what another shard asks."""
+        return self.columns.sharing or self.archetypes.elsewhere
 
     @property
     def turns_alive(self) -> int:
@@ -155,6 +174,10 @@ class Tick:
         self._file(turn, turn.begin(Context(agent, turn.tick, self.scope, turn, inbox)))
         if self._ready:
             self._step_ready()
+
+    def begin_columns(self, name: str, called: NDArray[np.int32], mail: Mail) -> None:
+        """Begin the turns of a columnar type before the tick is open; see `ColumnarTick.begin_early`."""
+        self._claims += self.columns.begin_early(name, called, mail)
 
     def number_batches(self, first: int) -> None:
         """Number batches of looks from here on."""
@@ -270,8 +293,9 @@ class Tick:
         if self._asks:
             effects.append(AskModel(self._asks))
             self._asks = []
-        if claims := self.archetypes.claims():
-            effects.append(ClaimAsks(claims))
+        if claims := self.archetypes.claims() + self._claims:
+            self._claims = []
+            effects.append(ClaimAsks(claims, self.number))
         if self._said or self._left:
             effects.append(TellRounds(self._said, self._left))
             self._said, self._left = [], []
@@ -335,21 +359,10 @@ class Tick:
         """Fail a turn that has sent to one whom it does not influence by the society's declaration."""
         stray = influence.strays(turn.id, turn.to)
         if stray is not None:
-            turn.fail(
-                OutsideInfluence(
-                    f"ctx.send: agent {turn.id} sends to agent {stray}, whom it does not influence by the society's "
-                    "declaration: send to those of whom Society(influence=...) says so, or declare more of them"
-                )
-            )
+            turn.fail(beyond(turn.id, stray))
 
     def _join(self, turn: Turn, ask: Ask) -> None:
         """A turn asks together with others."""
-        if self.known is not None:
-            raise ScenarioError(
-                f"{type(turn.agent).__name__}: asks by archetype, which is an ask of everybody in the tick, and turns "
-                "of this run do not wait for everybody: ask without `archetype`, or run tick by tick with "
-                "`--set limits.ticks_ahead=0`."
-            )
         turn.joined += 1
         answered = self.archetypes.join(turn, ask)
         if answered is not None:
@@ -387,6 +400,7 @@ class Tick:
         """End the turns that are alive; nothing is committed."""
         for turn in self.live():
             turn.close()
+        self.columns.drop()
 
     def live(self) -> list[Turn]:
         """The turns that wait for something."""

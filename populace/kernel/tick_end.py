@@ -8,7 +8,7 @@ from populace.core.draws import WORLD
 from populace.core.tables import TableRows
 from populace.interventions.at_work import Levers
 from populace.kernel.bus import Frame, Outgoing, count_messages, gather, route, split
-from populace.kernel.columnar import ColumnarTypes, merge
+from populace.kernel.columnar_tick import merge
 from populace.kernel.events import TickDone
 from populace.kernel.plan import ShardPlan
 from populace.kernel.settling import Unsettled
@@ -21,12 +21,12 @@ def routed(plan: ShardPlan, out: Outgoing, source: int) -> list[Frame]:
 
 
 def tick_done(
-    plan: ShardPlan, tick: Tick, columnar: ColumnarTypes | None, levers: Levers, size: int
+    plan: ShardPlan, tick: Tick, levers: Levers, size: int
 ) -> tuple[TickDone, list[tuple[int, list[int]]], Unsettled]:
     """The tick's end, of a population of `size`, who is to be woken in which tick, and what is left to be done."""
     counts, number = tick.counts, tick.number
     came = tick.commit()
-    taken = columnar.commit(number) if columnar is not None else None
+    taken = tick.columns.commit() if tick.columns else None
     woken = [(wake, [agent]) for wake, agent in came.wakes]
     woken += [(wake, ids.tolist()) for wake, ids in taken.wakes] if taken else []
     sent = gather(number, came.sent)

@@ -372,7 +372,6 @@ CONSULTS = "    async def consult(self, ctx):\n        await ctx.ask('all well?'
         ((SHOWS, CONSULTS), "part 'ledger' asks the model as a tick ends"),
         ((SHOWS, MAILS), "tick 3: a part of the world sends messages to agents"),
         ((SHOWS, LEAVES), "tick 3: agents are born or leave"),
-        (('purpose="mood"', 'purpose="mood", archetype=True'), "asks by archetype"),
         (('influence="network"', 'influence="friends"'), "the world has no network of that name; there are: network"),
         (('influence="network"', "influence=lambda world: ([0], [99])"), "an id that is not from 0 to 23"),
         (('influence="network"', "influence=lambda world: 3"), "two columns of ids"),
@@ -409,7 +408,6 @@ class Notes:
             {"levers": [{"at": 1, "when": {"agents": {"mood": {"min": 9}}}, "block": {"sender": "matching"}}]},
             "a trigger",
         ),
-        ({"minds": {"agent": "archetypes"}}, "agents ask by archetype"),
     ],
 )
 def test_what_keeps_a_run_together_is_said(

@@ -19,7 +19,7 @@ from populace.agents.context import Scope
 from populace.core.errors import BadAction, PopulaceError, ScenarioError
 from populace.core.roster import Roster
 from populace.env.acts import Acting
-from populace.kernel import columnar
+from populace.kernel import columnar_tick
 from populace.kernel.bus import Mail
 from populace.kernel.column_turns import Type
 from populace.kernel.columnar import ColumnarTypes
@@ -161,7 +161,7 @@ def test_control_draws_by_the_row_are_another_run_on_other_shards(monkeypatch) -
 @pytest.mark.parametrize("what", ["acts", "sent", "fields"])
 def test_control_each_thing_that_turns_do_is_in_the_digest(what, monkeypatch, tmp_path: Path) -> None:
     before = run_local(tmp_path / "before", TRADERS)["trace_hashes"]
-    add = columnar._add
+    add = columnar_tick._add
 
     def changed(total: Any, table: str, index: Any, columns: Any) -> None:
         names = {"acts": "acts\0", "sent": "sent", "fields": "turns\0"}
@@ -171,7 +171,7 @@ def test_control_each_thing_that_turns_do_is_in_the_digest(what, monkeypatch, tm
             }
         add(total, table, index, columns)
 
-    monkeypatch.setattr(columnar, "_add", changed)
+    monkeypatch.setattr(columnar_tick, "_add", changed)
     assert run_local(tmp_path / "after", TRADERS)["trace_hashes"] != before
 
 
@@ -375,19 +375,21 @@ def test_what_columns_held_before_a_tick_can_be_had_until_the_next() -> None:
     types = ColumnarTypes({"owner": own}, roster)
     scope = Scope(seed=1, tick_seconds=1.0, parameters=None, population=4, model="", max_tokens=1, temperature=0.0,
                   body_bytes=99, sends_per_turn=9, actions=frozenset(), queries=frozenset())  # fmt: skip
-    types.keep_before()
+    own.keeps = True
+    types.keep_before(0)
     roster.spawn([("owner", 1)], 1)
     roster.retire(np.array([2], np.int32), 1)
     types.retire()
     types.spawn("owner", np.array([4], np.int32), {"owns": [40]})
     types.change(np.array([1, 3], np.int32), "owns", [10, 30])
-    types.open(scope, Mail([], 9, 1), np.empty(0, np.int32))
-    types.take({})
-    assert types.commit(0).turns == 4
-    assert {name: one.tolist() for name, one in types.state()["owner"].items()} == {
+    tick = types.tick(scope)
+    tick.open(Mail([], 9, 1), np.empty(0, np.int32))
+    tick.take({})
+    assert tick.commit().turns == 4
+    assert {name: one.tolist() for name, one in types.state(1)["owner"].items()} == {
         "id": [0, 1, 3, 4], "owns": [1, 11, 31, 41]
     }  # fmt: skip
-    assert {name: one.tolist() for name, one in types.state(before=True)["owner"].items()} == {
+    assert {name: one.tolist() for name, one in types.state(0)["owner"].items()} == {
         "id": [0, 1, 2, 3], "owns": [0, 1, 2, 3]
     }  # fmt: skip
 

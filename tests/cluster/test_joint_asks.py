@@ -17,7 +17,7 @@ from populace.core.errors import PopulaceError
 from populace.core.records import Answer, Ask
 from populace.kernel import archetypes
 from populace.kernel.archetypes import Archetypes
-from populace.kernel.columnar import ColumnarTypes
+from populace.kernel.columnar_tick import ColumnarTick
 from populace.kernel.sharing import Sharing
 from populace.kernel.turn import Turn
 from populace.runs.courses import fork_course, replay_course, resume_course
@@ -182,7 +182,7 @@ def test_claims_on_their_way_together_are_each_settled_by_their_own_reply() -> N
     second = [(one.agent, one.nth) for one in tick.claims()]
     assert len(tick.claimed([], first)) == 0
     assert len(tick.claimed(second, second)) == 1
-    columns: Any = ColumnarTypes.__new__(ColumnarTypes)
+    columns: Any = ColumnarTick.__new__(ColumnarTick)
     columns._unclaimed, columns._elsewhere, columns._own = {(-2, 0): "a", (-3, 0): "a"}, {}, {}
     columns.claimed([], [(-2, 0)])
     assert columns._unclaimed == {(-3, 0): "a"}

@@ -64,7 +64,7 @@ def test_answers_that_come_before_it_is_said_who_asks_are_kept(monkeypatch: pyte
         of = [(one.agent, one.nth) for one in claims]
         told = HeardAnswers([Answer(one.agent, 0, one.nth, "answered", "0001aaaa") for one in claims])
         then: list[Any] = []
-        for event in (told, Claimed([], of)) if early else (Claimed([], of), told):
+        for event in (told, Claimed([], of, 0)) if early else (Claimed([], of, 0), told):
             then += shard.handle(event)
         ends.append([one.claims for one in then if isinstance(one, ClaimAsks)])
         assert shard.handle(told) == []
@@ -79,7 +79,7 @@ def test_what_a_shard_is_said_to_ask_itself_it_asks_once(monkeypatch: pytest.Mon
     effects = shard.handle(SeenColumns({}))
     (first,) = [one for one in effects if isinstance(one, ClaimAsks)]
     mine = [(one.agent, one.nth) for one in first.claims]
-    (asked,) = shard.handle(Claimed(mine, mine))
+    (asked,) = shard.handle(Claimed(mine, mine, 0))
     assert isinstance(asked, AskModel)
     assert [(one.agent, one.nth) for one in asked.asks if isinstance(one, Ask)] == mine
-    assert shard.handle(Claimed(mine, mine)) == []
+    assert shard.handle(Claimed(mine, mine, 0)) == []

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from support.long import LONG, cases
 from support.simulator import driver, hosts, society
@@ -24,6 +25,7 @@ from populace.interventions.at_work import Levers
 from populace.kernel import environment, shard
 from populace.kernel.ahead import Ahead
 from populace.kernel.bus import Frame
+from populace.kernel.columnar_tick import ColumnarTick
 from populace.kernel.notices import Heard
 from populace.kernel.rounds import Rounds
 from populace.kernel.sharing import Sharing
@@ -152,6 +154,63 @@ def test_control_turns_out_of_order_that_wait_for_one_too_few(
 def test_control_notices_that_count_each_time_they_come(monkeypatch: pytest.MonkeyPatch, ahead: list[int]) -> None:
     monkeypatch.setattr(Heard, "new", lambda _self, notices: notices)
     assert wrong(range(40)) > 0
+
+
+@pytest.fixture
+def crowd_ahead(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The same beside a crowd in columns, and with asks by archetype: in how many ticks the crowd began early."""
+    monkeypatch.setattr(society, "NEARBY", True)
+    monkeypatch.setattr(society, "CROWDED", True)
+    undisturbed.cache_clear()
+    barrier = undisturbed(1)
+    assert min(barrier.total.purposes["crowd"].asks, barrier.total.purposes["together"].asks) > 5
+    monkeypatch.setattr(society, "AHEAD", 3)
+    undisturbed.cache_clear()
+    base = undisturbed()
+    assert (base.hashes, base.total, base.asked) == (barrier.hashes, barrier.total, barrier.asked)
+    found: list[int] = []
+    begin = ColumnarTick.begin_early
+
+    def noting(self: ColumnarTick, *args: Any) -> Any:
+        found.append(self._scope.tick)
+        return begin(self, *args)
+
+    monkeypatch.setattr(ColumnarTick, "begin_early", noting)
+    yield found
+    undisturbed.cache_clear()
+
+
+def test_seeds_of_turns_out_of_order_beside_agents_in_columns_and_of_those_who_ask_together(
+    crowd_ahead: list[int],
+) -> None:
+    assert undisturbed(1).hashes == undisturbed(5).hashes
+    crowd_ahead.clear()
+    seeds = cases(300, 40)
+    ended = outcomes(map(faults_of, range(seeds)))
+    assert ended["same hash, nobody lost"] > seeds / 10
+    assert ended["same hash after 2 recoveries"] > seeds / 40
+    assert len(crowd_ahead) > 2 * seeds
+
+
+@pytest.mark.parametrize("broken", ["what a crowd waits for", "who waits for a crowd", "whose tick an ask is of"])
+def test_control_turns_out_of_order_beside_agents_in_columns(
+    monkeypatch: pytest.MonkeyPatch, crowd_ahead: list[int], broken: str
+) -> None:
+    init, sharing = Ahead.__init__, environment.Environment._sharing_of
+
+    def hasty(self: Ahead, units: Any, *args: Any, **options: Any) -> None:
+        init(self, units, *args, **options)
+        if broken == "what a crowd waits for":
+            self._needs[units.agents :] -= self._needs[units.agents :] > 1
+        else:
+            waits = np.unique(units.of[[of for of, by in society.CROWD_TIES if by >= units.agents - society.CROWD]])
+            self._needs[waits] -= 1
+
+    if broken == "whose tick an ask is of":
+        monkeypatch.setattr(environment.Environment, "_sharing_of", lambda self, _, attempt: sharing(self, 0, attempt))
+    else:
+        monkeypatch.setattr(Ahead, "__init__", hasty)
+    assert wrong(range(20)) > 10
 
 
 @pytest.fixture

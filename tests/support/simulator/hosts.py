@@ -277,7 +277,7 @@ class ShardProcess(Hosted):
                 case RunDone():
                     self.post(DRIVER, ShardEnded(effect.shard, effect.counts, effect.attempt))
         self._end_tick()
-        if (self.shard.exchanging or self.shard.sharing) and not self._calling(Hear):
+        if (self.shard.exchanging or self.shard.sharing is not None) and not self._calling(Hear):
             self._begin_call(Hear())
 
     def _calling(self, *kinds: type) -> bool:
@@ -292,7 +292,16 @@ class ShardProcess(Hosted):
     def _begin_call(self, effect: Any) -> None:
         self._n_calls += 1
         self._calls[self._n_calls] = effect
-        self._call(self._n_calls, self.shard.tick, 1)
+        match effect:
+            case ClaimAsks():
+                tick = effect.tick
+            case TellAnswers(answers):
+                tick = answers[0].tick
+            case Hear() if self.shard.sharing is not None:
+                tick = self.shard.sharing
+            case _:
+                tick = self.shard.tick
+        self._call(self._n_calls, tick, 1)
 
     def _tick_done(self, done: TickDone) -> None:
         for frame in done.frames:
@@ -334,7 +343,7 @@ class ShardProcess(Hosted):
             case Attend():
                 events = [Attended(message.values)]
             case ClaimAsks(claims):
-                events = [Claimed(message.values, [(one.agent, one.nth) for one in claims])]
+                events = [Claimed(message.values, [(one.agent, one.nth) for one in claims], effect.tick)]
             case _:
                 heard, answers = message.values
                 events = [HeardRounds(heard), HeardAnswers(answers)]

@@ -25,7 +25,7 @@ from populace.interventions.groups import Membership
 from populace.interventions.levers import parse_lever
 from populace.interventions.resolve import resolve_levers
 from populace.kernel.environment import Environment
-from populace.kernel.influence import influence_of
+from populace.kernel.influence import Influence, influence_of
 from populace.kernel.plan import Hosted, ShardPlan
 from populace.kernel.residents import NOBODY
 from populace.kernel.shard import Shard
@@ -71,6 +71,8 @@ class Member(Agent):
         for _ in range(draw.integer(3)):
             to = draw.integer(AGENTS + 1)
             ctx.send((ctx.id - (1, 4)[to % 2]) % AGENTS if NEARBY else to, self.chain)
+        if NEARBY and CROWDED and ctx.id in (0, 3) and draw.bernoulli(0.7):
+            ctx.send(AGENTS + ctx.id, self.chain)
         if draw.bernoulli(0.6):
             ctx.act("fund.pay", amount=self.chain % 7)
         if draw.bernoulli(0.3):
@@ -103,7 +105,8 @@ class Crowd(ColumnarAgent):
         told = first.column(lambda text: int(text[:4], 16), -1)
         self.fold = self.fold * 31 % 1009 + told + 2
         again = await ctx.ask("crowd again {told}", facts={"told": told % 2}, who=told >= 0, purpose="crowd")
-        ctx.send(ctx.draw("to").integer(AGENTS), 3, who=again.asked & ~again.abstained)
+        to = ctx.ids * 2 % AGENTS if NEARBY else ctx.draw("to").integer(AGENTS)
+        ctx.send(to, 3, who=again.asked & ~again.abstained)
 
 
 class Fund(Part):
@@ -216,6 +219,8 @@ def beside(agent: int) -> list[int]:
 
 
 TIES = [(agent, other) for agent in range(AGENTS) for other in beside(agent)]
+CROWD_TIES = [(one * 2 % AGENTS, one) for one in range(AGENTS, AGENTS + CROWD)] + [(AGENTS, 0), (AGENTS + 3, 3)]
+"""Who may influence whom of the crowd and of the members."""
 
 
 def pulled() -> Levers:
@@ -266,11 +271,16 @@ def _scope() -> Scope:
                       rounds=rounds, roster=Roster(_counts()))  # fmt: skip
 
 
+def _influence() -> Influence:
+    ties = TIES + CROWD_TIES if CROWDED else TIES
+    return influence_of(sum(_counts().values()), *zip(*ties, strict=True))
+
+
 def make_shard(index: int, shards: int, attempt: int) -> Shard:
     plan = ShardPlan(
         index=index, shards=shards, attempt=attempt, observes=not NEARBY, live_turns=3, inbox_messages=5,
         frame_bytes=FRAME_BYTES, record_messages=True, record_asks=True, rounds=TALKING, ticks=TICKS, ahead=AHEAD,
-        influence=influence_of(AGENTS, *zip(*TIES, strict=True)) if NEARBY else None,
+        influence=_influence() if NEARBY else None,
     )  # fmt: skip
     roster = Roster(_counts())
     agents = [Member() if one < AGENTS else NOBODY for one in range(index, roster.size, shards)]
