@@ -258,11 +258,11 @@ def recorded_traces(folder: Path) -> tuple[list[str], WorldHashes]:
     """The hashes that a run left, one a tick, of its trace and of its world: in its manifest, or newest checkpoint."""
     hashes: list[str] = []
     world = WorldHashes()
+    state = _newest_state(folder)  # first: a run that completes meanwhile has its manifest before it has none of these
     if (folder / MANIFEST).exists():
         manifest = read_manifest(folder)
         hashes = list(manifest.get("trace_hashes", ()))
         world = WorldHashes(manifest.get("world_hashes", []), manifest.get("world_parts", {}))
-    state = _newest_state(folder)
     if state is not None and state.tick > len(hashes):
         hashes, world = state.hashes, state.world_hashes
     return hashes, world

@@ -24,12 +24,13 @@ from populace.cluster.saver import Saver
 from populace.core.errors import ActorLost, Interrupted, StorageError
 from populace.data.societies import find_society
 from populace.kernel.blocks import Rows
+from populace.runs import courses
 from populace.runs.courses import resume_course
 from populace.store.checkpoint.frozen import Freezer, Frozen
 from populace.store.checkpoint.generations import latest
 from populace.store.folder import CHECKPOINTS
 from populace.store.kept import kept_ticks
-from populace.store.manifest import read_manifest
+from populace.store.manifest import MANIFEST, read_manifest
 
 HELD = 4
 """The edge whose checkpoint is held up."""
@@ -230,6 +231,19 @@ def test_an_interrupt_waits_for_it_and_then_saves_the_last_whole_tick(tmp_path, 
     manifest = go(tmp_path, going=resume_course(tmp_path))
     assert manifest["trace_hashes"] == reference[0]["trace_hashes"]
     same_tables(tmp_path, reference[1])
+
+
+def test_who_reads_the_record_of_a_run_that_completes_meanwhile_finds_all_its_ticks(tmp_path, reference, monkeypatch):
+    assert go(tmp_path, stop_at=5) is None
+    (tmp_path / MANIFEST).unlink()  # as of a run that is at work
+
+    def late(*args: Any) -> Any:
+        monkeypatch.undo()
+        go(tmp_path, going=resume_course(tmp_path))
+        return latest(*args)
+
+    monkeypatch.setattr(courses, "latest", late)
+    assert courses.recorded_hashes(tmp_path) == reference[0]["trace_hashes"]
 
 
 class Slow(HeldPieces):

@@ -19,6 +19,7 @@ from support.checkpoint_support import same
 from populace.core.errors import StorageError
 from populace.kernel import blocks as checkpoint_blocks
 from populace.kernel.blocks import Rows
+from populace.store.checkpoint import generations as generations_module
 from populace.store.checkpoint.file import generations
 from populace.store.checkpoint.generations import Checkpoints, latest, load
 
@@ -209,6 +210,37 @@ def test_another_run_is_named(tmp_path: Path) -> None:
     Checkpoints(tmp_path, run="r").save(0, {})
     with pytest.raises(StorageError, match="is of run r, not of other"):
         latest(tmp_path, run="other")
+
+
+def read_amid_saves(folder: Path, patch: pytest.MonkeyPatch, before: str) -> Any:
+    """What a reader finds whose first read of a file comes after two more saves than it knows of."""
+    store = Checkpoints(folder, run="r")
+    for tick in range(2):
+        store.save(tick, {"all of it": [tick] * 500})
+    read = getattr(generations_module, before)
+
+    def late(*args: Any) -> Any:
+        patch.undo()
+        for tick in range(2, 4):
+            store.save(tick, {"all of it": [tick] * 500})
+        return read(*args)
+
+    patch.setattr(generations_module, before, late)
+    return latest(folder, run="r")
+
+
+@pytest.mark.parametrize("before", ["read_contents", "read_entry"])
+def test_who_reads_while_a_run_at_work_saves_and_deletes_looks_again(tmp_path, monkeypatch, before: str) -> None:
+    found = read_amid_saves(tmp_path, monkeypatch, before)
+    assert (found.tick, found.blocks, found.skipped) == (3, {"all of it": [3] * 500}, ())
+
+
+@pytest.mark.parametrize("before", ["read_contents", "read_entry"])
+def test_control_who_looks_once_finds_a_file_gone(tmp_path, monkeypatch, before: str) -> None:
+    with monkeypatch.context() as once, monkeypatch.context() as patch:
+        once.setattr(generations_module, "_LOOKS", 1)
+        with pytest.raises(StorageError, match="No such file"):
+            read_amid_saves(tmp_path, patch, before)
 
 
 def test_a_save_refuses_what_it_cannot_know(tmp_path: Path) -> None:

@@ -53,6 +53,8 @@ _FANOUT: Final = 8
 _DEAD_SHARE: Final = 0.5
 _MOST_PATCHES: Final = 64
 _ROWS: Final = Shape("rows")
+_LOOKS: Final = 8
+"""How often a folder is looked at whose generations change while they are read."""
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -94,19 +96,27 @@ def load(path: Path, *, run: str | None = None) -> Checkpoint:
 def latest(folder: Path, *, run: str | None = None) -> Checkpoint | None:
     """The newest generation that is good, or None where none was ever saved.
 
-    Falls back from a damaged one to the one before, and says so in `skipped`. Raises CheckpointDamaged when there are
+    Falls back from a damaged one to the one before, and says so in `skipped`. Where a run that is at work has saved
+    meanwhile, and deleted what is read here, it looks again, a few times. Raises CheckpointDamaged when there are
     generations and none is good, and StorageError when one is of another run than `run`.
     """
     skipped: list[str] = []
-    for path in generations(folder).values():
-        try:
-            found = load(path, run=run)
-        except StorageError as error:
-            if not (isinstance(error, CheckpointDamaged) or unreadable(error)):
-                raise
-            skipped.append(str(error))
+    for looks_left in reversed(range(_LOOKS)):
+        skipped.clear()
+        there = generations(folder)
+        for path in there.values():
+            try:
+                found = load(path, run=run)
+            except StorageError as error:
+                if looks_left and generations(folder) != there:
+                    break
+                if not (isinstance(error, CheckpointDamaged) or unreadable(error)):
+                    raise
+                skipped.append(str(error))
+            else:
+                return msgspec.structs.replace(found, skipped=tuple(skipped))
         else:
-            return msgspec.structs.replace(found, skipped=tuple(skipped))
+            break
     if skipped:
         raise CheckpointDamaged(
             f"{folder}: no checkpoint there is good; the run can be replayed from its journal instead.\n"
