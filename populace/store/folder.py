@@ -281,7 +281,8 @@ class Store:
         """The newest state that is good, or None where the run has to begin again, from its journal.
 
         `skipped` then says which were not good, and why: also where parts of the tables that it counts on are lost.
-        Raises StorageError where the checkpoints are another run's.
+        Where it was to be kept for good, and a kill came between, it is kept now. Raises StorageError, also where the
+        checkpoints are another run's.
         """
         folder = self.folder / CHECKPOINTS
         self.skipped = ()
@@ -300,6 +301,8 @@ class Store:
         if lost := lost_parts(self.folder, state.parts, state.rows or {}):
             self.skipped = (*self.skipped, *(f"{what}. The run is recomputed from its journal" for what in lost))
             return None
+        if self.keeps(state.tick):
+            self.saved_bytes += keep(self.folder, self.run, state.tick, to_blocks(state))
         self._last_tick = state.tick
         self._attempt = max(self._attempt, *(at.attempt for at in state.positions), -1)
         return state

@@ -10,12 +10,14 @@ import pytest
 from support.attempts import asked, go, same_tables
 from support.command import populace
 
-from populace.core.errors import Diverged
+from populace.core.errors import Diverged, StorageError
 from populace.runs.courses import fork_course, replay_course, resume_course
 from populace.runs.replay import replay_run
+from populace.store import folder as folder_module
 from populace.store import graft
+from populace.store.checkpoint.file import TEMPORARY, file_name
 from populace.store.journal.index import JournalIndex
-from populace.store.kept import kept_ticks
+from populace.store.kept import KEPT, kept_ticks
 from populace.store.manifest import read_manifest
 from populace.store.tables.tables import read_table
 
@@ -130,6 +132,27 @@ def test_a_state_that_is_damaged_is_recomputed_and_said(tmp_path, recomputed):
     manifest = forked(tmp_path / "parent", tmp_path / "fork")
     assert manifest["began_at_tick"] == 0
     assert manifest["trace_hashes"] == recomputed[0]["trace_hashes"]
+
+
+def test_a_state_that_a_killed_run_had_saved_and_not_kept_yet_is_kept_as_it_goes_on(tmp_path, monkeypatch, recomputed):
+    def killed(folder: Path, run: str, tick: int, blocks: Any) -> int:
+        place = folder / KEPT / f"t{tick:08}"
+        place.mkdir(parents=True)
+        (place / f"{file_name(1, tick)}{TEMPORARY}").write_bytes(b"torn")
+        raise StorageError("killed")
+
+    out = tmp_path / "parent"
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_module, "keep", killed)
+        with pytest.raises(StorageError, match="killed"):
+            go(out, checkpoint__kept_at=[4])
+    assert go(out, going=resume_course(out))["began_at_tick"] == 4
+    (file,) = kept_ticks(out)[4].iterdir()
+    assert file.name == file_name(1, 4)
+    manifest = forked(out, tmp_path / "fork")
+    assert manifest["began_at_tick"] == 4
+    assert manifest["trace_hashes"] == recomputed[0]["trace_hashes"]
+    same_tables(tmp_path / "fork", recomputed[1])
 
 
 def test_a_state_of_other_tables_or_of_the_same_tick_is_not_used(parent):
