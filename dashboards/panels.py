@@ -161,6 +161,15 @@ RUN: Final[list[Row]] = [
                 ),
             ),
             Panel(
+                "Checkpoints, of the time",
+                "percentunit",
+                (
+                    (_rate("populace_checkpoint_seconds_total"), "being written"),
+                    (_rate("populace_checkpoint_waited_seconds_total"), "ticks wait"),
+                ),
+                "They are written behind the turns of the ticks that follow.",
+            ),
+            Panel(
                 "Losses",
                 "short",
                 (
