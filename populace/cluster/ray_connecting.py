@@ -27,9 +27,8 @@ def connect() -> None:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault(
-        "RAY_IGNORE_UNHANDLED_ERRORS", "1"
-    )  # a call that fails says so once, and gives several values
+    # A call that gives several values fails with each of them, and one of these is looked at.
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     quietly: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if address := os.environ.get("RAY_ADDRESS"):
         _join(address, quietly)

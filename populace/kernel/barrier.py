@@ -1,7 +1,7 @@
 """The barrier: opens ticks, waits for every shard and then for the world, and chains the trace. No I/O.
 
 What shards send to one another passes through as parcels that the barrier does not open: frames in one process,
-references into Ray's object store on a cluster.
+references to what Ray keeps on a cluster.
 """
 
 from __future__ import annotations

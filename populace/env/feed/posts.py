@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from populace.env.digest import RowDigests, join_digests
 from populace.env.feed.likes import Likes
-from populace.env.picked import Column, Rows
+from populace.env.picked import Column
 
 NONE: Final = -1
 """Stands for no post, and for no author."""
@@ -261,10 +261,6 @@ class Posts:
         posts = self.ids()
         found: list[int] = posts[self.column("parent", posts) == post][:n].tolist()
         return found
-
-    def rows(self, posts: NDArray[np.int64]) -> list[dict[str, Any]]:
-        """Kept posts as plain data, in the order given."""
-        return Rows(self.shown(posts)).listed()
 
     def shown(self, posts: NDArray[np.int64]) -> dict[str, Column]:
         """What is shown of kept posts, in columns, masked where there is NONE."""
