@@ -182,8 +182,9 @@ class EnvironmentActor:
     @_group("save")
     def write(self, number: int) -> bytes:
         """Sync the world's journal, and write what was taken aside as a piece of a generation, if it was; packed."""
+        writer = self._writer  # by the time that a slow disk has synced, another attempt may have its own
         self._world.sync()
-        return pack(None if self._writer is None else self._writer.write(number))
+        return pack(None if writer is None else writer.write(number))
 
     def export(self, tick: int) -> tuple[bytes, bytes]:
         """The world's packed state before a tick, and how far its journal is behind it."""
@@ -395,8 +396,9 @@ class ShardActor:
     async def write(self, number: int) -> bytes:
         """Sync the journal, and write what was taken aside as a piece of a generation, if it was; packed."""
         assert self._host is not None
+        writer = self._writer  # by the time that a slow disk has synced, another attempt may have its own
         await asyncio.to_thread(self._host.sync)
-        return pack(None if self._writer is None else await asyncio.to_thread(self._writer.write, number))
+        return pack(None if writer is None else await asyncio.to_thread(writer.write, number))
 
     async def export(self, tick: int, whole: bool) -> bytes:
         """The shard's packed state before a tick, and how far the journal is behind it."""

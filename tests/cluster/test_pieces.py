@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,10 @@ from support.checkpoint_support import same
 from support.full_disk import file_size_limit
 from support.pieces import InPieces
 
+from populace.cluster.job import Job
+from populace.cluster.pieces import PieceWriter
+from populace.cluster.ray_actors import EnvironmentActor, ShardActor
+from populace.cluster.wire import unpack_piece
 from populace.core.errors import DiskFull
 from populace.kernel.blocks import Rows
 from populace.runs.courses import fork_course, resume_course
@@ -131,3 +138,37 @@ def test_a_piece_of_an_attempt_that_is_over_takes_nobodys_place(tmp_path, monkey
         save(3)
         assert not (tmp_path / late.file).exists()
         assert len(list(tmp_path.iterdir())) == 4
+
+
+class SlowDisk:
+    """A host whose journal is synced once it is `released`; `begun` once that waits."""
+
+    def __init__(self) -> None:
+        self.begun, self.released = threading.Event(), threading.Event()
+
+    def sync(self) -> None:
+        self.begun.set()
+        assert self.released.wait(30)
+
+
+def taken(folder: Path, attempt: int) -> PieceWriter:
+    """The writer of an attempt, which has taken aside a state that says whose it is."""
+    job = Job(origin="", source="", settings="", run="r", ticks=9, agents=1, counts={}, attempt=attempt)
+    writer = PieceWriter(job, 0, folder)
+    writer.take(2, {"agents": Rows({1: b"%d" % attempt}, whole=True)}, whole=True, live=False)
+    return writer
+
+
+@pytest.mark.parametrize("kind", [ShardActor, EnvironmentActor])
+def test_a_host_whose_disk_was_slow_writes_nothing_of_the_attempt_that_has_begun_meanwhile(tmp_path, kind):
+    actor, host = kind.__new__(kind), SlowDisk()
+    old, new = taken(tmp_path, 0), taken(tmp_path, 1)
+    actor._host, actor._writer = host, old
+    write = kind.write
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(lambda: asyncio.run(write(actor, 1)) if kind is ShardActor else write(actor, 1))
+        assert host.begun.wait(30)
+        actor._writer = new
+        host.released.set()
+        assert unpack_piece(late.result()).author == Author(0, 0)
+    assert new.write(2).author == Author(1, 0), "it has still what it took aside"
