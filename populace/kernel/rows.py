@@ -49,6 +49,9 @@ class Unmade(Mapping[str, TableRows]):
             self._makers.pop(table, None)
         return self._made[table]
 
+    def __contains__(self, table: object) -> bool:
+        return table in self._names  # whoever asks has none made
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 

@@ -42,9 +42,9 @@ class TickReport(msgspec.Struct):
 
     @property
     def asks(self) -> list[TableRows]:
-        """The columns of the tick's asks as they go into their table, those of each shard that has any.
+        """The columns of the tick's asks as they go into their table, of each shard that has any and of the world.
 
-        None where they are not recorded.
+        Empty where asks are not recorded.
         """
         return [rows["asks"] for rows in self.rows if "asks" in rows]
 

@@ -12,6 +12,7 @@ from populace.agents.agent import Agent
 from populace.core.errors import ScenarioError
 from populace.kernel.bus import Envelope
 from populace.kernel.events import OpenTick, TickDone
+from populace.kernel.rows import Unmade
 from populace.kernel.shard import Shard
 
 TICKS = 4
@@ -66,6 +67,17 @@ def test_it_is_settled_once_and_its_rows_can_be_asked_for_again(monkeypatch: pyt
     assert rows["messages"] is rows["messages"], "they are made once"
     monkeypatch.setattr(shard, "_keep", lambda ids: pytest.fail(f"{ids} are kept again"))
     assert shard.settle() is rows
+
+
+def test_rows_are_made_once_somebody_reads_them_and_not_by_a_look_at_which_there_are() -> None:
+    made: list[str] = []
+    rows = Unmade({"levers": {}}, {"asks": lambda: made.append("asks") or {"agent": [1]}})  # type: ignore[func-returns-value]
+    assert ("asks" in rows, "levers" in rows, "rounds" in rows) == (True, True, False)
+    assert (list(rows), len(rows), made) == (["levers", "asks"], 2, [])
+    assert rows["asks"] is rows["asks"]
+    assert made == ["asks"]
+    with pytest.raises(KeyError):
+        rows["rounds"]
 
 
 def test_rows_that_are_made_ticks_later_are_those_of_their_tick() -> None:

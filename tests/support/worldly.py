@@ -42,7 +42,9 @@ class Board(Feed):
     def like(self, tick: int, batch: Batch) -> None:
         super().like(tick, batch)
         if tick == EXTRA_LIKE_IN_TICK:
-            next(agent for agent in range(self.world.agents) if self.posts.like(self.posts.oldest, agent))
+            everyone = np.arange(self.world.agents)
+            liked = self.posts.liked(np.full(len(everyone), self.posts.oldest), everyone)
+            assert self.posts.like(self.posts.oldest, int(liked.argmin()))
 
 
 class Fund(Part):
