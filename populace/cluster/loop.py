@@ -148,6 +148,7 @@ class TickLoop:
                         self._saver.check()
                         moving = self._movable() if barrier.tick < barrier.ticks else []
                         if moving or self._saver.due(barrier.tick):
+                            await self._recorded()  # which is told as `record`
                             began_s = time.perf_counter()
                             await self._save_at_edge(whole=bool(moving))
                             self._checkpoint_s = time.perf_counter() - began_s

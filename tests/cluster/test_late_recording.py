@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 from support.attempts import go, same_tables
 from support.chaos import Provider, options_of
 from support.running import SOCIETIES, run_local, settings_of
 
+import populace
 from populace.cluster import local, loop
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
@@ -222,3 +225,25 @@ def test_rows_on_their_way_are_written_though_everything_is_cancelled(tmp_path, 
     manifest, written = read_manifest(out), read_table(out, "outcomes")["tick"].to_pylist()
     assert manifest["ticks"] == 4
     assert max(written) == (3 if control else 4)
+
+
+def test_the_stages_of_a_tick_are_no_more_than_it_took_where_a_checkpoint_waits_for_rows(tmp_path, monkeypatch):
+    """The wait for rows at a checkpoint's edge is told as `record` alone: with `checkpoint` it is more than went by."""
+
+    def slowly(*of_tick):
+        time.sleep(0.3)
+        record(*of_tick)
+
+    monkeypatch.setattr(loop, "record_tick", slowly)
+    settings = {"log.file": str(tmp_path / "run.log"), "checkpoint.every_ticks": 1}
+    populace.run(
+        "polarization", model="scripted", agents=4, ticks=4, out=tmp_path / "run", quiet=True, settings=settings
+    )
+    lines = [json.loads(line) for line in (tmp_path / "run.log").read_text().splitlines()]
+    ticks = [line for line in lines if line["event"] == "tick"]
+    assert len(ticks) == 4
+    for before, tick in pairwise(ticks):
+        stages_s = tick["stages_s"]
+        assert stages_s["record"] >= 0.3
+        together_s = sum(stages_s[name] for name in ("turns", "resolve", "record", "checkpoint"))
+        assert together_s <= tick["wall_s"] - before["wall_s"] + 1e-3
