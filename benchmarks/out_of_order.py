@@ -1,12 +1,13 @@
 """How much sooner a run ends where turns wait for those who influence them alone: makespan beside the lower bound.
 
     python benchmarks/out_of_order.py [--agents N] [--degree N] [--slots N] [--slow N] [--sigma F] [--ticks N]
-        [--shards N]
+        [--shards N] [--columns N]
 
 Agents are asked once a tick, and each of `--degree` others, drawn by lot, may influence it. Calls take a log-normal
 time with a median of 1 s, `--slots` of them at once; the call that is waited for longest in ticks goes first. The clock
 is virtual: only calls take time, so the figures are those of the order of turns and not of this machine, and the same
-on any. What the engine costs itself is measured beside, in seconds of CPU.
+on any. What the engine costs itself is measured beside, in seconds of CPU. With `--columns` there are so many agents in
+columns beside them, each of whom tells one of them a number in each tick, and whom nobody influences.
 
 The lower bound is the longer of what all calls take over the slots and the longest chain of turns of which each waits
 for the one before. No order of the turns is faster.
@@ -30,7 +31,8 @@ import numpy as np
 from figures import figure
 
 import populace.cluster.host as host
-from populace import Agent, Context, Parameters, Population, Society
+from populace import Agent, ColumnarAgent, Context, Parameters, Population, Society
+from populace.agents.columnar_context import ColumnarContext
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
 from populace.core.draws import Stream
@@ -63,22 +65,54 @@ class Talker(Agent):
         ctx.send(followers, len(str(answer)) + ctx.id + self.heard)
 
 
+class Station(ColumnarAgent):
+    """Tells its listener a number."""
+
+    value: int = 0
+    listener: int = 0
+
+    def turns(self, ctx: ColumnarContext) -> None:
+        """Tell all listeners."""
+        self.value = (self.value * 31 + ctx.ids) % 1_000_003
+        ctx.send(self.listener, self.value)
+
+
 def _population(setup: Any) -> Population:
     return Population({"heard": [0] * setup.agents})
 
 
-def _world(setup: Any, _people: Any) -> World:
-    agents, degree = setup.agents, setup.parameters.degree
-    drawn = np.random.Generator(np.random.Philox(setup.seed))
-    ties = [(one, (one + 1 + int(other)) % agents) for one in range(agents)
+def _populations(setup: Any) -> dict[str, Population]:
+    talkers, stations = setup.count("talker"), setup.count("station")
+    return {
+        "talker": Population({"heard": [0] * talkers}),
+        "station": Population({"listener": [one * 7919 % talkers for one in range(stations)]}),
+    }
+
+
+def ties_among(agents: int, degree: int, seed: int) -> list[tuple[int, int]]:
+    """Who follows whom."""
+    drawn = np.random.Generator(np.random.Philox(seed))
+    return [(one, (one + 1 + int(other)) % agents) for one in range(agents)
             for other in drawn.choice(agents - 1, degree, replace=False)]  # fmt: skip
+
+
+def _world(setup: Any, people: Any) -> World:
+    beside = isinstance(people, dict)
+    talkers = setup.count("talker") if beside else setup.agents
+    ties = ties_among(talkers, setup.parameters.degree, setup.seed)
+    if beside:
+        ties += [(listener, talkers + at) for at, listener in enumerate(people["station"].columns["listener"])]
     source, target = zip(*ties, strict=True)
-    return World(Network(source, target, size=agents))
+    return World(Network(source, target, size=setup.agents))
 
 
 society = Society(
     name="talkers", agent=Talker, population=_population, world=_world, parameters=Dials(), influence="network"
 )
+beside = Society(
+    name="talkers beside stations", types={"talker": Talker, "station": Station}, population=_populations,
+    world=_world, parameters=Dials(), influence="network", size={"talker": 1000, "station": 1000},
+)  # fmt: skip
 
 
 class VirtualClock(selectors.DefaultSelector):
@@ -192,19 +226,22 @@ def play(options: argparse.Namespace, ahead: int) -> tuple[float, float, float, 
     """One run: its makespan and its lower bound in virtual seconds, seconds of CPU, and its trace hash."""
     model = Slots(options.slots, options.sigma, options.seed, options.slow)
     host.build_gateway = lambda *_args, **_options: model  # type: ignore[assignment]
+    agents = {"talker": options.agents, "station": options.columns} if options.columns else options.agents
     settings = load_settings(
-        model__kind="scripted", agents=options.agents, ticks=options.ticks, seed=options.seed, journal="off",
+        model__kind="scripted", agents=agents, ticks=options.ticks, seed=options.seed, journal="off",
         limits__ticks_ahead=ahead, shards=options.shards, society__degree=options.degree, record__messages=False,
         record__asks=False, record__actions=False, record__ties=False,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        coordinator = Coordinator(find_society(__file__), settings, LocalTransport(), Path(folder))
+        of = find_society(f"{__file__}:{'beside' if options.columns else 'society'}")
+        coordinator = Coordinator(of, settings, LocalTransport(), Path(folder))
         began_s = time.process_time()
         manifest = runner.run(coordinator.run())
         cpu_s = time.process_time() - began_s
         makespan_s = runner.get_loop().time()
-    made = _world(argparse.Namespace(agents=options.agents, parameters=Dials(options.degree), seed=options.seed), None)
-    influences = [made.network.out.of(agent).tolist() for agent in range(options.agents)]
+    influences: list[list[int]] = [[] for _ in range(options.agents)]
+    for one, other in ties_among(options.agents, options.degree, options.seed):
+        influences[one].append(other)
     rate = options.slots - options.slow + options.slow / SLOWER
     bound = bound_s(model.took_s, influences, options.ticks, rate)
     return makespan_s, bound, cpu_s, manifest["trace_hash"]
@@ -223,10 +260,12 @@ def main() -> None:
     parser.add_argument("--sigma", type=float, default=1.0)
     parser.add_argument("--ticks", type=int, default=30)
     parser.add_argument("--shards", type=int, default=1, help="in one process, with the slots in common")
+    parser.add_argument("--columns", type=int, default=0, help="how many agents in columns there are beside them")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--ahead", type=int, nargs="+", default=[0, 2, 4, 8, 16])
     options = parser.parse_args()
     hashes = set()
+    beside_columns = ", beside agents in columns" if options.columns else ""
     barrier_s = 0.0
     for ahead in options.ahead:
         makespan_s, bound, cpu_s, trace = play(options, ahead)
@@ -234,7 +273,7 @@ def main() -> None:
         barrier_s = makespan_s if not ahead else barrier_s
         of_bound = makespan_s / bound
         figure(
-            f"makespan, {options.slots} slots, {ahead} ticks ahead", of_bound, "of the bound", up=False,
+            f"makespan, {options.slots} slots, {ahead} ticks ahead{beside_columns}", of_bound, "of the bound", up=False,
             aim=AIM_OF_BOUND if ahead and ahead == max(options.ahead) else None,
         )  # fmt: skip
         faster = f"{barrier_s / makespan_s:5.2f} times the barrier" if ahead and barrier_s else ""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import on_ray_alone
 from support.chaos import Command, run_here, watched_transport
 from support.deferring import ASKERS, Killing, arguments, options
 from support.mirrored import remote, s3_environment, server  # noqa: F401 - fixtures
@@ -177,3 +178,88 @@ def test_shards_on_ray_that_are_killed_find_their_batches_again(
     assert manifest["trace_hashes"] == directly["trace_hashes"]
     if remembers:
         assert len(endpoint.paid) == manifest["calls_billed"] == 24
+
+
+class KillingDrivers:
+    """Kills the driver of a run on Ray as the endpoint passes a moment; what it leaves behind is ended with it."""
+
+    def __init__(self) -> None:
+        self.moment = ""
+        self.process: Any = None
+
+    def __call__(self, what: str) -> None:
+        if what == self.moment and self.process is not None:
+            self.moment = ""
+            os.kill(self.process.pid, signal.SIGKILL)
+
+
+def on_ray_until_lost(
+    endpoint: BatchEndpoint, killing: KillingDrivers, tmp_path: Path, remote: str, moments: list[str]
+) -> list[str]:
+    """A run on Ray whose folder is in a store and whose machine is lost at each of these moments; how it goes on."""
+    args = ["run", ASKERS, "--out", remote, "--seed", "7", "--transport", "ray"]
+    args += arguments(endpoint, shards=2, endpoint__timeout_s=1.0)
+    cache = os.environ["POPULACE_CACHE"]
+    for moment in moments:
+        killing.moment = moment
+        with on_ray_alone.begin(*args, cwd=tmp_path) as process:
+            killing.process = process
+            assert process.wait(timeout=200) == -signal.SIGKILL, (moment, on_ray_alone.said(tmp_path))
+        on_ray_alone.end_those_with(cache)
+        here = {path.suffix for path in Path(cache).rglob("*")}
+        if args[0] == "run":  # a resume brings all there is in the store
+            assert not here & {".journal", ".batches"}, (
+                "what is asked is written where the shards are, and in the store"
+            )
+        shutil.rmtree(on_ray_alone.cache_of_shards(cache))
+        shutil.rmtree(cache)
+        Mirror(remote).store.delete([OWNER])
+        args = ["resume", remote]
+    killing.process = None
+    return args
+
+
+def finished_on_ray(tmp_path: Path, remote: str, args: list[str]) -> dict[str, Any]:
+    """The manifest of a run that goes on to its end."""
+    with on_ray_alone.begin(*args, cwd=tmp_path) as process:
+        assert process.wait(timeout=240) == 0, on_ray_alone.said(tmp_path)
+    Mirror(remote, tmp_path / "copy").pull()
+    return read_manifest(tmp_path / "copy")
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "moments",
+    [["created", "polled"], pytest.param(["uploaded", "fetching"], marks=pytest.mark.chaos)],
+)
+def test_on_ray_with_the_folder_in_a_store_every_ask_is_paid_for_once_whatever_is_lost(
+    remote: str, tmp_path: Path, directly: dict[str, Any], moments: list[str]
+) -> None:
+    """The driver is killed and its machine is lost with those of the shards, whose caches nobody else has."""
+    killing = KillingDrivers()
+    with BatchEndpoint(passing=killing, usual=BatchAct(takes_s=0.3)) as endpoint:
+        args = on_ray_until_lost(endpoint, killing, tmp_path, remote, moments)
+        manifest = finished_on_ray(tmp_path, remote, args)
+        assert paid_in(endpoint) == [1]
+        assert len(endpoint.paid) == 24
+        assert endpoint.seen == []
+    assert manifest["status"] == "complete"
+    assert manifest["trace_hashes"] == directly["trace_hashes"]
+    assert manifest["calls_billed"] == 24
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_control_on_ray_without_what_was_uploaded_of_batches_they_are_paid_for_twice(
+    remote: str, tmp_path: Path
+) -> None:
+    killing = KillingDrivers()
+    with BatchEndpoint(passing=killing, usual=BatchAct(takes_s=0.3)) as endpoint:
+        args = on_ray_until_lost(endpoint, killing, tmp_path, remote, ["polled"])
+        store = Mirror(remote).store
+        known = [name for name in store.list() if name.endswith(".batches")]
+        assert known
+        store.delete(known)
+        assert finished_on_ray(tmp_path, remote, args)["status"] == "complete"
+        assert paid_in(endpoint) == [1, 2]
