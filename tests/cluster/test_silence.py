@@ -33,7 +33,11 @@ class Silent:
     """An actor that takes every call and answers none."""
 
     def __getattr__(self, _: str) -> Any:
-        return SimpleNamespace(remote=lambda *_: asyncio.get_running_loop().create_future())
+        def some(num_returns: int) -> Any:
+            return SimpleNamespace(remote=lambda *_: [one() for _ in range(num_returns)])
+
+        one = asyncio.get_running_loop().create_future
+        return SimpleNamespace(remote=lambda *_: one(), options=some)
 
 
 class FallingSilent(LocalTransport):

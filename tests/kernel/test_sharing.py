@@ -36,7 +36,8 @@ def test_the_first_that_claims_asks_and_the_others_hear() -> None:
     assert sharing.take(2) == [answer(2)], "told already"
     assert sharing.claim(1, [claim(0, 1)]) == [(-2, 0)], "an earlier claim that comes later"
     rows = sharing.rows(7)
-    assert (rows["agent"], rows["nth"], rows["stands_for"]) == ([-1] * 3, [7, 8, 9], [5, 1, 5])
+    numbers = {name: list(rows[name]) for name in ("agent", "nth", "stands_for")}
+    assert numbers == {"agent": [-1] * 3, "nth": [7, 8, 9], "stands_for": [5, 1, 5]}
     assert [one[2:] for one in sharing.covered()] == [
         (5, b"k\0", False, "", "yes"), (1, b"k\1", False, "", "yes"), (5, b"k\2", False, "", "yes"),
     ]  # fmt: skip

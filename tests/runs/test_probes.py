@@ -23,9 +23,9 @@ from populace.core.errors import Interrupted, ScenarioError, SettingsError, Stor
 from populace.core.records import Abstained
 from populace.data.societies import find_society
 from populace.kernel.blocks import Rows
-from populace.kernel.snapshot import to_blocks
 from populace.runs import probing as after
 from populace.runs.courses import resume_course
+from populace.store.checkpoint.generations import latest
 from populace.store.folder import Store
 from populace.store.lock import held
 from populace.store.manifest import read_manifest
@@ -74,15 +74,15 @@ def played(out: Path, monkeypatch, surveys: list[dict[str, Any]], shards: int = 
     states = []
     save = Store.save
 
-    def kept(self, state, pieces=()) -> None:
-        blocks = to_blocks(state)
+    def kept(self, *given) -> None:
+        save(self, *given)
+        saved = latest(self.checkpoints)
         states.append(
             {
                 name: dict(sorted(rows.changed.items())) if isinstance(rows, Rows) else rows
-                for name, rows in blocks.items()
+                for name, rows in saved.blocks.items()
             }
         )
-        save(self, state, pieces)
 
     with monkeypatch.context() as patch:
         patch.setattr(Store, "save", kept)
