@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from support.attempts import asked, go, same_tables
-from support.running import Shuffled, run_local, settings_of, wrap_gateways
-from support.turns_ahead import Straggling, alike, noted_ahead
+from support.running import Shuffled, run_local, wrap_gateways
+from support.turns_ahead import Straggling, alike, held, looked, noted_ahead
 
-from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
-from populace.core.errors import Interrupted, PopulaceError, ScenarioError, SettingsError, TransportError
-from populace.data.societies import find_society
+from populace.core.errors import PopulaceError, ScenarioError, SettingsError, TransportError
 from populace.env import World
 from populace.kernel.ahead import Ahead
 from populace.kernel.notices import Outbox
@@ -146,66 +142,24 @@ def test_control_public_fields_as_the_world_has_them_are_another_run(
     assert other["trace_hash"] != barrier[0]["trace_hash"]
 
 
-class Looking:
-    """Looks at all agents at every edge."""
-
-    base_url = None
-
-    def __init__(self) -> None:
-        self.seen: dict[int, dict[int, bytes]] = {}
-
-    def due(self, tick: int) -> bool:
-        return True
-
-    async def at(self, transport: Any, tick: int) -> None:
-        self.seen[tick] = (await transport.peek(np.arange(24, dtype=np.int32))).agents
-
-
-def looked(out: Path, **options: Any) -> dict[int, dict[int, bytes]]:
-    probe = Looking()
-    settings = settings_of(ticks=6, **options)
-    asyncio.run(Coordinator(find_society(NEIGHBOURS), settings, LocalTransport(), out, probe=probe).run())
-    return probe.seen
-
-
 def test_who_looks_at_agents_at_an_edge_sees_them_as_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ran_ahead: list[int]
 ) -> None:
     wrap_gateways(monkeypatch, Straggling)
-    before = looked(tmp_path / "barrier", **BARRIER)
-    assert looked(tmp_path / "saved") == before
-    assert looked(tmp_path / "unsaved", journal="off") == before
-    assert looked(tmp_path / "spread", shards=3) == before
+    before = looked(NEIGHBOURS, 24, tmp_path / "barrier", **BARRIER)
+    assert looked(NEIGHBOURS, 24, tmp_path / "saved") == before
+    assert looked(NEIGHBOURS, 24, tmp_path / "unsaved", journal="off") == before
+    assert looked(NEIGHBOURS, 24, tmp_path / "spread", shards=3) == before
     assert len(ran_ahead) > 50
     monkeypatch.setattr(Shard, "row_at_edge", lambda *_: None)
-    assert looked(tmp_path / "control") != before
-
-
-def held(out: Path, shards: int = 1) -> dict[str, Any]:
-    """A run that is stopped while agent 6 waits in tick 5, or the first after it in which it asks, and all who can are
-    ahead of it."""
-    settings = settings_of(ticks=TICKS, checkpoint__every_ticks=2, shards=shards)
-    coordinator = Coordinator(find_society(NEIGHBOURS), settings, LocalTransport(), out)
-
-    class Holding(Straggling):
-        def whom(self, ask: Any) -> bool:
-            return bool(ask.tick >= 5 and ask.agent == 6)
-
-        def come(self, ask: Any, deliver: Any) -> None:
-            coordinator.stop()
-
-    with pytest.MonkeyPatch.context() as patch:
-        wrap_gateways(patch, Holding)
-        with pytest.raises(Interrupted):
-            asyncio.run(coordinator.run())
-    return read_manifest(out)
+    assert looked(NEIGHBOURS, 24, tmp_path / "control") != before
 
 
 @pytest.mark.parametrize("shards", [1, 2])
 def test_a_run_that_is_stopped_with_several_ticks_open_goes_on_and_pays_nothing_twice(
     tmp_path: Path, barrier: Any, asked: list[Any], ran_ahead: list[int], shards: int
 ) -> None:
-    stopped = held(tmp_path, shards)
+    stopped = held(NEIGHBOURS, tmp_path, ticks=TICKS, agent=6, tick=5, shards=shards)
     assert stopped["status"] == "interrupted"
     assert max(ran_ahead) > 1
     ahead = [one for one in asked if one[1] > stopped["ticks"]]
@@ -246,7 +200,7 @@ def test_control_agents_saved_as_they_are_now_and_not_as_of_the_edge(
 ) -> None:
     with monkeypatch.context() as broken:
         broken.setattr(Shard, "row_at_edge", lambda *_: None)
-        held(tmp_path)
+        held(NEIGHBOURS, tmp_path, ticks=TICKS, agent=6, tick=5)
     try:
         resumed = go(tmp_path, going=resume_course(tmp_path))
     except PopulaceError:
@@ -266,7 +220,7 @@ def test_control_a_journal_marked_when_ticks_open_is_paid_for_twice(
 
     with monkeypatch.context() as broken:
         broken.setattr(Recording, "mark", late)
-        held(tmp_path)
+        held(NEIGHBOURS, tmp_path, ticks=TICKS, agent=6, tick=5)
     go(tmp_path, going=resume_course(tmp_path))
     assert len(asked) > len(set(asked))
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from support.attempts import asked, go, same_tables
-from support.running import settings_of, wrap_gateways
-from support.turns_ahead import Straggling, alike, noted_ahead
+from support.running import wrap_gateways
+from support.turns_ahead import Straggling, alike, held, looked, noted_ahead
 
 import populace
-from populace.cluster.coordinator import Coordinator
-from populace.cluster.local import LocalTransport
-from populace.core.errors import Interrupted, PopulaceError, ScenarioError, TransportError
-from populace.data.societies import find_society
+from populace.core.errors import PopulaceError, ScenarioError, TransportError
 from populace.kernel.ahead import Ahead
 from populace.kernel.ahead_columns import ColumnarPost
 from populace.kernel.column_turns import Type
@@ -193,65 +189,24 @@ def test_control_mail_to_agents_in_columns_that_is_forgotten(tmp_path: Path, mon
         run(tmp_path)
 
 
-class Looking:
-    """Looks at all agents at every edge."""
-
-    base_url = None
-
-    def __init__(self) -> None:
-        self.seen: dict[int, dict[int, bytes]] = {}
-
-    def due(self, tick: int) -> bool:
-        return True
-
-    async def at(self, transport: Any, tick: int) -> None:
-        self.seen[tick] = (await transport.peek(np.arange(31, dtype=np.int32))).agents
-
-
-def looked(out: Path, **options: Any) -> dict[int, dict[int, bytes]]:
-    probe = Looking()
-    settings = settings_of(ticks=6, **options)
-    asyncio.run(Coordinator(find_society(QUARTERS), settings, LocalTransport(), out, probe=probe).run())
-    return probe.seen
-
-
 def test_who_looks_at_agents_at_an_edge_sees_them_as_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, early: list[Any]
 ) -> None:
-    before = looked(tmp_path / "barrier", **BARRIER)
-    assert looked(tmp_path / "saved") == before
-    assert looked(tmp_path / "unsaved", journal="off") == before
-    assert looked(tmp_path / "spread", shards=3) == before
+    before = looked(QUARTERS, 31, tmp_path / "barrier", **BARRIER)
+    assert looked(QUARTERS, 31, tmp_path / "saved") == before
+    assert looked(QUARTERS, 31, tmp_path / "unsaved", journal="off") == before
+    assert looked(QUARTERS, 31, tmp_path / "spread", shards=3) == before
     assert len(early) > 20
     monkeypatch.setattr(Type, "before", lambda self, _: (self.ids, self.columns))
-    assert looked(tmp_path / "control") != before
-
-
-def held(out: Path, shards: int) -> None:
-    """A run that is stopped while agent 0 waits in tick 4, or the first after it in which it asks for itself."""
-    settings = settings_of(ticks=10, checkpoint__every_ticks=2, shards=shards)
-    coordinator = Coordinator(find_society(QUARTERS), settings, LocalTransport(), out)
-
-    class Holding(Straggling):
-        def whom(self, ask: Any) -> bool:
-            return bool(ask.tick >= 4 and ask.agent == 0)
-
-        def come(self, ask: Any, deliver: Any) -> None:
-            coordinator.stop()
-
-    with pytest.MonkeyPatch.context() as patch:
-        wrap_gateways(patch, Holding)
-        with pytest.raises(Interrupted):
-            asyncio.run(coordinator.run())
-    assert read_manifest(out)["status"] == "interrupted"
+    assert looked(QUARTERS, 31, tmp_path / "control") != before
 
 
 @pytest.mark.parametrize(("shards", "then"), [(1, 2), (2, 1), (3, 3)])
 def test_a_run_that_is_stopped_with_several_ticks_open_goes_on_and_pays_nothing_twice(
     tmp_path: Path, barrier: Any, asked: list[Any], early: list[Any], shards: int, then: int
 ) -> None:
-    held(tmp_path, shards)
-    stopped = read_manifest(tmp_path)
+    stopped = held(QUARTERS, tmp_path, ticks=10, agent=0, tick=4, shards=shards)
+    assert stopped["status"] == "interrupted"
     assert max(tick for _, tick in early) > stopped["ticks"]
     assert any(agent < -1 and tick > stopped["ticks"] for agent, tick, _ in asked), "archetypes are on record"
     same(go(tmp_path, going=resume_course(tmp_path, shards=then)), tmp_path, barrier)
@@ -263,7 +218,7 @@ def test_control_columns_saved_as_they_are_now_and_not_as_of_the_edge(
 ) -> None:
     with monkeypatch.context() as broken:
         broken.setattr(Type, "before", lambda self, _: (self.ids, self.columns))
-        held(tmp_path, 2)
+        held(QUARTERS, tmp_path, ticks=10, agent=0, tick=4, shards=2)
     try:
         resumed = go(tmp_path, going=resume_course(tmp_path))
     except PopulaceError:

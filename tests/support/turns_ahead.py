@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from populace.cluster.coordinator import Coordinator
+from populace.cluster.local import LocalTransport
+from populace.core.errors import Interrupted
+from populace.data.societies import find_society
 from populace.kernel.ahead import Ahead
+from populace.store.manifest import read_manifest
 from support.attempts import Counting
+from support.running import settings_of, wrap_gateways
 
 
 def noted_ahead(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -72,3 +80,47 @@ def alike(one: dict[str, Any] | None, other: dict[str, Any]) -> None:
     assert one is not None
     for key in ("trace_hashes", "world_hashes", "turns", "turns_failed", "messages", "actions"):
         assert one.get(key) == other.get(key), key
+
+
+class Looking:
+    """Looks at all of so many agents at every edge."""
+
+    base_url = None
+
+    def __init__(self, agents: int) -> None:
+        self.agents = np.arange(agents, dtype=np.int32)
+        self.seen: dict[int, dict[int, bytes]] = {}
+
+    def due(self, tick: int) -> bool:
+        return True
+
+    async def at(self, transport: Any, tick: int) -> None:
+        self.seen[tick] = (await transport.peek(self.agents)).agents
+
+
+def looked(scenario: str, agents: int, out: Path, **options: Any) -> dict[int, dict[int, bytes]]:
+    """The agents before each of six ticks of a run, packed."""
+    probe = Looking(agents)
+    settings = settings_of(ticks=6, **options)
+    asyncio.run(Coordinator(find_society(scenario), settings, LocalTransport(), out, probe=probe).run())
+    return probe.seen
+
+
+def held(scenario: str, out: Path, *, ticks: int, agent: int, tick: int, shards: int = 1) -> dict[str, Any]:
+    """The manifest of a run that is stopped while the agent waits in this tick, or the first after it in which it asks
+    for itself, and all who can are ahead of it."""
+    settings = settings_of(ticks=ticks, checkpoint__every_ticks=2, shards=shards)
+    coordinator = Coordinator(find_society(scenario), settings, LocalTransport(), out)
+
+    class Holding(Straggling):
+        def whom(self, ask: Any) -> bool:
+            return bool(ask.tick >= tick and ask.agent == agent)
+
+        def come(self, ask: Any, deliver: Any) -> None:
+            coordinator.stop()
+
+    with pytest.MonkeyPatch.context() as patch:
+        wrap_gateways(patch, Holding)
+        with pytest.raises(Interrupted):
+            asyncio.run(coordinator.run())
+    return read_manifest(out)
