@@ -115,7 +115,11 @@ class Saver:
         """Raise what became of the save behind the run, where it has failed."""
         if self._saving is not None and self._saving.done():
             saving, self._saving = self._saving, None
-            self._result(saving)
+            try:
+                saving.result()
+            except BaseException:
+                self._saved = None
+                raise
 
     async def settled(self) -> None:
         """Wait until what is being saved is whole. Raises StorageError, TransportError."""
@@ -137,13 +141,6 @@ class Saver:
         await asyncio.wait([saving])
         with contextlib.suppress(TransportError, asyncio.CancelledError):
             self.check()
-
-    def _result(self, saving: asyncio.Task[None]) -> None:
-        try:
-            saving.result()
-        except BaseException:
-            self._saved = None
-            raise
 
     async def _write(self, store: Store, taken: _Taken, began_s: float, waited_s: float) -> None:
         """Have it all written, the generation's own file last."""

@@ -13,11 +13,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from populace.env.picked import FLAT
+
 Places = NDArray[np.intp]
 Bytes = NDArray[np.uint8]
 
 _decode: Final = msgspec.msgpack.Decoder(list[dict[str, Any]]).decode
-_FLAT: Final = frozenset({str, int, float, bool, bytes, type(None)})
 _FALSE: Final = 0xC2
 _FLOAT: Final = 0xCB
 _UNSIGNED: Final = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
@@ -100,7 +101,7 @@ class Asked(Sequence[dict[str, Any]]):
     def _each(self) -> list[dict[str, Any]]:
         if self._own is None:
             rows = self.which.tolist()
-            if all(_FLAT.issuperset(map(type, one.values())) for one in self.once):
+            if all(FLAT.issuperset(map(type, one.values())) for one in self.once):
                 self._own = [self.once[row].copy() for row in rows]
             else:
                 self._own = _read_maps([self._packed[row] for row in rows])

@@ -8,7 +8,8 @@ from typing import Any, Final, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
-_FLAT: Final = frozenset({str, int, float, bool, bytes, type(None)})
+FLAT: Final = frozenset({str, int, float, bool, bytes, type(None)})
+"""Types of values that nobody who reads one can change."""
 
 Column: TypeAlias = "NDArray[Any] | list[Any]"
 
@@ -46,7 +47,7 @@ class Rows(Sequence[dict[str, Any]]):
     @property
     def flat(self) -> bool:
         """Whether no value can be changed: columns of lists are judged by their first row."""
-        return all(isinstance(one, np.ndarray) or not one or type(one[0]) in _FLAT for one in self.columns.values())
+        return all(isinstance(one, np.ndarray) or not one or type(one[0]) in FLAT for one in self.columns.values())
 
 
 def _plain(column: Column) -> list[Any]:
@@ -93,7 +94,7 @@ class Picked(Sequence[list[dict[str, Any]]]):
         """Whether rows hold text, numbers, truths and None alone, so that a copy of a row shares nothing with it."""
         if isinstance(self.rows, Rows):
             return self.rows.flat
-        return all(type(one) in _FLAT for one in self.rows[0].values()) if self.rows else True
+        return all(type(one) in FLAT for one in self.rows[0].values()) if self.rows else True
 
     def copied(self) -> list[list[dict[str, Any]]]:
         """The lists, whose rows are copies: no two of them share one."""

@@ -305,20 +305,12 @@ def alike(one: Letters, other: Letters) -> bool:
 def _together(tick: int, sent: Sequence[Outgoing]) -> Outgoing:
     if len(sent) < 2:
         return sent[0] if sent else _gather(tick, [])
-    sender, receiver, nth = (
-        np.concatenate([getattr(one, name) for one in sent]) for name in ("sender", "receiver", "nth")
-    )
-    return _in_order(Outgoing(tick, sender, receiver, nth, [body for one in sent for body in one.bodies]))
+    return _in_order(Outgoing(tick, *_joined(sent), [body for one in sent for body in one.bodies]))
 
 
 def merge(one: Outgoing, other: Outgoing) -> Outgoing:
     """What coroutine agents and columnar ones sent, in the order (sender, nth)."""
-    if not len(other.sender):
-        return one
-    sender, receiver, nth = (
-        np.concatenate((getattr(one, name), getattr(other, name))) for name in ("sender", "receiver", "nth")
-    )
-    return _in_order(Outgoing(one.tick, sender, receiver, nth, one.bodies + other.bodies))
+    return _together(one.tick, [one, other]) if len(other.sender) else one
 
 
 def _in_order(out: Outgoing) -> Outgoing:
@@ -332,10 +324,15 @@ def _in_order(out: Outgoing) -> Outgoing:
 def _gather(tick: int, sent: Sequence[Sent]) -> Outgoing:
     if not sent:
         return Outgoing(tick, _NONE, _NONE, _NONE, [])
+    return _in_order(Outgoing(tick, *_joined(sent), [body for one in sent for body in one.packed()]))
+
+
+def _joined(sent: Sequence[Outgoing] | Sequence[Sent]) -> tuple[Int32, Int32, Int32]:
+    """Senders, receivers and numbers of messages, one after another."""
     sender, receiver, nth = (
         np.concatenate([getattr(one, name) for one in sent]) for name in ("sender", "receiver", "nth")
     )
-    return _in_order(Outgoing(tick, sender, receiver, nth, [body for one in sent for body in one.packed()]))
+    return sender, receiver, nth
 
 
 def _letters(mail: Mail, due: Int32) -> Letters:

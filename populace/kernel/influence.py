@@ -53,9 +53,14 @@ class Influence(msgspec.Struct, frozen=True):
         at = int(np.searchsorted(others, by))
         return at < len(others) and int(others[at]) == by
 
+    @property
+    def influenced(self) -> NDArray[np.int32]:
+        """Who is influenced, an agent for each of `by`."""
+        return np.repeat(np.arange(self.agents, dtype=np.int32), np.diff(self.offsets))
+
     def reverse(self, among: NDArray[np.bool_] | None = None) -> Influence:
         """By agent, those whom it may influence, of those whom `among` masks."""
-        agents, by = np.repeat(np.arange(self.agents, dtype=np.int32), np.diff(self.offsets)), self.by
+        agents, by = self.influenced, self.by
         if among is not None and not among.all():
             mine = among[agents]
             agents, by = agents[mine], by[mine]

@@ -42,7 +42,7 @@ class Units:
         there = np.zeros(size, np.bool_)
         there[self.of] = True
         self.owner[~there] = -1
-        self.influence = influence_of(size, self.of[_targets(influence)], self.of[influence.by])
+        self.influence = influence_of(size, self.of[influence.influenced], self.of[influence.by])
 
     def __len__(self) -> int:
         return len(self.owner)
@@ -67,21 +67,16 @@ class Units:
     def reaching(self, shard: int) -> NDArray[np.bool_]:
         """Which units of this shard influence somebody on another one."""
         found = np.zeros(len(self), np.bool_)
-        of, by = _targets(self.influence), self.influence.by
+        of, by = self.influence.influenced, self.influence.by
         found[by[(self.owner[by] == self.index) & (self.owner[of] == shard)]] = True
         return found
 
     def read_on(self, shard: int) -> NDArray[np.bool_]:
         """Which columnar agents of this shard influence one on a shard that takes turns of its own, and reads them."""
         found = np.zeros(self.agents, np.bool_)
-        of, by = _targets(self._between_agents), self._between_agents.by
+        of, by = self._between_agents.influenced, self._between_agents.by
         found[by[(self.of[by] >= self.agents) & (by % self.shards == self.index) & (self.owner[of] == shard)]] = True
         return found
-
-
-def _targets(influence: Influence) -> Ids:
-    """Who is influenced, a row for each of `influence.by`."""
-    return np.repeat(np.arange(influence.agents, dtype=np.int32), np.diff(influence.offsets))
 
 
 def count_down(lack: Ids, onto: Influence, ids: Ids) -> Ids:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,7 +84,7 @@ def reserved_beside(run: str | Path, what: str) -> Path:
     """As `folder_beside`, and the folder is made, empty: nobody else is given its name."""
     while True:
         folder = folder_beside(run, what)
-        with naming(folder, "made"), contextlib.suppress(FileExistsError):
+        with naming(folder, "made"), suppress(FileExistsError):
             folder.mkdir(parents=True)
             return folder
 
