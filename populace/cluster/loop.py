@@ -95,7 +95,7 @@ class TickLoop:
         self._probe = probe
         self._controlled = controlled
         self._checkpoint_s: float | None = None
-        self._events: asyncio.Queue[Event | Exception] = asyncio.Queue()
+        self._events: asyncio.Queue[Event | BaseException] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._hurry = asyncio.Event()
         self._done = _Tick(standing.barrier.shards)
@@ -158,7 +158,7 @@ class TickLoop:
                             raise Moving(moving)
                 self._record_later()
                 event = await self._next(failure)
-                if not isinstance(event, Exception):
+                if not isinstance(event, BaseException):
                     todo.extend(barrier.handle(event))
                 elif failure is None and isinstance(event, Interrupted | RunFailed | ModelError):
                     failure = event
@@ -233,7 +233,7 @@ class TickLoop:
             pass
         return event
 
-    async def _next(self, failure: Exception | None) -> Event | Exception:
+    async def _next(self, failure: Exception | None) -> Event | BaseException:
         """What happens next; once the run is ending, what keeps it waiting for too long is given up."""
         if failure is None:
             return await self._events.get()
@@ -316,7 +316,7 @@ class TickLoop:
         async def guarded() -> None:
             try:
                 await work
-            except Exception as error:  # noqa: BLE001  # it goes to the loop, which raises it
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # it goes to the loop, which raises it
                 self._events.put_nowait(error)
 
         task = asyncio.create_task(guarded(), name=name)
