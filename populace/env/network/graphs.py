@@ -1,4 +1,4 @@
-"""Random graphs from igraph, driven by a keyed stream: each gives the two ends of its edges.
+"""Random graphs, most of them from igraph driven by a keyed stream: each gives the two ends of its edges.
 
 igraph has one global generator. Here it draws from a `Stream` while a graph is made, and is set back to igraph's
 default (Python's `random` module) afterwards. With one version of igraph, a seed gives the same graph on every run
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from itertools import chain
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,10 +26,14 @@ from numpy.typing import ArrayLike, NDArray
 from populace.core.draws import Draws, LongStream
 from populace.core.errors import ScenarioError
 from populace.env.network.csr import Csr, build, unweighted
+from populace.env.network.small_world import rewired_ring
 
 Ends: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
 Ties: TypeAlias = Callable[[], Csr]
 """Makes the ties of a network, as rows."""
+
+MANY: Final = 1 << 17
+"""So many agents and more have small worlds of `small_world`, where igraph would take a gigabyte for a million."""
 
 _CHUNK = 4096
 """Agents whose neighbours are asked for at once."""
@@ -151,7 +155,7 @@ def one_way_ties(size: int, ends: Callable[[], Ends]) -> Ties:
 def watts_strogatz(setup: Setup, name: str, *, neighbours: int, rewire: float) -> Ties:
     """Ties of a small world: a ring with `neighbours` ties for each agent, rewired with probability `rewire`.
 
-    Watts and Strogatz 1998, doi:10.1038/30918; igraph rewires both ends of a tie.
+    Watts and Strogatz 1998, doi:10.1038/30918; both ends of a tie are rewired. From `MANY` agents on it is drawn here.
     """
     if neighbours < 2 or neighbours % 2 or neighbours >= setup.agents:
         raise ScenarioError(
@@ -160,8 +164,15 @@ def watts_strogatz(setup: Setup, name: str, *, neighbours: int, rewire: float) -
         )
     if not 0 <= rewire <= 1:
         raise ScenarioError(f"Network.watts_strogatz: rewire={rewire} must be from 0 to 1")
-    make, size = _igraph().GraphBase.Watts_Strogatz, setup.agents
-    graph = _Later(setup, name, "watts_strogatz", lambda: make(1, size, neighbours // 2, rewire))
+    size, reach = setup.agents, neighbours // 2
+    if size >= MANY and 8 * reach <= size:
+        stream = setup.draw.long(f"{name}.watts_strogatz")
+        if stream.before is not None:
+            stream.before()
+        own = Draws(stream.word())
+        return lambda: rewired_ring(own, size, reach, rewire)
+    make = _igraph().GraphBase.Watts_Strogatz
+    graph = _Later(setup, name, "watts_strogatz", lambda: make(1, size, reach, rewire))
     return lambda: _rows(graph())
 
 
