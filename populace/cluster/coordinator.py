@@ -355,10 +355,10 @@ class Coordinator:
         await self._drive(standing, society.tick_seconds)
 
     async def _drive(self, standing: Standing, tick_seconds: float) -> None:
-        async def probe(tick: int) -> None:
-            if self._probe is not None and self._probe.due(tick):
+        async def probe(at_edge: AtEdge, tick: int) -> None:
+            if at_edge.due(tick):
                 await self._saver.settled()
-                await self._probe.at(self._transport, tick)
+                await at_edge.at(self._transport, tick)
 
         loop = TickLoop(
             standing,
@@ -370,7 +370,7 @@ class Coordinator:
             saver=self._saver,
             movable=self._transport.better_placed if self._store is not None else list,
             tick_seconds=tick_seconds,
-            probe=None if self._probe is None else probe,
+            probe=None if self._probe is None else partial(probe, self._probe),
             controlled=self._controlled,
         )
 
