@@ -361,7 +361,7 @@ class ColumnarContext:
         if given.shape != (size,):
             raise ValueError(f"{what}: {given.shape} values for {size:,} of {len(self.ids):,} agents")
         if given.dtype.kind == "b":
-            return given
+            return given.astype(np.bool_)  # a copy, as the others are: the author may go on with the column
         if given.dtype.kind == "u" and given.size and int(given.max()) >= 2**63:
             agent = (self.ids if rows is None else self.ids[rows])[int((given >= 2**63).argmax())]
             raise ValueError(f"{what}: a column of numbers of 64 bits, and of agent {agent} it is {given.max()}")

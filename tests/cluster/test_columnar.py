@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import numpy as np
 import pytest
 from support import wealth
@@ -409,6 +410,22 @@ def test_what_agents_do_is_counted_for_each_of_them_over_all_calls() -> None:
         assert len(done) == 5 + (len(ids) if of is None else 3)
         with pytest.raises(BadAction, match="sends_per_turn = 4"):
             ctx.act("a.go", who=[1, 1, 1])
+
+
+@pytest.mark.parametrize("kind", [np.bool_, np.int64, np.float64])
+def test_what_was_done_stays_what_it_was_where_the_author_goes_on_with_the_column(kind: type) -> None:
+    scope = Scope(seed=1, tick_seconds=1.0, parameters=None, population=4, model="", max_tokens=1, temperature=0.0,
+                  body_bytes=99, sends_per_turn=4, actions=frozenset({"a.go"}), queries=frozenset())  # fmt: skip
+    ids, column = np.arange(3, dtype=np.int32), np.array([0, 1, 1], kind)
+    for who in (None, np.array([True, True, True])):
+        ctx = ColumnarContext(scope, ids, {}, Letters(ids, ids[:0], ids[:0], list))
+        ctx.act("a.go", who=who, to=column)
+        ctx.send(ids, column, who=who)
+        was = column.tolist()
+        column[:] = column[::-1].copy() == 0
+        assert column.tolist() != was
+        assert ctx.acts[0].columns["to"].tolist() == was
+        assert ctx.sent[0].packed() == list(map(msgpack.packb, was))
 
 
 def test_a_batch_of_both_kinds_of_agents_reads_as_columns_and_as_arguments() -> None:
