@@ -308,7 +308,8 @@ class Dispatcher:
             else:
                 await self._woken(min(_IDLE_S, max(0.0, wait_s)))
             return False
-        assert limiter is not None, "nothing else keeps a call from starting"
+        if limiter is None:  # what kept it from starting has ended since `_begin` looked
+            return False
         pending = choice[1].queue[0][-1]
         if limiter.purse.affords(pending.estimate, pending.worst, now_s):
             await limiter.pass_next()
