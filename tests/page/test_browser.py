@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -234,12 +235,16 @@ def test_a_city_is_a_map_that_moves_with_a_table_under_it(tmp_path, browser):
         page, errors = browser.new_page(viewport={"width": 900, "height": 700}), []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.emulate_media(reduced_motion="reduce")
+        late: list[Any] = []
+        page.route(lambda url: "/api/field?" in url and "city.kind" in url, lambda route: late.append(route))
         page.goto(f"{asked.url}#view=map")
         page.locator("select#colour option").first.wait_for(state="attached")
         assert page.locator("select#colour option").first.inner_text() == "city.kind"
         page.select_option("select#colour", "status")
         rows = page.locator("table", has=page.locator("caption", has_text="Residents at tick 12")).locator("tbody tr")
         rows.first.wait_for()
+        with page.expect_response(lambda answer: "city.kind" in answer.url):
+            late.pop(0).continue_()  # what was chosen first is there last
         slider, shots, counted = page.get_by_label("Tick", exact=True), set(), set()
         for tick in ("0", "2", "5"):
             slider.fill(tick)

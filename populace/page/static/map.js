@@ -37,7 +37,7 @@ export default {
         el("section", { class: "card" }, el("h2", {}, "Agent"), el("form", { class: "row", onsubmit: (event) => { event.preventDefault(); pick(Number(number_.value)); } }, number_, el("button", {}, "Find")), chosen),
         el("section", { class: "card" }, el("h2", {}, "At this tick"), shown, tied, el("details", { open: true }, el("summary", {}, "Values"), counts), placed))));
 
-    let about = null, drawn = null, tick = 0, playing = 0, frames = new Map(), held = 0, colours = [], wanted = 0, followed = true, town = null;
+    let about = null, drawn = null, tick = 0, playing = 0, frames = new Map(), held = 0, colours = [], wanted = 0, colouring = 0, followed = true, town = null;
     const latest = () => Math.max(about.first + about.ticks - 1, town?.last ?? 0);
 
     async function frame(of) {
@@ -119,7 +119,9 @@ export default {
     async function colour(name) {
       fill(over, `Making ${name} ready …`);
       over.hidden = false;
-      const found = await askReady("field", { run, field: name }, { signal, waiting: (share) => fill(over, `Making ${name} ready … ${Math.round(100 * share)} %`) });
+      const mine = ++colouring;
+      const found = await askReady("field", { run, field: name }, { signal, waiting: (share) => { if (mine === colouring) fill(over, `Making ${name} ready … ${Math.round(100 * share)} %`); } });
+      if (mine !== colouring) return; // another was chosen meanwhile
       about = found;
       frames = new Map();
       held = 0;
@@ -178,7 +180,6 @@ export default {
 
     (async () => {
       drawn = await askReady("map", { run }, { signal });
-      fill(field, drawn.fields.map((name) => el("option", { value: name }, name)));
       if (drawn.town) {
         fill(over, "Making the city ready …");
         town = await openTown(run, drawn.town, drawn.agents, signal);
@@ -194,6 +195,7 @@ export default {
       }
       const first = context.at.colour && drawn.fields.includes(context.at.colour) ? context.at.colour : drawn.fields.find((name) => !drawn.plane?.includes(name));
       if (!first) { fill(over, "Agents of this run have no public field to colour by."); return; }
+      fill(field, drawn.fields.map((name) => el("option", { value: name }, name)));
       field.value = first;
       await colour(first);
     })().catch(swallow);
@@ -203,8 +205,8 @@ export default {
         if (!about) return;
         try {
           if (town) await town.whereabouts(Number(slider.max) + 1);
-          const fresh = await ask("field", { run, field: about.field }, signal);
-          if (!fresh.ready || fresh.ticks <= about.ticks && latest() <= Number(slider.max) && fresh.high === about.high && fresh.low === about.low) return;
+          const asked = about.field, fresh = await ask("field", { run, field: asked }, signal);
+          if (asked !== about.field || !fresh.ready || fresh.ticks <= about.ticks && latest() <= Number(slider.max) && fresh.high === about.high && fresh.low === about.low) return;
           if (fresh.low !== about.low || fresh.high !== about.high || fresh.labels.length !== about.labels.length) { frames = new Map(); held = 0; }
           frames.delete(about.first + about.ticks - 1);
           about = fresh;
