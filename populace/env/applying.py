@@ -1,7 +1,7 @@
 """How a tick's actions come to the parts: part after part, in batches of consecutive ones of a kind.
 
-Actions that stand apart come last, all of a kind at once: where two kinds take turns in the fair order, each run of
-one is a batch of a few, and what a batch costs is most of what an action costs.
+Actions that stand apart come first or last, all of a kind at once: where two kinds take turns in the fair order, each
+run of one is a batch of a few, and what a batch costs is most of what an action costs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from populace.core.errors import ScenarioError
 from populace.core.text import shown_value
 from populace.env.acts import Acting
 from populace.env.guarding import guard
-from populace.env.part import Batch, Part
+from populace.env.part import FIRST, LAST, Batch, Part
 
 Places = NDArray[np.intp]
 
@@ -40,7 +40,7 @@ class Taken(NamedTuple):
 
 
 def batches(parts: Mapping[str, Part], tick: int, known: frozenset[str], actions: Acting) -> Iterator[Taken]:
-    """Part after part, its actions in batches of consecutive ones of a kind, and then those that stand apart.
+    """Part after part, its actions in batches of consecutive ones of a kind, between those that stand apart.
 
     `parts` are the world's by name, and `known` the kinds that they take; others are left out.
     """
@@ -50,37 +50,57 @@ def batches(parts: Mapping[str, Part], tick: int, known: frozenset[str], actions
     of = np.array(of_kind, np.intp)[actions.codes[order]] if len(of_kind) > 1 else None
     for at in sorted({*of_kind} - {len(number)}):
         part, own = list(parts.values())[at], order if of is None else order[of == at]
-        last: list[Taken] = []
-        if type(part).apart is not Part.apart:
-            own, last = _set_apart(part, tick, actions, own)
-        for places, batch in actions.runs(own):
-            yield Taken(actions.kind_of(int(places[0])), places, batch)
-        yield from last
+        if type(part).apart is Part.apart:
+            yield from _in_order(actions, own)
+        else:
+            yield from _with_apart(part, tick, actions, own)
 
 
-def _set_apart(part: Part, tick: int, actions: Acting, own: Places) -> tuple[Places, list[Taken]]:
-    """The actions of a part at these places that are taken in order, and those that stand apart."""
+def _in_order(actions: Acting, own: Places) -> Iterator[Taken]:
+    for places, batch in actions.runs(own):
+        yield Taken(actions.kind_of(int(places[0])), places, batch)
+
+
+def _with_apart(part: Part, tick: int, actions: Acting, own: Places) -> Iterator[Taken]:
+    """The actions of a part at these places, in order but for those that stand apart."""
     codes = actions.codes[own]
     kinds: list[int] = np.unique(codes).tolist()
     if len(kinds) < 2:
-        return own, []
+        yield from _in_order(actions, own)
+        return
     rows = {actions.kinds[code]: np.flatnonzero(codes == code) for code in kinds}
     acts = {kind.partition(".")[2]: actions.batch(own[at]) for kind, at in rows.items()}
+    for batch, at in zip(acts.values(), rows.values(), strict=True):
+        batch.at = at
     where = f"part '{part.name}', apart"
     found: Any = guard(where, part.apart, tick, acts) or {}
     if not isinstance(found, Mapping):
         raise ScenarioError(f"{where}: gives masks by the name of the action, not {shown_value(found)}")
-    last, left = [], np.ones(len(own), np.bool_)
+    aside: dict[int, list[Taken]] = {FIRST: [], LAST: []}
+    left, whole = np.ones(len(own), np.bool_), dict(rows)
     for name in sorted(found):
-        mask = np.asarray(found[name])
-        at = rows.get(f"{part.name}.{name}")
-        if at is None or mask.dtype != np.bool_ or mask.shape != at.shape:
-            raise ScenarioError(f"{where}: gives a mask over a batch by its kind, not {name!r} {shown_value(mask)}")
-        if mask.any():
-            left[at[mask]] = False
-            places = own[at[mask]]
-            last.append(Taken(f"{part.name}.{name}", places, acts[name] if mask.all() else actions.batch(places), True))
-    return own[left], last
+        kind, told = f"{part.name}.{name}", np.asarray(found[name])
+        stand = rows.get(kind, np.empty(0, np.intp))
+        if (
+            told.dtype not in (np.bool_, np.int8)
+            or not 0 < len(stand) == told.size
+            or (told.astype(int) ** 2 > 1).any()
+        ):
+            raise ScenarioError(f"{where}: gives a mask over a batch by its kind, not {name!r} {shown_value(told)}")
+        for when, some in aside.items():
+            mask = told == when
+            if mask.any():
+                left[stand[mask]] = False
+                whole.pop(kind, None)
+                places = own[stand[mask]]
+                some.append(Taken(kind, places, acts[name] if mask.all() else actions.batch(places), apart=True))
+    yield from aside[FIRST]
+    if len(whole) == 1 and int(left.sum()) == len(stand := next(iter(whole.values()))):  # all of one kind is left
+        kind = next(iter(whole))
+        yield Taken(kind, own[stand], acts[kind.partition(".")[2]])
+    else:
+        yield from _in_order(actions, own[left])
+    yield from aside[LAST]
 
 
 class OfAction(NamedTuple):

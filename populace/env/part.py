@@ -66,6 +66,9 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 _MARK = "_populace_handles"
 _ANY_ORDER = "_populace_in_any_order"
 _STANDS = "_populace_stands"
+_NOWHERE = np.empty(0, np.intp)
+FIRST, LAST = -1, 1
+"""Where actions that stand apart are taken: before the part's others, or after them."""
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,10 +109,12 @@ class Batch:
     where agents act in columns, that costs no Python an action.
     """
 
-    __slots__ = ("_args", "agents", "refused")
+    __slots__ = ("_args", "agents", "at", "refused")
 
     def __init__(self, agents: NDArray[np.int32], args: list[dict[str, Any]] | None) -> None:
         self.agents = agents
+        self.at: NDArray[np.intp] = _NOWHERE
+        """Where each stands among all that acts on the part in the tick; told where `Part.apart` is asked."""
         self._args = args
         self.refused: dict[int, str] = {}
 
@@ -273,13 +278,14 @@ class Part:
     def open(self, opening: Opening) -> None:
         """Make the part's state as of the start of tick 0. Called once, in the order of the parts."""
 
-    def apart(self, tick: int, acts: Mapping[str, Batch]) -> Mapping[str, NDArray[np.bool_]]:
-        """Which actions of a tick stand apart, by the name of the action: a mask over the batch of all of that name.
+    def apart(self, tick: int, acts: Mapping[str, Batch]) -> Mapping[str, NDArray[np.bool_ | np.int8]]:
+        """Which actions of a tick stand apart, by the name of the action: for each of the batch of all of that name.
 
-        Those are taken after the part's others, all of a name at once, in their order; else an action of another name
-        in between ends a batch. What stands apart sends no message, and it and any action of another name, or of its
-        own that does not stand apart, come to the same whichever of the two is taken first. It is asked before the
-        first action of the tick, where there are several names, and changes nothing.
+        It is FIRST for those to be taken before the part's others, LAST for those to be taken after them, and 0 for
+        those that are taken in order (int8); a mask says LAST. What stands apart is taken all of a name at once, in its
+        order; else an action of another name in between ends a batch. It sends no message, and it and all others come
+        to the same there as at its turn. It is asked before the first action of the tick, where there are several
+        names, and changes nothing; `Batch.at` says where actions stand among one another.
         """
         return {}
 

@@ -245,6 +245,24 @@ def test_likes_of_what_the_tick_may_drop_or_write_would_come_to_something_else_a
     assert [outcome(careless, one) for one in given] != wanted
 
 
+@pytest.mark.parametrize(
+    "unwritten",
+    [
+        ("feed.post", {"text": "re", "reply_to": -1}),
+        ("feed.post", {"text": " "}),
+        ("feed.repost", {"post": -1}),
+    ],
+)
+def test_control_where_what_is_refused_counts_as_written_a_like_is_refused(monkeypatch, unwritten):
+    tick = [(1, unwritten), (0, ("feed.like", {"post": 0})), (2, ("feed.post", {"text": "new"}))]
+    given = [[(0, ("feed.post", {"text": "old"}))] * KEEP, tick]
+    world, careless = world_of(set()), world_of(set())
+    found = [outcome(world, one) for one in given]
+    assert [one.kind for one, _ in found[1][0]] == [unwritten[0]]
+    monkeypatch.setattr(Feed, "_sure", lambda _self, _posts: np.zeros(1, np.intp))
+    assert [outcome(careless, one) for one in given] != found
+
+
 def likes_in_columns() -> list[tuple[int, str]]:
     """Who is refused why, where one block names posts by numbers and another one by a truth."""
     world = opened(AGENTS, Feed(KEEP, SHOW))
@@ -285,6 +303,26 @@ def test_likes_between_posts_are_taken_at_once():
     between = [((a, "feed.like", {"post": 0}), (a, "feed.post", {"text": "new"})) for a in range(AGENTS)]
     world.resolve(acts(*(one for pair in between for one in pair)))
     assert sizes == [AGENTS]
+
+
+@pytest.mark.parametrize(
+    ("more", "refused", "batches"),
+    [
+        ({}, [0, 2], [[3, 1, 4], []]),
+        # Whether replies are written is not known before: a like is certain where all of them may be, or none.
+        ({"reply_to": 0}, [0], [[3, 1, 4], [], [2]]),
+    ],
+)
+def test_likes_between_posts_that_drop_what_they_like_are_taken_at_once(more, refused, batches):
+    """A full feed: each agent likes the post of its number, and then writes one, which drops the oldest."""
+    world, taken = opened(5, Feed(5, SHOW)), []
+    world.resolve(acts(*((agent, "feed.post", {"text": "old"}) for agent in range(5))))
+    like_each = world.feed.posts.like_each
+    world.feed.posts.like_each = lambda posts, agents: taken.append(agents.tolist()) or like_each(posts, agents)
+    pairs = [((a, "feed.like", {"post": a}), (a, "feed.post", {"text": "new", **more})) for a in (3, 1, 0, 2, 4)]
+    found = world.resolve(acts(*(one for pair in pairs for one in pair))).refused
+    assert sorted(one.agent for one, why in found if one.kind == "feed.like" and why == "unknown_post") == refused
+    assert taken == batches
 
 
 @given(PAIRS, TICKS, st.lists(st.integers(1, KEEP), min_size=AGENTS, max_size=AGENTS))

@@ -299,6 +299,15 @@ def test_actions_that_stand_apart_are_taken_last_and_at_once():
     world, done = polled("note", "vote", "vote", "note", apart_of=lambda acts: {"vote": np.array([False, True])})
     assert world.poll.took == [("note", [0]), ("vote", [1]), ("note", [3]), ("vote", [2])]
     assert [one.agent for one, _ in done.refused] == [1, 2]
+    told = {"vote": np.array([1, -1, 0, -1], np.int8)}
+    world, done = polled("vote", "note", "vote", "vote", "note", "vote", apart_of=lambda acts: told)
+    assert world.poll.took == [("vote", [2, 5]), ("note", [1]), ("vote", [3]), ("note", [4]), ("vote", [0])]
+    assert [one.agent for one, _ in done.refused] == [0, 2, 3]
+    standing: dict[str, list[int]] = {}
+    polled(
+        "vote", "note", "vote", apart_of=lambda acts: standing.update({name: acts[name].at.tolist() for name in acts})
+    )
+    assert standing == {"vote": [0, 2], "note": [1]}
     assert polled("vote", "note", "vote", apart_of=lambda acts: {})[0].poll.took == [
         ("vote", [0]), ("note", [1]), ("vote", [2])
     ]  # fmt: skip
@@ -311,6 +320,11 @@ def test_a_part_that_says_wrongly_what_stands_apart():
     with pytest.raises(ScenarioError, match="part 'poll', apart: gives masks by the name of the action, not "):
         polled("vote", "note", apart_of=lambda acts: ["vote"])
     assert polled("vote", "note", apart_of=lambda acts: None)[0].poll.took == [("vote", [0]), ("note", [1])]
-    for masks in ({"vote": np.ones(3, np.bool_)}, {"vote": np.ones(1)}, {"none": np.ones(1, np.bool_)}):
+    for masks in (
+        {"vote": np.ones(3, np.bool_)},
+        {"vote": np.ones(1)},
+        {"vote": np.full(1, 2, np.int8)},
+        {"none": np.ones(1, np.bool_)},
+    ):
         with pytest.raises(ScenarioError, match="part 'poll', apart: gives a mask over a batch by its kind, not '"):
             polled("vote", "note", apart_of=lambda acts, masks=masks: masks)

@@ -13,7 +13,7 @@ from populace.env.feed.posts import NONE, Posts
 from populace.env.feed.timeline import distinct_posts, newest_of_followed
 from populace.env.network.part import Network
 from populace.env.packed import of_each
-from populace.env.part import Batch, Opening, Part, action, as_it_stands, query
+from populace.env.part import FIRST, LAST, Batch, Opening, Part, action, as_it_stands, query
 from populace.env.picked import Column, Picked, Rows
 from populace.env.wholes import check_whole
 
@@ -98,27 +98,37 @@ class Feed(Part):
             )
         return network
 
-    def apart(self, tick: int, acts: Mapping[str, Batch]) -> Mapping[str, NDArray[np.bool_]]:
-        """Likes, but those of posts that the tick may write or drop: posts and reposts change nothing of the others.
+    def apart(self, tick: int, acts: Mapping[str, Batch]) -> Mapping[str, NDArray[np.bool_ | np.int8]]:
+        """Likes of posts that are there as the tick begins, where it is known whether they are kept at the like's turn.
 
-        Whoever likes a post that the tick may write has all likes taken in order: it may show what another one names.
+        Posts and reposts change nothing else of a like: one whose post is kept is taken first, any other one last. A
+        post is written where nothing is wrong with it; whether replies and reposts are, other posts may decide, so
+        these may count and may not. Whoever likes a post that the tick may write has all likes taken in order: it may
+        show what another one names.
         """
         kinds = ("post", "repost", "like")
         if "like" not in acts or any(getattr(type(self), one) is not getattr(Feed, one) for one in kinds):
             return {}
-        more = sum(len(batch) for kind, batch in acts.items() if kind != "like")
         if not acts.keys() <= set(kinds):
             return {}
-        posts = self.posts
-        first, last = max(posts.oldest, posts.written + more - posts.keep), posts.written + more
-        named = posts_named(acts["like"], posts.oldest, last)
+        likes, posts, others = acts["like"], self.posts, [batch for kind, batch in acts.items() if kind != "like"]
+        named = posts_named(likes, posts.oldest, posts.written + sum(map(len, others)))
         new = named >= posts.written
         originals = posts.originals(np.where(new, NONE, named))
-        stand = ~_within(named, posts.oldest, first) & ~_within(originals, posts.oldest, first)
+        room = originals + posts.keep - posts.written  # how many posts may be written before it is dropped
+        most = np.sort(np.concatenate([batch.at for batch in others])).searchsorted(likes.at)
+        told = np.where((originals < posts.oldest) | (most > room), LAST, FIRST).astype(np.int8)
+        if (torn := (told == LAST) & (originals >= posts.oldest)).any():
+            told[torn & (self._sure(acts.get("post")).searchsorted(likes.at) <= room)] = 0
         if new.any():
-            agents = acts["like"].agents
-            stand &= ~np.isin(agents, agents[new])
-        return {"like": stand}
+            told[np.isin(likes.agents, likes.agents[new])] = 0
+        return {"like": told}
+
+    def _sure(self, posts: Batch | None) -> NDArray[np.intp]:
+        """Where those of these posts stand that are written whatever else is."""
+        if posts is None:
+            return np.empty(0, np.intp)
+        return posts.at[np.array([len(args) == 1 and not self._unfit(args) for args in posts.args], np.bool_)]
 
     @action
     def post(self, tick: int, batch: Batch) -> Iterable[tuple[int, Any]]:
