@@ -14,12 +14,16 @@ from populace.env.feed.options import Community
 from populace.env.feed.part import Feed, posts_named
 from populace.env.feed.posts import NONE
 from populace.env.feed.records import BY_MODERATOR, UNKNOWN, Records
-from populace.env.part import Batch, action
+from populace.env.part import FIRST, Batch, action
 
 MOST_INTEREST: Final = 1e15
 """The most that an entry of a vector or of interests may be, either way: products of them stay finite in float32."""
 _TRUTHS: Final[Mapping[bool | None, int]] = {False: 0, True: 1, None: UNKNOWN}
 _TRUTH_TYPES: Final = (bool, type(None))
+
+
+_WRITING: Final = frozenset({"post", "share", "repost", "quote"})
+_NOBODY: Final = np.empty(0, np.intp)
 
 
 class _Written(NamedTuple):
@@ -54,6 +58,30 @@ class ActingFeed(Feed):
     _spent: dict[int, int]
     _removing: list[int]
     _moderator: Moderator
+
+    def apart(self, tick: int, acts: Mapping[str, Batch]) -> Mapping[str, NDArray[np.bool_ | np.int8]]:
+        """Reads of posts of which none is dropped before their turn: what else is done changes nothing of them.
+
+        An agent's reads are all taken first, or all in order: what it remembers goes by it.
+        """
+        if "read" not in acts or any(getattr(type(self), kind, None) is not own for kind, own in _own(acts).items()):
+            return {}
+        reads, posts = acts["read"], self.posts
+        writing = [batch.at for kind, batch in acts.items() if kind in _WRITING]
+        most = np.sort(np.concatenate([_NOBODY, *writing])).searchsorted(reads.at)
+        first = np.fromiter((self._oldest_read(args.get("posts")) for args in reads.args), np.int64, len(reads))
+        stand = most <= first + posts.keep - posts.written
+        torn = np.isin(reads.agents, reads.agents[~stand])
+        return {"read": np.where(torn, 0, FIRST).astype(np.int8)}
+
+    def _oldest_read(self, posts: Any) -> int:
+        """The oldest kept post among these and what they show; the newest there is where they are refused or none."""
+        if type(posts) is not list or not posts or any(type(one) is not int for one in posts):
+            return self.posts.written
+        oldest = self.posts.oldest
+        if not (oldest <= min(posts) and max(posts) < self._before):
+            return self.posts.written
+        return min(one for post in posts for one in (post, self.posts.original_of(post)) if one >= oldest)
 
     def barred(self, agent: int, tick: int) -> bool:
         """Whether an agent is suspended."""
@@ -329,19 +357,27 @@ class ActingFeed(Feed):
         original = self.posts.column("original", ids)
         ids = np.where(original == NONE, ids, original)
         if self.memory:
-            pairs = zip(agents, ids.tolist(), strict=True)
-            ids = ids[np.fromiter((self._remember(agent, post) for agent, post in pairs), np.bool_, len(ids))]
+            ids = ids[self._remember(np.array(agents), ids)]
         self.records.viewed(ids[ids >= self.posts.oldest])
 
-    def _remember(self, agent: int, post: int) -> bool:
-        """Whether an agent reads a post anew, as far as it remembers; it does now."""
-        seen = self.records.seen
-        if any(seen.value(f"s{at}", agent) == post for at in range(self.memory)):
-            return False
-        place = seen.value("next", agent)
-        seen.put(f"s{place}", agent, post)
-        seen.put("next", agent, (place + 1) % self.memory)
-        return True
+    def _remember(self, agents: NDArray[np.int64], posts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which posts these agents read anew, one after another, as far as each remembers; it does now."""
+        seen, names = self.records.seen, [f"s{at}" for at in range(self.memory)]
+        who, rows = np.unique(agents, return_inverse=True)
+        held: list[list[int]] = np.stack([seen[name][who] for name in names], axis=1).tolist()
+        place: list[int] = seen["next"][who].tolist()
+        new = np.zeros(len(posts), np.bool_)
+        for at, (row, post) in enumerate(zip(rows.tolist(), posts.tolist(), strict=True)):
+            if post not in held[row]:
+                new[at] = True
+                held[row][place[row]] = post
+                place[row] = (place[row] + 1) % self.memory
+        changed = np.unique(rows[new])
+        for name, column in zip(names, np.array(held, np.int64)[changed].T, strict=True):
+            seen[name][who[changed]] = column
+        seen["next"][who[changed]] = np.array(place, np.int64)[changed]
+        seen.touch(who[changed])
+        return new
 
     @action
     def remove(self, tick: int, batch: Batch) -> None:
@@ -373,3 +409,8 @@ class ActingFeed(Feed):
             self.records.posts.touch(rows)
             for post in taken:
                 self.records.count("removals", post)
+
+
+def _own(kinds: Iterable[str]) -> dict[str, Any]:
+    """What `ActingFeed` does for actions of these names; None for those that it has not."""
+    return {kind: getattr(ActingFeed, kind, None) for kind in kinds}
