@@ -72,21 +72,11 @@ def _with_apart(part: Part, tick: int, actions: Acting, own: Places) -> Iterator
     acts = {kind.partition(".")[2]: actions.batch(own[at]) for kind, at in rows.items()}
     for batch, at in zip(acts.values(), rows.values(), strict=True):
         batch.at = at
-    where = f"part '{part.name}', apart"
-    found: Any = guard(where, part.apart, tick, acts) or {}
-    if not isinstance(found, Mapping):
-        raise ScenarioError(f"{where}: gives masks by the name of the action, not {shown_value(found)}")
     aside: dict[int, list[Taken]] = {FIRST: [], LAST: []}
     left, whole = np.ones(len(own), np.bool_), dict(rows)
-    for name in sorted(found):
-        kind, told = f"{part.name}.{name}", np.asarray(found[name])
-        stand = rows.get(kind, np.empty(0, np.intp))
-        if (
-            told.dtype not in (np.bool_, np.int8)
-            or not 0 < len(stand) == told.size
-            or (told.astype(int) ** 2 > 1).any()
-        ):
-            raise ScenarioError(f"{where}: gives a mask over a batch by its kind, not {name!r} {shown_value(told)}")
+    for name, told in sorted(_told(part, tick, acts).items()):
+        kind = f"{part.name}.{name}"
+        stand = rows[kind]
         for when, some in aside.items():
             mask = told == when
             if mask.any():
@@ -101,6 +91,24 @@ def _with_apart(part: Part, tick: int, actions: Acting, own: Places) -> Iterator
     else:
         yield from _in_order(actions, own[left])
     yield from aside[LAST]
+
+
+def _told(part: Part, tick: int, acts: Mapping[str, Batch]) -> dict[str, NDArray[Any]]:
+    """What a part says of these actions, by their name: FIRST, LAST or 0 for each. Raises ScenarioError."""
+    where = f"part '{part.name}', apart"
+    found: Any = guard(where, part.apart, tick, acts)
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        raise ScenarioError(f"{where}: gives masks by the name of the action, not {shown_value(found)}")
+    told: dict[str, NDArray[Any]] = {}
+    for name, given in guard(where, dict, found).items():
+        mask = guard(where, np.asarray, given)
+        fits = mask.dtype in (np.bool_, np.int8) and name in acts and mask.shape == (len(acts[name]),)
+        if not fits or not np.isin(mask, (FIRST, 0, LAST)).all():
+            raise ScenarioError(f"{where}: gives a mask over a batch by its kind, not {name!r} {shown_value(given)}")
+        told[name] = mask
+    return told
 
 
 class OfAction(NamedTuple):

@@ -317,14 +317,20 @@ def test_actions_that_stand_apart_are_taken_last_and_at_once():
 def test_a_part_that_says_wrongly_what_stands_apart():
     with pytest.raises(ScenarioError, match=r"action 'poll.vote', agent 0: sends messages, and its part said"):
         polled("vote", "note", telling=("vote",))
-    with pytest.raises(ScenarioError, match="part 'poll', apart: gives masks by the name of the action, not "):
-        polled("vote", "note", apart_of=lambda acts: ["vote"])
+    for no_masks in (["vote"], np.ones(2, np.bool_)):
+        with pytest.raises(ScenarioError, match="part 'poll', apart: gives masks by the name of the action, not "):
+            polled("vote", "note", apart_of=lambda acts, given=no_masks: given)
+    with pytest.raises(ScenarioError, match="part 'poll', apart: ValueError: setting an array element"):
+        polled("vote", "note", apart_of=lambda acts: {"vote": [[True], [True, False]]})
     assert polled("vote", "note", apart_of=lambda acts: None)[0].poll.took == [("vote", [0]), ("note", [1])]
     for masks in (
         {"vote": np.ones(3, np.bool_)},
         {"vote": np.ones(1)},
         {"vote": np.full(1, 2, np.int8)},
+        {"vote": np.ones((1, 1), np.bool_)},
+        {"vote": np.True_},
         {"none": np.ones(1, np.bool_)},
+        {1: np.ones(1, np.bool_), "vote": np.ones(1, np.bool_)},
     ):
-        with pytest.raises(ScenarioError, match="part 'poll', apart: gives a mask over a batch by its kind, not '"):
+        with pytest.raises(ScenarioError, match="part 'poll', apart: gives a mask over a batch by its kind, not "):
             polled("vote", "note", apart_of=lambda acts, masks=masks: masks)
