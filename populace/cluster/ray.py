@@ -113,6 +113,7 @@ class RayTransport:
 
     async def _start(self, job: Job) -> Opened:
         if not ray.is_initialized():
+            others = set(psutil.Process().children(recursive=True))
             try:
                 await aside(connect, patience_s=_CONNECTING_S, stays=True)
             except TimeoutError as error:
@@ -120,7 +121,7 @@ class RayTransport:
             take_signals_back()
             self._started_ray = True
             if "RAY_ADDRESS" not in os.environ:
-                self._processes = psutil.Process().children(recursive=True)
+                self._processes = [one for one in psutil.Process().children(recursive=True) if one not in others]
         if self._liveness is None:
             self._liveness = Liveness(await aside(ports, patience_s=_CONNECTING_S))
         here = ray.get_runtime_context().get_node_id()

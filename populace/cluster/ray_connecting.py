@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import psutil
 import ray
+from ray._private import auto_init_hook
 
 from populace.core.errors import SettingsError, TransportError
 from populace.store.register import ON_RAY
@@ -29,6 +30,9 @@ def connect() -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # A call that gives several values fails with each of them, and one of these is looked at.
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
+    # What is under way as a run ends, in a thread that nobody waits for, fails where there is no Ray any more. Else the
+    # call would start another, which ends with that thread, and a minute later takes this process along.
+    auto_init_hook.enable_auto_connect = False
     quietly: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if address := os.environ.get("RAY_ADDRESS"):
         _join(address, quietly)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from support.attempts import go, same_tables
@@ -68,6 +71,26 @@ def test_a_driver_that_dies_at_any_moment_is_resumed(tmp_path, undisturbed, mome
     if moment == "saved":
         assert manifest["began_at_tick"] == 2 * EVERY
     same_tables(out, folder)
+
+
+SPARED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from support.killing import armed_scenario, set_trap
+from support.running import run_local
+scenario = armed_scenario(Path("traps"))
+set_trap(Path("traps"), "committed")
+assert run_local(Path("run"), str(scenario), agents=10, ticks=1, shards=1)["asks"]["made"]
+"""
+
+
+def test_who_sets_a_trap_does_not_fall_into_it(tmp_path):
+    """It goes through the same moments, as others come too late or not at all, and has more tests to run."""
+    code = SPARED.format(tests=str(Path(__file__).parents[1]))
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "traps" / "committed").exists()
 
 
 @pytest.mark.ray

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -134,6 +137,38 @@ def test_ray_address_is_honoured_and_that_ray_is_left_running(tmp_path, ray_clus
     done = populace(*args[:-1], "b", cwd=tmp_path, RAY_ADDRESS="127.0.0.1:9")
     assert done.returncode == 5, done.stderr
     assert "RAY_ADDRESS=127.0.0.1:9" in done.stderr
+
+
+STARTING = """
+import subprocess, sys
+import psutil
+import ray
+import populace
+
+other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+populace.run("polarization", agents=2, ticks=1, model="scripted", transport="ray", shards=1, quiet=True, out="run")
+try:
+    ray.put("as a thread does that is late")
+except ray.exceptions.RaySystemError:
+    print("none")
+print([one.pid for one in psutil.Process().children(recursive=True)] == [other.pid], other.poll())
+other.communicate(b"")
+"""
+
+
+def test_a_ray_that_was_started_for_a_run_ends_with_it_and_no_other_child_of_the_process_does(tmp_path):
+    env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    done = subprocess.run(
+        [sys.executable, "-c", STARTING],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["none", "True", "None"], "it starts no other, and all that is left is there before"
 
 
 def test_all_hosts_that_reach_the_folder_write_their_pieces_and_no_other_does(tmp_path, ray_cluster, monkeypatch):

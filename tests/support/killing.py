@@ -1,7 +1,8 @@
 """Ends its own process with SIGKILL at a chosen moment, for scenario files that arm it where they are loaded.
 
 `armed_scenario` writes such a file. A moment is set with `set_trap`: the process that passes it for the nth time takes
-the trap away and dies, so that it strikes once, in whichever process comes there first.
+the trap away and dies, so that it strikes once, in whichever process comes there first. The one that set it is spared:
+it may load such a file too, and go through the same moments, in this test and in others after it.
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ def armed_scenario(folder: Path, module: str = "societies") -> Path:
 
 
 def set_trap(folder: Path, moment: str, nth: int = 1, *, of: str = "") -> None:
-    """Have the first process that passes this moment for the nth time killed; with TRAPPED=`of` only, if given."""
+    """Have the first process that passes this moment for the nth time killed: another than this, with TRAPPED=`of`."""
     assert moment in MOMENTS
-    (folder / moment).write_text(f"{nth} {of}")
+    (folder / moment).write_text(f"{nth} {os.getpid()} {of}")
 
 
 def arm(folder: str) -> None:
@@ -116,10 +117,10 @@ def _half_over(folder: Path) -> None:
 def _pass(folder: Path, moment: str, last: Callable[[], Any] = lambda: None) -> None:
     trap = folder / moment
     try:
-        nth, of = trap.read_text().split(" ")
+        nth, setter, of = trap.read_text().split(" ")
     except (FileNotFoundError, ValueError):
         return
-    if of and os.environ.get("TRAPPED") != of:
+    if int(setter) == os.getpid() or (of and os.environ.get("TRAPPED") != of):
         return
     _passed[moment] += 1
     if _passed[moment] < int(nth):
