@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from support.command import ended
 from support.mirrored import server  # noqa: F401 - a fixture
+from support.misbehaving import Misbehaving
 from support.paging import controlling, paged, token_of, until
 from support.running import SOCIETIES, run_local
 from support.s3_server import ENVIRONMENT, Gate, S3Server
@@ -26,20 +29,55 @@ from populace.store.remote.mirror import SHOWN, Mirror, local_folder
 from populace.store.tables.tables import read_table
 
 pytest.importorskip("s3fs")
-ARGUMENTS = (
-    "--model", "scripted", "--seed", "7", "--ticks", "12", "--set", "limits.failed_turns=1.0",
-    "--set", "checkpoint.every_ticks=1",
-)  # fmt: skip
-SLOW = ("--set", "model.latency.median_s=0.02", "--set", "model.latency.sigma=0.1")
-SLOWER = ("--set", "model.latency.median_s=0.4", "--set", "model.latency.sigma=0.1")
 SECRET = ENVIRONMENT["AWS_SECRET_ACCESS_KEY"]
+
+
+class Model(Misbehaving):
+    """Answers by a request's content; the calls from the `holds`-th on wait until that is another number or None."""
+
+    def __init__(self, holds: int | None = None) -> None:
+        super().__init__()
+        self.holds = holds
+        self.came = 0
+        self.waiting = 0
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Of a run that asks it."""
+        settings = {"endpoint.base_url": self.base_url, "model.name": "test-model", "limits.failed_turns": 1.0,
+                    "checkpoint.every_ticks": 1}  # fmt: skip
+        chosen = (word for name, value in settings.items() for word in ("--set", f"{name}={value}"))
+        return ("--model", "openai", "--seed", "7", "--ticks", "12", *chosen)
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        nth, self.came = self.came, self.came + 1
+        self.waiting += 1
+        while self.holds is not None and nth >= self.holds:
+            await asyncio.sleep(0.01)
+        self.waiting -= 1
+        return await super()._handle(request)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("undisturbed") / "run"
-    run_local(out, ticks=12)
+    with Model() as model:
+        asked = {"model__kind": "openai", "model__name": "test-model", "endpoint__base_url": model.base_url}
+        run_local(out, ticks=12, **asked)
     return out
+
+
+def within(undisturbed: Path, tick: int) -> int:
+    """The number of a call in the midst of a tick."""
+    before = [at for at, _, _ in answers_of(undisturbed / "journal")]
+    assert before.count(tick) > 6
+    return sum(at < tick for at in before) + 3
+
+
+@pytest.fixture
+def model() -> Iterator[Model]:
+    with Model() as model:
+        yield model
 
 
 def environment(server: S3Server, tmp_path: Path, **more: str) -> dict[str, str]:
@@ -52,21 +90,18 @@ def populace(env: dict[str, str], cwd: Path, *arguments: str) -> subprocess.Comp
     return ended(*arguments, cwd=cwd, env=env)
 
 
-def killed(
-    env: dict[str, str], cwd: Path, ticks: int, *arguments: str, when: Callable[[], bool] = lambda: True
-) -> None:
-    """Begin a run and kill it with SIGKILL, with all its children, in a tick after so many in which `when` holds."""
-    command = [sys.executable, "-m", "populace.cli", *arguments]
-    with subprocess.Popen(
-        command, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            event = json.loads(line) if line.startswith("{") else {"event": line}
-            assert event["event"] != "end", "the run ended before it could be killed"
-            if event["event"] == "tick" and event["tick"] >= ticks and when():
-                break
-        os.killpg(process.pid, signal.SIGKILL)
+def killed(env: dict[str, str], cwd: Path, ready: Callable[[], object], *arguments: str) -> None:
+    """Begin a run and kill it with SIGKILL, with all its children, once it is ready; it must not end before."""
+    command, said = [sys.executable, "-m", "populace.cli", *arguments], cwd / "said.log"
+    with (
+        said.open("wb") as errors,
+        subprocess.Popen(command, cwd=cwd, env=env, stdout=errors, stderr=errors, start_new_session=True) as process,
+    ):
+        try:
+            until(lambda: ready() or process.poll() is not None)
+            assert process.poll() is None, said.read_text()
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def lost(monkeypatch: pytest.MonkeyPatch, env: dict[str, str], tmp_path: Path, remote: str) -> None:
@@ -92,10 +127,17 @@ def same_tables(one: Path, two: Path) -> None:
 
 
 def test_killed_and_the_machine_lost_it_goes_on_from_the_store(
-    server: S3Server, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+    server: S3Server, model: Model, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     env, remote = environment(server, tmp_path), "s3://bucket/runs/killed"
-    killed(env, tmp_path, 5, "run", SOCIETIES, *ARGUMENTS, *SLOW, "--shards", "2", "--out", remote)
+    model.holds = within(undisturbed, 6)
+
+    def ready() -> bool:
+        saved = [int(name[-15:-11]) for name in server.puts("/bucket/runs/killed/checkpoints/")]
+        return model.waiting > 0 and max(saved, default=0) >= 2
+
+    killed(env, tmp_path, ready, "run", SOCIETIES, *model.arguments, "--shards", "2", "--out", remote)
+    model.holds = None
     lost(monkeypatch, env, tmp_path, remote)
     done = populace(env, tmp_path, "resume", remote)
     assert done.returncode == 0, done.stderr
@@ -116,7 +158,7 @@ def test_killed_and_the_machine_lost_it_goes_on_from_the_store(
             assert SECRET.encode() not in path.read_bytes()
     assert SECRET not in done.stdout + done.stderr
 
-    again = populace(env, tmp_path, "run", SOCIETIES, *ARGUMENTS, "--out", remote)
+    again = populace(env, tmp_path, "run", SOCIETIES, *model.arguments, "--out", remote)
     assert again.returncode == 2
     assert f"populace resume {remote}" in again.stderr
     shutil.rmtree(tmp_path / "cache")
@@ -133,17 +175,19 @@ def answers_of(folder: Path, attempt: int = 0) -> set[tuple[int, int, int]]:
 
 @pytest.mark.parametrize("every_s", [0.1, 1e6], ids=["often", "never"])
 def test_a_lost_machine_loses_the_answers_since_the_last_upload(
-    server: S3Server, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch, every_s: float
+    server: S3Server, model: Model, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch, every_s: float
 ) -> None:
     """No checkpoint was saved. The control uploads no answers in between: all are lost, and paid for twice."""
     env, remote = environment(server, tmp_path), f"s3://bucket/runs/answers-{every_s:.0f}"
     rare = ("--set", "checkpoint.every_ticks=1000", "--set", f"remote.upload_every_s={every_s}")
-    slow = ("--set", "model.latency.median_s=0.15", "--set", "model.latency.sigma=0.1")
     under = f"{remote.removeprefix('s3:/')}/journal/"
-    uploaded = lambda: every_s > 1.0 or len(server.puts(under)) > 1  # noqa: E731
-    killed(
-        env, tmp_path, 2, "run", SOCIETIES, *ARGUMENTS, *rare, *slow, "--shards", "2", "--out", remote, when=uploaded
-    )
+    model.holds = within(undisturbed, 3)
+
+    def ready() -> bool:
+        return model.waiting > 0 and (every_s > 1.0 or len(server.puts(under)) > 1)
+
+    killed(env, tmp_path, ready, "run", SOCIETIES, *model.arguments, *rare, "--shards", "2", "--out", remote)
+    model.holds = None
     (staged,) = (tmp_path / "cache" / "runs").glob("*/journal")
     given, there = answers_of(staged), answers_of(fetched(monkeypatch, env, remote, tmp_path / "first") / "journal")
     assert there <= given
@@ -166,10 +210,10 @@ def test_a_lost_machine_loses_the_answers_since_the_last_upload(
 
 
 def test_a_fork_of_a_run_in_the_store_pays_for_nothing_it_inherits(
-    server: S3Server, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+    server: S3Server, model: Model, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     env, remote, fork = environment(server, tmp_path), "s3://bucket/runs/parent", "s3://bucket/runs/fork"
-    done = populace(env, tmp_path, "run", SOCIETIES, *ARGUMENTS, "--out", remote)
+    done = populace(env, tmp_path, "run", SOCIETIES, *model.arguments, "--out", remote)
     assert done.returncode == 0, done.stderr
     shutil.rmtree(tmp_path / "cache")
     done = populace(env, tmp_path, "fork", remote, "--at-tick", "6", "--out", fork)
@@ -182,11 +226,12 @@ def test_a_fork_of_a_run_in_the_store_pays_for_nothing_it_inherits(
 
 
 def test_a_store_that_is_away_for_a_while_ends_no_run(
-    server: S3Server, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+    server: S3Server, model: Model, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate(server.port)
     env, remote = environment(server, tmp_path, AWS_ENDPOINT_URL_S3=gate.url), "s3://bucket/runs/away"
-    command = [sys.executable, "-m", "populace.cli", "run", SOCIETIES, *ARGUMENTS, *SLOW, "--out", remote]
+    model.holds = within(undisturbed, 3)
+    command = [sys.executable, "-m", "populace.cli", "run", SOCIETIES, *model.arguments, "--out", remote]
     with subprocess.Popen(
         command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -196,6 +241,7 @@ def test_a_store_that_is_away_for_a_while_ends_no_run(
             event = json.loads(line) if line.startswith("{") else {"event": "text", "text": line}
             if event["event"] == "tick" and event["tick"] == 2:
                 gate.cut()
+                model.holds = None
             if event["event"] == "note":
                 notes.append(event["text"])
                 if "tried again" in event["text"]:
@@ -209,17 +255,18 @@ def test_a_store_that_is_away_for_a_while_ends_no_run(
     same_tables(copy, undisturbed)
 
 
-def test_a_store_that_takes_nothing_ends_a_run_before_it_asks(server: S3Server, tmp_path: Path) -> None:
+def test_a_store_that_takes_nothing_ends_a_run_before_it_asks(server: S3Server, model: Model, tmp_path: Path) -> None:
     env = environment(server, tmp_path)
-    done = populace(env, tmp_path, "run", SOCIETIES, *ARGUMENTS, "--out", "s3://nobucket/run")
+    done = populace(env, tmp_path, "run", SOCIETIES, *model.arguments, "--out", "s3://nobucket/run")
     assert done.returncode == 6, done.stderr
     assert "s3://nobucket/run: cannot be listed" in done.stderr
-    done = populace(env, tmp_path, "run", SOCIETIES, *ARGUMENTS, "--out", f"s3://me:{SECRET}@bucket/run")
+    done = populace(env, tmp_path, "run", SOCIETIES, *model.arguments, "--out", f"s3://me:{SECRET}@bucket/run")
     assert done.returncode == 2
     assert SECRET not in done.stderr
     done = populace(env, tmp_path, "resume", "s3://bucket/runs/never")
     assert done.returncode == 2
     assert "run.json: there is no such file" in done.stderr
+    assert model.came == 0
 
 
 ON_RAY = """
@@ -240,13 +287,14 @@ populace.cli.main()
 
 @pytest.mark.ray
 def test_shards_upload_their_own_journals(
-    server: S3Server, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+    server: S3Server, model: Model, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ray's processes have another cache than the driver, as if they were on another machine; both are lost."""
     pytest.importorskip("ray")
     env, remote = environment(server, tmp_path, PYTHONHASHSEED="0"), "s3://bucket/runs/ray"
     on_ray = ("--shards", "2", "--transport", "ray")
-    command = [sys.executable, "-c", ON_RAY, "run", SOCIETIES, *ARGUMENTS, *SLOW, *on_ray, "--out", remote]
+    model.holds = within(undisturbed, 6)
+    command = [sys.executable, "-c", ON_RAY, "run", SOCIETIES, *model.arguments, *on_ray, "--out", remote]
     with subprocess.Popen(
         command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -258,6 +306,7 @@ def test_shards_upload_their_own_journals(
                 break
         _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
+    model.holds = None
     shards = tmp_path / "cache-of-shards"
     assert not list((tmp_path / "cache").rglob("*.journal"))
     there = {path.name: path.read_bytes() for path in shards.rglob("*.journal")}
@@ -280,13 +329,14 @@ def test_shards_upload_their_own_journals(
 
 
 def test_the_page_pauses_and_ends_a_run_whose_folder_is_in_the_store(
-    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path
+    server: S3Server, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path
 ) -> None:
     """On the machine where it runs, by its address: it is asked in the folder here, and nothing of that goes up."""
     remote, env = "s3://bucket/controlled", environment(server, tmp_path)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    command = [sys.executable, "-m", "populace.cli", "run", SOCIETIES, *ARGUMENTS, *SLOWER, "--out", remote]
+    model.holds = within(undisturbed, 3)
+    command = [sys.executable, "-m", "populace.cli", "run", SOCIETIES, *model.arguments, "--out", remote]
     with subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as run:
         try:
             assert run.stderr is not None
@@ -297,6 +347,7 @@ def test_the_page_pauses_and_ends_a_run_whose_folder_is_in_the_store(
                 assert page.get("overview")["status"] == "at work"
                 assert until(lambda: page.get("overview")["tick"])
                 assert page.act("wish", token, wish="pause")[0] == 200
+                model.holds = None
                 assert until(lambda: page.get("overview")["paused_at"] is not None)
                 at = page.get("overview")["paused_at"]
                 assert at > 0

@@ -79,7 +79,7 @@ class Asked:
         return told
 
 
-def until(there: Callable[[], Any], tries: int = 1200) -> Any:
+def until(there: Callable[[], Any], tries: int = 4800) -> Any:
     """Wait for what another process does, and give what `there` gives then."""
     for _ in range(tries):
         if found := there():
