@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
+from support.browsing import Late
 from support.command import Begun, populace
 from support.paging import controlling, paged, until
 from support.streets import SOCIETY as STREET
 
 from populace.monitoring.progress_file import PROGRESS
 from populace.store.control import CONTROL, want
-
-playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright for Python here")
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
-ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 
 SOCIETY = """
 import os
@@ -70,14 +61,6 @@ def begun(tmp_path):
     yield run, tmp_path / "run"
     run.kill()
     run.communicate()
-
-
-@pytest.fixture
-def browser():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        yield browser
-        browser.close()
 
 
 def opened(browser, url: str, troubles: list[str]):
@@ -235,16 +218,14 @@ def test_a_city_is_a_map_that_moves_with_a_table_under_it(tmp_path, browser):
         page, errors = browser.new_page(viewport={"width": 900, "height": 700}), []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.emulate_media(reduced_motion="reduce")
-        late: list[Any] = []
-        page.route(lambda url: "/api/field?" in url and "city.kind" in url, lambda route: late.append(route))
+        late = Late(page, "/api/field?", "city.kind")
         page.goto(f"{asked.url}#view=map")
         page.locator("select#colour option").first.wait_for(state="attached")
         assert page.locator("select#colour option").first.inner_text() == "city.kind"
         page.select_option("select#colour", "status")
         rows = page.locator("table", has=page.locator("caption", has_text="Residents at tick 12")).locator("tbody tr")
         rows.first.wait_for()
-        with page.expect_response(lambda answer: "city.kind" in answer.url):
-            late.pop(0).continue_()  # what was chosen first is there last
+        late.give()  # what was chosen first is there last
         slider, shots, counted = page.get_by_label("Tick", exact=True), set(), set()
         for tick in ("0", "2", "5"):
             slider.fill(tick)

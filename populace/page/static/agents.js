@@ -13,7 +13,7 @@ export default {
   title: "Agents",
   shown: (context) => context.run !== null,
   async open(main, context) {
-    const { run } = context, agent = Number(context.at.agent ?? 0), left = new AbortController(), { signal } = left;
+    const { run, signal } = context, agent = Number(context.at.agent ?? 0);
     const go = (one) => context.go("agents", { agent: String(Math.max(0, one)) });
     const which = el("input", { type: "number", min: "0", value: String(agent), "aria-label": "Agent's number" });
     const body = el("div");
@@ -22,10 +22,8 @@ export default {
       el("button", { type: "button", onclick: () => go(agent + 1), "aria-label": "The next agent" }, "›"), el("button", { class: "main" }, "Show"),
       el("a", { href: context.link("map") }, "On the map")), body);
     const found = await ask("agent", { run, agent }, signal);
-    const finders = [];
     const section = (title, given) => {
-      const one = finder(given);
-      finders.push(one);
+      const one = finder({ signal, ...given });
       one.anew();
       return el("section", { class: "card" }, el("h2", {}, title), one.node);
     };
@@ -36,7 +34,7 @@ export default {
     const partner = context.at.other ?? "", talk = context.shelf.control ? interview(context, agent) : null;
     fill(body, el("h2", {}, `Agent ${agent}`, about ? el("span", { class: "soft" }, ` ${about}`) : null), fields,
       held || el("p", { class: "soft small" }, "Fields that are not public stand in checkpoints, while a run has any; of a run that is complete they are in the prompts of its asks."),
-      talk?.node,
+      talk,
       el("div", { class: "grid two" },
         section("Asks", {
           view: "asks", key: "asks", empty: "It asked nothing that is on record.", given: () => ({ run, agent, want: 12 }),
@@ -68,6 +66,5 @@ export default {
         fill(rows, table(name, [["tick", true], [name, true]], series.ticks.slice(from).map((tick, at) => [String(tick), shown(series.values[from + at])])));
       })().catch((error) => error.name === "AbortError" || fill(now, el("span", { class: "small soft" }, error.message)));
     }
-    return { close() { left.abort(); talk?.close(); finders.forEach((one) => one.close()); } };
   },
 };

@@ -33,6 +33,17 @@ export async function act(action, given) {
   return (await good(await fetch(`/api/${action}`, { method: "POST", headers, body: JSON.stringify(given) }))).json();
 }
 
+// For what was asked last to be what is shown: each signal that this gives ends the one before, and all end with those
+// given.
+export function newest(...within) {
+  let last = new AbortController();
+  return () => {
+    last.abort();
+    last = new AbortController();
+    return AbortSignal.any([...within, last.signal]);
+  };
+}
+
 export const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 // The same for what may have to be made ready first; `waiting` is told how far that is.

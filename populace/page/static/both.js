@@ -31,7 +31,7 @@ export default {
       }
     }
 
-    const first = await Promise.all(names.map((run) => ask("overview", { run })));
+    const first = await Promise.all(names.map((run) => ask("overview", { run }, context.signal)));
     first.forEach((one, at) => { known[at] = one; });
     draw();
     names.forEach((run, at) => {

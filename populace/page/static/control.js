@@ -21,9 +21,10 @@ export default {
     let now = context.now, chosen = false;
     tick.addEventListener("input", () => { chosen = true; });
 
-    async function ask(wish) {
+    let sent = Promise.resolve(); // wishes come to the run in the order in which they were made
+    function ask(wish) {
       fill(told);
-      try { await act("wish", { run: context.run, wish }); } catch (error) { fill(told, error.message); }
+      sent = sent.then(() => act("wish", { run: context.run, wish })).catch((error) => fill(told, error.message));
     }
 
     async function fork(event) {
@@ -34,7 +35,7 @@ export default {
         const given = { run: context.run, at_tick: Number(tick.value), lever: lever.value, ticks: ticks.value === "" ? null : Number(ticks.value) };
         const { run } = await act("fork", given);
         await context.again();
-        context.go("both", { run: context.run, with: run });
+        if (!context.signal.aborted) context.go("both", { run: context.run, with: run });
       } catch (error) { fill(forked, el("span", { class: "bad" }, error.message)); }
       begin.disabled = false;
     }

@@ -34,7 +34,7 @@ export default {
   shown: (context) => context.shelf?.experiments.length > 0,
   async open(main, context) {
     const names = context.shelf.experiments, name = names.includes(context.at.name) ? context.at.name : names[0];
-    const left = new AbortController(), charts = new Map();
+    const { signal } = context, charts = new Map();
     const chosen = names.length > 1 ? el("label", { class: "row" }, "Experiment ", el("select", { onchange: (event) => { location.hash = new URLSearchParams({ view: "experiment", name: event.target.value }); } },
       names.map((one) => el("option", { value: one, selected: one === name }, one)))) : null;
     const about = el("section", { class: "card" }), arms = el("section", { class: "card wide" }), effects = el("section", { class: "card wide" }), curves = el("div", { class: "grid curves" });
@@ -83,8 +83,7 @@ export default {
     }
 
     async function look() {
-      const seen = await askReady("experiment", { name }, { signal: left.signal });
-      if (left.signal.aborted) return seen;
+      const seen = await askReady("experiment", { name }, { signal });
       head(seen);
       differences(seen);
       drawn(seen);
@@ -93,11 +92,11 @@ export default {
 
     let seen = await look();
     (async () => {
-      while (seen.status === "at work" && !left.signal.aborted) {
+      while (seen.status === "at work" && !signal.aborted) {
         await pause(LOOK_MS);
-        if (!left.signal.aborted) seen = await look();
+        seen = await look();
       }
     })().catch(() => { /* the page's server is away: what is shown stays */ });
-    return { close() { left.abort(); charts.forEach((one) => one.made.close()); } };
+    return { close() { charts.forEach((one) => one.made.close()); } };
   },
 };

@@ -1,6 +1,6 @@
 // Runs and their forks, and where two of them part.
 
-import { ask, askReady } from "./api.js";
+import { ask, askReady, newest } from "./api.js";
 import { chart } from "./curves.js";
 import { el, fill, money, number, table } from "./dom.js";
 
@@ -8,7 +8,7 @@ export default {
   title: "Lineage",
   shown: () => true,
   async open(main, context) {
-    const { runs } = await ask("runs", {}), left = new AbortController();
+    const { runs } = await ask("runs", {}, context.signal), choose = newest(context.signal);
     const of = new Map(runs.map((one) => [one.run, one]));
     const children = new Map();
     for (const one of runs) if (of.has(one.parent)) children.set(one.parent, [...(children.get(one.parent) ?? []), one]);
@@ -32,7 +32,7 @@ export default {
     async function compare() {
       const names = [a, b].map((one) => one.querySelector("select").value);
       fill(shown, el("p", { class: "soft", role: "status" }, "Comparing …"));
-      const diff = await askReady("compare", { a: names[0], b: names[1] }, { signal: left.signal });
+      const diff = await askReady("compare", { a: names[0], b: names[1] }, { signal: choose() });
       charts.splice(0).forEach((one) => one.close());
       const parts = el("div", { class: "grid curves" });
       const said = diff.identical ? "No tick that both runs have differs." : diff.parted_at === null ? `The world's state differs after tick ${diff.world_parted_at}.` : `They part in tick ${diff.parted_at}.`;
@@ -47,6 +47,6 @@ export default {
     }
 
     if (runs.length > 1 && (mine?.parent && of.has(mine.parent) || children.has(mine?.run))) compare().catch(told);
-    return { close() { left.abort(); charts.forEach((one) => one.close()); } };
+    return { close() { charts.forEach((one) => one.close()); } };
   },
 };

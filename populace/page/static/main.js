@@ -1,6 +1,6 @@
 // The frame of the page: which run, which view, and what is new of the run.
 
-import { ask, listen } from "./api.js";
+import { ask, listen, newest } from "./api.js";
 import { el, fill, visible } from "./dom.js";
 import { joined } from "./curves.js";
 import { take } from "./token.js";
@@ -16,9 +16,11 @@ import posts from "./posts.js";
 import runs from "./runs.js";
 import surveys from "./surveys.js";
 
-// A view is { title, shown(context), open(main, context) }; what `open` gives may have seen(overview) and close().
+// A view is { title, shown(context), open(main, context) }; what `open` gives may have seen(overview) and close(). All
+// that a view asks ends with context.signal, as the view is left: nothing of it comes into the view after it.
 const VIEWS = { runs, experiment, overview, map, posts, messages, agents, surveys, lineage, control, both };
-const page = { run: undefined, shelf: null, now: null, view: null, open: null, source: null, lost: false };
+const page = { run: undefined, shelf: null, now: null, open: null, source: null, lost: false };
+const leave = newest();
 const at = (id) => document.getElementById(id);
 
 export function where() {
@@ -29,8 +31,8 @@ function link(view, more = {}) {
   return `#${new URLSearchParams({ ...(page.shelf?.alone ? {} : { run: page.run ?? "" }), view, ...more })}`;
 }
 
-function context() {
-  return { run: page.run, shelf: page.shelf, now: page.now, link, at: where(), go: (view, more) => { location.hash = link(view, more); }, again: shelve };
+function context(signal) {
+  return { signal, run: page.run, shelf: page.shelf, now: page.now, link, at: where(), go: (view, more) => { location.hash = link(view, more); }, again: shelve };
 }
 
 async function shelve() {
@@ -51,38 +53,33 @@ async function start() {
 
 async function route() {
   take();
-  const asked = where();
+  const signal = leave(), main = at("main"), asked = where();
+  page.open?.close?.();
+  page.open = null;
+  main.replaceChildren();
   const run = page.shelf.alone ? page.shelf.runs[0].name : asked.run || null;
-  if (run !== page.run) await choose(run);
   const first = page.shelf.experiments.includes(page.shelf.place) ? "experiment" : "runs";
   const name = VIEWS[asked.view] && (run || VIEWS[asked.view].ofPlace) ? asked.view : run ? "overview" : first;
-  tabs(name);
-  page.open?.close?.();
-  page.view = name;
-  const main = at("main");
-  main.replaceChildren();
   document.title = visible(`${run ?? page.shelf.place} – ${VIEWS[name].title} – populace`);
   try {
-    page.open = (await VIEWS[name].open(main, context())) ?? null;
+    if (run !== page.run || run !== null && !page.now) await choose(run, signal);
+    tabs(name);
+    page.open = (await VIEWS[name].open(main, context(signal))) ?? null;
     if (page.now) page.open?.seen?.(page.now);
   } catch (error) {
-    if (error.name !== "AbortError") fill(main, el("p", { class: "notice bad", role: "alert" }, error.message));
+    if (!signal.aborted) fill(main, el("p", { class: "notice bad", role: "alert" }, error.message));
   }
 }
 
-async function choose(run) {
+async function choose(run, signal) {
   page.source?.close();
-  page.run = run;
-  page.now = null;
-  if (run === null) {
-    fill(at("title"), page.shelf.place);
-    at("status").hidden = true;
-    at("bar").hidden = true;
-    return;
-  }
-  at("run").value = run;
+  Object.assign(page, { run, now: null, lost: false });
+  fill(at("title"), run ?? page.shelf.place);
+  at("bar").hidden = at("status").hidden = true;
+  at("run").value = run ?? "";
+  if (run === null) return;
+  page.now = await ask("overview", { run }, signal);
   at("bar").hidden = at("status").hidden = false;
-  page.now = await ask("overview", { run });
   head();
   if (page.now.status === "at work") follow();
 }
@@ -101,10 +98,12 @@ function follow() {
 
 // A run that had ended may have been gone on with: look once when somebody comes back to the page.
 async function again() {
-  if (!page.run || page.now?.status === "at work") return;
+  const before = page.now;
+  if (!before || before.status === "at work") return;
   try {
     const now = await ask("overview", { run: page.run });
-    const changed = now.status !== page.now.status || now.tick !== page.now.tick;
+    if (page.now !== before) return; // another run was chosen meanwhile, or more is known of this one
+    const changed = now.status !== before.status || now.tick !== before.tick;
     page.now = now;
     head();
     if (changed) page.open?.seen?.(now);

@@ -1,6 +1,6 @@
 // Who is tied to whom, coloured by a field, and played over ticks.
 
-import { ask, askColumns, askReady, pause } from "./api.js";
+import { ask, askColumns, askReady, newest, pause } from "./api.js";
 import { css, NONE, palette } from "./colours.js";
 import { el, fill, number, table } from "./dom.js";
 import { Stage } from "./stage.js";
@@ -17,7 +17,7 @@ export default {
   title: "Map",
   shown: (context) => context.run !== null,
   async open(main, context) {
-    const { run } = context, left = new AbortController(), signal = left.signal;
+    const { run, signal } = context, choose = newest(signal);
     const over = el("div", { class: "over", role: "status" }, "Making the map ready …");
     const canvas = el("canvas", { class: "all", tabindex: "0", role: "img", "aria-label": "Map of agents. Arrow keys move, plus and minus zoom; values are in the table below." });
     const slider = el("input", { type: "range", min: "0", max: "0", value: "0", "aria-label": "Tick" });
@@ -37,23 +37,24 @@ export default {
         el("section", { class: "card" }, el("h2", {}, "Agent"), el("form", { class: "row", onsubmit: (event) => { event.preventDefault(); pick(Number(number_.value)); } }, number_, el("button", {}, "Find")), chosen),
         el("section", { class: "card" }, el("h2", {}, "At this tick"), shown, tied, el("details", { open: true }, el("summary", {}, "Values"), counts), placed))));
 
-    let about = null, drawn = null, tick = 0, playing = 0, frames = new Map(), held = 0, colours = [], wanted = 0, colouring = 0, followed = true, town = null;
+    let about = null, drawn = null, tick = 0, playing = 0, frames = new Map(), held = 0, colours = [], wanted = 0, told = 0, taken = 0, followed = true, town = null;
     const latest = () => Math.max(about.first + about.ticks - 1, town?.last ?? 0);
 
     async function frame(of) {
       const key = Math.min(of, Math.max(0, about.first + about.ticks - 1));
       if (frames.has(key)) return frames.get(key);
-      const asked = about.field;
-      const found = await askColumns("frames", { run, field: asked, start: key, count: 24 }, signal);
-      if (!found || asked !== about.field) return null;
-      const { start, count, agents } = found.about;
+      const known = frames;
+      const found = await askColumns("frames", { run, field: about.field, start: key, count: 24 }, signal);
+      if (known !== frames) return frame(of); // another colour, or another scale of it, since
+      if (!found) return null;
+      const { start, count, agents, ticks } = found.about;
       for (let one = 0; one < count; one += 1) {
-        const codes = new Uint8Array(found.data, one * agents, agents);
-        frames.set(start + one, codes);
+        if (start + one >= about.first + ticks - 1) break; // the last one may not be whole
+        frames.set(start + one, new Uint8Array(found.data, one * agents, agents));
         held += agents;
       }
       while (held > KEPT_BYTES && frames.size > 48) { const [old, codes] = frames.entries().next().value; frames.delete(old); held -= codes.length; }
-      return frames.get(key) ?? null;
+      return new Uint8Array(found.data, 0, agents);
     }
 
     async function positions(of) {
@@ -67,6 +68,7 @@ export default {
     const ofTies = (of) => (town ? ties.checked : drawn.changes || drawn.kind === "contacts") ? askColumns("edges", { run, tick: of }, signal) : null;
 
     async function show(of, within = 0) {
+      if (!about) return;
       const mine = ++wanted;
       tick = of;
       slider.value = String(of);
@@ -119,19 +121,34 @@ export default {
     async function colour(name) {
       fill(over, `Making ${name} ready …`);
       over.hidden = false;
-      const mine = ++colouring;
-      const found = await askReady("field", { run, field: name }, { signal, waiting: (share) => { if (mine === colouring) fill(over, `Making ${name} ready … ${Math.round(100 * share)} %`); } });
-      if (mine !== colouring) return; // another was chosen meanwhile
-      about = found;
+      const asked = told;
+      about = await askReady("field", { run, field: name }, { signal: choose(), waiting: (share) => fill(over, `Making ${name} ready … ${Math.round(100 * share)} %`) });
+      taken = asked;
       frames = new Map();
       held = 0;
       colours = palette(about);
       const last = latest();
       slider.max = String(last);
-      stage.set({ colours });
+      stage.set({ colours, codes: null }); // those there are stand for another colour's values
       keys();
       over.hidden = true;
       await show(followed ? last : Math.min(tick, last));
+      if (asked !== told) await look(); // the run has gone on while this was asked
+    }
+
+    // What is new of the run.
+    async function look() {
+      if (!about) return;
+      if (town) await town.whereabouts(Number(slider.max) + 1);
+      const asked = about.field, mine = told, fresh = await ask("field", { run, field: asked }, signal);
+      if (mine < taken || asked !== about.field || !fresh.ready) return; // a later one was there before it
+      taken = mine;
+      if (fresh.ticks <= about.ticks && latest() <= Number(slider.max) && fresh.high === about.high && fresh.low === about.low) return;
+      if (fresh.low !== about.low || fresh.high !== about.high || fresh.labels.length !== about.labels.length) { frames = new Map(); held = 0; }
+      about = fresh;
+      slider.max = String(latest());
+      keys();
+      if (followed && play.getAttribute("aria-pressed") !== "true") await show(Number(slider.max));
     }
 
     function keys() {
@@ -201,21 +218,8 @@ export default {
     })().catch(swallow);
 
     return {
-      async seen() {
-        if (!about) return;
-        try {
-          if (town) await town.whereabouts(Number(slider.max) + 1);
-          const asked = about.field, fresh = await ask("field", { run, field: asked }, signal);
-          if (asked !== about.field || !fresh.ready || fresh.ticks <= about.ticks && latest() <= Number(slider.max) && fresh.high === about.high && fresh.low === about.low) return;
-          if (fresh.low !== about.low || fresh.high !== about.high || fresh.labels.length !== about.labels.length) { frames = new Map(); held = 0; }
-          frames.delete(about.first + about.ticks - 1);
-          about = fresh;
-          slider.max = String(latest());
-          keys();
-          if (followed && play.getAttribute("aria-pressed") !== "true") await show(Number(slider.max));
-        } catch (error) { swallow(error); }
-      },
-      close() { stop(); left.abort(); stage.close(); },
+      seen() { told += 1; look().catch(swallow); },
+      close() { stop(); stage.close(); },
     };
   },
 };

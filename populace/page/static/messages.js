@@ -18,12 +18,11 @@ export default {
     const text = el("input", { type: "search", placeholder: "Words in a message", "aria-label": "Words in a message", value: context.at.text ?? "" });
     const agent = el("input", { type: "number", min: "-1", placeholder: "agent", "aria-label": "Agent's number", value: context.at.agent ?? "" });
     const found = finder({
-      view: "messages", key: "messages", empty: "No message like this is on record.",
+      signal: context.signal, view: "messages", key: "messages", empty: "No message like this is on record.",
       given: () => ({ run: context.run, text: text.value.trim(), agent: agent.value, want: 40 }),
-      item: (one) => message(context, one, text.value.trim()),
+      item: (one, asked) => message(context, one, asked.text),
     });
     fill(main, el("form", { class: "row", role: "search", onsubmit: (event) => { event.preventDefault(); found.anew(); } }, text, agent, el("button", { class: "main" }, "Search")), found.node);
     found.anew();
-    return { close: () => found.close() };
   },
 };

@@ -1,6 +1,6 @@
 // Posts of a feed, and how they travelled.
 
-import { ask, askReady } from "./api.js";
+import { ask, askReady, newest } from "./api.js";
 import { chart } from "./curves.js";
 import { el, facts, fill, marked, number } from "./dom.js";
 import { agentLink } from "./texts.js";
@@ -9,32 +9,32 @@ export default {
   title: "Posts",
   shown: (context) => context.run !== null && (context.now?.tables.actions ?? 0) > 0,
   open(main, context) {
-    const { run } = context, left = new AbortController();
+    const { run, signal } = context, search = newest(signal), choose = newest(signal);
     const text = el("input", { type: "search", placeholder: "Words in a post", "aria-label": "Words in a post" });
     const by = el("select", { "aria-label": "Order" }, el("option", { value: "size" }, "largest cascades first"), el("option", { value: "time" }, "newest first"));
     const list = el("ul", { class: "list" }), said = el("p", { class: "soft small", role: "status" }), side = el("section", { class: "card" }, el("p", { class: "soft" }, "Choose a post to see its cascade."));
     const more = el("button", { hidden: true, onclick: () => look(false).catch(told) }, "More");
     fill(main, el("form", { class: "row", role: "search", onsubmit: (event) => { event.preventDefault(); look(true).catch(told); } }, text, by, el("button", { class: "main" }, "Search")),
       el("div", { class: "grid two" }, el("div", {}, list, el("div", { class: "row" }, more, said)), side));
-    let next = 0, part = "", growth = null;
+    let asked = null, next = 0, part = "", growth = null, chosen = false;
     const told = (error) => { if (error.name !== "AbortError") fill(said, error.message); };
     by.addEventListener("change", () => look(true).catch(told));
 
     async function look(anew) {
-      if (anew) { next = 0; list.replaceChildren(); }
+      const until = search();
+      if (anew) { asked = { text: text.value.trim(), by: by.value }; next = 0; list.replaceChildren(); }
       more.hidden = true;
-      const wanted = text.value.trim();
       fill(said, "Looking …");
       let found;
       do {
-        found = await askReady("posts", { run, part, text: wanted, by: by.value, start: next, want: 30 }, { signal: left.signal, waiting: () => fill(said, "Reading the feed …") });
+        found = await askReady("posts", { run, part, ...asked, start: next, want: 30 }, { signal: until, waiting: () => fill(said, "Reading the feed …") });
         part = found.part;
-        list.append(...found.posts.map((one) => item(one, wanted)));
+        list.append(...found.posts.map((one) => item(one, asked.text)));
         next = found.next;
       } while (next !== null && !found.posts.length);
       fill(said, found.of ? `${number(list.children.length)} of ${number(found.of)} originals.` : "No feed is on record in this run.");
       more.hidden = next === null;
-      if (anew && list.firstChild && !growth) list.querySelector("button")?.click();
+      if (anew && list.firstChild && !chosen) list.querySelector("button")?.click();
     }
 
     function item(one, wanted) {
@@ -46,7 +46,8 @@ export default {
     }
 
     async function cascade(one) {
-      const found = await ask("cascade", { run, part: one.part, post: one.post }, left.signal);
+      chosen = true;
+      const found = await ask("cascade", { run, part: one.part, post: one.post }, choose());
       growth?.close();
       growth = chart("Posts in the cascade", ["posts"], { height: 130 });
       const depth = Math.max(...found.members.map((member) => member.depth));
@@ -67,6 +68,6 @@ export default {
     }
 
     look(true).catch(told);
-    return { close() { left.abort(); growth?.close(); } };
+    return { close() { growth?.close(); } };
   },
 };

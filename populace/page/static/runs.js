@@ -8,7 +8,7 @@ export default {
   ofPlace: true,
   shown: (context) => !context.shelf?.alone,
   async open(main, context) {
-    const { runs, place } = await ask("runs", {});
+    const { runs, place } = await ask("runs", {}, context.signal);
     const row = (one) => el("tr", {},
       el("td", {}, one.run ? el("a", { href: `#${new URLSearchParams({ run: one.name, view: "overview" })}` }, one.name) : one.name),
       el("td", {}, el("span", { class: `pill ${one.status === "at work" ? "work" : one.status}` }, one.status)),

@@ -1,25 +1,27 @@
 // Lists that are looked for from the newest on, a stretch at a time, and texts that are had whole when asked for.
 
-import { ask } from "./api.js";
+import { ask, newest } from "./api.js";
 import { el, fill, number } from "./dom.js";
 
 const STRETCHES = 40; // so many stretches without a find are looked at before one is asked whether to go on
 
-// Looks for rows: `view` and `given` are asked, `key` names the list in what comes, `item` makes an element of a row.
-export function finder({ view, given, key, item, empty }) {
+// Looks for rows until `signal`: `view` and `given()` are asked, `key` names the list in what comes, `item` makes an
+// element of a row and of what was given, which stays until one looks anew.
+export function finder({ signal, view, given, key, item, empty }) {
   const list = el("ul", { class: "list" }), said = el("p", { class: "soft small", role: "status" });
   const more = el("button", { hidden: true, onclick: () => look().catch(told) }, "Look further");
   const node = el("div", {}, list, el("div", { class: "row" }, more, said));
-  let before = null, found = 0, left = new AbortController();
+  const search = newest(signal);
+  let asked = null, before = null, found = 0;
   const told = (error) => { if (error.name !== "AbortError") fill(said, error.message); };
   async function look() {
-    const { signal } = left;
+    const until = search();
     more.hidden = true;
     fill(said, "Looking …");
     for (let stretch = 0; stretch < STRETCHES; stretch += 1) {
-      const got = await ask(view, { ...given(), before }, signal);
+      const got = await ask(view, { ...asked, before }, until);
       const rows = got[key];
-      list.append(...rows.map(item));
+      list.append(...rows.map((row) => item(row, asked)));
       found += rows.length;
       before = got.before;
       if (before === null) { fill(said, found ? `${number(found)}, that is all.` : empty); return; }
@@ -31,8 +33,7 @@ export function finder({ view, given, key, item, empty }) {
   }
   return {
     node,
-    anew() { left.abort(); left = new AbortController(); before = null; found = 0; list.replaceChildren(); return look().catch(told); },
-    close() { left.abort(); },
+    anew() { asked = given(); before = null; found = 0; list.replaceChildren(); return look().catch(told); },
   };
 }
 

@@ -1,0 +1,38 @@
+"""The page's server as it is when it is slow: answers held back in a browser, and given in whichever order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_TRIES = 500
+_DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
+class Late:
+    """What a tab asks at addresses that hold all of `parts`, held back in the order in which it was asked."""
+
+    def __init__(self, tab: Any, *parts: str) -> None:
+        self._tab = tab
+        self.held: list[Any] = []
+        tab.route(lambda url: all(part in url for part in parts), lambda route: self.held.append(route))
+
+    def wait(self, count: int = 1) -> list[Any]:
+        """The routes of what is held back, once there are so many."""
+        for _ in range(_TRIES):
+            if len(self.held) >= count:
+                return self.held
+            self._tab.wait_for_timeout(20)
+        raise AssertionError("it was not asked")
+
+    def give(self, which: int = 0, answer: Any = None, status: int = 200) -> None:
+        """Let one go, or answer it, and wait until the page has done with it what it does."""
+        route = self.wait(which + 1).pop(which)
+        route.continue_() if answer is None else route.fulfill(json=answer, status=status)
+        self.had(route)
+
+    def had(self, route: Any) -> None:
+        """Wait until the page has done what it does with an answer."""
+        response = route.request.response()  # None for what nobody waits for any more
+        if response is not None:
+            response.finished()
+        self._tab.evaluate(_DRAWN)
