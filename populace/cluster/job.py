@@ -460,7 +460,9 @@ def _world(society: Society, setup: Setup, people: dict[str, Population]) -> Wor
 def _call(name: str, function: Any, *args: Any) -> Any:
     try:
         return function(*args)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         what = str(error) if isinstance(error, ScenarioError) else f"{type(error).__name__}: {error}"
         raise ScenarioError(f"{raised_at(error, function)}: {name}: {what}") from error
 

@@ -29,6 +29,7 @@ from populace.core.errors import (
     Moving,
     PopulaceError,
     RunFailed,
+    ScenarioError,
     StorageError,
     TransportError,
 )
@@ -95,7 +96,7 @@ class TickLoop:
         self._probe = probe
         self._controlled = controlled
         self._checkpoint_s: float | None = None
-        self._events: asyncio.Queue[Event | BaseException] = asyncio.Queue()
+        self._events: asyncio.Queue[Event | Exception] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._hurry = asyncio.Event()
         self._done = _Tick(standing.barrier.shards)
@@ -158,7 +159,7 @@ class TickLoop:
                             raise Moving(moving)
                 self._record_later()
                 event = await self._next(failure)
-                if not isinstance(event, BaseException):
+                if not isinstance(event, Exception):
                     todo.extend(barrier.handle(event))
                 elif failure is None and isinstance(event, Interrupted | RunFailed | ModelError):
                     failure = event
@@ -233,7 +234,7 @@ class TickLoop:
             pass
         return event
 
-    async def _next(self, failure: Exception | None) -> Event | BaseException:
+    async def _next(self, failure: Exception | None) -> Event | Exception:
         """What happens next; once the run is ending, what keeps it waiting for too long is given up."""
         if failure is None:
             return await self._events.get()
@@ -316,8 +317,12 @@ class TickLoop:
         async def guarded() -> None:
             try:
                 await work
-            except (Exception, SystemExit) as error:  # noqa: BLE001  # it goes to the loop, which raises it
+            except Exception as error:  # noqa: BLE001  # it goes to the loop, which raises it
                 self._events.put_nowait(error)
+            except (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit):
+                raise
+            except BaseException as error:  # noqa: BLE001  # of an author's: nobody may wait for what it has ended
+                self._events.put_nowait(ScenarioError(f"{type(error).__name__}: {error}"))
 
         task = asyncio.create_task(guarded(), name=name)
         self._tasks.add(task)

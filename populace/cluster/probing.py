@@ -378,7 +378,9 @@ class Prober:
         probe = Probe(agent, standing.tick, text, survey, item, seen, self._parameters)
         try:
             return facts_of(one, probe)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             place = raised_at(error, type(one).interviewed)
             where = f"{place}: " if place else ""
             raise ScenarioError(

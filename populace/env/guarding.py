@@ -9,20 +9,23 @@ from typing import Any
 from populace.core.errors import ScenarioError
 
 
-def guard(where: object, call: Callable[..., Any], *args: Any, passing: type[Exception] | tuple[()] = ()) -> Any:
-    """Call, and turn any exception but `passing` into a ScenarioError that says where, as `str(where)` does."""
+def guard(where: object, call: Callable[..., Any], *args: Any, passing: type[BaseException] = KeyboardInterrupt) -> Any:
+    """Call, and turn any exception but `passing` into a ScenarioError that says where, as `str(where)` does.
+
+    So does what would end the process, such as sys.exit; KeyboardInterrupt is whoever wants the run to end.
+    """
     try:
         return call(*args)
-    except passing:
+    except (KeyboardInterrupt, passing):
         raise
-    except Exception as error:
+    except BaseException as error:
         if isinstance(error, ScenarioError):
             raise ScenarioError(f"{where}: {error}") from error
         said = f"{where}: {type(error).__name__}: {error}{_place(error)}{_no_room(call, error)}"
         raise ScenarioError(said) from error
 
 
-def _no_room(call: Callable[..., Any], error: Exception) -> str:
+def _no_room(call: Callable[..., Any], error: BaseException) -> str:
     """What else to say where a part looked for a row that it never made: it knows nothing of those who were born."""
     from populace.env.part import Part
 

@@ -467,7 +467,10 @@ class World:
         return state
 
     def _state(self) -> dict[str, Any]:
-        return {"tick": self.tick, "parts": {name: part.state() for name, part in self.parts.items()}}
+        return {
+            "tick": self.tick,
+            "parts": {name: guard(f"part '{name}', state", part.state) for name, part in self.parts.items()},
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take what `state` gave; open the world as that one was opened before. ScenarioError if it has other parts."""

@@ -373,7 +373,9 @@ def set_parameter(world: World, part: str, name: str, value: Any, label: str) ->
     """Give a part a value; `label` is the lever that sets it, empty for none. Raises ScenarioError."""
     try:
         world.parts[part].set_parameter(name, value)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         by = f"lever {label!r}" if label else "where no lever holds"
         raise ScenarioError(f"{by}: set 'world.{part}.{name}' = {value!r}: {error}") from error
 

@@ -199,10 +199,10 @@ class Turns:
             return call(*args)
         except KeyboardInterrupt:
             raise
-        except Exception as error:  # noqa: BLE001  # an author's code may raise anything
+        except BaseException as error:  # noqa: BLE001  # an author's code may raise anything
             self._fail(error)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         ctx, kind = self.ctx, self._type.kind
         what = str(error) if isinstance(error, PopulaceError) else f"{type(error).__name__}: {error}"
         where = raised_at(error, kind.turns)

@@ -180,7 +180,9 @@ class Environment:
             warned = len(caught)
             try:
                 value = outcome(self.world)
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 place = raised_at(error, outcome)
                 where = f", at {place}" if place else ""
                 there = ""

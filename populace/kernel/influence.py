@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from populace.core.errors import OutsideInfluence, ScenarioError
+from populace.core.places import defined_at
 from populace.core.records import Look
 from populace.env import World
 from populace.env.fields import Fields
+from populace.env.guarding import guard
 from populace.env.network.part import Network
 from populace.env.part import Part, handlers
 
@@ -145,7 +147,7 @@ def influence_in(world: World, declared: Any) -> Influence:
             there = ", ".join(name for name, one in world.parts.items() if isinstance(one, Network)) or "none"
             raise ScenarioError(f"influence={declared!r}: the world has no network of that name; there are: {there}")
         return influence_of(world.agents, part.out.sources(), part.out.targets)
-    given = declared(world)
+    given = guard(f"influence ({defined_at(declared)})", declared, world)
     if isinstance(given, Network):
         return influence_of(world.agents, given.out.sources(), given.out.targets)
     if not (isinstance(given, tuple) and len(given) == 2):

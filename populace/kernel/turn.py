@@ -259,7 +259,9 @@ def read_answer(ask: Ask, answer: Answer) -> tuple[Answer, Any]:
         value = ask.take(text)
         if not text.isascii():
             text.encode()
-    except Exception as error:  # noqa: BLE001  # a validator of the user's may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # a validator of the user's may raise anything
         answer = _unreadable(answer, error)
         return answer, Abstained("schema", answer.detail)
     return answer, value
@@ -276,7 +278,7 @@ def said_of(asks: Sequence[Ask], answers: Sequence[Answer]) -> list[tuple[bytes,
     ]
 
 
-def _unreadable(answer: Answer, error: Exception) -> Answer:
+def _unreadable(answer: Answer, error: BaseException) -> Answer:
     """The answer as it counts where it cannot be read as its type, or holds lone surrogates."""
     detail = str(error).encode("utf-8", "replace").decode()[:500]
     text = answer.text.encode("utf-8", "replace").decode()

@@ -79,7 +79,9 @@ def _wrong(read: Callable[[str], Any], text: str) -> str | None:
     """What is wrong with a text as an answer of a type; None where it can be read."""
     try:
         read(text)
-    except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a validator of the user's may raise anything
         return str(error) or type(error).__name__
     return None
 

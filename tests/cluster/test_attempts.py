@@ -13,7 +13,7 @@ from support.command import Begun, populace
 
 from populace.cluster.job import Job
 from populace.cluster.local import LocalTransport
-from populace.core.errors import DiskFull, SettingsError, StorageError, TransportError
+from populace.core.errors import DiskFull, ScenarioError, SettingsError, StorageError, TransportError
 from populace.env import World
 from populace.runs.courses import fork_course, recorded_hashes, resume_course
 from populace.store.journal.write import next_attempt
@@ -44,7 +44,7 @@ def test_a_run_that_fails_in_a_way_nobody_foresaw_is_not_complete_and_goes_on(
     whole, folder = reference
     with monkeypatch.context() as broken:
         broken.setattr(World, "finish", failing(World.finish, 6, error))
-        with pytest.raises(type(error)):
+        with pytest.raises(ScenarioError if isinstance(error, SystemExit) else type(error)):
             go(tmp_path, checkpoint__every_ticks=4)
     manifest = read_manifest(tmp_path)
     assert manifest["status"] == "failed"

@@ -105,11 +105,13 @@ def test_answers_arrive_typed_or_as_abstained() -> None:
         def __post_init__(self) -> None:
             if self.n == 13:
                 raise ZeroDivisionError("a validator of the user's")
+            if self.n == 14:
+                raise SystemExit
 
     async def deed(agent: Doing, ctx: Context) -> None:
-        heard.extend([await ctx.ask("?", kind) for kind in (Number, Number, Number, str, list[Any], str)])
+        heard.extend([await ctx.ask("?", kind) for kind in (*[Number] * 4, str, list[Any], str)])
 
-    texts = iter(['{"n": 3}', '{"n": "x"}', '{"n": 13}', "\ud800", "[" * 100_000, ""])
+    texts = iter(['{"n": 3}', '{"n": "x"}', '{"n": 13}', '{"n": 14}', "\ud800", "[" * 100_000, ""])
     shard = make_shard([doing(deed)])
     effects = send(shard, OpenTick(0))
     while isinstance(effects[0], AskModel):
@@ -118,6 +120,6 @@ def test_answers_arrive_typed_or_as_abstained() -> None:
     (done,) = effects
     assert not isinstance(done, LookWorld)
     assert heard[0] == Number(3)
-    assert [one.reason for one in heard[1:]] == ["schema"] * 5
-    assert (done.counts.answered, done.counts.abstained, done.counts.calls) == (1, {"schema": 5}, 6)
+    assert [one.reason for one in heard[1:]] == ["schema"] * 6
+    assert (done.counts.answered, done.counts.abstained, done.counts.calls) == (1, {"schema": 6}, 7)
     assert msgspec.msgpack.encode(shard.settle()["asks"]["answer"])

@@ -221,9 +221,12 @@ def test_a_types_own_check_may_raise_anything_and_the_answer_does_not_fit() -> N
         @pydantic.field_validator("town")
         @classmethod
         def _known(cls, town: str) -> str:
+            if town == "Eridu":
+                raise SystemExit(town)
             return {"Ur": town}[town]
 
     spec = compile_answer(Picky)
     assert read_as(spec, 'It is {"town": "Ur"}.', lenient=True) == ('{"town": "Ur"}', "extracted")
-    with pytest.raises(ValueError, match="Uruk"):
-        read_as(spec, '{"town": "Uruk"}', lenient=True)
+    for town in ("Uruk", "Eridu"):
+        with pytest.raises(ValueError, match=town):
+            read_as(spec, f'{{"town": "{town}"}}', lenient=True)

@@ -15,7 +15,9 @@ from populace.core.errors import PopulaceError, RunFailed, ScenarioError
 TEMPLATE = """
 from populace import Abstained, Agent, Choice, Parameters, Population, Public, Setup, Society, World
 from populace.env import Network, Part, action, query
+import asyncio
 import msgspec
+import populace
 import random
 import time
 import numpy as np
@@ -44,7 +46,7 @@ class Bank(Part):
     def observe(self, tick, agents):
         {observe}
     def state(self):
-        return {{"paid": self.paid}}
+        {state}
     def restore(self, state):
         self.paid = state["paid"].copy()
 
@@ -74,6 +76,7 @@ GOOD = {
     "total": "return [float(self.paid.sum()) for _ in args]",
     "advance": "return None",
     "observe": "return {'paid': self.paid[agents]}",
+    "state": "return {'paid': self.paid}",
     "fields": "support: Public[float] = 5.0",
     "turn": """async def turn(self, ctx):
         answer = await ctx.ask("hm?", Opinion)
@@ -170,6 +173,22 @@ BROKEN: list[tuple[str, dict[str, str], str, list[str]]] = [
     ("no prompt", {"scripted": "return Opinion(len(ask.prompt))"}, "ask.prompt", ["agent, tick, purpose, messages"]),
     ("its arguments", {"arguments": "scripted=lambda ask: 3,"}, "society = ", ["scripted(ask, draw)"]),
     ("an argument", {"arguments": "outcome={},"}, "society = ", ["The nearest is 'outcomes'"]),
+    ("a state", {"state": "return {'paid': self.paid[1 / 0]}"}, "1 / 0", ["part 'bank', state", "ZeroDivisionError"]),
+    ("influence", {"arguments": "scripted=scripted, influence=lambda world: 1 / 0,"}, "1 / 0",
+     ["influence", "ZeroDivisionError"]),
+    *((f"exits in {key}", {key: "import sys; sys.exit()"}, "sys.exit()", ["SystemExit"])
+      for key in ("pay", "total", "advance", "observe", "population", "world", "scripted", "outcome")),
+    ("exits in state", {"state": "return {'paid': self.paid[exit()]}"}, "exit()", ["part 'bank', state", "SystemExit"]),
+    ("exits in influence", {"arguments": "scripted=scripted, influence=lambda world: exit(),"}, "exit()",
+     ["influence", "SystemExit"]),
+    ("exits in turns", {"agent": "Rows", "turn": f"""{GOOD["turn"]}
+
+class Rows(populace.ColumnarAgent):
+    support: Public[float] = 5.0
+    def turns(self, ctx):
+        raise SystemExit"""}, "raise SystemExit", ["Rows.turns: SystemExit"]),
+    *((f"ends in {key}", {key: "raise " + what}, "raise " + what, [what.rpartition(".")[2]])
+      for key in ("advance", "outcome", "scripted") for what in ("asyncio.CancelledError", "GeneratorExit")),
     ("an object", {"fields": "rng: object = None", **turn("self.rng = random.Random(3)"),
      "population": "return Population({'rng': [None] * setup.agents})"}, "", ["Citizen.rng", "plain data"]),
 ]  # fmt: skip

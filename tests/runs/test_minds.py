@@ -181,6 +181,7 @@ LINE = next(n for n, line in enumerate(Path(THEORISTS).read_text().splitlines(),
 WRONG = [
     ('"vote": vote, ', "", "No rule answers the purpose 'vote' (agent 0, tick 0). There are rules for: opinion, say."),
     ('return "yes" if', "return 1 / 0 if", f":{LINE} in vote: the rule for 'vote' raised ZeroDivisionError"),
+    ('return "yes" if', "exit() if 1 or", f":{LINE} in vote: the rule for 'vote' raised SystemExit"),
     ('return "yes" if', 'return facts["age"] if', f":{LINE} in vote: the rule for 'vote' raised KeyError: 'age'"),
     ('return "yes" if', 'return "maybe" if 1 or', f":{LINE - 1} in vote: the rule for 'vote' gave 'maybe', which"),
     ('return "yes" if', 'return "maybe" if 1 or', "type Choice('yes', 'no'): label must be one of ['yes', 'no']"),

@@ -164,7 +164,9 @@ class Scripted:
                 return _abstained(ask, value.reason, value.detail)
             text = encode(ask.spec, value)
             text.encode()  # half a pair of surrogates is no text that can be kept
-        except Exception as error:  # noqa: BLE001 - whatever the user's function raises ends this ask only
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever the user's function raises ends this ask only
             return self._wrong(ask, "error", f"{type(error).__name__}: {error}", error)
         try:
             ask.read(text)
@@ -172,7 +174,7 @@ class Scripted:
             return self._wrong(ask, "schema", f"its answer {text[:200]} is no {ask.spec.name}: {error}")
         return self._answered(ask, text)
 
-    def _wrong(self, ask: Ask, reason: Reason, why: str, error: Exception | None = None) -> Answer:
+    def _wrong(self, ask: Ask, reason: Reason, why: str, error: BaseException | None = None) -> Answer:
         """The user's function is at fault, not a model: it ends the run, since every run would go the same way."""
         assert self._function is not None
         place = defined_at(self._function) if error is None else raised_at(error, self._function)

@@ -51,7 +51,9 @@ class Rules:
         draw = Stream(self._seed, ask.agent, ask.tick, f"rule:{ask.nth}")
         try:
             value = rule(facts, draw)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise _wrong(rule, ask, f"raised {type(error).__name__}: {error}", error) from error
         if isinstance(value, Abstained):
             if value.reason not in REASONS:
@@ -70,7 +72,7 @@ class Rules:
         return text
 
 
-def _wrong(rule: Rule, ask: Ask, what: str, error: Exception | None = None) -> ScenarioError:
+def _wrong(rule: Rule, ask: Ask, what: str, error: BaseException | None = None) -> ScenarioError:
     place = defined_at(rule) if error is None else raised_at(error, rule)
     return ScenarioError(
         f"{place or repr(rule)}: the rule for {ask.purpose!r} {what} ({_of(ask)}, facts {ask.facts or 'none'}). Mend "
