@@ -46,6 +46,7 @@ TICKS: Final = 6
 _COLUMNS: Final = ("agent", "for_type", "purpose", "model_role", "calls", "tokens_in", "tokens_out", "latency_s")
 _ALL_AT_ONCE: Final = 10**9
 _LARGER: Final = 8
+_FEW_ASKS: Final = 30
 
 
 def _whole(value: float) -> str:
@@ -174,7 +175,7 @@ def expect(
     plan = plan_of(settings, job.agents, job.ticks, pilot)
     shares = shares_of(origin, settings, pilot, job.agents)
     guess = extrapolate(pilot.turns, msgspec.structs.replace(plan, shares=shares), confidence)
-    notes = [*_notes(settings, pilot, guess), *guess.notes]
+    notes = [*_few_asks(pilot, job.agents), *_notes(settings, pilot, guess), *guess.notes]
     if shares:
         notes.append(f"Does not grow in proportion to the agents, by two scripted sizes: {', '.join(sorted(shares))}.")
     probes = sizing.expected(minded, job.agents, job.counts)
@@ -379,6 +380,20 @@ def _used(
         chains_s.append(max(waited_s.values(), default=0.0) + world_s)
         by_world += dealt
     return used, latencies_s, chains_s, by_world - together, together
+
+
+def _few_asks(pilot: Pilot, agents: int) -> list[str]:
+    """That a pilot of which hardly an agent was due tells little, and how large one would tell more."""
+    if pilot.asks >= _FEW_ASKS or pilot.by_world or pilot.together or pilot.agents >= agents:
+        return []
+    enough = min(agents, pilot.agents * (math.ceil(100 / pilot.asks) if pilot.asks else 100))
+    more = f"Play a larger pilot: --pilot-agents {enough} (pilot_agents={enough} from Python)."
+    if pilot.asks:
+        return [f"The pilot asked {counted(pilot.asks, 'time')} only: so few say little of a larger run. {more}"]
+    seen = (
+        f"where few of the agents are due in a tick, {pilot.agents:,} are too few to tell, and the zeros are no bound"
+    )
+    return [f"The pilot asked nothing, so nothing is known of what asks cost: {seen}. {more}"]
 
 
 def _notes(settings: Settings, pilot: Pilot, guess: Estimate) -> list[str]:

@@ -178,3 +178,36 @@ def test_what_the_world_asks_is_in_the_estimate(tmp_path):
     assert parts == {name: spent["calls"] for name, spent in run["asks"]["by_purpose"].items()}
     assert parts["moderate"] > 0, "control: the world's own"
     assert "The world's parts asked" in " ".join(expected.notes)
+
+
+SELDOM = """
+from populace import Agent, Choice, Population, Society, Sometimes
+
+class Reader(Agent):
+    async def turn(self, ctx):
+        await ctx.ask("Do you read it?", Choice("yes", "no"), purpose="read")
+
+society = Society(
+    name="seldom", agent=Reader, population=lambda setup: Population.of_defaults(setup.agents),
+    activation=Sometimes(0.005), size=20_000, ticks=8,
+)
+"""
+
+
+def test_a_pilot_in_which_hardly_an_agent_is_due_says_which_one_would_tell(tmp_path):
+    place = tmp_path / "seldom.py"
+    place.write_text(SELDOM, encoding="utf-8")
+    origin = find_society(str(place))
+    settings = settings_of(seed=3)
+    nothing = expect(origin, settings, scripted=True)
+    assert (nothing.pilot.asks, nothing.estimate.calls.high) == (0, 0.0)
+    assert nothing.notes[0].startswith("The pilot asked nothing")
+    assert "--pilot-agents 2000 " in nothing.notes[0]
+
+    few = expect(origin, settings, agents=400, scripted=True)
+    assert 0 < few.pilot.asks < 30
+    assert few.notes[0].startswith(f"The pilot asked {few.pilot.asks} times only")
+
+    enough = expect(origin, settings, agents=2_000, scripted=True)
+    assert not [note for note in enough.notes if "--pilot-agents" in note]
+    assert enough.estimate.calls.low < 0.005 * 20_000 * 8 < enough.estimate.calls.high
