@@ -242,6 +242,32 @@ def test_a_city_is_a_map_that_moves_with_a_table_under_it(tmp_path, browser):
         assert errors == []
 
 
+def test_a_folder_has_its_lineage_before_a_run_is_chosen(begun, browser):
+    run, folder = begun
+    (folder.parent / "go").touch()
+    assert run.wait(60) == 0
+    with paged(folder.parent) as page:
+        troubles: list[str] = []
+        tab = opened(browser, page.url, troubles)
+        tab.get_by_role("link", name="Lineage").click()
+        tab.get_by_role("heading", name="Runs and their forks").wait_for()
+        tab.close()
+    assert troubles == []
+
+
+def test_values_at_an_axis_can_be_told_apart(begun, browser):
+    """Three digits would say 0.5 of the three in the middle."""
+    _, folder = begun
+    with paged(folder) as page:
+        tab = opened(browser, page.url, [])
+        labels = "async (values) => (await import('/static/curves.js')).axisLabels(values)"
+        assert tab.evaluate(labels, [0.499, 0.4995, 0.5, 0.5005]) == ["0.499", "0.4995", "0.5", "0.5005"]
+        assert tab.evaluate(labels, [0.0, 0.025, 0.05]) == ["0", "0.025", "0.05"]
+        assert tab.evaluate(labels, [0.1 + 0.2, 0.4]) == ["0.3", "0.4"]
+        assert tab.evaluate(labels, [7.5]) == ["7.5"]
+        tab.close()
+
+
 def test_on_a_phone_nothing_is_wider_than_the_screen(begun, browser):
     run, folder = begun
     (folder.parent / "go").touch()

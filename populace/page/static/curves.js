@@ -21,6 +21,14 @@ export function joined(old, fresh) {
   };
 }
 
+// The values at an axis, with as many digits as it takes to tell them apart.
+export function axisLabels(values) {
+  const step = Math.abs(values[1] - values[0]) || Infinity;
+  let digits = 3;
+  while (digits < 12 && values.some((one) => Math.abs(Number(one.toPrecision(digits)) - one) > step / 100)) digits++;
+  return values.map((one) => number(one, digits));
+}
+
 // A chart of series over ticks: { node, set(ticks, values), close() }. A series is a name, or { label, stroke, width };
 // of those that are `quiet` neither legend nor table tells.
 export function chart(title, given, { height = 150, legend = false } = {}) {
@@ -46,7 +54,7 @@ export function chart(title, given, { height = 150, legend = false } = {}) {
         return [low - room, high + room];
       } } },
       axes: [{ ...axis(), size: 26, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 1e4, 1e5, 1e6] },
-        { ...axis(), size: 52, values: (_, ticks) => ticks.map((one) => number(one, 3)) }],
+        { ...axis(), size: 52, values: (_, values) => axisLabels(values) }],
       series: [{ label: "tick" }, ...lines.map(({ label, stroke, width }) => ({
         label, stroke, width, spanGaps: true, points: { show: data[0].length < 3, size: 5 },
         value: (_, value) => number(value),

@@ -63,7 +63,7 @@ export function number(value, digits = 4) {
   if (Number.isInteger(value)) return value.toLocaleString("en");
   const size = Math.abs(value);
   if (size >= 1e6 || size < 1e-4) return value.toExponential(2);
-  return Number(value.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: 6 });
+  return Number(value.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: Math.max(6, digits) });
 }
 
 export function money(usd) {

@@ -6,6 +6,7 @@ import { el, fill, money, number, table } from "./dom.js";
 
 export default {
   title: "Lineage",
+  ofBoth: true,
   shown: () => true,
   async open(main, context) {
     const { runs } = await ask("runs", {}, context.signal), choose = newest(context.signal);
@@ -19,7 +20,7 @@ export default {
       one.levers.length ? el("div", { class: "small soft" }, one.levers.join(" ")) : null,
       children.has(one.run) ? el("ul", {}, children.get(one.run).map(node)) : null);
     const roots = runs.filter((one) => !of.has(one.parent));
-    const mine = runs.find((one) => one.name === context.run);
+    const mine = runs.find((one) => one.name === context.run) ?? runs.find((one) => of.has(one.parent));
     const choice = (label, chosen) => el("label", {}, `${label} `, el("select", {}, runs.map((one) => el("option", { value: one.name, selected: one.name === chosen }, one.name))));
     const parent = of.get(mine?.parent) ?? (children.get(mine?.run) ?? []).at(0) ?? runs.find((one) => one !== mine);
     const first = mine?.parent && of.has(mine.parent) ? [parent, mine] : [mine ?? runs[0], parent ?? runs[0]];
@@ -46,7 +47,7 @@ export default {
       for (const [name, one] of Object.entries(diff.outcomes)) add(name, ["A", "B"], one.ticks, [one.a, one.b]);
     }
 
-    if (runs.length > 1 && (mine?.parent && of.has(mine.parent) || children.has(mine?.run))) compare().catch(told);
+    if (context.run && runs.length > 1 && (mine?.parent && of.has(mine.parent) || children.has(mine?.run))) compare().catch(told);
     return { close() { charts.forEach((one) => one.close()); } };
   },
 };

@@ -16,8 +16,9 @@ import posts from "./posts.js";
 import runs from "./runs.js";
 import surveys from "./surveys.js";
 
-// A view is { title, shown(context), open(main, context) }; what `open` gives may have seen(overview) and close(). All
-// that a view asks ends with context.signal, as the view is left: nothing of it comes into the view after it.
+// A view is { title, shown(context), open(main, context) }, of a run unless it is `ofPlace` or `ofBoth`; what `open`
+// gives may have seen(overview) and close(). All that a view asks ends with context.signal, as the view is left: nothing
+// of it comes into the view after it.
 const VIEWS = { runs, experiment, overview, map, posts, messages, agents, surveys, lineage, control, both };
 const page = { run: undefined, shelf: null, now: null, open: null, source: null, lost: false };
 const leave = newest();
@@ -59,7 +60,7 @@ async function route() {
   main.replaceChildren();
   const run = page.shelf.alone ? page.shelf.runs[0].name : asked.run || null;
   const first = page.shelf.experiments.includes(page.shelf.place) ? "experiment" : "runs";
-  const name = VIEWS[asked.view] && (run || VIEWS[asked.view].ofPlace) ? asked.view : run ? "overview" : first;
+  const name = VIEWS[asked.view] && (run || VIEWS[asked.view].ofPlace || VIEWS[asked.view].ofBoth) ? asked.view : run ? "overview" : first;
   document.title = visible(`${run ?? page.shelf.place} – ${VIEWS[name].title} – populace`);
   try {
     if (run !== page.run || run !== null && !page.now) await choose(run, signal);
