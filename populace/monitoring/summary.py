@@ -41,6 +41,11 @@ RULES_CAVEAT: Final = (
     "them says, and nothing about models or people."
 )
 
+ASKED_NOTHING_CAVEAT: Final = (
+    "The society asked nothing, so nothing answered: what this run shows is what its code says, and nothing about "
+    "models or people."
+)
+
 
 def print_summary(
     manifest: Mapping[str, Any], outcomes: Mapping[str, Sequence[float]], out: Path | str, stream: TextIO
@@ -91,15 +96,16 @@ def summary_text(manifest: Mapping[str, Any], outcomes: Mapping[str, Sequence[fl
 def caveats(manifest: Mapping[str, Any]) -> list[str]:
     """What a reader of this run must know before believing it."""
     model = manifest["settings"].get("model", {})
-    found = []
-    if model.get("kind") == "embedded" and not model.get("path"):
+    asks, found = manifest["asks"], []
+    if manifest["turns"] and not asks["made"]:
+        found.append(ASKED_NOTHING_CAVEAT)
+    elif model.get("kind") == "embedded" and not model.get("path"):
         found.append(EMBEDDED_CAVEAT)
-    if model.get("kind") == "scripted":
+    elif model.get("kind") == "scripted":
         found.append(PLACEBO_CAVEAT if manifest.get("answers") == "placebo" else SCRIPTED_CAVEAT)
-    if model.get("kind") == "rules":
+    elif model.get("kind") == "rules":
         found.append(RULES_CAVEAT)
     found += _role_caveats(manifest)
-    asks = manifest["asks"]
     ended = sum(asks[how] for how in ("answered", "cached", "replayed", "abstained")) + asks.get("surrogate", 0)
     if not manifest.get("valid", True):
         found.append(

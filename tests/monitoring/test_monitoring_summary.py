@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from support.monitoring_support import whole_manifest
 
 from populace.monitoring.summary import (
+    ASKED_NOTHING_CAVEAT,
     EMBEDDED_CAVEAT,
     SCRIPTED_CAVEAT,
     caveats,
@@ -82,6 +83,15 @@ def test_the_embedded_model_is_not_mistaken_for_people() -> None:
     remote = {"model": {"kind": "openai"}}
     for settings in (other, remote):
         assert not {EMBEDDED_CAVEAT, SCRIPTED_CAVEAT} & set(caveats(whole_manifest(settings=settings)))
+
+
+@pytest.mark.parametrize("kind", ["embedded", "openai", "rules", "scripted"])
+def test_a_society_that_asks_nothing_is_told_so_whatever_would_have_answered(kind) -> None:
+    manifest = whole_manifest(settings={"model": {"kind": kind, "path": None}}, answers="placebo")
+    silent = manifest | {"asks": manifest["asks"] | {"made": 0}}
+    assert caveats(silent)[0] == ASKED_NOTHING_CAVEAT
+    assert ASKED_NOTHING_CAVEAT not in caveats(manifest)
+    assert caveats(silent | {"turns": 0})[:1] == caveats(manifest)[:1], "it may ask yet"
 
 
 def test_sparklines() -> None:
