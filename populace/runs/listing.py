@@ -63,7 +63,7 @@ def _listed(folder: Path) -> Listed:
         now = time.time()
         began_s = (folder / RUN_FILE).stat().st_mtime if first is None else first.at_s
         listed = Listed(
-            str(folder), status, planned=settings.ticks, age_s=max(0.0, now - began_s),
+            str(folder), status, planned=(last.ticks if last else 0) or settings.ticks, age_s=max(0.0, now - began_s),
             told_s=None if last is None else max(0.0, now - last.at_s), experiment=settings.experiment,
             arm=settings.arm,
         )  # fmt: skip
@@ -74,7 +74,7 @@ def _listed(folder: Path) -> Listed:
             told |= {"asks": of["asks"]["made"], "valid": bool(of.get("valid", True))}
         elif first is not None and last is not None:
             told = {"scenario": first.scenario, "agents": last.agents or first.agents, "ticks": last.tick}
-            told |= {"asks": last.asks, "cost_usd": last.cost_usd, "planned": last.ticks or listed.planned}
+            told |= {"asks": last.asks, "cost_usd": last.cost_usd}
         return msgspec.structs.replace(listed, **told)
     except (PopulaceError, OSError) as error:
         return Listed(str(folder), "unreadable", error=str(error))

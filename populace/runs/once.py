@@ -75,8 +75,8 @@ def _check_same(folder: Path, file: RunFile, origin: Origin, settings: Settings,
     asked = Settings.model_validate_json(_json(kept_settings(settings)))
     if wrong := [key for key in changed_keys(file.read_settings(), asked) if not may_change(key, "resume")]:
         raise SettingsError(
-            f"{other}: {', '.join(wrong)} differ. Ask for the run as it was begun ({folder / RUN_FILE}), or choose "
-            "another folder with --out."
+            f"{other}: not the same {', '.join(wrong)}. Ask for the run as it was begun ({folder / RUN_FILE}), or "
+            "choose another folder with --out."
         )
 
 

@@ -87,6 +87,7 @@ def test_runs_are_listed_with_what_became_of_them(village) -> None:
     assert names == ["runs/village-1", "runs/village-2", "runs/village-10"]
     first = json.loads(village("runs", "runs/village-1").stdout)
     assert (first["status"], first["scenario"], first["ticks"], first["cost_usd"]) == ("complete", "village", 6, 0.0)
+    assert first["planned"] == 6, "by the society, where no setting says how many"
 
 
 def test_a_run_without_a_manifest_and_one_that_cannot_be_read_are_listed_too(village, tmp_path) -> None:

@@ -144,8 +144,8 @@ def test_what_may_change_on_resume_is_taken_from_the_command_and_needs_no_trust(
 @pytest.mark.parametrize(
     ("changes", "code", "said"),
     [
-        ({"seed": 8}, FILE, "seed differ"),
-        ({"ticks": 7}, FILE, "ticks differ"),
+        ({"seed": 8}, FILE, "not the same seed"),
+        ({"ticks": 7}, FILE, "not the same ticks"),
         ({}, f"{FILE}\n# mended\n", "is not the same code"),
     ],
 )

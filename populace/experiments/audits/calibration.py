@@ -96,9 +96,11 @@ def calibrate(
         distances[at] = np.sqrt(np.mean((made - wanted) ** 2))
     near, best = points[distances <= tolerance], int(distances.argmin())
     if len(near) < FEWEST:
+        nearest = ", ".join(f"{name} = {value:.3g}" for name, value in zip(names, points[best], strict=True))
         raise ScenarioError(
-            f"{len(near)} of {draws} draws lie within {tolerance:g} of the target, the nearest at "
-            f"{distances[best]:.3g}: take more draws or other ranges, or say that the society cannot give this target"
+            f"{len(near)} of {draws} draws lie within {tolerance:g} of the target, {FEWEST} are needed; the nearest "
+            f"is {distances[best]:.3g} off, at {nearest}. Take more draws, other ranges or a larger tolerance, or say "
+            "that the society cannot give this target."
         )
     span = (near.max(axis=0) - near.min(axis=0)) / (ends[:, 1] - ends[:, 0])
     ranks = library("scipy.stats").rankdata(near, axis=0)
