@@ -15,6 +15,7 @@ settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # no test begins a Ray by a call of Ray's
 os.environ.setdefault("POPULACE_PROGRESS_S", "0")  # tests that watch a run's lines wait for a tick
 
 if "POPULACE_STATE" not in os.environ:  # what tests make is not the user's; workers and commands inherit it

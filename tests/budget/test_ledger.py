@@ -59,9 +59,9 @@ def spend_together(path: Path, processes: int = 4, rounds: int = 25) -> Amount:
     crew = [context.Process(target=spender, args=(path, seed, rounds, results)) for seed in range(processes)]
     for one in crew:
         one.start()
-    parts = [results.get(timeout=120) for _ in crew]
+    parts = [results.get(timeout=240) for _ in crew]
     for one in crew:
-        one.join(timeout=60)
+        one.join(timeout=240)
     return Amount(sum(tokens for tokens, _ in parts), sum(money for _, money in parts))
 
 
@@ -97,7 +97,7 @@ def test_control_without_the_lock_the_ceiling_is_passed(tmp_path, monkeypatch):
             if sql == "BEGIN IMMEDIATE" or sql in ("COMMIT", "ROLLBACK"):
                 return super().execute("SELECT 1")
             if sql.startswith("INSERT"):
-                both_have_read.wait(timeout=60)
+                both_have_read.wait(timeout=240)
             return super().execute(sql, *args)
 
     monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, factory=Unlocked, **options))
@@ -331,10 +331,10 @@ def test_runs_side_by_side_and_one_that_is_killed(tmp_path):
                 time.sleep(0.05)
             if nth == 0:
                 crew[0].send_signal(signal.SIGKILL)
-                crew[0].wait(timeout=60)
+                crew[0].wait(timeout=240)
                 time.sleep(0.3)
                 billed_by_killed = server.billed.tokens_in + server.billed.tokens_out
-        errors = [one.communicate(timeout=120)[1] for one in crew]
+        errors = [one.communicate(timeout=240)[1] for one in crew]
         billed = server.billed.tokens_in + server.billed.tokens_out
     assert {one.returncode for one in crew[1:]} <= {0, BudgetSpent.exit_code}, errors
     entries = Ledger(ledger).entries("e")

@@ -56,7 +56,7 @@ class Run:
 
     def told(self) -> dict:
         """What it says at its end."""
-        out, _ = self.process.communicate("", timeout=120)
+        out, _ = self.process.communicate("", timeout=240)
         assert self.process.returncode == 0
         return json.loads(out)
 

@@ -70,7 +70,7 @@ def test_a_signal_stops_cleanly_with_what_is_there_saved(tmp_path, number):
             if json.loads(line)["event"] == "tick":
                 break
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=240)
     assert process.returncode == 130, err
     manifest = read_manifest(tmp_path / "a")
     assert manifest["status"] == "interrupted"
@@ -124,7 +124,7 @@ def test_no_ray_is_imported_for_a_local_run(tmp_path):
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True,
-        text=True, timeout=120, check=False,
+        text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "a" / "manifest.json").exists()

@@ -24,7 +24,7 @@ def test_a_reader_that_goes_away_ends_nothing(tmp_path: Path, gone: str) -> None
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, gone: write}
     with Begun(*RUN, cwd=tmp_path, **quiet) as process:
         os.close(write)
-        assert process.wait(60) == 0
+        assert process.wait(240) == 0
     assert read_manifest(tmp_path / "a")["status"] == "complete"
 
 
@@ -58,7 +58,7 @@ def test_a_run_marked_invalid_has_an_exit_code_of_its_own(tmp_path: Path) -> Non
     run = ["run", "wrong.py", "--model", "scripted", "--ticks", "2", "--out", "a", "--set", "limits.failed_turns=1"]
     quiet = subprocess.DEVNULL
     with Begun(*run, cwd=tmp_path, stdout=quiet, stderr=quiet) as process:
-        code = process.wait(60)
+        code = process.wait(240)
     manifest = read_manifest(tmp_path / "a")
     assert manifest["status"] == "complete"
     assert manifest["valid"] is False

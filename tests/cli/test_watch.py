@@ -71,7 +71,7 @@ def test_a_run_is_seen_to_come_further_until_it_ends(begun):
     watching = Begun("watch", "run", "--every-s", "0.2", cwd=folder, stderr=subprocess.DEVNULL)
     first = watching.stdout.readline()
     (folder / "go").touch()
-    rest, _ = watching.communicate(timeout=120)
+    rest, _ = watching.communicate(timeout=240)
     assert watching.returncode == 0
     lines = [json.loads(line) for line in (first, *rest.splitlines())]
     assert lines[0]["status"] == "at work"
@@ -80,7 +80,7 @@ def test_a_run_is_seen_to_come_further_until_it_ends(begun):
     assert ticks == sorted(ticks)
     assert len(ticks) > 1
     assert lines[-1] == {"status": "complete", "tick": 12, "ticks": 12, "outcomes": {"mean": 12.0, "of [red]": 0.5}}
-    assert run.wait(timeout=60) == 0
+    assert run.wait(timeout=240) == 0
     assert all(line["outcomes"]["mean"] == line["tick"] for line in lines)
 
 
@@ -90,7 +90,7 @@ def test_a_run_that_is_interrupted_is_not_complete(begun):
     watching = Begun("watch", "run", "--every-s", "0.2", cwd=folder, stderr=subprocess.DEVNULL)
     assert json.loads(watching.stdout.readline())["status"] == "at work"
     run.send_signal(signal.SIGINT)
-    out, _ = watching.communicate(timeout=120)
+    out, _ = watching.communicate(timeout=240)
     assert watching.returncode == 1
     assert json.loads(out.splitlines()[-1])["status"] == "interrupted"
 
@@ -101,16 +101,16 @@ def test_to_end_the_watching_leaves_the_run_alone(begun):
     watching = Begun("watch", "run", "--every-s", "0.2", cwd=folder)
     watching.stdout.readline()
     watching.send_signal(signal.SIGINT)
-    _, said = watching.communicate(timeout=60)
+    _, said = watching.communicate(timeout=240)
     assert (watching.returncode, said) == (130, "populace: run is watched no more; it is left as it is\n")
     (folder / "go").touch()
-    assert run.wait(timeout=120) == 0
+    assert run.wait(timeout=240) == 0
     assert read_manifest(Path(folder, "run"))["status"] == "complete"
 
 
 def test_on_a_terminal_outcomes_are_drawn(begun):
     run, folder = begun
-    assert run.wait(timeout=120) == 0
+    assert run.wait(timeout=240) == 0
     master, slave = pty.openpty()
     command = [sys.executable, "-m", "populace.cli", "watch", "run", "--plain"]
     env = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}

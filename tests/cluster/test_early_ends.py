@@ -18,7 +18,7 @@ from populace.runs.courses import resume_course
 from populace.store.checkpoint.generations import latest
 from populace.store.manifest import read_manifest
 
-GONE_S = 20.0
+GONE_S = 60.0
 ANSWERED, IN_FLIGHT = 115, 8
 """Calls before the provider hangs, amid a tick; and how many may be open at once."""
 

@@ -59,7 +59,7 @@ class Waiting(local._Door):
     async def look(self, looks):
         self.asked += 1
         if self.asked == 1:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 await self.more.wait()
         self.more.set()
         return await super().look(looks)

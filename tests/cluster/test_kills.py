@@ -1,8 +1,8 @@
 """Invariant 2 with real processes: kill -9 on shards, world, quota and driver, at calls drawn by seed.
 
-Whatever dies, the run comes to the trace and the tables of an undisturbed one; what is paid for twice was in flight
-when a process died; and it goes on within seconds. `pytest -m chaos tests/test_kills.py -s` kills by fifty seeds and
-prints a table.
+Whatever dies, the run comes to the trace and the tables of an undisturbed one, and what is paid for twice was in flight
+when a process died. `pytest -m chaos tests/cluster/test_kills.py -s` kills by fifty seeds, prints a table, and wants
+runs to go on within seconds, which is for a machine with nothing else to do.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from populace.store.journal.recording import Recording
 from populace.store.manifest import read_manifest
 
 BACK_S = 30.0
-"""Under 10 s on a quiet machine; other tests may run beside this one."""
+"""Under 10 s on a quiet machine."""
 QUOTA = {"endpoint__requests_per_minute": 60_000.0}
 
 
@@ -94,9 +94,8 @@ def hosts_of(driver: int) -> list[int]:
     ids=["a shard, twice in one tick", "the world, then a shard", "the quota"],
 )
 def test_invariant_2_a_run_whose_processes_are_killed_comes_to_the_same_end(tmp_path, ray_cluster, undisturbed, kills):
-    provider, back_s = actors_killed(tmp_path / "run", ray_cluster, kills)
+    provider, _ = actors_killed(tmp_path / "run", ray_cluster, kills)
     judge(tmp_path / "run", provider, undisturbed)
-    assert back_s <= BACK_S
     manifest = read_manifest(tmp_path / "run")
     assert manifest["attempt"] == len(manifest["lost"]) == len(kills)
     if kills[0][1] == "shard 0":
@@ -106,9 +105,8 @@ def test_invariant_2_a_run_whose_processes_are_killed_comes_to_the_same_end(tmp_
 
 
 def test_a_driver_that_is_killed_twice_is_resumed(tmp_path, undisturbed):
-    provider, back_s = driver_killed(tmp_path / "run", [(100, "the driver"), (180, "the driver")], tmp_path)
+    provider, _ = driver_killed(tmp_path / "run", [(100, "the driver"), (180, "the driver")], tmp_path)
     judge(tmp_path / "run", provider, undisturbed)
-    assert back_s <= BACK_S
     assert read_manifest(tmp_path / "run")["attempt"] == 2
 
 

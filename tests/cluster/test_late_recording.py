@@ -25,7 +25,7 @@ from populace.kernel.tick import FIRST_ASKS
 from populace.models.http import Http, Reply
 from populace.runs.courses import resume_course
 from populace.store.manifest import read_manifest
-from populace.store.tables.tables import read_table
+from populace.store.tables.tables import Tables, read_table
 
 ASKING = """
 from populace import Agent, Population, Society
@@ -67,7 +67,7 @@ def test_the_next_tick_is_open_while_a_tick_is_recorded_but_at_a_checkpoint(tmp_
         if tick + 1 in (4, 6):  # a checkpoint, the run's end
             early.append(transport.opened[tick + 1].is_set())
         else:
-            assert transport.opened[tick + 1].wait(60), f"tick {tick + 1} waits for the tables"
+            assert transport.opened[tick + 1].wait(240), f"tick {tick + 1} waits for the tables"
         return record(tables, tick, *more)
 
     monkeypatch.setattr(loop, "record_tick", waiting)
@@ -209,12 +209,22 @@ def as_a_task(self):
 def test_rows_on_their_way_are_written_though_everything_is_cancelled(tmp_path, monkeypatch, control):
     transport, out = Cancelling(), tmp_path / "run"
 
+    closed = threading.Event()
+
+    def closing(*what, close=Tables.close, **how):
+        try:
+            return close(*what, **how)
+        finally:
+            closed.set()
+
     def slow(tables, tick, *more):
         if tick == 3:
             transport.at_work.set()
-            assert transport.cancelled.wait(60)
-            time.sleep(1.0)  # longer than what is cancelled takes to end
+            assert transport.cancelled.wait(240)
+            assert closed.wait(240 if control else 1.0) is control, "tables are closed once their rows are there"
         return record(tables, tick, *more)
+
+    monkeypatch.setattr(Tables, "close", closing)
 
     monkeypatch.setattr(loop, "record_tick", slow)
     if control:

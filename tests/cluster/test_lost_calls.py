@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from support.endings import (
     Server,
     agree,
     options_of,
+    quiet,
     stopped_at,
     undisturbed,  # noqa: F401 - a fixture
 )
@@ -35,8 +35,6 @@ from populace.kernel.barrier import ShardDone
 from populace.kernel.bus import Envelope
 from populace.kernel.events import RunDone, TickDone
 from populace.runs.courses import resume_course
-
-QUIET_S = 0.7
 
 
 class Waiting(Server):
@@ -57,10 +55,6 @@ class Waiting(Server):
             return None
         self.held += 1
         return HANG
-
-    def is_quiet(self, held: int) -> bool:
-        """Whether the ask was made so often and nothing else is under way."""
-        return self.held == held and time.monotonic() - self.seen[-1].arrived_s > QUIET_S
 
 
 class Losing(LocalTransport):
@@ -118,8 +112,9 @@ async def lost(coordinator: Coordinator, transport: Losing, server: Waiting) -> 
     """Run; the shard whose ask hangs is lost as often as the server waits for, each time in the same tick."""
     running = asyncio.ensure_future(coordinator.run())
     for n in range(server.losses):
-        while not running.done() and not server.is_quiet(n + 1):
+        while not running.done() and server.held <= n:
             await asyncio.sleep(0.02)
+        await quiet(running, server)
         if not running.done():
             transport.kill()
     return await running

@@ -50,7 +50,7 @@ def lose_the_node(out: Path, how: signal.Signals, *forgetting: str) -> tuple[Pro
 
             provider.victims = node
             ended: dict[str, Any] = json.loads(running.stdout.read().splitlines()[-1])
-            running.wait(30)
+            running.wait(240)
         finally:
             for one in there:
                 with suppress(psutil.NoSuchProcess):

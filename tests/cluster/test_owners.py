@@ -16,7 +16,7 @@ from support.running import SOCIETIES
 
 from populace.cluster.liveness import Owner, end_with, own_process
 
-WAIT_S = 30.0
+WAIT_S = 120.0
 
 
 def sleeping() -> tuple[subprocess.Popen[bytes], Owner]:

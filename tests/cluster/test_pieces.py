@@ -148,7 +148,7 @@ class SlowDisk:
 
     def sync(self) -> None:
         self.begun.set()
-        assert self.released.wait(30)
+        assert self.released.wait(240)
 
 
 def taken(folder: Path, attempt: int) -> PieceWriter:
@@ -167,7 +167,7 @@ def test_a_host_whose_disk_was_slow_writes_nothing_of_the_attempt_that_has_begun
     write = kind.write
     with ThreadPoolExecutor(1) as pool:
         late = pool.submit(lambda: asyncio.run(write(actor, 1)) if kind is ShardActor else write(actor, 1))
-        assert host.begun.wait(30)
+        assert host.begun.wait(240)
         actor._writer = new
         host.released.set()
         assert unpack_piece(late.result()).author == Author(0, 0)

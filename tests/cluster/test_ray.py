@@ -157,7 +157,7 @@ other.communicate(b"")
 
 
 def test_a_ray_that_was_started_for_a_run_ends_with_it_and_no_other_child_of_the_process_does(tmp_path):
-    env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    env = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "RAY_ENABLE_AUTO_CONNECT")}
     done = subprocess.run(
         [sys.executable, "-c", STARTING],
         cwd=tmp_path,

@@ -120,7 +120,7 @@ def test_sigterm_to_a_resume_that_has_not_caught_up(tmp_path):
             if '"tick"' in line:
                 process.send_signal(signal.SIGTERM)
                 break
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=240)
     finally:
         process.kill()
         process.wait()

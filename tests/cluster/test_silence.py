@@ -113,7 +113,7 @@ def seconds_to_end(stage: str, out: Any, monkeypatch: pytest.MonkeyPatch) -> flo
         blocked.set()
         for thread in threading.enumerate():
             if thread.name == "populace aside":
-                thread.join(60)  # before it meets the real ones: `ray.kill` without a Ray starts one
+                thread.join(240)  # before it meets the real ones: `ray.kill` without a Ray starts one
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -18,7 +18,7 @@ from populace.core.errors import TransportError
 )
 def test_a_ray_that_says_nothing_is_named_with_the_next_step(monkeypatch, address, said):
     silent, no_job = threading.Event(), Any
-    monkeypatch.setattr(over_ray, "connect", lambda: silent.wait(30))
+    monkeypatch.setattr(over_ray, "connect", lambda: silent.wait(240))
     monkeypatch.setattr(over_ray, "_CONNECTING_S", 0.05)
     monkeypatch.setattr(over_ray.ray, "is_initialized", lambda: False)
     monkeypatch.setenv("RAY_ADDRESS", address)

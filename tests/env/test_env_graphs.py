@@ -101,7 +101,7 @@ import igraph
 print([name for name in ("igraph", "matplotlib") if name in sys.modules])
 print(ties() == first, igraph.GraphBase is sys.modules["igraph._igraph"].GraphBase, igraph.Graph.Ring(5).ecount())
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=True)
     assert done.stdout.splitlines() == ["[]", "['igraph', 'matplotlib']", "True True 5"]
 
 

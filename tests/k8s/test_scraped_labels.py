@@ -77,7 +77,7 @@ def scraped(tmp_path_factory):
     try:
         targets: list[dict[str, Any]] = []
         for _ in range(1200):
-            with suppress(OSError), urllib.request.urlopen(f"http://{at}/api/v1/targets", timeout=5) as answer:
+            with suppress(OSError), urllib.request.urlopen(f"http://{at}/api/v1/targets", timeout=60) as answer:
                 targets = json.load(answer)["data"]["activeTargets"]
             if len(targets) == len(ways) * len(PODS):
                 break

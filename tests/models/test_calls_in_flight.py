@@ -53,7 +53,7 @@ def session(plan: Ending) -> tuple[dict[int, Answer], Any, int, int]:
             got: dict[int, Answer] = {}
             asks = [ask(agent) for agent in range(60)]
             gateway.offer(asks, lambda batch: got.update({one.agent: one for one in batch}))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(240):
                 while gateway.failure is None:
                     await asyncio.sleep(0.01)
                 begun = len(server.seen)

@@ -67,7 +67,7 @@ class Scraper:
     def end(self, _status: str, _manifest: object) -> None: ...
 
     def tick(self, _report: object) -> None:
-        with urllib.request.urlopen(self.metrics.url, timeout=10) as page:
+        with urllib.request.urlopen(self.metrics.url, timeout=60) as page:
             self.pages.append(page.read().decode() + str(page.headers))
 
 

@@ -59,7 +59,7 @@ def run(settings: Settings, shards: int, asks: int, *, central: bool = True) -> 
             gateways.append(gateway)
         for shard, gateway in enumerate(gateways):
             gateway.offer([ask(agent) for agent in range(shard, asks, shards)], deliver)
-        await asyncio.wait_for(done.wait(), 60)
+        await asyncio.wait_for(done.wait(), 240)
         for gateway in gateways:
             await gateway.close()
         return got, [gateway.failure for gateway in gateways], account
@@ -180,7 +180,7 @@ def in_two_bursts(settings: Settings, fails: dict[int, Exception]) -> tuple[list
         got: list[Answer] = []
         for burst in range(2):
             gateway.offer([ask(agent) for agent in range(10 * burst, 10 * burst + 10)], got.extend)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(240):
                 while len(got) < 10 * burst + 10:
                     await asyncio.sleep(0.01)
             await asyncio.sleep(0.6)

@@ -42,7 +42,7 @@ def run(settings: Settings, *batches: Sequence[Ask], seed: int = 7, cut_short: b
 
                 gateway.offer(batch, deliver)
                 if not cut_short:
-                    await asyncio.wait_for(done.wait(), 30)
+                    await asyncio.wait_for(done.wait(), 240)
         finally:
             await gateway.close()
         assert len(got) == len({(answer.agent, answer.tick, answer.nth) for answer in got})
@@ -126,7 +126,7 @@ def test_two_processes_that_ask_at_once_get_the_answer_that_stands(tmp_path: Pat
             for at, gateway in enumerate(gateways):
                 await gateway.open()
                 gateway.offer(asks[2 * at : 2 * at + 2], deliver_to(at))
-            await asyncio.wait_for(done.wait(), 30)
+            await asyncio.wait_for(done.wait(), 240)
             for gateway in gateways:
                 await gateway.close()
             return got

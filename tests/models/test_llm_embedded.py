@@ -51,7 +51,7 @@ async def answers_of(gateway: Any, asks: list[Ask]) -> list[Answer]:
             done.set()
 
     gateway.offer(asks, deliver)
-    await asyncio.wait_for(done.wait(), 120)
+    await asyncio.wait_for(done.wait(), 240)
     return sorted(got, key=lambda answer: answer.agent)
 
 
@@ -139,7 +139,7 @@ asyncio.run(main())
         listening = [c.laddr.ip for c in child.net_connections() if c.status == psutil.CONN_LISTEN]
         assert listening == ["127.0.0.1"]
         parent.kill()
-    gone, alive = psutil.wait_procs([child], timeout=10)
+    gone, alive = psutil.wait_procs([child], timeout=60)
     assert (len(gone), alive) == (1, [])
 
 

@@ -33,7 +33,7 @@ def read(text: str) -> Samples:
 
 
 def page_of(metrics: Metrics) -> Samples:
-    with urllib.request.urlopen(metrics.url, timeout=10) as answer:
+    with urllib.request.urlopen(metrics.url, timeout=60) as answer:
         return read(answer.read().decode())
 
 
@@ -54,7 +54,7 @@ class Watcher:
         for path in self.targets.iterdir():
             (one,) = json.loads(path.read_text())
             self.found.append(one["labels"])
-            with urllib.request.urlopen(f"http://{one['targets'][0]}/metrics", timeout=10) as page:
+            with urllib.request.urlopen(f"http://{one['targets'][0]}/metrics", timeout=60) as page:
                 self.pages.append(read(page.read().decode()))
 
 
@@ -91,7 +91,7 @@ def test_a_short_run_leaves_its_last_values(tmp_path):
     assert not list((tmp_path / "run").glob(".*part"))
     if shutil.which("promtool"):
         found = subprocess.run(
-            ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=30, check=False
+            ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=240, check=False
         )
         assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 

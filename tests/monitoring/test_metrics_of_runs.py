@@ -24,7 +24,7 @@ class Scraper:
     def end(self, _status, _manifest) -> None: ...
 
     def tick(self, _report) -> None:
-        with urllib.request.urlopen(self.metrics.url, timeout=10) as page:
+        with urllib.request.urlopen(self.metrics.url, timeout=60) as page:
             lines = [line for line in page.read().decode().splitlines() if not line.startswith("#")]
         self.pages.append({name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)})
 
@@ -51,4 +51,4 @@ def test_a_scrape_during_a_run_adds_up_to_the_manifest(tmp_path):
         )
     assert not any("agent=" in name for name in last)
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(metrics.url, timeout=2)
+        urllib.request.urlopen(metrics.url, timeout=60)

@@ -35,7 +35,7 @@ needs_prometheus = pytest.mark.skipif(
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=240, check=False)
 
 
 @needs_promtool
@@ -131,7 +131,7 @@ class Prometheus:
         )  # fmt: skip
 
     def get(self, path: str, **query: str) -> Any:
-        with urllib.request.urlopen(f"http://{self.at}{path}?{urllib.parse.urlencode(query)}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{self.at}{path}?{urllib.parse.urlencode(query)}", timeout=60) as answer:
             return json.load(answer)["data"]
 
     def values(self, expression: str) -> list[float]:
@@ -140,7 +140,7 @@ class Prometheus:
     def wait_until_ready(self) -> None:
         for _ in range(300):
             try:
-                with urllib.request.urlopen(f"http://{self.at}/-/ready", timeout=5):
+                with urllib.request.urlopen(f"http://{self.at}/-/ready", timeout=60):
                     return
             except (OSError, urllib.error.URLError):
                 time.sleep(0.1)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.browsing import Late
+from support.browsing import PATIENCE_MS, Late
 from support.command import Begun, populace
 from support.paging import controlling, paged, until
 from support.streets import SOCIETY as STREET
@@ -65,7 +65,7 @@ def begun(tmp_path):
 
 def opened(browser, url: str, troubles: list[str]):
     tab = browser.new_page()
-    tab.set_default_timeout(60_000)
+    tab.set_default_timeout(PATIENCE_MS)
     tab.on("console", lambda said: troubles.append(said.text) if said.type == "error" else None)
     tab.on("pageerror", lambda error: troubles.append(str(error)))
     tab.goto(url)
@@ -216,6 +216,7 @@ def test_a_city_is_a_map_that_moves_with_a_table_under_it(tmp_path, browser):
     assert done.returncode == 0, done.stderr
     with paged(tmp_path / "run") as asked:
         page, errors = browser.new_page(viewport={"width": 900, "height": 700}), []
+        page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.emulate_media(reduced_motion="reduce")
         late = Late(page, "/api/field?", "city.kind")
@@ -274,6 +275,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(begun, browser):
     assert run.wait(60) == 0
     with paged(Path(folder), controlling) as page:
         tab = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme="dark")
+        tab.set_default_timeout(PATIENCE_MS)
         last = {
             "overview": ".uplot",
             "map": ".legend",

@@ -17,6 +17,7 @@ from support.paging import controlling, paged, token_of, until
 
 import populace
 from populace.monitoring.progress_file import PROGRESS
+from populace.page import control
 from populace.page.control import ACTIONS, Action, Control, Interview
 from populace.page.shelf import Shelf
 from populace.store.control import CONTROL, CONTROLLED
@@ -105,7 +106,7 @@ def test_a_run_is_paused_interviewed_forked_gone_on_with_and_is_what_it_would_ha
         assert page.get("runs")["alone"] is False
         fork = folder.parent / "run-fork-1"
         assert page.act("wish", token, wish="go")[0] == 200
-        assert run.wait(120) == 0
+        assert run.wait(240) == 0
         done = page.get("overview")
         assert [(one["wish"], one["tick"]) for one in done["controlled"]] == [("pause", 3), ("go", 3)]
     until(lambda: is_complete(fork))  # the page has ended, and the fork goes on
@@ -141,7 +142,7 @@ def test_a_run_is_ended_at_its_edge_and_can_be_gone_on_with(begun):
     with paged(folder.parent, controlling) as page:
         assert page.act("wish", token_of(page), run="run", wish="stop")[0] == 200
         (folder.parent / "go").touch()
-        assert run.wait(120) == 130
+        assert run.wait(240) == 130
         seen = page.get("overview", run="run")
         assert (seen["status"], seen["tick"]) == ("interrupted", 3)
         status, said = page.act("wish", token_of(page), run="run", wish="go")
@@ -219,7 +220,8 @@ def test_who_has_no_token_or_comes_from_elsewhere_is_refused(done):
         ("interview", {"run": "talk", "agent": 0, "question": "x" * 5000}, 400),
     ],
 )  # fmt: skip
-def test_what_is_not_understood_or_leaves_the_place_is_refused(done, action, given, status):
+def test_what_is_not_understood_or_leaves_the_place_is_refused(done, monkeypatch, action, given, status):
+    monkeypatch.setattr(control, "_BEGINS_S", 240.0)
     with paged(done, controlling) as page:
         found, said = page.act(action, token_of(page), **given)
         assert found == status, said
@@ -241,7 +243,7 @@ def test_a_run_is_paused_though_long_interviews_are_held(done, monkeypatch):
 
     def long(control, asked):
         began.release()
-        assert held.wait(60)
+        assert held.wait(240)
         return {"answer": "at last"}
 
     monkeypatch.setitem(ACTIONS, "interview", Action(Interview, long))
@@ -255,14 +257,14 @@ def test_a_run_is_paused_though_long_interviews_are_held(done, monkeypatch):
         for one in asking:
             one.start()
         for _ in range(4):
-            assert began.acquire(timeout=60)
+            assert began.acquire(timeout=240)
         assert page.act("wish", token_of(page), run="talk", wish="stop")[0] == 409, (
             "it is heard, of a run that has ended"
         )
         assert not began.acquire(blocking=False), "control: the others wait"
         held.set()
         for one in asking:
-            one.join(60)
+            one.join(240)
         assert answers == [(200, {"answer": "at last"})] * 6
 
 
@@ -279,7 +281,7 @@ def test_the_command_prints_the_token_once_and_only_with_control(done, tmp_path)
         url = first.strip().partition(": ")[2].partition("#")[0]
         assert json.load(urlopen(f"{url}api/runs"))["control"] is bool(options)
         watching.send_signal(signal.SIGINT)
-        rest, said = watching.communicate(timeout=60)
+        rest, said = watching.communicate(timeout=240)
         assert watching.returncode == 130
         return first, rest + said, 0
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.browsing import Late
+from support.browsing import PATIENCE_MS, Late
 from support.paging import controlling, paged
 
 import populace
@@ -42,6 +42,7 @@ def place(tmp_path_factory) -> Path:
 
 def opened(browser, troubles: list[str]):
     tab = browser.new_page()
+    tab.set_default_timeout(PATIENCE_MS)
     tab.on("pageerror", lambda error: troubles.append(str(error)))
     tab.add_init_script(f"({STREAMS})()")
     return tab

@@ -62,8 +62,8 @@ def test_ticks_are_told_as_they_end_and_the_stream_ends_with_the_run(begun):
         listening.start()
         until(lambda: page.page.listeners == 1)
         (folder.parent / "go").touch()
-        listening.join(120)
-        assert run.wait(timeout=120) == 0
+        listening.join(240)
+        assert run.wait(timeout=240) == 0
         kinds = [kind for kind, _ in told]
         assert kinds == ["seen"] * (len(kinds) - 1) + ["end"]
         seen = [one for _, one in told]
@@ -85,7 +85,7 @@ def test_a_killed_run_is_shown_as_it_was_and_one_that_goes_on_as_it_goes(begun):
         assert page.get("overview")["status"] == "at work"
         os.kill(run.pid, signal.SIGKILL)
         run.wait()
-        listening.join(60)
+        listening.join(240)
         assert seen[-1][0] == "end"
         killed = page.get("overview")
         assert killed["status"] == seen[-1][1]["status"] == "killed"
@@ -114,12 +114,12 @@ def test_the_command_serves_it_and_leaves_the_run_alone(begun):
     assert b"populace" in urlopen(url).read()
     assert json.load(urlopen(f"{url}api/overview"))["status"] == "at work"
     watching.send_signal(signal.SIGINT)
-    _, said = watching.communicate(timeout=60)
+    _, said = watching.communicate(timeout=240)
     assert watching.returncode == 130
     assert "Traceback" not in said
     assert run.poll() is None
     (folder.parent / "go").touch()
-    assert run.wait(timeout=120) == 0
+    assert run.wait(timeout=240) == 0
 
 
 def test_control_a_run_that_tells_nothing_of_itself_moves_at_checkpoints_only(begun):

@@ -190,7 +190,7 @@ class KillingDrivers:
     def __call__(self, what: str) -> None:
         if what == self.moment and self.process is not None:
             self.moment = ""
-            os.kill(self.process.pid, signal.SIGKILL)
+            self.process.kill()
 
 
 def on_ray_until_lost(
@@ -204,7 +204,7 @@ def on_ray_until_lost(
         killing.moment = moment
         with on_ray_alone.begin(*args, cwd=tmp_path) as process:
             killing.process = process
-            assert process.wait(timeout=200) == -signal.SIGKILL, (moment, on_ray_alone.said(tmp_path))
+            assert process.wait(timeout=400) == -signal.SIGKILL, (moment, on_ray_alone.said(tmp_path))
         on_ray_alone.end_those_with(cache)
         here = {path.suffix for path in Path(cache).rglob("*")}
         if args[0] == "run":  # a resume brings all there is in the store
@@ -222,13 +222,13 @@ def on_ray_until_lost(
 def finished_on_ray(tmp_path: Path, remote: str, args: list[str]) -> dict[str, Any]:
     """The manifest of a run that goes on to its end."""
     with on_ray_alone.begin(*args, cwd=tmp_path) as process:
-        assert process.wait(timeout=240) == 0, on_ray_alone.said(tmp_path)
+        assert process.wait(timeout=400) == 0, on_ray_alone.said(tmp_path)
     Mirror(remote, tmp_path / "copy").pull()
     return read_manifest(tmp_path / "copy")
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "moments",
     [["created", "polled"], pytest.param(["uploaded", "fetching"], marks=pytest.mark.chaos)],
@@ -250,7 +250,7 @@ def test_on_ray_with_the_folder_in_a_store_every_ask_is_paid_for_once_whatever_i
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_control_on_ray_without_what_was_uploaded_of_batches_they_are_paid_for_twice(
     remote: str, tmp_path: Path
 ) -> None:

@@ -288,18 +288,18 @@ def test_who_asks_at_once_is_waited_for(finished):
     def keep() -> None:
         with held(probes_of(finished)):
             came.set()
-            over.wait(30)
+            over.wait(240)
 
     keeper = threading.Thread(target=keep)
     keeper.start()
-    came.wait(30)
+    came.wait(240)
     waited = []
     real = asyncio.sleep
 
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
         over.set()
-        keeper.join(30)
+        keeper.join(240)
         await real(0)
 
     with pytest.MonkeyPatch.context() as patch:

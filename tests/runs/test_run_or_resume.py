@@ -83,7 +83,7 @@ def test_of_two_that_overlap_one_works_and_the_other_is_refused(tmp_path, undist
     with Provider(stretch=4.0) as provider:
         command = job(SOCIETIES, tmp_path / "run", provider)
         first = Command(*command, cwd=tmp_path)
-        until_s = time.monotonic() + 60
+        until_s = time.monotonic() + 240
         while not (tmp_path / "run" / "run.json").exists() and time.monotonic() < until_s:
             time.sleep(0.02)
         with pytest.raises(

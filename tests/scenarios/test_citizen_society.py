@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
 from support.attempts import TABLES
 from support.chaos import Command
+from support.killing import armed_scenario, set_trap
 from support.running import run_local
 
 import populace
@@ -43,13 +43,11 @@ def test_killed_in_a_week_and_resumed_it_is_the_same_run(tmp_path):
     """SIGKILL behind its first checkpoint, with nearly all of the run yet to come."""
     size = {"agents": 40, "ticks": 96, "seed": 5}
     options = [f"--{name}={value}" for name, value in size.items()]
-    command = Command("run", "citizen", "--model", "rules", *options, "--set", "checkpoint.every_ticks=4", "--out", "a",
-                      cwd=tmp_path)  # fmt: skip
-    deadline_s = time.monotonic() + 120
-    while not list((tmp_path / "a").glob("checkpoints/*.checkpoint")) and time.monotonic() < deadline_s:
-        time.sleep(0.01)
-    command.process.kill()
-    assert command.wait() == -9
+    scenario = armed_scenario(tmp_path / "armed", "populace.scenarios.citizen")
+    set_trap(tmp_path / "armed", "saved")
+    command = Command("run", str(scenario), "--model", "rules", *options, "--set", "checkpoint.every_ticks=4",
+                      "--out", "a", cwd=tmp_path)  # fmt: skip
+    assert command.wait() == -9, command.errors
     assert not (tmp_path / "a" / "manifest.json").exists(), "it was at work"
     resumed = populace.resume(tmp_path / "a", shards=3, quiet=True).manifest
     whole = populace.run("citizen", model="rules", out=tmp_path / "whole", quiet=True, **size).manifest

@@ -59,7 +59,7 @@ class Page:
     def end(self, _status, _manifest) -> None:
         import urllib.request
 
-        with urllib.request.urlopen(self.metrics.url, timeout=10) as page:
+        with urllib.request.urlopen(self.metrics.url, timeout=60) as page:
             self.text = page.read().decode()
 
 

@@ -55,7 +55,7 @@ def test_without_s3fs_the_extra_is_named(missing: str) -> None:
         "try: Mirror('s3://bucket/run')\n"
         "except SettingsError as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=True)
     assert "pip install 'populace[s3]'" in done.stdout
 
 

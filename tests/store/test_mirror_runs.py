@@ -304,7 +304,7 @@ def test_shards_upload_their_own_journals(
             if event["event"] == "tick" and event["tick"] >= 5:
                 process.send_signal(signal.SIGINT)
                 break
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=240)
     assert process.returncode == 130, said
     model.holds = None
     shards = tmp_path / "cache-of-shards"
@@ -354,7 +354,7 @@ def test_the_page_pauses_and_ends_a_run_whose_folder_is_in_the_store(
                 assert "control.json" not in Mirror(remote).store.list()
                 assert page.act("wish", token, wish="stop")[0] == 200
                 run.stderr.read()
-                assert run.wait(120) == 130
+                assert run.wait(240) == 130
         finally:
             run.kill()
     fetched = Mirror(remote, tmp_path / "fetched")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+PATIENCE_MS = 240_000
+"""How long tests of a tab wait for what comes in any case."""
 _TRIES = 500
 _DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 

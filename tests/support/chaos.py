@@ -194,7 +194,7 @@ def run_elsewhere(out: Path, scenario: str, **options: Any) -> int | None:
     server.set_forkserver_preload(["populace.cluster.coordinator", "populace.cluster.local", "populace.env"])
     process = server.Process(target=run_here, args=(out, scenario), kwargs=options)
     process.start()
-    process.join(60)
+    process.join(240)
     assert process.exitcode is not None
     return process.exitcode
 
@@ -265,7 +265,7 @@ class Command:
         try:
             self.out = self.process.stdout.read()
             code = self.process.wait(timeout_s)
-            self._reader.join(10)
+            self._reader.join(240)
         finally:
             self.process.kill()
             self.process.wait()

@@ -45,7 +45,7 @@ async def answers_of(gateway: Any, asks: list[Ask]) -> dict[int, Answer]:
             done.set()
 
     gateway.offer(asks, deliver)
-    await asyncio.wait_for(done.wait(), 30)
+    await asyncio.wait_for(done.wait(), 240)
     return got
 
 

@@ -79,7 +79,7 @@ class Begun:
             if handle != asked:
                 os.close(handle)
         self._told.sendall(json.dumps(ask).encode() + b"\n")
-        self.pid = int(self._line(60))
+        self.pid = int(self._line(240))
 
     def _line(self, timeout_s: float | None) -> str:
         self._told.settimeout(timeout_s)

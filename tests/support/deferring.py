@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -44,5 +42,5 @@ class Killing:
     def __call__(self, what: str) -> None:
         if what == self.moment and self.victim is not None:
             self.moment = ""
-            os.kill(self.victim.process.pid, signal.SIGKILL)
-            self.victim.process.wait(30)
+            self.victim.process.kill()
+            self.victim.process.wait(240)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -68,11 +67,19 @@ async def stopped_at(coordinator: Coordinator, server: Misbehaving, call: int) -
     await running
 
 
-async def stopped_when_quiet(coordinator: Coordinator, server: Misbehaving, quiet_s: float = 0.7) -> None:
-    """Run, and stop once no call was made for so long."""
-    running = asyncio.ensure_future(coordinator.run())
-    while not running.done() and not (server.seen and time.monotonic() - server.seen[-1].arrived_s > quiet_s):
+async def quiet(running: asyncio.Future[Any], server: Misbehaving) -> None:
+    """Wait until a run is over or makes no call any more: none at many looks in a row, as its loop goes round."""
+    seen = looks = 0
+    while looks < 35 and not running.done():
         await asyncio.sleep(0.02)
+        looks = looks + 1 if 0 < seen == len(server.seen) else 0
+        seen = len(server.seen)
+
+
+async def stopped_when_quiet(coordinator: Coordinator, server: Misbehaving) -> None:
+    """Run, and stop once no call is made any more."""
+    running = asyncio.ensure_future(coordinator.run())
+    await quiet(running, server)
     coordinator.stop()
     await running
 

@@ -68,7 +68,7 @@ class Hosts:
         for name in self._made:
             self._end(name)
         for running in self._running:
-            running.wait(30)
+            running.wait(240)
             if running.stdout is not None:
                 running.stdout.close()
         for name in self._made:

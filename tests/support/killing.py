@@ -35,7 +35,7 @@ _SCENARIO = """
 import sys
 sys.path.insert(0, {tests!r})
 from support import killing
-from support.{module} import society
+from {module} import society
 killing.arm({folder!r})
 """
 
@@ -44,7 +44,8 @@ _armed: set[str] = set()
 
 
 def armed_scenario(folder: Path, module: str = "societies") -> Path:
-    """A copy of the tests' society, or of another of theirs, whose processes look for traps in `folder`."""
+    """A society of the tests', or of the module that is named in full, whose processes look for traps in `folder`."""
+    module = module if "." in module else f"support.{module}"
     folder.mkdir(exist_ok=True)
     path = folder / "armed.py"
     path.write_text(_SCENARIO.format(tests=str(Path(__file__).parents[1]), folder=str(folder), module=module))
@@ -106,7 +107,7 @@ def arm(folder: str) -> None:
 
 def _half_over(folder: Path) -> None:
     """Wait, in the thread that saves, for answers that the tick which follows puts on record."""
-    was, until_s = _passed["answers on record"], time.monotonic() + 30.0
+    was, until_s = _passed["answers on record"], time.monotonic() + 120.0
     while _passed["answers on record"] < was + 4:
         if time.monotonic() > until_s:
             return

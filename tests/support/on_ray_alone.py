@@ -35,7 +35,7 @@ def cache_of_shards(cache: str) -> str:
 
 def end_those_with(cache: str) -> None:
     """The machine is lost: have all processes end that have this cache, the driver's, or that of its shards."""
-    wanted, deadline = f"POPULACE_CACHE={cache}".encode(), time.monotonic() + 30.0
+    wanted, deadline = f"POPULACE_CACHE={cache}".encode(), time.monotonic() + 120.0
     while found := [pid for pid, values in _environments() if any(one.startswith(wanted) for one in values)]:
         for pid in found:
             try:

@@ -120,12 +120,12 @@ def paged(place: Path, make: Callable[[Path], Page] | None = None) -> Iterator[A
 
     thread = threading.Thread(target=run, name="page")
     thread.start()
-    assert ready.wait(60)
+    assert ready.wait(240)
     if failed:
         raise failed[0]
     try:
         yield Asked(page)
     finally:
         loops[0].call_soon_threadsafe(stop.set)
-        thread.join(60)
+        thread.join(240)
         assert not thread.is_alive()

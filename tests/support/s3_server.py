@@ -33,10 +33,10 @@ class S3Server:
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
         with log.open("wb") as sink:
             self._process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT)
-        until = time.monotonic() + 60
+        until = time.monotonic() + 240
         while True:
             try:
-                with urllib.request.urlopen(f"{self.url}/moto-api/", timeout=5):
+                with urllib.request.urlopen(f"{self.url}/moto-api/", timeout=60):
                     return
             except OSError:
                 if self._process.poll() is not None or time.monotonic() > until:
@@ -45,14 +45,14 @@ class S3Server:
 
     def make_bucket(self, name: str) -> None:
         request = urllib.request.Request(f"{self.url}/{name}", data=b"", method="PUT")
-        urllib.request.urlopen(request, timeout=10).close()
+        urllib.request.urlopen(request, timeout=60).close()
 
     def demand_rights(self, *, after: int) -> None:
         """From so many requests on, refuse those without a user's key."""
         request = urllib.request.Request(
             f"{self.url}/moto-api/reset-auth", str(after).encode(), {"Content-Type": "text/plain"}, method="POST"
         )
-        urllib.request.urlopen(request, timeout=10).close()
+        urllib.request.urlopen(request, timeout=60).close()
 
     def requests(self) -> list[tuple[str, str]]:
         """Method and path of each request so far."""
@@ -64,7 +64,7 @@ class S3Server:
 
     def close(self) -> None:
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(240)
 
 
 class Gate:
