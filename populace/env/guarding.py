@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from populace.core.errors import ScenarioError
@@ -23,6 +23,11 @@ def guard(where: object, call: Callable[..., Any], *args: Any, passing: type[Bas
             raise ScenarioError(f"{where}: {error}") from error
         said = f"{where}: {type(error).__name__}: {error}{_place(error)}{_no_room(call, error)}"
         raise ScenarioError(said) from error
+
+
+def is_nothing(given: Any) -> bool:
+    """Whether an author's code gave nothing: None, or what is plain and empty. No array is asked for its truth."""
+    return given is None or (isinstance(given, int | str | Sequence | Mapping) and not given)
 
 
 def _no_room(call: Callable[..., Any], error: BaseException) -> str:

@@ -17,7 +17,7 @@ from populace.core.union import union
 from populace.env.acts import Acting, in_columns
 from populace.env.applying import Applied, OfAction, batches, named, not_given
 from populace.env.fields import Fields
-from populace.env.guarding import guard
+from populace.env.guarding import guard, is_nothing
 from populace.env.part import (
     Action,
     Batch,
@@ -264,7 +264,9 @@ class World:
             if type(part).observe is Part.observe:
                 continue
             where = f"part '{part.name}', observe"
-            seen = guard(where, part.observe, self.tick, ids) or {}
+            seen = guard(where, part.observe, self.tick, ids)
+            if is_nothing(seen):
+                continue
             if not isinstance(seen, Mapping):
                 raise ScenarioError(
                     f"{where} ({defined_at(part.observe)}) gives a {type(seen).__name__}: it has to give a dictionary "
@@ -365,7 +367,7 @@ class World:
             where, handler = OfAction(kind, batch), getattr(self.parts[kind.partition(".")[0]], kind.partition(".")[2])
             try:
                 given = guard(where, handler, self.tick, batch)
-                sent = self.messages(where, handler, given) if given else []
+                sent = self.messages(where, handler, given) if given is not None else []
             except ScenarioError as error:
                 raise ScenarioError(f"{error}{not_given(kind, error.__cause__, batch)}") from error.__cause__
             if apart and sent:
@@ -432,7 +434,7 @@ class World:
 
     def messages(self, where: object, handler: Callable[..., Any], given: Any) -> list[tuple[int, Any]]:
         """The messages (to_agent, body) that a part's `handler` gave. Raises ScenarioError for what are none."""
-        emitted = given or ()
+        emitted = () if is_nothing(given) else given
         if not isinstance(emitted, Iterable) or isinstance(emitted, str | Mapping):
             raise ScenarioError(
                 f"{where} ({defined_at(handler)}) gives a {type(emitted).__name__}: it has to give nothing, or "

@@ -27,7 +27,7 @@ from populace.core.places import defined_at
 from populace.core.records import Counts
 from populace.core.rounds import Contribution, Heard
 from populace.env import World
-from populace.env.guarding import guard
+from populace.env.guarding import guard, is_nothing
 from populace.env.part import Part
 from populace.env.plain import given_out
 from populace.env.rounds import Exchange, GroupName, LastRound, Round
@@ -134,10 +134,11 @@ class Rounds:
         where = f"part '{part.name}', groups"
         draw, self._world.draw = self._world.draw, NamedDraws(self._seed, tick=self.tick, name=f"{part.name}/groups")
         try:
-            declared = guard(where, part.groups, self.tick) or {}
+            declared = guard(where, part.groups, self.tick)
         finally:
             self._world.draw = draw
         place = f"{where} ({defined_at(part.groups)})"
+        declared = {} if is_nothing(declared) else declared
         if not isinstance(declared, Mapping):
             raise ScenarioError(
                 f"{place} gives a {type(declared).__name__}: it has to give a dictionary of members by the group's name"

@@ -98,6 +98,13 @@ def test_what_is_near_everybody_is_igraphs_however_many_there_are(monkeypatch: p
     assert dense() == few
 
 
+def test_neighbours_may_be_a_number_of_numpys(monkeypatch: pytest.MonkeyPatch):
+    """However few its bits are: there are many agents."""
+    monkeypatch.setattr(graphs, "MANY", 200)
+    first, second = (Network.watts_strogatz(Setup(200), neighbours=n, rewire=0.2) for n in (6, np.int8(6)))
+    assert ties(second.out).tolist() == ties(first.out).tolist()
+
+
 def test_they_are_drawn_where_they_are_asked_for(monkeypatch: pytest.MonkeyPatch):
     made: list[int] = []
     monkeypatch.setattr(graphs, "rewired_ring", lambda *given: made.append(1) or rewired_ring(*given))

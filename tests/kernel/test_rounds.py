@@ -176,6 +176,7 @@ def test_who_cannot_contribute_is_told_why(contribution, why):
     ("part", "message"),
     [
         (Choir([[0, 1]]), r"part 'choir', groups .*gives a list"),
+        (Choir(np.ones((2, 2))), r"part 'choir', groups .*gives a ndarray"),
         (Choir({"a": [0, 0]}), r"members of group 'a' have to be different ids from 0 to 5"),
         (Choir({"a": [6]}), r"members of group 'a'"),
         (Choir({"a": "x"}), r"members of group 'a' have to be ids: 'str' object"),

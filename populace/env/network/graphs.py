@@ -164,7 +164,7 @@ def watts_strogatz(setup: Setup, name: str, *, neighbours: int, rewire: float) -
         )
     if not 0 <= rewire <= 1:
         raise ScenarioError(f"Network.watts_strogatz: rewire={rewire} must be from 0 to 1")
-    size, reach = setup.agents, neighbours // 2
+    size, reach = setup.agents, int(neighbours) // 2
     if size >= MANY and 8 * reach <= size:
         stream = setup.draw.long(f"{name}.watts_strogatz")
         if stream.before is not None:
