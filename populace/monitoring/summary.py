@@ -123,6 +123,11 @@ def caveats(manifest: Mapping[str, Any]) -> list[str]:
         found.append(f"Of a damaged journal ({', '.join(lost)}) a part is lost: a replay may find no answer there.")
     if manifest.get("turns_failed"):
         found.append(f"{counted(manifest['turns_failed'], 'turn')} ended by an exception: see failures.parquet.")
+    if misfits := manifest.get("actions", {}).get("refused_by_reason", {}).get("bad_arguments"):
+        found.append(
+            f"{counted(misfits, 'action')} had arguments that do not fit, by name or type (bad_arguments), and did "
+            "nothing: see args in actions.parquet."
+        )
     return found
 
 

@@ -94,6 +94,15 @@ def test_a_society_that_asks_nothing_is_told_so_whatever_would_have_answered(kin
     assert caveats(silent | {"turns": 0})[:1] == caveats(manifest)[:1], "it may ask yet"
 
 
+def test_actions_whose_arguments_do_not_fit_are_told() -> None:
+    """A run in which nothing could be done is complete all the same: a slip in the code must not pass for a finding."""
+    manifest = whole_manifest()
+    before = caveats(manifest)
+    actions = manifest["actions"] | {"refused_by_reason": {"bad_arguments": 3, "unknown": 1}}
+    (told,) = [text for text in caveats(manifest | {"actions": actions}) if text not in before]
+    assert told.startswith("3 actions had arguments")
+
+
 def test_sparklines() -> None:
     assert sparkline([0, 1, 2, 3, 4, 5, 6, 7]) == "▁▂▃▄▅▆▇█"
     assert sparkline([5.0, 5.0, 5.0]) == "▄▄▄"
