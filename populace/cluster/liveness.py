@@ -95,8 +95,11 @@ def end_with(
         return
 
     def watch() -> None:
-        while owner.lives():
-            time.sleep(every_s)
+        # When a process began is told anew once the machine's clock is set, so it is not looked at again.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(owner.pid)
+            while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(every_s)
         end()
 
     threading.Thread(target=watch, name="populace owner", daemon=True).start()

@@ -42,6 +42,20 @@ def test_a_process_ends_with_its_owner_also_where_nobody_has_waited_for_that_one
         running.wait()
 
 
+def test_a_clock_that_is_set_meanwhile_ends_nobody(monkeypatch):
+    running, owner = sleeping()
+    try:
+        ended = watched(owner)
+        began = psutil.Process.create_time
+        monkeypatch.setattr(psutil.Process, "create_time", lambda process: began(process) + 3600.0)
+        assert not ended.wait(0.3)
+        running.kill()
+        assert ended.wait(WAIT_S)
+    finally:
+        running.kill()
+        running.wait()
+
+
 def test_what_cannot_be_seen_is_not_taken_for_gone():
     running, owner = sleeping()
     running.kill()
