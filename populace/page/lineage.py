@@ -11,6 +11,7 @@ from populace.core.errors import PopulaceError
 from populace.page.overview import status_of
 from populace.page.shelf import Shelf
 from populace.runs.diff import Diff, diff_runs
+from populace.runs.diff_text import setting_text
 from populace.store.folder import read_run_file
 from populace.store.manifest import MANIFEST, read_manifest
 
@@ -92,6 +93,6 @@ def _brief(diff: Diff) -> dict[str, Any]:
         },
         "touched": {"ticks": [one.tick for one in diff.ticks], "agents": [one.touched_so_far for one in diff.ticks]},
         "outcomes": outcomes,
-        "settings": {key: [str(one)[:300] for one in pair] for key, pair in settings},
+        "settings": {key: [setting_text(one)[:300] for one in pair] for key, pair in settings},
         "notes": diff.notes,
     }  # fmt: skip

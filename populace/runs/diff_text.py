@@ -45,7 +45,7 @@ def print_diff(diff: Diff, stream: TextIO) -> None:
     for key, (a, b) in diff.settings.items():
         alike, a, b = _only_what_differs(a, b)
         more = f" (and {alike:,} in both)" if alike else ""
-        say(f"   {key}: {_setting(a)} in A, {_setting(b)} in B{more}", "dim")
+        say(f"   {key}: {setting_text(a)} in A, {setting_text(b)} in B{more}", "dim")
     shared = min(diff.ticks_a, diff.ticks_b)
     both = "" if diff.ticks_a == diff.ticks_b else " that both have"
     world = diff.world_parted_at
@@ -179,7 +179,7 @@ def _only_what_differs(a: Any, b: Any) -> tuple[int, Any, Any]:
     return n, a[n:], b[n:]
 
 
-def _setting(value: Any) -> str:
+def setting_text(value: Any) -> str:
     """A setting as JSON, without what it leaves unsaid."""
     if value is None:
         return "not set"

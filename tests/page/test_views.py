@@ -14,6 +14,7 @@ from support.paging import Asked, paged
 import populace
 from populace.core.errors import SettingsError
 from populace.monitoring.progress_file import PROGRESS
+from populace.page.lineage import compared
 from populace.page.shelf import Shelf
 from populace.page.views import VIEWS
 
@@ -216,6 +217,13 @@ def test_a_link_that_leads_out_of_the_folder_is_no_run(place, tmp_path):
     shutil.copytree(place / "talk", inside / "mine")
     (inside / "theirs").symlink_to(place / "feed")
     assert list(Shelf(inside).runs()) == ["mine"]
+
+
+def test_a_forks_lever_is_shown_as_it_was_written(talk, tmp_path):
+    lever = {"at": 1, "block": {"sender": [0]}}
+    parted = populace.fork(talk, 1, levers=[lever], out=tmp_path / "parted", quiet=True)
+    one, other = compared(talk.folder, parted.folder)["settings"]["levers"]
+    assert (one, json.loads(other)) == ("none", [lever])
 
 
 def test_surveys_are_summed_up_by_item_and_wave(place, tmp_path):

@@ -27,7 +27,7 @@ from populace.cluster.local import LocalTransport
 from populace.core.errors import SettingsError
 from populace.runs.courses import fork_course, replay_course
 from populace.runs.diff import OutcomeDiff, _settings, diff_runs, first_difference
-from populace.runs.diff_text import _ROWS, _sampled, _setting, print_diff
+from populace.runs.diff_text import _ROWS, _sampled, print_diff, setting_text
 from populace.runs.differences import TickDiff
 from populace.runs.replay import replay_run
 from populace.store.manifest import read_manifest
@@ -222,7 +222,7 @@ def test_parameters_and_empty_settings_are_said_plainly():
     b = manifest(5, levers=[{"at": 1}], arm="treated", society={"reach": 5})
     found = _settings(a, b)
     assert found == {"society.reach": (60, 5), "levers": ([], [{"at": 1}]), "arm": (None, "treated")}
-    assert [_setting(one) for one in ([], {}, None, 5)] == ["none", "none", "not set", "5"]
+    assert [setting_text(one) for one in ([], {}, None, 5)] == ["none", "none", "not set", "5"]
     old = {key: value for key, value in manifest(60).items() if key != "parameters"}
     assert _settings(old, {**b, "parameters": {}}) == {
         "society.reach": (None, 5), "levers": (None, [{"at": 1}]), "arm": (None, "treated"),
