@@ -15,9 +15,9 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from populace.core.errors import ScenarioError
 from populace.core.roster import Roster
 from populace.env import World
+from populace.env.guarding import guard
 from populace.interventions.acts import Act, BlockAct, ChangeAct, HeldAct, SendAct, SetAct
 from populace.interventions.groups import Ids, Members
 from populace.interventions.levers import KINDS, label_of
@@ -371,13 +371,8 @@ def set_world(world: World, levers: Levers, base: Mapping[tuple[str, str], Any],
 
 def set_parameter(world: World, part: str, name: str, value: Any, label: str) -> None:
     """Give a part a value; `label` is the lever that sets it, empty for none. Raises ScenarioError."""
-    try:
-        world.parts[part].set_parameter(name, value)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        by = f"lever {label!r}" if label else "where no lever holds"
-        raise ScenarioError(f"{by}: set 'world.{part}.{name}' = {value!r}: {error}") from error
+    by = f"lever {label!r}" if label else "where no lever holds"
+    guard(f"{by}: set 'world.{part}.{name}' = {value!r}", world.parts[part].set_parameter, name, value)
 
 
 def summarize(levers: Sequence[Any], touched: Mapping[str, int] | None) -> list[dict[str, Any]]:

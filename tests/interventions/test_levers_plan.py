@@ -20,7 +20,8 @@ from populace.cluster.job import build_run, build_shard, plan_job
 from populace.core.errors import ScenarioError, SettingsError
 from populace.core.roster import Roster
 from populace.data.societies import find_society
-from populace.env import Clock, Feed, Network, World
+from populace.env import Clock, Feed, Network, Part, World
+from populace.interventions.at_work import set_parameter
 from populace.interventions.groups import Membership
 from populace.interventions.levers import ChangeLever, SetLever, parse_lever
 from populace.kernel.environment import Environment
@@ -378,3 +379,13 @@ def test_a_frozen_network_refuses_and_thaws():
     assert [reason for _, reason in resolved.refused] == ["frozen", "frozen"]
     world.network.set_parameter("frozen", False)
     assert world.resolve(acts((0, "network.unfollow", {"target": 1}))).applied == 1
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), KeyError("rates")])
+def test_what_a_part_raises_where_a_lever_sets_it_is_told_with_its_kind(error):
+    class Closing(Part):
+        def set_parameter(self, name: str, value: Any) -> None:
+            raise error
+
+    with pytest.raises(ScenarioError, match=rf"lever 'dear': set 'world.closing.rate' = 3: {type(error).__name__}: "):
+        set_parameter(World(Closing()), "closing", "rate", 3, "dear")
