@@ -101,7 +101,7 @@ def facts(society: Society, settings: Settings, barrier: Barrier) -> dict[str, A
         "parameters": redact(msgspec.to_builtins(society.with_parameters(settings.society)), "parameters"),
         "seed": settings.seed,
         "model": settings.model.label,
-        "answers": _answers(society, settings.of_role(DEFAULT_ROLE)),
+        "answers": _answers(society, settings.of_role(DEFAULT_ROLE)) if total.asked or not total.turns else "nothing",
         "roles": _roles(society, settings, total),
         "ticks": barrier.tick,
         **tally(total),

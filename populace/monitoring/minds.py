@@ -58,6 +58,8 @@ def _kind_in_words(answers: str, name: str) -> str:
             return "scripted answers (no model)"
         case "placebo":
             return _BY_LOT
+        case "nothing":
+            return "nothing (the society asked nothing)"
         case "scripted":
             return "the society's script (no model)"
         case "rules":

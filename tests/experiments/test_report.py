@@ -107,6 +107,15 @@ def test_on_the_placebo_nothing_is_claimed(told, monkeypatch):
     assert any("answered by the placebo" in one.text for one in leads)
 
 
+def test_where_nothing_was_asked_what_the_code_does_is_claimed(told, monkeypatch):
+    read = made.read_manifest
+    for module in (made, result):
+        monkeypatch.setattr(module, "read_manifest", lambda folder: {**read(folder), "answers": "nothing"})
+    report = report_of(told)
+    assert "placebo" not in {row[-1] for row in report.figures[-1].table.rows}
+    assert any("what differs here is what its code says" in one.text for one in report.leads)
+
+
 @pytest.mark.parametrize(
     ("answers", "name", "said"),
     [
@@ -114,6 +123,7 @@ def test_on_the_placebo_nothing_is_claimed(told, monkeypatch):
         ("scripted", "scripted", "the society's script (no model)"),
         ("embedded", "SmolLM2", "the embedded model (SmolLM2)"),
         ("openai", "m-1", "the model 'm-1'"),
+        ("nothing", "scripted", "nothing (the society asked nothing)"),
     ],
 )
 def test_what_answered_is_named_as_what_it_is(answers, name, said):

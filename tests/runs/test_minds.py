@@ -221,6 +221,24 @@ def test_a_replay_needs_no_rules(tmp_path, whole):
     assert replayed.diverged is None, replayed.text()
 
 
+SILENT = """
+from populace import Agent, Population, Society
+
+class Silent(Agent):
+    age: int
+
+    async def turn(self, ctx):
+        self.age += 1
+
+society = Society(name="silent", agent=Silent, population=lambda setup: Population({"age": [1] * setup.agents}))
+"""
+
+
+def test_where_nothing_was_asked_nothing_answered(tmp_path):
+    (tmp_path / "silent.py").write_text(SILENT, encoding="utf-8")
+    assert run_local(tmp_path / "run", scenario=str(tmp_path / "silent.py"), agents=2, ticks=2)["answers"] == "nothing"
+
+
 def test_the_placebo_fits_every_type_and_is_blind_to_what_is_asked(tmp_path):
     plain = go(tmp_path / "plain", scenario=THEORISTS, ticks=4)
     nudged = go(tmp_path / "nudged", scenario=THEORISTS, ticks=4, levers=[parse_lever(nudge_from_3(0.25))])

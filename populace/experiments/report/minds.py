@@ -10,6 +10,8 @@ from populace.monitoring.minds import goes_by_rules, mind_of
 _CLAIMS: Final[Mapping[str, str]] = {
     "placebo": "No model was asked: what differs here is what the society's mechanics do with answers drawn by lot. It "
     "says nothing of models or of people.",
+    "nothing": "The society asks nothing: what differs here is what its code says. It says nothing of models or of "
+    "people.",
     "scripted": "No model was asked: what differs here is what the society's script says. It says nothing of models or "
     "of people.",
     "rules": "No model was asked: what differs here is what the theory in the society's rules says. It says nothing of "
