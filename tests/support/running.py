@@ -34,6 +34,7 @@ class Shuffled:
     def __init__(self, inner: Gateway, seed: int) -> None:
         self._inner = inner
         self._random = random.Random(seed)
+        self._on_their_way = 0
 
     @property
     def failure(self) -> Exception | None:
@@ -52,17 +53,25 @@ class Shuffled:
         await self._inner.close()
 
     def pressure(self) -> Pressure:
-        return self._inner.pressure()
+        found = Pressure(in_flight=self._on_their_way)
+        found.add(self._inner.pressure())
+        return found
 
     def offer(self, asks: Sequence[Ask], deliver: Deliver) -> None:
         answers: list[Answer] = []
         self._inner.offer(asks, answers.extend)
         self._random.shuffle(answers)
+        self._on_their_way += len(answers)
         loop = asyncio.get_running_loop()
+
+        def arrive(batch: list[Answer]) -> None:
+            self._on_their_way -= len(batch)
+            deliver(batch)
+
         while answers:
             size = self._random.randint(1, len(answers))
             batch, answers = answers[:size], answers[size:]
-            loop.call_later(self._random.random() * 0.002, deliver, batch)
+            loop.call_later(self._random.random() * 0.002, arrive, batch)
 
 
 def wrap_gateways(monkeypatch: Any, wrap: Callable[[Gateway], Gateway]) -> None:
