@@ -281,10 +281,10 @@ class Part:
     def apart(self, tick: int, acts: Mapping[str, Batch]) -> Mapping[str, NDArray[np.bool_ | np.int8]]:
         """Which actions of a tick stand apart, by the name of the action: for each of the batch of all of that name.
 
-        It is FIRST (-1) for those to be taken before the part's others, LAST (1) for those to be taken after them, and 0
-        for those that are taken in order (int8); a mask says LAST. What stands apart is taken all of a name at once, in its
-        order; else an action of another name in between ends a batch. It sends no message, and it and all others come
-        to the same there as at its turn. It is asked before the first action of the tick, where there are several
+        It is FIRST (-1) for those to be taken before the part's others, LAST (1) for those to be taken after them, and
+        0 for those that are taken in order (int8); a mask says LAST. What stands apart is taken all of a name at once,
+        in its order; else an action of another name in between ends a batch. It sends no message, and it and all others
+        come to the same there as at its turn. It is asked before the first action of the tick, where there are several
         names, and changes nothing; `Batch.at` says where actions stand among one another.
         """
         return {}

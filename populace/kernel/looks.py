@@ -33,7 +33,8 @@ class Looks(msgspec.Struct, frozen=True):
         """Each query, the places of the looks that ask it, in their order, and their arguments."""
         queries = dict.fromkeys(query for query, _ in self.questions)
         if len(queries) == 1:
-            yield self.questions[0][0], np.arange(len(self)), Asked([args for _, args in self.questions], self.which)
+            asked = Asked([args for _, args in self.questions], self.which.astype(np.intp))
+            yield self.questions[0][0], np.arange(len(self)), asked
             return
         codes = {query: code for code, query in enumerate(queries)}
         of = np.array([codes[query] for query, _ in self.questions], np.intp)[self.which]
