@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.browsing import PATIENCE_MS, Late
+from support.browsing import PATIENCE_MS, Late, drawn
 from support.paging import controlling, paged
 
 import populace
+
+pytestmark = pytest.mark.chaos  # Playwright may never hear the end of a request that the page has given up
 
 STREAMS = """() => {
     window.sources = [];
@@ -214,7 +216,7 @@ def test_who_has_gone_on_is_neither_taken_back_nor_loses_what_was_typed(place, b
         tab.get_by_role("button", name="Pause at the next edge").click()
         tab.get_by_role("button", name="End at the next edge").click()
         wished.wait()
-        tab.evaluate("() => new Promise((done) => requestAnimationFrame(done))")
+        drawn(tab)
         assert [one.request.post_data_json["wish"] for one in wished.held] == ["pause"], "the second follows the first"
         wished.give(answer={})
         assert wished.wait()[0].request.post_data_json["wish"] == "stop"
@@ -225,7 +227,7 @@ def test_who_has_gone_on_is_neither_taken_back_nor_loses_what_was_typed(place, b
         tab.get_by_placeholder("Words in a message").wait_for()
         with tab.expect_response("**/api/runs*"):
             forked.give(answer={"run": "feed"})
-        tab.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        drawn(tab)
         assert "view=messages" in tab.url
         assert troubles == []
 

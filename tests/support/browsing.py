@@ -7,7 +7,15 @@ from typing import Any
 PATIENCE_MS = 240_000
 """How long tests of a tab wait for what comes in any case."""
 _TRIES = 500
-_DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+_DRAWN = """() => new Promise((done) => {
+  requestAnimationFrame(() => requestAnimationFrame(done));
+  setTimeout(done, 2000);
+})"""
+
+
+def drawn(tab: Any) -> None:
+    """Wait until a tab has drawn what it holds; a browser that draws nothing is not waited for."""
+    tab.evaluate(_DRAWN)
 
 
 class Late:
@@ -16,6 +24,9 @@ class Late:
     def __init__(self, tab: Any, *parts: str) -> None:
         self._tab = tab
         self.held: list[Any] = []
+        self._ended: list[Any] = []
+        tab.on("requestfinished", lambda request: self._ended.append(request))
+        tab.on("requestfailed", lambda request: self._ended.append(request))
         tab.route(lambda url: all(part in url for part in parts), lambda route: self.held.append(route))
 
     def wait(self, count: int = 1) -> list[Any]:
@@ -33,8 +44,12 @@ class Late:
         self.had(route)
 
     def had(self, route: Any) -> None:
-        """Wait until the page has done what it does with an answer."""
-        response = route.request.response()  # None for what nobody waits for any more
-        if response is not None:
-            response.finished()
-        self._tab.evaluate(_DRAWN)
+        """Wait until the page has done what it does with an answer.
+
+        Of what the page has given up meanwhile the browser may tell no end, and nothing is done with it either.
+        """
+        for _ in range(_TRIES):
+            if route.request in self._ended:
+                break
+            self._tab.wait_for_timeout(20)
+        drawn(self._tab)
