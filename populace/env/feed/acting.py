@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from populace.core.draws import words
 from populace.env.feed.checking import Moderator
 from populace.env.feed.options import Community
-from populace.env.feed.part import Feed, posts_named
+from populace.env.feed.part import Feed, acting_before, posts_named
 from populace.env.feed.posts import NONE
 from populace.env.feed.records import BY_MODERATOR, UNKNOWN, Records
 from populace.env.part import FIRST, Batch, action
@@ -20,10 +20,7 @@ MOST_INTEREST: Final = 1e15
 """The most that an entry of a vector or of interests may be, either way: products of them stay finite in float32."""
 _TRUTHS: Final[Mapping[bool | None, int]] = {False: 0, True: 1, None: UNKNOWN}
 _TRUTH_TYPES: Final = (bool, type(None))
-
-
 _WRITING: Final = frozenset({"post", "share", "repost", "quote"})
-_NOBODY: Final = np.empty(0, np.intp)
 
 
 class _Written(NamedTuple):
@@ -64,11 +61,11 @@ class ActingFeed(Feed):
 
         An agent's reads are all taken first, or all in order: what it remembers goes by it.
         """
-        if "read" not in acts or any(getattr(type(self), kind, None) is not own for kind, own in _own(acts).items()):
+        own = all(getattr(type(self), kind, None) is getattr(ActingFeed, kind, None) for kind in acts)
+        if "read" not in acts or not own:
             return {}
         reads, posts = acts["read"], self.posts
-        writing = [batch.at for kind, batch in acts.items() if kind in _WRITING]
-        most = np.sort(np.concatenate([_NOBODY, *writing])).searchsorted(reads.at)
+        most = acting_before(reads.at, [batch for kind, batch in acts.items() if kind in _WRITING])
         first = np.fromiter((self._oldest_read(args.get("posts")) for args in reads.args), np.int64, len(reads))
         stand = most <= first + posts.keep - posts.written
         torn = np.isin(reads.agents, reads.agents[~stand])
@@ -409,8 +406,3 @@ class ActingFeed(Feed):
             self.records.posts.touch(rows)
             for post in taken:
                 self.records.count("removals", post)
-
-
-def _own(kinds: Iterable[str]) -> dict[str, Any]:
-    """What `ActingFeed` does for actions of these names; None for those that it has not."""
-    return {kind: getattr(ActingFeed, kind, None) for kind in kinds}

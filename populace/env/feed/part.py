@@ -107,16 +107,15 @@ class Feed(Part):
         show what another one names.
         """
         kinds = ("post", "repost", "like")
-        if "like" not in acts or any(getattr(type(self), one) is not getattr(Feed, one) for one in kinds):
-            return {}
-        if not acts.keys() <= set(kinds):
+        own = all(getattr(type(self), one) is getattr(Feed, one) for one in kinds)
+        if "like" not in acts or not acts.keys() <= set(kinds) or not own:
             return {}
         likes, posts, others = acts["like"], self.posts, [batch for kind, batch in acts.items() if kind != "like"]
         named = posts_named(likes, posts.oldest, posts.written + sum(map(len, others)))
         new = named >= posts.written
         originals = posts.originals(np.where(new, NONE, named))
         room = originals + posts.keep - posts.written  # how many posts may be written before it is dropped
-        most = np.sort(np.concatenate([batch.at for batch in others])).searchsorted(likes.at)
+        most = acting_before(likes.at, others)
         told = np.where((originals < posts.oldest) | (most > room), LAST, FIRST).astype(np.int8)
         if (torn := (told == LAST) & (originals >= posts.oldest)).any():
             told[torn & (self._sure(acts.get("post")).searchsorted(likes.at) <= room)] = 0
@@ -337,6 +336,11 @@ def posts_named(batch: Batch, first: int, end: int) -> NDArray[np.int64]:
         for one in batch.args
     ]
     return np.array(fit, np.int64)
+
+
+def acting_before(at: NDArray[np.intp], batches: Sequence[Batch]) -> NDArray[np.intp]:
+    """How many actions of these batches act before each of these places among the part's actions of the tick."""
+    return np.sort(np.concatenate([np.empty(0, np.intp), *(batch.at for batch in batches)])).searchsorted(at)
 
 
 def _within(posts: NDArray[np.int64], first: int, end: int) -> NDArray[np.bool_]:
