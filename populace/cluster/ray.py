@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -32,7 +31,7 @@ from populace.cluster.job import Job
 from populace.cluster.liveness import Liveness, aside, own_process
 from populace.cluster.ray_actors import CONTROLS, EnvironmentActor, QuotaActor, ShardActor, most_bytes
 from populace.cluster.ray_calls import THE_QUOTA, THE_WORLD, result, shard_name
-from populace.cluster.ray_connecting import connect, end_processes, ports, refuse_alone, take_signals_back, unanswered
+from populace.cluster.ray_connecting import end_processes, join_ray, ports, refuse_alone
 from populace.cluster.ray_placing import Placing
 from populace.cluster.shared_limits import needs_account
 from populace.cluster.transport import Exported, Opened, Progress
@@ -112,16 +111,8 @@ class RayTransport:
             return await self._start(job)
 
     async def _start(self, job: Job) -> Opened:
-        if not ray.is_initialized():
-            others = set(psutil.Process().children(recursive=True))
-            try:
-                await aside(connect, patience_s=_CONNECTING_S, stays=True)
-            except TimeoutError as error:
-                raise unanswered(_CONNECTING_S) from error
-            take_signals_back()
-            self._started_ray = True
-            if "RAY_ADDRESS" not in os.environ:
-                self._processes = [one for one in psutil.Process().children(recursive=True) if one not in others]
+        if (begun := await join_ray(_CONNECTING_S)) is not None:
+            self._started_ray, self._processes = True, begun
         if self._liveness is None:
             self._liveness = Liveness(await aside(ports, patience_s=_CONNECTING_S))
         here = ray.get_runtime_context().get_node_id()

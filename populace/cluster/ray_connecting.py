@@ -13,12 +13,31 @@ import psutil
 import ray
 from ray._private import auto_init_hook
 
+from populace.cluster.liveness import aside
 from populace.core.errors import SettingsError, TransportError
 from populace.store.register import ON_RAY
 
 _IN_REPLIES_BYTES: Final = 4 * 2**20
 """Up to how many bytes what an actor gives travels in its reply, and not by way of Ray's object store, where everything
 is on one machine: its store costs as much as the copies of some megabytes."""
+
+
+async def join_ray(patience_s: float) -> list[psutil.Process] | None:
+    """Connect this process to a Ray, and give the processes that were begun with one; None where it has one already.
+
+    Raises TransportError.
+    """
+    if ray.is_initialized():
+        return None
+    others = set(psutil.Process().children(recursive=True))
+    try:
+        await aside(connect, patience_s=patience_s, stays=True)
+    except TimeoutError as error:
+        raise _unanswered(patience_s) from error
+    _take_signals_back()
+    if "RAY_ADDRESS" in os.environ:
+        return []
+    return [one for one in psutil.Process().children(recursive=True) if one not in others]
 
 
 def connect() -> None:
@@ -59,7 +78,7 @@ def end_processes(processes: list[psutil.Process]) -> None:
     processes.clear()
 
 
-def unanswered(patience_s: float) -> TransportError:
+def _unanswered(patience_s: float) -> TransportError:
     """What to raise where `connect` has come to nothing in this time: Ray has limits of its own, and longer ones."""
     address = os.environ.get("RAY_ADDRESS")
     what = f"RAY_ADDRESS={address} was not joined" if address else "no Ray could be started on this machine"
@@ -134,7 +153,7 @@ def _listens_now(host: str, port: int) -> bool:
     return True
 
 
-def take_signals_back() -> None:
+def _take_signals_back() -> None:
     """Ray's core puts a handler of its own in the place of the process's, which ends it with a stack trace."""
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from populace.cluster import ray as over_ray
+from populace.cluster import ray_connecting
 from populace.core.errors import TransportError
 
 
@@ -18,7 +19,7 @@ from populace.core.errors import TransportError
 )
 def test_a_ray_that_says_nothing_is_named_with_the_next_step(monkeypatch, address, said):
     silent, no_job = threading.Event(), Any
-    monkeypatch.setattr(over_ray, "connect", lambda: silent.wait(240))
+    monkeypatch.setattr(ray_connecting, "connect", lambda: silent.wait(240))
     monkeypatch.setattr(over_ray, "_CONNECTING_S", 0.05)
     monkeypatch.setattr(over_ray.ray, "is_initialized", lambda: False)
     monkeypatch.setenv("RAY_ADDRESS", address)
