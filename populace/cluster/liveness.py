@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -87,22 +88,45 @@ def own_process(machine: str) -> Owner:
 def end_with(
     owner: Owner, machine: str, end: Callable[[], object] = lambda: os._exit(1), every_s: float = EVERY_S
 ) -> None:
-    """Have this process, on `machine`, end soon after its owner has, however that ended.
+    """Have this process, on `machine`, end as its owner does, however that ended, by SIGKILL too.
 
-    Nothing is watched where the owner cannot be seen from here: on another machine, or in a container of its own.
+    Where the system does not tell of its end it is looked for every so often. Nothing is watched where the owner cannot
+    be seen from here: on another machine, or in a container of its own.
     """
-    if machine != owner.machine or not owner.lives():
+    if machine != owner.machine:
+        return
+    descriptor = _opened(owner.pid)
+    if not owner.lives():  # asked once it is open: of a process that took its id since there is nothing to hear
+        if descriptor is not None:
+            os.close(descriptor)
         return
 
     def watch() -> None:
-        # When a process began is told anew once the machine's clock is set, so it is not looked at again.
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process = psutil.Process(owner.pid)
-            while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                time.sleep(every_s)
+        if descriptor is None:
+            _look_until_gone(owner.pid, every_s)
+        else:
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            poll.poll()
         end()
 
     threading.Thread(target=watch, name="populace owner", daemon=True).start()
+
+
+def _opened(pid: int) -> int | None:
+    """A descriptor that can be read once a process has ended; None where the system gives none."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):  # not Linux, an old one, or a container that forbids it
+        return None
+
+
+def _look_until_gone(pid: int, every_s: float) -> None:
+    # When a process began is told anew once the machine's clock is set, so it is not looked at again.
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(every_s)
 
 
 async def _listens(host: str, port: int) -> bool:

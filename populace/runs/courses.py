@@ -42,6 +42,7 @@ from populace.store.folder import (
 )
 from populace.store.journal.check import check_journal, check_lengths
 from populace.store.journal.salvage import salvage_journal
+from populace.store.journal.writers import outlast_writers
 from populace.store.kept import kept_ticks
 from populace.store.manifest import MANIFEST, is_complete, journal_files, read_manifest
 from populace.store.remote.mirror import is_remote, journal_place, local_folder
@@ -104,11 +105,12 @@ def resume_course(
             f"{ledger}: the ledger of this run's experiment is not there, and a new one would lend its money again. "
             "Put it back, or say where it is: --set budget.ledger=FILE"
         )
+    left = _outlasted(folder)
     file, lost = _salvaged(folder, file, salvage=salvage)
     file = msgspec.structs.replace(file, settings=kept_settings(settings))
     expected, world = _inherited(file)
     course = Course(file=file, resumed=True, pasts=_parents(file), expected=expected, expected_world=world)
-    return Going(origin, settings, course, (*_kept_code(origin, "resumed"), *lost))
+    return Going(origin, settings, course, (*_kept_code(origin, "resumed"), *left, *lost))
 
 
 def replay_course(folder: Path, *, shards: int = 1, code: Literal["recorded", "new"] = "new") -> Going:
@@ -343,6 +345,17 @@ def _salvaged(folder: Path, file: RunFile, *, salvage: bool) -> tuple[RunFile, t
     tick = 0 if state is None else state.tick
     found = salvage_journal(folder / JOURNAL, file.run, tick, since, files, file.salvaged)
     return msgspec.structs.replace(file, salvaged=found.segments), found.notes
+
+
+def _outlasted(folder: Path) -> tuple[str, ...]:
+    """What to say of shards that outlive a driver which was killed; usually they end while they are waited for."""
+    if not (still := outlast_writers(folder / JOURNAL)):
+        return ()
+    note = (
+        f"{folder / JOURNAL}: a process of the attempt before still writes ({', '.join(still)}). What it asks from now "
+        "on is asked again, and paid for twice: end it (ray stop)."
+    )
+    return (note,)
 
 
 def _past(place: str, run: str, salvaged: Sequence[str] = ()) -> Past:

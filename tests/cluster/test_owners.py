@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -24,15 +25,23 @@ def sleeping() -> tuple[subprocess.Popen[bytes], Owner]:
     return running, Owner("here", running.pid, psutil.Process(running.pid).create_time())
 
 
-def watched(owner: Owner, machine: str = "here") -> threading.Event:
+def watched(owner: Owner, machine: str = "here", every_s: float = 0.01) -> threading.Event:
     ended = threading.Event()
-    end_with(owner, machine, ended.set, every_s=0.01)
+    end_with(owner, machine, ended.set, every_s)
     return ended
 
 
-def test_a_process_ends_with_its_owner_also_where_nobody_has_waited_for_that_one():
+NEVER_S = 10.0 * WAIT_S
+"""Between two looks: who goes by looks alone would come too late."""
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_process_ends_with_its_owner_also_where_nobody_has_waited_for_that_one(monkeypatch, told):
+    """The system tells of its end, or, where it does not, looks do."""
+    if not told:
+        monkeypatch.delattr(os, "pidfd_open", raising=False)
     running, owner = sleeping()
-    ended = watched(owner)
+    ended = watched(owner, every_s=NEVER_S if told else 0.01)
     try:
         assert not ended.wait(0.3), "its owner lives"
         running.kill()
@@ -43,6 +52,7 @@ def test_a_process_ends_with_its_owner_also_where_nobody_has_waited_for_that_one
 
 
 def test_a_clock_that_is_set_meanwhile_ends_nobody(monkeypatch):
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
     running, owner = sleeping()
     try:
         ended = watched(owner)

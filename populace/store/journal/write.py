@@ -2,7 +2,8 @@
 
 A journal is a folder of segments, `s<shard>-a<attempt>-<segment>.journal`. Each shard writes its own, and only ever
 appends; a rebuilt shard or a resumed run takes a new attempt number and so new files, and nothing on disk is changed
-after it was written. A segment is `MAGIC` and then frames (all little-endian):
+after it was written. The segment that a process writes to is locked by it (`store.lock`). A segment is `MAGIC` and then
+frames (all little-endian):
 
     u8 kind | u32 length | u32 CRC of these five bytes | payload | u32 CRC of the payload
 
@@ -35,6 +36,7 @@ import msgspec
 
 from populace.core.errors import StorageError
 from populace.core.records import Answer, Position
+from populace.store.lock import lock_soon
 from populace.store.storage import create_file, make_folder, naming, storage_error, sync_folder, write_all
 
 Policy: TypeAlias = Literal["process", "machine"]
@@ -313,6 +315,7 @@ class Journal:
         data, chain = frame(HEADER, _encode(header), checksum(MAGIC))
         descriptor = create_file(path)
         try:
+            lock_soon(descriptor)  # whether it is still written; a file system may have no locks
             with naming(path, "written"):
                 write_all(descriptor, MAGIC + data)
                 if self.policy == "machine":

@@ -1,0 +1,36 @@
+"""Who writes a run's journals at this moment. Shell: files.
+
+A driver that is killed leaves its shards behind for as long as it takes them, or Ray, to notice. What such a shard is
+answered meanwhile is paid for and goes on record, so who reads the record to go on with the run waits for it to end.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Final
+
+from populace.store.journal.write import segments
+from populace.store.lock import is_locked
+
+PATIENCE_S: Final = 30.0
+"""Ray ends the actors of a driver that is gone after seconds, in rare cases after a minute."""
+_EVERY_S: Final = 0.05
+
+
+def outlast_writers(journal: Path, patience_s: float = PATIENCE_S) -> list[str]:
+    """Wait until no process writes to the journals in a folder; the files that one still writes to after `patience_s`.
+
+    Blocks. Raises StorageError.
+    """
+    until_s = time.monotonic() + patience_s
+    while (found := _written(journal)) and time.monotonic() < until_s:
+        time.sleep(_EVERY_S)
+    return found
+
+
+def _written(journal: Path) -> list[str]:
+    if not journal.exists():
+        return []
+    last = [files[max(files)] for files in segments(journal).values()]
+    return [path.name for path in last if is_locked(path)]
