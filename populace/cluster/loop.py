@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
@@ -20,7 +20,7 @@ from populace.cluster.controlled import Controlled
 from populace.cluster.host import GRACE_S
 from populace.cluster.saver import Saver
 from populace.cluster.standing import Comparison, Standing
-from populace.cluster.tabling import FailureNotes, failed_turns, record_expired, record_tick, tick_notes
+from populace.cluster.tabling import FailureNotes, failed_turns, most_often, record_expired, record_tick, tick_notes
 from populace.cluster.transport import Transport
 from populace.core.errors import (
     Diverged,
@@ -53,7 +53,7 @@ from populace.monitoring.report import Audience, Pulse, TickReport
 
 PULSE_S: Final = 0.5
 _LONG_GRACE_S: Final = 30.0
-"""How long calls in flight may take to end when no signal, but the model or its budget, ends the run."""
+"""How long calls in flight may take to end when no signal, but the model, its budget or an error, ends the run."""
 _SAVING_S: Final = 60.0
 """How long the last checkpoint may take: the shards have answered just before."""
 _CLOSING_S: Final = 3.0
@@ -167,6 +167,8 @@ class TickLoop:
                 elif failure is not None and isinstance(event, Interrupted | ModelError):
                     continue  # several shards reach one ceiling; the first that said so has ended the run
                 else:
+                    if failure is None:
+                        await self._let_calls_end(event)
                     raise failure or event
         finally:
             pulse.cancel()
@@ -264,6 +266,13 @@ class TickLoop:
         except (StorageError, TransportError, TimeoutError) as error:
             self._audience.note(f"what came since the last checkpoint is not in one: {error or 'it takes too long'}")
         return deque(self._standing.barrier.handle(Abandon()))
+
+    async def _let_calls_end(self, error: Exception) -> None:
+        """Where the society's code, or a bug, ends the run: its state is none to go on from; calls are paid for."""
+        if isinstance(error, PopulaceError) and not isinstance(error, ScenarioError):
+            return
+        self._cancel_tasks()
+        self._standing.unrecorded = await self._wind_down(_LONG_GRACE_S) or Counts()
 
     async def _let_the_world_close(self) -> None:
         """Where the world is closing the tick, that tick is whole: wait for it, and commit it."""
@@ -372,7 +381,7 @@ class TickLoop:
         if total.turns_failed > self._failed_turns * total.turns:
             return RunFailed(
                 f"{total.turns_failed} of {total.turns} turns failed by tick {tick}, more than limits.failed_turns = "
-                f"{self._failed_turns:g} allows. {_most_often(parts)}All are in failures.parquet in "
+                f"{self._failed_turns:g} allows. {most_often(parts)}All are in failures.parquet in "
                 f"{self._standing.out}."
             )
         return None
@@ -450,16 +459,6 @@ class TickLoop:
                         progress.batches,
                     )
                 )
-
-
-def _most_often(parts: Sequence[TickDone]) -> str:
-    """The failure that most turns of a tick ended by, with its line; '' where none failed."""
-    kinds = Counter((one.error, one.message, one.where) for part in parts for one in part.failures)
-    if not kinds:
-        return ""
-    (error, message, where), n = kinds.most_common(1)[0]
-    how = "" if len(kinds) == 1 and n == kinds.total() else f"Most often ({n:,} of {kinds.total():,} in this tick): "
-    return f"{how}{where}: {error}: {message}{'' if message.endswith('.') else '.'} "
 
 
 class _Tick:

@@ -115,3 +115,13 @@ def _record_outcomes(tables: Tables, tick: int, outcomes: dict[str, float]) -> N
     if outcomes:
         names = list(outcomes)
         tables.add("outcomes", {"tick": repeated(tick, len(names)), "name": names, "value": list(outcomes.values())})
+
+
+def most_often(parts: Sequence[TickDone]) -> str:
+    """The failure that most turns of a tick ended by, with its line; '' where none failed."""
+    kinds = Counter((one.error, one.message, one.where) for part in parts for one in part.failures)
+    if not kinds:
+        return ""
+    (error, message, where), n = kinds.most_common(1)[0]
+    how = "" if len(kinds) == 1 and n == kinds.total() else f"Most often ({n:,} of {kinds.total():,} in this tick): "
+    return f"{how}{where}: {error}: {message}{'' if message.endswith('.') else '.'} "
