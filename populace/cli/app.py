@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from populace.cli import (
     costs,
@@ -30,8 +32,19 @@ from populace.cli.streams import guard_streams
 from populace.core.errors import PopulaceError
 from populace.core.text import shown_text
 
+
+class _Commands(TyperGroup):
+    """The commands; of one that `populace experiment` has it says where that is."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in self.commands and args[0] in experiment.NAMES:
+            ctx.fail(f"No such command '{args[0]}': it is `populace experiment {args[0]}`.")
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
     name="populace",
+    cls=_Commands,
     help="Societies of LLM-driven agents: run them, measure them, trust them.",
     no_args_is_help=True,
     add_completion=False,

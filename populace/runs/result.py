@@ -5,6 +5,7 @@ pandas, polars and matplotlib are loaded when they are first used.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +17,7 @@ from populace.store.lock import is_held
 from populace.store.manifest import MANIFEST, read_manifest
 from populace.store.probes import probes_of, surveys_in
 from populace.store.remote.mirror import RECORD, local_folder
-from populace.store.tables.tables import agents_having, panel, read_table, with_types
+from populace.store.tables.tables import agents_having, panel, public_fields, read_table, with_types
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,10 +146,11 @@ class Run:
         for name in outcomes:
             if name not in frame:
                 there = ", ".join(frame) or "none"
-                raise SettingsError(
-                    f"{self.name}: has no outcome {name!r}. It has: {there}. A public field of agents is drawn "
-                    f"from its panel: run.panel({name!r}).plot(legend=False)"
-                )
+                fields: list[str] = []
+                with suppress(SettingsError):  # a run that keeps no agents has none
+                    fields = public_fields(read_table(self.folder, "agents"))
+                how = f" It is a field of agents: run.panel({name!r}).plot(legend=False)" if name in fields else ""
+                raise SettingsError(f"{self.name}: has no outcome {name!r}. It has: {there}.{how}")
         try:
             import matplotlib.pyplot as plt
         except ImportError:

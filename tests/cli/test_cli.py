@@ -145,3 +145,11 @@ def test_the_package_is_a_program_too(tmp_path):
              for module in ("populace", "populace.cli")]  # fmt: skip
     assert shown[0].returncode == 0, shown[0].stderr
     assert shown[0].stdout == shown[1].stdout != ""
+
+
+@pytest.mark.parametrize(("named", "said"), [("audit", "it is `populace experiment audit`"), ("nothing", "'nothing'.")])
+def test_a_command_of_experiments_is_found_where_it_is(named, said, tmp_path):
+    done = populace(named, cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"No such command '{named}'" in done.stderr
+    assert said in done.stderr

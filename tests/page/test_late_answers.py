@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from support.browsing import PATIENCE_MS, Late, drawn
+from support.experiments import SMALL
+from support.experiments import run_here as run_experiment
 from support.paging import controlling, paged
 
 import populace
@@ -300,4 +303,21 @@ def test_a_map_is_of_the_newest_that_is_known(place, browser):
         give_frame(100, 5)
         fields.give(0, {"error": "there is none"}, 409)
         assert over.is_hidden()
+        assert troubles == []
+
+
+def test_an_experiment_at_work_is_followed_though_an_answer_fails(tmp_path, browser):
+    troubles: list[str] = []
+    with ThreadPoolExecutor() as elsewhere:  # the browser's loop runs in this thread
+        elsewhere.submit(run_experiment, SMALL, tmp_path / "small", {"agents": 8, "ticks": 5}).result()
+    with paged(tmp_path) as page:
+        tab = opened(browser, troubles)
+        seen = {**page.get("experiment", name="small"), "status": "at work"}
+        looks = Late(tab, "/api/experiment?")
+        tab.goto(f"{page.url}#view=experiment&name=small")
+        looks.give(answer={**seen, "complete": 1})
+        tab.get_by_text(f"1 of {seen['replicates']} replicates done").wait_for()
+        looks.give(answer={"error": "it is being restarted"}, status=503)
+        looks.give(answer={**seen, "complete": 2, "status": "complete"})
+        tab.get_by_text(f"2 of {seen['replicates']} replicates done").wait_for()
         assert troubles == []

@@ -271,8 +271,10 @@ def test_outcomes_are_drawn_with_arms_in_one_picture(village, monkeypatch):
     ]  # fmt: skip
     assert control.outcomes["share"].iloc[-1] > banned.outcomes["share"].iloc[-1]
     assert len(control.plot().lines) == 2
-    with pytest.raises(SettingsError, match=r"no outcome 'shares'\. It has: share, belief\. .*run\.panel\('shares'\)"):
+    with pytest.raises(SettingsError, match=r"no outcome 'shares'\. It has: share, belief\.$"):
         control.plot("shares")
+    with pytest.raises(SettingsError, match=r"It has: share, belief\. .*run\.panel\('heard'\)"):
+        control.plot("heard")
 
 
 def test_diff_replay_and_estimate_are_those_of_the_command_line(village):

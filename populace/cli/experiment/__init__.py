@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import typer
 
 from populace.cli.experiment.audit import audit
@@ -21,7 +23,9 @@ group = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for _command in (run, power, audit, sensitivity, calibrate, score, report, seal, verify):
+_COMMANDS: Final = (run, power, audit, sensitivity, calibrate, score, report, seal, verify)
+NAMES: Final = frozenset(one.__name__ for one in _COMMANDS)
+for _command in _COMMANDS:
     group.command()(_command)
 
 

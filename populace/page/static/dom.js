@@ -66,6 +66,11 @@ export function number(value, digits = 4) {
   return Number(value.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: Math.max(6, digits) });
 }
 
+// How many there are of something, with its name as it is for one or for several.
+export function counted(value, one, many = `${one}s`) {
+  return `${number(value)} ${value === 1 ? one : many}`;
+}
+
 export function money(usd) {
   if (usd === 0) return "$0";
   if (usd < 0.0001) return "< $0.0001";

@@ -94,9 +94,9 @@ export default {
     (async () => {
       while (seen.status === "at work" && !signal.aborted) {
         await pause(LOOK_MS);
-        seen = await look();
+        seen = await look().catch(() => seen); // the page's server is away: what is shown stays until it is back
       }
-    })().catch(() => { /* the page's server is away: what is shown stays */ });
+    })();
     return { close() { charts.forEach((one) => one.made.close()); } };
   },
 };

@@ -2,7 +2,7 @@
 
 import { ask, askReady, newest } from "./api.js";
 import { chart } from "./curves.js";
-import { el, fill, money, number, table } from "./dom.js";
+import { counted, el, fill, money, table } from "./dom.js";
 
 export default {
   title: "Lineage",
@@ -15,7 +15,7 @@ export default {
     for (const one of runs) if (of.has(one.parent)) children.set(one.parent, [...(children.get(one.parent) ?? []), one]);
     const node = (one) => el("li", {},
       el("a", { href: `#${new URLSearchParams({ run: one.name, view: "overview" })}`, "aria-current": one.name === context.run ? "page" : null }, one.name),
-      el("span", { class: "soft small" }, ` ${one.status}${one.ticks === null ? "" : `, ${number(one.ticks)} ticks`}${one.cost_usd ? `, ${money(one.cost_usd)}` : ""}${one.parent ? ` · forked before tick ${one.at_tick}` : ""}${one.arm ? ` · arm ${one.arm}` : ""}`),
+      el("span", { class: "soft small" }, ` ${one.status}${one.ticks === null ? "" : `, ${counted(one.ticks, "tick")}`}${one.cost_usd ? `, ${money(one.cost_usd)}` : ""}${one.parent ? ` · forked before tick ${one.at_tick}` : ""}${one.arm ? ` · arm ${one.arm}` : ""}`),
       one.parent && !of.has(one.parent) ? el("span", { class: "soft small" }, ` from run ${one.parent}, which is not in this folder`) : null,
       one.levers.length ? el("div", { class: "small soft" }, one.levers.join(" ")) : null,
       children.has(one.run) ? el("ul", {}, children.get(one.run).map(node)) : null);

@@ -2,7 +2,7 @@
 
 import { ask, askColumns, askReady, newest, pause } from "./api.js";
 import { css, NONE, palette } from "./colours.js";
-import { el, fill, number, table } from "./dom.js";
+import { counted, el, fill, number, table } from "./dom.js";
 import { Stage } from "./stage.js";
 import { openTown } from "./town.js";
 
@@ -86,7 +86,7 @@ export default {
     }
 
     function said(of, seen) {
-      fill(shown, `${SOURCES[drawn.kind]} ${number(drawn.agents)} agents, ${number(of)} edges${town && !ties.checked ? "" : seen < of ? `, ${number(seen)} of them drawn` : ""}.`,
+      fill(shown, `${SOURCES[drawn.kind]} ${counted(drawn.agents, "agent")}, ${counted(of, "edge")}${town && !ties.checked ? "" : seen < of ? `, ${number(seen)} of them drawn` : ""}.`,
         drawn.keeps_town || town ? "" : " The run does not keep where residents of a city are: record.whereabouts is false.");
     }
 

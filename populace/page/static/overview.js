@@ -1,7 +1,7 @@
 // How far the run is, how it fares, what it costs, how its outcomes move, what went wrong.
 
 import { chart } from "./curves.js";
-import { duration, el, fill, money, number, table } from "./dom.js";
+import { counted, duration, el, fill, money, number, table } from "./dom.js";
 
 export default {
   title: "Overview",
@@ -34,9 +34,9 @@ export default {
           : tile("Took", duration(now.wall_s), `${number(now.turns_per_s, 3)} turns/s`),
         work ? tile("Pace", `${number(now.turns_per_s, 3)} turns/s`, left ?? "no estimate yet") : null,
         tile("Cost", money(now.cost_usd), spent),
-        tile("Agents", number(now.agents), `${number(now.turns)} turns`),
+        tile("Agents", number(now.agents), counted(now.turns, "turn")),
         tile("Asks", number(now.asks), `${number(now.abstained)} abstained`),
-        tile("Messages", number(now.messages), now.turns_failed ? el("span", { class: "bad" }, `${number(now.turns_failed)} turns failed`) : "no turn failed"));
+        tile("Messages", number(now.messages), now.turns_failed ? el("span", { class: "bad" }, `${counted(now.turns_failed, "turn")} failed`) : "no turn failed"));
     }
 
     function drawn() {

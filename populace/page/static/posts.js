@@ -2,7 +2,7 @@
 
 import { ask, askReady, newest } from "./api.js";
 import { chart } from "./curves.js";
-import { el, facts, fill, marked, number } from "./dom.js";
+import { counted, el, facts, fill, marked, number } from "./dom.js";
 import { agentLink } from "./texts.js";
 
 export default {
@@ -40,7 +40,7 @@ export default {
     function item(one, wanted) {
       return el("li", {},
         facts(el("span", { class: "who" }, agentLink(context, one.author)), `tick ${one.tick}`, one.verb === "post" && one.about < 0 ? null : one.verb === "post" ? `replies to post ${one.about}` : `${one.verb}s post ${one.about}`,
-          `${number(one.size - 1)} shares`, `${number(one.likes)} likes`, one.replies ? `${number(one.replies)} replies` : null),
+          counted(one.size - 1, "share"), counted(one.likes, "like"), one.replies ? counted(one.replies, "reply", "replies") : null),
         el("div", { class: "text" }, marked(one.text, wanted)),
         el("button", { onclick: () => cascade(one).catch(told) }, "Cascade"));
     }
@@ -61,7 +61,7 @@ export default {
         else roots.push(node);
       });
       fill(side, el("h2", {}, `Post ${one.post} of agent ${one.author}`),
-        el("p", { class: "soft small" }, `${number(found.size - 1)} shares, ${number(found.members.length - found.size)} replies and quotes, ${number(found.likes)} likes, ${depth} steps deep.`),
+        el("p", { class: "soft small" }, `${counted(found.size - 1, "share")}, ${counted(found.members.length - found.size, "reply or quote", "replies and quotes")}, ${counted(found.likes, "like")}, ${counted(depth, "step")} deep.`),
         growth.node, el("div", { class: "scroll" }, el("ul", { class: "tree" }, roots)));
       places.forEach((node) => node.firstChild || node.remove());
       growth.set(found.growth.ticks, [found.growth.sizes]);

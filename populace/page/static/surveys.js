@@ -2,7 +2,7 @@
 
 import { ask, newest } from "./api.js";
 import { chart } from "./curves.js";
-import { el, fill, number, table } from "./dom.js";
+import { counted, el, fill, number, table } from "./dom.js";
 
 export default {
   title: "Surveys",
@@ -10,7 +10,7 @@ export default {
   async open(main, context) {
     const { run, signal } = context, choose = newest(signal), { surveys } = await ask("surveys", { run }, signal);
     if (!surveys.length) { fill(main, el("p", { class: "empty" }, "No survey was taken in this run. What probes measure stands here once they have run.")); return null; }
-    const which = el("select", { "aria-label": "Survey" }, surveys.map((one) => el("option", { value: one.name }, `${one.name} (${number(one.rows)} rows)`)));
+    const which = el("select", { "aria-label": "Survey" }, surveys.map((one) => el("option", { value: one.name }, `${one.name} (${counted(one.rows, "row")})`)));
     const shown = el("div");
     const charts = [];
     const told = (error) => { if (error.name !== "AbortError") fill(shown, el("p", { class: "notice bad" }, error.message)); };

@@ -256,6 +256,11 @@ def outcome_series(run_dir: str | Path) -> dict[str, list[float]]:
     return series
 
 
+def public_fields(agents: pa.Table) -> list[str]:
+    """The public fields in a run's table `agents`."""
+    return [name for name in agents.column_names if name not in ("tick", "agent", "type")]
+
+
 def panel(run_dir: str | Path, field: str) -> NDArray[Any]:
     """One public field as a dense array of shape (ticks, agents), filled forward from the rows that changed.
 
@@ -265,7 +270,7 @@ def panel(run_dir: str | Path, field: str) -> NDArray[Any]:
     SettingsError when there is no such table or field.
     """
     table = read_table(run_dir, "agents")
-    fields = [name for name in table.column_names if name not in ("tick", "agent", "type")]
+    fields = public_fields(table)
     if field not in fields:
         raise SettingsError(f"{run_dir}: agents have no public field '{field}'. Fields there are: {', '.join(fields)}.")
     if not table.num_rows:
