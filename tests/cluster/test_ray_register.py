@@ -37,15 +37,27 @@ def is_there(account: str) -> bool:
     return True
 
 
-def test_two_reach_one_text_and_it_ends_by_itself(ray_cluster):
-    from populace.cluster.ray_register import RayRegister
+def test_two_reach_one_text(ray_cluster):
+    import ray
+
+    from populace.cluster.ray_register import NAMESPACE, RayRegister
 
     account = uuid4().hex
-    one, other = RayRegister(account, lonely_s=2.0), RayRegister(account)
+    one, other = RayRegister(account, lonely_s=600.0), RayRegister(account)
     assert one.read() == (None, 0)
     assert one.write(b"text", 0)
     assert not other.write(b"late", 0)
     assert other.read() == (b"text", 1)
+    ray.kill(ray.get_actor(f"account-{account}", NAMESPACE))
+
+
+def test_it_ends_by_itself(ray_cluster):
+    from populace.cluster.ray_register import RayRegister
+
+    account = uuid4().hex
+    one, other = RayRegister(account, lonely_s=1.0), RayRegister(account)
+    assert one.read() == (None, 0)
+    one.write(b"text", 0)
     assert eventually(lambda: not is_there(account))
     assert eventually(lambda: other.read() == (None, 0)), "and another is made where it is needed"
 

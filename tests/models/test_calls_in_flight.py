@@ -11,7 +11,7 @@ import pytest
 from support.asking import asking, here
 from support.chaos import resume_here
 from support.client import ask, fates, model
-from support.misbehaving import Act, Misbehaving, Seen, slow, status
+from support.misbehaving import Act, Holding, Seen, slow, status
 
 from populace.core.errors import ModelError
 from populace.core.records import Answer
@@ -29,26 +29,24 @@ ENDINGS = {
 }
 
 
-class Ending:
-    """A plan: every call is answered late, but for the twentieth, which gets the answer that ends all."""
+class Ending(Holding):
+    """Answers the twentieth call with what ends all; those before it late, and not before the test lets it."""
 
     def __init__(self, end: Act) -> None:
+        super().__init__(lambda seen: seen.nth == IN_FLIGHT or self.let_go.is_set(), self._act_on)
         self.end = end
-        self.ended = threading.Event()
+        self.let_go = threading.Event()
 
-    def __call__(self, seen: Seen) -> Act:
-        if seen.nth == IN_FLIGHT:
-            self.ended.set()
-            return self.end
-        return slow(0.4)
+    def _act_on(self, seen: Seen) -> Act:
+        return self.end if seen.nth == IN_FLIGHT else slow(0.4)
 
 
-def session(plan: Ending) -> tuple[dict[int, Answer], Any, int, int]:
+def session(end: Act) -> tuple[dict[int, Answer], Any, int, int]:
     """Sixty asks, twenty at once; what was delivered, the failure, requests seen when it came and at the end."""
 
     async def main() -> tuple[dict[int, Answer], Any, int, int]:
-        with Misbehaving(plan) as server:
-            gateway = build_gateway(model(server, concurrency=20))
+        with Ending(end) as server:
+            gateway = build_gateway(model(server, concurrency=20, timeout_s=60.0))
             await gateway.open()
             got: dict[int, Answer] = {}
             asks = [ask(agent) for agent in range(60)]
@@ -57,6 +55,7 @@ def session(plan: Ending) -> tuple[dict[int, Answer], Any, int, int]:
                 while gateway.failure is None:
                     await asyncio.sleep(0.01)
                 begun = len(server.seen)
+                server.let_go.set()
                 while gateway.pressure().in_flight:
                     await asyncio.sleep(0.01)
             late: list[Answer] = []
@@ -70,7 +69,7 @@ def session(plan: Ending) -> tuple[dict[int, Answer], Any, int, int]:
 
 @pytest.mark.parametrize("end", ENDINGS)
 def test_a_fatal_answer_begins_no_call_and_loses_none_that_is_paid(end: str) -> None:
-    got, failure, begun, seen = session(Ending(ENDINGS[end]))
+    got, failure, begun, seen = session(ENDINGS[end])
     assert failure is not None
     assert seen == begun == IN_FLIGHT + 1
     assert fates(got) == {"answered": IN_FLIGHT, "error": 60 - IN_FLIGHT}
@@ -79,7 +78,8 @@ def test_a_fatal_answer_begins_no_call_and_loses_none_that_is_paid(end: str) -> 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_a_resume_makes_no_call_again_that_was_in_flight(tmp_path: Path, shards: int) -> None:
     """Nineteen were, and were all made again. Over both lives every ask is paid for once."""
-    with Misbehaving(Ending(ENDINGS["credit"])) as server:
+    with Ending(ENDINGS["credit"]) as server:
+        server.let_go.set()
         with pytest.raises(ModelError, match="no quota left"):
             here(tmp_path, **asking(server, agents=60, ticks=1, shards=shards, endpoint__concurrency=20))
         assert read_manifest(tmp_path)["calls_billed"] == server.billed.calls >= IN_FLIGHT
@@ -96,5 +96,5 @@ def test_control_a_gateway_that_aborts_them_loses_them(monkeypatch: pytest.Monke
         self._abstain(Dispatcher.abort(self.dispatcher), "error", "")
 
     monkeypatch.setattr(Client, "_fail", aborting)
-    got, _, _, _ = session(Ending(ENDINGS["key"]))
+    got, _, _, _ = session(ENDINGS["key"])
     assert fates(got)["answered"] == 0

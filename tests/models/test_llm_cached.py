@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.misbehaving import MALFORMED, OK, Act, Misbehaving, Seen, slow
+from support.misbehaving import MALFORMED, OK, Act, Holding, Misbehaving, Seen, slow
 from support.sections import sectioned
 
 from populace.agents.answers import Choice, compile_answer, content_key
@@ -107,7 +107,7 @@ def test_abstentions_are_shared_and_never_kept(tmp_path: Path) -> None:
 
 def test_two_processes_that_ask_at_once_get_the_answer_that_stands(tmp_path: Path) -> None:
     asks = [ask(agent, 0) for agent in range(4)]
-    with Misbehaving(lambda seen: Act(text=f"answer {seen.nth}", latency_s=0.05)) as server:
+    with Holding(lambda _: len(server.seen) == 2, lambda seen: Act(text=f"answer {seen.nth}")) as server:
         settings = model(server, sampling="shared", cache=tmp_path / "answers.db")
 
         async def shards() -> list[list[Answer]]:

@@ -32,7 +32,18 @@ def model(server: Misbehaving, **settings: Any) -> Settings:
     return sectioned(kind="openai", base_url=server.base_url, **settings)
 
 
-async def answers_of(gateway: Any, asks: list[Ask]) -> dict[int, Answer]:
+class ClockAhead(asyncio.SelectorEventLoop):
+    """A loop whose clock a test sets forward: calls are late when that is so, however slow the machine is."""
+
+    ahead_s = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.ahead_s
+
+
+async def answers_of(
+    gateway: Any, asks: list[Ask], told: Callable[[dict[int, Answer]], object] = lambda _got: None
+) -> dict[int, Answer]:
     """Offer the asks and wait until each is delivered; fails when one is delivered twice."""
     got: dict[int, Answer] = {}
     done = asyncio.Event()
@@ -41,6 +52,7 @@ async def answers_of(gateway: Any, asks: list[Ask]) -> dict[int, Answer]:
         for answer in batch:
             assert answer.agent not in got
             got[answer.agent] = answer
+        told(got)
         if len(got) == len(asks):
             done.set()
 
@@ -49,19 +61,36 @@ async def answers_of(gateway: Any, asks: list[Ask]) -> dict[int, Answer]:
     return got
 
 
-def run(settings: Settings, asks: list[Ask], then: Callable[[Any], None] = lambda _gateway: None) -> dict[int, Answer]:
+TIMEOUT_S = 60.0
+"""The deadline of calls that are late once a test says so."""
+
+
+def run(
+    settings: Settings,
+    asks: list[Ask],
+    then: Callable[[Any], None] = lambda _gateway: None,
+    late_once: Callable[[dict[int, Answer]], bool] = lambda _got: False,
+) -> dict[int, Answer]:
+    """The answers. `late_once` says of those so far whether all open calls have had TIMEOUT_S, from then on."""
+    loop = ClockAhead()
+
+    def told(got: dict[int, Answer]) -> None:
+        if not loop.ahead_s and late_once(got):
+            loop.ahead_s = TIMEOUT_S
+
     async def session() -> dict[int, Answer]:
         gateway = build_gateway(settings)
         await gateway.open()
         try:
-            got = await answers_of(gateway, asks)
+            got = await answers_of(gateway, asks, told)
             assert gateway.pressure().waiting == 0
             then(gateway)
             return got
         finally:
             await gateway.close()
 
-    return asyncio.run(session())
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        return runner.run(session())
 
 
 def fates(got: dict[int, Answer]) -> Counter[str]:

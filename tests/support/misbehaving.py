@@ -15,9 +15,13 @@ it, by other code than that of the product.
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
+
+from aiohttp import web
 
 from populace.testing.acts import (
     BOMB,
@@ -62,6 +66,7 @@ __all__ = [
     "WRONG_TYPE",
     "Act",
     "Billed",
+    "Holding",
     "Misbehaving",
     "Plan",
     "RateLimit",
@@ -78,6 +83,19 @@ class Misbehaving(FakeEndpoint):
 
     def __init__(self, plan: Plan = (), **options: Any) -> None:
         super().__init__(_invented, plan=plan, **options)
+
+
+class Holding(Misbehaving):
+    """Keeps what it says to a request back until `until` allows it: in flight is what is to be, on any machine."""
+
+    def __init__(self, until: Callable[[Seen], bool], plan: Plan = (), **options: Any) -> None:
+        super().__init__(plan, **options)
+        self.until = until
+
+    async def _respond(self, request: web.Request, seen: Seen) -> web.StreamResponse:
+        while not self.until(seen):
+            await asyncio.sleep(0.01)
+        return await super()._respond(request, seen)
 
 
 def _invented(asked: Asked) -> str:
