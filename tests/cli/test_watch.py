@@ -55,7 +55,7 @@ def begun(tmp_path, request):
     run.communicate()
 
 
-def until(there, tries: int = 600) -> None:
+def until(there, tries: int = 2400) -> None:
     from time import sleep
 
     for _ in range(tries):

@@ -18,7 +18,15 @@ from populace.budget.sharing import Busy
 pytestmark = pytest.mark.ray
 
 
-def eventually(what: Callable[[], bool], seconds: float = 60.0) -> bool:
+@pytest.fixture(autouse=True)
+def patient(monkeypatch, ray_cluster):
+    """An actor may be slow to answer where much else is at work."""
+    from populace.cluster import ray_register
+
+    monkeypatch.setattr(ray_register, "_CALL_S", 240.0)
+
+
+def eventually(what: Callable[[], bool], seconds: float = 240.0) -> bool:
     until_s = time.monotonic() + seconds
     while not (found := what()) and time.monotonic() < until_s:
         time.sleep(0.1)

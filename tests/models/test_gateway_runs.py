@@ -7,13 +7,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.asking import asker, asking, busiest, here
-from support.misbehaving import CUT, DRIP, DROP, HANG, MALFORMED, Act, Misbehaving, RateLimit, Seen, slow, status
+from support.asking import ASKERS, asker, asking, busiest, here
+from support.limited import Limited
+from support.misbehaving import (
+    CUT,
+    DRIP,
+    DROP,
+    HANG,
+    MALFORMED,
+    Act,
+    Holding,
+    Misbehaving,
+    RateLimit,
+    Seen,
+    slow,
+    status,
+)
+from support.running import settings_of
 from support.sections import sectioned
 
 from populace.budget.service import AccountService, LocalLink
 from populace.cluster import local
+from populace.cluster.coordinator import Coordinator
+from populace.cluster.local import LocalTransport
 from populace.core.errors import BudgetSpent
+from populace.data.societies import find_society
 from populace.store.tables.tables import read_table
 
 
@@ -26,45 +44,44 @@ from populace.store.tables.tables import read_table
         pytest.param(600, 60, 125, 150, id="two minutes, tokens", marks=pytest.mark.chaos),
     ],
 )
-def test_four_shards_keep_to_a_limit_and_use_it(tmp_path, per_minute, warm_s, lasts_s, padding):
+def test_four_shards_keep_to_a_limit_and_use_it(tmp_path, monkeypatch, per_minute, warm_s, lasts_s, padding):
     """Fifty tokens a request: a prompt of 22 tokens and its answer leave requests the tighter limit, 60 do not."""
-    seen, used = limited_run(tmp_path, per_minute, lasts_s, padding)
-    began_s = seen[0].arrived_s
-    warm = [one for one in seen if one.arrived_s - began_s > warm_s]
-    refused = sum(one.limited for one in warm)
-    print(f"used {used:.1%}, {refused} of {len(warm)} refused, {busiest(times(seen), 1.0)} in the busiest second")
+    provider, used = limited_run(tmp_path, monkeypatch, per_minute, lasts_s, padding)
+    sent, times_s = provider.sent, provider.times_s
+    warm = [one for one in sent if one.at_s - times_s[0] > warm_s]
+    refused = sum(one.refused for one in warm)
+    print(f"used {used:.1%}, {refused} of {len(warm)} refused, {busiest(times_s, 1.0)} in the busiest second")
     assert used >= 0.95
     assert refused < 0.01 * len(warm)
-    assert len(seen) <= 1.1 * sum(not one.limited for one in seen)
+    assert len(sent) <= 1.1 * (len(sent) - provider.refused)
     # No request comes before its time: in any ten seconds, ten seconds' worth and what may gather.
-    assert busiest(times(seen), 10.0) <= per_minute / 60 * 12.5
+    assert busiest(times_s, 10.0) <= per_minute / 60 * 12.5
 
 
 def test_control_an_account_for_each_shard_breaks_the_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(local, "LocalLink", lambda account: LocalLink(AccountService(MODEL)))
-    seen, _ = limited_run(tmp_path, 6000, 3, 0)
-    assert sum(one.limited for one in seen) > 0.1 * len(seen)
+    provider, _ = limited_run(tmp_path, monkeypatch, 6000, 3, 0)
+    assert provider.refused > 0.1 * len(provider.sent)
 
 
 MODEL = sectioned(requests_per_minute=6000, tokens_per_minute=300_000)
 
 
-def limited_run(out: Path, per_minute: float, lasts_s: float, padding: int) -> tuple[list[Seen], float]:
-    """What the server saw, and the share of the tighter limit that was used between the first and the last request."""
+def limited_run(
+    out: Path, monkeypatch: pytest.MonkeyPatch, per_minute: float, lasts_s: float, padding: int
+) -> tuple[Limited, float]:
+    """The provider, and the share of the tighter limit that was used between the first and the last request."""
     tokens = 50 * per_minute
     agents = int(lasts_s * per_minute / 60 * (0.66 if padding else 1.0) / 2)
-    with Misbehaving(base=slow(0.02), limit=RateLimit(per_minute, tokens, slack_s=1.0)) as server:
-        throttle = {"endpoint__requests_per_minute": per_minute, "endpoint__tokens_per_minute": tokens}
-        options = asking(server, agents=agents, ticks=2, shards=4, society={"padding": padding}, **throttle)
-        manifest = here(out, **options, model__max_tokens=20)
-        seen, billed = server.seen, server.billed
+    provider = Limited(monkeypatch, RateLimit(per_minute, tokens, slack_s=1.0))
+    throttle = {"endpoint__requests_per_minute": per_minute, "endpoint__tokens_per_minute": tokens}
+    options = asking(provider, agents=agents, ticks=2, shards=4, society={"padding": padding}, **throttle)
+    settings = settings_of(**options, model__max_tokens=20)
+    manifest = provider.run(Coordinator(find_society(ASKERS), settings, LocalTransport(), out).run())
+    billed = provider.billed
     assert manifest["asks"]["answered"] == manifest["asks"]["made"] == 2 * agents == billed.calls
-    minutes = (seen[-1].arrived_s - seen[0].arrived_s) / 60
-    return seen, max(billed.calls / per_minute, (billed.tokens_in + billed.tokens_out) / tokens) / minutes
-
-
-def times(seen: list[Seen]) -> list[float]:
-    return [one.arrived_s for one in seen]
+    minutes = (provider.times_s[-1] - provider.times_s[0]) / 60
+    return provider, max(billed.calls / per_minute, (billed.tokens_in + billed.tokens_out) / tokens) / minutes
 
 
 class Storm:
@@ -159,11 +176,11 @@ def test_a_thousand_asks_in_flight_from_eight_shards_pass_no_ceiling(tmp_path):
     """Some of them end in ways that leave open whether they were billed."""
 
     def plan(seen: Seen) -> Act:
-        return CUT if seen.nth % 50 == 7 else DROP if seen.nth % 50 == 8 else slow(1.2 if seen.nth < 1000 else 0.05)
+        return CUT if seen.nth % 50 == 7 else DROP if seen.nth % 50 == 8 else slow(0.05)
 
     ceiling_usd = 0.5
     prices = {"test-model": {"usd_per_million_tokens_in": 2.0, "usd_per_million_tokens_out": 6.0}}
-    with Misbehaving(plan) as server:
+    with Holding(lambda _: server.open_peak > 700, plan) as server:
         options = asking(server, agents=1000, ticks=50, shards=8, model__max_tokens=20, budget__prices=prices)
         with pytest.raises(BudgetSpent):
             here(tmp_path, **options, endpoint__concurrency=1000, budget__usd=ceiling_usd)

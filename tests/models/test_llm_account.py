@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from support.limited import Limited
 from support.misbehaving import CUT, HANG, OK, Act, Misbehaving, RateLimit, Seen, slow, status
 from support.sections import sectioned
 
@@ -29,11 +30,13 @@ def ask(agent: int) -> Ask:
     return Ask(agent, 0, 0, "feel", messages, compile_answer(str), 20, 0.8, agent.to_bytes(16, "big"))
 
 
-def model(server: Misbehaving, **settings: Any) -> Settings:
+def model(server: Any, **settings: Any) -> Settings:
     return sectioned(kind="openai", base_url=server.base_url, **{"name": "test-model", "timeout_s": 5.0, **settings})
 
 
-def run(settings: Settings, shards: int, asks: int, *, central: bool = True) -> tuple[list[Answer], list[Any], Any]:
+def run(
+    settings: Settings, shards: int, asks: int, *, central: bool = True, play: Callable[..., Any] = asyncio.run
+) -> tuple[list[Answer], list[Any], Any]:
     """Offer the asks to so many shards' gateways in one process, and wait for all."""
 
     async def session() -> tuple[list[Answer], list[Any], Any]:
@@ -64,7 +67,8 @@ def run(settings: Settings, shards: int, asks: int, *, central: bool = True) -> 
             await gateway.close()
         return got, [gateway.failure for gateway in gateways], account
 
-    return asyncio.run(session())
+    found: tuple[list[Answer], list[Any], Any] = play(session())
+    return found
 
 
 def fates(answers: list[Answer]) -> Counter[str]:
@@ -77,24 +81,23 @@ def test_nothing_limited_needs_no_account() -> None:
     assert isinstance(account_for(sectioned(kind="openai", name="m", budget={"tokens": 5})), AccountService)
 
 
-def test_four_shards_keep_to_one_limit() -> None:
+def test_four_shards_keep_to_one_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = RateLimit(requests_per_minute=3000, tokens_per_minute=150_000, slack_s=1.0)
-    with Misbehaving(limit=limit) as server:
-        throttle = {"requests_per_minute": 3000.0, "tokens_per_minute": 150_000.0}
-        got, failures, account = run(model(server, **throttle), 4, 120)
+    provider = Limited(monkeypatch, limit)
+    settings = model(provider, requests_per_minute=3000.0, tokens_per_minute=150_000.0)
+    got, failures, account = run(settings, 4, 120, play=provider.run)
     assert fates(got) == {"answered": 120}
     assert failures == [None] * 4
-    assert sum(seen.limited for seen in server.seen) == 0
-    assert len(server.seen) == 120
-    assert account.allowance.spent.tokens == server.billed.tokens_in + server.billed.tokens_out
+    assert provider.refused == 0
+    assert len(provider.sent) == 120
+    assert account.allowance.spent.tokens == provider.billed.tokens_in + provider.billed.tokens_out
 
 
-def test_the_same_load_without_limits_is_refused_by_the_server() -> None:
+def test_the_same_load_without_limits_is_refused_by_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """The negative control of the test above."""
-    limit = RateLimit(requests_per_minute=3000, tokens_per_minute=150_000, slack_s=1.0)
-    with Misbehaving(limit=limit) as server:
-        run(model(server), 4, 120)
-        assert sum(seen.limited for seen in server.seen) > 0
+    provider = Limited(monkeypatch, RateLimit(requests_per_minute=3000, tokens_per_minute=150_000, slack_s=1.0))
+    run(model(provider), 4, 120, play=provider.run)
+    assert provider.refused > 0
 
 
 @pytest.mark.parametrize(("kind", "central"), [("usd", True), ("tokens", False)], ids=["central", "own shares"])

@@ -9,7 +9,8 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from support.client import TIMEOUT_S, ask, fates, model, run
+from support.client import TIMEOUT_S, ask, asked, fates, model, run
+from support.limited import Limited
 from support.misbehaving import (
     BOMB,
     CLOSING,
@@ -25,6 +26,7 @@ from support.misbehaving import (
     UNSCHEMATIC,
     WRONG_TYPE,
     Act,
+    Holding,
     Misbehaving,
     RateLimit,
     Seen,
@@ -46,7 +48,7 @@ KEY = "sk-canary-0123456789"
 
 def test_every_ask_is_answered_once_and_counted() -> None:
     asks = [ask(agent) for agent in range(100)]
-    with Misbehaving(base=slow(0.02)) as server:
+    with Holding(lambda _: server.open_peak > 10, base=slow(0.02)) as server:
         got = run(model(server), asks)
     assert fates(got) == {"answered": 100}
     for answer in got.values():
@@ -309,15 +311,14 @@ def test_choices_without_readable_probabilities_fall_back_to_the_enum() -> None:
     assert modes == [True, False]
 
 
-def test_a_limit_is_kept_without_a_burst() -> None:
-    limit = RateLimit(requests_per_minute=1200, tokens_per_minute=1e9, slack_s=0.5)
-    with Misbehaving(limit=limit) as server:
-        throttle = {"requests_per_minute": 1200.0}
-        got = run(model(server, **throttle), [ask(agent) for agent in range(50)])
+def test_a_limit_is_kept_without_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = Limited(monkeypatch, RateLimit(requests_per_minute=1200, tokens_per_minute=1e9, slack_s=0.5))
+    settings = model(provider, requests_per_minute=1200.0)
+    got = provider.run(asked(settings, [ask(agent) for agent in range(50)]))
     assert fates(got) == {"answered": 50}
-    assert sum(seen.limited for seen in server.seen) == 0
-    # 50 requests at 20 a second cannot take less than about two seconds, whatever the machine.
-    assert server.seen[-1].arrived_s - server.seen[0].arrived_s > 1.8
+    assert provider.refused == 0
+    # 50 requests at 20 a second cannot take less than about two seconds.
+    assert provider.times_s[-1] - provider.times_s[0] > 1.8
 
 
 def test_tokens_are_limited_as_well() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support.client import answers_of, ask, fates, run
-from support.misbehaving import DROP, HANG, OK, Act, Misbehaving, Seen, slow, status
+from support.misbehaving import DROP, HANG, OK, Act, Holding, Misbehaving, Seen, slow, status
 from support.running import SOCIETIES, run_local
 from support.sections import sectioned
 
@@ -143,7 +143,7 @@ async def _timed(settings: Settings, asks: list[Ask]) -> float:
 
 
 def test_each_endpoint_keeps_to_its_own_concurrency() -> None:
-    with Misbehaving(base=slow(0.03)) as small, Misbehaving(base=slow(0.03)) as large:
+    with Misbehaving(base=slow(0.03)) as small, Holding(lambda _: large.open_peak > 2, base=slow(0.03)) as large:
         settings = several(small, large, more=[{"concurrency": 2}, {"concurrency": 9}])
         got = run(settings, [ask(agent) for agent in range(120)])
         assert fates(got) == {"answered": 120}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 from support.asking import busiest
 from support.client import answers_of, ask, fates
-from support.misbehaving import Act, Misbehaving, RateLimit, Seen, slow
+from support.limited import Limited
+from support.misbehaving import Act, Holding, Misbehaving, RateLimit, Seen, slow
 
 from populace.budget.accounts import accounts_of
 from populace.budget.service import LocalLink, account_for
@@ -24,7 +26,7 @@ from populace.settings import Settings
 MODELS = ("test-model", "large")
 
 
-def roled(server: Misbehaving, judge: dict[str, Any], **sections: Any) -> Settings:
+def roled(server: Any, judge: dict[str, Any], **sections: Any) -> Settings:
     """Settings of a model at this server and of a judge."""
     model = {"kind": "openai", "name": "test-model", "roles": {"judge": {"name": "large", **judge}}}
     endpoint = {"base_url": server.base_url, "timeout_s": 5.0, **sections.pop("endpoint", {})}
@@ -36,7 +38,10 @@ def asks(n: int) -> list[Ask]:
     return [msgspec.structs.replace(ask(agent, str), model_role="judge" if agent % 2 else "") for agent in range(n)]
 
 
-def put(settings: Settings, batch: list[Ask], *, shards: int = 1, forms: EndpointForms | None = None) -> Any:
+def put(
+    settings: Settings, batch: list[Ask], *, shards: int = 1, forms: EndpointForms | None = None,
+    play: Callable[..., Any] = asyncio.run,
+) -> Any:  # fmt: skip
     """The answers to these asks, parted over shards that share the run's accounts; the account; the failure."""
 
     async def session() -> tuple[dict[int, Answer], Any, Exception | None]:
@@ -56,7 +61,7 @@ def put(settings: Settings, batch: list[Ask], *, shards: int = 1, forms: Endpoin
                 await gateway.close()
         return got, account, next((one.failure for one in gateways if one.failure is not None), None)
 
-    return asyncio.run(session())
+    return play(session())
 
 
 def models_of(server: Misbehaving) -> list[str]:
@@ -77,7 +82,7 @@ def test_each_role_is_asked_of_its_model_and_a_role_that_is_not_set_of_the_defau
 )
 def test_roles_at_one_endpoint_share_its_concurrency_unless_they_have_their_own(judge, most) -> None:
     """A role that says what [endpoint] says anyway is on the same account; one that says something else is not."""
-    with Misbehaving(models=MODELS, base=slow(0.05)) as server:
+    with Holding(lambda _: server.open_peak >= most, models=MODELS, base=slow(0.05)) as server:
         got, _, _ = put(roled(server, judge, endpoint={"concurrency": 4}), asks(40))
         assert fates(got) == {"answered": 40}
         assert server.open_peak == most
@@ -102,20 +107,16 @@ def test_accounts_are_told_by_address_key_and_limits() -> None:
     ]
 
 
-def rate(server: Misbehaving, model: str) -> list[float]:
-    return [one.arrived_s for one in server.seen if one.body is not None and one.body["model"] == model]
-
-
 @pytest.mark.parametrize("timeout", [{}, {"timeout_s": 4.0}], ids=["one dispatcher", "one each"])
-def test_two_roles_on_one_account_keep_to_one_limit_on_two_shards(timeout) -> None:
+def test_two_roles_on_one_account_keep_to_one_limit_on_two_shards(monkeypatch, timeout) -> None:
     """600 a minute for both; with a deadline of its own the judge has its own dispatcher, and still the same quota."""
-    with Misbehaving(models=MODELS, limit=RateLimit(600, 10**9, slack_s=1.0)) as server:
-        settings = roled(server, {"endpoint": timeout}, endpoint={"requests_per_minute": 600.0}, shards=2)
-        got, _, failure = put(settings, asks(40), shards=2)
+    provider = Limited(monkeypatch, RateLimit(600, 10**9, slack_s=1.0))
+    settings = roled(provider, {"endpoint": timeout}, endpoint={"requests_per_minute": 600.0}, shards=2)
+    got, _, failure = put(settings, asks(40), shards=2, play=provider.run)
     assert failure is None
     assert fates(got) == {"answered": 40}
-    assert sum(one.limited for one in server.seen) == 0
-    assert busiest([one.arrived_s for one in server.seen], 1.0) <= 16
+    assert provider.refused == 0
+    assert busiest(provider.times_s, 1.0) <= 16
 
 
 def test_control_a_quota_for_each_dispatcher_breaks_the_limit(monkeypatch) -> None:
@@ -128,11 +129,11 @@ def test_control_a_quota_for_each_dispatcher_breaks_the_limit(monkeypatch) -> No
         return real(quotas.setdefault(want.shard, service.AccountService(settings)), want)
 
     monkeypatch.setattr(service.AccountService, "exchange", of_its_own)
-    with Misbehaving(models=MODELS, limit=RateLimit(600, 10**9, slack_s=1.0)) as server:
-        own, limits = {"endpoint": {"timeout_s": 4.0}}, {"requests_per_minute": 600.0}
-        settings = roled(server, own, endpoint=limits, shards=2)
-        put(settings, asks(40), shards=2)
-    assert sum(one.limited for one in server.seen) > 0
+    provider = Limited(monkeypatch, RateLimit(600, 10**9, slack_s=1.0))
+    own, limits = {"endpoint": {"timeout_s": 4.0}}, {"requests_per_minute": 600.0}
+    settings = roled(provider, own, endpoint=limits, shards=2)
+    put(settings, asks(40), shards=2, play=provider.run)
+    assert provider.refused > 0
 
 
 def test_roles_with_limits_of_their_own_do_not_wait_for_one_another() -> None:

@@ -138,7 +138,7 @@ class Prometheus:
         return [float(one["value"][1]) for one in self.get("/api/v1/query", query=expression)["result"]]
 
     def wait_until_ready(self) -> None:
-        for _ in range(300):
+        for _ in range(2400):
             try:
                 with urllib.request.urlopen(f"http://{self.at}/-/ready", timeout=60):
                     return
@@ -176,7 +176,7 @@ class Patient:
         time.sleep(0.3)
         if report.tick < 8 or self.found:
             return
-        for _ in range(100):
+        for _ in range(1200):
             if all(map(self.server.values, ("populace:quota:used_ratio > 0", "populace:memory:growth_per_hour"))):
                 break
             time.sleep(0.2)

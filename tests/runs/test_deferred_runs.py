@@ -86,6 +86,13 @@ class Interrupting:
                 self.coordinator.stop()
 
 
+def go_on(server: BatchEndpoint) -> None:
+    """From now on its batches end."""
+    server.acts, server.usual = [], BatchAct()
+    for batch in server.batches:
+        batch.act = server.usual
+
+
 @pytest.mark.parametrize("remembers", [True, False])
 def test_a_run_that_is_ended_leaves_its_batch_out_and_takes_it_up(tmp_path, directly, monkeypatch, remembers) -> None:
     import asyncio
@@ -97,7 +104,7 @@ def test_a_run_that_is_ended_leaves_its_batch_out_and_takes_it_up(tmp_path, dire
     from populace.data.societies import find_society
 
     ending, out = Interrupting(), tmp_path / "run"
-    with BatchEndpoint(passing=ending, usual=BatchAct(takes_s=1.0)) as server:
+    with BatchEndpoint(passing=ending, usual=BatchAct(stuck=True)) as server:
         settings = settings_of(**options(server))
         coordinator = Coordinator(find_society(ASKERS), settings, LocalTransport(), out)
         ending.coordinator = coordinator
@@ -107,6 +114,7 @@ def test_a_run_that_is_ended_leaves_its_batch_out_and_takes_it_up(tmp_path, dire
         assert stopped["calls_billed"] == 0
         assert len(server.batches) == 1, "what was out stays out, and nothing more is sent"
         assert not server.batches[0].cancelled
+        go_on(server)
         if not remembers:
             monkeypatch.setattr(KeptBatches, "read", lambda _: [])
         manifest = resume_here(out)
@@ -137,12 +145,13 @@ def test_calls_of_an_ask_that_a_stop_left_half_repaired_are_counted_once(tmp_pat
     if not forgets:
         monkeypatch.setattr(Pending, "forget_bills", lambda _: None)
     ending, out = Interrupting("uploaded", 2), tmp_path / "run"
-    with BatchEndpoint(answer=needs_a_repair, passing=ending, usual=BatchAct(takes_s=0.5)) as server:
+    with BatchEndpoint(answer=needs_a_repair, passing=ending, acts=[BatchAct(), BatchAct(stuck=True)]) as server:
         coordinator = Coordinator(find_society(ASKERS), settings_of(**options(server)), LocalTransport(), out)
         ending.coordinator = coordinator
         with pytest.raises(Interrupted):
             asyncio.run(coordinator.run())
         ending.coordinator = None
+        go_on(server)
         manifest = resume_here(out)
         for batch in server.batches:
             server._shown(batch)

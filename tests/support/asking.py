@@ -11,13 +11,13 @@ import numpy as np
 
 from populace.cluster.coordinator import Coordinator
 from populace.data.societies import find_society
-from support.misbehaving import Misbehaving, Seen
+from support.misbehaving import Seen
 from support.running import run_local, settings_of
 
 ASKERS = str(Path(__file__).parent / "askers.py")
 
 
-def asking(server: Misbehaving, **options: Any) -> dict[str, Any]:
+def asking(server: Any, **options: Any) -> dict[str, Any]:
     """The options of a run whose model is this server."""
     return {"model__kind": "openai", "endpoint__base_url": server.base_url, "model__name": "test-model", **options}
 

@@ -13,7 +13,6 @@ from populace.agents.answers import compile_answer
 from populace.core.records import Answer, Ask
 from populace.models.build import build_gateway
 from populace.settings import Settings
-from support.misbehaving import Misbehaving
 from support.sections import sectioned
 
 
@@ -27,7 +26,7 @@ def ask(agent: int, answer: Any = Opinion, tick: int = 0) -> Ask:
     return Ask(agent, tick, 0, "feel", messages, compile_answer(answer), 60, 0.8, agent.to_bytes(16, "big"))
 
 
-def model(server: Misbehaving, **settings: Any) -> Settings:
+def model(server: Any, **settings: Any) -> Settings:
     settings = {"timeout_s": 5.0, "name": "test-model", **settings}
     return sectioned(kind="openai", base_url=server.base_url, **settings)
 
@@ -65,6 +64,24 @@ TIMEOUT_S = 60.0
 """The deadline of calls that are late once a test says so."""
 
 
+async def asked(
+    settings: Settings,
+    asks: list[Ask],
+    then: Callable[[Any], None] = lambda _gateway: None,
+    told: Callable[[dict[int, Answer]], object] = lambda _got: None,
+) -> dict[int, Answer]:
+    """The answers that a gateway of these settings gives."""
+    gateway = build_gateway(settings)
+    await gateway.open()
+    try:
+        got = await answers_of(gateway, asks, told)
+        assert gateway.pressure().waiting == 0
+        then(gateway)
+        return got
+    finally:
+        await gateway.close()
+
+
 def run(
     settings: Settings,
     asks: list[Ask],
@@ -78,19 +95,8 @@ def run(
         if not loop.ahead_s and late_once(got):
             loop.ahead_s = TIMEOUT_S
 
-    async def session() -> dict[int, Answer]:
-        gateway = build_gateway(settings)
-        await gateway.open()
-        try:
-            got = await answers_of(gateway, asks, told)
-            assert gateway.pressure().waiting == 0
-            then(gateway)
-            return got
-        finally:
-            await gateway.close()
-
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        return runner.run(session())
+        return runner.run(asked(settings, asks, then, told))
 
 
 def fates(got: dict[int, Answer]) -> Counter[str]:
