@@ -1,10 +1,10 @@
-"""A provider with a rate limit, in virtual time: what it counts is when calls are sent, however slow the machine is."""
+"""A provider in virtual time: what counts is when calls are sent, however slow the machine is."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -22,19 +22,29 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Sent:
-    """One call: when it was sent, and whether it was refused."""
+    """One call: when it was sent, whether the limit refused it, and whether the provider failed."""
 
     at_s: float
     refused: bool
+    failed: bool
 
 
 class Limited:
-    """Answers every call of `run`'s work 20 ms after it was sent, and enforces a limit; nothing leaves the process."""
+    """Answers every call of `run`'s work 20 ms after it was sent; nothing leaves the process.
+
+    It enforces a limit, and fails (500) at the times, in seconds of the loop's clock, that `fails` says.
+    """
 
     base_url = "http://127.0.0.1:9/v1"
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, limit: RateLimit) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        limit: RateLimit | None = None,
+        fails: Callable[[float], bool] = lambda _at_s: False,
+    ) -> None:
         self.limit = limit
+        self.fails = fails
         self.sent: list[Sent] = []
         self.billed = Billed()
         self._model = Misbehaving()
@@ -64,11 +74,14 @@ class Limited:
     async def _post(self, body: dict[str, Any]) -> Reply:
         answer = self._model._answer(body, OK, 0)
         usage, now_s = answer["usage"], asyncio.get_running_loop().time()
-        wait_s = self.limit.take(usage["total_tokens"], now_s)
-        self.sent.append(Sent(now_s, wait_s > 0.0))
+        wait_s = 0.0 if self.limit is None else self.limit.take(usage["total_tokens"], now_s)
+        failed = bool(self.sent) and self.fails(now_s)
+        self.sent.append(Sent(now_s, wait_s > 0.0, failed))
         await asyncio.sleep(0.02)
         if wait_s > 0.0:
             return Reply(429, {"retry-after": f"{wait_s:.3f}"}, b'{"error": {"code": "rate_limit_exceeded"}}')
+        if failed:
+            return Reply(500, {}, b'{"error": {"code": "status_500"}}')
         self.billed.calls += 1
         self.billed.tokens_in += usage["prompt_tokens"]
         self.billed.tokens_out += usage["completion_tokens"]
