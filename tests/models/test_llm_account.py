@@ -31,7 +31,7 @@ def ask(agent: int) -> Ask:
 
 
 def model(server: Any, **settings: Any) -> Settings:
-    return sectioned(kind="openai", base_url=server.base_url, **{"name": "test-model", "timeout_s": 5.0, **settings})
+    return sectioned(kind="openai", base_url=server.base_url, **{"name": "test-model", "timeout_s": 60.0, **settings})
 
 
 def run(

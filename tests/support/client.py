@@ -27,7 +27,7 @@ def ask(agent: int, answer: Any = Opinion, tick: int = 0) -> Ask:
 
 
 def model(server: Any, **settings: Any) -> Settings:
-    settings = {"timeout_s": 5.0, "name": "test-model", **settings}
+    settings = {"timeout_s": 60.0, "name": "test-model", **settings}
     return sectioned(kind="openai", base_url=server.base_url, **settings)
 
 
