@@ -23,6 +23,7 @@ from populace.cluster.standing import Comparison, Standing
 from populace.cluster.tabling import FailureNotes, failed_turns, most_often, record_expired, record_tick, tick_notes
 from populace.cluster.transport import Transport
 from populace.core.errors import (
+    DiskFull,
     Diverged,
     Interrupted,
     ModelError,
@@ -118,58 +119,12 @@ class TickLoop:
 
     async def run(self) -> None:
         """Run to the end. Raises what ended the attempt early, Moving among it."""
-        barrier = self._standing.barrier
         pulse = asyncio.create_task(self._pulse())
-        todo: deque[Effect] = deque(barrier.handle(Begin()))
-        failure: Exception | None = None
         try:
-            await self._probe_at_edge(barrier.tick)
-            if (failure := await self._obey()) is not None:
-                todo = await self._wind_up(failure)
-            while True:
-                while todo:
-                    effect = todo.popleft()
-                    if isinstance(effect, Finished):
-                        await self._recorded()
-                        if failure is None:
-                            await self._in_time(self._saver.settled())
-                        record_expired(self._standing.tables, self._ended)
-                        self._tick_report(barrier.tick, effect.counts, again=True)
-                        if failure is not None:
-                            raise failure
-                        return
-                    if isinstance(effect, TickClosed):
-                        await self._resolved()
-                    error = self._carry_out(effect)
-                    if error is not None and failure is None:
-                        failure = error
-                        todo = todo if barrier.ended else await self._wind_up(failure)
-                    elif isinstance(effect, TickClosed):
-                        await self._probe_at_edge(barrier.tick)
-                        self._saver.check()
-                        moving = self._movable() if barrier.tick < barrier.ticks else []
-                        if moving or self._saver.due(barrier.tick):
-                            await self._recorded()  # which is told as `record`
-                            began_s = time.perf_counter()
-                            await self._save_at_edge(whole=bool(moving))
-                            self._checkpoint_s = time.perf_counter() - began_s
-                        if failure is None and (failure := await self._obey()) is not None:
-                            todo = await self._wind_up(failure)
-                        elif moving and failure is None:
-                            raise Moving(moving)
-                self._record_later()
-                event = await self._next(failure)
-                if not isinstance(event, Exception):
-                    todo.extend(barrier.handle(event))
-                elif failure is None and isinstance(event, Interrupted | RunFailed | ModelError):
-                    failure = event
-                    todo = todo if barrier.ended else await self._wind_up(failure)
-                elif failure is not None and isinstance(event, Interrupted | ModelError):
-                    continue  # several shards reach one ceiling; the first that said so has ended the run
-                else:
-                    if failure is None:
-                        await self._let_calls_end(event)
-                    raise failure or event
+            await self._all_ticks()
+        except Exception as error:
+            await self._let_calls_end(error)
+            raise
         finally:
             pulse.cancel()
             if self._later is not None:
@@ -177,6 +132,56 @@ class TickLoop:
             with contextlib.suppress(PopulaceError):  # what ends the run is told already, or is this
                 await self._recorded()
             self._cancel_tasks()
+
+    async def _all_ticks(self) -> None:
+        barrier = self._standing.barrier
+        todo: deque[Effect] = deque(barrier.handle(Begin()))
+        failure: Exception | None = None
+        await self._probe_at_edge(barrier.tick)
+        if (failure := await self._obey()) is not None:
+            todo = await self._wind_up(failure)
+        while True:
+            while todo:
+                effect = todo.popleft()
+                if isinstance(effect, Finished):
+                    await self._recorded()
+                    if failure is None:
+                        await self._in_time(self._saver.settled())
+                    record_expired(self._standing.tables, self._ended)
+                    self._tick_report(barrier.tick, effect.counts, again=True)
+                    if failure is not None:
+                        raise failure
+                    return
+                if isinstance(effect, TickClosed):
+                    await self._resolved()
+                error = self._carry_out(effect)
+                if error is not None and failure is None:
+                    failure = error
+                    todo = todo if barrier.ended else await self._wind_up(failure)
+                elif isinstance(effect, TickClosed):
+                    await self._probe_at_edge(barrier.tick)
+                    self._saver.check()
+                    moving = self._movable() if barrier.tick < barrier.ticks else []
+                    if moving or self._saver.due(barrier.tick):
+                        await self._recorded()  # which is told as `record`
+                        began_s = time.perf_counter()
+                        await self._save_at_edge(whole=bool(moving))
+                        self._checkpoint_s = time.perf_counter() - began_s
+                    if failure is None and (failure := await self._obey()) is not None:
+                        todo = await self._wind_up(failure)
+                    elif moving and failure is None:
+                        raise Moving(moving)
+            self._record_later()
+            event = await self._next(failure)
+            if not isinstance(event, Exception):
+                todo.extend(barrier.handle(event))
+            elif failure is None and isinstance(event, Interrupted | RunFailed | ModelError):
+                failure = event
+                todo = todo if barrier.ended else await self._wind_up(failure)
+            elif failure is not None and isinstance(event, Interrupted | ModelError):
+                continue  # several shards reach one ceiling; the first that said so has ended the run
+            else:
+                raise failure or event
 
     async def _probe_at_edge(self, tick: int) -> None:
         """Let probes look at the run before `tick`; given up once a signal ends it, since they change nothing of it."""
@@ -268,11 +273,11 @@ class TickLoop:
         return deque(self._standing.barrier.handle(Abandon()))
 
     async def _let_calls_end(self, error: Exception) -> None:
-        """Where the society's code, or a bug, ends the run: its state is none to go on from; calls are paid for."""
-        if isinstance(error, PopulaceError) and not isinstance(error, ScenarioError):
+        """Where the society's code, a full disk or a bug ends the run: no state is to be saved; calls are paid for."""
+        if isinstance(error, PopulaceError) and not isinstance(error, ScenarioError | DiskFull):
             return
         self._cancel_tasks()
-        self._standing.unrecorded = await self._wind_down(_LONG_GRACE_S) or Counts()
+        self._standing.unrecorded.add(await self._wind_down(_LONG_GRACE_S) or Counts())
 
     async def _let_the_world_close(self) -> None:
         """Where the world is closing the tick, that tick is whole: wait for it, and commit it."""
@@ -290,18 +295,27 @@ class TickLoop:
 
     async def _wind_down(self, grace_s: float) -> Counts | None:
         """Have all shards end their calls; a signal meanwhile cuts their time. None where they do not answer."""
-        winding = asyncio.ensure_future(self._transport.wind_down(grace_s))
+        winding = [asyncio.ensure_future(self._transport.wind_down(grace_s))]
         hurry = asyncio.create_task(self._hurry.wait())
         try:
-            await asyncio.wait([winding, hurry], timeout=grace_s + 1.0, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait([winding], timeout=GRACE_S + 1.0)
-            return winding.result() if winding.done() else None
+            await asyncio.wait([*winding, hurry], timeout=grace_s + 1.0, return_when=asyncio.FIRST_COMPLETED)
+            if hurry.done() and grace_s > GRACE_S:  # what is in flight is broken off, and counts, before it is given up
+                winding.append(asyncio.ensure_future(self._transport.wind_down(GRACE_S)))
+            await asyncio.wait(winding, timeout=GRACE_S + 1.0)
+            told = [one.result() for one in winding if one.done()]
         except TransportError as error:
             self._audience.note(f"not every call in flight may be counted: {error}")
             return Counts()
         finally:
             hurry.cancel()
-            winding.cancel()
+            for work in winding:
+                work.cancel()
+        if len(told) < len(winding):
+            return None
+        unrecorded = Counts()
+        for one in told:
+            unrecorded.add(one)
+        return unrecorded
 
     def _cancel_tasks(self) -> None:
         for task in self._tasks:
