@@ -45,8 +45,16 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a process is at work in a run's folder; that of a remote run is locked beside it (`store.remote`)."""
-    return is_locked(folder / LOCK) or is_locked(folder.with_name(f"{folder.name}.lock"))
+    """Whether a process is at work in a run's folder; that of a remote run is locked beside it (`store.remote`).
+
+    It counts as one where the lock is another user's and cannot be looked at: a run that ends removes it.
+    """
+    try:
+        return is_locked(folder / LOCK) or is_locked(folder.with_name(f"{folder.name}.lock"))
+    except StorageError as error:
+        if isinstance(error.__cause__, PermissionError):
+            return True
+        raise
 
 
 def is_locked(path: Path) -> bool:
@@ -57,7 +65,7 @@ def is_locked(path: Path) -> bool:
         return False
     try:
         with naming(path, "opened"):
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # it may be on a disk that is only to be read
     except StorageError:
         if path.exists():
             raise
