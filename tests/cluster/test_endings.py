@@ -10,6 +10,7 @@ import pytest
 from support.endings import (
     AT_CALL,
     TICKS,
+    HoldingOne,
     Server,
     agree,
     options_of,
@@ -18,10 +19,11 @@ from support.endings import (
     transport_of,
     undisturbed,  # noqa: F401 - a fixture
 )
-from support.misbehaving import NO_QUOTA, Act, Seen, slow
+from support.misbehaving import NO_QUOTA, Act, Seen
 from support.running import SOCIETIES, settings_of
 
 from populace.cluster.coordinator import Coordinator
+from populace.cluster.host import ShardHost
 from populace.cluster.local import LocalTransport
 from populace.cluster.loop import TickLoop
 from populace.core.errors import BudgetSpent, Interrupted, ModelError, PopulaceError, RunFailed
@@ -91,8 +93,18 @@ def test_control_without_the_grace_calls_are_paid_for_and_not_counted(tmp_path, 
     async def at_once(_self: TickLoop, _grace_s: float) -> Counts:
         return Counts()
 
+    async def closing(host: ShardHost, close: Any = ShardHost.close) -> None:
+        server.let_go.set()  # its books are closed
+        await close(host)
+
     monkeypatch.setattr(TickLoop, "_wind_down", at_once)
-    server = end_early("signal", tmp_path, LocalTransport(), 3)
+    monkeypatch.setattr(ShardHost, "close", closing)
+    with HoldingOne(AT_CALL) as server:
+        coordinator = Coordinator(
+            find_society(SOCIETIES), settings_of(**options_of(server, 3)), LocalTransport(), tmp_path
+        )
+        with pytest.raises(Interrupted):
+            asyncio.run(stopped_at(coordinator, server, AT_CALL + 1))
     assert server.billed.calls > read_manifest(tmp_path)["calls_billed"]
 
 
@@ -105,7 +117,7 @@ def test_control_without_what_closed_shards_were_billed_the_manifest_hides_calls
 
     def play(out: Path) -> int:
         """How many calls the manifest hides, when a run is stopped while all shards but one wait for that one."""
-        with Server(lambda seen: slow(2.0) if seen.nth == 60 else None) as server:
+        with HoldingOne(60) as server:
             coordinator = Coordinator(
                 find_society(SOCIETIES), settings_of(**options_of(server, 3)), LocalTransport(), out
             )

@@ -66,6 +66,9 @@ class Losing(LocalTransport):
         self._open: set[int] = set()
         self._lost: set[int] = set()
 
+    def others_are_done(self) -> bool:
+        return len(self._open) == 1
+
     def kill(self) -> None:
         (lost,) = self._open
         self._lost = {lost}
@@ -115,6 +118,8 @@ async def lost(coordinator: Coordinator, transport: Losing, server: Waiting) -> 
         while not running.done() and server.held <= n:
             await asyncio.sleep(0.02)
         await quiet(running, server)
+        while not running.done() and not transport.others_are_done():
+            await asyncio.sleep(0.02)
         if not running.done():
             transport.kill()
     return await running

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
@@ -76,11 +78,26 @@ async def quiet(running: asyncio.Future[Any], server: Misbehaving) -> None:
         seen = len(server.seen)
 
 
-async def stopped_when_quiet(coordinator: Coordinator, server: Misbehaving) -> None:
-    """Run, and stop once no call is made any more."""
+class HoldingOne(Server):
+    """Answers its `nth` call, from 0, once it is let go."""
+
+    def __init__(self, nth: int) -> None:
+        super().__init__()
+        self.nth = nth
+        self.let_go = threading.Event()
+
+    async def _respond(self, request: web.Request, seen: Seen) -> web.StreamResponse:
+        while seen.nth == self.nth and not self.let_go.is_set():
+            await asyncio.sleep(0.01)
+        return await super()._respond(request, seen)
+
+
+async def stopped_when_quiet(coordinator: Coordinator, server: HoldingOne) -> None:
+    """Run, and stop once no call is made any more; then the one that was held is let go."""
     running = asyncio.ensure_future(coordinator.run())
     await quiet(running, server)
     coordinator.stop()
+    server.let_go.set()
     await running
 
 
