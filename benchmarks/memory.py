@@ -46,7 +46,7 @@ CASES = {
     "dormant": "dormant: nobody due, no mail",
     "due": "due: a draw and a send, in one tick",
     "mail": "due, and reads one message of 100 bytes",
-    "waiting": "waits for the model, prompt of 200 characters",
+    "waiting": "waiting for the model, prompt of 200 characters",
 }
 TICKS = 3
 

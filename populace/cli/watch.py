@@ -26,7 +26,8 @@ def watch(
         bool | None,
         typer.Option(
             "--page/--plain",
-            help="A page for a browser, or lines here. Without either: the page on a terminal, lines elsewhere.",
+            help="A page for a browser, or lines here. Without either: the page on a terminal or with "
+            "--port, --name or --control, lines elsewhere.",
         ),
     ] = None,
     port: Annotated[
@@ -59,7 +60,7 @@ def watch(
     from populace.store.remote.mirror import SHOWN, local_folder
 
     place = local_folder(run, SHOWN)
-    if page if page is not None else control or sys.stdout.isatty():
+    if page if page is not None else control or port is not None or bool(name) or sys.stdout.isatty():
         _serve(place, host, port, name or [], control)
     else:
         _follow(place, every_s)

@@ -192,7 +192,7 @@ def _dry_pass(
 def _failed(experiment: Experiment, arm: str, said: str, mind: str) -> ScenarioError:
     """What to say of an arm that could not be played dry."""
     return experiment.wrong(
-        "arms", arm, said=f"arm {arm!r}: {said} This was the dry pass, on {mind}; --no-dry leaves it out."
+        "arms", arm, said=f"arm {arm!r}: {said.rstrip('.')}. This was the dry pass, on {mind}; --no-dry leaves it out."
     )
 
 

@@ -221,6 +221,10 @@ def read_run_file(folder: Path) -> RunFile:
                 "A copy for publication is no run any more: read its tables as files, "
                 f"pandas.read_parquet({str(folder / 'outcomes.parquet')!r})."
             )
+        elif held := sorted(one.parent for one in folder.glob(f"*/{RUN_FILE}")):
+            what = (
+                f"It is a folder of runs: give one of them, such as {held[0]}. `populace watch --page` shows them all."
+            )
         raise SettingsError(f"{path}: there is no such file. {what}") from None
     except NotADirectoryError:
         raise SettingsError(

@@ -131,6 +131,29 @@ def test_what_is_no_run_is_named(tmp_path):
     assert "Traceback" not in seen.stderr
 
 
+@pytest.mark.parametrize("command", [("watch", "runs"), ("replay", "runs")])
+def test_a_folder_of_runs_is_told_from_one_that_is_none(tmp_path, command):
+    (tmp_path / "runs" / "mine-1").mkdir(parents=True)
+    (tmp_path / "runs" / "mine-1" / "run.json").touch()
+    seen = populace(*command, cwd=tmp_path)
+    assert seen.returncode == 2
+    assert "give one of them, such as runs/mine-1" in seen.stderr
+    assert "--page" in seen.stderr
+
+
+def test_an_option_of_the_page_asks_for_the_page(tmp_path):
+    done = populace(
+        "run", "polarization", "--model", "scripted", "--agents", "2", "--out", "run", "--quiet", cwd=tmp_path
+    )
+    assert done.returncode == 0
+    watching = Begun("watch", "run", "--port", "0", cwd=tmp_path)
+    try:
+        assert "http://127.0.0.1:" in watching.stdout.readline()
+    finally:
+        watching.kill()
+        watching.communicate()
+
+
 def test_a_sparkline_has_a_bar_for_each_value_and_at_most_sixty():
     assert sparkline([0.0, 7.0]) == "▁█"
     assert sparkline([3.0, 3.0, 3.0]) == "▁▁▁"

@@ -73,3 +73,12 @@ def test_control_a_rule_that_the_runs_would_miss_is_refused_by_the_dry_pass(tmp_
     ) as why:
         run_here(file, tmp_path / "out", {"model.kind": "rules"})
     assert "--no-dry" in str(why.value)
+
+
+def test_what_breaks_in_a_dry_pass_is_a_sentence_of_its_own(tmp_path):
+    file = Path(written(tmp_path, 'mind = "rules"'))
+    file.write_text(
+        file.read_text().replace("        said = await", "        ctx.seen['gone']\n        said = await", 1)
+    )
+    with pytest.raises(ScenarioError, match=r"KeyError: 'gone'\. This was the dry pass"):
+        run_here(str(file), tmp_path / "out", {"model.kind": "scripted"})

@@ -243,6 +243,36 @@ def test_a_city_is_a_map_that_moves_with_a_table_under_it(tmp_path, browser):
         assert errors == []
 
 
+VOTES = """
+from populace import Agent, Population, Public, Society, World
+from populace.env import Network
+
+class Voter(Agent):
+    voted: Public[bool]
+
+    async def turn(self, ctx):
+        pass
+
+society = Society(name="votes", agent=Voter, size=4, ticks=1,
+                  world=lambda setup, people: World(Network.watts_strogatz(setup, neighbours=2, rewire=0.0)),
+                  population=lambda setup: Population({"voted": [i > 0 for i in range(setup.agents)]}))
+"""
+FIRST_PIXELS = """() => [...document.querySelectorAll("td canvas")].map((one) =>
+    [...one.getContext("2d").getImageData(0, 0, 1, 1).data.slice(0, 3)])"""
+
+
+def test_of_yes_and_no_the_table_has_the_colours_of_the_map(tmp_path, browser):
+    (tmp_path / "votes.py").write_text(VOTES, encoding="utf-8")
+    done = populace("run", "votes.py", "--model", "scripted", "--out", "run", "--quiet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with paged(tmp_path / "run") as asked:
+        page = browser.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.goto(f"{asked.url}#view=map")
+        page.locator("table caption", has_text="voted at tick").wait_for(state="attached")
+        assert page.evaluate(FIRST_PIXELS) == [[68, 1, 84], [253, 231, 37]], "the two ends of the scale"
+
+
 def test_a_folder_has_its_lineage_before_a_run_is_chosen(begun, browser):
     run, folder = begun
     (folder.parent / "go").touch()

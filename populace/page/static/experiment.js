@@ -37,7 +37,7 @@ export default {
     const { signal } = context, charts = new Map();
     const chosen = names.length > 1 ? el("label", { class: "row" }, "Experiment ", el("select", { onchange: (event) => { location.hash = new URLSearchParams({ view: "experiment", name: event.target.value }); } },
       names.map((one) => el("option", { value: one, selected: one === name }, one)))) : null;
-    const about = el("section", { class: "card" }), arms = el("section", { class: "card wide" }), effects = el("section", { class: "card wide" }), curves = el("div", { class: "grid curves" });
+    const about = el("section", { class: "card" }, el("p", { class: "soft small", role: "status" }, "Reading the runs …")), arms = el("section", { class: "card wide" }), effects = el("section", { class: "card wide" }), curves = el("div", { class: "grid curves" });
     fill(main, chosen, about, effects, curves, arms);
     const colour = (seen, arm) => COLOURS[seen.arms.findIndex((one) => one.name === arm) % COLOURS.length];
     const key = (seen, arm) => { const one = el("span", { class: "key" }); one.style.background = colour(seen, arm); return one; };

@@ -113,7 +113,7 @@ export default {
 
     function bar(count, most, one, bins) {
       const made = el("canvas", { width: 60, height: 10, "aria-hidden": "true" }), pen = made.getContext("2d");
-      pen.fillStyle = css(colours[about.kind === "text" ? one : Math.round(((one + 0.5) / bins) * 254)]);
+      pen.fillStyle = css(colours[about.kind === "text" ? one : about.kind === "truth" ? 254 * one : Math.round(((one + 0.5) / bins) * 254)]);
       pen.fillRect(0, 0, (60 * count) / most, 10);
       return made;
     }
