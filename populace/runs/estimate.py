@@ -46,6 +46,7 @@ TICKS: Final = 6
 _COLUMNS: Final = ("agent", "for_type", "purpose", "model_role", "calls", "tokens_in", "tokens_out", "latency_s")
 _ALL_AT_ONCE: Final = 10**9
 _LARGER: Final = 8
+_TOGETHER: Final = 2_000  # agents: a scripted pilot of as many has most archetypes, and takes a moment
 _FEW_ASKS: Final = 30
 
 
@@ -186,22 +187,27 @@ def shares_of(origin: Origin, settings: Settings, pilot: Pilot, agents: int) -> 
     """The purposes of which a run of so many agents does not ask in proportion to them: see `Plan.shares`.
 
     Two scripted pilots, which cost nothing, are compared: one as large as the pilot, one eight times as large (or as
-    the run). A purpose whose calls grow less than by the square root of the agents, that is nearer to not at all than
-    to in proportion, is taken to grow on a line through both.
+    the run). Where agents ask together larger ones follow, until more agents are hardly more archetypes. A purpose
+    whose calls grow less than by the square root of the agents, that is nearer to not at all than to in proportion, is
+    taken to grow on a line through the largest two.
     """
-    small, large = pilot.agents, min(agents, _LARGER * pilot.agents)
-    if large <= small:
+    sizes = [pilot.agents]
+    while sizes[-1] < agents and (len(sizes) == 1 or (pilot.together and sizes[-1] < _TOGETHER)):
+        sizes.append(min(agents, _LARGER * sizes[-1]))
+    if len(sizes) == 1:
         return {}
     try:
-        few, many = (_calls(play(origin, settings, size, pilot.ticks, scripted=True).turns) for size in (small, large))
+        seen = [_calls(play(origin, settings, size, pilot.ticks, scripted=True).turns) for size in sizes]
     except PopulaceError:  # a society that cannot be played so tells nothing of itself
         return {}
+    (small, large), (few, many) = sizes[-2:], seen[-2:]
     shares = {}
-    for purpose, calls in few.items():
+    for purpose, first in seen[0].items():
+        calls = max(few.get(purpose, 0), first)
         more = max(many.get(purpose, 0), calls)
         if more < calls * math.sqrt(large / small):
             each = (more - calls) / (large - small)
-            shares[purpose] = (calls + each * (agents - small)) * small / (calls * agents)
+            shares[purpose] = (calls + each * (agents - small)) * pilot.agents / (first * agents)
     return shares
 
 
@@ -423,8 +429,8 @@ def _notes(settings: Settings, pilot: Pilot, guess: Estimate) -> list[str]:
         )
     if pilot.together:
         notes.append(
-            f"Columnar types asked {pilot.together:,} times for agents together in the pilot: with more agents there "
-            "may be more archetypes."
+            f"Columnar types asked {pilot.together:,} times for agents together in the pilot. Among more agents there "
+            "are more archetypes, until all are there: they are taken to grow on a line, which is rather too many."
         )
     if pilot.born:
         notes.append(f"In the pilot {pilot.born:,} agents were born: what such will cost is not in the estimate.")

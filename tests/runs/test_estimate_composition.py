@@ -58,3 +58,24 @@ def test_a_central_bank_and_a_share_of_one_in_twenty_are_told_apart(tmp_path: Pa
         found.mkdir()
         guess = expect(find_society(str(society(found, role))), SETTINGS).estimate
         assert guess.purposes["wage"].calls.mid == pytest.approx(calls)
+
+
+BANDS = """
+from populace import Choice, ColumnarAgent, Population, Society
+
+class Voter(ColumnarAgent):
+    band: int
+
+    async def turns(self, ctx):
+        await ctx.ask("Band {band}: do you vote?", Choice("yes", "no"), facts={"band": self.band}, purpose="vote")
+
+society = Society(name="bands", agent=Voter, size=100, ticks=50,
+                  population=lambda setup: Population({"band": [i % 60 for i in range(setup.agents)]}))
+"""
+
+
+def test_archetypes_run_out_though_in_small_pilots_each_agent_is_one(tmp_path: Path) -> None:
+    (tmp_path / "bands.py").write_text(BANDS, encoding="utf-8")
+    settings = SETTINGS.model_copy(update={"agents": 20_000})
+    guess = expect(find_society(str(tmp_path / "bands.py")), settings).estimate
+    assert guess.purposes["vote"].calls.mid == pytest.approx(60 * 50)
