@@ -137,8 +137,8 @@ class LocalTransport:
             door = _Door(self._world, job.attempt)
             part = built.part(index, settings.shards)
             host = build_host(job, index, part, door, link, pasts, self.forms)
+            self.hosts.append(host)  # whatever is raised from here on, its journal is closed
             await host.gateway.open()
-            self.hosts.append(host)
         peers = _Peers(self.hosts)
         for host in self.hosts:
             host.peers = peers

@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 from support.attempts import go, same_tables
 from support.chaos import TICKS, Provider, options_of, resume_here, run_here
+from support.running import run_local
 
+from populace.core.errors import ModelError
 from populace.core.records import Answer
+from populace.models.scripted.gateway import Scripted
 from populace.runs import courses
 from populace.runs.courses import resume_course
 from populace.store.folder import JOURNAL, read_run_file
@@ -131,3 +134,30 @@ def test_journals_are_written_to_from_their_first_segment_until_they_are_closed(
         assert len(outlast_writers(tmp_path, 0.0)) == 2
         other.close()
     assert outlast_writers(tmp_path, 0.0) == []
+
+
+def test_a_writer_that_begins_its_next_segment_as_it_is_looked_at_is_found(tmp_path, monkeypatch):
+    answer = Answer(0, 0, 0, "ok", text="yes" * 40)
+    with Journal(tmp_path, run="r", shard=1, attempt=0, segment_bytes=200) as journal:
+
+        def rotated_before(path: Path) -> bool:
+            if journal.position.segment == 0:
+                for nth in range(2):
+                    journal.append([(bytes([nth]) * 16, answer)])
+            return is_locked(path)
+
+        monkeypatch.setattr(writers, "is_locked", rotated_before)
+        assert outlast_writers(tmp_path, 0.0) == [segment_name(1, 0, 1)]
+
+
+def test_a_run_whose_model_cannot_be_opened_leaves_no_journal_open(tmp_path, monkeypatch):
+    """Who mends that and resumes it in the same process, in a notebook, would wait for itself."""
+
+    async def unable(_: object) -> None:
+        raise ModelError("no way there")
+
+    monkeypatch.setattr(Scripted, "open", unable)
+    with pytest.raises(ModelError, match="no way there"):
+        run_local(tmp_path, agents=8, shards=2)
+    assert list((tmp_path / JOURNAL).iterdir())
+    assert outlast_writers(tmp_path / JOURNAL, 0.0) == []

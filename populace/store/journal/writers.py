@@ -30,7 +30,13 @@ def outlast_writers(journal: Path, patience_s: float = PATIENCE_S) -> list[str]:
 
 
 def _written(journal: Path) -> list[str]:
-    if not journal.exists():
-        return []
-    last = [files[max(files)] for files in segments(journal).values()]
-    return [path.name for path in last if is_locked(path)]
+    while True:
+        last = _last(journal)
+        found = [path.name for path in last if is_locked(path)]
+        if found or last == _last(journal):  # else one was ended meanwhile, and who wrote to it is at the next
+            return found
+
+
+def _last(journal: Path) -> list[Path]:
+    """The segment of each shard and attempt that was begun last."""
+    return [files[max(files)] for files in segments(journal).values()] if journal.exists() else []
