@@ -19,7 +19,7 @@ import msgspec
 from populace.cluster.controlled import Controlled
 from populace.cluster.host import GRACE_S
 from populace.cluster.saver import Saver
-from populace.cluster.standing import Comparison, Standing
+from populace.cluster.standing import Comparison, Standing, TickUnderWay
 from populace.cluster.tabling import FailureNotes, failed_turns, most_often, record_expired, record_tick, tick_notes
 from populace.cluster.transport import Transport
 from populace.core.errors import (
@@ -48,8 +48,7 @@ from populace.kernel.barrier import (
     TickClosed,
     WorldClosed,
 )
-from populace.kernel.events import RunDone, TickDone
-from populace.kernel.reports import WorldDone
+from populace.kernel.events import RunDone
 from populace.monitoring.report import Audience, Pulse, TickReport
 
 PULSE_S: Final = 0.5
@@ -100,7 +99,7 @@ class TickLoop:
         self._events: asyncio.Queue[Event | Exception] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._hurry = asyncio.Event()
-        self._done = _Tick(standing.barrier.shards)
+        self._done = TickUnderWay(standing.barrier.shards)
         self._failed = FailureNotes()
         self._recording: asyncio.Future[None] | None = None
         self._to_record: Callable[[], None] | None = None
@@ -325,7 +324,7 @@ class TickLoop:
         match effect:
             case Open():
                 if effect.shard == 0:
-                    self._done = _Tick(self._standing.barrier.shards)
+                    self._done = TickUnderWay(self._standing.barrier.shards)
                 self._spawn(self._open(effect))
             case Resolve():
                 self._done.stage("turns")
@@ -473,41 +472,3 @@ class TickLoop:
                         progress.batches,
                     )
                 )
-
-
-class _Tick:
-    """What the tick under way has come to so far, and what its stages took."""
-
-    def __init__(self, shards: int) -> None:
-        self.parts: list[TickDone] = []
-        self.whole = asyncio.Event()
-        """Every shard has settled it."""
-        self._shards = shards
-        self.world: WorldDone | None = None
-        self.stages_s: dict[str, float] = {}
-        self._stage_began_s = time.perf_counter()
-
-    def settled(self, part: TickDone) -> None:
-        """A shard has settled it."""
-        self.parts.append(part)
-        if len(self.parts) == self._shards:
-            self.whole.set()
-
-    def shard_stages(self) -> dict[str, float]:
-        """What the stages took, with those of the shards' turns where they were measured.
-
-        'observe' and 'exchange' lie within 'turns': the most that a shard waited to be shown the world, and how much
-        longer the stage was than the turns of the shard that took longest.
-        """
-        found = dict(self.stages_s)
-        told = [part.vitals for part in self.parts if part.vitals is not None]
-        if told and "turns" in found:
-            found["observe"] = max(one.observe_s for one in told)
-            found["exchange"] = max(0.0, found["turns"] - max(one.turns_s for one in told))
-        return found
-
-    def stage(self, name: str) -> None:
-        """The stage of this name has ended."""
-        now_s = time.perf_counter()
-        self.stages_s[name] = now_s - self._stage_began_s
-        self._stage_began_s = now_s

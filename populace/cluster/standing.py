@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from pathlib import Path
 from populace.core.errors import Diverged, WorldDiverged
 from populace.core.records import Counts
 from populace.kernel.barrier import Barrier
+from populace.kernel.events import TickDone
+from populace.kernel.reports import WorldDone
 from populace.store.folder import Course
 from populace.store.tables.tables import Tables
 
@@ -57,3 +60,41 @@ class Comparison:
         if tick < len(hashes) and barrier.trace.hash != hashes[tick]:
             return Diverged(tick, hashes[tick], barrier.trace.hash)
         return None
+
+
+class TickUnderWay:
+    """What the tick under way has come to so far, and what its stages took."""
+
+    def __init__(self, shards: int) -> None:
+        self.parts: list[TickDone] = []
+        self.whole = asyncio.Event()
+        """Every shard has settled it."""
+        self._shards = shards
+        self.world: WorldDone | None = None
+        self.stages_s: dict[str, float] = {}
+        self._stage_began_s = time.perf_counter()
+
+    def settled(self, part: TickDone) -> None:
+        """A shard has settled it."""
+        self.parts.append(part)
+        if len(self.parts) == self._shards:
+            self.whole.set()
+
+    def shard_stages(self) -> dict[str, float]:
+        """What the stages took, with those of the shards' turns where they were measured.
+
+        'observe' and 'exchange' lie within 'turns': the most that a shard waited to be shown the world, and how much
+        longer the stage was than the turns of the shard that took longest.
+        """
+        found = dict(self.stages_s)
+        told = [part.vitals for part in self.parts if part.vitals is not None]
+        if told and "turns" in found:
+            found["observe"] = max(one.observe_s for one in told)
+            found["exchange"] = max(0.0, found["turns"] - max(one.turns_s for one in told))
+        return found
+
+    def stage(self, name: str) -> None:
+        """The stage of this name has ended."""
+        now_s = time.perf_counter()
+        self.stages_s[name] = now_s - self._stage_began_s
+        self._stage_began_s = now_s
