@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -206,6 +207,12 @@ def test_the_page_and_its_picture(studied, tmp_path):
     assert "None is projected" in report(msgspec.structs.replace(study, measured=falling), assumed)
     one_size = msgspec.structs.replace(study, measured=study.measured[:1])
     assert "no line can be drawn" in report(one_size, assumed)
+    interval = re.compile(r"us \([\d.,]+ to")
+    assert "of so few runs and sizes there are none:" in page
+    assert not interval.search(page), "a line through two points judges nothing"
+    twice = report(msgspec.structs.replace(study, measured=growing * 2), assumed)
+    assert "95 % intervals by the bootstrap over runs:" in twice
+    assert interval.search(twice)
 
 
 def test_the_command(tmp_path):

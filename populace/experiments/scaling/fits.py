@@ -15,8 +15,9 @@ _BOOTSTRAPS: Final = 2000
 class Fit(msgspec.Struct, frozen=True):
     """y = `fixed` + `each` x, by least squares of relative errors; intervals of 95 % by the bootstrap over points.
 
-    Relative, since what is noisy about a time is about a share of it. `points` are how many there were; with fewer than
-    three different x the intervals are the estimates, since nothing is left to judge by.
+    Relative, since what is noisy about a time is about a share of it. `points` are how many there were; of fewer than
+    four, at fewer than three different x, the intervals are the estimates, since nothing is left to judge by: `judged`
+    is false.
     """
 
     fixed: float
@@ -24,6 +25,7 @@ class Fit(msgspec.Struct, frozen=True):
     fixed_interval: tuple[float, float]
     each_interval: tuple[float, float]
     points: int
+    judged: bool = True
 
     def at(self, x: float) -> float:
         """The line at x."""
@@ -37,7 +39,7 @@ def fit_line(x: ArrayLike, y: ArrayLike, seed: int = 0) -> Fit:
         raise ValueError("a line needs two different sizes at least")
     best = _line(xs, ys)
     if np.unique(xs).size < 3 and xs.size < 4:
-        return Fit(*best, (best[0], best[0]), (best[1], best[1]), xs.size)
+        return Fit(*best, (best[0], best[0]), (best[1], best[1]), xs.size, judged=False)
     draw = np.random.Generator(np.random.PCG64(seed))
     drawn: list[tuple[float, float]] = []
     while len(drawn) < _BOOTSTRAPS:

@@ -134,15 +134,17 @@ def _fitted(study: Study, shards: Sequence[int]) -> list[str]:
         return ["One size was measured, so no line can be drawn: give several (--agents 1e3,1e4,1e5).", ""]
     lines = [
         "## What an agent costs", "",
-        "Lines through all runs, with 95 % intervals by the bootstrap over runs:", "",
+        "Lines through all runs, with 95 % intervals by the bootstrap over runs"
+        + (":" if any(cpu.judged for _, (cpu, _) in rows) else "; of so few runs and sizes there are none:"), "",
         "| shards | CPU a tick | for each agent | memory | for each agent |", "|---:|---:|---:|---:|---:|",
     ]  # fmt: skip
     for of, (cpu, memory) in rows:
-        low, high = (1e6 * one for one in cpu.each_interval)
+        low, high = (f"{1e6 * one:,.1f}" for one in cpu.each_interval)
         less, more = (_bytes(one) for one in memory.each_interval)
+        of_cpu, of_memory = (f" ({low} to {high})", f" ({less} to {more})") if cpu.judged else ("", "")
         lines.append(
-            f"| {of} | {_time(cpu.fixed)} | {1e6 * cpu.each:,.1f} us ({low:,.1f} to {high:,.1f}) | "
-            f"{_bytes(memory.fixed)} | {_bytes(memory.each)} ({less} to {more}) |"
+            f"| {of} | {_time(cpu.fixed)} | {1e6 * cpu.each:,.1f} us{of_cpu} | "
+            f"{_bytes(memory.fixed)} | {_bytes(memory.each)}{of_memory} |"
         )
     return [*lines, ""]
 
