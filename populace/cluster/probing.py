@@ -97,7 +97,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Standing:
+class AsTheyStood:
     """Agents as they stood before `tick`: who lived, by type, and those that were looked at."""
 
     tick: int
@@ -188,7 +188,7 @@ async def look(
     survey: Planned | None,
     seed: int,
     strict: bool = False,
-) -> Standing:
+) -> AsTheyStood:
     """The agents that a survey asks, or those that are named, as they stand before `tick`.
 
     Where it is `strict`, SettingsError names agents of the survey's sample that never were, or are of another type.
@@ -204,10 +204,10 @@ async def look(
             raise SettingsError(f"survey {survey.name!r}: nobody of its sample is there before tick {tick}")
     else:
         chosen = np.array(sorted(set(agents or ())), np.int32)
-    standing = Standing(tick, there, Peeked({}, {}))
+    standing = AsTheyStood(tick, there, Peeked({}, {}))
     for agent in () if survey is not None else chosen.tolist():
         standing.type_of(agent)
-    return Standing(tick, there, await transport.peek(chosen))
+    return AsTheyStood(tick, there, await transport.peek(chosen))
 
 
 class Prober:
@@ -237,7 +237,7 @@ class Prober:
         self._parameters = society.with_parameters(settings.society)
         self._keepers = {of: Keeper(kind) for of, kind in society.classes.items()}
 
-    async def wave(self, planned: Planned, standing: Standing, repeat: int = 0) -> tuple[list[Reply], Tally]:
+    async def wave(self, planned: Planned, standing: AsTheyStood, repeat: int = 0) -> tuple[list[Reply], Tally]:
         """Ask a wave of a survey of those agents, keep it, and give its replies in the order of agents and items.
 
         Raises what the model's refusal raises; what was answered until then is on record.
@@ -250,7 +250,7 @@ class Prober:
             )
         return replies, tally
 
-    async def _wave(self, planned: Planned, standing: Standing, repeat: int) -> tuple[list[Reply], Tally]:
+    async def _wave(self, planned: Planned, standing: AsTheyStood, repeat: int) -> tuple[list[Reply], Tally]:
         put = self.drafted(planned, standing, repeat)
         values, tally = await self.ask([one.draft for one in put])
         replies = []
@@ -262,7 +262,7 @@ class Prober:
                 replies.append(Reply(one.draft.agent, shown.item.name, answer, label, shown.order, why, one.weight))
         return replies, tally
 
-    def drafted(self, planned: Planned, standing: Standing, repeat: int = 0) -> list[Put]:
+    def drafted(self, planned: Planned, standing: AsTheyStood, repeat: int = 0) -> list[Put]:
         """What a wave asks, in the order of agents and pages. Raises ScenarioError for what `interviewed` raises."""
         survey, instrument = planned.survey, planned.instrument
         put = []
@@ -288,7 +288,12 @@ class Prober:
         return put
 
     async def interview(
-        self, standing: Standing, agent: int, question: str, transcript: Sequence[tuple[str, str]] = (), role: str = ""
+        self,
+        standing: AsTheyStood,
+        agent: int,
+        question: str,
+        transcript: Sequence[tuple[str, str]] = (),
+        role: str = "",
     ) -> tuple[str | Abstained, Tally]:
         """An agent's answer to a question, after the questions and answers so far."""
         facts = self._facts(standing, agent, question)
@@ -360,19 +365,19 @@ class Prober:
             if host is not None:
                 await host.close()
 
-    def _role(self, standing: Standing, agent: int, role: str, purpose: str) -> str:
+    def _role(self, standing: AsTheyStood, agent: int, role: str, purpose: str) -> str:
         of = standing.type_of(agent) if self.society.types else ONE
         return role_of(self.society, self.settings, of, role, purpose)
 
     def _terms(self, role: str) -> Terms:
         return terms_of(self.settings.of_role(role or DEFAULT_ROLE))
 
-    def _agent(self, standing: Standing, agent: int) -> Agent:
+    def _agent(self, standing: AsTheyStood, agent: int) -> Agent:
         """A copy of an agent. Raises SettingsError for one who is not there."""
         of = standing.type_of(agent) if self.society.types else ONE
         return self._keepers[of].read(standing.people.agents[agent])
 
-    def _facts(self, standing: Standing, agent: int, text: str, survey: str = "", item: str = "") -> dict[str, Any]:
+    def _facts(self, standing: AsTheyStood, agent: int, text: str, survey: str = "", item: str = "") -> dict[str, Any]:
         one = self._agent(standing, agent)
         seen = standing.people.seen.get(agent, {})
         probe = Probe(agent, standing.tick, text, survey, item, seen, self._parameters)
@@ -388,7 +393,7 @@ class Prober:
                 f"{type(error).__name__}: {error}"
             ) from error
 
-    def _weight(self, planned: Planned, standing: Standing, agent: int) -> float:
+    def _weight(self, planned: Planned, standing: AsTheyStood, agent: int) -> float:
         if planned.survey.weight is None:
             return 1.0
         value = getattr(self._agent(standing, agent), planned.survey.weight)

@@ -260,9 +260,7 @@ class World:
     def _shown(self, ids: NDArray[np.int32]) -> Iterator[tuple[str, str, Any]]:
         """What the parts show these agents: 'part.column', where that comes from in words, its values."""
         self._opened()
-        for part in self.parts.values():
-            if type(part).observe is Part.observe:
-                continue
+        for part in self._showing():
             where = f"part '{part.name}', observe"
             seen = guard(where, part.observe, self.tick, ids)
             if is_nothing(seen):

@@ -22,7 +22,7 @@ from populace.agents.probes.survey import Survey
 from populace.agents.society import Society
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
-from populace.cluster.probing import Planned, Prober, Standing, Tally, check_rules, look, planned
+from populace.cluster.probing import AsTheyStood, Planned, Prober, Tally, check_rules, look, planned
 from populace.cluster.surveying import parents_probes
 from populace.cluster.transport import Transport
 from populace.core.errors import Diverged, ScenarioError, SettingsError, StorageError
@@ -110,7 +110,7 @@ def stand(
     survey: Planned | None = None,
     observers: Sequence[Observer] = (),
     stop: Stop | None = None,
-) -> Standing:
+) -> AsTheyStood:
     """These agents, or those of a survey, as they stood before `at_tick` (None: at the end), recomputed without a call.
 
     Raises SettingsError for a tick that is not on record and for agents that are not there, and ScenarioError where
@@ -183,7 +183,7 @@ class Interview:
     agent: int
     tick: int
     prober: Prober
-    standing: Standing
+    standing: AsTheyStood
     transcript: list[tuple[str, str]] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
 
@@ -275,7 +275,7 @@ class _Looking:
         self._seed = seed
         self.base_url: str | None = None
         self.fence: Fence | None = None
-        self.found: Standing | None = None
+        self.found: AsTheyStood | None = None
         self.failure: SettingsError | None = None
 
     def due(self, tick: int) -> bool:
