@@ -63,7 +63,7 @@ export default {
           seen.effects.map((one) => [one.outcome, el("span", {}, key(seen, one.arm), " ", one.arm), number(one.difference), `${number(one.low)} to ${number(one.high)}`, interval(one, most.get(one.outcome)),
             number(one.p, 2), number(one.p_adjusted, 2), one.predicted, String(one.replicates)])) : null,
       seen.why ? el("p", { class: "soft" }, seen.why) : null,
-      el("p", { class: "soft small" }, `Paired by replicate, Student's t. ${seen.status === "complete" ? "" : "As they stand: looked at again and again such an interval holds less than it says, so plan an end by populace.experiments.inference.stop."}`));
+      el("p", { class: "soft small" }, `Paired by replicate, Student's t; from five pairs on the report bootstraps its intervals. ${seen.status === "complete" ? "" : "As they stand: looked at again and again such an interval holds less than it says, so plan an end by populace.experiments.inference.stop."}`));
     }
 
     function drawn(seen) {
