@@ -105,7 +105,7 @@ def resume_course(
             f"{ledger}: the ledger of this run's experiment is not there, and a new one would lend its money again. "
             "Put it back, or say where it is: --set budget.ledger=FILE"
         )
-    left = _outlasted(folder)
+    left = outlasted(folder)
     file, lost = _salvaged(folder, file, salvage=salvage)
     file = msgspec.structs.replace(file, settings=kept_settings(settings))
     expected, world = _inherited(file)
@@ -347,7 +347,7 @@ def _salvaged(folder: Path, file: RunFile, *, salvage: bool) -> tuple[RunFile, t
     return msgspec.structs.replace(file, salvaged=found.segments), found.notes
 
 
-def _outlasted(folder: Path) -> tuple[str, ...]:
+def outlasted(folder: Path) -> tuple[str, ...]:
     """What to say of shards that outlive a driver which was killed; usually they end while they are waited for."""
     if not (still := outlast_writers(folder / JOURNAL)):
         return ()

@@ -11,11 +11,12 @@ from populace.data.societies import Origin
 from populace.monitoring.pace import counted
 from populace.monitoring.report import Observer
 from populace.runs.conduct import Ended, Say, conduct, nobody
-from populace.runs.courses import code_now, fork_course, recorded_hashes, replay_course, resume_course
+from populace.runs.courses import code_now, fork_course, outlasted, recorded_hashes, replay_course, resume_course
 from populace.runs.place import folder_beside, new_place, old_place
 from populace.runs.replay import replay_run
 from populace.runs.stop import Stop
 from populace.settings import Assignment, Settings
+from populace.store.lock import is_held
 from populace.store.remote.mirror import RECORD, local_folder
 from populace.store.trust import check_trust
 
@@ -69,6 +70,8 @@ def resume_with_new_code(
     """
     folder = local_folder(run, (*RECORD, "asks.parquet"))
     check_trust(folder, "resume", trust=trust, named=str(run))
+    for note in () if is_held(folder) else outlasted(folder):  # what a run at work has on record by now is taken
+        say(f"note: {note}")
     code, at_tick = code_now(folder), 0
     if recorded_hashes(folder):
         with tempfile.TemporaryDirectory(prefix="populace-replay-") as again:

@@ -20,12 +20,14 @@ from populace.core.records import Answer
 from populace.models.scripted.gateway import Scripted
 from populace.runs import courses
 from populace.runs.courses import resume_course
+from populace.runs.resume import resume_with_new_code
 from populace.store.folder import JOURNAL, read_run_file
 from populace.store.journal import writers
 from populace.store.journal.read import read_journal
 from populace.store.journal.write import Journal, next_attempt, segment_name
 from populace.store.journal.writers import outlast_writers
 from populace.store.lock import is_locked
+from populace.store.manifest import read_manifest
 
 LATE = 2
 """The tick before which the driver ended, and of which a shard that lives on has all answers."""
@@ -102,6 +104,19 @@ def test_a_run_goes_on_once_nobody_writes_to_its_journals_any_more(runs, outlive
     assert ended[0]["trace_hashes"] == whole["trace_hashes"]
     assert {tick for _, tick, _ in asked} == set(range(LATE + 1, TICKS)), "what it was answered last is not asked again"
     same_tables(out, place / "whole")
+
+
+def test_a_run_that_goes_on_by_new_code_waits_too(tmp_path, outlived, looked, asked):
+    out, have_it_end = outlived
+    with Provider() as provider:
+        ways: dict[str, Any] = {"trust": True, "endpoint__base_url": provider.base_url}
+        going = threading.Thread(target=lambda: resume_with_new_code(out, out=tmp_path / "new", **ways))
+        going.start()
+        assert looked.wait(120)
+        have_it_end()
+        going.join(240)
+    assert read_manifest(tmp_path / "new")["status"] == "complete"
+    assert {tick for _, tick, _ in asked} == set(range(LATE + 1, TICKS))
 
 
 def test_who_did_not_wait_would_pay_twice(runs, outlived, asked, monkeypatch):
