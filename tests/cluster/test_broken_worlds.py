@@ -12,10 +12,10 @@ from support.endings import Server, agree, options_of, stopped_when_quiet, trans
 from support.misbehaving import HANG, Act, slow
 from support.running import settings_of
 
-from populace.cluster import host, loop
+from populace.cluster import host, loop, saver
 from populace.cluster.coordinator import Coordinator
 from populace.cluster.local import LocalTransport
-from populace.core.errors import RunFailed, ScenarioError
+from populace.core.errors import DiskFull, RunFailed, ScenarioError
 from populace.data.societies import find_society
 from populace.runs.courses import resume_course
 from populace.store.folder import Store
@@ -124,3 +124,23 @@ def test_a_signal_while_calls_may_end_breaks_them_off_and_they_count(tmp_path, r
     assert len(server.seen) == manifest["calls_billed"] >= 3 * AGENTS - 1, "agent 0 may come to tick 2 or not"
     if breaks == "turn":
         assert Store(tmp_path / "run", manifest["run"], going.settings).latest().tick == manifest["ticks"] == 2
+
+
+def test_calls_in_flight_as_the_disk_is_full_are_not_paid_for_again(tmp_path, monkeypatch):
+    """The state before tick 1 cannot be saved, which is known at the next edge."""
+
+    def full(*_: object) -> None:
+        raise DiskFull("no space left")
+
+    monkeypatch.setattr(saver, "_put_down", full)
+    with Slow() as server:
+        going = coordinated(tmp_path, server, LocalTransport(), "nothing", checkpoint__every_ticks=1)
+        with pytest.raises(DiskFull):
+            asyncio.run(going.run())
+        assert len(server.seen) >= 3 * AGENTS - 1, "agent 0 may come to tick 2 or not"
+        out = tmp_path / "run"
+        assert agree(out, server)["status"] == "failed"
+        monkeypatch.undo()
+        again = resume_course(out)
+        asyncio.run(Coordinator(again.origin, again.settings, LocalTransport(), out, (), again.course).run())
+        assert len(server.seen) == 3 * AGENTS
