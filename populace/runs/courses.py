@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -42,7 +42,7 @@ from populace.store.folder import (
 )
 from populace.store.journal.check import check_journal, check_lengths
 from populace.store.journal.salvage import salvage_journal
-from populace.store.journal.writers import outlast_writers
+from populace.store.journal.writers import PATIENCE_S, outlast_writers
 from populace.store.kept import kept_ticks
 from populace.store.manifest import MANIFEST, is_complete, journal_files, read_manifest
 from populace.store.remote.mirror import is_remote, journal_place, local_folder
@@ -68,12 +68,13 @@ def resume_course(
     salvage: bool = False,
     settings: Settings | None = None,
     society: Origin | None = None,
+    say: Callable[[str], object] = lambda _: None,
     **options: Any,
 ) -> Going:
     """Go on with the run in `folder`, with some settings changed; with `salvage`, without what its journal has lost.
 
     `settings` are all of them, in place of those on record and of changes to these. `society` is the one on record,
-    where it stands now with what it reads beside it.
+    where it stands now with what it reads beside it. `say` is told what is waited for.
     Raises JournalDamaged where a checkpoint counts on what the journal does not hold, SettingsError for a run that is
     complete or keeps no journal and for a setting that must not change now, and ScenarioError where the scenario's code
     is not what the run was begun with (unless `anyway`).
@@ -105,7 +106,7 @@ def resume_course(
             f"{ledger}: the ledger of this run's experiment is not there, and a new one would lend its money again. "
             "Put it back, or say where it is: --set budget.ledger=FILE"
         )
-    left = outlasted(folder)
+    left = outlasted(folder, say)
     file, lost = _salvaged(folder, file, salvage=salvage)
     file = msgspec.structs.replace(file, settings=kept_settings(settings))
     expected, world = _inherited(file)
@@ -347,9 +348,10 @@ def _salvaged(folder: Path, file: RunFile, *, salvage: bool) -> tuple[RunFile, t
     return msgspec.structs.replace(file, salvaged=found.segments), found.notes
 
 
-def outlasted(folder: Path) -> tuple[str, ...]:
+def outlasted(folder: Path, say: Callable[[str], object]) -> tuple[str, ...]:
     """What to say of shards that outlive a driver which was killed; usually they end while they are waited for."""
-    if not (still := outlast_writers(folder / JOURNAL)):
+    wait = f"note: waiting up to {PATIENCE_S:g} s for processes of the attempt before, which still write to its journal"
+    if not (still := outlast_writers(folder / JOURNAL, waiting=lambda _: say(wait))):
         return ()
     note = (
         f"{folder / JOURNAL}: a process of the attempt before still writes ({', '.join(still)}). What it asks from now "

@@ -44,8 +44,9 @@ def resume_run(
     with old_place(run, say) as place:
         check_trust(place.folder, "resume", trust=trust, named=place.name)
         going = resume_course(
-            place.folder, assignments, anyway=anyway, salvage=salvage, settings=settings, society=society, **options
-        )
+            place.folder, assignments, anyway=anyway, salvage=salvage, settings=settings, society=society, say=say,
+            **options,
+        )  # fmt: skip
         return conduct(going, place, observers, ended, say, stop)
 
 
@@ -70,7 +71,7 @@ def resume_with_new_code(
     """
     folder = local_folder(run, (*RECORD, "asks.parquet"))
     check_trust(folder, "resume", trust=trust, named=str(run))
-    for note in () if is_held(folder) else outlasted(folder):  # what a run at work has on record by now is taken
+    for note in () if is_held(folder) else outlasted(folder, say):  # what a run at work has on record by now is taken
         say(f"note: {note}")
     code, at_tick = code_now(folder), 0
     if recorded_hashes(folder):

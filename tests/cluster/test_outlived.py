@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ def test_who_did_not_wait_would_pay_twice(runs, outlived, asked, monkeypatch):
     """The control."""
     _, whole = runs
     out, _ = outlived
-    monkeypatch.setattr(courses, "outlast_writers", lambda _: [])
+    monkeypatch.setattr(courses, "outlast_writers", lambda *_, **__: [])
     with Provider() as provider:
         manifest = resume_here(out, endpoint__base_url=provider.base_url)
     assert {tick for _, tick, _ in asked} == set(range(LATE, TICKS))
@@ -131,8 +132,10 @@ def test_who_did_not_wait_would_pay_twice(runs, outlived, asked, monkeypatch):
 
 
 def test_of_one_that_does_not_end_it_is_told(outlived, monkeypatch):
-    monkeypatch.setattr(courses, "outlast_writers", lambda journal: outlast_writers(journal, patience_s=0.1))
-    (note,) = resume_course(outlived[0]).notes
+    monkeypatch.setattr(courses, "outlast_writers", partial(outlast_writers, patience_s=0.1))
+    said: list[str] = []
+    (note,) = resume_course(outlived[0], say=said.append).notes
+    assert [one for one in said if "waiting up to 30 s" in one] == said != []
     assert "s0000-a0001-000000.journal" in note
     assert "paid for twice" in note
 

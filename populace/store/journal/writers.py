@@ -7,6 +7,7 @@ answered meanwhile is paid for and goes on record, so who reads the record to go
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -18,14 +19,19 @@ PATIENCE_S: Final = 30.0
 _EVERY_S: Final = 0.05
 
 
-def outlast_writers(journal: Path, patience_s: float = PATIENCE_S) -> list[str]:
+def outlast_writers(
+    journal: Path, patience_s: float = PATIENCE_S, waiting: Callable[[list[str]], object] = lambda _: None
+) -> list[str]:
     """Wait until no process writes to the journals in a folder; the files that one still writes to after `patience_s`.
 
-    Blocks. Raises StorageError.
+    Blocks; `waiting` is told at once for whose end it does. Raises StorageError.
     """
     until_s = time.monotonic() + patience_s
-    while (found := _written(journal)) and time.monotonic() < until_s:
+    if found := _written(journal):
+        waiting(found)
+    while found and time.monotonic() < until_s:
         time.sleep(_EVERY_S)
+        found = _written(journal)
     return found
 
 
