@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from support.endings import Server, agree, options_of, stopped_when_quiet, transport_of
+from support.endings import Server, agree, options_of, transport_of
 from support.misbehaving import HANG, Act, slow
 from support.running import settings_of
 
@@ -111,14 +111,22 @@ def test_control_without_the_grace_they_are_lost(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["local", pytest.param("ray", marks=pytest.mark.ray)])
 @pytest.mark.parametrize(("breaks", "error"), [("world", ScenarioError), ("turn", RunFailed)])
-def test_a_signal_while_calls_may_end_breaks_them_off_and_they_count(tmp_path, request, breaks, error, kind):
+def test_a_signal_while_calls_may_end_breaks_them_off_and_they_count(
+    tmp_path, request, monkeypatch, breaks, error, kind
+):
     """As they do where their time has run out: they may be billed. Of a failed turn's run the last tick is saved."""
     if kind == "ray":
         request.getfixturevalue("ray_cluster")
     with Slow(HANG) as server:
         going = coordinated(tmp_path, server, transport_of(kind), breaks, limits__failed_turns=0.0)
+
+        async def signalled(ticks: loop.TickLoop, grace_s: float, wind_down: Any = loop.TickLoop._wind_down) -> Any:
+            going.stop()
+            return await wind_down(ticks, grace_s)
+
+        monkeypatch.setattr(loop.TickLoop, "_wind_down", signalled)
         with pytest.raises(error, match="is broken"):
-            asyncio.run(stopped_when_quiet(going, server))
+            asyncio.run(going.run())
     manifest = read_manifest(tmp_path / "run")
     assert manifest["status"] == "failed"
     assert len(server.seen) == manifest["calls_billed"] >= 3 * AGENTS - 1, "agent 0 may come to tick 2 or not"
