@@ -18,7 +18,7 @@ from populace.experiments.design import DesignedOutcome, DesignedScale, folder_o
 from populace.experiments.inference.bounds import Bounds, lee, worst_case
 from populace.experiments.values import Floats, agents_scores, series_of
 from populace.store.folder import read_run_file
-from populace.store.tables.tables import panel, read_table
+from populace.store.tables.tables import panel, public_fields, read_table
 
 if TYPE_CHECKING:
     from populace.experiments.results import Results
@@ -73,17 +73,13 @@ def _source(runs: list[Path], outcome: DesignedOutcome, tick: int) -> tuple[str,
     if outcome.scale is not None:
         return outcome.name, range_of(outcome.scale)
     means = [float(series_of(run, outcome)[tick]) for run in runs]
-    for field in _fields(runs[0]):
+    for field in public_fields(read_table(runs[0], "agents").column_names):
         columns = [panel(run, field)[tick] for run in runs]
         if columns[0].dtype.kind not in "biuf":
             continue
         if np.allclose([float(np.mean(one.astype(np.float64))) for one in columns], means, rtol=1e-9, atol=1e-12):
             return field, (0.0, 1.0) if columns[0].dtype.kind == "b" else None
     return "", None
-
-
-def _fields(run: Path) -> list[str]:
-    return [name for name in read_table(run, "agents").column_names if name not in ("tick", "agent", "type")]
 
 
 def _values(run: Path, outcome: DesignedOutcome, of: str, tick: int) -> Floats:

@@ -20,6 +20,7 @@ from populace.core.errors import StorageError
 from populace.page.over_time import OverTime
 from populace.page.rows import Group, Rows
 from populace.page.shelf import NotThere
+from populace.store.tables.tables import public_fields
 
 MOST_BYTES: Final = 2 * 2**30
 MOST_AGENTS: Final = 50_000_000
@@ -27,12 +28,11 @@ MOST_AGENTS: Final = 50_000_000
 MOST_LABELS: Final = 200
 """Of a field of texts with more different ones than this, all others are one."""
 OTHERS: Final = "others"
-_NOT_FIELDS: Final = ("tick", "agent", "type")
 
 
 def fields_of(rows: Rows) -> list[str]:
     """The public fields of a run's agents."""
-    return [name for name in rows.names if name not in _NOT_FIELDS]
+    return public_fields(rows.names)
 
 
 class Changed(Exception):

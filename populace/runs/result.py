@@ -148,7 +148,7 @@ class Run:
                 there = ", ".join(frame) or "none"
                 fields: list[str] = []
                 with suppress(SettingsError):  # a run that keeps no agents has none
-                    fields = public_fields(read_table(self.folder, "agents"))
+                    fields = public_fields(read_table(self.folder, "agents").column_names)
                 how = f" It is a field of agents: run.panel({name!r}).plot(legend=False)" if name in fields else ""
                 raise SettingsError(f"{self.name}: has no outcome {name!r}. It has: {there}.{how}")
         try:

@@ -16,7 +16,7 @@ import contextlib
 import json
 import shlex
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -256,9 +256,9 @@ def outcome_series(run_dir: str | Path) -> dict[str, list[float]]:
     return series
 
 
-def public_fields(agents: pa.Table) -> list[str]:
-    """The public fields in a run's table `agents`."""
-    return [name for name in agents.column_names if name not in ("tick", "agent", "type")]
+def public_fields(columns: Iterable[str]) -> list[str]:
+    """The public fields among the names of the columns of a run's table `agents`."""
+    return [name for name in columns if name not in ("tick", "agent", "type")]
 
 
 def panel(run_dir: str | Path, field: str) -> NDArray[Any]:
@@ -270,7 +270,7 @@ def panel(run_dir: str | Path, field: str) -> NDArray[Any]:
     SettingsError when there is no such table or field.
     """
     table = read_table(run_dir, "agents")
-    fields = public_fields(table)
+    fields = public_fields(table.column_names)
     if field not in fields:
         raise SettingsError(f"{run_dir}: agents have no public field '{field}'. Fields there are: {', '.join(fields)}.")
     if not table.num_rows:
